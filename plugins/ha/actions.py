@@ -1,0 +1,75 @@
+"""What a decision may ask the shell to do, as values."""
+
+from dataclasses import dataclass
+
+from plugins.ha.lease import LeaseDocument
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLease:
+    """Read the lease from our own member."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLease:
+    """Take the lease over from what *expected* says."""
+
+    expected: LeaseDocument
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLease:
+    """Renew the lease that we hold."""
+
+    expected: LeaseDocument
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPorts:
+    """Open the service ports under *epoch*."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePorts:
+    """Close the service ports; *drain* lets requests in flight finish first."""
+
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropLease:
+    """Forget the lease; never serve under its epoch again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLease:
+    """Write that the lease is free, so that the next holder need not wait."""
+
+    expected: LeaseDocument
+
+
+@dataclass(frozen=True, slots=True)
+class StepDown:
+    """Have our member give up being primary, towards *target* if one is named."""
+
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepUp:
+    """Have our member stand for election."""
+
+
+Action = (
+    ReadLease
+    | TakeLease
+    | RenewLease
+    | OpenPorts
+    | ClosePorts
+    | DropLease
+    | ReleaseLease
+    | StepDown
+    | StepUp
+)

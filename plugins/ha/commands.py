@@ -1,0 +1,75 @@
+"""`twistlock-console ha …`: the cluster from the command line of any of its nodes."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from twistlock_console.errors import Refused
+from twistlock_console.node_client import NodeClient
+from twistlock_console.settings import Settings, load_settings
+
+
+def add_to(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
+) -> None:
+    """Add the commands."""
+    ha = commands.add_parser(
+        "ha", help="the cluster: status, apply, remove, switchover"
+    )
+    verbs = ha.add_subparsers(required=True, metavar="VERB")
+    status = verbs.add_parser("status", help="show the nodes and who serves")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(run=_status)
+    apply = verbs.add_parser("apply", help="admit the hosts that ask to join")
+    apply.set_defaults(run=_apply)
+    remove = verbs.add_parser("remove", help="remove a node")
+    remove.add_argument("address")
+    remove.set_defaults(run=_remove)
+    switchover = verbs.add_parser("switchover", help="let another node serve")
+    switchover.add_argument("address", nargs="?")
+    switchover.set_defaults(run=_switchover)
+    for verb in (status, apply, remove, switchover):
+        verb.add_argument("--config", type=Path, default=config, metavar="FILE")
+
+
+def _status(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    with NodeClient(settings, settings.node_address) as client:
+        cluster: dict[str, Any] = client.get("/v1/ha/cluster")
+    if options.json:
+        print(json.dumps(cluster))  # noqa: T201
+        return
+    print(f"epoch {cluster['epoch']}, {cluster['primary'] or 'nobody'} serves")  # noqa: T201
+    for node in cluster["nodes"]:
+        print(f"{node['address']:<16} {node['state']:<13} {node['reason']}")  # noqa: T201
+
+
+def _apply(options: argparse.Namespace) -> None:
+    answer = _order(_settings(options), "apply", {})
+    print(f"Admitted {', '.join(answer['admitted'])}.")  # noqa: T201
+
+
+def _remove(options: argparse.Namespace) -> None:
+    _order(_settings(options), "remove", {"address": options.address})
+    print(f"Removed {options.address}.")  # noqa: T201
+
+
+def _switchover(options: argparse.Namespace) -> None:
+    _order(_settings(options), "switchover", {"address": options.address})
+    print("The switchover has begun; see `twistlock-console ha status`.")  # noqa: T201
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return load_settings(options.config, os.environ)
+
+
+def _order(settings: Settings, verb: str, body: object) -> Any:
+    """Have the serving node do it, whichever node this is."""
+    with NodeClient(settings, settings.node_address) as client:
+        primary = client.get("/v1/ha/cluster")["primary"]
+    if primary is None:
+        raise Refused("No node serves now; see `twistlock-console ha status`.")
+    with NodeClient(settings, primary, timeout=15.0) as client:
+        return client.post(f"/v1/ha/{verb}", body)

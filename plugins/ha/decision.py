@@ -1,0 +1,174 @@
+"""The decision: what a node does next, and the sentence that says why.
+
+Pure: `decide(observation, now)` looks at values and returns values. The order of
+the rules is the order of danger: first what must close, then what may open.
+"""
+
+from dataclasses import dataclass
+
+from plugins.ha.actions import (
+    Action,
+    ClosePorts,
+    DropLease,
+    OpenPorts,
+    ReadLease,
+    ReleaseLease,
+    RenewLease,
+    StepDown,
+    StepUp,
+    TakeLease,
+)
+from plugins.ha.election import should_step_up
+from plugins.ha.lease import Hold, free_at
+from plugins.ha.observation import Observation, Ports
+
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now, in order, and why; *wake_at* is when to look again."""
+
+    actions: tuple[Action, ...]
+    reason: str
+    wake_at: int
+
+
+def decide(seen: Observation, now: int) -> Decision:
+    """Say what this node does next. When in doubt, it stands by."""
+    if seen.hold is not None:
+        return _as_holder(seen, seen.hold, now)
+    if seen.ports in (Ports.OPEN, Ports.FAILED):
+        return Decision((ClosePorts(),), "ports were open without the lease", now)
+    if seen.ports is not Ports.CLOSED:
+        return _wait(seen, f"the service ports are {seen.ports}", now)
+    if seen.member is None:
+        return _wait(seen, "the local database does not answer", now)
+    if seen.member.writable:
+        return _as_candidate(seen, now)
+    return _as_standby(seen, now)
+
+
+def _as_holder(seen: Observation, hold: Hold, now: int) -> Decision:
+    if loss := _lost(seen, hold, now):
+        return Decision((DropLease(), ClosePorts(), *_leave(seen, now)), loss, now)
+    if reason := _must_go(seen):
+        return _go(seen, hold, reason, now)
+    epoch = hold.document.epoch
+    if seen.ports is Ports.CLOSED:
+        reason = f"the lease was acknowledged (epoch {epoch})"
+        return Decision((OpenPorts(epoch),), reason, now)
+    if seen.ports is Ports.FAILED and now >= _reopen_at(seen):
+        return Decision((ClosePorts(),), "opening the service ports again", now)
+    return _hold_on(seen, hold, f"serving under epoch {epoch}", now)
+
+
+def _must_go(seen: Observation) -> str | None:
+    if seen.handover is not None:
+        return seen.handover.reason
+    if seen.failures > 1 and seen.peers:
+        return "the service ports do not stay open here"
+    return None
+
+
+def _go(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
+    """Hand over: close, then release, then step down; in this order only."""
+    match seen.ports:
+        case Ports.OPEN:
+            return Decision((ClosePorts(drain=True),), reason, now)
+        case Ports.FAILED:
+            return Decision((ClosePorts(),), reason, now)
+        case Ports.CLOSED:
+            target = seen.handover.target if seen.handover else None
+            down = (StepDown(target),) if seen.peers else ()
+            actions = (DropLease(), ReleaseLease(hold.document), *down)
+            return Decision(actions, reason, now)
+        case Ports.OPENING | Ports.CLOSING:
+            return _hold_on(seen, hold, reason, now)
+
+
+def _hold_on(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
+    if now >= hold.renew_at and not seen.asking:
+        return Decision((RenewLease(hold.document),), reason, hold.deadline)
+    wake_at = hold.deadline if seen.asking else min(hold.renew_at, hold.deadline)
+    if seen.ports is Ports.FAILED:
+        wake_at = min(wake_at, _reopen_at(seen))
+    return Decision((), reason, wake_at)
+
+
+def _reopen_at(seen: Observation) -> int:
+    doubled: int = 2 ** min(seen.failures, 8)
+    return seen.failed_at + min(doubled * 50 * MILLISECOND, 10 * SECOND)
+
+
+def _lost(seen: Observation, hold: Hold, now: int) -> str | None:
+    if now >= hold.deadline:
+        return "the lease was not renewed in time"
+    if seen.member is None:
+        return None
+    if not seen.member.alive:
+        return "the local database ended"
+    if not seen.member.writable:
+        return f"the local database is {seen.member.state} now"
+    return None
+
+
+def _leave(seen: Observation, now: int) -> tuple[Action, ...]:
+    """Make way for another primary, where our member may still be one."""
+    writable = seen.member is None or seen.member.writable
+    if not seen.peers or not writable or seen.stepping:
+        return ()
+    return (StepDown(),) if now >= seen.stepped_at + SECOND else ()
+
+
+def _as_candidate(seen: Observation, now: int) -> Decision:
+    actions: tuple[Action, ...]
+    if now < seen.resting_until:
+        actions = _leave(seen, now)
+        return Decision(
+            actions, seen.resting_reason, min(seen.resting_until, now + SECOND)
+        )
+    if seen.sighting is None:
+        actions = () if seen.asking else (ReadLease(),)
+        return Decision(actions, "elected; the lease is not read yet", now + _BEAT)
+    wait_until = free_at(
+        seen.sighting, me=seen.me, holder_renounced=_holder_renounced(seen)
+    )
+    holder = seen.sighting.document.holder
+    if now < wait_until:
+        wait = (wait_until - now) / 1e9
+        reason = f"elected; the lease of {holder} runs out in {wait:.1f} s"
+        return Decision((), reason, wait_until)
+    if seen.asking:
+        return _wait(seen, "elected; asked for the lease", now)
+    return Decision(
+        (TakeLease(seen.sighting.document),), "elected; the lease is free", now + _BEAT
+    )
+
+
+def _holder_renounced(seen: Observation) -> bool:
+    """The holder said so itself, in answer to a question asked after we saw it."""
+    if seen.sighting is None:
+        return False
+    document = seen.sighting.document
+    holder = seen.peer(document.holder)
+    return (
+        holder is not None
+        and holder.heard_at > seen.sighting.changed_at
+        and holder.holding != document.epoch
+        and not holder.taking
+    )
+
+
+def _as_standby(seen: Observation, now: int) -> Decision:
+    call = should_step_up(seen, now)
+    actions: tuple[Action, ...] = (StepUp(),) if call.now else ()
+    return Decision(actions, call.reason, call.wake_at)
+
+
+_BEAT = 50 * MILLISECOND
+
+
+def _wait(seen: Observation, reason: str, now: int) -> Decision:
+    return Decision((), reason, now + seen.timing.heartbeat)

@@ -1,0 +1,110 @@
+"""When a standby stands for election, rather than wait for MongoDB to notice.
+
+Pure. The vote stays MongoDB's: it decides by majority and term. This only saves
+the detection time, and does nothing where MongoDB's own election would not help.
+"""
+
+from dataclasses import dataclass
+
+from plugins.ha.observation import Observation, Peer
+
+SECOND = 1_000_000_000
+# A second candidate waits, so that two do not split the vote.
+DEFERENCE = SECOND // 2
+COOLDOWN = SECOND
+NEVER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Whether to stand for election now, and why; else when to look again."""
+
+    now: bool
+    reason: str
+    wake_at: int
+
+
+def should_step_up(seen: Observation, now: int) -> Call:
+    """Say whether our member should stand for election at *now*."""
+    later = now + seen.timing.heartbeat
+    if seen.member is None or seen.member.state != "SECONDARY":
+        state = "silent" if seen.member is None else seen.member.state
+        return Call(False, f"the local database is {state}", later)
+    if serving := _other_primary(seen, now):
+        return Call(False, f"{serving.address} is primary", later)
+    primary = seen.peer(seen.member.primary) or _last_primary(seen)
+    lost_at = now if primary is None else _silent_from(seen, primary)
+    name = "the primary" if primary is None else primary.address
+    if now < lost_at:
+        return Call(False, f"{name} was heard a moment ago", min(lost_at, later))
+    if witness := _witness(seen, name, now):
+        return Call(False, f"{name} is silent here, but {witness} hears it", later)
+    return _stand(seen, name, lost_at, now)
+
+
+def _stand(seen: Observation, name: str, lost_at: int, now: int) -> Call:
+    fresh = [peer for peer in seen.peers if _fresh(seen, peer, now)]
+    if not fresh:
+        reason = f"{name} is silent, and so is everybody else: no majority"
+        return Call(False, reason, now + seen.timing.heartbeat)
+    if now < seen.resting_until:
+        return Call(False, seen.resting_reason, min(seen.resting_until, now + SECOND))
+    better = [peer for peer in fresh if _is_better(peer, seen)]
+    start = max(lost_at + len(better) * DEFERENCE, seen.stepped_at + COOLDOWN)
+    if now < start or seen.stepping:
+        first = better[0].address if better else seen.me
+        return Call(False, f"{name} is silent; {first} stands first", max(start, now))
+    return Call(True, f"{name} is silent: standing for election", now + COOLDOWN)
+
+
+def _other_primary(seen: Observation, now: int) -> Peer | None:
+    return next(
+        (peer for peer in seen.peers if peer.writable and _fresh(seen, peer, now)), None
+    )
+
+
+def _last_primary(seen: Observation) -> Peer | None:
+    if seen.sighting is None:
+        return None
+    return seen.peer(seen.sighting.document.holder)
+
+
+def _witness(seen: Observation, primary: str, now: int) -> str | None:
+    """A peer that still hears *primary*: then our link is broken, not the primary."""
+    return next(
+        (
+            peer.address
+            for peer in seen.peers
+            if primary in peer.hears and _fresh(seen, peer, now)
+        ),
+        None,
+    )
+
+
+def _silent_from(seen: Observation, primary: Peer) -> int:
+    """When *primary* counts as lost: it is gone, or has been silent too long."""
+    if not primary.heard_at:
+        # Never heard since we know of it: MongoDB itself decides whether it lives.
+        return NEVER
+    if primary.refused or not primary.mongod_alive:
+        return 0
+    return primary.heard_at + seen.timing.step_up_after
+
+
+def _fresh(seen: Observation, peer: Peer, now: int) -> bool:
+    return (
+        not peer.refused
+        and bool(peer.heard_at)
+        and now < peer.heard_at + seen.timing.step_up_after
+    )
+
+
+def _is_better(peer: Peer, seen: Observation) -> bool:
+    """The most recent oplog goes first, then the lowest member id."""
+    if peer.state != "SECONDARY":
+        return False
+    return (-peer.optime[0], -peer.optime[1], peer.member_id) < (
+        -seen.optime[0],
+        -seen.optime[1],
+        seen.member_id,
+    )

@@ -1,0 +1,131 @@
+"""Heartbeats: asks each peer, several times a second, what it knows of itself."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from plugins.ha import transitions
+from plugins.ha.observation import Observation, Peer, Ports, Update
+from twistlock_console import __version__
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.errors import NodeUnreachable, Refused
+from twistlock_console.node_client import NodeClient
+
+PATH = "/v1/ha/heartbeat"
+ANSWER_SECONDS = 1.0
+log = logging.getLogger(__name__)
+
+
+def testimony(seen: Observation, reason: str, now: int) -> dict[str, Any]:
+    """What this node tells its peers of itself.
+
+    *holding* stays at an epoch until its ports are closed, also after the lease
+    is dropped; 0 is a promise never to serve under any epoch granted so far.
+    """
+    serving = seen.renounced if seen.ports is not Ports.CLOSED else 0
+    return {
+        "address": seen.me,
+        "state": seen.member.state if seen.member else "UNKNOWN",
+        "writable": bool(seen.member and seen.member.writable),
+        "mongodAlive": bool(seen.member and seen.member.alive),
+        "primary": seen.member.primary if seen.member else None,
+        "optime": list(seen.optime),
+        "holding": seen.hold.document.epoch if seen.hold else serving,
+        "taking": seen.asking,
+        "hears": [
+            peer.address
+            for peer in seen.peers
+            if peer.writable and now < peer.heard_at + seen.timing.step_up_after
+        ],
+        "version": __version__,
+        "reason": reason,
+    }
+
+
+def heard(old: Peer, answer: dict[str, Any], sent_at: int) -> Peer:
+    """The peer as its *answer* to a heartbeat sent at *sent_at* tells."""
+    stamp = answer["optime"]
+    return replace(
+        old,
+        heard_at=sent_at,
+        refused=False,
+        state=str(answer["state"]),
+        writable=bool(answer["writable"]),
+        mongod_alive=bool(answer["mongodAlive"]),
+        primary=answer["primary"],
+        optime=(int(stamp[0]), int(stamp[1])),
+        holding=int(answer["holding"]),
+        taking=bool(answer["taking"]),
+        hears=tuple(answer["hears"]),
+        version=str(answer["version"]),
+        reason=str(answer["reason"]),
+    )
+
+
+class Heartbeats:
+    """One thread a peer; posts what each answers, or that its host refuses."""
+
+    def __init__(
+        self,
+        interval_seconds: float,
+        client_of: Callable[[str], NodeClient],
+        post: Callable[[Update], None],
+    ) -> None:
+        self._interval = interval_seconds
+        self._client_of = client_of
+        self._post = post
+        self._ended: dict[str, threading.Event] = {}
+
+    def follow(self, addresses: set[str]) -> None:
+        """Send heartbeats to exactly these *addresses* from now on."""
+        for gone in self._ended.keys() - addresses:
+            self._ended.pop(gone).set()
+        for new in addresses - self._ended.keys():
+            ended = self._ended[new] = threading.Event()
+            threading.Thread(
+                target=self._run, args=(new, ended), name=f"beat-{new}", daemon=True
+            ).start()
+
+    def stop(self) -> None:
+        """Send no more."""
+        self.follow(set())
+
+    def _run(self, address: str, ended: threading.Event) -> None:
+        with self._client_of(address) as client:
+            while not ended.is_set():
+                started = boottime_ns()
+                self._beat(client)
+                spent = (boottime_ns() - started) / SECOND
+                ended.wait(max(self._interval - spent, 0.01))
+
+    def _beat(self, client: NodeClient) -> None:
+        address = client.address
+        sent_at = boottime_ns()
+        try:
+            answer = client.get(PATH, timeout=ANSWER_SECONDS)
+        except NodeUnreachable as error:
+            if error.refused:
+                self._post(lambda seen: _refused(seen, address))
+            return
+        except Refused as error:
+            log.warning("%s refused a heartbeat: %s", address, error)
+            return
+        self._post(lambda seen: _heard(seen, address, answer, sent_at))
+
+
+def _heard(
+    seen: Observation, address: str, answer: dict[str, Any], sent_at: int
+) -> Observation:
+    old = seen.peer(address)
+    if old is None:
+        return seen
+    return transitions.peer_heard(seen, heard(old, answer, sent_at))
+
+
+def _refused(seen: Observation, address: str) -> Observation:
+    old = seen.peer(address)
+    if old is None:
+        return seen
+    return transitions.peer_heard(seen, replace(old, refused=True))

@@ -1,0 +1,90 @@
+"""The history of role changes: written down here first, then in the database.
+
+A node that just lost its role cannot write to the database, so each record goes to
+a file at once and to the replica set as soon as a primary takes it. Its id makes a
+second delivery harmless: one change, one record.
+"""
+
+import json
+import logging
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pymongo import DESCENDING, MongoClient
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from twistlock_console.events import RoleChanged
+
+KEPT = 1_000
+log = logging.getLogger(__name__)
+
+
+class History:
+    """Records of this node at *address*, spooled in *spool*."""
+
+    def __init__(
+        self, address: str, spool: Path, client: MongoClient[dict[str, Any]]
+    ) -> None:
+        self._address = address
+        self._spool = spool
+        self._records = client["twistlock"]["ha_history"]
+        self._lock = threading.Lock()
+
+    def record(self, change: RoleChanged) -> None:
+        """Write *change* to the spool; it outlives a crash of this node."""
+        entry = {
+            "_id": uuid4().hex,
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "address": self._address,
+            "from": change.old.value,
+            "to": change.new.value,
+            "reason": change.reason,
+            "epoch": change.epoch,
+            "phases": change.phases,
+        }
+        with self._lock, self._spool.open("a", encoding="utf-8") as spool:
+            spool.write(json.dumps(entry) + "\n")
+
+    def deliver(self) -> None:
+        """Move what is spooled into the database, if a primary takes it now."""
+        with self._lock:
+            waiting = self._waiting()
+            if not waiting:
+                return
+            try:
+                for entry in waiting:
+                    self._insert(entry)
+            except PyMongoError as error:
+                log.debug("history stays in the spool for now: %s", error)
+                return
+            self._spool.unlink()
+
+    def _insert(self, entry: dict[str, Any]) -> None:
+        try:
+            self._records.insert_one(entry)
+        except DuplicateKeyError:
+            log.debug("the history record %s was delivered before", entry["_id"])
+
+    def _waiting(self) -> list[dict[str, Any]]:
+        if not self._spool.exists():
+            return []
+        entries = []
+        for line in self._spool.read_text(encoding="utf-8").splitlines():
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                # A crash in the middle of a line: that record is lost, no other.
+                log.warning("left out a torn record in %s", self._spool)
+        return entries
+
+    def latest(self, limit: int) -> tuple[dict[str, Any], ...]:
+        """The newest records of all nodes, newest first; () when unreadable."""
+        try:
+            found = self._records.find(sort=[("time", DESCENDING)], limit=limit)
+            return tuple({**entry, "_id": str(entry["_id"])} for entry in found)
+        except PyMongoError as error:
+            log.debug("the history cannot be read now: %s", error)
+            return ()

@@ -1,0 +1,101 @@
+"""The lease: the one document that says which node may serve, and until when.
+
+Pure. Times are nanoseconds of this node's own boot-time clock; two nodes' clocks
+are never compared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+# The holder stops this much earlier than others may take over.
+USABLE = 0.8
+RENEWALS_PER_TTL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseDocument:
+    """The lease as stored; *epoch* grows by one with each new holder.
+
+    *ttl* is the holder's, in nanoseconds: others must wait out what it was promised.
+    """
+
+    holder: str
+    epoch: int
+    seq: int
+    ttl: int
+    released: bool
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> Self:
+        """Read the document that the database returns."""
+        return cls(
+            holder=str(stored["holder"]),
+            epoch=int(stored["epoch"]),
+            seq=int(stored["seq"]),
+            ttl=int(stored["ttl"]),
+            released=bool(stored["released"]),
+        )
+
+    def taken_by(self, holder: str, ttl: int) -> "LeaseDocument":
+        """The lease after *holder* took it."""
+        return LeaseDocument(holder, self.epoch + 1, self.seq + 1, ttl, released=False)
+
+    def renewed(self) -> "LeaseDocument":
+        """The lease after one more renewal."""
+        return replace(self, seq=self.seq + 1)
+
+    def given_back(self) -> "LeaseDocument":
+        """The lease after its holder released it."""
+        return replace(self, seq=self.seq + 1, released=True)
+
+
+NEVER_HELD = LeaseDocument(holder="", epoch=0, seq=0, ttl=0, released=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSighting:
+    """The lease as this node last saw it change, and when."""
+
+    document: LeaseDocument
+    changed_at: int
+
+    def updated(self, document: LeaseDocument, now: int) -> "LeaseSighting":
+        """The sighting after *document* was read at *now*."""
+        if document == self.document:
+            return self
+        return LeaseSighting(document, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """This node's own holding of the lease.
+
+    *deadline* is when it must have closed its ports unless it renewed.
+    """
+
+    document: LeaseDocument
+    deadline: int
+    renew_at: int
+
+    @classmethod
+    def acknowledged(cls, document: LeaseDocument, sent_at: int) -> Self:
+        """The hold that an acknowledged write, sent at *sent_at*, gives."""
+        return cls(
+            document=document,
+            deadline=sent_at + int(document.ttl * USABLE),
+            renew_at=sent_at + document.ttl // RENEWALS_PER_TTL,
+        )
+
+
+def free_at(sighting: LeaseSighting, *, me: str, holder_renounced: bool) -> int:
+    """When this node may take the lease; 0 means at once.
+
+    A holder that renounced has said, after we saw this epoch, that its ports are
+    closed and that it will never serve under the epoch again. Our own earlier
+    hold needs no wait: this process closed its ports before it asks.
+    """
+    document = sighting.document
+    if document.released or document.holder == me or holder_renounced:
+        return 0
+    return sighting.changed_at + document.ttl

@@ -1,0 +1,103 @@
+"""Join, apply, remove: carries out membership changes on the serving node."""
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from plugins.ha.join_requests import JoinRequests
+from plugins.ha.membership_rules import Step, next_step, why_not_apply, without
+from plugins.ha.replica_set import ReplicaSet
+from plugins.ha.status import address_of
+from twistlock_console import __version__
+from twistlock_console.certificates import Usage, sign_request
+from twistlock_console.errors import DatabaseError, Refused
+from twistlock_console.running import node_names
+from twistlock_console.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Changes to who belongs to the cluster; call it only where Console serves."""
+
+    settings: Settings
+    replica_set: ReplicaSet
+    requests: JoinRequests
+    _changing: threading.Lock
+
+    @classmethod
+    def over(
+        cls, settings: Settings, replica_set: ReplicaSet, requests: JoinRequests
+    ) -> "Membership":
+        """Membership of the set that *replica_set* talks to."""
+        return cls(settings, replica_set, requests, threading.Lock())
+
+    def members(self) -> list[str]:
+        """The addresses of the members, as configured."""
+        return [address_of(m["host"]) for m in self.replica_set.config()["members"]]
+
+    def apply(self) -> list[str]:
+        """Admit every host that waits; returns their addresses.
+
+        Signs their certificates; `advance` then adds them one step at a time.
+        Raises Refused, with the reason, when the rules do not allow it now.
+        """
+        waiting = [r for r in self.requests.list() if not r.approved]
+        if refusal := why_not_apply(self.members(), waiting, __version__):
+            raise Refused(refusal)
+        for request in waiting:
+            self.requests.approve(request.address, self._certificate(request.address))
+            log.info("%s was admitted to the cluster", request.address)
+        return [request.address for request in waiting]
+
+    def _certificate(self, address: str) -> bytes:
+        return sign_request(
+            self.settings.folders.certificates,
+            self.requests.csr(address),
+            usage=Usage.NODE,
+            common_name=address,
+            names=node_names(self.settings, address),
+        )
+
+    def advance(self) -> None:
+        """Make the next single step towards what was applied, if one is due."""
+        with self._changing:
+            approved = [r.address for r in self.requests.list() if r.approved]
+            config = self.replica_set.config()
+            status = self.replica_set.status()
+            step = next_step(config, status, approved, self.settings.database_port)
+            if step:
+                self._make(step)
+            self._forget_arrived(config, approved)
+
+    def _forget_arrived(
+        self, config: dict[str, list[dict[str, object]]], approved: list[str]
+    ) -> None:
+        voting = {address_of(str(m["host"])) for m in config["members"] if m["votes"]}
+        for address in voting.intersection(approved):
+            self.requests.forget(address)
+
+    def remove(self, address: str) -> None:
+        """Remove the member at *address*, or the host that asks to join from there."""
+        if address == self.settings.node_address:
+            raise Refused(
+                f"{address} is the primary; switch over to another node first."
+            )
+        with self._changing:
+            step = without(self.replica_set.config(), address)
+            asked = any(r.address == address for r in self.requests.list())
+            if step is None and not asked:
+                raise Refused(f"No node of this cluster has the address {address}.")
+            self.requests.forget(address)
+            if step:
+                self._make(step)
+
+    def _make(self, step: Step) -> None:
+        try:
+            self.replica_set.reconfigure(step.config)
+        except DatabaseError as error:
+            # The set may be between two configurations; the next pass tries again.
+            log.warning("%s: not yet: %s", step.reason, error)
+            raise
+        log.info("membership: %s", step.reason)

@@ -1,0 +1,114 @@
+"""What high availability answers on the node API: to peers, pages and commands."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+
+from plugins.ha.heartbeats import testimony
+from plugins.ha.join import papers
+from plugins.ha.membership_rules import JoinRequest
+from plugins.ha.room import HighAvailability
+from plugins.ha.switchover import why_not
+from twistlock_console.certificates import fingerprint
+from twistlock_console.clock import boottime_ns
+from twistlock_console.errors import Refused
+from twistlock_console.identity_files import AUTHORITY
+
+
+def node_routes(room: HighAvailability) -> Blueprint:
+    """The routes under /v1/ha, answered from *room*."""
+    bp = Blueprint("ha", __name__, url_prefix="/v1/ha")
+    _peer_routes(bp, room)
+    _admin_routes(bp, room)
+    _join_routes(bp, room)
+    return bp
+
+
+def _peer_routes(bp: Blueprint, room: HighAvailability) -> None:
+    @bp.get("/heartbeat")
+    def heartbeat() -> ResponseReturnValue:
+        return testimony(room.keeper.seen, room.keeper.reason, boottime_ns())
+
+    @bp.post("/step-up")
+    def step_up() -> ResponseReturnValue:
+        room.replica_set.step_up()
+        return {}
+
+    @bp.get("/papers")
+    def all_papers() -> ResponseReturnValue:
+        return papers(room.settings.folders)
+
+
+def _admin_routes(bp: Blueprint, room: HighAvailability) -> None:
+    @bp.get("/cluster")
+    def cluster() -> ResponseReturnValue:
+        return room.view()
+
+    @bp.post("/apply")
+    def apply() -> ResponseReturnValue:
+        _serving(room)
+        return {"admitted": room.membership.apply()}
+
+    @bp.post("/remove")
+    def remove() -> ResponseReturnValue:
+        _serving(room)
+        room.membership.remove(_text(_body(), "address"))
+        return {}
+
+    @bp.post("/switchover")
+    def switchover() -> ResponseReturnValue:
+        _serving(room)
+        target = _body().get("address")
+        if refusal := why_not(room.keeper.seen, target, boottime_ns()):
+            raise Refused(refusal)
+        room.keeper.hand_over(target, "a switchover was asked for")
+        return {}
+
+
+def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
+    @bp.post("/join-token")
+    def join_token() -> ResponseReturnValue:
+        token, expires = room.requests.new_token()
+        return {"token": token, "expiresAt": expires.isoformat(timespec="seconds")}
+
+    @bp.post("/join-requests")
+    def ask() -> ResponseReturnValue:
+        body = _body()
+        csr = _text(body, "request")
+        wanted = JoinRequest(
+            address=_text(body, "address"),
+            version=_text(body, "version"),
+            fingerprint=fingerprint(csr.encode()),
+            approved=False,
+        )
+        room.requests.ask(_text(body, "token"), wanted, csr)
+        return {}
+
+    @bp.post("/join-answer")
+    def answer() -> ResponseReturnValue:
+        body = _body()
+        found = room.requests.answer(_text(body, "token"), _text(body, "address"))
+        authority = room.settings.folders.certificates / AUTHORITY
+        return {**found, "authority": authority.read_text()}
+
+
+def _serving(room: HighAvailability) -> None:
+    if room.keeper.seen.hold is None:
+        primary = room.view()["primary"] or "no node"
+        raise Refused(
+            f"{room.settings.node_address} does not serve; ask the primary ({primary})."
+        )
+
+
+def _body() -> Mapping[str, Any]:
+    body = request.get_json(silent=True)
+    return body if isinstance(body, dict) else {}
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key)
+    if not isinstance(value, str) or not value:
+        raise Refused(f'"{key}" is missing or is no text.')
+    return value

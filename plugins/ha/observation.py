@@ -1,0 +1,121 @@
+"""What a node knows at one moment, as values; the input of every decision.
+
+Pure. Times are nanoseconds of this node's own boot-time clock.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from plugins.ha.lease import Hold, LeaseSighting
+
+
+class Ports(StrEnum):
+    """What the service ports of this node do."""
+
+    CLOSED = "closed"
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Our own mongod as its last `hello` told; *state* is MongoDB's word.
+
+    *primary* is the address of the node whose member it follows, if any.
+    """
+
+    state: str
+    writable: bool
+    primary: str | None = None
+    alive: bool = True
+
+
+DEAD_MEMBER = Member(state="DOWN", writable=False, alive=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another node, as its last heartbeat told.
+
+    *heard_at* is when the request whose answer arrived was **sent**; what it says
+    was true some time after that. *refused* means that its host answered and
+    nothing listens on the node API. *optime* orders members by how recent their
+    oplog is. *holding* is the epoch it serves under, 0 when it serves under none;
+    *taking* that it may have one in flight. *hears* names the writable primaries
+    it heard a moment ago. *reason* is its own sentence on why it serves, or not.
+    """
+
+    address: str
+    member_id: int
+    heard_at: int = 0
+    refused: bool = False
+    state: str = "UNKNOWN"
+    writable: bool = False
+    mongod_alive: bool = False
+    primary: str | None = None
+    optime: tuple[int, int] = (0, 0)
+    holding: int = 0
+    taking: bool = True
+    hears: tuple[str, ...] = ()
+    version: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A switchover that was asked for; *target* is None for the best standby."""
+
+    target: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long each wait is, in nanoseconds."""
+
+    ttl: int
+    step_up_after: int
+    heartbeat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything a decision looks at.
+
+    *member* is None while our mongod has not answered lately: its role is unknown.
+    *renounced* is the last epoch it held and dropped; it never serves under it again.
+    *asking* means that a lease request is in flight, *stepping* that our member is
+    being stepped up or down; *stepped_at* is when it last was. *resting_until* keeps
+    a node that could not serve, or handed over, from standing at once again.
+    *failures* counts how often the ports failed in a row, last at *failed_at*.
+    """
+
+    me: str
+    member_id: int
+    timing: Timing
+    member: Member | None = None
+    sighting: LeaseSighting | None = None
+    hold: Hold | None = None
+    renounced: int = 0
+    asking: bool = False
+    ports: Ports = Ports.CLOSED
+    failures: int = 0
+    failed_at: int = 0
+    peers: tuple[Peer, ...] = ()
+    optime: tuple[int, int] = (0, 0)
+    handover: Handover | None = None
+    resting_until: int = 0
+    resting_reason: str = ""
+    stepping: bool = False
+    stepped_at: int = 0
+
+    def peer(self, address: str | None) -> Peer | None:
+        """The peer at *address*, if it is one of ours."""
+        return next((peer for peer in self.peers if peer.address == address), None)
+
+
+Update = Callable[[Observation], Observation]
+"""What was learned, as the step from one observation to the next."""

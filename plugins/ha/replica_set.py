@@ -1,0 +1,68 @@
+"""Our own member's replica-set commands: the one module that sends them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from plugins.ha.status import ClusterStatus, HelloAnswer
+from twistlock_console.errors import DatabaseError
+
+STEP_DOWN_SECONDS = 10
+
+
+class ReplicaSet:
+    """Commands to our own member over *client*, a direct connection.
+
+    Every method raises DatabaseError when the member refuses or does not answer
+    within the client's timeout.
+    """
+
+    def __init__(self, client: MongoClient[dict[str, Any]]) -> None:
+        self._client = client
+
+    def status(self) -> ClusterStatus:
+        """The replica set as our member sees it."""
+        return ClusterStatus.from_answer(self._run({"replSetGetStatus": 1}))
+
+    def hello(
+        self, after: Mapping[str, Any] | None = None, wait_ms: int = 0
+    ) -> HelloAnswer:
+        """Our member's role; with *after*, the next change within *wait_ms*."""
+        command: dict[str, Any] = {"hello": 1}
+        if after is not None:
+            command |= {"topologyVersion": after, "maxAwaitTimeMS": wait_ms}
+        return HelloAnswer.from_answer(self._run(command))
+
+    def step_up(self) -> None:
+        """Have our member stand for election now."""
+        self._run({"replSetStepUp": 1})
+
+    def step_down(self) -> None:
+        """Have our member give up being primary, to the most recent standby."""
+        command = {
+            "replSetStepDown": STEP_DOWN_SECONDS,
+            "secondaryCatchUpPeriodSecs": 1,
+            "force": True,
+        }
+        self._run(command)
+
+    def config(self) -> dict[str, Any]:
+        """The replica set's configuration document."""
+        answer = self._run({"replSetGetConfig": 1})
+        return dict(answer["config"])
+
+    def reconfigure(self, config: Mapping[str, Any], *, force: bool = False) -> None:
+        """Install *config*, one version on."""
+        document = {**config, "version": int(config["version"]) + 1}
+        self._run({"replSetReconfig": document, "force": force})
+
+    def _run(self, command: dict[str, Any]) -> dict[str, Any]:
+        name = next(iter(command))
+        try:
+            return self._client.admin.command(command)
+        except OperationFailure as error:
+            raise DatabaseError(f"{name} was refused: {error.details}") from error
+        except PyMongoError as error:
+            raise DatabaseError(f"{name} got no answer: {error}") from error

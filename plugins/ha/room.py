@@ -1,0 +1,206 @@
+"""High availability in a node: makes the parts, and ties them to bus and jobs."""
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import MongoClient
+
+from plugins.ha import transitions
+from plugins.ha.cluster_view import Moment, Picture, view
+from plugins.ha.heartbeats import Heartbeats
+from plugins.ha.history import History
+from plugins.ha.join_requests import JoinRequests
+from plugins.ha.keeper import Keeper
+from plugins.ha.lease_store import LeaseStore
+from plugins.ha.lease_work import LeaseWork
+from plugins.ha.member_watch import MemberWatch
+from plugins.ha.membership import Membership
+from plugins.ha.observation import Observation, Ports, Timing
+from plugins.ha.performer import Performer
+from plugins.ha.port_work import PortWork
+from plugins.ha.replica_set import ReplicaSet
+from plugins.ha.status import ClusterPolled, ClusterStatus
+from plugins.ha.step_work import StepWork
+from plugins.ha.tenure import Tenure
+from twistlock_console import __version__
+from twistlock_console.clock import MILLISECOND, SECOND, boottime_ns
+from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.errors import ConsoleError, DatabaseError
+from twistlock_console.events import (
+    DatabaseStopped,
+    ListenerFailed,
+    Role,
+    RoleChanged,
+)
+from twistlock_console.node import Node
+from twistlock_console.node_client import NodeClient
+
+HANDOVER_SECONDS = 5.0
+SHOWN_HISTORY = 100
+log = logging.getLogger(__name__)
+
+
+class HighAvailability:
+    """The role keeper of a clustered node, with all that it needs."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.settings = node.settings
+        self._clients: list[MongoClient[dict[str, Any]]] = []
+        commands = self._connect("commands", 5000)
+        self._whole_set = self._connect("records", 5000, whole_set=True)
+        self.replica_set = ReplicaSet(commands)
+        self.requests = JoinRequests(self._whole_set)
+        self.membership = Membership.over(
+            self.settings, self.replica_set, self.requests
+        )
+        spool = self.settings.folders.run / "history.jsonl"
+        self.history = History(self.settings.node_address, spool, self._whole_set)
+        self._store = LeaseStore(self._connect("lease", 1000))
+        self._tenure = Tenure(node.bus)
+        self._performer = self._make_performer()
+        self.keeper = Keeper(
+            self._first_observation(), self._performer, node.permit, self._tenure
+        )
+        self._watch = MemberWatch(
+            ReplicaSet(self._connect("hello", 1000, awaits=True)),
+            lambda: node.mongod.running,
+            self.keeper.post,
+        )
+        self._heartbeats = Heartbeats(
+            self.settings.heartbeat_interval_ms / 1000, self.client, self.keeper.post
+        )
+        self._status: ClusterStatus | None = None
+        self._subscribe()
+
+    def start(self) -> None:
+        """Begin to watch, poll and decide."""
+        self.keeper.start()
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Hand over in an orderly way, then close the ports in any case."""
+        self.keeper.retire()
+        deadline = boottime_ns() + int(HANDOVER_SECONDS * SECOND)
+        while self._in_office() and boottime_ns() < deadline:
+            time.sleep(0.02)
+        self.keeper.stop()
+        self._node.permit.revoke()
+        self._node.ports.close_all()
+        self._watch.stop()
+        self._heartbeats.stop()
+        self._performer.stop()
+        self.history.deliver()
+        for client in self._clients:
+            client.close()
+
+    def client(self, address: str) -> NodeClient:
+        """A client of the node API at *address*; the caller closes it."""
+        return NodeClient(self.settings, address, timeout=2.0)
+
+    def view(self) -> dict[str, Any]:
+        """The cluster as this node sees it; readable on a standby too."""
+        try:
+            requests = self.requests.list()
+        except ConsoleError:
+            requests = ()
+        picture = Picture(
+            seen=self.keeper.seen,
+            reason=self.keeper.reason,
+            version=__version__,
+            status=self._status,
+            requests=requests,
+            history=self.history.latest(SHOWN_HISTORY),
+        )
+        return view(picture, Moment(boottime_ns(), datetime.now(UTC)))
+
+    def _in_office(self) -> bool:
+        seen = self.keeper.seen
+        return seen.hold is not None or seen.ports is not Ports.CLOSED or seen.stepping
+
+    def _connect(
+        self,
+        app_name: str,
+        timeout_ms: int,
+        *,
+        whole_set: bool = False,
+        awaits: bool = False,
+    ) -> MongoClient[dict[str, Any]]:
+        client = connect(
+            self.settings,
+            credentials_for(self.settings, "cluster"),
+            app_name=f"twistlock-{app_name}",
+            timeout_ms=timeout_ms,
+            whole_set=whole_set,
+            awaits=awaits,
+        )
+        self._clients.append(client)
+        return client
+
+    def _first_observation(self) -> Observation:
+        timing = Timing(
+            ttl=self.settings.lease_ttl_ms * MILLISECOND,
+            step_up_after=self.settings.step_up_after_ms * MILLISECOND,
+            heartbeat=self.settings.heartbeat_interval_ms * MILLISECOND,
+        )
+        return Observation(me=self.settings.node_address, member_id=0, timing=timing)
+
+    def _make_performer(self) -> Performer:
+        ttl = self.settings.lease_ttl_ms * MILLISECOND
+        return Performer(
+            LeaseWork(self.settings.node_address, ttl, self._store),
+            PortWork(self._node.ports),
+            StepWork(self.replica_set, self.client),
+        )
+
+    def _subscribe(self) -> None:
+        bus, every = self._node.bus, self._node.scheduler.every
+        bus.subscribe(DatabaseStopped, lambda _: self._watch.database_ended())
+        bus.subscribe(ListenerFailed, lambda _: self._ports_failed())
+        bus.subscribe(RoleChanged, self.history.record)
+        bus.subscribe(ClusterPolled, self._follow)
+        every(self.settings.poll_interval_ms / 1000, "poll", self._poll)
+        every(self.settings.lease_ttl_ms / 12_000, "lease-sighting", self._sight)
+        every(1.0, "history", self.history.deliver)
+        every(0.5, "membership", self._advance)
+        every(30.0, "ports-proved", self._prove)
+
+    def _poll(self) -> None:
+        """Ask `rs.status()` once; no answer is an answer too."""
+        try:
+            self._status = self.replica_set.status()
+        except DatabaseError as error:
+            log.debug("cannot read the replica set's status: %s", error)
+            self._status = None
+        self._node.bus.publish(ClusterPolled(self._status))
+
+    def _follow(self, event: ClusterPolled) -> None:
+        """Exchange heartbeats with the members that the set has now."""
+        if event.status is None:
+            return
+        members = {m.address: m.member_id for m in event.status.members}
+        mine = members.pop(self.settings.node_address, 0)
+        self.keeper.post(lambda seen: transitions.peers_set(seen, mine, members))
+        self._heartbeats.follow(set(members))
+
+    def _sight(self) -> None:
+        """Look at the lease in our own member, so that we know when it changed."""
+        try:
+            document = self._store.read(0.5)
+        except DatabaseError:
+            return
+        now = boottime_ns()
+        self.keeper.post(lambda seen: transitions.lease_sighted(seen, document, now))
+
+    def _advance(self) -> None:
+        if self._tenure.role is Role.PRIMARY:
+            self.membership.advance()
+
+    def _ports_failed(self) -> None:
+        now = boottime_ns()
+        self.keeper.post(lambda seen: transitions.ports_failed(seen, now))
+
+    def _prove(self) -> None:
+        self.keeper.post(lambda seen: transitions.ports_proved(seen, boottime_ns()))

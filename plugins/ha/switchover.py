@@ -1,0 +1,35 @@
+"""Whether a planned switchover would work now, and why not if it would not.
+
+Pure.
+"""
+
+from plugins.ha.observation import Observation, Peer
+
+# Seconds of oplog that the next primary may lack when the switchover begins.
+LAG_SECONDS = 10
+
+
+def why_not(seen: Observation, target: str | None, now: int) -> str | None:
+    """Why a switchover to *target* (None: the best standby) is refused now."""
+    if target == seen.me:
+        return f"{target} is the primary already."
+    if target is None:
+        reasons = [_unfit(seen, peer, now) for peer in seen.peers]
+        if not reasons:
+            return "There is no other node to switch over to."
+        return None if None in reasons else str(reasons[0])
+    peer = seen.peer(target)
+    if peer is None:
+        return f"No node of this cluster has the address {target}."
+    return _unfit(seen, peer, now)
+
+
+def _unfit(seen: Observation, peer: Peer, now: int) -> str | None:
+    if peer.refused or now > peer.heard_at + seen.timing.step_up_after:
+        return f"{peer.address} is out of reach."
+    if peer.state != "SECONDARY":
+        return f"{peer.address} is {peer.state}, not SECONDARY."
+    lag = seen.optime[0] - peer.optime[0]
+    if lag > LAG_SECONDS:
+        return f"{peer.address} lags {lag} s behind."
+    return None

@@ -1,0 +1,90 @@
+"""Notes each change of role: when each phase ended, and the one line that tells.
+
+A tenure begins when the ports are open under the lease, and ends when they begin
+to close; that is when users see it.
+"""
+
+import logging
+
+from plugins.ha.observation import Observation, Ports
+from twistlock_console.bus import Bus
+from twistlock_console.clock import SECOND
+from twistlock_console.events import Role, RoleChanged
+
+log = logging.getLogger(__name__)
+
+
+class Tenure:
+    """Follows the observation and publishes RoleChanged; only the keeper calls it."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._role = Role.STANDBY
+        self._cause = "this node started"
+        self._marks: dict[str, int] = {}
+
+    @property
+    def role(self) -> Role:
+        """The role this node has for its users."""
+        return self._role
+
+    def follow(
+        self, before: Observation, seen: Observation, reason: str, now: int
+    ) -> None:
+        """Take note of the step from *before* to *seen*, made for *reason*."""
+        self._mark(before, seen, reason, now)
+        role = _role_of(seen)
+        if role is not self._role:
+            self._publish(role, seen, reason)
+
+    def _mark(
+        self, before: Observation, seen: Observation, reason: str, now: int
+    ) -> None:
+        if seen.stepping and not before.stepping and not _writable(seen):
+            self._cause = reason
+            self._marks = {"noticed": now}
+        if _writable(seen) and not _writable(before):
+            if "noticed" not in self._marks:
+                self._cause = "MongoDB elected this member"
+                self._marks = {"noticed": now}
+            self._marks.setdefault("elected", now)
+        if seen.hold and not before.hold:
+            self._marks["lease"] = now
+        if seen.ports is Ports.OPEN and before.ports is not Ports.OPEN:
+            self._marks["ports"] = now
+
+    def _publish(self, role: Role, seen: Observation, reason: str) -> None:
+        why = self._cause if role is Role.PRIMARY else reason
+        epoch = seen.hold.document.epoch if seen.hold else seen.renounced
+        phases = _phases(self._marks) if role is Role.PRIMARY else {}
+        log.info(
+            "%s -> %s (epoch %d): %s%s", self._role, role, epoch, why, _told(phases)
+        )
+        change = RoleChanged(self._role, role, why, epoch, phases)
+        self._role = role
+        self._marks = {}
+        self._bus.publish(change)
+
+
+def _role_of(seen: Observation) -> Role:
+    serving = seen.hold is not None and seen.ports is Ports.OPEN
+    return Role.PRIMARY if serving else Role.STANDBY
+
+
+def _writable(seen: Observation) -> bool:
+    return seen.member is not None and seen.member.writable
+
+
+def _phases(marks: dict[str, int]) -> dict[str, float]:
+    """Seconds each phase took, in the order they ended."""
+    ordered = list(marks.items())
+    return {
+        name: round((at - ordered[place][1]) / SECOND, 4)
+        for place, (name, at) in enumerate(ordered[1:])
+    }
+
+
+def _told(phases: dict[str, float]) -> str:
+    return "".join(
+        f"; {name} after {seconds:.3f} s" for name, seconds in phases.items()
+    )

@@ -1,0 +1,126 @@
+"""How what a node knows changes: by what it begins, and by what it learns.
+
+Pure. The keeper and the simulation use the same functions.
+"""
+
+from dataclasses import replace
+
+from plugins.ha import actions as do
+from plugins.ha.lease import Hold, LeaseDocument, LeaseSighting
+from plugins.ha.observation import Member, Observation, Peer, Ports
+
+SECOND = 1_000_000_000
+REST = 5 * SECOND
+LONGEST_REST = 60 * SECOND
+PROVED = 30 * SECOND
+
+
+def begun(seen: Observation, action: do.Action, reason: str, now: int) -> Observation:
+    """The observation once *action* has been set in motion."""
+    match action:
+        case do.ReadLease() | do.TakeLease() | do.RenewLease():
+            return replace(seen, asking=True)
+        case do.OpenPorts():
+            return replace(seen, ports=Ports.OPENING)
+        case do.ClosePorts():
+            return replace(seen, ports=Ports.CLOSING)
+        case do.DropLease():
+            return _dropped(seen, reason, now)
+        case do.StepDown() | do.StepUp():
+            return replace(seen, stepping=True)
+        case do.ReleaseLease():
+            return seen
+
+
+def _dropped(seen: Observation, reason: str, now: int) -> Observation:
+    """Without the lease; it rests, longer each time that its ports failed."""
+    epoch = seen.hold.document.epoch if seen.hold else seen.renounced
+    rest = min(REST * 2 ** min(seen.failures, 8), LONGEST_REST) if seen.peers else 0
+    rested = replace(seen, hold=None, renounced=epoch, handover=None)
+    return resting(rested, now + rest, f"resting: {reason}")
+
+
+def resting(seen: Observation, until: int, reason: str) -> Observation:
+    """It does not stand for the role before *until*, or longer if it was so already."""
+    if until <= seen.resting_until:
+        return seen
+    return replace(seen, resting_until=until, resting_reason=reason)
+
+
+def member_seen(
+    seen: Observation, member: Member | None, optime: tuple[int, int] | None
+) -> Observation:
+    """Our mongod answered `hello`; None means that it was silent for too long."""
+    return replace(seen, member=member, optime=optime or seen.optime)
+
+
+def peer_heard(seen: Observation, peer: Peer) -> Observation:
+    """A peer answered a heartbeat, or refused one."""
+    peers = tuple(peer if old.address == peer.address else old for old in seen.peers)
+    return replace(seen, peers=peers)
+
+
+def peers_set(
+    seen: Observation, member_id: int, members: dict[str, int]
+) -> Observation:
+    """The replica set has these other *members* now: address to member id."""
+    peers = tuple(
+        seen.peer(address) or Peer(address, number)
+        for address, number in sorted(members.items())
+    )
+    return replace(seen, member_id=member_id, peers=peers)
+
+
+def lease_sighted(seen: Observation, document: LeaseDocument, now: int) -> Observation:
+    """The lease was read and looked like this when the answer came, at *now*."""
+    if seen.sighting is None:
+        return replace(seen, sighting=LeaseSighting(document, now))
+    return replace(seen, sighting=seen.sighting.updated(document, now))
+
+
+def lease_answered(seen: Observation) -> Observation:
+    """The lease request in flight ended, whatever its outcome."""
+    return replace(seen, asking=False)
+
+
+def lease_held(
+    seen: Observation, document: LeaseDocument, sent_at: int, now: int
+) -> Observation:
+    """A majority stored *document*, which was sent at *sent_at*, for us.
+
+    A renewal that is acknowledged after the lease was dropped gives nothing back:
+    we have told others that we will not serve under its epoch.
+    """
+    seen = lease_sighted(seen, document, now)
+    if document.epoch <= seen.renounced:
+        return seen
+    return replace(seen, hold=Hold.acknowledged(document, sent_at))
+
+
+def ports_opened(seen: Observation) -> Observation:
+    """The service ports answer."""
+    return replace(seen, ports=Ports.OPEN)
+
+
+def ports_failed(seen: Observation, now: int) -> Observation:
+    """A service port could not be opened, or its server ended by itself."""
+    if seen.ports in (Ports.CLOSED, Ports.CLOSING, Ports.FAILED):
+        return seen
+    return replace(seen, ports=Ports.FAILED, failures=seen.failures + 1, failed_at=now)
+
+
+def ports_closed(seen: Observation) -> Observation:
+    """The service ports refuse."""
+    return replace(seen, ports=Ports.CLOSED)
+
+
+def ports_proved(seen: Observation, now: int) -> Observation:
+    """Ports that have stayed open for a while make up for earlier failures."""
+    if seen.ports is Ports.OPEN and now > seen.failed_at + PROVED:
+        return replace(seen, failures=0)
+    return seen
+
+
+def stepped(seen: Observation, now: int) -> Observation:
+    """Our member was stepped up or down, or refused to be."""
+    return replace(seen, stepping=False, stepped_at=now)

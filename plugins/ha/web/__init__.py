@@ -1,0 +1,19 @@
+"""The faces of high availability on the web: the page and the API.
+
+Both ask this node's own brain over the node API, and decide nothing themselves.
+"""
+
+from flask import Flask
+
+from plugins.ha.web import api, page
+from twistlock_console.web.menu import add_system_tab
+
+
+class HaWeb:
+    """What high availability adds to the Console's web application."""
+
+    def init_app(self, app: Flask) -> None:
+        """Add the tab, its pages and the API."""
+        page.init_app(app)
+        api.init_app(app)
+        add_system_tab(app, "High Availability", "ha.cluster")

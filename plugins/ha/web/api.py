@@ -1,0 +1,102 @@
+"""The API of high availability: /api/v1/high-availability and below."""
+
+from flask import Blueprint, Flask, Response, request
+from flask.typing import ResponseReturnValue
+from pydantic import Field
+
+from plugins.ha.web import brain
+from plugins.ha.web.command import join_command
+from twistlock_console.accounts.roles import READERS
+from twistlock_console.errors import Refused
+from twistlock_console.web.api_auth import api_guard, without_forms
+from twistlock_console.web.bodies import Body, json_body
+
+PREFIX = "/api/v1/high-availability"
+bp = Blueprint("ha_api", __name__, url_prefix=PREFIX)
+api_guard(bp, *READERS)
+
+# Hosts that join have a join token, and no account.
+joining = Blueprint("ha_joining", __name__, url_prefix=f"{PREFIX}/join-requests")
+without_forms(joining)
+
+
+class SwitchoverBody(Body):
+    """Where to switch over to; to the best standby when it is left out."""
+
+    address: str | None = Field(None, max_length=64)
+
+
+class JoinBody(Body):
+    """What a host says of itself when it asks to join."""
+
+    address: str = Field(max_length=64)
+    version: str = Field(max_length=32)
+    request: str = Field(max_length=8192)
+
+
+def init_app(app: Flask) -> None:
+    """Add the API calls."""
+    app.register_blueprint(bp)
+    app.register_blueprint(joining)
+
+
+@bp.get("")
+def cluster() -> ResponseReturnValue:
+    """The nodes, who serves, and the latest changes of role."""
+    return brain.look()
+
+
+@bp.post("/apply")
+def apply() -> ResponseReturnValue:
+    """Admit the hosts that wait."""
+    brain.order("apply", {}, "admitted the waiting hosts to the cluster")
+    return Response()
+
+
+@bp.post("/switchover")
+def switchover() -> ResponseReturnValue:
+    """Hand the role over."""
+    body = json_body(SwitchoverBody) if request.data else SwitchoverBody(address=None)
+    brain.order("switchover", {"address": body.address}, "asked for a switchover")
+    return Response()
+
+
+@bp.delete("/nodes/<address>")
+def remove(address: str) -> ResponseReturnValue:
+    """Remove a node, or turn down a host that waits."""
+    brain.order("remove", {"address": address}, f"removed the node {address}")
+    return Response()
+
+
+@bp.post("/join-token")
+def join_token() -> ResponseReturnValue:
+    """Make a token with which one host may ask to join."""
+    made = brain.order("join-token", {}, "made a join token")
+    return {**made, "command": join_command(brain.settings(), made["token"])}
+
+
+@joining.post("")
+def ask_to_join() -> ResponseReturnValue:
+    """Note that a host asks to join."""
+    body = json_body(JoinBody)
+    brain.ask("join-requests", {**body.model_dump(), "token": _token()})
+    return {}
+
+
+@joining.get("/<address>")
+def answer_to_join(address: str) -> ResponseReturnValue:
+    """What became of a host's request."""
+    answer: dict[str, str] = brain.ask(
+        "join-answer", {"token": _token(), "address": address}
+    )
+    return answer
+
+
+def _token() -> str:
+    given = request.authorization
+    if given is None or given.type != "bearer" or not given.token:
+        raise Refused(
+            "send the join token as a bearer token; copy the join command from "
+            "Manage > System > High Availability"
+        )
+    return given.token

@@ -1,0 +1,77 @@
+"""Manage > System > High Availability: the nodes, who served when, and why."""
+
+from datetime import UTC, datetime
+
+from flask import Blueprint, Flask, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from plugins.ha.web import brain
+from plugins.ha.web.chart import draw
+from twistlock_console.accounts.roles import READERS
+from twistlock_console.errors import ConsoleError
+from twistlock_console.web.auth import pages_for
+
+bp = Blueprint(
+    "ha",
+    __name__,
+    url_prefix="/manage/system/high-availability",
+    template_folder="templates",
+)
+pages_for(bp, *READERS)
+
+
+def init_app(app: Flask) -> None:
+    """Add the page."""
+    app.register_blueprint(bp)
+
+
+@bp.get("")
+def cluster() -> ResponseReturnValue:
+    """Show the cluster."""
+    return _show("ha/cluster.html")
+
+
+@bp.get("/live")
+def live() -> ResponseReturnValue:
+    """Show the part of the page that refreshes itself."""
+    return _show("ha/live.html")
+
+
+@bp.post("/apply")
+def apply() -> ResponseReturnValue:
+    """Admit the hosts that wait."""
+    return _do("apply", {}, "The waiting hosts are being added.")
+
+
+@bp.post("/switchover")
+def switchover() -> ResponseReturnValue:
+    """Hand the role over to the node that was named."""
+    address = request.form.get("address") or None
+    where = address or "the best standby"
+    return _do(
+        "switchover", {"address": address}, f"The role is handed over to {where}."
+    )
+
+
+@bp.post("/remove")
+def remove() -> ResponseReturnValue:
+    """Remove a node."""
+    address = request.form.get("address", "")
+    return _do("remove", {"address": address}, f"{address} was removed.")
+
+
+def _do(path: str, body: dict[str, object], told: str) -> ResponseReturnValue:
+    try:
+        brain.order(path, body, told)
+    except ConsoleError as error:
+        flash(str(error), "error")
+    else:
+        flash(told)
+    return redirect(url_for(".cluster"), 303)
+
+
+def _show(template: str) -> str:
+    cluster = brain.look()
+    addresses = [node["address"] for node in cluster["nodes"]]
+    chart = draw(addresses, cluster["history"], datetime.now(UTC))
+    return render_template(template, cluster=cluster, chart=chart)

@@ -1,0 +1,86 @@
+"""Rules of names, passwords and roles."""
+
+import pytest
+
+from twistlock_console.accounts.passwords import hash_password, matches
+from twistlock_console.accounts.roles import INCLUDES, READERS, UserRole, allows
+from twistlock_console.accounts.rules import (
+    check_password,
+    check_repeated,
+    check_username,
+)
+from twistlock_console.errors import Refused
+
+
+@pytest.mark.parametrize(
+    ("password", "strong", "rule"),
+    [
+        pytest.param("eight888", False, None, id="eight-will-do"),
+        pytest.param("seven77", False, "at least 8 characters", id="seven"),
+        pytest.param("administrator", False, "differ from the username", id="same"),
+        pytest.param("x" * 257, False, "at most 256", id="huge"),
+        pytest.param("Abcdefgh-123", True, None, id="strong"),
+        pytest.param("Abcdefg-123", True, "at least 12", id="strong-but-short"),
+        pytest.param("abcdefgh-123", True, "upper-case", id="no-upper"),
+        pytest.param("ABCDEFGH-123", True, "lower-case", id="no-lower"),
+        pytest.param("Abcdefgh-xyz", True, "a digit", id="no-digit"),
+        pytest.param("Abcdefgh1234", True, "special", id="no-special"),
+    ],
+)
+def test_passwords_keep_the_rules(
+    password: str, rule: str | None, *, strong: bool
+) -> None:
+    """A password is accepted, or the first broken rule is named."""
+    refusal = None
+    try:
+        check_password(password, "administrator", strong=strong)
+    except Refused as error:
+        refusal = str(error)
+
+    assert (refusal is None) == (rule is None)
+    assert rule is None or rule in (refusal or "")
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a" * 65, "a\n", "é", "a/b", "$ne"])
+def test_odd_usernames_are_refused(name: str) -> None:
+    """A username is plain: it stands in pages, logs and addresses."""
+    with pytest.raises(Refused, match="a username has"):
+        check_username(name)
+
+
+@pytest.mark.parametrize("name", ["a", "admin", "j.doe@example.com", "a" * 64])
+def test_plain_usernames_are_accepted(name: str) -> None:
+    """Names of people and mail addresses are usernames."""
+    check_username(name)
+
+
+def test_a_password_is_typed_twice() -> None:
+    """A slip of the finger does not become the password."""
+    with pytest.raises(Refused, match="differ"):
+        check_repeated("one", "two")
+
+
+def test_hashes_tell_right_from_wrong() -> None:
+    """Only the password itself matches, and nobody's hash matches nothing."""
+    stored = hash_password("right")
+
+    assert stored.startswith("$argon2id$")
+    assert matches(stored, "right")
+    assert not matches(stored, "wrong")
+    assert not matches(None, "nobody has this password")
+    assert not matches("garbage", "right")
+
+
+def test_every_role_is_in_the_table() -> None:
+    """Each role includes itself, and only Administrators include themselves."""
+    assert set(INCLUDES) == set(UserRole)
+    for role in UserRole:
+        assert allows(role, frozenset({role}))
+    holders = [r for r in UserRole if allows(r, frozenset({UserRole.ADMIN}))]
+    assert holders == [UserRole.ADMIN]
+
+
+def test_defender_managers_read_settings_and_no_users() -> None:
+    """Their role reads settings and logs; the rest is for Auditors."""
+    assert allows(UserRole.DEFENDER_MANAGER, READERS)
+    assert not allows(UserRole.DEFENDER_MANAGER, frozenset({UserRole.AUDITOR}))

@@ -1,0 +1,79 @@
+"""Rules of sessions, tokens and remembered passwords."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from twistlock_console import clock
+from twistlock_console.accounts.remembered import KEEP_NS, MOST, Remembered
+from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.sessions import (
+    Age,
+    Session,
+    age,
+    derive_key,
+    read_token,
+    write_token,
+)
+from twistlock_console.accounts.users import User
+
+USER = User("jane", UserRole.ADMIN, "hash", 3, datetime(2026, 11, 23, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "verdict"),
+    [
+        (0, Age.YOUNG),
+        (49, Age.YOUNG),
+        (50, Age.RENEW),
+        (99, Age.RENEW),
+        (100, Age.OVER),
+    ],
+)
+def test_a_session_is_renewed_at_half_its_time(elapsed: int, verdict: Age) -> None:
+    """Half of the timeout renews, all of it ends."""
+    session = Session.begin(USER, 1000)
+
+    assert age(session, 1000 + elapsed, 100) is verdict
+
+
+def test_keys_serve_one_purpose() -> None:
+    """A cookie's signature is worth nothing on a token."""
+    assert derive_key(b"s" * 32, "a") != derive_key(b"s" * 32, "b")
+    assert derive_key(b"s" * 32, "a") == derive_key(b"s" * 32, "a")
+
+
+def test_a_token_gives_its_session_back() -> None:
+    """What is written is read, with the right key only."""
+    key = derive_key(b"s" * 32, "test")
+    session = Session.begin(USER, 4_000_000_000).renewed(1_000_000_000)
+    token = write_token(key, session, USER, 3_600_000_000)
+
+    assert read_token(key, token) == session
+    assert read_token(derive_key(b"s" * 32, "other"), token) is None
+
+
+def test_a_right_password_is_remembered_for_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It counts for this user, this password and this stored hash only."""
+    remembered = Remembered()
+    remembered.add(USER, "right")
+
+    assert remembered.knows(USER, "right")
+    assert not remembered.knows(USER, "wrong")
+    assert not remembered.knows(replace(USER, password_hash="new"), "right")
+    later = clock.boottime_ns() + KEEP_NS
+    monkeypatch.setattr(clock, "boottime_ns", lambda: later)
+    assert not remembered.knows(USER, "right")
+
+
+def test_memory_is_bounded() -> None:
+    """However many users there are, few passwords are remembered."""
+    remembered = Remembered()
+    for number in range(MOST + 1):
+        remembered.add(USER, str(number))
+
+    assert not remembered.knows(USER, "0")
+    assert remembered.knows(USER, str(MOST))

@@ -1,0 +1,54 @@
+"""A node's folders for a real mongod on the loopback."""
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from twistlock_console.certificates import create_authority, issue_node_certificate
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.database.bootstrap import prepare_secrets
+from twistlock_console.settings import Settings
+
+HERE = "127.0.0.1"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind((HERE, 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def prepared(root: Path) -> Settings:
+    """A node's folders with all that mongod needs, and mongod not started."""
+    settings = Settings(
+        node_address=HERE,
+        data_folder=root,
+        database_port=free_port(),
+        database_cache_gb=0.25,
+    )
+    settings.folders.create()
+    prepare_secrets(settings.folders)
+    create_authority(settings.folders.certificates)
+    issue_node_certificate(settings.folders.certificates, [HERE])
+    return settings
+
+
+def eventually(true: Callable[[], object], seconds: float = 15.0) -> bool:
+    """Whether *true* comes true within *seconds*."""
+    deadline = boottime_ns() + round(seconds * SECOND)
+    while boottime_ns() < deadline:
+        if true():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def gone(pid: int) -> bool:
+    """Whether the process is no more, or only waits to be reaped."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state == "Z"

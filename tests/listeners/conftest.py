@@ -1,0 +1,120 @@
+"""Certificates, settings on free loopback ports, and service ports with a small app."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from listener_clients import MANY
+
+from twistlock_console.bus import Bus
+from twistlock_console.certificates import (
+    Usage,
+    create_authority,
+    issue_node_certificate,
+    make_key,
+    make_request,
+    sign_request,
+)
+from twistlock_console.events import ListenerClosed, ListenerFailed, ListenerOpened
+from twistlock_console.listeners import warm
+from twistlock_console.listeners.ports import ServicePorts
+from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.settings import Settings
+
+SMALL_APP = "small_app:create"
+
+
+@pytest.fixture(scope="session")
+def warm_process() -> None:
+    """The process that servers are forked from, with everything imported."""
+    warm.start([*warm.MODULES, "small_app"], wait=30)
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an authority, a node's and two clients' certificates."""
+    root = tmp_path_factory.mktemp("data")
+    folder = root / "certificates"
+    for made in (folder, root / "secrets"):
+        made.mkdir(0o700)
+    create_authority(folder)
+    issue_node_certificate(folder, ["127.0.0.1", "localhost"])
+    for name, usage in (("defender-1", Usage.DEFENDER), ("node-2", Usage.NODE)):
+        make_key(folder / f"{name}-key.pem")
+        pem = sign_request(
+            folder,
+            make_request(folder / f"{name}-key.pem", name),
+            usage=usage,
+            common_name=name,
+            names=[name],
+        )
+        (folder / f"{name}.pem").write_bytes(pem)
+    return root
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture
+def settings(data_folder: Path) -> Settings:
+    """Settings of a node on loopback."""
+    api, pages, defenders, *_ = free_ports(MANY)
+    return Settings(
+        node_address="127.0.0.1",
+        data_folder=data_folder,
+        management_port_https=api,
+        management_port_ui=pages,
+        communication_port=defenders,
+    )
+
+
+@pytest.fixture
+def permit() -> Permit:
+    """A permit for epoch 7, without an end."""
+    permit = Permit()
+    permit.grant(7, FOREVER)
+    return permit
+
+
+@pytest.fixture
+def events(bus: Bus) -> list[object]:
+    """What was published about listeners, in order."""
+    heard: list[object] = []
+    for kind in (ListenerOpened, ListenerClosed, ListenerFailed):
+        bus.subscribe(kind, heard.append)
+    return heard
+
+
+@pytest.fixture
+def bus() -> Bus:
+    """A bus of our own."""
+    return Bus()
+
+
+@pytest.fixture
+def make_ports(
+    warm_process: None, settings: Settings, permit: Permit, bus: Bus
+) -> Iterator[Callable[..., ServicePorts]]:
+    """Make service ports that are closed when the test ends."""
+    made: list[ServicePorts] = []
+
+    def make(app: str = SMALL_APP) -> ServicePorts:
+        made.append(ServicePorts(settings, permit, bus, app=app))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close_all()
+
+
+@pytest.fixture
+def ports(make_ports: Callable[..., ServicePorts]) -> ServicePorts:
+    """The service ports of a node, closed."""
+    return make_ports()

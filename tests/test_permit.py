@@ -1,0 +1,88 @@
+"""The right to serve, as child processes see it."""
+
+import time
+from multiprocessing.connection import Connection
+
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.listeners.warm import context
+from twistlock_console.permit import FOREVER, Permit
+
+
+def test_a_permit_is_born_revoked() -> None:
+    """A node may not serve before it was told that it may."""
+    permit = Permit()
+
+    assert not permit.valid(0)
+    assert permit.epoch == 0
+
+
+def test_a_permit_holds_until_its_deadline_and_not_at_it() -> None:
+    """The deadline itself is too late."""
+    permit = Permit()
+    permit.grant(3, 1000)
+
+    assert [permit.valid(now) for now in (0, 999, 1000, 1001)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert (permit.epoch, permit.deadline_ns) == (3, 1000)
+
+
+def test_a_revoked_permit_keeps_its_epoch() -> None:
+    """Revoking ends the right, not the memory of what was granted."""
+    permit = Permit()
+    permit.grant(3, FOREVER)
+
+    permit.revoke()
+
+    assert not permit.valid(0)
+    assert permit.epoch == 3
+
+
+def watch(permit: Permit, pipe: Connection) -> None:
+    """Tell what the child sees, each time it is asked."""
+    while pipe.recv():
+        pipe.send((permit.epoch, permit.valid(boottime_ns())))
+
+
+def test_a_child_sees_each_change_at_once() -> None:
+    """The numbers live in shared memory: nothing has to be sent."""
+    permit = Permit()
+    ours, theirs = context.Pipe()
+    child = context.Process(target=watch, args=(permit, theirs), daemon=True)
+    child.start()
+
+    def seen() -> tuple[int, bool]:
+        ours.send(True)
+        answer: tuple[int, bool] = ours.recv()
+        return answer
+
+    answers = [seen()]
+    permit.grant(1, boottime_ns() + 60 * SECOND)
+    answers.append(seen())
+    permit.grant(2, boottime_ns() - 1)
+    answers.append(seen())
+    ours.send(False)
+    child.join()
+
+    assert answers == [(0, False), (1, True), (2, False)]
+    ours.close()
+    theirs.close()
+    child.close()
+
+
+def test_asking_a_permit_costs_less_than_a_microsecond() -> None:
+    """It is asked with every request and every frame."""
+    permit = Permit()
+    permit.grant(1, FOREVER)
+    rounds = 20_000
+    best = FOREVER
+    for _ in range(5):
+        started = time.perf_counter_ns()
+        for _ in range(rounds):
+            permit.valid(1)
+        best = min(best, time.perf_counter_ns() - started)
+
+    assert best / rounds < 1000

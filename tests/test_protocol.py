@@ -1,0 +1,119 @@
+"""The messages between Console and Defender, and what is done with garbage."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twistlock_console.protocol import (
+    PROTOCOL,
+    ConsoleHello,
+    DefenderHello,
+    FromConsole,
+    FromDefender,
+    Ping,
+    Pong,
+    ProtocolError,
+    check_protocol,
+    decode_from_console,
+    decode_from_defender,
+    encode,
+)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+NAME = st.text(min_size=1, max_size=255)
+NATURAL = st.integers(0, 2**63 - 1)
+
+
+@given(st.builds(ConsoleHello, NATURAL, NAME, NATURAL) | st.just(Pong()))
+def test_what_a_console_writes_a_defender_reads(message: FromConsole) -> None:
+    """Encoding and decoding are inverse."""
+    assert decode_from_console(encode(message)) == message
+
+
+@given(st.builds(DefenderHello, NAME, NAME, NATURAL) | st.just(Ping()))
+def test_what_a_defender_writes_a_console_reads(message: FromDefender) -> None:
+    """Encoding and decoding are inverse."""
+    assert decode_from_defender(encode(message)) == message
+
+
+def test_the_first_message_tells_the_epoch() -> None:
+    """The wire format is what a Defender in the field was built for."""
+    assert json.loads(encode(ConsoleHello(epoch=7, version="1.2.3"))) == {
+        "type": "hello",
+        "protocol": 1,
+        "epoch": 7,
+        "version": "1.2.3",
+    }
+
+
+@given(st.text() | st.binary() | JSON.map(json.dumps))
+def test_garbage_is_an_error_and_nothing_else(frame: str | bytes) -> None:
+    """Whatever a peer sends, we say what is wrong with it."""
+    for decode in (decode_from_console, decode_from_defender):
+        with pytest.raises(ProtocolError) as caught:
+            decode(frame)
+
+        assert caught.value.code in {1003, 1007}
+        assert str(caught.value)
+
+
+@given(st.dictionaries(st.text(), JSON), st.sampled_from(["hello", "ping"]))
+def test_a_type_with_garbage_is_an_error_or_a_message(
+    members: dict[str, object], kind: str
+) -> None:
+    """Members of the wrong type never get through."""
+    try:
+        message = decode_from_defender(json.dumps(members | {"type": kind}))
+    except ProtocolError:
+        return
+
+    assert isinstance(message, Ping) or isinstance(message.defender, str)
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        pytest.param('{"type":"hello"}', "defender", id="missing"),
+        pytest.param('{"type":"shutdown"}', "shutdown", id="unknown-type"),
+        pytest.param('{"epoch":1}', "type", id="no-type"),
+        pytest.param("[]", "malformed", id="not-an-object"),
+        pytest.param("{", "JSON", id="not-json"),
+        pytest.param(b"{}", "text", id="bytes"),
+        pytest.param(
+            '{"type":"hello","defender":"","version":"1"}', "defender", id="empty-name"
+        ),
+        pytest.param(
+            '{"type":"hello","defender":"a","version":"1","protocol":"1"}',
+            "protocol",
+            id="number-as-text",
+        ),
+        pytest.param(
+            '{"type":"hello","defender":"a","version":"1","protocol":true}',
+            "protocol",
+            id="boolean-as-number",
+        ),
+    ],
+)
+def test_an_error_says_what_is_wrong(frame: str | bytes, words: str) -> None:
+    """An operator can find the mistake from the close reason."""
+    with pytest.raises(ProtocolError, match=words):
+        decode_from_defender(frame)
+
+
+def test_a_newer_peer_may_add_members() -> None:
+    """What we do not know we ignore; the protocol's version is for real changes."""
+    assert decode_from_defender('{"type":"ping","since":12}') == Ping()
+
+
+@pytest.mark.parametrize("version", [0, PROTOCOL + 1])
+def test_another_protocol_is_refused(version: int) -> None:
+    """Peers with different versions do not guess."""
+    with pytest.raises(ProtocolError, match=f"protocol {PROTOCOL}, not {version}"):
+        check_protocol(DefenderHello("a", "1", version))
+
+    check_protocol(ConsoleHello(1, "1"))

@@ -1,0 +1,634 @@
+"""Settings are right, or the operator is told all that is wrong, at once."""
+
+import logging
+import re
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as rules
+from hypothesis import strategies as st
+
+from twistlock_console.errors import SettingsError
+from twistlock_console.settings import (
+    Folders,
+    InitialState,
+    Settings,
+    check_ports_free,
+    load_settings,
+)
+from twistlock_console.settings.checks import not_mongod, unwritable
+from twistlock_console.settings.host import bind_problem, find_address, full_name
+from twistlock_console.settings.keys import ACCEPTED, KEYS
+
+HERE = "NODE_ADDRESS=127.0.0.1\n"
+PROJECT = Path(__file__).parent.parent
+
+Load = Callable[..., Settings]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Give a function that loads settings from a text, on a plain host."""
+
+    def load(
+        text: str | bytes, environ: Mapping[str, str] | None = None, **how: bool
+    ) -> Settings:
+        path = tmp_path / "twistlock.cfg"
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        environ = {"DATA_FOLDER": str(tmp_path / "data"), **(environ or {})}
+        return load_settings(path, environ, root=tmp_path, **how)
+
+    return load
+
+
+def mistakes(load: Load, text: str | bytes, **environ: str) -> list[str]:
+    """Give the mistakes in *text*, without the path before each."""
+    with pytest.raises(SettingsError) as error:
+        load(text, environ)
+    return re.sub(r"(?m)^/\S*/twistlock.cfg(, |: )", "", str(error.value)).split("\n")
+
+
+def test_the_shipped_file_says_the_defaults() -> None:
+    """Whoever changes nothing gets the defaults; every key is there, once."""
+    path = PROJECT / "config/twistlock.cfg"
+    address = find_address() or "127.0.0.1"
+
+    settings = load_settings(path, {"NODE_ADDRESS": address}, on_this_host=False)
+
+    assert settings == Settings(node_address=address, console_cn=full_name())
+    lines = [line for line in path.read_text().split("\n") if line[:1] not in ("", "#")]
+    defaults = {f"{key.name}={key.default}" for key in KEYS}
+    assert sorted(lines) == sorted(defaults)
+
+
+def test_the_shipped_file_looks_like_the_product() -> None:
+    """Sections stand between lines of 45 number signs."""
+    text = (PROJECT / "config/twistlock.cfg").read_text()
+
+    titles = re.findall(rf"^{'#' * 45}\n# +(.+)\n{'#' * 45}$", text, re.MULTILINE)
+    assert titles == [
+        "Network configuration",
+        "Twistlock system configuration",
+        "High availability settings",
+    ]
+
+
+def test_an_empty_file_is_enough(load: Load, tmp_path: Path) -> None:
+    """Missing keys have their defaults."""
+    settings = load("", {"NODE_ADDRESS": "127.0.0.1"})
+
+    assert settings == Settings(
+        node_address="127.0.0.1",
+        console_cn=full_name(),
+        data_folder=tmp_path / "data",
+    )
+
+
+def test_every_key_fills_its_field() -> None:
+    """The table and the settings agree, and no key is both ours and ignored."""
+    assert {key.attribute for key in KEYS} == {f.name for f in fields(Settings)}
+    assert ACCEPTED.isdisjoint(key.name for key in KEYS)
+
+
+def test_values_arrive(load: Load, tmp_path: Path) -> None:
+    """Each kind of value is read as what it is."""
+    program = tmp_path / "mongod"
+    program.write_text("#!/bin/sh\necho db version v6.0.5\n")
+    program.chmod(0o755)
+
+    settings = load(
+        f"""
+        NODE_ADDRESS=127.0.0.3
+        CONSOLE_CN=console
+        CONSOLE_SAN="DNS:lb.example.com, IP:10.0.0.5,*.example.com,10.0.0.5,IP:::1"
+        MANAGEMENT_PORT_HTTPS=9083  # another
+        MANAGEMENT_PORT_UI=
+        DATA_RECOVERY_ENABLED=FALSE
+        MONGOD_BINARY='{program}'
+        DATABASE_CACHE_GB=1.5
+        HIGH_AVAILABILITY_ENABLED=true
+        HIGH_AVAILABILITY_STATE=SECONDARY
+        HIGH_AVAILABILITY_LEASE_TTL_MS=${{TTL-2000}}
+        """
+    )
+
+    assert settings == Settings(
+        node_address="127.0.0.3",
+        console_cn="console",
+        console_san=("lb.example.com", "10.0.0.5", "*.example.com", "::1"),
+        management_port_https=9083,
+        management_port_ui=None,
+        data_recovery_enabled=False,
+        mongod_binary=program,
+        database_cache_gb=1.5,
+        high_availability_enabled=True,
+        high_availability_state=InitialState.SECONDARY,
+        lease_ttl_ms=2000,
+        data_folder=tmp_path / "data",
+    )
+
+
+def test_the_environment_overrides_the_file(load: Load) -> None:
+    """Even where the file's own value is wrong; an empty value counts."""
+    text = HERE + "MANAGEMENT_PORT_HTTPS=nonsense\nMANAGEMENT_PORT_UI=1\n"
+
+    settings = load(text, {"MANAGEMENT_PORT_HTTPS": "9000", "MANAGEMENT_PORT_UI": ""})
+
+    assert settings.management_port_https == 9000
+    assert settings.management_port_ui is None
+
+
+def test_mistakes_in_the_environment_are_told_as_such(load: Load) -> None:
+    """Nobody searches the file for them."""
+    with pytest.raises(SettingsError) as error:
+        load(HERE, {"DATABASE_PORT": "x"})
+
+    assert str(error.value) == (
+        "environment: DATABASE_PORT is 'x': a port is a number from 1 to 65535"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            "MANAGEMENT_PORT_HTTPS=8084\n\nCOMMUNICATION_PORT=8084",
+            "line 4: MANAGEMENT_PORT_HTTPS and COMMUNICATION_PORT are both 8084; "
+            "each needs its own port",
+            id="ports-twice",
+        ),
+        pytest.param(
+            "DATABASE_PORT=8086",
+            "line 2: HIGH_AVAILABILITY_PORT and DATABASE_PORT are both 8086; "
+            "each needs its own port",
+            id="port-of-a-default",
+        ),
+        pytest.param(
+            "COMMUNICATION_PORT=65536",
+            "line 2: COMMUNICATION_PORT is '65536': a port is a number from 1 to 65535",
+            id="port-too-high",
+        ),
+        pytest.param(
+            "MANAGEMENT_PORT_HTTPS=",
+            "line 2: MANAGEMENT_PORT_HTTPS is empty: "
+            "a port is a number from 1 to 65535",
+            id="port-empty",
+        ),
+        pytest.param(
+            "HIGH_AVAILABILITY_STATE=LEADER",
+            "line 2: HIGH_AVAILABILITY_STATE is 'LEADER': write PRIMARY or SECONDARY",
+            id="state",
+        ),
+        pytest.param(
+            "HIGH_AVAILABILITY_ENABLED=yes",
+            "line 2: HIGH_AVAILABILITY_ENABLED is 'yes': write true or false",
+            id="switch",
+        ),
+        pytest.param(
+            "HIGH_AVAILABILITY_ENABLED=true\nPROJECTS_ENABLED=true",
+            "line 3: high availability does not go together with Projects; "
+            "set HIGH_AVAILABILITY_ENABLED or PROJECTS_ENABLED to false",
+            id="projects",
+        ),
+        pytest.param(
+            "MANAGEMENT_PORT_HTTP=8081",
+            "line 2: MANAGEMENT_PORT_HTTP must be empty: plain HTTP is not offered; "
+            "use MANAGEMENT_PORT_HTTPS",
+            id="plain-http",
+        ),
+        pytest.param(
+            "CONSOLE_CN=$(hostname)",
+            "line 2: CONSOLE_CN: shell code is not run: '$(hostname)'; "
+            "write the plain value, ${VAR-default} to take it from the environment, "
+            "or put special characters in 'single quotes'",
+            id="shell",
+        ),
+        pytest.param(
+            f"CONSOLE_CN={'x' * 65}",
+            f"line 2: CONSOLE_CN is '{'x' * 57}...': "
+            "a common name has at most 64 printable characters",
+            id="common-name",
+        ),
+        pytest.param(
+            "CONSOLE_SAN=a.example,300.1.1.1",
+            "line 2: CONSOLE_SAN is 'a.example,300.1.1.1': '300.1.1.1' is neither "
+            "a DNS name nor an IP address; write them with commas between",
+            id="names",
+        ),
+        pytest.param(
+            "DATABASE_CACHE_GB=0.1",
+            "line 2: DATABASE_CACHE_GB is '0.1': "
+            "write a number of gigabytes from 0.25 to 10000",
+            id="cache",
+        ),
+        pytest.param(
+            "DATABASE_CACHE_GB=nan",
+            "line 2: DATABASE_CACHE_GB is 'nan': "
+            "write a number of gigabytes from 0.25 to 10000",
+            id="cache-nan",
+        ),
+        pytest.param(
+            "DATABASE_CACHE_GB=much",
+            "line 2: DATABASE_CACHE_GB is 'much': "
+            "write a number of gigabytes from 0.25 to 10000",
+            id="cache-word",
+        ),
+        pytest.param(
+            "HIGH_AVAILABILITY_LEASE_TTL_MS=100",
+            "line 2: HIGH_AVAILABILITY_LEASE_TTL_MS is '100': "
+            "write whole milliseconds from 500 to 60000",
+            id="lease",
+        ),
+        pytest.param(
+            "HIGH_AVAILABILITY_STEP_UP_AFTER_MS=3000",
+            "line 2: HIGH_AVAILABILITY_STEP_UP_AFTER_MS must be at least two "
+            "heartbeat intervals (400) and less than the election timeout (3000)",
+            id="step-up",
+        ),
+        pytest.param(
+            "DATA_RECOVERY_VOLUME=backup",
+            "line 2: DATA_RECOVERY_VOLUME is 'backup': "
+            "write a full path that begins with /",
+            id="relative-path",
+        ),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_with_its_line(
+    load: Load, text: str, expected: str
+) -> None:
+    """The sentence says what would be right."""
+    assert mistakes(load, HERE + text) == [expected]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "node1",
+        "10.0.0",
+        "10.0.0.1/24",
+        "::1",
+        "0.0.0.0",  # noqa: S104 - it is refused
+        "224.0.0.1",
+        "255.255.255.255",
+    ],
+)
+def test_what_no_host_has_is_no_address(load: Load, address: str) -> None:
+    """An address is an IPv4 address that a single host can have."""
+    assert mistakes(load, f"NODE_ADDRESS={address}") == [
+        f"line 1: NODE_ADDRESS is '{address}': "
+        "write an IPv4 address of this host, or nothing to find it"
+    ]
+
+
+def test_the_address_must_be_of_this_host(load: Load) -> None:
+    """An address kept for documentation is nobody's."""
+    assert mistakes(load, "NODE_ADDRESS=192.0.2.7") == [
+        "line 1: NODE_ADDRESS 192.0.2.7 is not an address of this host: "
+        "Cannot assign requested address"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "manager"),
+    [
+        ("KUBERNETES_SERVICE_HOST", "Kubernetes"),
+        ("ECS_CONTAINER_METADATA_URI_V4", "Amazon ECS"),
+    ],
+)
+def test_ha_is_refused_in_a_managers_container(
+    load: Load, variable: str, manager: str
+) -> None:
+    """The cluster manager keeps the Console up there; without HA all is well."""
+    assert mistakes(
+        load, HERE + "HIGH_AVAILABILITY_ENABLED=true", **{variable: "x"}
+    ) == [
+        f"line 2: high availability is not for a Console under {manager} "
+        f"({variable} is set); set HIGH_AVAILABILITY_ENABLED=false and let the "
+        "cluster manager restart it"
+    ]
+    assert not load(HERE, {variable: "x"}).high_availability_enabled
+
+
+def test_ha_is_refused_in_a_swarm(load: Load, tmp_path: Path) -> None:
+    """A member of a swarm is known by Docker's own state file."""
+    state = tmp_path / "var/lib/docker/swarm/docker-state.json"
+    state.parent.mkdir(parents=True)
+    state.touch()
+
+    [mistake] = mistakes(load, HERE + "HIGH_AVAILABILITY_ENABLED=true")
+
+    assert mistake.startswith(
+        "line 2: high availability is not for a Console under Docker Swarm (/var/lib"
+    )
+
+
+@pytest.mark.parametrize(
+    "folder", ["/proc/twistlock", "{tmp}/file/data", "/" + "x" * 5000, "{tmp}/file"]
+)
+def test_an_unwritable_folder_is_told(load: Load, tmp_path: Path, folder: str) -> None:
+    """Even to root, and nothing is left of the attempt."""
+    (tmp_path / "file").touch()
+    before = set(tmp_path.iterdir())
+    wanted = folder.format(tmp=tmp_path)
+
+    [mistake] = mistakes(load, HERE + "DATABASE_CACHE_GB=", DATA_FOLDER=wanted)
+
+    assert mistake.startswith(f"environment: DATA_FOLDER {wanted} ")
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "twistlock.cfg"}
+
+
+def test_loading_makes_nothing(load: Load, tmp_path: Path) -> None:
+    """Folders are made when the node starts, not when its settings are read."""
+    deep = tmp_path / "a/b/c"
+
+    settings = load(HERE, {"DATA_FOLDER": str(deep)})
+
+    assert settings.data_folder == deep
+    assert [path.name for path in tmp_path.iterdir()] == ["twistlock.cfg"]
+
+
+def test_a_folder_that_is_there_is_enough(tmp_path: Path) -> None:
+    """It is looked at and not written to."""
+    assert unwritable(tmp_path) is None
+
+
+def test_a_lost_backup_volume_is_a_warning(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Console without backups serves better than none."""
+    load(HERE + "DATA_RECOVERY_VOLUME=/proc/backup")
+    load(HERE + "DATA_RECOVERY_VOLUME=/proc/backup\nDATA_RECOVERY_ENABLED=false")
+
+    [message] = caplog.messages
+    assert message.startswith("no backups can be made: DATA_RECOVERY_VOLUME /proc/")
+
+
+@pytest.mark.parametrize(
+    ("content", "bits", "words"),
+    [
+        pytest.param(None, 0, "cannot be run: No such file", id="missing"),
+        pytest.param("#!/bin/sh\n", 0o644, "Permission denied", id="mode"),
+        pytest.param("not a program", 0o755, "Exec format error", id="format"),
+        pytest.param("#!/bin/sh\necho v1\n", 0o755, "shows no db version", id="other"),
+    ],
+)
+def test_a_wrong_mongod_is_told(
+    load: Load, tmp_path: Path, content: str | None, bits: int, words: str
+) -> None:
+    """The binary is asked for its version before it is trusted with data."""
+    program = tmp_path / "mongod"
+    if content is not None:
+        program.write_text(content)
+        program.chmod(bits)
+
+    [mistake] = mistakes(load, HERE + f"MONGOD_BINARY={program}")
+
+    assert mistake.startswith(f"line 2: MONGOD_BINARY {program} ")
+    assert words in mistake
+
+
+def test_a_mongod_that_does_not_answer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that hangs does not hang the Console."""
+    monkeypatch.setattr("twistlock_console.settings.checks.VERSION_SECONDS", 0.2)
+    program = tmp_path / "mongod"
+    program.write_text("#!/bin/sh\nexec sleep 20\n")
+    program.chmod(0o755)
+
+    assert not_mongod(program) == f"{program} is not a mongod: --version did not end"
+
+
+def test_a_missing_file_is_told_as_the_installer_does(tmp_path: Path) -> None:
+    """The words are the product's."""
+    for path in (tmp_path / "twistlock.cfg", tmp_path):
+        with pytest.raises(SettingsError) as error:
+            load_settings(path, {})
+        assert str(error.value) == f"Configuration file {path} must be present"
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """The reason is the system's."""
+    with pytest.raises(SettingsError, match=r"cannot be read: .*too long"):
+        load_settings(tmp_path / ("x" * 300), {})
+
+
+def test_binary_garbage_is_one_mistake(load: Load) -> None:
+    """Not one for each line."""
+    assert mistakes(load, b"\x00\xff\n" * 50, NODE_ADDRESS="127.0.0.1") == [
+        "the file is not UTF-8 text; write it anew as plain text"
+    ]
+
+
+def test_all_mistakes_are_told_at_once(load: Load, tmp_path: Path) -> None:
+    """In the order of the file; what only follows from another is left out."""
+    found = mistakes(
+        load,
+        "MANAGEMENT_PORT_UI=8083 ; reboot\n"
+        "COMMUNICATION_PORT=70000\n"
+        "PROJECTS_ENABLED=true\n"
+        "HIGH_AVAILABILITY_ENABLED=true\n"
+        "COMMUNICATION_PORT=8083\n"
+        "NODE_ADDRESS=192.0.2.7\n"
+        f"MONGOD_BINARY={tmp_path}/none\n"
+        "export X=1\n",
+        DATA_FOLDER="/proc/x",
+    )
+
+    assert [mistake.split(":")[0] for mistake in found] == [
+        "environment",
+        "line 1",
+        "line 4",
+        "line 5",
+        "line 6",
+        "line 7",
+        "line 8",
+    ]
+
+
+def test_one_value_can_be_wrong_in_two_ways(load: Load) -> None:
+    """Each combination is told, though a key is in several."""
+    found = mistakes(
+        load,
+        HERE + "DATABASE_PORT=8083\nHIGH_AVAILABILITY_PORT=8083\n"
+        "PROJECTS_ENABLED=true\nHIGH_AVAILABILITY_ENABLED=true",
+        KUBERNETES_SERVICE_HOST="10.0.0.1",
+    )
+
+    assert [mistake[:30] for mistake in found] == [
+        "line 2: MANAGEMENT_PORT_HTTPS ",
+        "line 3: MANAGEMENT_PORT_HTTPS ",
+        "line 5: high availability does",
+        "line 5: high availability is n",
+    ]
+
+
+def test_unknown_keys_are_warned_about(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the line and the nearest key; the product's other keys are quiet."""
+    accepted = "".join(f"{key}=\n" for key in ACCEPTED)
+
+    load(HERE + "HIGH_AVAILABILTY_ENABLED=true\n" + accepted)
+
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().endswith(
+        "twistlock.cfg, line 2: HIGH_AVAILABILTY_ENABLED is no key of ours and is "
+        "ignored; the nearest is HIGH_AVAILABILITY_ENABLED"
+    )
+
+
+@rules(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    content=st.binary()
+    | st.lists(
+        st.tuples(
+            st.sampled_from([key.name for key in KEYS if key.name != "MONGOD_BINARY"]),
+            st.text() | st.integers().map(str) | st.floats().map(str),
+        )
+    ).map(lambda lines: "\n".join(f"{k}={v}" for k, v in lines).encode("utf-8"))
+)
+def test_no_file_makes_loading_fail_otherwise(load: Load, content: bytes) -> None:
+    """Settings or a SettingsError, whatever the file holds."""
+    try:
+        load(content)
+    except SettingsError as error:
+        assert str(error)  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize(
+    ("address", "service", "private"),
+    [
+        ("127.0.0.11", ("127.0.0.11",), ("127.0.0.11",)),
+        ("10.0.0.5", ("0.0.0.0",), ("10.0.0.5", "127.0.0.1")),  # noqa: S104 - expected
+    ],
+)
+def test_where_ports_are_opened(
+    address: str, service: tuple[str, ...], private: tuple[str, ...]
+) -> None:
+    """A node on loopback keeps to its own address, so that several fit on a host."""
+    settings = Settings(node_address=address)
+
+    assert settings.service_addresses == service
+    assert settings.private_addresses == private
+
+
+def test_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """Making them again changes nothing; the root keeps the mode it had."""
+    root = tmp_path / "a" / "b"
+    folders = Folders(root)
+
+    folders.create()
+    (folders.secrets / "kept").touch()
+    folders.create()
+
+    names = ["certificates", "db", "images", "log", "run", "scripts", "secrets"]
+    assert sorted(path.name for path in root.iterdir()) == names
+    for path in (root, *root.iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert Settings(node_address="127.0.0.1", data_folder=root).folders == folders
+    assert (folders.secrets / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        pytest.param("192.0.2.1", id="a-route"),
+        pytest.param("255.255.255.255", id="no-route-so-by-name"),
+    ],
+)
+def test_the_address_found_is_of_this_host(beyond: str) -> None:
+    """Or there is none; a look-up that hangs is given up."""
+    address = find_address(beyond)
+
+    assert address is None or bind_problem(address) is None
+    assert 0 < len(full_name()) <= 64
+
+
+@pytest.mark.parametrize("found", [None, "127.0.1.1"])
+def test_without_an_address_ha_does_not_start(
+    load: Load, monkeypatch: pytest.MonkeyPatch, found: str | None
+) -> None:
+    """Others could not reach it; told to, a node may still be on loopback."""
+    monkeypatch.setattr(
+        "twistlock_console.settings.loading.find_address", lambda: found
+    )
+
+    assert mistakes(load, "NODE_ADDRESS=\nHIGH_AVAILABILITY_ENABLED=true") == [
+        "line 1: no address of this host is found that other hosts could reach; "
+        "set NODE_ADDRESS to one"
+    ]
+    assert load(HERE + "HIGH_AVAILABILITY_ENABLED=true").high_availability_enabled
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports that nobody uses on loopback."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def test_free_ports_are_found_free_and_taken_ones_named() -> None:
+    """Service ports count on a standby too: it may have to open them."""
+    https, ui, communication, ha, database = free_ports(5)
+    settings = Settings(
+        node_address="127.0.0.1",
+        management_port_https=https,
+        management_port_ui=ui,
+        communication_port=communication,
+        high_availability_enabled=True,
+        high_availability_state=InitialState.SECONDARY,
+        high_availability_port=ha,
+        database_port=database,
+    )
+    check_ports_free(settings)
+
+    with (
+        socket.create_server(("127.0.0.1", ui)),
+        socket.create_server(("127.0.0.1", database)),
+        pytest.raises(SettingsError) as error,
+    ):
+        check_ports_free(settings)
+
+    assert str(error.value).split("\n") == [
+        f"{key}: port {port} on 127.0.0.1 is taken by another program; "
+        "end that program or choose another port"
+        for key, port in (("MANAGEMENT_PORT_UI", ui), ("DATABASE_PORT", database))
+    ]
+
+
+def test_a_disabled_port_is_not_checked_and_other_problems_are_told() -> None:
+    """An address that went away since is told with the system's reason."""
+    with pytest.raises(SettingsError) as error:
+        check_ports_free(Settings(node_address="192.0.2.7", management_port_ui=None))
+
+    sentences = str(error.value).split("\n")
+    assert not [s for s in sentences if s.startswith("MANAGEMENT_PORT_UI")]
+    assert (
+        "DATABASE_PORT: port 27017 on 192.0.2.7 cannot be opened: "
+        "Cannot assign requested address"
+    ) in sentences
+
+
+def test_the_manual_has_every_key() -> None:
+    """Each key has its row, with default and meaning, and no other key has one."""
+    text = (PROJECT / "docs/settings.md").read_text()
+
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+) \| (.+) \|$", text, re.MULTILINE)
+    assert rows == [
+        (key.name, f"`{key.default}`" if key.default else "empty", key.help)
+        for key in KEYS
+    ]
+    assert [key for key in ACCEPTED if f"`{key}`" not in text] == []

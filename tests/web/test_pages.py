@@ -1,0 +1,335 @@
+"""Rules of the pages: the way in and out, and what a stranger cannot do."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor
+
+from twistlock_console.accounts.sessions import Session
+from twistlock_console.web.auth import COOKIE_PART
+from twistlock_console.web.pages.entry import local_path
+from twistlock_console.web.visits import now
+
+LOGON = "/manage/authentication/logon"
+
+
+def test_the_first_visit_leads_to_sign_up(visitor: Visitor) -> None:
+    """A new Console asks for its first administrator."""
+    answer = visitor.get("/login")
+
+    assert answer.status_code == 303
+    assert answer.location == "/signup"
+
+
+def test_signing_up_logs_the_administrator_in(visitor: Visitor) -> None:
+    """After sign-up, the pages are open at once."""
+    answer = visitor.sign_up()
+
+    assert answer.status_code == 303
+    assert visitor.get(answer.location).status_code == 200
+
+
+def test_sign_up_is_closed_once_it_has_happened(admin: Visitor, app: Flask) -> None:
+    """The second sign-up is refused on the page, too."""
+    stranger = Visitor(app.test_client())
+
+    answer = stranger.get("/signup")
+
+    assert answer.location == "/login"
+
+
+def test_of_two_sign_ups_at_once_one_wins(app: Flask) -> None:
+    """A race cannot make two first administrators."""
+    path = "/api/v1/signup"
+    bodies = [{"username": f"admin{n}", "password": PASSWORD} for n in range(4)]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(lambda b: Visitor(app.test_client()).call(path, b), bodies)
+        )
+
+    assert sorted(a.status_code for a in answers) == [200, 400, 400, 400]
+    assert {a.get_json()["err"] for a in answers if a.status_code == 400} == {
+        "system already initialized"
+    }
+
+
+def test_a_person_logs_in_and_out(admin: Visitor) -> None:
+    """A log-out closes the pages, a log-in opens them."""
+    admin.send("/logout", form_on=LOGON)
+    closed = admin.get(LOGON)
+    admin.log_in()
+    opened = admin.get(LOGON)
+
+    assert closed.location == f"/login?next={LOGON}"
+    assert opened.status_code == 200
+
+
+def test_a_copied_cookie_ends_with_the_log_out(admin: Visitor, app: Flask) -> None:
+    """A log-out ends the session itself, not only this browser's copy of it."""
+    cookie = admin.client.get_cookie("__Host-session", domain="console.test")
+    assert cookie is not None
+    thief = app.test_client()
+    thief.set_cookie("__Host-session", cookie.value, domain="console.test")
+    before = Visitor(thief).get(LOGON)
+
+    admin.send("/logout", form_on=LOGON)
+
+    assert before.status_code == 200
+    assert Visitor(thief).get(LOGON).status_code == 303
+
+
+def test_a_failed_login_does_not_say_why(admin: Visitor, app: Flask) -> None:
+    """An unknown user and a wrong password get the same answer."""
+    stranger = Visitor(app.test_client())
+
+    unknown = stranger.log_in("nobody", PASSWORD)
+    wrong = stranger.log_in(USERNAME, "not the password")
+
+    assert unknown.status_code == wrong.status_code == 401
+    assert _message(unknown.text) == _message(wrong.text)
+    assert _message(wrong.text) == "The username or the password is not right."
+
+
+def _message(page: str) -> str:
+    return page.split('role="alert">')[1].split("<")[0]
+
+
+def test_after_five_failures_the_next_login_waits(admin: Visitor, app: Flask) -> None:
+    """The sixth attempt is refused for a while, even with the right password."""
+    stranger = Visitor(app.test_client())
+    for _ in range(5):
+        stranger.log_in(password="wrong password")
+
+    answer = stranger.log_in()
+
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_failures_elsewhere_do_not_keep_the_owner_out(
+    admin: Visitor, app: Flask
+) -> None:
+    """Who guesses from one address slows down nobody at another."""
+    stranger = Visitor(app.test_client(), "198.51.100.9")
+    for _ in range(6):
+        stranger.log_in(password="wrong password")
+
+    owner = Visitor(app.test_client(), "192.0.2.8")
+
+    assert owner.log_in().status_code == 303
+
+
+def test_guesses_sent_at_once_are_all_counted(admin: Visitor, app: Flask) -> None:
+    """Attempts in parallel get no more tries than attempts in turn."""
+    sent = {"username": USERNAME, "password": "wrong password"}
+
+    def guess(_: int) -> int:
+        guesser = Visitor(app.test_client())
+        return guesser.call("/api/v1/authenticate", sent).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(guess, range(16)))
+
+    assert 1 <= codes.count(401) <= 7
+    assert codes.count(401) + codes.count(429) == 16
+
+
+def test_a_form_without_its_token_is_refused(admin: Visitor) -> None:
+    """Another site cannot make a browser send our forms."""
+    answer = admin.client.post(LOGON, data={"minutes": "5"}, base_url=HTTPS)
+
+    assert answer.status_code == 400
+    assert "out of date" in answer.text
+
+
+def test_the_cookie_is_kept_from_scripts_and_other_sites(visitor: Visitor) -> None:
+    """The session cookie carries every protection that browsers offer."""
+    cookie = visitor.sign_up().headers["Set-Cookie"]
+
+    assert cookie.startswith("__Host-session=")
+    parts = {part.strip() for part in cookie.split(";")[1:]}
+    assert parts == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
+
+
+def test_logging_in_starts_a_new_session(admin: Visitor, client: FlaskClient) -> None:
+    """Nothing that was in the session before the log-in is in it afterwards."""
+    admin.send("/logout", form_on=LOGON)
+    with client.session_transaction(base_url=HTTPS) as session:
+        session["planted"] = "by someone else"
+    admin.log_in()
+
+    with client.session_transaction(base_url=HTTPS) as session:
+        assert "planted" not in session
+
+
+def test_the_inactivity_timeout_ends_a_session(
+    admin: Visitor, client: FlaskClient
+) -> None:
+    """The setting holds for the sessions that are open when it changes."""
+    admin.send(LOGON, minutes="10")
+    _grow_older(client, 599)
+    young = admin.get(LOGON)
+    _grow_older(client, 600)
+
+    assert young.status_code == 200
+    assert admin.get(LOGON).status_code == 303
+
+
+def test_activity_renews_a_session_and_a_refresh_does_not(
+    admin: Visitor, client: FlaskClient
+) -> None:
+    """A page left open, refreshing itself, does not keep its session alive."""
+    _grow_older(client, 1000)
+    admin.get(LOGON, **{"HX-Request": "true"})
+    left = _issued(client)
+    admin.get(LOGON)
+
+    assert left <= now() - 1000
+    assert _issued(client) >= now() - 5
+
+
+def test_a_refresh_without_a_session_reloads_the_page(visitor: Visitor) -> None:
+    """When the session has ended, a refresh leads to the login page."""
+    answer = visitor.get(LOGON, **{"HX-Request": "true"})
+
+    assert answer.status_code == 401
+    assert answer.headers["HX-Refresh"] == "true"
+
+
+def _grow_older(client: FlaskClient, seconds: int) -> None:
+    with client.session_transaction(base_url=HTTPS) as session:
+        part = session[COOKIE_PART]
+        session[COOKIE_PART] = [*part[:3], now() - seconds]
+
+
+def _issued(client: FlaskClient) -> int:
+    with client.session_transaction(base_url=HTTPS) as session:
+        return Session(*session[COOKIE_PART]).issued
+
+
+def test_a_new_password_ends_the_other_sessions(admin: Visitor, app: Flask) -> None:
+    """Whoever was logged in with the old password is out."""
+    other = Visitor(app.test_client())
+    other.log_in()
+    new = "another long phrase"
+    admin.send("/profile/password", old=PASSWORD, new=new, repeated=new)
+
+    assert admin.get(LOGON).status_code == 200
+    assert other.get(LOGON).status_code == 303
+    assert other.log_in(password=new).status_code == 303
+
+
+def test_a_user_can_log_out_everywhere(admin: Visitor, app: Flask) -> None:
+    """One button ends all sessions and tokens of an account."""
+    other = Visitor(app.test_client())
+    token = other.token()
+    admin.send("/profile/end-sessions", form_on="/profile/password")
+
+    headers = {"Authorization": f"Bearer {token}"}
+    assert admin.get(LOGON).status_code == 303
+    assert other.get("/api/v1/users", **headers).status_code == 401
+
+
+def test_strong_passwords_can_be_required(admin: Visitor) -> None:
+    """The setting refuses a password that the usual rule accepts."""
+    admin.send(LOGON, minutes="30", strongPassword="on")
+    weak = "onlylowercase"
+
+    answer = admin.send("/profile/password", old=PASSWORD, new=weak, repeated=weak)
+
+    assert answer.status_code == 400
+    assert "needs an upper-case letter" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("wish", "path"),
+    [
+        pytest.param("/manage/logs/history?offset=50", True, id="ours"),
+        pytest.param("https://elsewhere.test/", False, id="another-site"),
+        pytest.param("//elsewhere.test/", False, id="no-scheme"),
+        pytest.param("/\\elsewhere.test/", False, id="backslash"),
+        pytest.param("/\t/elsewhere.test/", False, id="control-character"),
+        pytest.param("javascript:alert(1)", False, id="script"),
+        pytest.param("", False, id="nothing"),
+    ],
+)
+def test_only_our_own_pages_are_returned_to(wish: str, *, path: bool) -> None:
+    """A log-in never leads to another site."""
+    assert (local_path(wish) is not None) is path
+
+
+def test_a_login_leads_back_to_the_page_asked_for(admin: Visitor) -> None:
+    """The page that asked for the log-in is shown after it, and no other site's."""
+    admin.send("/logout", form_on=LOGON)
+    fields = {"username": USERNAME, "password": PASSWORD}
+    back = admin.send("/login", next=LOGON, **fields)
+    admin.send("/logout", form_on=LOGON)
+    away = admin.send("/login", next="https://elsewhere.test/", **fields)
+
+    assert back.location == LOGON
+    assert away.location == "/manage/logs/history"
+
+
+@pytest.mark.parametrize("path", ["/login", "/nowhere", "/api/v1/_ping"])
+def test_every_answer_carries_the_protections(visitor: Visitor, path: str) -> None:
+    """Pages, errors and API answers all tell the browser what is allowed."""
+    headers = visitor.get(path).headers
+
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/manage/logs/history",
+        "/manage/authentication/users",
+        "/manage/authentication/logon",
+        "/manage/system/general",
+        "/profile/password",
+    ],
+)
+def test_pages_obey_their_own_policy(admin: Visitor, path: str) -> None:
+    """No page has a script or a style in it, which the policy would refuse."""
+    answer = admin.get(path)
+
+    assert answer.status_code == 200
+    assert " style=" not in answer.text
+    assert "<style" not in answer.text
+    assert " onclick=" not in answer.text
+
+
+def test_high_availability_is_absent_without_its_plugin(admin: Visitor) -> None:
+    """With HA off there is no tab and no page."""
+    page = admin.get("/manage/system/general")
+
+    assert "High Availability" not in page.text
+    assert admin.get("/api/v1/high-availability").status_code == 404
+
+
+def test_a_settings_change_is_recorded_with_its_difference(admin: Visitor) -> None:
+    """History shows who changed what, old and new."""
+    admin.send(LOGON, minutes="15")
+
+    page = admin.get("/manage/logs/history").text
+
+    assert "Changed the logon settings." in page
+    assert "&#34;sessionTimeoutSec&#34;: 900" in page
+    assert "&#34;sessionTimeoutSec&#34;: 1800" in page
+
+
+def test_history_comes_in_pieces(admin: Visitor) -> None:
+    """A long list is read a page at a time."""
+    for minutes in range(1, 53):
+        admin.send(LOGON, minutes=str(minutes))
+
+    first = admin.get("/manage/logs/history").text
+    second = admin.get("/manage/logs/history?offset=50").text
+
+    assert "1-50 of 53" in first
+    assert "51-53 of 53" in second

@@ -1,0 +1,1 @@
+"""Who may use the Console: users, roles, passwords, sessions and their rules."""

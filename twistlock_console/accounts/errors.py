@@ -1,0 +1,39 @@
+"""Why a person is not let in.
+
+* Refused
+    * WrongCredentials - the one answer to every login that fails
+    * TooManyFailures  - the next attempt must wait a little
+    * NotLoggedIn      - the request carries no session that is alive
+    * NotAllowed       - the account's role does not include this
+"""
+
+from twistlock_console.errors import Refused
+
+
+class WrongCredentials(Refused):
+    """The login failed; never says whether the name or the password was wrong."""
+
+    def __init__(self) -> None:
+        super().__init__("the username or the password is not right")
+
+
+class TooManyFailures(Refused):
+    """Logins failed too often; *seconds* is how long the next one must wait."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"too many failed logins; try again in {seconds} "
+            f"{'second' if seconds == 1 else 'seconds'}"
+        )
+        self.seconds = seconds
+
+
+class NotLoggedIn(Refused):
+    """The request carries no proof of who sends it, or one that has ended."""
+
+
+class NotAllowed(Refused):
+    """The account is known, and its role does not include this."""
+
+    def __init__(self) -> None:
+        super().__init__("your role does not allow this")

@@ -1,0 +1,94 @@
+"""Logging in with a username and a password, and changing the password."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.database import Database
+
+from twistlock_console import audits
+from twistlock_console.accounts import passwords, users
+from twistlock_console.accounts.errors import WrongCredentials
+from twistlock_console.accounts.login_failures import counted
+from twistlock_console.accounts.logon import read_logon
+from twistlock_console.accounts.remembered import Remembered
+from twistlock_console.accounts.rules import check_password, check_username
+from twistlock_console.accounts.users import User
+from twistlock_console.audits import AuditType, Entry
+from twistlock_console.errors import Refused
+
+Store = Database[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A username and a password, sent from *address* to the path *api*."""
+
+    username: str
+    password: str
+    address: str
+    api: str
+
+    def entry(self, status: str, *, failure: bool = False) -> Entry:
+        """Describe how the attempt ended, for the audit trail."""
+        return Entry(
+            AuditType.LOGIN, self.username, self.address, self.api, status, failure
+        )
+
+
+def sign_up(database: Store, attempt: Attempt) -> User:
+    """Create the first administrator; raises Refused if there is one."""
+    if users.is_initialized(database):
+        raise Refused(users.ALREADY_INITIALIZED)
+    check_username(attempt.username)
+    check_password(attempt.password, attempt.username, strong=False)
+    hashed = passwords.hash_password(attempt.password)
+    user = users.create_first(database, attempt.username, hashed)
+    audits.record(database, attempt.entry("signed up as the first administrator"))
+    return user
+
+
+def log_in(database: Store, attempt: Attempt) -> User:
+    """Let a person in; raises WrongCredentials or TooManyFailures."""
+    user = check(database, attempt)
+    audits.record(database, attempt.entry("successful login attempt"))
+    return user
+
+
+def check(database: Store, attempt: Attempt) -> User:
+    """Give the user whose password this is; only failures enter the audit trail."""
+    with counted(database, attempt.username, attempt.address):
+        user = users.find(database, attempt.username)
+        stored = user.password_hash if user else None
+        if not passwords.matches(stored, attempt.password) or user is None:
+            audits.record(database, attempt.entry("failed login attempt", failure=True))
+            raise WrongCredentials
+    return user
+
+
+def check_basic(database: Store, attempt: Attempt, remembered: Remembered) -> User:
+    """Do what *check* does, without hashing again within a minute."""
+    user = users.find(database, attempt.username)
+    if user is not None and remembered.knows(user, attempt.password):
+        return user
+    user = check(database, attempt)
+    remembered.add(user, attempt.password)
+    return user
+
+
+def change_password(database: Store, attempt: Attempt, new: str) -> User:
+    """Replace the password in *attempt* by *new* and end the user's sessions."""
+    check(database, attempt)
+    strong = read_logon(database).strong_password
+    check_password(new, attempt.username, strong=strong)
+    user = users.set_password(database, attempt.username, passwords.hash_password(new))
+    audits.record(
+        database,
+        Entry(
+            AuditType.PROFILE,
+            attempt.username,
+            attempt.address,
+            attempt.api,
+            "changed the password",
+        ),
+    )
+    return user

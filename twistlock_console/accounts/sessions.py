@@ -1,0 +1,95 @@
+"""Whether a session is alive, and the tokens that carry one over the API."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Self
+
+import jwt
+
+from twistlock_console.accounts.users import User
+
+ALGORITHM = "HS256"
+ISSUER = "twistlock"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One login: *issued* is in Unix seconds and moves when it is renewed."""
+
+    id: str
+    username: str
+    epoch: int
+    issued: int
+
+    @classmethod
+    def begin(cls, user: User, now: int) -> Self:
+        """Start a session of *user* with an unguessable name."""
+        return cls(secrets.token_urlsafe(16), user.username, user.session_epoch, now)
+
+    def renewed(self, now: int) -> "Session":
+        """Give the same session, counted from *now*."""
+        return replace(self, issued=now)
+
+
+class Age(Enum):
+    """What to do about a session's age."""
+
+    YOUNG = "leave it"
+    RENEW = "half of its time is over"
+    OVER = "it has ended"
+
+
+def age(session: Session, now: int, timeout: int) -> Age:
+    """Judge a session by the inactivity *timeout*, in seconds, in force now."""
+    elapsed = now - session.issued
+    if elapsed >= timeout:
+        return Age.OVER
+    return Age.RENEW if elapsed * 2 >= timeout else Age.YOUNG
+
+
+def derive_key(secret: bytes, purpose: str) -> bytes:
+    """Make a key from the cluster's *secret* that serves one *purpose* only."""
+    return hmac.digest(secret, f"twistlock {purpose}".encode(), hashlib.sha256)
+
+
+def write_token(key: bytes, session: Session, user: User, timeout: int) -> str:
+    """Give the session as a signed token which ends *timeout* seconds later."""
+    claims = {
+        "iss": ISSUER,
+        "user": user.username,
+        "role": user.role.value,
+        "iat": session.issued,
+        "exp": session.issued + timeout,
+        "jti": session.id,
+        "sessionEpoch": session.epoch,
+        "sessionTimeoutSec": timeout,
+    }
+    return jwt.encode(claims, key, algorithm=ALGORITHM)
+
+
+def read_token(key: bytes, token: str) -> Session | None:
+    """Give the session in *token*; nothing if it is forged, foreign or too old.
+
+    A role is not read from it: what counts is the role that the user has now.
+    """
+    required = ["iss", "user", "iat", "exp", "jti", "sessionEpoch"]
+    try:
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=[ALGORITHM],
+            issuer=ISSUER,
+            # The clock of the node that issued it may run ahead of ours.
+            options={"require": required, "verify_iat": False},
+        )
+    except jwt.InvalidTokenError:
+        return None
+    return Session(
+        str(claims["jti"]),
+        str(claims["user"]),
+        int(claims["sessionEpoch"]),
+        int(claims["iat"]),
+    )

@@ -1,0 +1,64 @@
+"""The role keeper of a Console without high availability: it always serves."""
+
+import logging
+import threading
+
+from twistlock_console.bus import Bus
+from twistlock_console.errors import ConsoleError
+from twistlock_console.events import ListenerFailed, Role, RoleChanged
+from twistlock_console.listeners.ports import ServicePorts
+from twistlock_console.permit import FOREVER, Permit
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 15.0
+GRACE_SECONDS = 1.0
+log = logging.getLogger(__name__)
+
+
+class Alone:
+    """Opens the ports at the start, and again whenever a server ends."""
+
+    def __init__(self, ports: ServicePorts, permit: Permit, bus: Bus) -> None:
+        self._ports = ports
+        self._permit = permit
+        self._bus = bus
+        self._ended = threading.Event()
+        self._failed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alone", daemon=True)
+        bus.subscribe(ListenerFailed, lambda _: self._failed.set())
+
+    def start(self) -> None:
+        """Take the primary role."""
+        self._permit.grant(1, FOREVER)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the ports, after requests in flight had a moment to finish."""
+        self._ended.set()
+        self._failed.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+        self._ports.close_all(grace=GRACE_SECONDS)
+        self._permit.revoke()
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._ended.is_set():
+            self._failed.clear()
+            if self._open():
+                self._failed.wait()
+                pause = FIRST_PAUSE
+            self._ended.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _open(self) -> bool:
+        try:
+            self._ports.close_all()
+            self._ports.open_all()
+        except ConsoleError as error:
+            log.error("the service ports stay closed: %s", error)  # noqa: TRY400
+            return False
+        reason = "this Console runs without high availability"
+        log.info("serving: %s", reason)
+        self._bus.publish(RoleChanged(Role.STANDBY, Role.PRIMARY, reason, 1, {}))
+        return True

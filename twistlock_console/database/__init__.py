@@ -1,0 +1,1 @@
+"""Our own database member: its program, its process, its clients, its first start."""

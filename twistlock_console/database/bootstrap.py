@@ -1,0 +1,190 @@
+"""A member's first start: its secrets, its set of one, the users in it."""
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pymongo.errors import OperationFailure, PyMongoError
+
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.database.client import (
+    Client,
+    connect,
+    credentials_for,
+    root_credentials,
+)
+from twistlock_console.database.mongod import Mongod
+from twistlock_console.database.options import KEYFILE, REPLICA_SET
+from twistlock_console.errors import DatabaseError
+from twistlock_console.secret_files import make_secret
+from twistlock_console.settings import Folders, Settings
+
+SECRETS = (KEYFILE, "console.password", "cluster.password", "session.key")
+WRITABLE_SECONDS = 30.0
+PAUSE = 0.02
+NOT_YET_INITIATED = 94
+ALREADY_INITIATED = 23
+USER_EXISTS = 51003
+
+_WRITER = {"role": "readWrite", "db": "twistlock"}
+ROLES: dict[str, list[dict[str, str]]] = {
+    "console": [_WRITER],
+    "cluster": [
+        _WRITER,
+        {"role": "clusterAdmin", "db": "admin"},
+        {"role": "clusterMonitor", "db": "admin"},
+    ],
+}
+log = logging.getLogger(__name__)
+
+
+def prepare_secrets(folders: Folders) -> None:
+    """Make the keyfile, the passwords and the web key, those that are missing.
+
+    Raises IdentityError if one cannot be written, or is there and unusable.
+    """
+    for name in SECRETS:
+        make_secret(folders.secrets / name)
+
+
+def wait_answering(
+    settings: Settings, seconds: float, mongod: Mongod | None = None
+) -> None:
+    """Return when the local member answers ``hello``, at most after *seconds*.
+
+    Raises DatabaseError; with *mongod* given, it tells why that one last ended.
+    """
+    deadline = boottime_ns() + round(seconds * SECOND)
+    while boottime_ns() < deadline:
+        # First without pymongo, which would look again only every half second.
+        if _accepts(settings) and _answers(settings):
+            return
+        time.sleep(PAUSE)
+    why = (mongod and mongod.reason) or f"see {settings.folders.log / 'mongod.log'}"
+    raise DatabaseError(f"the database did not answer within {seconds:g} s: {why}")
+
+
+def is_initiated(settings: Settings) -> bool:
+    """Say whether the local member has a replica-set configuration.
+
+    Raises DatabaseError.
+    """
+    with _root(settings) as client:
+        return _configuration(client) is not None
+
+
+def initiate_set(settings: Settings) -> None:
+    """Make the local member a set of one, and return when it can be written to.
+
+    A set of one that knows this node by an earlier address gets the present one. A
+    set with more members is left as it is, and not waited for. Raises DatabaseError.
+    """
+    with _root(settings) as client:
+        config = _configuration(client)
+        if config is None:
+            _initiate(client, settings)
+        elif len(config["members"]) > 1:
+            return
+        elif config["members"][0]["host"] != _host(settings):
+            _rehost(client, config, settings)
+        _wait_writable(client)
+
+
+def create_users(settings: Settings) -> None:
+    """Make the users "console" and "cluster", with the passwords in their files.
+
+    For a member that can be written to. Raises DatabaseError, IdentityError.
+    """
+    with _root(settings) as client:
+        for name, roles in ROLES.items():
+            password = credentials_for(settings, name).password
+            user: dict[str, Any] = {"pwd": password, "roles": roles}
+            try:
+                client.admin.command("createUser", name, **user)
+            except OperationFailure as error:
+                if error.code != USER_EXISTS:
+                    raise
+                client.admin.command("updateUser", name, **user)
+
+
+@contextmanager
+def _root(settings: Settings) -> Iterator[Client]:
+    """Give a client that may do anything; database errors become ours."""
+    try:
+        root = root_credentials(settings)
+        with connect(settings, root, app_name="bootstrap") as client:
+            yield client
+    except PyMongoError as error:
+        reason = str(error).partition(", full error")[0]
+        raise DatabaseError(f"the database cannot be set up: {reason}") from error
+
+
+def _configuration(client: Client) -> dict[str, Any] | None:
+    try:
+        config: dict[str, Any] = client.admin.command("replSetGetConfig")["config"]
+    except OperationFailure as error:
+        if error.code == NOT_YET_INITIATED:
+            return None
+        raise
+    return config
+
+
+def _initiate(client: Client, settings: Settings) -> None:
+    member = {"_id": 0, "host": _host(settings), "priority": 1, "votes": 1}
+    timing = {
+        "electionTimeoutMillis": settings.election_timeout_ms,
+        "heartbeatIntervalMillis": 500,
+        "heartbeatTimeoutSecs": 1,
+        "catchUpTimeoutMillis": 500,
+        "chainingAllowed": False,
+    }
+    config = {"_id": REPLICA_SET, "members": [member], "settings": timing}
+    try:
+        client.admin.command("replSetInitiate", config)
+    except OperationFailure as error:
+        if error.code != ALREADY_INITIATED:
+            raise
+    log.info("made the replica set %s with %s alone", REPLICA_SET, member["host"])
+
+
+def _rehost(client: Client, config: dict[str, Any], settings: Settings) -> None:
+    """Give the only member its present address; forced, as it cannot be primary."""
+    before = config["members"][0]["host"]
+    config["members"][0]["host"] = _host(settings)
+    config["version"] += 1
+    client.admin.command("replSetReconfig", config, force=True)
+    log.warning("this node's database moved from %s to %s", before, _host(settings))
+
+
+def _wait_writable(client: Client) -> None:
+    deadline = boottime_ns() + round(WRITABLE_SECONDS * SECOND)
+    while not client.admin.command("hello").get("isWritablePrimary"):
+        if boottime_ns() > deadline:
+            raise DatabaseError(
+                f"the database did not become writable within {WRITABLE_SECONDS:g} s"
+            )
+        time.sleep(PAUSE)
+
+
+def _host(settings: Settings) -> str:
+    return f"{settings.node_address}:{settings.database_port}"
+
+
+def _accepts(settings: Settings) -> bool:
+    address = (settings.node_address, settings.database_port)
+    with suppress(OSError), socket.create_connection(address, timeout=1):
+        return True
+    return False
+
+
+def _answers(settings: Settings) -> bool:
+    with connect(settings, None, app_name="start", timeout_ms=1000) as client:
+        try:
+            client.admin.command("hello")
+        except PyMongoError as error:
+            log.debug("mongod does not answer yet: %s", error)
+            return False
+    return True

@@ -1,0 +1,104 @@
+"""Clients of our database: who logs in, over what, and what counts as written.
+
+A client has threads and sockets: make it after a fork, never before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo import MongoClient
+
+from twistlock_console.database.options import KEYFILE, REPLICA_SET
+from twistlock_console.identity_files import AUTHORITY, NODE_BUNDLE
+from twistlock_console.secret_files import read_text_secret
+from twistlock_console.settings import Settings
+
+CONNECT_TIMEOUT_MS = 1000
+#: The shortest that pymongo allows.
+HEARTBEAT_MS = 500
+
+Client = MongoClient[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who logs in; *source* is the database that knows the user."""
+
+    username: str
+    password: str = field(repr=False)
+    source: str = "admin"
+
+
+def credentials_for(settings: Settings, username: str) -> Credentials:
+    """Give the credentials of the user "console" or "cluster".
+
+    Raises IdentityError if the password's file cannot be used.
+    """
+    path = settings.folders.secrets / f"{username}.password"
+    return Credentials(username, read_text_secret(path))
+
+
+def root_credentials(settings: Settings) -> Credentials:
+    """Give the credentials that members use among themselves; they may do anything.
+
+    Raises IdentityError if the keyfile cannot be used.
+    """
+    text = read_text_secret(settings.folders.secrets / KEYFILE)
+    return Credentials("__system", "".join(text.split()), source="local")
+
+
+def connect(
+    settings: Settings,
+    credentials: Credentials | None,
+    *,
+    app_name: str,
+    timeout_ms: int = 5000,
+    whole_set: bool = False,
+    awaits: bool = False,
+    seeds: Sequence[str] = (),
+) -> Client:
+    """Give a client of the local member, or with *whole_set* of the primary.
+
+    *seeds* are more members, as "address:port", to find the set by. Each call takes
+    at most *timeout_ms* in all. Writes return when a majority has them journaled,
+    and reads see only such writes. Connects when first used.
+    """
+    here = f"{settings.node_address}:{settings.database_port}"
+    certificates = settings.folders.certificates
+    return MongoClient(
+        [here, *seeds] if whole_set else [here],
+        appname=app_name,
+        tz_aware=True,
+        tls=True,
+        tlsCAFile=str(certificates / AUTHORITY),
+        tlsCertificateKeyFile=str(certificates / NODE_BUNDLE),
+        # A command that waits on the server must not carry a time limit: MongoDB
+        # would fail the wait instead of ending it. The socket's limit bounds it.
+        timeoutMS=None if awaits else timeout_ms,
+        socketTimeoutMS=timeout_ms,
+        serverSelectionTimeoutMS=timeout_ms,
+        connectTimeoutMS=min(CONNECT_TIMEOUT_MS, timeout_ms),
+        heartbeatFrequencyMS=HEARTBEAT_MS,
+        w="majority",
+        journal=True,
+        readConcernLevel="majority",
+        retryWrites=True,
+        **_topology(whole_set),
+        **_login(credentials),
+    )
+
+
+def _topology(whole_set: bool) -> dict[str, Any]:
+    return {"replicaSet": REPLICA_SET} if whole_set else {"directConnection": True}
+
+
+def _login(credentials: Credentials | None) -> dict[str, Any]:
+    if credentials is None:
+        return {}
+    return {
+        "username": credentials.username,
+        "password": credentials.password,
+        "authSource": credentials.source,
+        "authMechanism": "SCRAM-SHA-256",
+    }

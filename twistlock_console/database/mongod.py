@@ -1,0 +1,176 @@
+"""Keeps our mongod running: starts it, watches it, starts it again, ends it."""
+
+import logging
+import os
+import select
+import signal
+import subprocess
+import threading
+from contextlib import suppress
+
+from twistlock_console.bus import Bus
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.database.binary import find_mongod
+from twistlock_console.database.folder_lock import wait_until_free
+from twistlock_console.database.options import as_file, mongod_options
+from twistlock_console.database.run_log import MOST_BYTES, RunLog, rotate_files
+from twistlock_console.errors import ConsoleError
+from twistlock_console.events import DatabaseStarted, DatabaseStopped
+from twistlock_console.processes import bound_to_us, end_group
+from twistlock_console.secret_files import write_secret
+from twistlock_console.settings import Settings
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 15.0
+LONG_RUN = 30.0
+STOP_SECONDS = 10.0
+log = logging.getLogger(__name__)
+
+
+def next_pause(pause: float, ran: float) -> float:
+    """Give the seconds until the restart: *pause* was the last, *ran* the run's.
+
+    The first restart is quick, because a failover may wait for it.
+    """
+    if ran >= LONG_RUN:
+        return FIRST_PAUSE
+    return max(FIRST_PAUSE, min(2 * pause, LONGEST_PAUSE))
+
+
+class Mongod:
+    """Our mongod, kept by a thread; one thread at a time may start and stop it.
+
+    The kernel kills mongod when its keeper thread ends, and so when we are killed.
+    """
+
+    def __init__(self, settings: Settings, bus: Bus) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: threading.Thread | None = None
+        self._stop = -1
+        #: Why it last ended, as a sentence; "" before that.
+        self.reason = ""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        process = self._process
+        return process.pid if process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives; it may not answer yet."""
+        return self._process is not None
+
+    def start(self) -> None:
+        """Begin to keep a mongod; returns before it answers. Twice is as once.
+
+        Raises DatabaseError if there is no mongod, or if an earlier one does not
+        leave the data folder in time.
+        """
+        if self._keeper is not None:
+            return
+        find_mongod(self._settings)
+        wait_until_free(self._settings.folders.database)
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._keeper = threading.Thread(
+            target=self._keep, args=[self._stop], name="mongod-keeper", daemon=True
+        )
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """End mongod and return when it is gone; killed after STOP_SECONDS."""
+        if self._keeper is None:
+            return
+        os.eventfd_write(self._stop, 1)
+        self._keeper.join()
+        os.close(self._stop)
+        self._keeper = None
+
+    def rotate(self, most_bytes: int = MOST_BYTES) -> None:
+        """Let mongod begin a new log if the present one has *most_bytes*."""
+        pid = self.pid
+        try:
+            rotated = rotate_files(RunLog(self._settings.folders).path, most_bytes)
+        except OSError as error:
+            log.warning("the log of mongod cannot be rotated: %s", error)
+            return
+        if rotated and pid is not None:
+            # Not through Popen, which might reap it: only the keeper may.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR1)
+
+    def _keep(self, stop: int) -> None:
+        pause = 0.0
+        while not _ready(stop, seconds=pause):
+            began = boottime_ns()
+            self.reason = self._run(stop)
+            pause = next_pause(pause, (boottime_ns() - began) / SECOND)
+            if _ready(stop, seconds=0):
+                log.info("%s", self.reason)
+            else:
+                log.error("%s; starting it again in %.1f s", self.reason, pause)
+            self._bus.publish(DatabaseStopped(self.reason))
+
+    def _run(self, stop: int) -> str:
+        """Run mongod until it ends or *stop* is ready; say how it ended."""
+        try:
+            run_log, process = self._spawn()
+        except (ConsoleError, OSError) as error:
+            return f"mongod cannot be started: {error}"
+        self._process = process
+        log.info("mongod started with process id %s", process.pid)
+        self._bus.publish(DatabaseStarted(process.pid))
+        try:
+            _wait_for_end(process.pid, stop)
+            if _ready(stop, seconds=0):
+                return _end(process)
+            return run_log.reason(process.wait())
+        finally:
+            self._process = None
+
+    def _spawn(self) -> tuple[RunLog, subprocess.Popen[bytes]]:
+        folders = self._settings.folders
+        options = folders.run / "mongod.conf"
+        write_secret(options, as_file(mongod_options(self._settings)))
+        program = find_mongod(self._settings)
+        run_log = RunLog(folders)
+        with run_log.output.open("wb") as output:
+            process = subprocess.Popen(
+                bound_to_us([str(program), "--config", str(options)]),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folders.run,
+                # A group of its own: Ctrl-C at a terminal is for us, not for it.
+                start_new_session=True,
+            )
+        return run_log, process
+
+
+def _end(process: subprocess.Popen[bytes]) -> str:
+    graceful = end_group(process.pid, grace=STOP_SECONDS)
+    process.poll()
+    if graceful:
+        return "mongod was stopped"
+    return f"mongod did not stop within {STOP_SECONDS:g} s and was killed"
+
+
+def _wait_for_end(pid: int, stop: int) -> None:
+    """Return when our child *pid* has ended, or when *stop* is ready."""
+    child = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(child, select.POLLIN)
+        poll.register(stop, select.POLLIN)
+        poll.poll()
+    finally:
+        os.close(child)
+
+
+def _ready(stop: int, *, seconds: float) -> bool:
+    """Wait at most *seconds* for *stop*."""
+    poll = select.poll()
+    poll.register(stop, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

@@ -1,0 +1,70 @@
+"""What our mongod is told, as its configuration file."""
+
+import json
+from collections.abc import Mapping
+
+from twistlock_console.identity_files import AUTHORITY, NODE_BUNDLE
+from twistlock_console.settings import Settings
+
+REPLICA_SET = "twistlock"
+LOG = "mongod.log"
+KEYFILE = "mongod.key"
+OPLOG_MB = 1024
+
+PARAMETERS: Mapping[str, bool | int | str] = {
+    # Users are made with the keyfile: nobody gets in without a password, ever.
+    "enableLocalhostAuthBypass": False,
+    # How long a standby clings to a sync source that stopped answering; its default
+    # of 5 s is what delays majority writes after a black hole.
+    "oplogNetworkTimeoutBufferSeconds": 1,
+    # A primary that is told to end looks for a heir for this long, at most.
+    "shutdownTimeoutMillisForSignaledShutdown": 500,
+    # Written once a second into data files that only MongoDB's support can read.
+    "diagnosticDataCollectionEnabled": False,
+    # The standbys serve no reads: there is no cache to keep warm for them.
+    "mirrorReads": "{ samplingRate: 0.0 }",
+}
+
+
+def mongod_options(settings: Settings) -> dict[str, object]:
+    """Give the options of this node's mongod, in the shape of its file."""
+    folders = settings.folders
+    certificates = folders.certificates
+    cache = {"cacheSizeGB": settings.database_cache_gb}
+    return {
+        "storage": {
+            "dbPath": str(folders.database),
+            "wiredTiger": {"engineConfig": cache},
+        },
+        "net": {
+            "bindIp": ",".join(settings.private_addresses),
+            "port": settings.database_port,
+            "unixDomainSocket": {"enabled": False},
+            "tls": {
+                "mode": "requireTLS",
+                "certificateKeyFile": str(certificates / NODE_BUNDLE),
+                "CAFile": str(certificates / AUTHORITY),
+                "disabledProtocols": "TLS1_0,TLS1_1",
+            },
+        },
+        "replication": {"replSetName": REPLICA_SET, "oplogSizeMB": OPLOG_MB},
+        "security": {
+            "authorization": "enabled",
+            "clusterAuthMode": "keyFile",
+            "keyFile": str(folders.secrets / KEYFILE),
+            "javascriptEnabled": False,
+        },
+        "systemLog": {
+            "destination": "file",
+            "path": str(folders.log / LOG),
+            "logAppend": True,
+            "logRotate": "reopen",
+            "quiet": True,
+        },
+        "setParameter": dict(PARAMETERS),
+    }
+
+
+def as_file(options: Mapping[str, object]) -> bytes:
+    """Write *options* as mongod reads them: JSON, which is YAML as well."""
+    return json.dumps(options, indent=2).encode()

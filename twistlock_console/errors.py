@@ -1,0 +1,52 @@
+"""The errors the Console raises.
+
+* ConsoleError
+    * SettingsError       - twistlock.cfg holds a value we cannot use
+    * IdentityError       - a certificate, key or secret on disk is missing or unusable
+    * DatabaseError       - mongod could not be started, or did not answer
+    * ListenerError       - a port could not be opened, or would not close
+    * NodeUnreachable     - a node API did not answer
+    * Interrupted         - a signal asked the program to end before it was done
+    * Refused             - the request is understood and not allowed; says why
+
+Every message is one sentence that an operator can act on.
+"""
+
+
+class ConsoleError(Exception):
+    """Anything the Console reports to an operator in one sentence."""
+
+
+class SettingsError(ConsoleError):
+    """The configuration holds values we cannot use; tells all of them."""
+
+
+class IdentityError(ConsoleError):
+    """A certificate, key or secret on disk is missing or unusable."""
+
+
+class DatabaseError(ConsoleError):
+    """Our mongod could not be started, or did not answer in time."""
+
+
+class ListenerError(ConsoleError):
+    """A port could not be opened, or would not close."""
+
+
+class NodeUnreachable(ConsoleError):
+    """The node API at an address did not answer in time.
+
+    *refused* says that the host answered, and that nothing listens on the port.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+class Interrupted(ConsoleError):
+    """A signal asked the program to end before it was done."""
+
+
+class Refused(ConsoleError):
+    """The request was understood and is not allowed; the message says why."""

@@ -1,0 +1,72 @@
+"""What happens in a node, as values; each kind is published from one place."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What this node is to its users; MongoDB's words are kept for its members."""
+
+    PRIMARY = "primary"
+    STANDBY = "standby"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """This node took or gave up the primary role.
+
+    *phases* maps a phase's name to the seconds it took, in order.
+    """
+
+    old: Role
+    new: Role
+    reason: str
+    epoch: int
+    phases: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerOpened:
+    """A service port answers; *seconds* is how long opening took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerClosed:
+    """A service port refuses connections; *seconds* is how long closing took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFailed:
+    """A service server ended by itself, or its port could not be opened."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStarted:
+    """Our mongod runs with this process id; it may not answer yet."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStopped:
+    """Our mongod ended; *reason* says how, as a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChanged:
+    """A health check of this node began to fail or came right again."""
+
+    check: str
+    healthy: bool
+    reason: str

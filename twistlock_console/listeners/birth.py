@@ -1,0 +1,77 @@
+"""The first things a service server does, before it serves."""
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from typing import Any
+
+from twistlock_console.errors import ConsoleError
+from twistlock_console.listeners.fence import Fence
+from twistlock_console.permit import Permit
+from twistlock_console.processes import die_with_parent
+from twistlock_console.settings import Settings
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+log = logging.getLogger(__name__)
+
+
+class Report:
+    """Tells the node, once, that a server listens or why it cannot."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def ready(self) -> None:
+        """Say that the server answers now."""
+        self._send("")
+
+    def failed(self, reason: str) -> None:
+        """Say in one sentence why the server ends."""
+        log.error("%s", reason)
+        self._send(reason)
+
+    def _send(self, words: str) -> None:
+        try:
+            self._pipe.send(words)
+        except OSError:
+            # The node reads one report. A gunicorn worker that replaces another
+            # makes a second one, to nobody.
+            log.info("started again")
+
+
+Serve = Callable[[Settings, Fence, Report], None]
+"""Serves until it is ended; calls ``Report.ready`` when it answers."""
+
+
+def begin(serve: Serve, settings: Settings, permit: Permit, pipe: Connection) -> None:
+    """Tie this process's life to its node's and to *permit*, then *serve*."""
+    os.setsid()
+    die_with_parent()
+    _let_go_of_the_warm_process()
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    report = Report(pipe)
+    fence = Fence(permit, _brain())
+    fence.watch(kernel_timer=True)
+    try:
+        serve(settings, fence, report)
+    except (ConsoleError, OSError) as error:
+        report.failed(str(error))
+        raise SystemExit(1) from error
+
+
+def _brain() -> int:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("a service server must be started by a node")
+    return parent.sentinel
+
+
+def _let_go_of_the_warm_process() -> None:
+    # The warm process ends when nobody holds this pipe any more. Children inherit it;
+    # were we to keep it, a dead node's servers would keep each other alive.
+    server: Any = forkserver._forkserver
+    os.close(server._forkserver_alive_fd)
+    server._forkserver_alive_fd = None

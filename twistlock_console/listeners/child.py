@@ -1,0 +1,142 @@
+"""A listener that is a child process: what the node opens and closes."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from twistlock_console.errors import ListenerError
+from twistlock_console.listeners.birth import Serve, begin
+from twistlock_console.listeners.life import Life
+from twistlock_console.listeners.sockets import Address, wait_until
+from twistlock_console.listeners.warm import context
+from twistlock_console.permit import Permit
+from twistlock_console.settings import Settings
+
+OPEN_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
+
+
+class Listener(Protocol):
+    """A server on some ports. Opening twice, or closing twice, does nothing."""
+
+    name: str
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, None while it is closed."""
+
+    def open(self) -> None:
+        """Begin to serve; return when the ports accept. Raises ListenerError."""
+
+    def close(self, grace: float = 0.0) -> None:
+        """Cut every connection after *grace* s; return when the ports refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is to run, and where it will listen."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    serve: Serve
+
+
+class ChildListener:
+    """Runs a *server* as a warm child process while it is open.
+
+    *on_failure* is called with the name and a reason, on a thread of our own and
+    once, when an open server ends without having been closed.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        settings: Settings,
+        permit: Permit,
+        on_failure: Callable[[str, str], None],
+    ) -> None:
+        self.name = server.name
+        self._server = server
+        self._settings = settings
+        self._permit = permit
+        self._on_failure = on_failure
+        self._turn = threading.Lock()
+        self._state = threading.Lock()
+        self._opening: Life | None = None
+        self._life: Life | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The leader of the server's process group, None while it is closed."""
+        life = self._life
+        return life.pid if life else None
+
+    def open(self) -> None:
+        """Start the server; return when its ports accept. Raises ListenerError."""
+        with self._turn:
+            if self._life:
+                return
+            reader, writer = context.Pipe(duplex=False)
+            arguments = (self._server.serve, self._settings, self._permit, writer)
+            process = context.Process(
+                target=begin, args=arguments, name=self.name, daemon=True
+            )
+            with reader:
+                with writer:
+                    life = self._opening = Life(process, self._on_end)
+                try:
+                    life.wait_for_report(reader, OPEN_SECONDS)
+                    self._adopt(life)
+                except ListenerError:
+                    self._bury(life)
+                    raise
+                finally:
+                    self._opening = None
+
+    def close(self, grace: float = 0.0) -> None:
+        """Let requests finish for *grace* s at most, then cut every connection.
+
+        Returns when the ports refuse; raises ListenerError if they do not. It may be
+        called while another thread opens, which then fails.
+        """
+        if opening := self._opening:
+            opening.kill()
+        if not self._turn.acquire(timeout=OPEN_SECONDS + CLOSE_SECONDS):
+            raise ListenerError(f"{self.name} is stuck while opening")
+        try:
+            with self._state:
+                life, self._life = self._life, None
+            if life:
+                if grace > 0:
+                    life.terminate()
+                    life.ended.wait(grace)
+                self._bury(life)
+        finally:
+            self._turn.release()
+
+    def _adopt(self, life: Life) -> None:
+        if not wait_until(True, self._server.addresses, OPEN_SECONDS):
+            raise ListenerError(f"{self.name} says it listens, but it does not")
+        with self._state:
+            if life.ended.is_set():
+                raise ListenerError(f"{self.name} {life.how_it_ended()}")
+            self._life = life
+
+    def _bury(self, life: Life) -> None:
+        life.kill()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        if not life.ended.wait(CLOSE_SECONDS):
+            raise ListenerError(f"{self.name} (process {life.pid}) cannot be killed")
+        left = deadline - time.monotonic()
+        if not wait_until(False, self._server.addresses, left):
+            raise ListenerError(f"{self.name} was killed, but its ports still accept")
+
+    def _on_end(self, life: Life) -> None:
+        with self._state:
+            unexpected = life is self._life
+            if unexpected:
+                self._life = None
+        if unexpected:
+            self._on_failure(self.name, f"{self.name} {life.how_it_ended()}")

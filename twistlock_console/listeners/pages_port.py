@@ -1,0 +1,34 @@
+"""The second management port shows pages only; the API is on the first."""
+
+import json
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from twistlock_console.settings import Settings
+
+
+class PagesPort:
+    """Refuses the API where a request came in on the port of the pages."""
+
+    def __init__(self, app: WSGIApplication, settings: Settings) -> None:
+        self._app = app
+        self._pages_port = str(settings.management_port_ui)
+        sentence = f"The API is served on port {settings.management_port_https}."
+        self._refusal = json.dumps({"err": sentence}).encode()
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        if environ["SERVER_PORT"] != self._pages_port or not is_api(environ):
+            return self._app(environ, start_response)
+        length = str(len(self._refusal))
+        headers = [("Content-Type", "application/json"), ("Content-Length", length)]
+        start_response("404 Not Found", headers)
+        return [self._refusal]
+
+
+def is_api(environ: WSGIEnvironment) -> bool:
+    """Say whether a request is for the API."""
+    path = str(environ.get("PATH_INFO", ""))
+    return path == "/api" or path.startswith("/api/")

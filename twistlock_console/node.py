@@ -1,0 +1,95 @@
+"""One node: its database, node API, service ports, bus and jobs, opened and closed.
+
+Who decides when the ports open is not the node's business: a role keeper does,
+either the one for a Console that runs alone or the one of high availability.
+"""
+
+import logging
+import os
+from typing import Any, Protocol
+
+from flask import Flask
+
+from twistlock_console import __version__
+from twistlock_console.bus import Bus
+from twistlock_console.database.bootstrap import wait_answering
+from twistlock_console.database.mongod import Mongod
+from twistlock_console.errors import ConsoleError
+from twistlock_console.health import Health
+from twistlock_console.listeners import warm
+from twistlock_console.listeners.ports import ServicePorts
+from twistlock_console.node_api import NodeApi, node_app
+from twistlock_console.permit import Permit
+from twistlock_console.scheduler import Scheduler
+from twistlock_console.settings import Settings
+
+DATABASE_START_SECONDS = 60.0
+log = logging.getLogger(__name__)
+
+
+class RoleKeeper(Protocol):
+    """Decides when the service ports are open."""
+
+    def start(self) -> None:
+        """Begin to keep the role; returns at once."""
+
+    def stop(self) -> None:
+        """Give up the role in an orderly way; the ports refuse when it returns."""
+
+
+class Node:
+    """The parts that every node has; *start* and *stop* may be called twice."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.bus = Bus()
+        self.scheduler = Scheduler()
+        self.permit = Permit()
+        self.mongod = Mongod(settings, self.bus)
+        self.ports = ServicePorts(settings, self.permit, self.bus)
+        self.routes: Flask = node_app()
+        self.health = Health(self)
+        self._api = NodeApi(settings, self.routes)
+
+    def start_database(self) -> None:
+        """Start mongod and wait until it answers; raises DatabaseError."""
+        self.mongod.start()
+        wait_answering(self.settings, DATABASE_START_SECONDS)
+
+    def start(self, keeper: RoleKeeper) -> None:
+        """Open the node API, then let *keeper* and the jobs begin."""
+        warm.start()
+        self.health.watch()
+        self.routes.add_url_rule("/v1/status", view_func=self.status)
+        self._api.open()
+        keeper.start()
+        self.scheduler.start()
+        log.info("node %s started", self.settings.node_address)
+
+    def status(self) -> dict[str, Any]:
+        """What this node is doing, for `twistlock-console status`."""
+        return {
+            "address": self.settings.node_address,
+            "version": __version__,
+            "running": True,
+            "serving": self.ports.is_open,
+            "epoch": self.permit.epoch,
+            "pid": os.getpid(),
+            "pids": {"mongod": self.mongod.pid, **self.ports.pids()},
+            "failing": dict(self.health.failing),
+        }
+
+    def stop(self, keeper: RoleKeeper) -> None:
+        """Undo everything, the role first; each step is taken even if one fails."""
+        for step in (
+            self.scheduler.stop,
+            keeper.stop,
+            self.ports.close_all,
+            self._api.close,
+            self.mongod.stop,
+        ):
+            try:
+                step()
+            except ConsoleError as error:
+                log.error("while stopping: %s", error)  # noqa: TRY400
+        log.info("node %s stopped", self.settings.node_address)

@@ -1,0 +1,91 @@
+"""The life of the node process: one per data folder, from its start to a signal."""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from twistlock_console.certificates import create_authority, issue_node_certificate
+from twistlock_console.database.bootstrap import prepare_secrets
+from twistlock_console.errors import Interrupted, SettingsError
+from twistlock_console.identity_files import NODE
+from twistlock_console.settings import Folders, Settings
+
+log = logging.getLogger(__name__)
+
+
+def configure_logging(level: str) -> None:
+    """One line a record on standard error, which systemd or the caller keeps."""
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    logging.getLogger("pymongo").setLevel(logging.ERROR)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+@contextmanager
+def sole_node(folders: Folders) -> Iterator[None]:
+    """Hold the data folder for this process; raises SettingsError when it is held."""
+    folders.create()
+    lock = os.open(folders.run / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise SettingsError(
+            f"Another Console runs on {folders.root} already; stop it first or set "
+            "another DATA_FOLDER."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def found_identity(settings: Settings, names: list[str]) -> None:
+    """Make what the first node of all needs: authority, certificate, secrets.
+
+    Does nothing where they are; raises IdentityError when some are unusable.
+    """
+    certificates = settings.folders.certificates
+    if not (certificates / NODE).exists():
+        create_authority(certificates)
+        issue_node_certificate(certificates, names)
+        log.info("made a certificate authority and this node's certificate")
+    prepare_secrets(settings.folders)
+
+
+def node_names(settings: Settings, address: str) -> list[str]:
+    """The names in a node's certificate: its own, and the load balancer's."""
+    names = [address, "127.0.0.1", "localhost", settings.console_cn]
+    return list(dict.fromkeys([*names, *settings.console_san]))
+
+
+class Signals:
+    """Waits for the signal that ends the node."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        log.info("stopping on %s", signal.Signals(number).name)
+        self._ended.set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait that long; raises Interrupted if a signal arrives meanwhile."""
+        if self._ended.wait(seconds):
+            raise Interrupted("stopped before this node had joined a cluster")
+
+    def wait(self) -> None:
+        """Return when a signal arrived."""
+        while not self._ended.wait(timeout=3600):
+            pass

@@ -1,0 +1,62 @@
+"""What this host can tell about itself: its name and its addresses."""
+
+import socket
+import threading
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LOOK_UP_SECONDS = 3.0
+DOCUMENTATION_ADDRESS = "192.0.2.1"
+
+
+def full_name() -> str:
+    """Give this host's full name; its plain name when DNS is slow or too long."""
+    plain = socket.gethostname()
+    name = plain if "." in plain else _in_time(socket.getfqdn, plain)
+    return name if len(name) <= 64 else plain[:64]
+
+
+def find_address(beyond: str = DOCUMENTATION_ADDRESS) -> str | None:
+    """Give our IPv4 address on the route to *beyond*, else that of our name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a UDP socket chooses a route and sends nothing.
+            probe.connect((beyond, 9))
+        except OSError:
+            return _in_time(_address_of_name, None)
+        return str(probe.getsockname()[0])
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether other hosts cannot reach *address*."""
+    return IPv4Address(address).is_loopback
+
+
+def bind_problem(address: str, port: int = 0) -> OSError | None:
+    """Say why *port* cannot be opened on *address*, if so; port 0 is any port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error
+    return None
+
+
+def _address_of_name() -> str | None:
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return None
+
+
+def _in_time(call: Callable[[], T], otherwise: T) -> T:
+    """Call with a deadline: name look-ups have none of their own."""
+    answers: list[T] = []
+    thread = threading.Thread(target=lambda: answers.append(call()), daemon=True)
+    thread.start()
+    thread.join(LOOK_UP_SECONDS)
+    return answers[0] if answers else otherwise

@@ -1,0 +1,198 @@
+"""The table of keys that twistlock.cfg may hold: names, defaults, meanings.
+
+The shipped twistlock.cfg and docs/settings.md are tested against this table.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twistlock_console.settings.parsers import (
+    address,
+    cache,
+    common_name,
+    folder,
+    milliseconds,
+    names,
+    port,
+    port_or_none,
+    program,
+    state,
+    true_or_false,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key; *parse* raises ValueError whose text says what would be right."""
+
+    name: str
+    default: str
+    parse: Callable[[str], object]
+    help: str
+    field: str = ""
+
+    @property
+    def attribute(self) -> str:
+        """The field of Settings that this key fills."""
+        return self.field or self.name.lower()
+
+
+KEYS = (
+    Key(
+        "MANAGEMENT_PORT_HTTPS",
+        "8083",
+        port,
+        "Port of the pages and the API over HTTPS.",
+    ),
+    Key(
+        "MANAGEMENT_PORT_UI",
+        "8443",
+        port_or_none,
+        "A second port of the pages; empty disables it.",
+    ),
+    Key(
+        "COMMUNICATION_PORT",
+        "8084",
+        port,
+        "Port to which Defenders hold their websockets.",
+    ),
+    Key(
+        "NODE_ADDRESS",
+        "",
+        address,
+        "This host's IPv4 address, by which the other nodes reach it; "
+        "empty: the one on the default route.",
+    ),
+    Key(
+        "CONSOLE_CN",
+        "",
+        common_name,
+        "Common name in the Console's certificate; "
+        "empty: this host's full name. It need not be changed.",
+    ),
+    Key(
+        "CONSOLE_SAN",
+        "",
+        names,
+        "Further names and addresses in the Console's certificate, "
+        "with commas between: the load balancer's above all.",
+    ),
+    Key(
+        "DATA_RECOVERY_ENABLED",
+        "true",
+        true_or_false,
+        "Whether a backup is made every 24 hours.",
+    ),
+    Key(
+        "DATA_RECOVERY_VOLUME",
+        "/var/lib/twistlock-backup",
+        folder,
+        "Folder that backups are written to, best on durable storage elsewhere.",
+    ),
+    Key(
+        "DATA_FOLDER",
+        "/var/lib/twistlock",
+        folder,
+        "Folder of the database, logs, certificates and secrets of this node.",
+    ),
+    Key(
+        "PROJECTS_ENABLED",
+        "false",
+        true_or_false,
+        "Whether Projects are used; they exclude high availability.",
+    ),
+    Key(
+        "DATABASE_PORT",
+        "27017",
+        port,
+        "Port of this node's MongoDB.",
+    ),
+    Key(
+        "MONGOD_BINARY",
+        "",
+        program,
+        "Full path of the mongod to run; "
+        "empty: the one on PATH, else the one that came with the Console.",
+    ),
+    Key(
+        "DATABASE_CACHE_GB",
+        "",
+        cache,
+        "Gigabytes of memory for the database's cache, from 0.25; empty: 0.5.",
+    ),
+    Key(
+        "HIGH_AVAILABILITY_ENABLED",
+        "false",
+        true_or_false,
+        "Whether this node takes part in high availability.",
+    ),
+    Key(
+        "HIGH_AVAILABILITY_STATE",
+        "PRIMARY",
+        state,
+        "PRIMARY on the first node; the join script writes SECONDARY on the others.",
+    ),
+    Key(
+        "HIGH_AVAILABILITY_PORT",
+        "8086",
+        port,
+        "Port on which the nodes and the command line talk to this node.",
+    ),
+    Key(
+        "HIGH_AVAILABILITY_LEASE_TTL_MS",
+        "1500",
+        milliseconds(500, 60_000),
+        "Milliseconds that a lease to serve lasts without renewal.",
+        "lease_ttl_ms",
+    ),
+    Key(
+        "HIGH_AVAILABILITY_HEARTBEAT_INTERVAL_MS",
+        "200",
+        milliseconds(50, 10_000),
+        "Milliseconds between the heartbeats of the nodes.",
+        "heartbeat_interval_ms",
+    ),
+    Key(
+        "HIGH_AVAILABILITY_POLL_INTERVAL_MS",
+        "1000",
+        milliseconds(100, 60_000),
+        "Milliseconds between two looks at the state of the whole cluster.",
+        "poll_interval_ms",
+    ),
+    Key(
+        "HIGH_AVAILABILITY_STEP_UP_AFTER_MS",
+        "700",
+        milliseconds(100, 30_000),
+        "Milliseconds of the primary's silence after which a standby steps up; "
+        "at least two heartbeats, and less than the election timeout.",
+        "step_up_after_ms",
+    ),
+    Key(
+        "HIGH_AVAILABILITY_ELECTION_TIMEOUT_MS",
+        "3000",
+        milliseconds(1000, 60_000),
+        "Milliseconds of silence after which MongoDB itself elects a new primary.",
+        "election_timeout_ms",
+    ),
+)
+
+ACCEPTED = frozenset(
+    {
+        "DEFENDER_CN",
+        "DEFENDER_LISTENER_TYPE",
+        "DISABLE_CONSOLE_CGROUP_LIMITS",
+        "DOCKER_SOCKET",
+        "DOCKER_TWISTLOCK_TAG",
+        "HOST_OS_DISTRIBUTION",
+        "HTTP_PROXY",
+        "MANAGEMENT_PORT_HTTP",
+        "NO_PROXY",
+        "READ_ONLY_FS",
+        "RUN_CONSOLE_AS_ROOT",
+        "SCAP_ENABLED",
+        "SELINUX_LABEL",
+        "SKIP_DELETE",
+        "SYSTEMD_ENABLED",
+    }
+)
+"""Keys of the product's own twistlock.cfg that mean nothing here."""

@@ -1,0 +1,161 @@
+"""From twistlock.cfg and the environment to settings, or to all mistakes at once."""
+
+import difflib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twistlock_console import configfile
+from twistlock_console.configfile import Entry, Mistake
+from twistlock_console.errors import SettingsError
+from twistlock_console.settings import checks
+from twistlock_console.settings.host import find_address, full_name, is_loopback
+from twistlock_console.settings.keys import ACCEPTED, KEYS
+from twistlock_console.settings.values import Settings
+
+log = logging.getLogger(__name__)
+
+_ENVIRONMENT = -1  # stands for a line number
+
+
+class _Mistakes:
+    """The mistakes so far; what only follows from an earlier one is left out."""
+
+    def __init__(self, file: Path, lines: Mapping[str, int]) -> None:
+        self._file = file
+        self._lines = lines
+        self._found: list[tuple[int, str]] = []
+        self._spoilt: set[str] = set()
+
+    def add(self, keys: tuple[str, ...], sentence: str, line: int = 0) -> None:
+        """Note *sentence*: the values of *keys* cannot be used."""
+        self.add_all([(keys, sentence)], line)
+        self._spoilt.update(keys)
+
+    def add_all(self, findings: Iterable[checks.Finding], line: int = 0) -> None:
+        """Note each finding, at *line* or the last that sets one of its keys."""
+        for keys, sentence in findings:
+            if self._spoilt.isdisjoint(keys):
+                set_on = (self._lines[key] for key in keys if key in self._lines)
+                self._found.append((line or max(set_on, default=0), sentence))
+
+    def refuse(self) -> None:
+        """Raise SettingsError if there are any."""
+        if self._found:
+            raise SettingsError("\n".join(map(self._tell, sorted(self._found))))
+
+    def _tell(self, mistake: tuple[int, str]) -> str:
+        line, sentence = mistake
+        if line == _ENVIRONMENT:
+            return f"environment: {sentence}"
+        place = f"{self._file}, line {line}" if line else f"{self._file}"
+        return f"{place}: {sentence}"
+
+
+def load_settings(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    on_this_host: bool = True,
+    root: Path = Path("/"),
+) -> Settings:
+    """Read the settings. Raises SettingsError with all mistakes, one a line.
+
+    *environ* overrides the file. With *on_this_host* false the host is not looked at:
+    right for a command that only talks to a running node. *root* is where signs of a
+    cluster manager are sought.
+    """
+    file = configfile.parse(_read(path), environ)
+    texts = {entry.key: entry.value for entry in file.entries}
+    overriding = {key: environ[key] for key in _known() if key in environ}
+    lines = {entry.key: entry.line for entry in file.entries}
+    mistakes = _Mistakes(path, lines | dict.fromkeys(overriding, _ENVIRONMENT))
+    _judge_file(path, file.entries, file.mistakes, mistakes)
+    settings = _fill(_parse_values(texts | overriding, mistakes), mistakes)
+    mistakes.add_all(checks.check_values(settings))
+    if on_this_host:
+        mistakes.add_all(checks.check_host(settings, environ, root))
+    mistakes.refuse()
+    return settings
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise SettingsError(f"Configuration file {path} must be present")
+        with path.open("rb") as file:
+            return file.read(configfile.LARGEST + 1)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"Configuration file {path} cannot be read: {error}"
+        ) from error
+
+
+def _known() -> list[str]:
+    return [key.name for key in KEYS] + sorted(ACCEPTED)
+
+
+def _judge_file(
+    path: Path,
+    entries: Iterable[Entry],
+    found: Iterable[Mistake],
+    mistakes: _Mistakes,
+) -> None:
+    for mistake in found:
+        keys = (mistake.key,) if mistake.key else ()
+        mistakes.add(keys, mistake.sentence, mistake.line)
+    known = _known()
+    for entry in entries:
+        if entry.key not in known:
+            near = difflib.get_close_matches(entry.key, known, n=1, cutoff=0.0)
+            log.warning(
+                "%s, line %s: %s is no key of ours and is ignored; the nearest is %s",
+                path,
+                entry.line,
+                entry.key,
+                near[0],
+            )
+
+
+def _parse_values(texts: Mapping[str, str], mistakes: _Mistakes) -> dict[str, Any]:
+    if texts.get("MANAGEMENT_PORT_HTTP"):
+        mistakes.add(
+            ("MANAGEMENT_PORT_HTTP",),
+            "MANAGEMENT_PORT_HTTP must be empty: plain HTTP is not offered; "
+            "use MANAGEMENT_PORT_HTTPS",
+        )
+    values: dict[str, Any] = {}
+    for key in KEYS:
+        text = texts.get(key.name, key.default)
+        try:
+            values[key.attribute] = key.parse(text)
+        except ValueError as error:
+            mistakes.add((key.name,), f"{key.name} is {_clip(text)}: {error}")
+            values[key.attribute] = key.parse(key.default)
+    return values
+
+
+def _fill(values: dict[str, Any], mistakes: _Mistakes) -> Settings:
+    """Find what was left empty."""
+    settings = Settings(**values)
+    if not settings.console_cn:
+        settings = replace(settings, console_cn=full_name())
+    if settings.node_address:
+        return settings
+    address = find_address()
+    alone = not settings.high_availability_enabled
+    if address is None or (is_loopback(address) and not alone):
+        mistakes.add(
+            ("NODE_ADDRESS",),
+            "no address of this host is found that other hosts could reach; "
+            "set NODE_ADDRESS to one",
+        )
+    return replace(settings, node_address=address or "127.0.0.1")
+
+
+def _clip(text: str) -> str:
+    if not text:
+        return "empty"
+    return repr(text if len(text) <= 60 else text[:57] + "...")

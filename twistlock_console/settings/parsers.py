@@ -1,0 +1,115 @@
+"""How the text of one value becomes a value.
+
+Each parser raises ValueError, whose text says what would have been right.
+"""
+
+import re
+from collections.abc import Callable
+from ipaddress import AddressValueError, IPv4Address, ip_address
+from pathlib import Path
+
+from twistlock_console.settings.values import InitialState
+
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DNS_NAME = re.compile(rf"(\*\.)?({_LABEL}\.)*(?!\d+$){_LABEL}")
+
+
+def port(text: str) -> int:
+    """Read a TCP port."""
+    return _whole_number(text, 1, 65_535, "a port is a number")
+
+
+def port_or_none(text: str) -> int | None:
+    """Read a TCP port; nothing disables the listener."""
+    return port(text) if text else None
+
+
+def true_or_false(text: str) -> bool:
+    """Read a switch."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError("write true or false")
+    return text.lower() == "true"
+
+
+def state(text: str) -> InitialState:
+    """Read the state a node starts in."""
+    if text.upper() not in InitialState.__members__:
+        raise ValueError("write PRIMARY or SECONDARY")
+    return InitialState(text.upper())
+
+
+def address(text: str) -> str:
+    """Read an IPv4 address that a host can have; nothing means: find it."""
+    try:
+        wrong = bool(text) and not _belongs_to_a_host(IPv4Address(text))
+    except AddressValueError:
+        wrong = True
+    if wrong:
+        raise ValueError("write an IPv4 address of this host, or nothing to find it")
+    return text
+
+
+def common_name(text: str) -> str:
+    """Read a certificate's common name; nothing means: find it."""
+    if len(text) > 64 or not text.isprintable():
+        raise ValueError("a common name has at most 64 printable characters")
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read DNS names and IP addresses, ``DNS:`` and ``IP:`` allowed before them."""
+    found = [_name(part.strip()) for part in text.split(",") if part.strip()]
+    return tuple(dict.fromkeys(found))
+
+
+def folder(text: str) -> Path:
+    """Read an absolute path."""
+    if not Path(text).is_absolute() or not text.isprintable():
+        raise ValueError("write a full path that begins with /")
+    return Path(text)
+
+
+def program(text: str) -> Path | None:
+    """Read the absolute path of a program; nothing means: look for it."""
+    return folder(text) if text else None
+
+
+def cache(text: str) -> float:
+    """Read gigabytes within MongoDB's own bounds; nothing means 0.5."""
+    wrong = "write a number of gigabytes from 0.25 to 10000"
+    try:
+        size = float(text or "0.5")
+    except ValueError as error:
+        raise ValueError(wrong) from error
+    if not 0.25 <= size <= 10_000:
+        raise ValueError(wrong)
+    return size
+
+
+def milliseconds(low: int, high: int) -> Callable[[str], int]:
+    """Make a parser of whole milliseconds from *low* to *high*."""
+    return lambda text: _whole_number(text, low, high, "write whole milliseconds")
+
+
+def _whole_number(text: str, low: int, high: int, what: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+        raise ValueError(f"{what} from {low} to {high}")
+    return int(text)
+
+
+def _belongs_to_a_host(value: IPv4Address) -> bool:
+    return not (value.is_unspecified or value.is_multicast or value.is_reserved)
+
+
+def _name(text: str) -> str:
+    kind, prefix, rest = text.partition(":")
+    name = rest if prefix and kind.upper() in ("DNS", "IP") else text
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        if len(name) > 253 or not _DNS_NAME.fullmatch(name):
+            raise ValueError(
+                f"{name[:80]!r} is neither a DNS name nor an IP address; "
+                "write them with commas between"
+            ) from None
+    return name

@@ -1,0 +1,121 @@
+"""The settings as values, with their defaults."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+from pathlib import Path
+
+
+class InitialState(StrEnum):
+    """What a node is when it starts without a cluster it could belong to."""
+
+    PRIMARY = "PRIMARY"
+    SECONDARY = "SECONDARY"
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a node keeps its files, below one root that only it may read."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """What mongod stores."""
+        return self.root / "db"
+
+    @property
+    def log(self) -> Path:
+        """Logs of the node and of mongod."""
+        return self.root / "log"
+
+    @property
+    def certificates(self) -> Path:
+        """Certificates and their keys."""
+        return self.root / "certificates"
+
+    @property
+    def secrets(self) -> Path:
+        """Passwords and keys that are no certificates."""
+        return self.root / "secrets"
+
+    @property
+    def run(self) -> Path:
+        """Files that mean something only while the node runs."""
+        return self.root / "run"
+
+    @property
+    def scripts(self) -> Path:
+        """The installed copy of twistlock.cfg and the scripts beside it."""
+        return self.root / "scripts"
+
+    @property
+    def images(self) -> Path:
+        """The release tarball, kept for hosts that join."""
+        return self.root / "images"
+
+    def create(self) -> None:
+        """Make all folders, those below the root for their owner alone.
+
+        Raises OSError. A root that is there already keeps its mode.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (
+            self.database,
+            self.log,
+            self.certificates,
+            self.secrets,
+            self.run,
+            self.scripts,
+            self.images,
+        ):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything twistlock.cfg can say. Keys are the fields in capitals."""
+
+    node_address: str
+    console_cn: str = "localhost"
+    console_san: tuple[str, ...] = ()
+    management_port_https: int = 8083
+    management_port_ui: int | None = 8443
+    communication_port: int = 8084
+    data_recovery_enabled: bool = True
+    data_recovery_volume: Path = Path("/var/lib/twistlock-backup")
+    data_folder: Path = Path("/var/lib/twistlock")
+    projects_enabled: bool = False
+    database_port: int = 27017
+    mongod_binary: Path | None = None
+    database_cache_gb: float = 0.5
+    high_availability_enabled: bool = False
+    high_availability_state: InitialState = InitialState.PRIMARY
+    high_availability_port: int = 8086
+    lease_ttl_ms: int = 1500
+    heartbeat_interval_ms: int = 200
+    poll_interval_ms: int = 1000
+    step_up_after_ms: int = 700
+    election_timeout_ms: int = 3000
+
+    @property
+    def folders(self) -> Folders:
+        """The folders below DATA_FOLDER."""
+        return Folders(self.data_folder)
+
+    @property
+    def service_addresses(self) -> tuple[str, ...]:
+        """Where the service ports listen: everywhere, but for a loopback node."""
+        return (self.node_address,) if self._on_loopback else ("0.0.0.0",)  # noqa: S104 - the fleet's hosts must reach it
+
+    @property
+    def private_addresses(self) -> tuple[str, ...]:
+        """Where mongod and the node API listen."""
+        if self._on_loopback:
+            return (self.node_address,)
+        return (self.node_address, "127.0.0.1")
+
+    @property
+    def _on_loopback(self) -> bool:
+        return IPv4Address(self.node_address).is_loopback

@@ -1,0 +1,44 @@
+"""The API calls that need no login: ping, sign-up and log-in."""
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts import login, users
+from twistlock_console.accounts.sessions import Session, write_token
+from twistlock_console.web.api_auth import attempt, token_key, without_forms
+from twistlock_console.web.bodies import Credentials, json_body
+from twistlock_console.web.storage import database
+from twistlock_console.web.visits import logon_cache, now
+
+bp = Blueprint("api_entry", __name__)
+without_forms(bp)
+
+
+@bp.get("/_ping")
+def ping() -> ResponseReturnValue:
+    """Say that this node serves; asks nobody and touches nothing."""
+    return "OK", 200, {"Content-Type": "text/plain; charset=utf-8"}
+
+
+@bp.get("/settings/initialized")
+def initialized() -> ResponseReturnValue:
+    """Tell whether the first administrator has signed up."""
+    return jsonify(initialized=users.is_initialized(database()))
+
+
+@bp.post("/signup")
+def signup() -> ResponseReturnValue:
+    """Create the first administrator; works once."""
+    body = json_body(Credentials)
+    login.sign_up(database(), attempt(body.username, body.password))
+    return "", 200
+
+
+@bp.post("/authenticate")
+def authenticate() -> ResponseReturnValue:
+    """Give a token for a username and a password."""
+    body = json_body(Credentials)
+    user = login.log_in(database(), attempt(body.username, body.password))
+    timeout = logon_cache().get().session_timeout_sec
+    begun = Session.begin(user, now())
+    return jsonify(token=write_token(token_key(), begun, user, timeout))

@@ -1,0 +1,32 @@
+"""A token's further life: renewed, or ended by a log-out."""
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts import revocations
+from twistlock_console.accounts.roles import ANYONE
+from twistlock_console.accounts.sessions import Session, write_token
+from twistlock_console.web.api_auth import api_guard, current_token, token_key
+from twistlock_console.web.storage import database
+from twistlock_console.web.visits import current_user, logon_cache, now
+
+bp = Blueprint("api_session", __name__)
+api_guard(bp, *ANYONE, write=tuple(ANYONE))
+
+
+@bp.get("/authenticate/renew")
+def renew() -> ResponseReturnValue:
+    """Give a new token for one that is still alive."""
+    user = current_user()
+    token = current_token() or Session.begin(user, now())
+    timeout = logon_cache().get().session_timeout_sec
+    renewed = token.renewed(now())
+    return jsonify(token=write_token(token_key(), renewed, user, timeout))
+
+
+@bp.post("/logout")
+def logout() -> ResponseReturnValue:
+    """End the token's session, and that of every token renewed from it."""
+    if token := current_token():
+        revocations.revoke(database(), token.id)
+    return "", 200

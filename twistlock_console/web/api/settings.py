@@ -1,0 +1,27 @@
+"""The logon settings over the API."""
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.logon import read_logon
+from twistlock_console.accounts.roles import READERS
+from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.bodies import LogonBody, json_body
+from twistlock_console.web.changes import change_logon
+from twistlock_console.web.storage import database
+
+bp = Blueprint("api_settings", __name__)
+api_guard(bp, *READERS)
+
+
+@bp.get("/settings/logon")
+def logon() -> ResponseReturnValue:
+    """Show the logon settings."""
+    return jsonify(read_logon(database()).to_json())
+
+
+@bp.post("/settings/logon")
+def set_logon() -> ResponseReturnValue:
+    """Replace the logon settings; what is left out goes back to its default."""
+    change_logon(json_body(LogonBody))
+    return "", 200

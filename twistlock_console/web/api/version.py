@@ -1,0 +1,17 @@
+"""The Console's version over the API."""
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from twistlock_console import __version__
+from twistlock_console.accounts.roles import ANYONE
+from twistlock_console.web.api_auth import api_guard
+
+bp = Blueprint("api_version", __name__)
+api_guard(bp, *ANYONE)
+
+
+@bp.get("/version")
+def version() -> ResponseReturnValue:
+    """Give the version as a JSON string."""
+    return jsonify(__version__)

@@ -1,0 +1,93 @@
+"""Puts the Flask application together."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from flask import Flask, url_for
+from flask_wtf.csrf import CSRFProtect
+
+from twistlock_console import __version__
+from twistlock_console.accounts.remembered import Remembered
+from twistlock_console.accounts.sessions import derive_key
+from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.secret_files import read_secret
+from twistlock_console.settings import Settings
+from twistlock_console.web import api, auth, errors, headers, pages
+from twistlock_console.web.json_times import JsonWithTimes
+from twistlock_console.web.storage import Client, Storage
+from twistlock_console.web.visits import LogonCache
+
+ONE_DAY = 86_400
+
+
+class WebPlugin(Protocol):
+    """Something that adds pages, API calls or tabs to the application."""
+
+    def init_app(self, app: Flask) -> None:
+        """Register blueprints and tabs."""
+
+
+def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
+    """Build the application; touches files and no database, so it can be forked.
+
+    Raises IdentityError when the cluster's session secret cannot be read.
+    """
+    app = Flask(__name__)
+    secret = read_secret(settings.folders.secrets / "session.key")
+    app.secret_key = derive_key(secret, "session cookie")
+    app.json = JsonWithTimes(app)
+    app.config.update(_configuration())
+    app.extensions["settings"] = settings
+    app.extensions["token_key"] = derive_key(secret, "API token")
+    app.extensions["storage"] = Storage(lambda: _client(settings))
+    app.extensions["logon"] = LogonCache()
+    app.extensions["remembered"] = Remembered()
+    CSRFProtect(app)
+    parts: list[WebPlugin] = [headers, errors, auth, api, pages, *plugins]
+    for part in parts:
+        part.init_app(app)
+    _prepare_templates(app)
+    return app
+
+
+def _configuration() -> dict[str, object]:
+    return {
+        "SESSION_COOKIE_NAME": "__Host-session",
+        "SESSION_COOKIE_SECURE": True,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "MAX_CONTENT_LENGTH": 1024 * 1024,
+        "SEND_FILE_MAX_AGE_DEFAULT": ONE_DAY,
+        "PROPAGATE_EXCEPTIONS": False,
+        "WTF_CSRF_TIME_LIMIT": None,  # as long as the session
+    }
+
+
+def _client(settings: Settings) -> Client:
+    credentials = credentials_for(settings, "console")
+    return connect(settings, credentials, app_name="console-web")
+
+
+def _prepare_templates(app: Flask) -> None:
+    """Compile every template now, so that the first request need not."""
+    app.jinja_env.filters.update(sentence=_sentence, moment=_moment)
+    app.jinja_env.globals.update(asset=_asset, product_version=__version__)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    for name in app.jinja_env.list_templates(["html"]):
+        app.jinja_env.get_template(name)
+
+
+def _asset(name: str) -> str:
+    """Give the address of a static file; another release has another address."""
+    return url_for("static", filename=name, v=__version__)
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital letter and end with a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
+
+
+def _moment(time: datetime | None) -> str:
+    """Write a time as people read it, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC") if time else "never"

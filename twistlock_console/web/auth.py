@@ -1,0 +1,166 @@
+"""Who may see the pages: Flask-Login behind guards of whole blueprints."""
+
+from functools import partial
+from typing import cast
+
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    current_app,
+    g,
+    redirect,
+    request,
+    session,
+    url_for,
+)
+from flask.blueprints import BlueprintSetupState
+from flask.typing import ResponseReturnValue
+from flask_login import LoginManager, login_user
+from flask_login import current_user as visitor
+
+from twistlock_console.accounts import revocations
+from twistlock_console.accounts.errors import NotAllowed
+from twistlock_console.accounts.roles import UserRole, allows
+from twistlock_console.accounts.sessions import Age, Session, age
+from twistlock_console.accounts.users import User
+from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.storage import database
+from twistlock_console.web.visits import (
+    SAFE,
+    current_user,
+    current_username,
+    logon_cache,
+    now,
+    user_of,
+)
+
+__all__ = [
+    "admins_only",
+    "api_guard",
+    "begin",
+    "current_user",
+    "current_username",
+    "end",
+    "init_app",
+    "may_see",
+    "pages_for",
+    "visiting_user",
+]
+
+COOKIE_PART = "login"
+
+
+class Visitor:
+    """A user, as Flask-Login wants one."""
+
+    is_authenticated = True
+    is_active = True
+    is_anonymous = False
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+
+    def get_id(self) -> str:
+        """Give what Flask-Login keeps in the cookie."""
+        return self.user.username
+
+
+def init_app(app: Flask) -> None:
+    """Let the pages know their visitors."""
+    manager = LoginManager()
+    # Its check of the address would log people out when the load balancer changes.
+    manager.session_protection = None
+    # Templates ask for the user themselves: an error page must not need the database.
+    manager.init_app(app, add_context_processor=False)
+    manager.user_loader(_load)
+    app.extensions["page_roles"] = {}
+
+
+def admins_only(bp: Blueprint) -> None:
+    """Show all pages of *bp* to Administrators only."""
+    pages_for(bp, UserRole.ADMIN)
+
+
+def pages_for(
+    bp: Blueprint, *roles: UserRole, write: tuple[UserRole, ...] = (UserRole.ADMIN,)
+) -> None:
+    """Show all pages of *bp* to *roles* only, and accept changes from *write*."""
+    read = frozenset(roles)
+
+    def tell_menu(state: BlueprintSetupState) -> None:
+        state.app.extensions["page_roles"][bp.name] = read
+
+    bp.record_once(tell_menu)
+    bp.before_request(partial(_admit, read, frozenset(write)))
+
+
+def may_see(blueprint: str) -> bool:
+    """Tell whether the present user may see the pages of *blueprint*."""
+    roles = current_app.extensions["page_roles"].get(blueprint, frozenset())
+    return allows(current_user().role, roles)
+
+
+def begin(user: User) -> None:
+    """Log *user* in: a new session, and nothing of the old one in it."""
+    session.clear()
+    _keep(Session.begin(user, now()))
+    login_user(Visitor(user))
+
+
+def end() -> None:
+    """Log the present user out, here and for anyone who copied the cookie."""
+    if found := _kept():
+        revocations.revoke(database(), found.id)
+    session.clear()
+
+
+def visiting_user() -> User | None:
+    """Give the user whose living session the request carries, on any page."""
+    return cast(Visitor, visitor).user if visitor.is_authenticated else None
+
+
+def _admit(
+    read: frozenset[UserRole], write: frozenset[UserRole]
+) -> ResponseReturnValue | None:
+    if (user := visiting_user()) is None:
+        return _to_login()
+    g.account = user
+    _renew()
+    if not allows(user.role, read if request.method in SAFE else write):
+        raise NotAllowed
+    return None
+
+
+def _to_login() -> ResponseReturnValue:
+    if "HX-Request" in request.headers:
+        return Response(status=401, headers={"HX-Refresh": "true"})
+    back = request.full_path.rstrip("?") if request.method == "GET" else None
+    return redirect(url_for("entry.login", next=back), 303)
+
+
+def _renew() -> None:
+    """Count the inactivity anew; a page that refreshes itself is no activity."""
+    found = _kept()
+    timeout = logon_cache().get().session_timeout_sec
+    if found is None or "HX-Request" in request.headers:
+        return
+    if age(found, now(), timeout) is Age.RENEW:
+        _keep(found.renewed(now()))
+
+
+def _load(username: str) -> Visitor | None:
+    found = _kept()
+    if found is None or found.username != username:
+        return None
+    user = user_of(found)
+    return Visitor(user) if user else None
+
+
+def _keep(new: Session) -> None:
+    session[COOKIE_PART] = [new.id, new.username, new.epoch, new.issued]
+
+
+def _kept() -> Session | None:
+    part = session.get(COOKIE_PART)
+    return Session(*part) if part else None

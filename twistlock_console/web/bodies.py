@@ -1,0 +1,90 @@
+"""What a request may carry: each body is checked here, where it enters."""
+
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from werkzeug.exceptions import UnsupportedMediaType
+
+from twistlock_console.accounts.logon import (
+    LONGEST_TIMEOUT,
+    SHORTEST_TIMEOUT,
+    LogonSettings,
+)
+from twistlock_console.errors import Refused
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Password = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class Body(BaseModel):
+    """A body: nothing but its fields, and each of exactly its kind."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, alias_generator=to_camel
+    )
+
+
+class Credentials(Body):
+    """A username and a password."""
+
+    username: Name
+    password: Password
+
+
+class PasswordChange(Body):
+    """The present password and the new one."""
+
+    old_password: Password
+    new_password: Password
+
+
+class LogonBody(Body):
+    """The logon settings; what is left out goes back to its default."""
+
+    session_timeout_sec: int = Field(1800, ge=SHORTEST_TIMEOUT, le=LONGEST_TIMEOUT)
+    strong_password: bool = False
+    basic_auth_disabled: bool = False
+
+    def settings(self) -> LogonSettings:
+        """Give the settings as the accounts know them."""
+        return LogonSettings(
+            self.session_timeout_sec, self.strong_password, self.basic_auth_disabled
+        )
+
+
+B = TypeVar("B", bound=Body)
+
+
+def json_body(kind: type[B]) -> B:
+    """Read the request's JSON body; raises Refused with what is wrong in it.
+
+    The content type must be JSON: a page elsewhere cannot make a browser send that.
+    """
+    if not request.is_json:
+        raise UnsupportedMediaType("send the body as application/json")
+    try:
+        return kind.model_validate_json(request.get_data())
+    except ValidationError as error:
+        raise Refused(_first_mistake(error)) from error
+
+
+def form_body(kind: type[B], fields: Mapping[str, object]) -> B:
+    """Read the fields of a form; raises Refused with what is wrong in them."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise Refused(_first_mistake(error)) from error
+
+
+def _first_mistake(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[
+        0
+    ]
+    if first["type"] == "json_invalid":
+        return "the body is not valid JSON"
+    where = ".".join(str(part) for part in first["loc"]) or "the body"
+    message = first["msg"]
+    return f"{where}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,20 @@
+"""Manage > View Logs > History: what administrators did."""
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.roles import READERS
+from twistlock_console.web.auth import pages_for
+from twistlock_console.web.listing import Wish, fetch
+from twistlock_console.web.lists import HISTORY
+from twistlock_console.web.storage import database
+
+bp = Blueprint("history", __name__, url_prefix="/manage/logs")
+pages_for(bp, *READERS)
+
+
+@bp.get("/history")
+def trail() -> ResponseReturnValue:
+    """Show the audit trail, the latest first."""
+    piece = fetch(database(), HISTORY, Wish.from_arguments(request.args))
+    return render_template("history.html", piece=piece)

@@ -1,0 +1,48 @@
+"""One's own account: another password, and the end of all sessions."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts import login, users
+from twistlock_console.accounts.roles import ANYONE
+from twistlock_console.accounts.rules import check_repeated
+from twistlock_console.errors import Refused
+from twistlock_console.web import auth
+from twistlock_console.web.api_auth import attempt
+from twistlock_console.web.bodies import PasswordChange, form_body
+from twistlock_console.web.storage import database
+from twistlock_console.web.visits import current_username
+
+bp = Blueprint("profile", __name__, url_prefix="/profile")
+auth.pages_for(bp, *ANYONE, write=tuple(ANYONE))
+
+
+@bp.get("/password")
+def password() -> ResponseReturnValue:
+    """Ask for the present password and a new one."""
+    return render_template("password.html")
+
+
+@bp.post("/password")
+def change_password() -> ResponseReturnValue:
+    """Change the password; every session but this one ends."""
+    names = {"oldPassword": "old", "newPassword": "new"}
+    sent = {name: request.form.get(field, "") for name, field in names.items()}
+    try:
+        body = form_body(PasswordChange, sent)
+        check_repeated(body.new_password, request.form.get("repeated", ""))
+        present = attempt(current_username(), body.old_password)
+        user = login.change_password(database(), present, body.new_password)
+    except Refused as error:
+        return render_template("password.html", error=str(error)), 400
+    auth.begin(user)
+    flash("The password is changed, and your other sessions have ended.")
+    return redirect(url_for(".password"), 303)
+
+
+@bp.post("/end-sessions")
+def end_sessions() -> ResponseReturnValue:
+    """Log this user out everywhere, here too."""
+    users.end_sessions(database(), current_username())
+    auth.end()
+    return redirect(url_for("entry.login"), 303)

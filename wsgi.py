@@ -1,0 +1,43 @@
+"""The web application, put together: the Console's pages and those of its plugins.
+
+The node starts it in its management server. Any WSGI server can run it too, with
+``gunicorn 'wsgi:create()'``; it then reads the file that TWISTLOCK_CONFIG names. Such
+a server is on its own: nothing tells it when the node stops being the primary.
+"""
+
+import os
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask import Flask
+
+from twistlock_console.errors import SettingsError
+from twistlock_console.settings import Settings, load_settings
+from twistlock_console.web.app import WebPlugin, create_app
+
+
+def create(settings: Settings | None = None) -> Flask:
+    """Build the application from *settings*, or from the file TWISTLOCK_CONFIG names.
+
+    Touches no database before the first request. Raises SettingsError and
+    IdentityError.
+    """
+    settings = settings or _from_environment()
+    return create_app(settings, list(_plugins(settings)))
+
+
+def _plugins(settings: Settings) -> Iterator[WebPlugin]:
+    """Make the plugins that *settings* call for; a new one gets its two lines here.
+
+    They are named, not imported: one that is switched off is not even loaded.
+    """
+    if settings.high_availability_enabled:
+        yield pkgutil.resolve_name("plugins.ha.web:HaWeb")()
+
+
+def _from_environment() -> Settings:
+    file = os.environ.get("TWISTLOCK_CONFIG")
+    if not file:
+        raise SettingsError("TWISTLOCK_CONFIG must name the configuration file")
+    return load_settings(Path(file), os.environ)
