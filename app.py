@@ -10,16 +10,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from plugins.ha.demo import command as demo_command
-
 from plugins.ha import commands as ha_commands
+from plugins.ha.demo import command as demo_command
 from plugins.ha.join import join, must_join
 from plugins.ha.node_routes import node_routes
 from plugins.ha.room import HighAvailability
 from twistlock_console import __version__, status_command
+from twistlock_console.accounts import reset_command
 from twistlock_console.alone import Alone
 from twistlock_console.database.bootstrap import create_users, initiate_set
 from twistlock_console.errors import ConsoleError
+from twistlock_console.listeners import warm
 from twistlock_console.node import Node, RoleKeeper
 from twistlock_console.running import (
     Signals,
@@ -35,6 +36,8 @@ from twistlock_console.settings import (
     load_settings,
 )
 
+# Imported ahead by the process that the pages are forked from.
+WARM_PLUGINS = ("plugins.ha.web",)
 DEFAULT_CONFIG = Path("/var/lib/twistlock/scripts/twistlock.cfg")
 
 
@@ -61,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run this host's node in the foreground")
     run.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
     run.set_defaults(run=_run)
-    for part in (status_command, ha_commands, demo_command):
+    for part in (status_command, ha_commands, reset_command, demo_command):
         part.add_to(commands, DEFAULT_CONFIG)
     return parser
 
@@ -84,13 +87,15 @@ def run_node(settings: Settings, signals: Signals) -> None:
         join(settings, signals.pause)
     if not joins:
         found_identity(settings, node_names(settings, settings.node_address))
+    warm.start((*warm.MODULES, *WARM_PLUGINS))
     node = Node(settings)
-    node.start_database()
-    if not joins:
-        initiate_set(settings)
-        create_users(settings)
-    keeper = _keeper(node)
+    keeper: RoleKeeper | None = None
     try:
+        node.start_database()
+        if not joins:
+            initiate_set(settings)
+            create_users(settings)
+        keeper = _keeper(node)
         node.start(keeper)
         signals.wait()
     finally:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twistlock_console.protocol import (
+    LARGEST_MESSAGE,
     PROTOCOL,
     ConsoleHello,
     DefenderHello,
@@ -108,6 +109,14 @@ def test_an_error_says_what_is_wrong(frame: str | bytes, words: str) -> None:
 def test_a_newer_peer_may_add_members() -> None:
     """What we do not know we ignore; the protocol's version is for real changes."""
     assert decode_from_defender('{"type":"ping","since":12}') == Ping()
+
+
+def test_a_message_has_a_largest_size() -> None:
+    """What is longer is not even looked at."""
+    with pytest.raises(ProtocolError, match="at most") as caught:
+        decode_from_console("[" * (LARGEST_MESSAGE + 1))
+
+    assert caught.value.code == 1009
 
 
 @pytest.mark.parametrize("version", [0, PROTOCOL + 1])

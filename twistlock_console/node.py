@@ -6,22 +6,26 @@ either the one for a Console that runs alone or the one of high availability.
 
 import logging
 import os
+import threading
 from typing import Any, Protocol
 
 from flask import Flask
+from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
 from twistlock_console.bus import Bus
 from twistlock_console.database.bootstrap import wait_answering
+from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.errors import ConsoleError
+from twistlock_console.events import Role, RoleChanged
 from twistlock_console.health import Health
-from twistlock_console.listeners import warm
 from twistlock_console.listeners.ports import ServicePorts
 from twistlock_console.node_api import NodeApi, node_app
 from twistlock_console.permit import Permit
 from twistlock_console.scheduler import Scheduler
 from twistlock_console.settings import Settings
+from twistlock_console.web.storage import ensure_indexes
 
 DATABASE_START_SECONDS = 60.0
 log = logging.getLogger(__name__)
@@ -51,14 +55,27 @@ class Node:
         self.health = Health(self)
         self._api = NodeApi(settings, self.routes)
 
+    def _prepare_database(self, change: RoleChanged) -> None:
+        """Make missing indexes on a thread of its own: nobody waits for them."""
+        if change.new is Role.PRIMARY:
+            threading.Thread(target=self._ensure_indexes, daemon=True).start()
+
+    def _ensure_indexes(self) -> None:
+        credentials = credentials_for(self.settings, "console")
+        with connect(self.settings, credentials, app_name="indexes") as client:
+            try:
+                ensure_indexes(client["twistlock"])
+            except PyMongoError as error:
+                log.warning("indexes are missing until the next start: %s", error)
+
     def start_database(self) -> None:
         """Start mongod and wait until it answers; raises DatabaseError."""
         self.mongod.start()
-        wait_answering(self.settings, DATABASE_START_SECONDS)
+        wait_answering(self.settings, DATABASE_START_SECONDS, self.mongod)
 
     def start(self, keeper: RoleKeeper) -> None:
         """Open the node API, then let *keeper* and the jobs begin."""
-        warm.start()
+        self.bus.subscribe(RoleChanged, self._prepare_database)
         self.health.watch()
         self.routes.add_url_rule("/v1/status", view_func=self.status)
         self._api.open()
@@ -79,11 +96,11 @@ class Node:
             "failing": dict(self.health.failing),
         }
 
-    def stop(self, keeper: RoleKeeper) -> None:
+    def stop(self, keeper: RoleKeeper | None) -> None:
         """Undo everything, the role first; each step is taken even if one fails."""
         for step in (
             self.scheduler.stop,
-            keeper.stop,
+            keeper.stop if keeper else self.permit.revoke,
             self.ports.close_all,
             self._api.close,
             self.mongod.stop,

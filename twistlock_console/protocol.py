@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 PROTOCOL: Final = 1
 """The protocol's version; peers with different versions do not talk."""
 LARGEST_MESSAGE: Final = 1024 * 1024
-"""Bytes of a message, at most."""
+"""Characters of a message, at most."""
 HELLO_SECONDS: Final = 60.0
 """How long either side waits for the other's first message."""
 
@@ -107,6 +107,9 @@ def check_protocol(hello: ConsoleHello | DefenderHello) -> None:
 def _decode(kind: TypeAdapter[M], frame: str | bytes) -> M:
     if isinstance(frame, bytes):
         raise ProtocolError("messages are text, not bytes", code=1003)
+    if len(frame) > LARGEST_MESSAGE:
+        sentence = f"a message has at most {LARGEST_MESSAGE} characters"
+        raise ProtocolError(sentence, code=1009)
     try:
         return kind.validate_json(frame)
     except ValidationError as error:

@@ -22,7 +22,7 @@ def add_to(
 
 
 def _status(options: argparse.Namespace) -> int:
-    settings = load_settings(options.config, os.environ)
+    settings = load_settings(options.config, os.environ, on_this_host=False)
     with NodeClient(settings, settings.node_address) as client:
         try:
             told: dict[str, Any] = client.get("/v1/status")

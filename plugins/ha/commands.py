@@ -62,7 +62,7 @@ def _switchover(options: argparse.Namespace) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    return load_settings(options.config, os.environ)
+    return load_settings(options.config, os.environ, on_this_host=False)
 
 
 def _order(settings: Settings, verb: str, body: object) -> Any:

@@ -50,9 +50,10 @@ UNKNOWN = {"s": "E", "id": 1, "msg": "Something new", "attr": {"error": "odd"}}
         pytest.param(
             [UNKNOWN, *ABORTING], 14, "with code 14: Something new (odd)", id="unknown"
         ),
-        pytest.param([], -9, "mongod was ended by signal 9", id="killed"),
+        pytest.param([PORT], -9, "mongod was killed", id="killed"),
+        pytest.param([UNKNOWN], 0, "something told it to", id="asked"),
+        pytest.param(ABORTING, -11, "was ended by signal 11", id="crashed"),
         pytest.param([], 2, "with code 2: Unrecognized option: x", id="before-its-log"),
-        pytest.param([], 0, "mongod ended with code 0", id="by-itself"),
     ],
 )
 def test_the_reason_is_one_sentence(

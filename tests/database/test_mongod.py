@@ -81,7 +81,7 @@ def test_a_killed_mongod_comes_back_with_its_data(kept: Kept) -> None:
 
     with connect(kept.settings, root, app_name="test") as client:
         assert client.twistlock.kept.find_one() == {"_id": "written"}
-    assert kept.stopped[0].reason == "mongod was ended by signal 9"
+    assert kept.stopped[0].reason.startswith("mongod was killed")
     assert kept.mongod.pid == kept.started[1].pid != before
 
 

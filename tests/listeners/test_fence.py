@@ -44,8 +44,8 @@ def test_idle_servers_end_when_the_permit_is_revoked(
 
     assert gone
     assert seconds < 0.3
-    assert refuses(settings.management_port_https)
-    assert refuses(settings.communication_port)
+    assert until(lambda: refuses(settings.management_port_https), 0.5)
+    assert until(lambda: refuses(settings.communication_port), 0.5)
     assert until(lambda: sum(isinstance(e, ListenerFailed) for e in events) == 2)
 
 
@@ -93,8 +93,8 @@ def test_ports_do_not_open_without_a_permit(
     with pytest.raises(ListenerError, match="ended by signal 9"):
         ports.open_all()
 
-    assert refuses(settings.management_port_https)
-    assert refuses(settings.communication_port)
+    assert until(lambda: refuses(settings.management_port_https), 0.5)
+    assert until(lambda: refuses(settings.communication_port), 0.5)
 
 
 def test_a_thawed_server_answers_nothing(
@@ -142,7 +142,7 @@ def test_the_kernel_ends_a_frozen_server_at_its_deadline(
 
     assert alive_before
     assert gone
-    assert refuses(settings.management_port_https)
+    assert until(lambda: refuses(settings.management_port_https), 0.5)
     assert boottime_ns() - deadline < 300 * MILLISECOND
 
 

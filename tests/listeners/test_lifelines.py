@@ -106,5 +106,5 @@ def test_a_frozen_node_takes_its_servers_along_at_the_deadline(
 
         assert answered == 200
         assert until(lambda: all(group_of(pid) == [] for pid in node.servers), 2.0)
-        assert refuses(settings.management_port_https)
-        assert refuses(settings.communication_port)
+        assert until(lambda: refuses(settings.management_port_https), 0.5)
+        assert until(lambda: refuses(settings.communication_port), 0.5)

@@ -1,108 +1,85 @@
-"""A real mongod, and an application on it whose users are forgotten each time."""
+"""A real database, and an application on it that forgets everything each time."""
 
-import os
-import shutil
 import socket
-import subprocess
-import sysconfig
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 from web_visitor import Visitor
 
-from twistlock_console.secret_files import write_secret
+from twistlock_console.bus import Bus
+from twistlock_console.certificates import create_authority, issue_node_certificate
+from twistlock_console.database.bootstrap import (
+    create_users,
+    initiate_set,
+    prepare_secrets,
+    wait_answering,
+)
+from twistlock_console.database.mongod import Mongod
 from twistlock_console.settings import Settings
-from twistlock_console.web import app as web_app
-from twistlock_console.web.storage import DATABASE, Client, ensure_indexes, storage_of
-
-HTTPS = "https://console.test"
+from twistlock_console.web.app import create_app
+from twistlock_console.web.storage import ensure_indexes, storage_of
 
 
-def _mongod() -> str:
-    bundled = Path(sysconfig.get_path("purelib"), "fiftyone/db/bin/mongod")
-    return shutil.which("mongod") or str(bundled)
-
-
-def _client(port: int) -> Client:
-    return MongoClient(
-        "127.0.0.1",
-        port,
-        directConnection=True,
-        w="majority",
-        journal=True,
-        timeoutMS=5000,
-    )
-
-
-@pytest.fixture(scope="session")
-def mongod_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A replica set of one, without users: the database room tests those."""
+def _prepared(root: Path) -> Settings:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("mongod")
-    arguments = f"--port {port} --bind_ip 127.0.0.1 --replSet web --quiet".split()
-    arguments += ["--dbpath", str(folder), "--wiredTigerCacheSizeGB", "0.25"]
-    arguments += ["--unixSocketPrefix", str(folder)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [_mongod(), *arguments], stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        _initiate(port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _initiate(port: int) -> None:
-    member = {"_id": 0, "host": f"127.0.0.1:{port}"}
-    until = time.monotonic() + 30
-    with _client(port) as client:
-        while time.monotonic() < until:
-            try:
-                if client.admin.command("hello").get("isWritablePrimary"):
-                    ensure_indexes(client[DATABASE])
-                    return
-                client.admin.command(
-                    "replSetInitiate", {"_id": "web", "members": [member]}
-                )
-            except PyMongoError:
-                time.sleep(0.1)
-    raise TimeoutError("the test's mongod did not become primary")
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Settings whose folders hold the secrets that the web room reads."""
-    made = Settings(node_address="127.0.0.1", data_folder=tmp_path)
+    made = Settings(
+        node_address="127.0.0.1",
+        data_folder=root,
+        database_port=port,
+        database_cache_gb=0.25,
+    )
     made.folders.create()
-    write_secret(made.folders.secrets / "session.key", os.urandom(32))
-    write_secret(made.folders.secrets / "console.password", b"not used here")
+    prepare_secrets(made.folders)
+    create_authority(made.folders.certificates)
+    issue_node_certificate(made.folders.certificates, ["127.0.0.1"])
     return made
 
 
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A node whose mongod runs, as its management server finds it."""
+    made = _prepared(tmp_path_factory.mktemp("web") / "node")
+    mongod = Mongod(made, Bus())
+    mongod.start()
+    try:
+        wait_answering(made, 30)
+        initiate_set(made)
+        create_users(made)
+        app = create_app(made)
+        ensure_indexes(storage_of(app).database())
+        storage_of(app).close()
+        yield made
+    finally:
+        mongod.stop()
+
+
 @pytest.fixture
-def app(
-    settings: Settings, mongod_port: int, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Flask]:
+def app(running: Settings) -> Iterator[Flask]:
     """The application as a plugin-less node serves it, on an empty database."""
-    monkeypatch.setattr(web_app, "_client", lambda _settings: _client(mongod_port))
-    with _client(mongod_port) as client:
-        database = client[DATABASE]
-        for name in database.list_collection_names():
-            database[name].delete_many({})
-    made = web_app.create_app(settings, ())
+    made = create_app(running)
     made.testing = True
+    database = storage_of(made).database()
+    for name in database.list_collection_names():
+        database[name].delete_many({})
     yield made
     storage_of(made).close()
+
+
+@pytest.fixture
+def blind(running: Settings) -> Iterator[Flask]:
+    """The application of a node whose database does not answer."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen: the port refuses
+        port = bound.getsockname()[1]
+        made = create_app(replace(running, database_port=port))
+        yield made
+        storage_of(made).close()
 
 
 @pytest.fixture

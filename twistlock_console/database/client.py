@@ -48,7 +48,7 @@ def root_credentials(settings: Settings) -> Credentials:
     return Credentials("__system", "".join(text.split()), source="local")
 
 
-def connect(
+def connect(  # noqa: PLR0913 - all but two are named at every call
     settings: Settings,
     credentials: Credentials | None,
     *,

@@ -1,9 +1,12 @@
 """Tells from mongod's log why it ended, as one sentence for an operator."""
 
 import json
+import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+#: What it complained about longer ago is not why it ended.
+LAST_LINES = 20
 #: Logged as information, though it is why the start failed.
 KEYFILE_UNREADABLE = 20254
 #: Fatal lines that say only that a fatal line was written.
@@ -54,20 +57,20 @@ def why_it_ended(code: int, log: Iterable[str], output: str) -> str:
 
     A negative *code* is the signal that ended it. Lines that are no JSON are skipped.
     """
-    words = list(_telling(log))
-    said = " ".join(words)
+    if code == 0:
+        return "mongod ended because something told it to"
+    if code == -signal.SIGKILL:
+        return "mongod was killed, by someone or because the host ran out of memory"
+    words = list(_telling(log))[-LAST_LINES:]
     for piece, advice in ADVICE:
-        if piece in said:
-            telling = next((word for word in words if piece in word), words[0])
+        if telling := next((word for word in words if piece in word), None):
             return f"mongod ended: {advice}: {telling}"
     if words:
         return f"mongod ended with code {code}: {words[-1]}"
     if code < 0:
         return f"mongod was ended by signal {-code}"
-    first = next((line for line in output.splitlines() if line.strip()), "")
-    if code and first:
-        return f"mongod ended with code {code}: {first.strip()[:300]}"
-    return f"mongod ended with code {code}"
+    first = next((line for line in output.splitlines() if line.strip()), "no word")
+    return f"mongod ended with code {code}: {first.strip()[:300]}"
 
 
 def _telling(log: Iterable[str]) -> Iterator[str]:

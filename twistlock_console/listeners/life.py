@@ -10,6 +10,9 @@ from multiprocessing.context import ForkServerProcess
 
 from twistlock_console.errors import ListenerError
 
+# Starting a process asks how others have ended, and that answer can be read only once.
+_one_at_a_time = threading.Lock()
+
 
 class Life:
     """A process that leads its own group, watched on a thread until it has ended.
@@ -21,7 +24,8 @@ class Life:
     def __init__(
         self, process: ForkServerProcess, on_end: Callable[["Life"], None]
     ) -> None:
-        process.start()
+        with _one_at_a_time:
+            process.start()
         self._process = process
         self._on_end = on_end
         self.pid = process.pid or 0
@@ -31,14 +35,13 @@ class Life:
 
     def wait_for_report(self, pipe: Connection, timeout: float) -> None:
         """Return when the process says that it is ready; ListenerError otherwise."""
-        wait([pipe, self._process.sentinel], timeout)
+        heard = wait([pipe, self._process.sentinel], timeout)
         if pipe.poll():
             with suppress(EOFError):
                 if reason := pipe.recv():
                     raise ListenerError(f"{self._process.name} cannot serve: {reason}")
                 return
-        # Only the watching thread asks how it ended: the answer can be read once.
-        if self.ended.wait(timeout=0 if not self._gone() else 1.0):
+        if heard and self.ended.wait(1.0):
             raise ListenerError(f"{self._process.name} {self.how_it_ended()}")
         raise ListenerError(f"{self._process.name} did not listen within {timeout:g} s")
 
@@ -61,7 +64,9 @@ class Life:
         return bool(wait([self._process.sentinel], 0))
 
     def _watch(self) -> None:
-        self._process.join()
+        wait([self._process.sentinel])
+        with _one_at_a_time:
+            self._process.join()
         self._signal(signal.SIGKILL)
         self.ended.set()
         self._on_end(self)

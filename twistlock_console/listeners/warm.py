@@ -20,7 +20,6 @@ MODULES = (
     "gunicorn.arbiter",
     "flask",
     "pymongo",
-    "plugins.ha.web",
     "wsgi",
 )
 """What the servers import, for the warm process to import before them."""

@@ -27,6 +27,8 @@ PING_SECONDS = 20
 CLOSE_SECONDS = 2
 SERVICE_RESTART = 1012
 TLS_BUFFER = 16 * 1024
+# A peer that sends a little too much is told; one that sends far more is just cut off.
+CUT_OFF = 2 * LARGEST_MESSAGE
 
 
 def serve_defenders(settings: Settings, fence: Fence, report: Report) -> None:
@@ -59,7 +61,7 @@ async def _serve(
             ping_interval=PING_SECONDS,
             ping_timeout=PING_SECONDS,
             close_timeout=CLOSE_SECONDS,
-            max_size=LARGEST_MESSAGE,
+            max_size=CUT_OFF,
             compression=None,
             process_request=admit,
             create_connection=_fenced_connections(fence),
