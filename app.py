@@ -15,7 +15,7 @@ from plugins.ha.demo import command as demo_command
 from plugins.ha.join import join, must_join
 from plugins.ha.node_routes import node_routes
 from plugins.ha.room import HighAvailability
-from twistlock_console import __version__, status_command
+from twistlock_console import __version__, config_command, status_command
 from twistlock_console.accounts import reset_command
 from twistlock_console.alone import Alone
 from twistlock_console.database.bootstrap import create_users, initiate_set
@@ -38,7 +38,10 @@ from twistlock_console.settings import (
 
 # Imported ahead by the process that the pages are forked from.
 WARM_PLUGINS = ("plugins.ha.web",)
-DEFAULT_CONFIG = Path("/var/lib/twistlock/scripts/twistlock.cfg")
+# twistlock.sh sets the variable where DATA_FOLDER is another.
+DEFAULT_CONFIG = Path(
+    os.environ.get("TWISTLOCK_CONFIG", "/var/lib/twistlock/scripts/twistlock.cfg")
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run this host's node in the foreground")
     run.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
     run.set_defaults(run=_run)
-    for part in (status_command, ha_commands, reset_command, demo_command):
+    parts = (status_command, config_command, ha_commands, reset_command, demo_command)
+    for part in parts:
         part.add_to(commands, DEFAULT_CONFIG)
     return parser
 
@@ -92,8 +96,7 @@ def run_node(settings: Settings, signals: Signals) -> None:
     keeper: RoleKeeper | None = None
     try:
         node.start_database()
-        if not joins:
-            initiate_set(settings)
+        if not joins and initiate_set(settings):
             create_users(settings)
         keeper = _keeper(node)
         node.start(keeper)

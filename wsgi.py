@@ -6,12 +6,12 @@ a server is on its own: nothing tells it when the node stops being the primary.
 """
 
 import os
-import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from flask import Flask
 
+from plugins.ha.web import HaWeb
 from twistlock_console.errors import SettingsError
 from twistlock_console.settings import Settings, load_settings
 from twistlock_console.web.app import WebPlugin, create_app
@@ -28,12 +28,9 @@ def create(settings: Settings | None = None) -> Flask:
 
 
 def _plugins(settings: Settings) -> Iterator[WebPlugin]:
-    """Make the plugins that *settings* call for; a new one gets its two lines here.
-
-    They are named, not imported: one that is switched off is not even loaded.
-    """
+    """Make the plugins that *settings* call for; a new one gets its two lines here."""
     if settings.high_availability_enabled:
-        yield pkgutil.resolve_name("plugins.ha.web:HaWeb")()
+        yield HaWeb()
 
 
 def _from_environment() -> Settings:

@@ -1,6 +1,17 @@
-"""What every test shares."""
+"""What every test shares: what may be missing on a host, and what CI never skips."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
 
 import pytest
+
+NEEDS = (
+    "needs(*programs, root=False): skip, with a sentence, where a program is missing "
+    "or, with root, where no network namespace can be made"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -10,3 +21,54 @@ def _push_request_context() -> None:
     Its own fixture keeps one flask.g alive, in which Flask-Login keeps the user:
     a stranger would look logged in.
     """
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", NEEDS)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip the test where this host lacks what its markers say it needs."""
+    for marker in item.iter_markers("needs"):
+        for program in marker.args:
+            if shutil.which(program) is None:
+                pytest.skip(f"{program} is not installed; run: make setup")
+        if marker.kwargs.get("root") and (reason := _no_namespaces()):
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Iterator[None]:
+    """Let a skipped test fail in CI: there, nothing may be missing."""
+    return _never_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Iterator[None]:
+    """Let a skipped file fail in CI."""
+    return _never_skipped((yield))
+
+
+def _never_skipped(report: pytest.TestReport) -> pytest.TestReport:
+    expected = hasattr(report, "wasxfail")
+    if report.skipped and not expected and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"nothing may be skipped in CI: {report.longrepr[2]}"
+    return report
+
+
+@cache
+def _no_namespaces() -> str | None:
+    """Why this process cannot make network namespaces, if so."""
+    if os.geteuid() != 0:
+        return "it makes network namespaces; run the tests as root"
+    try:
+        subprocess.run(["unshare", "-n", "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "this host lets nobody make network namespaces"
+    return None

@@ -51,10 +51,20 @@ class ReleaseLease:
 
 
 @dataclass(frozen=True, slots=True)
-class StepDown:
-    """Have our member give up being primary, towards *target* if one is named."""
+class HandOver:
+    """Release the lease, then have our member make way for *target*, in this order.
 
+    A member that still writes while it steps down finds no standby that has caught
+    up, and the set is left to elect in its own time.
+    """
+
+    expected: LeaseDocument
     target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepDown:
+    """Have our member give up being primary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,7 @@ Action = (
     | ClosePorts
     | DropLease
     | ReleaseLease
+    | HandOver
     | StepDown
     | StepUp
 )

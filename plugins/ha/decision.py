@@ -10,6 +10,7 @@ from plugins.ha.actions import (
     Action,
     ClosePorts,
     DropLease,
+    HandOver,
     OpenPorts,
     ReadLease,
     ReleaseLease,
@@ -80,12 +81,15 @@ def _go(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
         case Ports.FAILED:
             return Decision((ClosePorts(),), reason, now)
         case Ports.CLOSED:
-            target = seen.handover.target if seen.handover else None
-            down = (StepDown(target),) if seen.peers else ()
-            actions = (DropLease(), ReleaseLease(hold.document), *down)
-            return Decision(actions, reason, now)
+            return Decision((DropLease(), _pass_on(seen, hold)), reason, now)
         case Ports.OPENING | Ports.CLOSING:
             return _hold_on(seen, hold, reason, now)
+
+
+def _pass_on(seen: Observation, hold: Hold) -> Action:
+    if not seen.peers:
+        return ReleaseLease(hold.document)
+    return HandOver(hold.document, seen.handover.target if seen.handover else None)
 
 
 def _hold_on(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:

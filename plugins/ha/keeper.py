@@ -8,12 +8,11 @@ them, so there is no lock, and nobody else changes the role.
 import logging
 import queue
 import threading
-from dataclasses import replace
 
 from plugins.ha import actions as do
 from plugins.ha import transitions
 from plugins.ha.decision import Decision, decide
-from plugins.ha.observation import Handover, Observation, Update
+from plugins.ha.observation import Observation, Update
 from plugins.ha.performer import Performer
 from plugins.ha.tenure import Tenure
 from twistlock_console.clock import SECOND, boottime_ns
@@ -60,7 +59,7 @@ class Keeper:
 
     def hand_over(self, target: str | None, reason: str) -> None:
         """Give the role to *target*, or to the best standby."""
-        self.post(lambda seen: replace(seen, handover=Handover(target, reason)))
+        self.post(lambda seen: transitions.leaving(seen, target, reason))
 
     def retire(self) -> None:
         """Give up the role, and never stand for it again in this process."""

@@ -2,8 +2,10 @@
 
 import logging
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
+from plugins.ha.handover import Preparation
 from plugins.ha.join_requests import JoinRequests
 from plugins.ha.membership_rules import Step, next_step, why_not_apply, without
 from plugins.ha.replica_set import ReplicaSet
@@ -11,6 +13,7 @@ from plugins.ha.status import address_of
 from twistlock_console import __version__
 from twistlock_console.certificates import Usage, sign_request
 from twistlock_console.errors import DatabaseError, Refused
+from twistlock_console.node_client import NodeClient
 from twistlock_console.running import node_names
 from twistlock_console.settings import Settings
 
@@ -24,14 +27,8 @@ class Membership:
     settings: Settings
     replica_set: ReplicaSet
     requests: JoinRequests
-    _changing: threading.Lock
-
-    @classmethod
-    def over(
-        cls, settings: Settings, replica_set: ReplicaSet, requests: JoinRequests
-    ) -> "Membership":
-        """Membership of the set that *replica_set* talks to."""
-        return cls(settings, replica_set, requests, threading.Lock())
+    client_of: Callable[[str], NodeClient]
+    _changing: threading.Lock = field(default_factory=threading.Lock)
 
     def members(self) -> list[str]:
         """The addresses of the members, as configured."""
@@ -77,6 +74,11 @@ class Membership:
         voting = {address_of(str(m["host"])) for m in config["members"] if m["votes"]}
         for address in voting.intersection(approved):
             self.requests.forget(address)
+
+    def prepare_handover(self, target: str, follower: str) -> None:
+        """Have *follower* follow *target*, the next primary, before the switchover."""
+        with self._changing:
+            Preparation(self.replica_set, self.client_of).make(target, follower)
 
     def remove(self, address: str) -> None:
         """Remove the member at *address*, or the host that asks to join from there."""

@@ -63,6 +63,9 @@ def next_step(
     port: int,
 ) -> Step | None:
     """The next change towards a set in which every *approved* address votes."""
+    if config["settings"]["chainingAllowed"]:
+        settings = {**config["settings"], "chainingAllowed": False}
+        return Step({**config, "settings": settings}, "all follow the primary again")
     members = list(config["members"])
     for member in members:
         if member["votes"] == 0:

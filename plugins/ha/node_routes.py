@@ -10,7 +10,6 @@ from plugins.ha.heartbeats import testimony
 from plugins.ha.join import papers
 from plugins.ha.membership_rules import JoinRequest
 from plugins.ha.room import HighAvailability
-from plugins.ha.switchover import why_not
 from twistlock_console.certificates import fingerprint
 from twistlock_console.clock import boottime_ns
 from twistlock_console.errors import Refused
@@ -34,6 +33,12 @@ def _peer_routes(bp: Blueprint, room: HighAvailability) -> None:
     @bp.post("/step-up")
     def step_up() -> ResponseReturnValue:
         room.replica_set.step_up()
+        return {}
+
+    @bp.post("/follow")
+    def follow() -> ResponseReturnValue:
+        address = _text(_body(), "address")
+        room.replica_set.follow(f"{address}:{room.settings.database_port}")
         return {}
 
     @bp.get("/papers")
@@ -60,10 +65,7 @@ def _admin_routes(bp: Blueprint, room: HighAvailability) -> None:
     @bp.post("/switchover")
     def switchover() -> ResponseReturnValue:
         _serving(room)
-        target = _body().get("address")
-        if refusal := why_not(room.keeper.seen, target, boottime_ns()):
-            raise Refused(refusal)
-        room.keeper.hand_over(target, "a switchover was asked for")
+        room.hand_over(_body().get("address"), "a switchover was asked for")
         return {}
 
 

@@ -49,7 +49,7 @@ class Performer:
         match action:
             case do.OpenPorts() | do.ClosePorts():
                 return self._port_worker
-            case do.StepDown() | do.StepUp():
+            case do.StepDown() | do.StepUp() | do.HandOver():
                 return self._step_worker
             case _:
                 return self._lease_worker
@@ -68,8 +68,11 @@ class Performer:
                 return self._ports.open()
             case do.ClosePorts(drain):
                 return self._ports.close(drain=drain)
-            case do.StepDown(target):
+            case do.HandOver(expected, target):
+                self._lease.release(expected)
                 return self._steps.down(target)
+            case do.StepDown():
+                return self._steps.down(None)
             case do.StepUp():
                 return self._steps.up()
             case do.DropLease():

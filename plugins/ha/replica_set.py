@@ -48,6 +48,14 @@ class ReplicaSet:
         }
         self._run(command)
 
+    def follow(self, host: str) -> None:
+        """Have our member read the oplog of *host* ("address:port") from now on."""
+        self._run({"replSetSyncFrom": host})
+
+    def drop_connections(self, host: str) -> None:
+        """Have our member give up what it waits for from *host* ("address:port")."""
+        self._run({"dropConnections": 1, "hostAndPort": [host]})
+
     def config(self) -> dict[str, Any]:
         """The replica set's configuration document."""
         answer = self._run({"replSetGetConfig": 1})

@@ -2,12 +2,13 @@
 
 import logging
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import MongoClient
 
-from plugins.ha import transitions
+from plugins.ha import switchover, transitions
 from plugins.ha.cluster_view import Moment, Picture, view
 from plugins.ha.heartbeats import Heartbeats
 from plugins.ha.history import History
@@ -23,11 +24,12 @@ from plugins.ha.port_work import PortWork
 from plugins.ha.replica_set import ReplicaSet
 from plugins.ha.status import ClusterPolled, ClusterStatus
 from plugins.ha.step_work import StepWork
+from plugins.ha.sync_source import stale_source
 from plugins.ha.tenure import Tenure
 from twistlock_console import __version__
 from twistlock_console.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.database.client import connect, credentials_for
-from twistlock_console.errors import ConsoleError, DatabaseError
+from twistlock_console.errors import ConsoleError, DatabaseError, Refused
 from twistlock_console.events import (
     DatabaseStopped,
     ListenerFailed,
@@ -53,8 +55,8 @@ class HighAvailability:
         self._whole_set = self._connect("records", 5000, whole_set=True)
         self.replica_set = ReplicaSet(commands)
         self.requests = JoinRequests(self._whole_set)
-        self.membership = Membership.over(
-            self.settings, self.replica_set, self.requests
+        self.membership = Membership(
+            self.settings, self.replica_set, self.requests, self.client
         )
         spool = self.settings.folders.run / "history.jsonl"
         self.history = History(self.settings.node_address, spool, self._whole_set)
@@ -82,6 +84,9 @@ class HighAvailability:
 
     def stop(self) -> None:
         """Hand over in an orderly way, then close the ports in any case."""
+        if self._tenure.role is Role.PRIMARY:
+            with suppress(Refused):
+                self.hand_over(None, "this node is being stopped")
         self.keeper.retire()
         deadline = boottime_ns() + int(HANDOVER_SECONDS * SECOND)
         while self._in_office() and boottime_ns() < deadline:
@@ -95,6 +100,16 @@ class HighAvailability:
         self.history.deliver()
         for client in self._clients:
             client.close()
+
+    def hand_over(self, target: str | None, reason: str) -> None:
+        """Prepare and begin a switchover; raises Refused if it would not work now."""
+        seen, now = self.keeper.seen, boottime_ns()
+        if refusal := switchover.why_not(seen, target, now):
+            raise Refused(refusal)
+        target = target or switchover.best(seen, now)
+        if target and (follower := switchover.follower(seen, target, now)):
+            self.membership.prepare_handover(target, follower)
+        self.keeper.hand_over(target, reason)
 
     def client(self, address: str) -> NodeClient:
         """A client of the node API at *address*; the caller closes it."""
@@ -180,10 +195,25 @@ class HighAvailability:
         """Exchange heartbeats with the members that the set has now."""
         if event.status is None:
             return
+        self._look_for_the_new_primary(event.status)
         members = {m.address: m.member_id for m in event.status.members}
         mine = members.pop(self.settings.node_address, 0)
         self.keeper.post(lambda seen: transitions.peers_set(seen, mine, members))
         self._heartbeats.follow(set(members))
+
+    def _look_for_the_new_primary(self, status: ClusterStatus) -> None:
+        """Free our member from a sync source that went silent in the middle.
+
+        MongoDB waits 20 s for a connection to a host that does not answer, and
+        knows the new primary all the while.
+        """
+        stale = stale_source(self.keeper.seen, status, boottime_ns())
+        if stale is not None:
+            log.warning("our member still waits for %s; freeing it", stale)
+            with suppress(DatabaseError):
+                self.replica_set.drop_connections(
+                    f"{stale}:{self.settings.database_port}"
+                )
 
     def _sight(self) -> None:
         """Look at the lease in our own member, so that we know when it changed."""

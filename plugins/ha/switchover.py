@@ -24,6 +24,19 @@ def why_not(seen: Observation, target: str | None, now: int) -> str | None:
     return _unfit(seen, peer, now)
 
 
+def best(seen: Observation, now: int) -> str | None:
+    """The standby that a switchover goes to when none is named."""
+    fit = [peer for peer in seen.peers if _unfit(seen, peer, now) is None]
+    fit.sort(key=lambda peer: (-peer.optime[0], -peer.optime[1], peer.member_id))
+    return fit[0].address if fit else None
+
+
+def follower(seen: Observation, target: str, now: int) -> str | None:
+    """The third node, if it is fit to make a majority with *target*."""
+    others = (peer for peer in seen.peers if peer.address != target)
+    return next((p.address for p in others if _unfit(seen, p, now) is None), None)
+
+
 def _unfit(seen: Observation, peer: Peer, now: int) -> str | None:
     if peer.refused or now > peer.heard_at + seen.timing.step_up_after:
         return f"{peer.address} is out of reach."

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from plugins.ha import actions as do
 from plugins.ha.lease import Hold, LeaseDocument, LeaseSighting
-from plugins.ha.observation import Member, Observation, Peer, Ports
+from plugins.ha.observation import Handover, Member, Observation, Peer, Ports
 
 SECOND = 1_000_000_000
 REST = 5 * SECOND
@@ -26,7 +26,7 @@ def begun(seen: Observation, action: do.Action, reason: str, now: int) -> Observ
             return replace(seen, ports=Ports.CLOSING)
         case do.DropLease():
             return _dropped(seen, reason, now)
-        case do.StepDown() | do.StepUp():
+        case do.StepDown() | do.StepUp() | do.HandOver():
             return replace(seen, stepping=True)
         case do.ReleaseLease():
             return seen
@@ -45,6 +45,13 @@ def resting(seen: Observation, until: int, reason: str) -> Observation:
     if until <= seen.resting_until:
         return seen
     return replace(seen, resting_until=until, resting_reason=reason)
+
+
+def leaving(seen: Observation, target: str | None, reason: str) -> Observation:
+    """Have it hand over, if it serves and no switchover is under way already."""
+    if seen.handover is not None or seen.hold is None:
+        return seen
+    return replace(seen, handover=Handover(target, reason))
 
 
 def member_seen(

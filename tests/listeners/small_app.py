@@ -1,6 +1,7 @@
 """A WSGI application for tests of the server around it."""
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,6 +34,8 @@ def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
         start_response("200 OK", [("Content-Type", "text/plain")])
         return pieces()
     body = f"{os.getpid()}".encode()
+    if path == "/main":
+        body = str(getattr(sys.modules["__main__"], "__file__", None)).encode()
     if path == "/length":
         body = str(len(environ["wsgi.input"].read())).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])

@@ -108,3 +108,9 @@ def test_a_frozen_node_takes_its_servers_along_at_the_deadline(
         assert until(lambda: all(group_of(pid) == [] for pid in node.servers), 2.0)
         assert until(lambda: refuses(settings.management_port_https), 0.5)
         assert until(lambda: refuses(settings.communication_port), 0.5)
+
+
+def test_servers_do_not_load_the_main_program(settings: Settings) -> None:
+    """Its command line has no business there, and loading it takes long."""
+    with brain(settings):
+        assert get(settings.management_port_https, "/main") == (200, b"None")

@@ -293,7 +293,7 @@ def test_the_port_of_the_pages_has_no_api(
     api, pages, _ = all_ports(settings)
 
     assert get(pages, "/api/v1/users")[0] == 404
-    assert get(pages, "/_ping")[0] == 200
+    assert get(pages, "/api/v1/_ping")[0] == 200
     assert get(pages, "/apiary")[0] == 200
     assert get(api, "/api/v1/users")[0] == 200
 

@@ -76,21 +76,26 @@ def is_initiated(settings: Settings) -> bool:
         return _configuration(client) is not None
 
 
-def initiate_set(settings: Settings) -> None:
+def initiate_set(settings: Settings) -> bool:
     """Make the local member a set of one, and return when it can be written to.
 
-    A set of one that knows this node by an earlier address gets the present one. A
-    set with more members is left as it is, and not waited for. Raises DatabaseError.
+    False for a member of a larger set: that is left as it is, and not waited for.
+    A set of one that knows this node by an earlier address gets the present one,
+    but not with high availability: there, a set of one without this node is what
+    the others became when they removed it. Raises DatabaseError.
     """
     with _root(settings) as client:
         config = _configuration(client)
         if config is None:
             _initiate(client, settings)
         elif len(config["members"]) > 1:
-            return
+            return False
         elif config["members"][0]["host"] != _host(settings):
+            if settings.high_availability_enabled:
+                return False
             _rehost(client, config, settings)
         _wait_writable(client)
+        return True
 
 
 def create_users(settings: Settings) -> None:
@@ -138,7 +143,7 @@ def _initiate(client: Client, settings: Settings) -> None:
         "electionTimeoutMillis": settings.election_timeout_ms,
         "heartbeatIntervalMillis": 500,
         "heartbeatTimeoutSecs": 1,
-        "catchUpTimeoutMillis": 500,
+        "catchUpTimeoutMillis": 0,
         "chainingAllowed": False,
     }
     config = {"_id": REPLICA_SET, "members": [member], "settings": timing}

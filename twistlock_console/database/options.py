@@ -16,7 +16,9 @@ PARAMETERS: Mapping[str, bool | int | str] = {
     "enableLocalhostAuthBypass": False,
     # How long a standby clings to a sync source that stopped answering; its default
     # of 5 s is what delays majority writes after a black hole.
-    "oplogNetworkTimeoutBufferSeconds": 1,
+    "oplogNetworkTimeoutBufferSeconds": 0,
+    # A standby whose read of the oplog was ended looks for a new source at once.
+    "oplogFetcherSteadyStateMaxFetcherRestarts": 0,
     # A primary that is told to end looks for a heir for this long, at most.
     "shutdownTimeoutMillisForSignaledShutdown": 500,
     # Written once a second into data files that only MongoDB's support can read.

@@ -9,7 +9,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
 from twistlock_console.errors import ListenerError
+from twistlock_console.listeners import warm
 
+START_SECONDS = 5.0
 # Starting a process asks how others have ended, and that answer can be read only once.
 _one_at_a_time = threading.Lock()
 
@@ -18,14 +20,14 @@ class Life:
     """A process that leads its own group, watched on a thread until it has ended.
 
     *on_end* is called on that thread, after ``ended`` was set and what was left of
-    the group was killed.
+    the group was killed. Raises ListenerError if the process cannot be started.
     """
 
     def __init__(
         self, process: ForkServerProcess, on_end: Callable[["Life"], None]
     ) -> None:
         with _one_at_a_time:
-            process.start()
+            _start(process)
         self._process = process
         self._on_end = on_end
         self.pid = process.pid or 0
@@ -79,3 +81,15 @@ class Life:
             if not self._gone():
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, number)
+
+
+def _start(process: ForkServerProcess) -> None:
+    # Nothing else limits the wait for a warm process that hangs.
+    guard = threading.Timer(START_SECONDS, warm.end)
+    guard.start()
+    try:
+        process.start()
+    except (OSError, EOFError) as error:
+        raise ListenerError(f"{process.name} cannot be started: {error}") from error
+    finally:
+        guard.cancel()

@@ -1,10 +1,15 @@
-"""The second management port shows pages only; the API is on the first."""
+"""The second management port shows pages only; the API is on the first.
+
+A load balancer may ask either port whether it serves.
+"""
 
 import json
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from twistlock_console.settings import Settings
+
+PING = "/api/v1/_ping"
 
 
 class PagesPort:
@@ -29,6 +34,6 @@ class PagesPort:
 
 
 def is_api(environ: WSGIEnvironment) -> bool:
-    """Say whether a request is for the API."""
+    """Say whether a request is for the API; the load balancer's question is not."""
     path = str(environ.get("PATH_INFO", ""))
-    return path == "/api" or path.startswith("/api/")
+    return path != PING and (path == "/api" or path.startswith("/api/"))

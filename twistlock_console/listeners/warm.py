@@ -5,10 +5,13 @@ ends when the node process does, because the pipe between them closes.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import forkserver, get_context
 from pathlib import Path
+from typing import Any
 
 context = get_context("forkserver")
 """The way in which every service server is started."""
@@ -22,7 +25,10 @@ MODULES = (
     "pymongo",
     "wsgi",
 )
-"""What the servers import, for the warm process to import before them."""
+"""What the servers import, for the warm process to import before them.
+
+``wsgi`` brings the pages and those of all plugins.
+"""
 
 
 def start(modules: Sequence[str] = MODULES, *, wait: float = 0.0) -> None:
@@ -42,6 +48,14 @@ def start(modules: Sequence[str] = MODULES, *, wait: float = 0.0) -> None:
         probe = context.Process(target=_nothing, daemon=True)
         probe.start()
         probe.join(wait)
+
+
+def end() -> None:
+    """Kill the warm process, and with it all servers; opening starts another."""
+    server: Any = forkserver._forkserver
+    if pid := server._forkserver_pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _import_paths() -> list[str]:

@@ -1,0 +1,75 @@
+# What one types here. `make demo` and `make test` set everything up by themselves.
+
+PYTHON := .venv/bin/python
+COVERAGE := $(PYTHON) -m coverage
+SHELL_SCRIPTS = .ci/run $(wildcard packaging/*.sh)
+
+# Words for the target's program: make demo ARGS="…", make test ARGS="tests/web -x".
+ARGS ?=
+# One table of the benchmark alone: failover, defenders, backups or pages.
+ONLY ?=
+
+# Where Debian keeps the servers; not on everybody's PATH.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help demo test lint fmt bench chaos release requirements setup clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+demo: ## three nodes, load balancer and Defenders on this host, and a failover
+	@packaging/setup.sh demo
+	@$(PYTHON) app.py demo $(ARGS)
+
+# With ARGS pytest runs alone: part of the tests says nothing about coverage.
+test: lint ## everything that a change must pass
+ifeq ($(strip $(ARGS)),)
+	@$(COVERAGE) erase
+	$(COVERAGE) run -m pytest
+	@$(COVERAGE) combine --quiet
+	$(COVERAGE) report --fail-under=90
+	$(COVERAGE) report --fail-under=100 --include="$$($(PYTHON) tests/pure_modules.py)"
+else
+	$(PYTHON) -m pytest $(ARGS)
+endif
+
+lint: ## formatting, lint, types, imports, shell scripts
+	@packaging/setup.sh $(if $(filter test,$(MAKECMDGOALS)),test,lint)
+	$(PYTHON) -m ruff format --check --quiet .
+	$(PYTHON) -m ruff check --quiet .
+	$(PYTHON) -m mypy
+	@mkdir -p build
+	@$(PYTHON) -c "from importlinter.cli import lint_imports_command as lint; lint()" >build/imports.txt || { cat build/imports.txt; exit 1; }
+	shellcheck $(SHELL_SCRIPTS)
+
+fmt: ## format the code
+	@packaging/setup.sh lint
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix-only --quiet .
+
+bench: ## measured times, as tables; ONLY=failover|defenders|backups|pages
+	@packaging/setup.sh test
+	$(PYTHON) -m tests.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+chaos: ## every fault, as a table; takes long, needs root
+	@packaging/setup.sh test
+	$(PYTHON) -m tests.chaos $(ARGS)
+
+release: ## the release tarball, in dist/
+	@packaging/setup.sh demo
+	packaging/release.sh $(ARGS)
+
+# The hashes of every file are in them, the address of no index is.
+requirements: ## compile requirements*.txt from requirements*.in; needs uv
+	for part in requirements requirements-dev; do \
+	    uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+	        --python-version 3.11 --no-header $$part.in -o $$part.txt || exit 1; \
+	done
+
+setup: ## set up everything, and run nothing
+	@packaging/setup.sh test
+
+clean: ## remove what the other targets made, .venv too
+	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
+	    .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,128 @@
+"""Makes a cluster of the three nodes, by the very calls a person would use."""
+
+import re
+from collections.abc import Callable
+
+from plugins.ha.demo.cluster import Cluster
+from plugins.ha.demo.console_api import ConsoleApi
+from plugins.ha.demo.state import State, new_password
+from plugins.ha.demo.values import HTTPS_PORT, NODES
+from plugins.ha.join import Invitation
+from plugins.ha.replica_set import ReplicaSet
+from plugins.ha.status import address_of
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.errors import ConsoleError, DatabaseError
+
+FIRST, *JOINING = NODES
+API = "/api/v1/high-availability"
+SECONDS = 85.0
+LOOK_SECONDS = 0.1
+
+
+class Formation:
+    """Forms the *cluster* in *state*; *pause* waits, *tell* hears of each step."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        state: State,
+        pause: Callable[[float], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._nodes = cluster.nodes
+        self._state = state
+        self._pause = pause
+        self._tell = tell
+
+    def form(self) -> str:
+        """Make a new cluster; returns the administrator's password when all vote.
+
+        Raises ConsoleError when it takes longer than SECONDS.
+        """
+        password = new_password()
+        self._tell(f"starting the first node on {FIRST}")
+        self._nodes[FIRST].start()
+        folders = self._state.settings(FIRST).folders
+        self._until(lambda: (folders.certificates / "ca.pem").exists())
+        self._copy_authority()
+        api = ConsoleApi([FIRST], self._state.ca_file, password)
+        try:
+            self._until(api.is_serving)
+            self._tell("signing up, and inviting the other two")
+            api.sign_up()
+            for address in JOINING:
+                self._invite(address, api)
+            self._until(lambda: bool(api.get(API, seconds=5.0)["applyReady"]))
+            self._tell("both ask to join; applying")
+            api.post(f"{API}/apply", seconds=10.0)
+        finally:
+            api.close()
+        self._until(self._all_vote)
+        self._state.formed(password)
+        return password
+
+    def resume(self) -> str:
+        """Start the cluster that an earlier demo left; returns its password."""
+        self._tell("starting the three nodes of the earlier demo")
+        for node in self._nodes.values():
+            node.start()
+        self._until(self._all_vote)
+        password = self._state.password()
+        api = ConsoleApi(NODES, self._state.ca_file, password)
+        try:
+            self._until(api.is_serving)
+        finally:
+            api.close()
+        return password
+
+    def _copy_authority(self) -> None:
+        source = self._state.settings(FIRST).folders.certificates / "ca.pem"
+        self._state.ca_file.write_bytes(source.read_bytes())
+
+    def _invite(self, address: str, api: ConsoleApi) -> None:
+        """What the join command does on a new host: leave the invitation, start."""
+        made = api.post(f"{API}/join-token", seconds=10.0)
+        pin = re.search(r"sha256//[^']+", made["command"])
+        if pin is None:
+            raise ConsoleError("The join command names no key of the Console.")
+        folders = self._state.settings(address).folders
+        folders.create()
+        invitation = Invitation(FIRST, HTTPS_PORT, pin[0], made["token"])
+        invitation.write(folders)
+        self._nodes[address].start()
+
+    def _all_vote(self) -> bool:
+        """Whether the set has three voters, and all of them are up to date."""
+        settings = self._state.settings(FIRST)
+        with connect(
+            settings, credentials_for(settings, "cluster"), app_name="twistlock-demo"
+        ) as client:
+            replica_set = ReplicaSet(client)
+            try:
+                members = replica_set.config()["members"]
+                states = {m.address: m.state for m in replica_set.status().members}
+            except DatabaseError:
+                return False
+        voters = {address_of(m["host"]) for m in members if m["votes"]}
+        return voters == set(NODES) and sorted(states.values()) == [
+            "PRIMARY",
+            "SECONDARY",
+            "SECONDARY",
+        ]
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        deadline = boottime_ns() + int(SECONDS * SECOND)
+        while not done():
+            self._check_nodes()
+            if boottime_ns() > deadline:
+                raise ConsoleError(
+                    f"The nodes were not ready within {SECONDS:g} s; see the node.log "
+                    f"files below {self._state.root}."
+                )
+            self._pause(LOOK_SECONDS)
+
+    def _check_nodes(self) -> None:
+        for node in self._nodes.values():
+            if node.ended() is not None:
+                raise ConsoleError(f"{node.address} ended: {node.words()}")

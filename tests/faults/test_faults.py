@@ -1,0 +1,46 @@
+"""Each fault of the chosen few, on three real nodes with users at work."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.play import Result, play
+from tests.faults.scenarios import CHOSEN, Scenario
+from tests.faults.table import show
+from tests.hosts.cluster import Cluster
+from tests.hosts.laboratory import Laboratory
+
+pytestmark = [
+    pytest.mark.needs("ip", "iptables", "nsenter", "unshare", root=True),
+    pytest.mark.timeout(180),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes, formed once: each scenario leaves them whole."""
+    with Laboratory(tmp_path_factory.mktemp("faults")) as laboratory:
+        formed = Cluster(laboratory)
+        formed.form()
+        yield formed
+
+
+@pytest.fixture(scope="module")
+def results(request: pytest.FixtureRequest) -> Iterator[list[Result]]:
+    """What was measured, printed as a table at the end."""
+    measured: list[Result] = []
+    yield measured
+    terminal = request.config.pluginmanager.getplugin("capturemanager")
+    with terminal.global_and_fixture_disabled():
+        show(measured)
+
+
+@pytest.mark.parametrize("scenario", CHOSEN, ids=lambda scenario: scenario.name)
+def test_no_rule_is_broken(
+    scenario: Scenario, cluster: Cluster, results: list[Result]
+) -> None:
+    """One node at most serves, one soon does, and nothing acknowledged is lost."""
+    result = play(cluster, scenario, len(results))
+    results.append(result)
+
+    assert result.broken == []

@@ -1,0 +1,121 @@
+"""Three nodes on three test hosts, formed the way an administrator forms them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from plugins.ha.join import Invitation
+from tests.hosts.console_api import PORT, ConsoleApi
+from tests.hosts.laboratory import Laboratory
+from tests.hosts.node import HostedNode
+from tests.hosts.waiting import wait_for
+from twistlock_console.certificates import Usage, make_key, make_request, sign_request
+
+NAMES = ("h1", "h2", "h3")
+FORM_SECONDS = 60
+CONVERGE_SECONDS = 45
+
+
+class Cluster:
+    """The nodes by host name; *client* is a fourth host, for users and probers."""
+
+    def __init__(self, laboratory: Laboratory, **keys: str) -> None:
+        self.laboratory = laboratory
+        self.client = laboratory.host("client")
+        self.nodes: dict[str, HostedNode] = {}
+        for name in NAMES:
+            state = "PRIMARY" if name == NAMES[0] else "SECONDARY"
+            self.nodes[name] = HostedNode(
+                laboratory.host(name),
+                self.client,
+                **{"HIGH_AVAILABILITY_STATE": state, **keys},
+            )
+        self.certificates = self.nodes["h1"].settings.folders.certificates
+        self.api = ConsoleApi(self.client, self.certificates / "ca.pem")
+
+    def form(self) -> None:
+        """Start all nodes and have them join; returns when three members vote."""
+        first, *others = self.nodes.values()
+        first.start()
+        wait_for(lambda: self.primary() == "h1", FORM_SECONDS, "the first node serves")
+        self.api.sign_up(first.address)
+        for node in others:
+            self._invite(node, first)
+            node.start()
+        wait_for(lambda: self.view(first)["applyReady"], FORM_SECONDS, "two requests")
+        self.api.call(first.address, "POST", "/high-availability/apply")
+        self.wait_converged(FORM_SECONDS)
+        wait_for(lambda: _voters(first) == 2, FORM_SECONDS, "all nodes vote")
+
+    def _invite(self, node: HostedNode, primary: HostedNode) -> None:
+        path = "/high-availability/join-token"
+        made = self.api.call(primary.address, "POST", path)
+        pin = re.search("sha256//[A-Za-z0-9+/=]+", made["command"])
+        assert pin is not None, made["command"]
+        node.settings.folders.create()
+        Invitation(primary.address, PORT, pin[0], made["token"]).write(
+            node.settings.folders
+        )
+
+    def view(self, node: HostedNode) -> dict[str, Any]:
+        """The cluster as *node* shows it."""
+        return dict(node.ask("/v1/ha/cluster"))
+
+    def primary(self) -> str | None:
+        """The host whose node says that it serves; None unless it is exactly one."""
+        serving = [
+            name
+            for name, node in self.nodes.items()
+            if node.running and node.try_ask("/v1/status").get("serving")
+        ]
+        return serving[0] if len(serving) == 1 else None
+
+    def fault(self) -> str | None:
+        """Why the cluster is not whole now; None when it is."""
+        serving = self.primary()
+        if serving is None:
+            return "not exactly one node serves"
+        for name, node in self.nodes.items():
+            view = node.try_ask("/v1/ha/cluster")
+            states = {n["address"]: n["state"] for n in view.get("nodes", ())}
+            wanted = {
+                each.address: "PRIMARY" if other == serving else "SECONDARY"
+                for other, each in self.nodes.items()
+            }
+            if states != wanted:
+                return f"{name} sees {states or 'nothing'}, while {serving} serves"
+        return None
+
+    def wait_converged(self, seconds: float = CONVERGE_SECONDS) -> str:
+        """Wait until all three agree on who serves and who follows; say who serves."""
+        fault: list[str | None] = [None]
+
+        def whole() -> bool:
+            fault[0] = self.fault()
+            return fault[0] is None
+
+        try:
+            wait_for(whole, seconds, "a whole cluster", every=0.1)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {fault[0]}") from None
+        return wait_for(self.primary, 5, "a primary")
+
+    def defender_papers(self, name: str, folder: Path) -> None:
+        """Leave ca.pem and the certificate and key of a Defender in *folder*."""
+        folder.mkdir(parents=True, exist_ok=True)
+        make_key(folder / "key.pem")
+        request = make_request(folder / "key.pem", name)
+        signed = sign_request(
+            self.certificates,
+            request,
+            usage=Usage.DEFENDER,
+            common_name=name,
+            names=[name],
+        )
+        (folder / "certificate.pem").write_bytes(signed)
+        (folder / "ca.pem").write_bytes((self.certificates / "ca.pem").read_bytes())
+
+
+def _voters(primary: HostedNode) -> int:
+    """How many joined hosts were given a vote; the node API does not tell."""
+    return primary.log.read_text().count("has caught up and votes")
