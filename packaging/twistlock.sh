@@ -297,12 +297,14 @@ serves_here() {
     as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status --json | grep -q '"serving": true'
 }
 
+# The ids are the product's own, unless somebody has them already.
 make_account() {
-    local id=()
-    getent passwd "$ACCOUNT" >/dev/null && return
-    getent passwd "$ACCOUNT_ID" >/dev/null || getent group "$ACCOUNT_ID" >/dev/null || id=(--uid "$ACCOUNT_ID")
-    useradd --system --user-group "${id[@]}" --no-create-home --home-dir "$DATA_FOLDER" \
-        --shell /usr/sbin/nologin "$ACCOUNT"
+    local user=() group=()
+    getent passwd "$ACCOUNT_ID" >/dev/null || user=(--uid "$ACCOUNT_ID")
+    getent group "$ACCOUNT_ID" >/dev/null || group=(--gid "$ACCOUNT_ID")
+    getent group "$ACCOUNT" >/dev/null || groupadd "${group[@]}" "$ACCOUNT"
+    getent passwd "$ACCOUNT" >/dev/null || useradd "${user[@]}" --gid "$ACCOUNT" \
+        --no-create-home --home-dir "$DATA_FOLDER" --shell /usr/sbin/nologin "$ACCOUNT"
 }
 
 switch_over() {
@@ -352,6 +354,7 @@ point_to() { # FOLDER
     link "$1" "$INSTALL_FOLDER/current"
     link "$DATA_FOLDER/scripts/twistlock.cfg" "$INSTALL_FOLDER/twistlock.cfg"
     link current/twistlock.sh "$INSTALL_FOLDER/twistlock.sh"
+    mkdir -p "$(dirname "$COMMAND")"
     cat >"$COMMAND.new" <<END
 #!/bin/sh
 # The Console's command line, as the Console's own user when root calls it.
@@ -467,8 +470,8 @@ stop_console() {
     pid=$(keeper_pid) || return 0
     kill -TERM "$pid"
     deadline=$((SECONDS + STOP_SECONDS))
-    while [ -d "/proc/$pid" ] && [ $SECONDS -lt $deadline ]; do sleep 0.1; done
-    [ ! -d "/proc/$pid" ] || kill -KILL -- "-$pid"
+    while keeper_pid >/dev/null && [ $SECONDS -lt $deadline ]; do sleep 0.1; done
+    ! keeper_pid >/dev/null || kill -KILL -- "-$pid"
     rm -f "$(pid_file)"
 }
 

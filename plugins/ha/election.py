@@ -88,7 +88,11 @@ def _silent_from(seen: Observation, primary: Peer) -> int:
         return NEVER
     if primary.refused or not primary.mongod_alive:
         return 0
-    return primary.heard_at + seen.timing.step_up_after
+    # A lease that goes on changing proves more than a heartbeat: a node too busy to
+    # answer one still holds the role, and an election would only take it away.
+    renewed_at = seen.sighting.changed_at if seen.sighting else 0
+    claimed_at = primary.heard_at if primary.writable else 0
+    return max(claimed_at, renewed_at) + seen.timing.step_up_after
 
 
 def _fresh(seen: Observation, peer: Peer, now: int) -> bool:

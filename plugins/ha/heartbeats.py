@@ -29,7 +29,8 @@ def testimony(seen: Observation, reason: str, now: int) -> dict[str, Any]:
         "address": seen.me,
         "state": seen.member.state if seen.member else "UNKNOWN",
         "writable": bool(seen.member and seen.member.writable),
-        "mongodAlive": bool(seen.member and seen.member.alive),
+        # A silent mongod may only be slow; the lease tells when it is too slow.
+        "mongodAlive": seen.member is None or seen.member.alive,
         "primary": seen.member.primary if seen.member else None,
         "optime": list(seen.optime),
         "holding": seen.hold.document.epoch if seen.hold else serving,

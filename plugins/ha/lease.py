@@ -10,7 +10,7 @@ from typing import Any, Self
 
 # The holder stops this much earlier than others may take over.
 USABLE = 0.8
-RENEWALS_PER_TTL = 4
+RENEWALS_PER_TTL = 6
 
 
 @dataclass(frozen=True, slots=True)

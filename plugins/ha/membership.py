@@ -58,15 +58,25 @@ class Membership:
         )
 
     def advance(self) -> None:
-        """Make the next single step towards what was applied, if one is due."""
-        with self._changing:
-            approved = [r.address for r in self.requests.list() if r.approved]
-            config = self.replica_set.config()
-            status = self.replica_set.status()
-            step = next_step(config, status, approved, self.settings.database_port)
-            if step:
-                self._make(step)
-            self._forget_arrived(config, approved)
+        """Make the next single step towards what was applied, if one is due.
+
+        Not while something else changes the set: then the next pass looks again.
+        """
+        if not self._changing.acquire(blocking=False):
+            return
+        try:
+            self._advance()
+        finally:
+            self._changing.release()
+
+    def _advance(self) -> None:
+        approved = [r.address for r in self.requests.list() if r.approved]
+        config = self.replica_set.config()
+        status = self.replica_set.status()
+        step = next_step(config, status, approved, self.settings.database_port)
+        if step:
+            self._make(step)
+        self._forget_arrived(config, approved)
 
     def _forget_arrived(
         self, config: dict[str, list[dict[str, object]]], approved: list[str]

@@ -61,6 +61,11 @@ class ReplicaSet:
         answer = self._run({"replSetGetConfig": 1})
         return dict(answer["config"])
 
+    def is_settled(self) -> bool:
+        """Whether a majority has our configuration; only a primary can tell."""
+        command = {"replSetGetConfig": 1, "commitmentStatus": True}
+        return bool(self._run(command)["commitmentStatus"])
+
     def reconfigure(self, config: Mapping[str, Any], *, force: bool = False) -> None:
         """Install *config*, one version on."""
         document = {**config, "version": int(config["version"]) + 1}

@@ -225,7 +225,7 @@ class HighAvailability:
         self.keeper.post(lambda seen: transitions.lease_sighted(seen, document, now))
 
     def _advance(self) -> None:
-        if self._tenure.role is Role.PRIMARY:
+        if self._tenure.role is Role.PRIMARY and self.keeper.seen.handover is None:
             self.membership.advance()
 
     def _ports_failed(self) -> None:

@@ -40,6 +40,9 @@ class Tenure:
     def _mark(
         self, before: Observation, seen: Observation, reason: str, now: int
     ) -> None:
+        if _followed(seen) not in (None, seen.me, _followed(before)):
+            # Another was elected: an attempt of ours that came to nothing is over.
+            self._marks = {}
         if seen.stepping and not before.stepping and not _writable(seen):
             self._cause = reason
             self._marks = {"noticed": now}
@@ -54,7 +57,7 @@ class Tenure:
             self._marks["ports"] = now
 
     def _publish(self, role: Role, seen: Observation, reason: str) -> None:
-        why = self._cause if role is Role.PRIMARY else reason
+        why = self._why(role, seen, reason)
         epoch = seen.hold.document.epoch if seen.hold else seen.renounced
         phases = _phases(self._marks) if role is Role.PRIMARY else {}
         log.info(
@@ -65,10 +68,24 @@ class Tenure:
         self._marks = {}
         self._bus.publish(change)
 
+    def _why(self, role: Role, seen: Observation, reason: str) -> str:
+        """Why the role changed; ports may fail and open again under one lease."""
+        if role is Role.PRIMARY:
+            return self._cause
+        if seen.hold is None or seen.ports is not Ports.FAILED:
+            return reason
+        self._cause = "the service ports opened again"
+        return "a service port failed"
+
 
 def _role_of(seen: Observation) -> Role:
     serving = seen.hold is not None and seen.ports is Ports.OPEN
     return Role.PRIMARY if serving else Role.STANDBY
+
+
+def _followed(seen: Observation) -> str | None:
+    """The primary that our member follows, if it knows one."""
+    return seen.member.primary if seen.member else None
 
 
 def _writable(seen: Observation) -> bool:

@@ -18,6 +18,10 @@ WARM_WRITES = 10
 PROBER_NAME = "prober"
 
 
+class Unsettled(Exception):
+    """The role moved before the fault began; the scenario has to be set up anew."""
+
+
 class Stage:
     """One scenario's view of *cluster*; *number* tells its files and writes apart."""
 
@@ -55,7 +59,9 @@ class Stage:
                 return [self.cluster.nodes[name]]
 
     def begin(self) -> None:
-        """Note that the fault begins now."""
+        """Note that the fault begins now; raises Unsettled."""
+        if not self.primary.ask("/v1/status")["serving"]:
+            raise Unsettled(f"{self.primary.host.name} does not serve any more")
         self.began = boottime_ns()
 
     def answers(self) -> list[Answer]:

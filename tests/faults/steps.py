@@ -1,4 +1,4 @@
-"""What can be done to hosts, as steps of a scenario.
+"""What can be done to processes and roles, as steps of a scenario.
 
 Each function gives a step. *who* is "primary", "standby", "other" (the second
 standby), "standbys", "all", or a host's name; roles are those at the beginning.
@@ -7,12 +7,16 @@ standby), "standbys", "all", or a host's name; roles are those at the beginning.
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
 from tests.faults.stage import Stage
 from tests.hosts.cluster import Cluster
+from tests.hosts.node import HostedNode
+from tests.hosts.waiting import wait_for
 from twistlock_console.clock import boottime_ns
 
+FILLER = "filler"
 Step = Callable[[Stage], None]
 
 
@@ -56,58 +60,6 @@ def pause(seconds: float) -> Step:
     return lambda _stage: time.sleep(seconds)
 
 
-def unplug(who: str = "primary") -> Step:
-    """Take the network away."""
-
-    def step(stage: Stage) -> None:
-        for node in stage.nodes(who):
-            stage.cluster.laboratory.set_cable(node.host, "down")
-
-    return step
-
-
-def plug(who: str = "primary") -> Step:
-    """Give it back."""
-
-    def step(stage: Stage) -> None:
-        for node in stage.nodes(who):
-            stage.cluster.laboratory.set_cable(node.host, "up")
-
-    return step
-
-
-def firewall(how: str, who: str, whom: str) -> Step:
-    """On *who*, do what the firewall's method *how* does to the addresses of *whom*."""
-
-    def step(stage: Stage) -> None:
-        for node in stage.nodes(who):
-            for other in stage.nodes(whom):
-                if other is not node:
-                    getattr(node.host.firewall, how)(other.address)
-
-    return step
-
-
-def block_port(port: int, who: str = "primary") -> Step:
-    """Drop what goes to *port*, both ways."""
-
-    def step(stage: Stage) -> None:
-        for node in stage.nodes(who):
-            node.host.firewall.block_port(port)
-
-    return step
-
-
-def lose(part: float, who: str = "all") -> Step:
-    """Lose that part of all packets that come in."""
-
-    def step(stage: Stage) -> None:
-        for node in stage.nodes(who):
-            node.host.firewall.lose(part)
-
-    return step
-
-
 def start(who: str = "primary") -> Step:
     """Start the node anew, once the old process is gone."""
 
@@ -115,6 +67,18 @@ def start(who: str = "primary") -> Step:
         for node in stage.nodes(who):
             node.wait_ended()
             node.start()
+
+    return step
+
+
+def end_each_time(what: str, times: int, who: str = "primary") -> Step:
+    """Kill a service server as soon as it is there, again and again."""
+
+    def step(stage: Stage) -> None:
+        (node,) = stage.nodes(who)
+        for _ in range(times):
+            pid = wait_for(lambda: _pid(node, what), 5, f"{what} to run")
+            node.host.signal(pid, SIGKILL)
 
     return step
 
@@ -130,11 +94,29 @@ def switch_over(target: str | None = None) -> Step:
     return step
 
 
+def try_switch_over(target: str) -> Step:
+    """The same, where it may be refused because another is under way."""
+
+    def step(stage: Stage) -> None:
+        with suppress(ConnectionError):
+            switch_over(target)(stage)
+
+    return step
+
+
 def heal(cluster: Cluster) -> None:
     """Undo whatever was done, and start what has ended, as systemd would."""
     for node in cluster.nodes.values():
         node.host.firewall.clear()
         cluster.laboratory.set_cable(node.host, "up")
         node.host.signal_all(SIGCONT)
+        if node.clock:
+            node.clock.set("+0")
+        for folder in (node.settings.folders.database, node.settings.folders.log):
+            node.host.run("rm", "-f", str(folder / FILLER))
     for node in cluster.nodes.values():
         node.start()
+
+
+def _pid(node: HostedNode, what: str) -> int:
+    return int(node.try_ask("/v1/status").get("pids", {}).get(what, 0))

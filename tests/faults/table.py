@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.play import Result
+from tests.faults.result import Result
 
 COLUMNS = (
     "fault",

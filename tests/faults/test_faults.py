@@ -1,11 +1,14 @@
 """Each fault of the chosen few, on three real nodes with users at work."""
 
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
-from tests.faults.play import Result, play
-from tests.faults.scenarios import CHOSEN, Scenario
+from tests.faults.play import play
+from tests.faults.result import Result
+from tests.faults.scenario import Scenario
+from tests.faults.scenarios import CHOSEN
 from tests.faults.table import show
 from tests.hosts.cluster import Cluster
 from tests.hosts.laboratory import Laboratory
@@ -26,6 +29,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
+def numbers() -> Iterator[int]:
+    """A number for every play on the cluster."""
+    return count()
+
+
+@pytest.fixture(scope="module")
 def results(request: pytest.FixtureRequest) -> Iterator[list[Result]]:
     """What was measured, printed as a table at the end."""
     measured: list[Result] = []
@@ -37,10 +46,13 @@ def results(request: pytest.FixtureRequest) -> Iterator[list[Result]]:
 
 @pytest.mark.parametrize("scenario", CHOSEN, ids=lambda scenario: scenario.name)
 def test_no_rule_is_broken(
-    scenario: Scenario, cluster: Cluster, results: list[Result]
+    scenario: Scenario,
+    cluster: Cluster,
+    numbers: Iterator[int],
+    results: list[Result],
 ) -> None:
     """One node at most serves, one soon does, and nothing acknowledged is lost."""
-    result = play(cluster, scenario, len(results))
+    result = play(cluster, scenario, numbers)
     results.append(result)
 
     assert result.broken == []

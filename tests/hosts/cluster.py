@@ -19,7 +19,9 @@ CONVERGE_SECONDS = 45
 class Cluster:
     """The nodes by host name; *client* is a fourth host, for users and probers."""
 
-    def __init__(self, laboratory: Laboratory, **keys: str) -> None:
+    def __init__(
+        self, laboratory: Laboratory, *, own_clocks: bool = False, **keys: str
+    ) -> None:
         self.laboratory = laboratory
         self.client = laboratory.host("client")
         self.nodes: dict[str, HostedNode] = {}
@@ -28,6 +30,7 @@ class Cluster:
             self.nodes[name] = HostedNode(
                 laboratory.host(name),
                 self.client,
+                own_clock=own_clocks,
                 **{"HIGH_AVAILABILITY_STATE": state, **keys},
             )
         self.certificates = self.nodes["h1"].settings.folders.certificates
@@ -52,7 +55,6 @@ class Cluster:
         made = self.api.call(primary.address, "POST", path)
         pin = re.search("sha256//[A-Za-z0-9+/=]+", made["command"])
         assert pin is not None, made["command"]
-        node.settings.folders.create()
         Invitation(primary.address, PORT, pin[0], made["token"]).write(
             node.settings.folders
         )

@@ -28,11 +28,17 @@ class ConsoleApi:
         return str(self.call(address, "POST", "/authenticate", credentials())["token"])
 
     def call(self, address: str, method: str, path: str, body: object = None) -> Any:
-        """Call with the password; raises AssertionError unless it answers 200."""
+        """Call with the password; raises ConnectionError unless it answers 200."""
         basic = urllib3.make_headers(basic_auth=f"{USERNAME}:{PASSWORD}")
-        with self._host.network(), self._pool(address) as pool:
-            answer = pool.request(method, f"/api/v1{path}", json=body, headers=basic)
-        assert answer.status == 200, f"{method} {path}: {answer.data.decode()}"
+        path = f"/api/v1{path}"
+        try:
+            with self._host.network(), self._pool(address) as pool:
+                answer = pool.request(method, path, json=body, headers=basic)
+        except urllib3.exceptions.HTTPError as error:
+            raise ConnectionError(f"{method} {address}{path}: {error}") from error
+        if answer.status != 200:
+            said = answer.data.decode(errors="replace")
+            raise ConnectionError(f"{method} {address}{path}: {answer.status} {said}")
         return answer.json() if answer.data else None
 
     def _pool(self, address: str) -> urllib3.HTTPSConnectionPool:

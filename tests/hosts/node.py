@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.hosts.fake_clock import FakeClock
 from tests.hosts.laboratory import Host
 from tests.hosts.waiting import wait_for
 from twistlock_console.errors import ConsoleError
@@ -17,13 +17,20 @@ STOP_SECONDS = 30
 
 
 class HostedNode:
-    """One node on *host*; *asker* is the host that its node API is asked from."""
+    """One node on *host*; *asker* is the host that its node API is asked from.
 
-    def __init__(self, host: Host, asker: Host, **keys: str) -> None:
+    *keys* are those of the configuration file. With *own_clock*, `clock` steps it.
+    """
+
+    def __init__(
+        self, host: Host, asker: Host, *, own_clock: bool = False, **keys: str
+    ) -> None:
         self.host = host
+        self.clock = FakeClock(host.folder / "clock") if own_clock else None
         self._asker = asker
         self._run: subprocess.Popen[bytes] | None = None
         self.configure(**keys)
+        self.settings.folders.create()
 
     @property
     def address(self) -> str:
@@ -50,12 +57,13 @@ class HostedNode:
         with self.host.network():
             self.settings: Settings = load_settings(self._config, {})
 
-    def start(self, environ: Mapping[str, str] | None = None) -> None:
+    def start(self) -> None:
         """Start the node's process, unless it runs; returns at once."""
         if self.running:
             return
         command = [sys.executable, "app.py", "run", "--config", str(self._config)]
-        variables = [f"{name}={value}" for name, value in (environ or {}).items()]
+        environ = self.clock.environ if self.clock else {}
+        variables = [f"{name}={value}" for name, value in environ.items()]
         with self.log.open("ab") as log:
             self._run = self.host.start(
                 *("env", *variables, *command),

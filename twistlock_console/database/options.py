@@ -19,6 +19,8 @@ PARAMETERS: Mapping[str, bool | int | str] = {
     "oplogNetworkTimeoutBufferSeconds": 0,
     # A standby whose read of the oplog was ended looks for a new source at once.
     "oplogFetcherSteadyStateMaxFetcherRestarts": 0,
+    # Who follows whom is the Console's to say: nobody changes over to a closer node.
+    "changeSyncSourceThresholdMillis": 0,
     # A primary that is told to end looks for a heir for this long, at most.
     "shutdownTimeoutMillisForSignaledShutdown": 500,
     # Written once a second into data files that only MongoDB's support can read.

@@ -21,6 +21,7 @@ from twistlock_console.listeners.fence import (
 from twistlock_console.listeners.pages_port import PagesPort
 from twistlock_console.listeners.patient_worker import PatientWorker
 from twistlock_console.listeners.sockets import bind
+from twistlock_console.listeners.warm import context
 from twistlock_console.processes import die_with_parent
 from twistlock_console.settings import Settings
 
@@ -58,6 +59,19 @@ def serve_management(
         return FencedApp(PagesPort(pages, settings), fence)
 
     Arbiter(_Application(options, load)).run()
+
+
+def rehearse(settings: Settings, app: str = "wsgi:create") -> None:
+    """Build the pages once, in a child of the warm process, and throw them away.
+
+    What that leaves on disk (compiled templates) makes the first opening quick.
+    """
+    context.Process(target=_build, args=(settings, app), daemon=True).start()
+
+
+def _build(settings: Settings, app: str) -> None:
+    die_with_parent()
+    pkgutil.resolve_name(app)(settings)
 
 
 class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types

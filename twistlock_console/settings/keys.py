@@ -140,7 +140,7 @@ KEYS = (
     ),
     Key(
         "HIGH_AVAILABILITY_LEASE_TTL_MS",
-        "1500",
+        "1800",
         milliseconds(500, 60_000),
         "Milliseconds that a lease to serve lasts without renewal.",
         "lease_ttl_ms",

@@ -93,7 +93,7 @@ class Settings:
     high_availability_enabled: bool = False
     high_availability_state: InitialState = InitialState.PRIMARY
     high_availability_port: int = 8086
-    lease_ttl_ms: int = 1500
+    lease_ttl_ms: int = 1800
     heartbeat_interval_ms: int = 200
     poll_interval_ms: int = 1000
     step_up_after_ms: int = 700

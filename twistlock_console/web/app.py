@@ -6,6 +6,7 @@ from typing import Protocol
 
 from flask import Flask, url_for
 from flask_wtf.csrf import CSRFProtect
+from jinja2 import FileSystemBytecodeCache
 
 from twistlock_console import __version__
 from twistlock_console.accounts.remembered import Remembered
@@ -34,6 +35,9 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     Raises IdentityError when the cluster's session secret cannot be read.
     """
     app = Flask(__name__)
+    # Compiled templates are kept, so that a standby that takes over need not compile.
+    kept = FileSystemBytecodeCache(str(settings.folders.run))
+    app.jinja_options = {"bytecode_cache": kept}
     secret = read_secret(settings.folders.secrets / "session.key")
     app.secret_key = derive_key(secret, "session cookie")
     app.json = JsonWithTimes(app)

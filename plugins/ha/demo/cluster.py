@@ -11,11 +11,14 @@ from plugins.ha.demo.process_tree import kill_tree, signal_tree
 from plugins.ha.demo.state import State
 from plugins.ha.demo.values import NODES
 from plugins.ha.demo.writes_api import VARIABLE
+from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.cluster_manager import VARIABLES
 from twistlock_console.errors import ConsoleError, Refused
 from twistlock_console.processes import bound_to_us
 
-STOP_SECONDS = 10.0
+#: Enough for standbys. A primary that finds no heir would take longer, and only wait.
+STOP_SECONDS = 3.0
+REAP_SECONDS = 5.0
 
 
 class DemoNode:
@@ -61,7 +64,7 @@ class DemoNode:
         """End the node and all its processes at one moment, as a dying host would."""
         process = self._alive("running", "frozen")
         left = kill_tree(process.pid)
-        process.wait(STOP_SECONDS)
+        process.wait(REAP_SECONDS)
         self.condition = "killed"
         if left:
             raise ConsoleError(f"These processes do not end: {sorted(left)}.")
@@ -139,7 +142,8 @@ class Cluster:
 
     def stop(self) -> None:
         """End all nodes, in an orderly way if they do so in STOP_SECONDS."""
+        deadline = boottime_ns() + int(STOP_SECONDS * SECOND)
         for node in self.nodes.values():
             node.terminate()
         for node in self.nodes.values():
-            node.bury(STOP_SECONDS)
+            node.bury(max(0.0, (deadline - boottime_ns()) / SECOND))

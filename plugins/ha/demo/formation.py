@@ -1,7 +1,8 @@
 """Makes a cluster of the three nodes, by the very calls a person would use."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from plugins.ha.demo.cluster import Cluster
 from plugins.ha.demo.console_api import ConsoleApi
@@ -9,7 +10,6 @@ from plugins.ha.demo.state import State, new_password
 from plugins.ha.demo.values import HTTPS_PORT, NODES
 from plugins.ha.join import Invitation
 from plugins.ha.replica_set import ReplicaSet
-from plugins.ha.status import address_of
 from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.errors import ConsoleError, DatabaseError
@@ -18,6 +18,7 @@ FIRST, *JOINING = NODES
 API = "/api/v1/high-availability"
 SECONDS = 85.0
 LOOK_SECONDS = 0.1
+ALL_WELL = ["PRIMARY", "SECONDARY", "SECONDARY"]
 
 
 class Formation:
@@ -59,6 +60,7 @@ class Formation:
         finally:
             api.close()
         self._until(self._all_vote)
+        self._until(self._is_settled)
         self._state.formed(password)
         return password
 
@@ -93,23 +95,30 @@ class Formation:
         self._nodes[address].start()
 
     def _all_vote(self) -> bool:
-        """Whether the set has three voters, and all of them are up to date."""
-        settings = self._state.settings(FIRST)
-        with connect(
-            settings, credentials_for(settings, "cluster"), app_name="twistlock-demo"
-        ) as client:
-            replica_set = ReplicaSet(client)
+        """Whether three members vote and are up to date."""
+        with self._set_of_first() as replica_set:
             try:
-                members = replica_set.config()["members"]
-                states = {m.address: m.state for m in replica_set.status().members}
+                config, status = replica_set.config(), replica_set.status()
             except DatabaseError:
                 return False
-        voters = {address_of(m["host"]) for m in members if m["votes"]}
-        return voters == set(NODES) and sorted(states.values()) == [
-            "PRIMARY",
-            "SECONDARY",
-            "SECONDARY",
-        ]
+        voters = [member for member in config["members"] if member["votes"]]
+        states = sorted(member.state for member in status.members)
+        return len(voters) == len(NODES) and states == ALL_WELL
+
+    def _is_settled(self) -> bool:
+        """Whether a majority knows that all three vote.
+
+        Before that, the death of the first node would leave two that do not.
+        """
+        with self._set_of_first() as replica_set:
+            return replica_set.is_settled()
+
+    @contextmanager
+    def _set_of_first(self) -> Iterator[ReplicaSet]:
+        settings = self._state.settings(FIRST)
+        login = credentials_for(settings, "cluster")
+        with connect(settings, login, app_name="twistlock-demo") as client:
+            yield ReplicaSet(client)
 
     def _until(self, done: Callable[[], bool]) -> None:
         deadline = boottime_ns() + int(SECONDS * SECOND)

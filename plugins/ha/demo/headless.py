@@ -46,8 +46,11 @@ class Headless:
         """Write *event* as one line."""
         line = as_json(event)
         with self._turn:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+            try:
+                print(line, flush=True)  # noqa: T201
+            except BrokenPipeError:
+                # Whoever started us is gone; nobody else would end the nodes.
+                self._lines.end()
 
     def show(self, picture: Picture) -> None:
         """Programs ask with `status` when they want to know."""

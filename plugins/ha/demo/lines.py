@@ -24,6 +24,10 @@ class Lines:
         """Add a command; any thread may."""
         self._waiting.put(line)
 
+    def end(self) -> None:
+        """End every wait, now and later; any thread may ask for it."""
+        self._ended.set()
+
     def next(self, seconds: float) -> str | None:
         """The next command, None if there is none in time. Raises Interrupted."""
         if self._ended.is_set():
@@ -40,4 +44,4 @@ class Lines:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self._ended.set()
+        self.end()

@@ -1,12 +1,13 @@
 """The demo from its start to its end: makes the parts, and obeys commands."""
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from plugins.ha.demo.cluster import Cluster
 from plugins.ha.demo.console_api import ConsoleApi
 from plugins.ha.demo.console_lines import Order, Verb
-from plugins.ha.demo.formation import API, Formation
+from plugins.ha.demo.faults import Faults
+from plugins.ha.demo.formation import Formation
 from plugins.ha.demo.load_balancer import LoadBalancer
 from plugins.ha.demo.network import Network
 from plugins.ha.demo.state import USER, State
@@ -25,6 +26,8 @@ from plugins.ha.demo.values import (
 from plugins.ha.demo.watcher import Watcher
 from plugins.ha.demo.writer import Writer
 from twistlock_console.errors import ConsoleError
+
+NOT_READY = "The demo is not ready yet."
 
 
 class Show:
@@ -59,12 +62,10 @@ class Show:
         self._balanced = self._load_balancer.start(pause)
         entrance = self._entrance()
         self._api = ConsoleApi(entrance, self._state.ca_file, self._password)
-        while not self._api.is_serving():
-            pause(0.05)
         self._watcher.start()
         writes = ConsoleApi(entrance, self._state.ca_file, self._password)
         self._writer = Writer(writes, self._watcher.story)
-        self._writer.start()
+        self._writer.start(pause)
         self._state.describe(self.description())
 
     def close(self) -> None:
@@ -106,70 +107,24 @@ class Show:
     def picture(self) -> Picture:
         """What there is to see now."""
         if self._writer is None:
-            raise ConsoleError("The demo is not ready yet.")
+            raise ConsoleError(NOT_READY)
         nodes = tuple(self._node_picture(address) for address in NODES)
         return Picture(self._entrance(), nodes, self._writer.count(), self._failover)
 
     def obey(self, order: Order) -> str:
         """Carry out *order*; returns what was done, raises ConsoleError if not."""
-        if order.verb is Verb.SWITCHOVER:
-            return self._switch_over(order.address)
-        if order.verb in (Verb.KILL, Verb.FREEZE, Verb.CUT):
-            self._expect_fault(order.address)
-        done = self._do(order.verb, order.address)
+        if self._writer is None or self._api is None:
+            raise ConsoleError(NOT_READY)
+        faults = Faults(self._cluster, self._network, self._api, self._writer)
+        done = faults.make(order)
         if order.verb is Verb.START:
             self._state.describe(self.description())
-        return f"{order.address} {done}."
-
-    def _do(self, verb: Verb, address: str) -> str:
-        node = self._cluster.nodes[address]
-        doing: dict[Verb, tuple[Callable[[], None], str]] = {
-            Verb.KILL: (node.kill, "is killed, with all its processes"),
-            Verb.START: (node.start, "is starting"),
-            Verb.FREEZE: (node.freeze, "is frozen"),
-            Verb.THAW: (node.thaw, "goes on"),
-            Verb.CUT: (
-                lambda: self._network.cut(address),
-                "is cut off from the other nodes",
-            ),
-            Verb.HEAL: (
-                lambda: self._network.heal(address),
-                "reaches the other nodes again",
-            ),
-        }
-        act, done = doing[verb]
-        try:
-            act()
-        except ConsoleError:
-            self._forget_fault()
-            raise
         return done
-
-    def _switch_over(self, address: str) -> str:
-        if self._api is None:
-            raise ConsoleError("The demo is not ready yet.")
-        body = {"address": address} if address else {}
-        self._expect_fault(self.picture().writes.by or "")
-        try:
-            self._api.post(f"{API}/switchover", body, seconds=5.0)
-        except ConsoleError:
-            self._forget_fault()
-            raise
-        return f"The switchover to {address or 'the best standby'} has begun."
-
-    def _expect_fault(self, address: str) -> None:
-        if self._writer and self._writer.count().by == address:
-            self._writer.expect_fault()
-
-    def _forget_fault(self) -> None:
-        if self._writer:
-            self._writer.forget_fault()
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Failover):
             self._failover = event
-        with suppress(BrokenPipeError):
-            self._tell_face(event)
+        self._tell_face(event)
 
     def _entrance(self) -> tuple[str, ...]:
         return (LOAD_BALANCER,) if self._balanced else NODES

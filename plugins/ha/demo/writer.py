@@ -14,6 +14,7 @@ from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.errors import ConsoleError
 
 PAUSE_SECONDS = 0.02
+START_SECONDS = 20.0
 #: A longer silence between two stored writes counts as an outage.
 OUTAGE_SECONDS = 0.5
 #: A command that changed nothing in this time will not do so any more.
@@ -44,12 +45,21 @@ class Writer:
         self._by: str | None = None
         self._last = 0
         self._fault = 0
+        self._trouble: ConsoleError | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
-    def start(self) -> None:
-        """Begin to write."""
+    def start(self, pause: Callable[[float], None]) -> None:
+        """Begin to write; returns when something is stored.
+
+        Raises ConsoleError if nothing is within START_SECONDS.
+        """
         self._thread.start()
+        for _ in range(int(START_SECONDS / PAUSE_SECONDS)):
+            if self._stored:
+                return
+            pause(PAUSE_SECONDS)
+        raise ConsoleError(f"Nothing can be stored: {self._trouble}")
 
     def stop(self) -> None:
         """Write no more."""
@@ -77,9 +87,9 @@ class Writer:
             body = {"writer": self._name, "number": self._stored + 1}
             try:
                 answer = self._api.post(PATH, body)
-            except ConsoleError:
+            except ConsoleError as error:
                 # Whether it was stored is unknown: the same number is sent again.
-                pass
+                self._trouble = error
             else:
                 self._on_stored(answer, boottime_ns())
             self._ended.wait(PAUSE_SECONDS)

@@ -1,0 +1,51 @@
+"""The demo's one-line commands."""
+
+import pytest
+
+from plugins.ha.demo.console_lines import Order, Verb, parse
+from twistlock_console.errors import Refused
+
+
+@pytest.mark.parametrize(
+    ("line", "order"),
+    [
+        pytest.param("kill 127.0.0.11", Order(Verb.KILL, "127.0.0.11"), id="kill"),
+        pytest.param("start 127.0.0.12", Order(Verb.START, "127.0.0.12"), id="start"),
+        pytest.param(
+            "freeze 127.0.0.13", Order(Verb.FREEZE, "127.0.0.13"), id="freeze"
+        ),
+        pytest.param("thaw 127.0.0.13", Order(Verb.THAW, "127.0.0.13"), id="thaw"),
+        pytest.param("cut 127.0.0.11", Order(Verb.CUT, "127.0.0.11"), id="cut"),
+        pytest.param("heal 127.0.0.11", Order(Verb.HEAL, "127.0.0.11"), id="heal"),
+        pytest.param("switchover", Order(Verb.SWITCHOVER), id="switchover-to-any"),
+        pytest.param(
+            "switchover 127.0.0.12",
+            Order(Verb.SWITCHOVER, "127.0.0.12"),
+            id="switchover-to-one",
+        ),
+        pytest.param("status", Order(Verb.STATUS), id="status"),
+        pytest.param("  QUIT ", Order(Verb.QUIT), id="blanks-and-capitals"),
+    ],
+)
+def test_a_line_is_read_as_a_command(line: str, order: Order) -> None:
+    """Each command is one word and, where it takes one, an address."""
+    assert parse(line) == order
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        pytest.param("explode", "There is no command 'explode'.", id="unknown"),
+        pytest.param("", "There is no command ''.", id="empty"),
+        pytest.param("kill", "kill takes an address", id="address-missing"),
+        pytest.param("kill 10.0.0.1", "No node has the address", id="stranger"),
+        pytest.param("kill 127.0.0.11 now", "kill takes one address", id="too-much"),
+        pytest.param("quit 127.0.0.11", "quit takes no address", id="no-address"),
+    ],
+)
+def test_a_wrong_line_is_refused_with_a_sentence(line: str, told: str) -> None:
+    """Whoever mistypes is told what would be right."""
+    with pytest.raises(Refused) as refused:
+        parse(line)
+
+    assert str(refused.value).startswith(told)

@@ -1,0 +1,109 @@
+"""The lease requests of a simulated node, as `LeaseWork` makes them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from plugins.ha import transitions
+from plugins.ha.lease import LeaseDocument
+from tests.simulation.world import MILLISECOND
+
+if TYPE_CHECKING:
+    from tests.simulation.node import Node
+
+Done = Callable[[], object]
+
+
+class LeaseAsker:
+    """Asks the member of *node*; *lateness* is how late an answer may come."""
+
+    lateness = 0
+    patience_factor = 0.5
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+
+    @property
+    def _patience(self) -> int:
+        return int(self._node.timing.ttl * self.patience_factor)
+
+    def differs(self, document: LeaseDocument) -> bool:
+        """Whether *document* is news."""
+        sighting = self._node.seen.sighting
+        return sighting is None or sighting.document != document
+
+    def ask(
+        self,
+        question: Callable[[Callable[[Any], object]], object],
+        patience: int,
+        then: Callable[[Any], object],
+    ) -> None:
+        """Ask our member; *then* gets the answer, or None when it took too long."""
+        node, open_ = self._node, [True]
+
+        def finish(answer: Any) -> None:
+            if open_:
+                open_.clear()
+                then(answer)
+
+        def answered(answer: Any) -> None:
+            node.brain.after(self._transit(late=True), partial(finish, answer))
+
+        life = node.mongod.process.life
+
+        def arrive() -> None:
+            if node.mongod.process.life == life:
+                node.mongod.process.receive(partial(question, answered))
+
+        node.brain.after(self._transit(), arrive)
+        node.brain.after(patience, partial(finish, None))
+
+    def _transit(self, *, late: bool = False) -> int:
+        world = self._node.world
+        delay = world.between(MILLISECOND // 10, MILLISECOND)
+        if late and self.lateness and world.random.random() < 0.3:
+            delay += world.between(0, self.lateness)
+        return delay
+
+    def read(self, done: Done) -> None:
+        """Look at the lease in our own member."""
+
+        def answered(document: LeaseDocument | None) -> None:
+            now = self._node.clock()
+            done()
+            if document is None:
+                self._node.post(transitions.lease_answered)
+                return
+            self._node.post(
+                lambda seen: transitions.lease_answered(
+                    transitions.lease_sighted(seen, document, now)
+                )
+            )
+
+        self.ask(self._node.mongod.read, self._patience, answered)
+
+    def write(self, expected: LeaseDocument, wanted: LeaseDocument, done: Done) -> None:
+        """Take or renew the lease."""
+        sent_at = self._node.clock()
+
+        def answered(stored: bool | None) -> None:
+            if not stored:
+                self.read(done)
+                return
+            now = self._node.clock()
+            done()
+            self._node.post(
+                lambda seen: transitions.lease_answered(
+                    transitions.lease_held(seen, wanted, sent_at, now)
+                )
+            )
+
+        question = partial(self._node.mongod.write, expected, wanted)
+        self.ask(question, self._patience, answered)
+
+    def release(self, expected: LeaseDocument, done: Done) -> None:
+        """Write that the lease is free."""
+        question = partial(
+            self._node.mongod.write, expected, expected.given_back()
+        )
+        self.ask(question, self._patience, lambda _: done())

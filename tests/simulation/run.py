@@ -1,0 +1,199 @@
+"""One simulated run: a seed, its faults, and the rules that must hold throughout."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from plugins.ha.observation import Timing
+from tests.simulation.faults import Fault, Stage, draw
+from tests.simulation.lease_asker import LeaseAsker
+from tests.simulation.mongod import Mongod
+from tests.simulation.node import HEARTBEAT, Node
+from tests.simulation.world import MILLISECOND, SECOND, Network, World
+
+FAULTS_FROM = 4 * SECOND
+FAULTS_SPAN = 8 * SECOND
+RECOVERED_WITHIN = 30 * SECOND
+# A node whose ports failed again and again rests up to a minute.
+RECOVERED_AFTER_REST = 100 * SECOND
+STABLE = SECOND
+DRIFT = 0.10
+
+
+class Violated(Exception):  # noqa: N818
+    """A rule of the protocol was broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a run depends on."""
+
+    seed: int
+    faults: tuple[Fault, ...]
+    ttls: tuple[int, int, int]
+    rates: tuple[float, float, float]
+    patient: bool
+
+    @classmethod
+    def drawn(cls, seed: int, *, drift: float = DRIFT) -> "Plan":
+        """The plan that *seed* stands for."""
+        chance = Random(f"plan {seed}")  # noqa: S311  it must be repeatable
+        same = chance.choice((1000, 1500, 1500, 3000))
+        mixed = chance.random() < 0.25
+        ttls = tuple(
+            (chance.choice((1000, 1500, 3000)) if mixed else same) * MILLISECOND
+            for _ in range(3)
+        )
+        rates = tuple(1 + chance.choice((-drift, 0, drift)) for _ in range(3))
+        faults = draw(seed, chance.randrange(1, 10), FAULTS_SPAN)
+        return cls(seed, faults, ttls, rates, patient=chance.random() < 0.2)  # type: ignore[arg-type]
+
+
+class Run:
+    """Three nodes in one world, and an eye on the rules."""
+
+    def __init__(self, plan: Plan, *, trace: bool = False) -> None:
+        self.plan = plan
+        self.world = World(plan.seed)
+        self.world.trace = [] if trace else None
+        self.network = Network(self.world)
+        self.nodes = [self._node(number) for number in range(3)]
+        self.epoch = 0
+        self.server: tuple[int, int] | None = None
+        self.servings = 0
+        self._wire()
+
+    def _node(self, number: int) -> Node:
+        mongod = Mongod(self.world, self.network, number)
+        timing = Timing(self.plan.ttls[number], 700 * MILLISECOND, HEARTBEAT)
+        node = Node(self.world, self.network, mongod, timing, self.plan.rates[number])
+        if self.plan.patient:
+            node.lease.patience_factor = 10
+        return node
+
+    def _wire(self) -> None:
+        for node in self.nodes:
+            node.peers = [other for other in self.nodes if other is not node]
+            node.mongod.peers = [other.mongod for other in node.peers]
+            node.ports.opened = self._opened(node)
+        for node in self.nodes:
+            node.mongod.start()
+            node.start()
+
+    def _opened(self, node: Node) -> Callable[[int], None]:
+        def opened(epoch: int) -> None:
+            if not node.ports.serving():
+                return
+            self.world.note(node.address, f"serves under epoch {epoch}")
+            who = (node.number, node.brain.life)
+            if epoch < self.epoch or (epoch == self.epoch and who != self.server):
+                raise Violated(f"{node.address} serves under epoch {epoch} again")
+            if epoch <= node.seen.renounced:
+                raise Violated(f"{node.address} serves under epoch {epoch}, renounced")
+            self.servings += (epoch, who) != (self.epoch, self.server)
+            self.epoch, self.server = epoch, who
+
+        return opened
+
+    def until(self, end: int) -> None:
+        """Run up to the true time *end*; raises Violated."""
+        world, nodes = self.world, self.nodes
+        while world.now < end:
+            world.step()
+            if sum(node.ports.server is not None for node in nodes) > 1:
+                self._check()
+
+    def _check(self) -> None:
+        serving = [node.address for node in self.nodes if node.ports.serving()]
+        if len(serving) > 1:
+            self.world.note("*", f"{serving} serve at once")
+            raise Violated(f"{' and '.join(serving)} serve at the same instant")
+
+    def play(self) -> None:
+        """Form, suffer the faults, heal, and serve again; raises Violated."""
+        ends = self._schedule()
+        self.until(FAULTS_FROM + FAULTS_SPAN)
+        for end in ends:
+            self.until(max(end, self.world.now))
+        healed = self.world.now
+        self.world.note("*", "all faults have ended")
+        sick = any("ports" in f.kind or "servers" in f.kind for f in self.plan.faults)
+        limit = RECOVERED_AFTER_REST if sick else RECOVERED_WITHIN
+        self._recover(healed + limit)
+
+    def _schedule(self) -> list[int]:
+        stage = Stage(self.network, self.nodes)
+        for fault in self.plan.faults:
+            self.world.at(FAULTS_FROM + fault.at, lambda f=fault: self._strike(stage, f))
+        return sorted(FAULTS_FROM + f.at + f.length for f in self.plan.faults)
+
+    def _strike(self, stage: Stage, fault: Fault) -> None:
+        self.world.note("*", str(fault))
+        end = fault.begin(stage)
+        if end is not None:
+            self.world.after(fault.length, end)
+
+    def _recover(self, limit: int) -> None:
+        """Somebody serves before *limit*, and goes on for a while."""
+        while self.world.now < limit:
+            self.until(self.world.now + SECOND // 4)
+            before = self.server
+            if any(node.serves() for node in self.nodes):
+                self.until(self.world.now + STABLE)
+                if self.server == before and any(n.serves() for n in self.nodes):
+                    return
+        reasons = "; ".join(f"{node.address}: {node.reason}" for node in self.nodes)
+        raise Violated(f"nobody serves long after the faults have ended: {reasons}")
+
+
+def failure(plan: Plan) -> str | None:
+    """What rule *plan* breaks, if it does."""
+    try:
+        Run(plan).play()
+    except Violated as broken:
+        return str(broken)
+    return None
+
+
+def shrunk(plan: Plan, fails: Callable[[Plan], str | None] = failure) -> Plan:
+    """A plan with fewer and shorter faults that still breaks a rule."""
+    again = True
+    while again:
+        again = False
+        for smaller in _smaller(plan):
+            if fails(smaller):
+                plan, again = smaller, True
+                break
+    return plan
+
+
+def _smaller(plan: Plan) -> Sequence[Plan]:
+    faults = plan.faults
+    fewer = [faults[:i] + faults[i + 1 :] for i in range(len(faults))]
+    shorter = [
+        (*faults[:i], replace(fault, length=fault.length // 2), *faults[i + 1 :])
+        for i, fault in enumerate(faults)
+        if fault.length > SECOND // 10
+    ]
+    plans = [replace(plan, faults=found) for found in (*fewer, *shorter)]
+    if plan.rates != (1.0, 1.0, 1.0):
+        plans.append(replace(plan, rates=(1.0, 1.0, 1.0)))
+    return plans
+
+
+def told(plan: Plan) -> str:
+    """The whole story of *plan*: how to play it again, its faults and its trace."""
+    run = Run(plan, trace=True)
+    broken = "no rule was broken"
+    try:
+        run.play()
+    except Violated as violated:
+        broken = str(violated)
+    lines = [
+        f"{broken} (seed {plan.seed}); play it again with",
+        f"  python -m tests.simulation --seed {plan.seed}",
+        f"ttls {plan.ttls}, clock rates {plan.rates}, patient {plan.patient}",
+        *(f"fault: {fault}" for fault in plan.faults),
+        *(run.world.trace or ()),
+    ]
+    return "\n".join(lines)
