@@ -22,13 +22,13 @@ def add_to(
 
 def _show(options: argparse.Namespace) -> None:
     settings = load_settings(options.config, os.environ)
-    for line in lines_of(settings):
-        print(line)  # noqa: T201
+    for key, value in values_of(settings).items():
+        print(f"{key}={value}")  # noqa: T201
 
 
-def lines_of(settings: Settings) -> list[str]:
-    """Every setting as a line of twistlock.cfg."""
-    return [f"{key.name}={_text(getattr(settings, key.attribute))}" for key in KEYS]
+def values_of(settings: Settings) -> dict[str, str]:
+    """Every setting as twistlock.cfg would have it."""
+    return {key.name: _text(getattr(settings, key.attribute)) for key in KEYS}
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,7 @@
     * NodeUnreachable     - a node API did not answer
     * Interrupted         - a signal asked the program to end before it was done
     * Refused             - the request is understood and not allowed; says why
+        * Removed         - the node that asks belongs to the cluster no more
 
 Every message is one sentence that an operator can act on.
 """
@@ -50,3 +51,7 @@ class Interrupted(ConsoleError):
 
 class Refused(ConsoleError):
     """The request was understood and is not allowed; the message says why."""
+
+
+class Removed(Refused):
+    """The node that asks was removed from the cluster."""

@@ -7,21 +7,47 @@ Defender's certificate comes from the same authority and is turned away.
 import logging
 import ssl
 import threading
+from dataclasses import dataclass
 from socket import SO_REUSEADDR, SOL_SOCKET, socket
-from typing import Any
+from typing import Any, cast
 
-from flask import Flask
+from flask import Flask, request
 from flask.typing import ResponseReturnValue
+from pymongo.errors import PyMongoError
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from twistlock_console.certificates import Usage, peer_identity, server_context
-from twistlock_console.errors import ConsoleError, ListenerError
+from twistlock_console.certificates import (
+    Usage,
+    fingerprint,
+    peer_identity,
+    server_context,
+)
+from twistlock_console.errors import (
+    ConsoleError,
+    DatabaseError,
+    ListenerError,
+    Removed,
+)
 from twistlock_console.settings import Settings
 
 HANDSHAKE_SECONDS = 5.0
 IDLE_SECONDS = 60.0
+CALLER = "twistlock.caller"
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The node that asks: the name in its certificate, and its key's fingerprint."""
+
+    address: str
+    fingerprint: str
+
+
+def caller() -> Caller:
+    """Who sent the present request."""
+    return cast(Caller, request.environ[CALLER])
 
 
 def node_app() -> Flask:
@@ -31,7 +57,19 @@ def node_app() -> Flask:
 
     @app.errorhandler(ConsoleError)
     def refused(error: ConsoleError) -> ResponseReturnValue:
-        return {"err": str(error)}, 409
+        # 410: the caller shall not ask again; 503: it may, in a moment.
+        match error:
+            case Removed():
+                return {"err": str(error)}, 410
+            case DatabaseError():
+                return {"err": str(error)}, 503
+            case _:
+                return {"err": str(error)}, 409
+
+    @app.errorhandler(PyMongoError)
+    def database_failed(error: PyMongoError) -> ResponseReturnValue:
+        log.warning("%s: the database failed: %s", request.path, error)
+        return {"err": "the database does not answer; try again in a moment"}, 503
 
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> ResponseReturnValue:
@@ -46,6 +84,10 @@ class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
     disable_nagle_algorithm = True
+
+    def make_environ(self) -> dict[str, Any]:
+        """Add who asks."""
+        return {**super().make_environ(), CALLER: _caller(self.connection)}
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing of what went well; heartbeats come several a second."""
@@ -79,6 +121,12 @@ class _Server(ThreadedWSGIServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that goes away is no error of ours."""
         log.debug("the connection of %s broke", client_address)
+
+
+def _caller(connection: Any) -> Caller:
+    der = connection.getpeercert(binary_form=True)
+    pem = ssl.DER_cert_to_PEM_cert(der).encode()
+    return Caller(peer_identity(der).common_name, fingerprint(pem))
 
 
 def _is_node(connection: ssl.SSLSocket) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, Self
 import urllib3
 
 from twistlock_console.certificates import client_context
-from twistlock_console.errors import NodeUnreachable, Refused
+from twistlock_console.errors import NodeUnreachable, Refused, Removed
 from twistlock_console.settings import Settings
 
 
@@ -45,6 +45,10 @@ class NodeClient:
                 f"the node at {self.address} does not answer: {error}",
                 refused=isinstance(error.__cause__, ConnectionRefusedError),
             ) from error
+        if answer.status == 410:
+            raise Removed(_sentence(content, answer.status))
+        if answer.status == 503:
+            raise NodeUnreachable(_sentence(content, answer.status))
         if answer.status != 200:
             raise Refused(_sentence(content, answer.status))
         return content

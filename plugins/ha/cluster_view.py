@@ -32,6 +32,7 @@ class Picture:
     status: ClusterStatus | None
     requests: tuple[JoinRequest, ...]
     history: tuple[dict[str, Any], ...] = ()
+    removed: bool = False
 
 
 def view(picture: Picture, moment: Moment) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def view(picture: Picture, moment: Moment) -> dict[str, Any]:
         "nodes": [
             *(_member(picture, member, moment) for member in members),
             *_outside(picture, members),
+            *([_removed(picture)] if picture.removed and not members else []),
         ],
         "history": list(picture.history),
     }
@@ -92,6 +94,20 @@ def _reason(picture: Picture, member: MemberStatus, state: NodeState) -> str:
     if state is NodeState.STARTUP2:
         return "copying the database; it votes once it has caught up"
     return peer.reason if peer else ""
+
+
+def _removed(picture: Picture) -> dict[str, Any]:
+    """This node, which the cluster does not know any more."""
+    return {
+        "address": picture.seen.me,
+        "state": NodeState.REMOVED,
+        "self": True,
+        "version": picture.version,
+        "lagSeconds": None,
+        "lastSeen": None,
+        "reason": picture.reason,
+        "fingerprint": None,
+    }
 
 
 def _outside(picture: Picture, members: Sequence[MemberStatus]) -> list[dict[str, Any]]:

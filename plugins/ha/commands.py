@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from plugins.ha.join import fingerprint_of
 from twistlock_console.errors import Refused
 from twistlock_console.node_client import NodeClient
 from twistlock_console.settings import Settings, load_settings
@@ -24,13 +25,15 @@ def add_to(
     status.set_defaults(run=_status)
     apply = verbs.add_parser("apply", help="admit the hosts that ask to join")
     apply.set_defaults(run=_apply)
+    shown = verbs.add_parser("fingerprint", help="show that of this host's key")
+    shown.set_defaults(run=_fingerprint)
     remove = verbs.add_parser("remove", help="remove a node")
     remove.add_argument("address")
     remove.set_defaults(run=_remove)
     switchover = verbs.add_parser("switchover", help="let another node serve")
     switchover.add_argument("address", nargs="?")
     switchover.set_defaults(run=_switchover)
-    for verb in (status, apply, remove, switchover):
+    for verb in (status, shown, apply, remove, switchover):
         verb.add_argument("--config", type=Path, default=config, metavar="FILE")
 
 
@@ -44,6 +47,10 @@ def _status(options: argparse.Namespace) -> None:
     print(f"epoch {cluster['epoch']}, {cluster['primary'] or 'nobody'} serves")  # noqa: T201
     for node in cluster["nodes"]:
         print(f"{node['address']:<16} {node['state']:<13} {node['reason']}")  # noqa: T201
+
+
+def _fingerprint(options: argparse.Namespace) -> None:
+    print(fingerprint_of(_settings(options)))  # noqa: T201
 
 
 def _apply(options: argparse.Namespace) -> None:

@@ -54,8 +54,8 @@ def decide(seen: Observation, now: int) -> Decision:
 def _as_holder(seen: Observation, hold: Hold, now: int) -> Decision:
     if loss := _lost(seen, hold, now):
         return Decision((DropLease(), ClosePorts(), *_leave(seen, now)), loss, now)
-    if reason := _must_go(seen):
-        return _go(seen, hold, reason, now)
+    if seen.handover is not None:
+        return _go(seen, hold, seen.handover.reason, now)
     epoch = hold.document.epoch
     if seen.ports is Ports.CLOSED:
         reason = f"the lease was acknowledged (epoch {epoch})"
@@ -63,14 +63,6 @@ def _as_holder(seen: Observation, hold: Hold, now: int) -> Decision:
     if seen.ports is Ports.FAILED and now >= _reopen_at(seen):
         return Decision((ClosePorts(),), "opening the service ports again", now)
     return _hold_on(seen, hold, f"serving under epoch {epoch}", now)
-
-
-def _must_go(seen: Observation) -> str | None:
-    if seen.handover is not None:
-        return seen.handover.reason
-    if seen.failures > 1 and seen.peers:
-        return "the service ports do not stay open here"
-    return None
 
 
 def _go(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:

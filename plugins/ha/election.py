@@ -39,6 +39,8 @@ def should_step_up(seen: Observation, now: int) -> Call:
         return Call(False, f"{name} was heard a moment ago", min(lost_at, later))
     if witness := _witness(seen, name, now):
         return Call(False, f"{name} is silent here, but {witness} hears it", later)
+    if primary is not None and (unsure := _unheard_since(seen, primary.lost_at, now)):
+        return Call(False, f"{name} is gone; asking {unsure} how recent it is", later)
     return _stand(seen, name, lost_at, now)
 
 
@@ -81,18 +83,38 @@ def _witness(seen: Observation, primary: str, now: int) -> str | None:
     )
 
 
+def _unheard_since(seen: Observation, lost_at: int, now: int) -> str | None:
+    """A peer whose oplog may have grown since it told: both would stand as the best."""
+    return next(
+        (
+            peer.address
+            for peer in seen.peers
+            if peer.heard_at < lost_at and _fresh(seen, peer, now)
+        ),
+        None,
+    )
+
+
 def _silent_from(seen: Observation, primary: Peer) -> int:
     """When *primary* counts as lost: it is gone, or has been silent too long."""
     if not primary.heard_at:
         # Never heard since we know of it: MongoDB itself decides whether it lives.
         return NEVER
-    if primary.refused or not primary.mongod_alive:
-        return 0
+    if primary.lost_at:
+        return primary.lost_at
     # A lease that goes on changing proves more than a heartbeat: a node too busy to
     # answer one still holds the role, and an election would only take it away.
     renewed_at = seen.sighting.changed_at if seen.sighting else 0
-    claimed_at = primary.heard_at if primary.writable else 0
+    claimed_at = primary.heard_at if _claims(seen, primary) else 0
     return max(claimed_at, renewed_at) + seen.timing.step_up_after
+
+
+def _claims(seen: Observation, primary: Peer) -> bool:
+    """It says so; or our member says so, and it had no time yet to tell us itself."""
+    if primary.writable:
+        return True
+    named = seen.member is not None and seen.member.primary == primary.address
+    return named and primary.state == "SECONDARY"
 
 
 def _fresh(seen: Observation, peer: Peer, now: int) -> bool:

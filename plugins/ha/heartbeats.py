@@ -10,8 +10,9 @@ from plugins.ha import transitions
 from plugins.ha.observation import Observation, Peer, Ports, Update
 from twistlock_console import __version__
 from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.errors import NodeUnreachable, Refused
+from twistlock_console.errors import NodeUnreachable, Refused, Removed
 from twistlock_console.node_client import NodeClient
+from twistlock_console.permit import FOREVER
 
 PATH = "/v1/ha/heartbeat"
 ANSWER_SECONDS = 1.0
@@ -38,7 +39,9 @@ def testimony(seen: Observation, reason: str, now: int) -> dict[str, Any]:
         "hears": [
             peer.address
             for peer in seen.peers
-            if peer.writable and now < peer.heard_at + seen.timing.step_up_after
+            if peer.writable
+            and not peer.refused
+            and now < peer.heard_at + seen.timing.step_up_after
         ],
         "version": __version__,
         "reason": reason,
@@ -52,6 +55,7 @@ def heard(old: Peer, answer: dict[str, Any], sent_at: int) -> Peer:
         old,
         heard_at=sent_at,
         refused=False,
+        lost_at=0 if answer["mongodAlive"] else old.lost_at or sent_at,
         state=str(answer["state"]),
         writable=bool(answer["writable"]),
         mongod_alive=bool(answer["mongodAlive"]),
@@ -108,7 +112,11 @@ class Heartbeats:
             answer = client.get(PATH, timeout=ANSWER_SECONDS)
         except NodeUnreachable as error:
             if error.refused:
-                self._post(lambda seen: _refused(seen, address))
+                self._post(lambda seen: _refused(seen, address, sent_at))
+            return
+        except Removed as error:
+            reason = str(error)
+            self._post(lambda seen: transitions.resting(seen, FOREVER, reason))
             return
         except Refused as error:
             log.warning("%s refused a heartbeat: %s", address, error)
@@ -125,8 +133,9 @@ def _heard(
     return transitions.peer_heard(seen, heard(old, answer, sent_at))
 
 
-def _refused(seen: Observation, address: str) -> Observation:
+def _refused(seen: Observation, address: str, sent_at: int) -> Observation:
     old = seen.peer(address)
     if old is None:
         return seen
-    return transitions.peer_heard(seen, replace(old, refused=True))
+    gone = replace(old, refused=True, lost_at=old.lost_at or sent_at)
+    return transitions.peer_heard(seen, gone)

@@ -1,40 +1,29 @@
-"""Hosts that ask to join, and the tokens that let them ask; in the database."""
+"""Hosts that ask to join; in the database."""
 
-import hashlib
-import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import MongoClient, ReadPreference, ReturnDocument
+from pymongo import MongoClient, ReadPreference
 from pymongo.errors import PyMongoError
 
+from plugins.ha.join_tokens import JoinTokens, hashed
 from plugins.ha.membership_rules import JoinRequest
 from twistlock_console.errors import DatabaseError, Refused
 
-TOKEN_MINUTES = 30
-
 
 class JoinRequests:
-    """Join tokens and requests, through *client*.
+    """The requests to join, and the *tokens* to ask with, through *client*.
 
-    Methods raise Refused when a token or a request is not to be had, and
-    DatabaseError when the database does not answer.
+    Methods raise Refused when a token or a request is not to be had; `list` raises
+    DatabaseError when the database does not answer, the others pymongo's errors.
     """
 
     def __init__(self, client: MongoClient[dict[str, Any]]) -> None:
-        self._tokens = client["twistlock"]["ha_join_tokens"]
+        self.tokens = JoinTokens(client)
         self._requests = client["twistlock"]["ha_join_requests"]
-
-    def new_token(self) -> tuple[str, datetime]:
-        """A token with which one host may ask, and when it expires."""
-        token = secrets.token_urlsafe(32)
-        expires = datetime.now(UTC) + timedelta(minutes=TOKEN_MINUTES)
-        self._tokens.insert_one({"_id": _hashed(token), "expires": expires})
-        return token, expires
 
     def ask(self, token: str, request: JoinRequest, csr: str) -> None:
         """Note that a host asks to join; asking again replaces its request."""
-        self._check(token, request.address)
         self._requests.replace_one(
             {"_id": request.address},
             {
@@ -42,15 +31,26 @@ class JoinRequests:
                 "fingerprint": request.fingerprint,
                 "csr": csr,
                 "approved": False,
-                "token": _hashed(token),
+                "routed": request.routed,
+                "token": hashed(token),
                 "asked": datetime.now(UTC),
             },
             upsert=True,
         )
 
+    def knows(self, token: str, request: JoinRequest) -> bool:
+        """Whether this very request, with the same key, waits already."""
+        same = {
+            "_id": request.address,
+            "token": hashed(token),
+            "fingerprint": request.fingerprint,
+            "version": request.version,
+        }
+        return self._requests.find_one(same) is not None
+
     def answer(self, token: str, address: str) -> dict[str, Any]:
         """What became of the request of *address*, for the host that made it."""
-        found = self._requests.find_one({"_id": address, "token": _hashed(token)})
+        found = self._requests.find_one({"_id": address, "token": hashed(token)})
         if found is None:
             raise Refused(
                 f"No request of {address} to join is known; it was rejected or "
@@ -60,28 +60,6 @@ class JoinRequests:
             "state": "APPROVED" if found["approved"] else "REQUEST_JOIN",
             "certificate": found.get("certificate"),
         }
-
-    def _check(self, token: str, address: str) -> None:
-        found = self._tokens.find_one_and_update(
-            {"_id": _hashed(token), "host": {"$exists": False}},
-            {"$set": {"host": address}},
-            return_document=ReturnDocument.AFTER,
-        ) or self._tokens.find_one({"_id": _hashed(token)})
-        if found is None:
-            raise Refused(
-                "The join token is not known; copy the join command anew from "
-                "Manage > System > High Availability."
-            )
-        if found["host"] != address:
-            raise Refused(
-                "The join token was used by another host; a token is for one host. "
-                "Copy the join command anew from Manage > System > High Availability."
-            )
-        if found["expires"] < datetime.now(UTC):
-            raise Refused(
-                "The join token has expired; copy the join command anew from "
-                "Manage > System > High Availability."
-            )
 
     def list(self) -> tuple[JoinRequest, ...]:
         """Every request; raises DatabaseError when they cannot be read."""
@@ -111,14 +89,11 @@ class JoinRequests:
         self._requests.delete_one({"_id": address})
 
 
-def _hashed(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 def _request(stored: dict[str, Any]) -> JoinRequest:
     return JoinRequest(
         address=str(stored["_id"]),
         version=str(stored["version"]),
         fingerprint=str(stored["fingerprint"]),
         approved=bool(stored["approved"]),
+        routed=bool(stored.get("routed")),
     )

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 from plugins.ha.handover import Preparation
 from plugins.ha.join_requests import JoinRequests
-from plugins.ha.membership_rules import Step, next_step, why_not_apply, without
+from plugins.ha.membership_rules import (
+    JoinRequest,
+    Step,
+    next_step,
+    why_not_apply,
+    why_not_ask,
+    without,
+)
+from plugins.ha.node_register import NodeRegister
 from plugins.ha.replica_set import ReplicaSet
 from plugins.ha.status import address_of
 from twistlock_console import __version__
@@ -27,12 +35,30 @@ class Membership:
     settings: Settings
     replica_set: ReplicaSet
     requests: JoinRequests
+    register: NodeRegister
     client_of: Callable[[str], NodeClient]
     _changing: threading.Lock = field(default_factory=threading.Lock)
 
     def members(self) -> list[str]:
         """The addresses of the members, as configured."""
         return [address_of(m["host"]) for m in self.replica_set.config()["members"]]
+
+    def ask(self, token: str, request: JoinRequest, csr: str) -> None:
+        """Note that a host asks to join; what an earlier try left is cleaned up.
+
+        Raises Refused, with the reason, when it may not.
+        """
+        if self.requests.knows(token, request):
+            return  # it started again while it waits
+        self.requests.tokens.check(token, request.address)
+        with self._changing:
+            config = self.replica_set.config()
+            if refusal := why_not_ask(request, config, __version__):
+                raise Refused(refusal)
+            # Added once without a vote, and never arrived: its key is another now.
+            if leftover := without(config, request.address):
+                self._make(leftover)
+            self.requests.ask(token, request, csr)
 
     def apply(self) -> list[str]:
         """Admit every host that waits; returns their addresses.
@@ -44,9 +70,20 @@ class Membership:
         if refusal := why_not_apply(self.members(), waiting, __version__):
             raise Refused(refusal)
         for request in waiting:
+            self.register.admit(request.address, request.fingerprint)
             self.requests.approve(request.address, self._certificate(request.address))
             log.info("%s was admitted to the cluster", request.address)
         return [request.address for request in waiting]
+
+    def check_admitted(self, address: str, fingerprint: str) -> None:
+        """Raise Refused unless the host with this key was admitted and is expected."""
+        expected = [
+            r.fingerprint
+            for r in self.requests.list()
+            if r.approved and r.address == address
+        ]
+        if expected != [fingerprint]:
+            raise Refused(f"{address} was not admitted; run the join command on it.")
 
     def _certificate(self, address: str) -> bytes:
         return sign_request(
@@ -94,7 +131,8 @@ class Membership:
         """Remove the member at *address*, or the host that asks to join from there."""
         if address == self.settings.node_address:
             raise Refused(
-                f"{address} is the primary; switch over to another node first."
+                f"{address} is the primary; switch over to another node first, then "
+                "remove it there."
             )
         with self._changing:
             step = without(self.replica_set.config(), address)
@@ -104,6 +142,9 @@ class Membership:
             self.requests.forget(address)
             if step:
                 self._make(step)
+                self.register.remove(address)
+            else:
+                self.requests.tokens.revoke_for(address)
 
     def _make(self, step: Step) -> None:
         try:

@@ -17,12 +17,16 @@ CAUGHT_UP_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """A host that asked to join; *approved* once APPLY admitted it."""
+    """A host that asked to join; *approved* once APPLY admitted it.
+
+    *routed* when the primary reaches it only through a router.
+    """
 
     address: str
     version: str
     fingerprint: str
     approved: bool
+    routed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,11 @@ def why_not_apply(
     """Why APPLY is refused now, as a sentence; None when it may go ahead."""
     if not waiting:
         return "No host waits to join; run the join command on a host first."
-    total = len(members) + len(waiting)
+    total = len({*members, *(request.address for request in waiting)})
     if total > NODES:
-        return f"A cluster has {NODES} nodes; {total} would be too many."
+        return (
+            f"A cluster has {NODES} nodes; {total} would be too many. Remove one first."
+        )
     if total < NODES:
         missing = NODES - total
         return (
@@ -53,6 +59,30 @@ def why_not_apply(
                 f"{request.address} runs version {request.version} and this Console "
                 f"{version}; install the same version and join again."
             )
+        if request.routed:
+            return (
+                f"{request.address} is on another network, behind a router; all nodes "
+                "must be on one local network."
+            )
+    return None
+
+
+def why_not_ask(
+    request: JoinRequest, config: Mapping[str, Any], version: str
+) -> str | None:
+    """Why a host may not even ask to join, as a sentence; None when it may."""
+    if request.version != version:
+        return (
+            f"This host has version {request.version} of the Console and the cluster "
+            f"{version}; uninstall it here and run the join command again, which "
+            "installs the right one."
+        )
+    voting = [address_of(m["host"]) for m in config["members"] if m["votes"]]
+    if request.address in voting:
+        return (
+            f"{request.address} is a node of this cluster already; remove it on the "
+            "primary's page before it joins anew."
+        )
     return None
 
 

@@ -1,4 +1,4 @@
-"""Whose keys belong to the cluster, and whose did once; in the database.
+"""Whose keys belong to the cluster, and whose did; in the database.
 
 A node is known by its key, which outlives the renewal of its certificate. A node
 that was removed keeps a valid certificate; this register is what shuts it out.
@@ -31,6 +31,7 @@ class NodeRegister:
             read_preference=ReadPreference.NEAREST,
         )
         self._removed: frozenset[str] = frozenset()
+        self._admitted: frozenset[str] = frozenset()
 
     def admit(self, address: str, fingerprint: str) -> None:
         """The node at *address* has this key now; one that had another is out."""
@@ -44,6 +45,11 @@ class NodeRegister:
             {"$set": {"removed": True}},
         )
 
+    def ensure(self, address: str, fingerprint: str) -> None:
+        """Admit this node unless the last refresh found it admitted or removed."""
+        if fingerprint not in self._admitted | self._removed:
+            self.admit(address, fingerprint)
+
     def remove(self, address: str) -> None:
         """The node at *address* is out, with the key it has now."""
         self._nodes.update_many({"address": address}, {"$set": {"removed": True}})
@@ -51,10 +57,13 @@ class NodeRegister:
     def refresh(self) -> None:
         """Read again who was removed; keeps the last answer if there is none."""
         try:
-            found = self._local.find({"removed": True}, {"_id": 1})
-            self._removed = frozenset(str(node["_id"]) for node in found)
+            found = list(self._local.find())
         except PyMongoError as error:
             log.debug("the register of nodes cannot be read: %s", error)
+            return
+        removed = {str(node["_id"]) for node in found if node["removed"]}
+        self._removed = frozenset(removed)
+        self._admitted = frozenset(str(node["_id"]) for node in found) - removed
 
     def is_removed(self, fingerprint: str) -> bool:
         """Whether the node with this key was removed; as of the last refresh."""

@@ -1,6 +1,7 @@
 """What high availability answers on the node API: to peers, pages and commands."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, request
@@ -9,16 +10,26 @@ from flask.typing import ResponseReturnValue
 from plugins.ha.heartbeats import testimony
 from plugins.ha.join import papers
 from plugins.ha.membership_rules import JoinRequest
+from plugins.ha.networks import is_routed
 from plugins.ha.room import HighAvailability
 from twistlock_console.certificates import fingerprint
 from twistlock_console.clock import boottime_ns
-from twistlock_console.errors import Refused
+from twistlock_console.errors import Refused, Removed
 from twistlock_console.identity_files import AUTHORITY
+from twistlock_console.node_api import caller
+
+ROUTES = Path("/proc/net/route")
 
 
 def node_routes(room: HighAvailability) -> Blueprint:
     """The routes under /v1/ha, answered from *room*."""
     bp = Blueprint("ha", __name__, url_prefix="/v1/ha")
+
+    @bp.before_request
+    def turn_away() -> None:
+        if room.register.is_removed(caller().fingerprint):
+            raise Removed(f"{caller().address} was removed from this cluster.")
+
     _peer_routes(bp, room)
     _admin_routes(bp, room)
     _join_routes(bp, room)
@@ -43,6 +54,7 @@ def _peer_routes(bp: Blueprint, room: HighAvailability) -> None:
 
     @bp.get("/papers")
     def all_papers() -> ResponseReturnValue:
+        room.membership.check_admitted(caller().address, caller().fingerprint)
         return papers(room.settings.folders)
 
 
@@ -72,7 +84,7 @@ def _admin_routes(bp: Blueprint, room: HighAvailability) -> None:
 def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
     @bp.post("/join-token")
     def join_token() -> ResponseReturnValue:
-        token, expires = room.requests.new_token()
+        token, expires = room.requests.tokens.new()
         return {"token": token, "expiresAt": expires.isoformat(timespec="seconds")}
 
     @bp.post("/join-requests")
@@ -84,8 +96,32 @@ def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
             version=_text(body, "version"),
             fingerprint=fingerprint(csr.encode()),
             approved=False,
+            routed=is_routed(_text(body, "address"), ROUTES.read_text()),
         )
-        room.requests.ask(_text(body, "token"), wanted, csr)
+        _serving(room)
+        room.membership.ask(_text(body, "token"), wanted, csr)
+        return {}
+
+    @bp.post("/join-check")
+    def check() -> ResponseReturnValue:
+        body = _body()
+        room.requests.tokens.check(_text(body, "token"), _text(body, "address"))
+        return {}
+
+    @bp.get("/join-tokens")
+    def tokens() -> ResponseReturnValue:
+        return [
+            {
+                "id": token.token_id,
+                "expiresAt": token.expires.isoformat(timespec="seconds"),
+                "host": token.host,
+            }
+            for token in room.requests.tokens.list()
+        ]
+
+    @bp.post("/revoke-token")
+    def revoke() -> ResponseReturnValue:
+        room.requests.tokens.revoke(_text(_body(), "id"))
         return {}
 
     @bp.post("/join-answer")

@@ -42,7 +42,8 @@ class Peer:
 
     *heard_at* is when the request whose answer arrived was **sent**; what it says
     was true some time after that. *refused* means that its host answered and
-    nothing listens on the node API. *optime* orders members by how recent their
+    nothing listens on the node API. *lost_at* is when it was first found to refuse,
+    or to have no mongod that runs; 0 while neither is so. *optime* orders members by how recent their
     oplog is. *holding* is the epoch it serves under, 0 when it serves under none;
     *taking* that it may have one in flight. *hears* names the writable primaries
     it heard a moment ago. *reason* is its own sentence on why it serves, or not.
@@ -52,6 +53,7 @@ class Peer:
     member_id: int
     heard_at: int = 0
     refused: bool = False
+    lost_at: int = 0
     state: str = "UNKNOWN"
     writable: bool = False
     mongod_alive: bool = False

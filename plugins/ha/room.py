@@ -4,6 +4,7 @@ import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from pymongo import MongoClient
@@ -18,15 +19,18 @@ from plugins.ha.lease_store import LeaseStore
 from plugins.ha.lease_work import LeaseWork
 from plugins.ha.member_watch import MemberWatch
 from plugins.ha.membership import Membership
+from plugins.ha.node_register import NodeRegister
 from plugins.ha.observation import Observation, Ports, Timing
 from plugins.ha.performer import Performer
 from plugins.ha.port_work import PortWork
 from plugins.ha.replica_set import ReplicaSet
+from plugins.ha.standing import Standing
 from plugins.ha.status import ClusterPolled, ClusterStatus
 from plugins.ha.step_work import StepWork
 from plugins.ha.sync_source import stale_source
 from plugins.ha.tenure import Tenure
 from twistlock_console import __version__
+from twistlock_console.certificates import fingerprint
 from twistlock_console.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.errors import ConsoleError, DatabaseError, Refused
@@ -36,6 +40,7 @@ from twistlock_console.events import (
     Role,
     RoleChanged,
 )
+from twistlock_console.identity_files import NODE
 from twistlock_console.node import Node
 from twistlock_console.node_client import NodeClient
 
@@ -55,8 +60,9 @@ class HighAvailability:
         self._whole_set = self._connect("records", 5000, whole_set=True)
         self.replica_set = ReplicaSet(commands)
         self.requests = JoinRequests(self._whole_set)
+        self.register = NodeRegister(self._whole_set, commands)
         self.membership = Membership(
-            self.settings, self.replica_set, self.requests, self.client
+            self.settings, self.replica_set, self.requests, self.register, self.client
         )
         spool = self.settings.folders.run / "history.jsonl"
         self.history = History(self.settings.node_address, spool, self._whole_set)
@@ -74,6 +80,7 @@ class HighAvailability:
         self._heartbeats = Heartbeats(
             self.settings.heartbeat_interval_ms / 1000, self.client, self.keeper.post
         )
+        self._standing = Standing(self)
         self._status: ClusterStatus | None = None
         self._subscribe()
 
@@ -123,7 +130,8 @@ class HighAvailability:
             requests = ()
         picture = Picture(
             seen=self.keeper.seen,
-            reason=self.keeper.reason,
+            reason=self._standing.reason or self.keeper.reason,
+            removed=self._standing.reason is not None,
             version=__version__,
             status=self._status,
             requests=requests,
@@ -180,6 +188,9 @@ class HighAvailability:
         every(self.settings.lease_ttl_ms / 12_000, "lease-sighting", self._sight)
         every(1.0, "history", self.history.deliver)
         every(0.5, "membership", self._advance)
+        every(1.0, "register", self._keep_register)
+        look = partial(self._node.health.look, "membership", self._standing.check)
+        every(1.0, "health-membership", look)
         every(30.0, "ports-proved", self._prove)
 
     def _poll(self) -> None:
@@ -227,6 +238,13 @@ class HighAvailability:
     def _advance(self) -> None:
         if self._tenure.role is Role.PRIMARY and self.keeper.seen.handover is None:
             self.membership.advance()
+
+    def _keep_register(self) -> None:
+        self.register.refresh()
+        mine = self.settings.folders.certificates / NODE
+        if self._tenure.role is Role.PRIMARY:
+            own = fingerprint(mine.read_bytes())
+            self.register.ensure(self.settings.node_address, own)
 
     def _ports_failed(self) -> None:
         now = boottime_ns()

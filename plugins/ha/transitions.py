@@ -12,6 +12,8 @@ from plugins.ha.observation import Handover, Member, Observation, Peer, Ports
 SECOND = 1_000_000_000
 REST = 5 * SECOND
 LONGEST_REST = 60 * SECOND
+#: So many failures of the ports in a row make it hand over.
+HANDED_OVER_AT = 2
 PROVED = 30 * SECOND
 
 
@@ -113,7 +115,13 @@ def ports_failed(seen: Observation, now: int) -> Observation:
     """A service port could not be opened, or its server ended by itself."""
     if seen.ports in (Ports.CLOSED, Ports.CLOSING, Ports.FAILED):
         return seen
-    return replace(seen, ports=Ports.FAILED, failures=seen.failures + 1, failed_at=now)
+    failed = replace(
+        seen, ports=Ports.FAILED, failures=seen.failures + 1, failed_at=now
+    )
+    if failed.failures < HANDED_OVER_AT or not seen.peers:
+        return failed
+    # Said once, here: the same failures must not end the next time it serves, too.
+    return leaving(failed, None, "the service ports do not stay open here")
 
 
 def ports_closed(seen: Observation) -> Observation:

@@ -117,6 +117,19 @@ def epoch_errors(answers: Iterable[Answer]) -> list[str]:
     return errors
 
 
+def full_tenures(answers: Sequence[Answer]) -> set[tuple[int, str]]:
+    """Epoch and address of whoever was seen to serve on both kinds of port.
+
+    A node whose ports do not all open never was primary, though one port was open.
+    """
+    pinged = {(a.address, a.sent // SECOND) for a in answers if not a.epoch}
+    return {
+        (hello.epoch, hello.address)
+        for hello in answers
+        if hello.epoch and (hello.address, hello.sent // SECOND) in pinged
+    }
+
+
 def lost(writes: Iterable[Write], found: Iterable[int]) -> list[int]:
     """Writes that were acknowledged and are not there."""
     there = set(found)

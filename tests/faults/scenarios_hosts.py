@@ -1,6 +1,6 @@
 """Scenarios of processes and whole hosts, and of how many are left."""
 
-from signal import SIGCONT, SIGSTOP
+from signal import SIGSTOP
 
 from tests.faults import steps as do
 from tests.faults import steps_machine as machine
@@ -11,14 +11,14 @@ PROCESSES = (
     Scenario(
         "node process stopped 1 s",
         "5",
-        (do.end("node", SIGSTOP), do.pause(1), do.end("node", SIGCONT)),
+        (do.end("node", SIGSTOP), do.pause(1), do.go_on("node")),
         expect=Expect.SERVES,
         watched=4,
     ),
     Scenario(
         "node process stopped 20 s",
         "5",
-        (do.end("node", SIGSTOP), do.pause(20), do.end("node", SIGCONT), do.pause(2)),
+        (do.end("node", SIGSTOP), do.pause(20), do.go_on("node"), do.pause(2)),
     ),
     Scenario(
         "node process and mongod stopped 6 s",
@@ -27,8 +27,8 @@ PROCESSES = (
             do.end("node", SIGSTOP),
             do.end("mongod", SIGSTOP),
             do.pause(6),
-            do.end("mongod", SIGCONT),
-            do.end("node", SIGCONT),
+            do.go_on("mongod"),
+            do.go_on("node"),
             do.pause(2),
         ),
     ),
@@ -38,7 +38,7 @@ PROCESSES = (
         (
             do.end("management", SIGSTOP),
             do.pause(6),
-            do.end("management", SIGCONT),
+            do.go_on("management"),
         ),
         expect=Expect.SERVES,
         watched=10,

@@ -30,6 +30,16 @@ def end(what: str, number: signal.Signals = SIGKILL, who: str = "primary") -> St
     return step
 
 
+def go_on(what: str, who: str = "primary") -> Step:
+    """Let a stopped process go on, unless the product has ended it by now."""
+
+    def step(stage: Stage) -> None:
+        with suppress(RuntimeError):
+            end(what, SIGCONT, who)(stage)
+
+    return step
+
+
 def end_all(who: str = "primary", number: signal.Signals = SIGKILL) -> Step:
     """Send a signal to every process of the host at once."""
 
@@ -78,7 +88,8 @@ def end_each_time(what: str, times: int, who: str = "primary") -> Step:
         (node,) = stage.nodes(who)
         for _ in range(times):
             pid = wait_for(lambda: _pid(node, what), 5, f"{what} to run")
-            node.host.signal(pid, SIGKILL)
+            with suppress(RuntimeError):
+                node.host.signal(pid, SIGKILL)
 
     return step
 

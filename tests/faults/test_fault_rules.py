@@ -80,6 +80,13 @@ def test_epochs_only_rise(seen: list[Answer], errors: int) -> None:
     assert len(rules.epoch_errors(seen)) == errors
 
 
+def test_a_node_whose_ports_do_not_all_open_had_no_tenure() -> None:
+    """A websocket alone, without a ping in the same second, is not the role."""
+    seen = [answer("a", 0, 5, 1), answer("a", 10, 15), answer("b", 3000, 3005, 2)]
+
+    assert rules.full_tenures(seen) == {(1, "a")}
+
+
 def test_what_was_acknowledged_must_be_there_once() -> None:
     """A write of unknown outcome may be there or not, but never twice."""
     writes = [

@@ -63,7 +63,7 @@ def _writes_kept(
 def _history_kept(
     stage: Stage, serving: HostedNode, answers: list[Answer]
 ) -> Iterable[str]:
-    seen = {(a.epoch, a.address) for a in answers if a.epoch}
+    seen = rules.full_tenures(answers)
 
     def told() -> bool:
         return seen <= {(r["epoch"], r["address"]) for r in records() if _took(r)}

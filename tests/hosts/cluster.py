@@ -1,6 +1,7 @@
 """Three nodes on three test hosts, formed the way an administrator forms them."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,15 @@ class Cluster:
         self.certificates = self.nodes["h1"].settings.folders.certificates
         self.api = ConsoleApi(self.client, self.certificates / "ca.pem")
 
-    def form(self) -> None:
-        """Start all nodes and have them join; returns when three members vote."""
+    def form(self, sign_up: Callable[[str], object] | None = None) -> None:
+        """Start all nodes and have them join; returns when three members vote.
+
+        *sign_up* makes the first administrator on the node at the address it gets.
+        """
         first, *others = self.nodes.values()
         first.start()
         wait_for(lambda: self.primary() == "h1", FORM_SECONDS, "the first node serves")
-        self.api.sign_up(first.address)
+        (sign_up or self.api.sign_up)(first.address)
         for node in others:
             self._invite(node, first)
             node.start()

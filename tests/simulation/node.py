@@ -299,7 +299,7 @@ class Node:
             if peer.brain.alive:
                 peer.brain.receive(answer)
             else:
-                refused = lambda seen: heartbeats._refused(seen, peer.address)  # noqa: E731, SLF001
+                refused = lambda seen: heartbeats._refused(seen, peer.address, sent_at)  # noqa: E731, SLF001
                 self._reply(peer, partial(finish, refused))
 
         self.network.send("node", self.number, peer.number, arrive)

@@ -44,6 +44,11 @@ def api_guard(
     bp.before_request(partial(_admit, frozenset(roles), frozenset(write)))
 
 
+def admit(*roles: UserRole) -> None:
+    """Admit to this request only an account with one of *roles*."""
+    _admit(frozenset(roles), frozenset(roles))
+
+
 def attempt(username: str, password: str) -> Attempt:
     """Describe a login that this request tries."""
     address = request.remote_addr or "unknown"

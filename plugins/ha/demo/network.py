@@ -14,6 +14,7 @@ from plugins.ha.demo.values import NODES
 from twistlock_console.errors import ConsoleError, Refused
 
 CHAIN = "TWISTLOCK-DEMO"
+JUMP = ("OUTPUT", "-o", "lo", "-j", CHAIN)
 FIRST_GROUP = 60_011
 SECONDS = 5
 
@@ -50,7 +51,7 @@ class Network:
     def close(self) -> None:
         """Take all our rules away."""
         if not self._refusal:
-            for rule in (["-D", "OUTPUT", "-j", CHAIN], ["-F", CHAIN], ["-X", CHAIN]):
+            for rule in (["-D", *JUMP], ["-F", CHAIN], ["-X", CHAIN]):
                 with suppress(ConsoleError):
                     self._iptables(*rule)
         self.cut_off = set()
@@ -60,11 +61,12 @@ class Network:
             raise Refused(f"Nothing can be cut here: {self._refusal}.")
         self.close()
         self._iptables("-N", CHAIN)
-        self._iptables("-I", "OUTPUT", "-o", "lo", "-j", CHAIN)
         for sender, group in self.groups.items():
             for target in set(NODES) - {sender}:
                 if cut_off & {sender, target}:
                     self._drop(group, target)
+        # Last, so that the whole cut happens at one moment.
+        self._iptables("-I", *JUMP)
         self.cut_off = cut_off
 
     def _drop(self, group: int, target: str) -> None:

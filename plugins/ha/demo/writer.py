@@ -16,7 +16,7 @@ from twistlock_console.errors import ConsoleError
 PAUSE_SECONDS = 0.02
 START_SECONDS = 20.0
 #: A longer silence between two stored writes counts as an outage.
-OUTAGE_SECONDS = 0.5
+OUTAGE_SECONDS = 1.0
 #: A command that changed nothing in this time will not do so any more.
 EXPECTED_SECONDS = 60.0
 

@@ -5,7 +5,7 @@ Both ask this node's own brain over the node API, and decide nothing themselves.
 
 from flask import Flask
 
-from plugins.ha.web import api, page
+from plugins.ha.web import api, downloads, page
 from twistlock_console.web.menu import add_system_tab
 
 
@@ -16,4 +16,5 @@ class HaWeb:
         """Add the tab, its pages and the API."""
         page.init_app(app)
         api.init_app(app)
+        downloads.init_app(app)
         add_system_tab(app, "High Availability", "ha.cluster")

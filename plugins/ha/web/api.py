@@ -1,6 +1,6 @@
 """The API of high availability: /api/v1/high-availability and below."""
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
@@ -75,10 +75,29 @@ def join_token() -> ResponseReturnValue:
     return {**made, "command": join_command(brain.settings(), made["token"])}
 
 
+@bp.get("/join-tokens")
+def join_tokens() -> ResponseReturnValue:
+    """The join tokens that can still be used."""
+    return jsonify(brain.tokens())
+
+
+@bp.delete("/join-tokens/<token_id>")
+def revoke(token_id: str) -> ResponseReturnValue:
+    """Let nobody use a join token again."""
+    brain.order("revoke-token", {"id": token_id}, f"revoked join token {token_id}")
+    return Response()
+
+
 @joining.post("")
 def ask_to_join() -> ResponseReturnValue:
     """Note that a host asks to join."""
     body = json_body(JoinBody)
+    if request.remote_addr != body.address:
+        raise Refused(
+            f"a host asks to join as {body.address} and comes from "
+            f"{request.remote_addr}; set NODE_ADDRESS to the address by which the "
+            "other nodes reach it, without address translation in between"
+        )
     brain.ask("join-requests", {**body.model_dump(), "token": _token()})
     return {}
 

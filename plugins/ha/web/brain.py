@@ -32,6 +32,11 @@ def look() -> dict[str, Any]:
     return cast(dict[str, Any], _client(current_app).get("/v1/ha/cluster"))
 
 
+def tokens() -> list[dict[str, Any]]:
+    """The join tokens that can still be used."""
+    return cast(list[dict[str, Any]], _client(current_app).get("/v1/ha/join-tokens"))
+
+
 def ask(path: str, body: object = None) -> Any:
     """Have the brain do something for nobody in particular; raises Refused."""
     return _client(current_app).post(f"/v1/ha/{path}", body or {})

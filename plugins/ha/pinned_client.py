@@ -1,0 +1,98 @@
+"""A client for a host that has no certificate of ours yet: it knows a key's pin."""
+
+import json
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPSConnection
+from typing import Any
+
+from plugins.ha.invitation import Invitation
+from twistlock_console.certificates import public_key_pin
+from twistlock_console.errors import Refused
+
+ASK_AGAIN_SECONDS = 1.0
+TIMEOUT_SECONDS = 10.0
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request; *body* becomes JSON."""
+
+    method: str
+    path: str
+    body: object = None
+
+
+class PinnedClient:
+    """Asks the Console of *invitation*, from our address *source*."""
+
+    def __init__(self, invitation: Invitation, *, source: str) -> None:
+        self._invitation = invitation
+        self._source = source
+
+    def insist(
+        self, question: Question, pause: Callable[[float], None]
+    ) -> Mapping[str, Any]:
+        """Ask until there is an answer; a primary may be failing over just now."""
+        while True:
+            try:
+                return self.ask(question)
+            except (OSError, HTTPException, ValueError) as error:
+                log.warning(
+                    "%s does not answer (%s); asking again",
+                    self._invitation.address,
+                    error,
+                )
+                pause(ASK_AGAIN_SECONDS)
+
+    def ask(self, question: Question) -> Mapping[str, Any]:
+        """Ask once; raises Refused, or what http.client and json raise."""
+        connection = HTTPSConnection(
+            self._invitation.address,
+            self._invitation.port,
+            timeout=TIMEOUT_SECONDS,
+            source_address=(self._source, 0),
+            context=_unverified(),
+        )
+        try:
+            connection.connect()
+            self._check_pin(connection)
+            self._send(connection, question)
+            answer = connection.getresponse()
+            content = json.loads(answer.read() or b"{}")
+        finally:
+            connection.close()
+        if answer.status in (429, 500, 502, 503):
+            raise HTTPException(content.get("err", f"status {answer.status}"))
+        if answer.status != 200:
+            raise Refused(str(content.get("err", f"status {answer.status}")))
+        return dict(content)
+
+    def _send(self, connection: HTTPSConnection, question: Question) -> None:
+        headers = {
+            "Authorization": f"Bearer {self._invitation.token}",
+            "Content-Type": "application/json",
+        }
+        sent = None if question.body is None else json.dumps(question.body)
+        connection.request(question.method, question.path, sent, headers)
+
+    def _check_pin(self, connection: HTTPSConnection) -> None:
+        der = connection.sock.getpeercert(binary_form=True) or b""
+        shown = public_key_pin(ssl.DER_cert_to_PEM_cert(der).encode())
+        if shown != self._invitation.pin:
+            raise Refused(
+                f"{self._invitation.address} shows another key than the join command "
+                "was made for; somebody may be in between. Copy the command anew and "
+                "compare."
+            )
+
+
+def _unverified() -> ssl.SSLContext:
+    # The pin takes the place of the chain, which this host cannot know yet.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

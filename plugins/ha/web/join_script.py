@@ -1,0 +1,90 @@
+"""The script that the join command runs: checks and steps, with this node's values."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+PARTS = ("checks.sh", "console.sh")
+
+# What is each host's own, and not to be copied from the primary.
+OWN = {
+    "NODE_ADDRESS": None,
+    "CONSOLE_CN": "",
+    "HIGH_AVAILABILITY_ENABLED": "true",
+    "HIGH_AVAILABILITY_STATE": "SECONDARY",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The tarball to install: its version and SHA-256."""
+
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The primary, as a host that joins sees it; *token* is "" for an account."""
+
+    address: str
+    port: int
+    pin: str
+    token: str
+
+
+def join_script(
+    console: Console, release: Release, settings: Mapping[str, str], now: int
+) -> str:
+    """The script, to be run by bash as root; *now* is this host's Unix time."""
+    values = {
+        "PRIMARY": console.address,
+        "PORT": str(console.port),
+        "PIN": console.pin,
+        "TOKEN": console.token,
+        "VERSION": release.version,
+        "SHA256": release.sha256,
+        "NOW": str(now),
+        "DATA_FOLDER": settings["DATA_FOLDER"],
+        "PORTS": " ".join(_ports(settings)),
+        "SETTINGS": "\n".join(_lines(settings)),
+    }
+    head = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    parts = [resources.files(__package__) / "scripts" / name for name in PARTS]
+    texts = [part.read_text("utf-8") for part in parts]
+    start = ["#!/usr/bin/env bash", "set -euo pipefail", "umask 022", *head]
+    return "\n".join([*start, *texts])
+
+
+def refusal_script(sentence: str) -> str:
+    """A script that does nothing but say why there is none.
+
+    The join command gives what it gets to bash; of an error's status it would show
+    the number alone.
+    """
+    said = shlex.quote(f"Error: {sentence}")
+    return f"#!/usr/bin/env bash\nprintf '%s\\n' {said} >&2\nexit 1\n"
+
+
+def _ports(settings: Mapping[str, str]) -> list[str]:
+    keys = [
+        "DATABASE_PORT",
+        "MANAGEMENT_PORT_HTTPS",
+        "MANAGEMENT_PORT_UI",
+        "COMMUNICATION_PORT",
+        "HIGH_AVAILABILITY_PORT",
+    ]
+    return [settings[key] for key in keys if settings[key]]
+
+
+def _lines(settings: Mapping[str, str]) -> list[str]:
+    """The settings of a node that joins, as lines of twistlock.cfg."""
+    joined = {**settings, **OWN}
+    return [
+        f"{key}={_quoted(value)}" for key, value in joined.items() if value is not None
+    ]
+
+
+def _quoted(value: str) -> str:
+    return f"'{value}'" if " " in value else value

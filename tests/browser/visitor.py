@@ -1,0 +1,134 @@
+"""A person with a browser, on the host that this program is started on.
+
+Reads one JSON order a line, [name, argument …], and answers each with one JSON line:
+what it saw, or {"error": …}. Pictures go to the folder that the first argument names.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Error, Page, sync_playwright
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+PATIENCE_MS = 20_000
+HA = "/manage/system/high-availability"
+
+
+class Visitor:
+    """What the person does; each method is an order."""
+
+    def __init__(self, page: Page, pictures: Path) -> None:
+        self._page = page
+        self._pictures = pictures
+        self._messages: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda message: self._messages.append(message.text))
+
+    def sign_up(self, address: str, username: str, password: str) -> str:
+        """Make the first administrator on the first visit."""
+        self._page.goto(f"https://{address}:8443/")
+        self._page.fill("input[name=username]", username)
+        for field in self._page.locator("input[type=password]").all():
+            field.fill(password)
+        self._picture("sign-up")
+        self._page.click("main button, form button")
+        self._page.wait_for_selector("nav.side")
+        return self._page.url
+
+    def log_in(self, address: str, username: str, password: str) -> str:
+        """Log in; gives the address of the page that follows."""
+        self._page.goto(f"https://{address}:8443/")
+        self._page.fill("input[name=username]", username)
+        self._page.fill("input[name=password]", password)
+        self._picture("log-in")
+        self._page.click("form button")
+        self._page.wait_for_selector("nav.side")
+        return self._page.url
+
+    def set_timeout(self, address: str, minutes: int) -> str:
+        """Change the inactivity time-out under Authentication > Logon."""
+        self._page.goto(f"https://{address}:8443/manage/authentication/logon")
+        field = self._page.locator("input[type=number]").first
+        field.fill(str(minutes))
+        self._page.click("main form button")
+        return self._page.locator(".banner.is-done").first.inner_text()
+
+    def timeout(self, address: str) -> str:
+        """Read the inactivity time-out."""
+        self._page.goto(f"https://{address}:8443/manage/authentication/logon")
+        return self._page.locator("input[type=number]").first.input_value()
+
+    def users(self, address: str) -> list[str]:
+        """Read the list of users."""
+        self._page.goto(f"https://{address}:8443/manage/authentication/users")
+        return self._page.locator("tbody th").all_inner_texts()
+
+    def open_cluster(self, address: str) -> dict[str, str]:
+        """Open the page of high availability."""
+        self._page.goto(f"https://{address}:8443{HA}")
+        return self.nodes()
+
+    def nodes(self) -> dict[str, str]:
+        """The state of each node, as the open page shows it now."""
+        rows = self._page.locator("[aria-label=Nodes] tbody tr").all()
+        return {
+            row.locator("th").inner_text().split()[0]: row.locator(".pill").inner_text()
+            for row in rows
+        }
+
+    def wait_for_state(self, address: str, state: str) -> dict[str, str]:
+        """Wait, without reloading, until the open page shows *address* in *state*."""
+        row = self._page.locator("[aria-label=Nodes] tbody tr", has_text=address)
+        row.locator(".pill", has_text=state).first.wait_for()
+        self._picture(f"state-{state.lower()}")
+        return self.nodes()
+
+    def wait_for_silence(self) -> str:
+        """Wait until the open page says that the Console does not answer."""
+        banner = self._page.locator("#connection")
+        banner.wait_for(state="visible")
+        self._picture("silence")
+        return banner.inner_text()
+
+    def messages(self) -> list[str]:
+        """What the browser's console said of our pages' own mistakes."""
+        return [text for text in self._messages if "Content Security" in text]
+
+    def _picture(self, name: str) -> None:
+        self._page.screenshot(path=self._pictures / f"{name}.png", full_page=True)
+
+
+def main() -> None:
+    """Carry out orders until standard input ends."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=FLAGS
+        )
+        context = browser.new_context(
+            ignore_https_errors=True, viewport={"width": 1280, "height": 900}
+        )
+        visitor = Visitor(context.new_page(), Path(sys.argv[1]))
+        for line in sys.stdin:
+            name, *arguments = json.loads(line)
+            print(json.dumps(_carry_out(getattr(visitor, name), arguments)), flush=True)
+        browser.close()
+
+
+def _carry_out(order: Callable[..., object], arguments: list[object]) -> object:
+    try:
+        return order(*arguments)
+    except Error as error:
+        return {"error": str(error)}
+
+
+if __name__ == "__main__":
+    main()
