@@ -65,18 +65,14 @@ main() {
     exec 9>/run/lock/twistlock-install || stop "/run/lock/twistlock-install cannot be written."
     flock -n 9 || stop "Another twistlock.sh runs on this host; wait until it ends."
     if $UNINSTALL; then
-        exec > >(tee -a "$LOG") 2>&1
-        uninstall
+        uninstall 2>&1 | tee -a "$LOG"
         return
     fi
     case $verb in
         start) start_console ;;
         stop) stop_console ;;
         console | onebox)
-            exec > >(tee -a "$LOG") 2>&1
-            trap put_back EXIT
-            trap 'exit 1' HUP INT TERM
-            install_console "$verb"
+            guarded_install "$verb" 2>&1 | tee -a "$LOG"
             ;;
         defender) stop "This release brings no Defender for hosts of their own; install console or onebox." ;;
         *)
@@ -156,6 +152,13 @@ install_console() { # COMPONENT
     finish "$version"
     say "Done in $((SECONDS - began)) s; the log is $LOG."
     say "Twistlock Console installed successfully."
+}
+
+# A shell of its own, because of the pipe: what it sets is known only in it.
+guarded_install() {
+    trap put_back EXIT
+    trap 'exit 1' HUP INT TERM
+    install_console "$1"
 }
 
 agree() {
@@ -478,6 +481,7 @@ stop_console() {
 # What systemd does elsewhere: starts the node again whenever it ends. Not as root.
 keep() {
     local stopped=false node=''
+    umask 077
     echo $$ >"$(pid_file)"
     trap 'stopped=true; [ -z "$node" ] || kill -TERM "$node" 2>/dev/null' TERM INT
     until $stopped; do
