@@ -24,7 +24,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS = tuple(
     f"manylinux{name}_x86_64" for name in ("_2_34", "_2_28", "_2_26", "2014", "1")
 )
-SOURCES = ("twistlock_console", "plugins", "twistlock_defender")
+SOURCES = ("twistlock_console", "plugins", "twistlock_defender", "config")
 FILES = ("app.py", "wsgi.py", "pyproject.toml", "README.md", "LICENSE")
 PLAIN = (
     "packaging/twistlock.sh",

@@ -121,6 +121,8 @@ set_up_python() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --no-input --require-hashes -r "$requirements"
     cp "$requirements" ".venv/installed-$requirements"
+    # The packages for development are those and more.
+    [ "$requirements" = requirements.txt ] || cp requirements.txt .venv/installed-requirements.txt
 }
 
 case ${1-} in

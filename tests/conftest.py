@@ -8,6 +8,9 @@ from functools import cache
 
 import pytest
 
+COVERAGE = "COVERAGE_PROCESS_CONFIG"
+MEASURED = os.environ.get(COVERAGE)
+TIMED = "timed: its times count, so the processes that it starts are not measured"
 NEEDS = (
     "needs(*programs, root=False): skip, with a sentence, where a program is missing "
     "or, with root, where no network namespace can be made"
@@ -24,12 +27,15 @@ def _push_request_context() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the markers known."""
     config.addinivalue_line("markers", NEEDS)
+    config.addinivalue_line("markers", TIMED)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip the test where this host lacks what its markers say it needs."""
+    _measure_children(measured=item.get_closest_marker("timed") is None)
     for marker in item.iter_markers("needs"):
         for program in marker.args:
             if shutil.which(program) is None:
@@ -52,6 +58,14 @@ def pytest_make_collect_report(
 ) -> Iterator[None]:
     """Let a skipped file fail in CI."""
     return _never_skipped((yield))
+
+
+def _measure_children(*, measured: bool) -> None:
+    """Let coverage follow into the processes that the next test starts, or not."""
+    if not measured:
+        os.environ.pop(COVERAGE, None)
+    elif MEASURED is not None:
+        os.environ[COVERAGE] = MEASURED
 
 
 def _never_skipped(report: pytest.TestReport) -> pytest.TestReport:

@@ -23,6 +23,19 @@ pytest.skip("not on this host", allow_module_level=True)
 """
 
 
+TIMED = """
+import os
+import pytest
+
+@pytest.mark.timed
+def test_timed():
+    assert "COVERAGE_PROCESS_CONFIG" not in os.environ
+
+def test_measured():
+    assert os.environ["COVERAGE_PROCESS_CONFIG"] == ":none:"
+"""
+
+
 def run(folder: Path, test: str, *, ci: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on *test* as if this were CI, or not."""
     shutil.copy(CONFTEST, folder)
@@ -55,3 +68,15 @@ def test_nothing_is_skipped_in_ci(tmp_path: Path, test: str) -> None:
 
     assert done.returncode != 0
     assert "nothing may be skipped in CI" in done.stdout
+
+
+def test_timed_tests_start_no_measured_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coverage, which slows a failover down, stays out of tests that time one."""
+    # Of no use to coverage, and so of no effect on this run.
+    monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", ":none:")
+
+    done = run(tmp_path, TIMED, ci="")
+
+    assert done.returncode == 0, done.stdout

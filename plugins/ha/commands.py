@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plugins.ha.join import fingerprint_of
+from plugins.ha.recover_command import recover
 from twistlock_console.errors import Refused
 from twistlock_console.node_client import NodeClient
 from twistlock_console.settings import Settings, load_settings
@@ -33,7 +34,12 @@ def add_to(
     switchover = verbs.add_parser("switchover", help="let another node serve")
     switchover.add_argument("address", nargs="?")
     switchover.set_defaults(run=_switchover)
-    for verb in (status, shown, apply, remove, switchover):
+    recovery = verbs.add_parser(
+        "recover", help="make this node a cluster of one when the others are lost"
+    )
+    recovery.add_argument("--force", action="store_true", help="do it")
+    recovery.set_defaults(run=recover)
+    for verb in (status, recovery, shown, apply, remove, switchover):
         verb.add_argument("--config", type=Path, default=config, metavar="FILE")
 
 

@@ -33,15 +33,16 @@ def should_step_up(seen: Observation, now: int) -> Call:
     if serving := _other_primary(seen, now):
         return Call(False, f"{serving.address} is primary", later)
     primary = seen.peer(seen.member.primary) or _last_primary(seen)
-    lost_at = now if primary is None else _silent_from(seen, primary)
-    name = "the primary" if primary is None else primary.address
+    if primary is None:
+        return _stand(seen, "the primary", now, now)
+    name, lost_at = primary.address, _silent_from(seen, primary)
     if now < lost_at:
         return Call(False, f"{name} was heard a moment ago", min(lost_at, later))
     if witness := _witness(seen, name, now):
         return Call(False, f"{name} is silent here, but {witness} hears it", later)
-    if primary is not None and (unsure := _unheard_since(seen, primary.lost_at, now)):
+    if unsure := _unheard_since(seen, primary.lost_at, now):
         return Call(False, f"{name} is gone; asking {unsure} how recent it is", later)
-    return _stand(seen, name, lost_at, now)
+    return _stand(seen, name, max(lost_at, primary.claimed_at), now)
 
 
 def _stand(seen: Observation, name: str, lost_at: int, now: int) -> Call:
@@ -110,11 +111,11 @@ def _silent_from(seen: Observation, primary: Peer) -> int:
 
 
 def _claims(seen: Observation, primary: Peer) -> bool:
-    """It says so; or our member says so, and it had no time yet to tell us itself."""
+    """It says so; or our member says so, and it was not asked since."""
     if primary.writable:
         return True
     named = seen.member is not None and seen.member.primary == primary.address
-    return named and primary.state == "SECONDARY"
+    return named and primary.heard_at < seen.named_at
 
 
 def _fresh(seen: Observation, peer: Peer, now: int) -> bool:

@@ -56,6 +56,7 @@ def heard(old: Peer, answer: dict[str, Any], sent_at: int) -> Peer:
         heard_at=sent_at,
         refused=False,
         lost_at=0 if answer["mongodAlive"] else old.lost_at or sent_at,
+        claimed_at=sent_at if answer["writable"] else old.claimed_at,
         state=str(answer["state"]),
         writable=bool(answer["writable"]),
         mongod_alive=bool(answer["mongodAlive"]),

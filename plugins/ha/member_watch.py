@@ -12,6 +12,7 @@ from plugins.ha import transitions
 from plugins.ha.observation import DEAD_MEMBER, Member, Update
 from plugins.ha.replica_set import ReplicaSet
 from plugins.ha.status import HelloAnswer
+from twistlock_console.clock import boottime_ns
 from twistlock_console.errors import DatabaseError
 
 AWAIT_MS = 250
@@ -44,7 +45,7 @@ class MemberWatch:
 
     def database_ended(self) -> None:
         """Our mongod's process is gone: do not wait for a silence to tell."""
-        self._post(lambda seen: transitions.member_seen(seen, DEAD_MEMBER, None))
+        self._tell(DEAD_MEMBER, None)
 
     def _run(self) -> None:
         answer: HelloAnswer | None = None
@@ -60,4 +61,5 @@ class MemberWatch:
                 self._ended.wait(RETRY_SECONDS)
 
     def _tell(self, member: Member | None, optime: tuple[int, int] | None) -> None:
-        self._post(lambda seen: transitions.member_seen(seen, member, optime))
+        now = boottime_ns()
+        self._post(lambda seen: transitions.member_seen(seen, member, optime, now))

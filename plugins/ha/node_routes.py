@@ -33,6 +33,7 @@ def node_routes(room: HighAvailability) -> Blueprint:
     _peer_routes(bp, room)
     _admin_routes(bp, room)
     _join_routes(bp, room)
+    _recovery_routes(bp, room)
     return bp
 
 
@@ -78,6 +79,25 @@ def _admin_routes(bp: Blueprint, room: HighAvailability) -> None:
     def switchover() -> ResponseReturnValue:
         _serving(room)
         room.hand_over(_body().get("address"), "a switchover was asked for")
+        return {}
+
+
+def _recovery_routes(bp: Blueprint, room: HighAvailability) -> None:
+    @bp.get("/recovery")
+    def prospect() -> ResponseReturnValue:
+        found = room.recovery.prospect()
+        until = found.stored_until
+        return {
+            "address": found.address,
+            "others": list(found.others),
+            "storedUntil": until.isoformat(timespec="seconds") if until else None,
+        }
+
+    @bp.post("/recovery")
+    def recover() -> ResponseReturnValue:
+        if _text(_body(), "address") != caller().address:
+            raise Refused("Only this host's own command line can ask for recovery.")
+        room.recovery.perform()
         return {}
 
 

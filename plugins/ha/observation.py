@@ -43,7 +43,8 @@ class Peer:
     *heard_at* is when the request whose answer arrived was **sent**; what it says
     was true some time after that. *refused* means that its host answered and
     nothing listens on the node API. *lost_at* is when it was first found to refuse,
-    or to have no mongod that runs; 0 while neither is so. *optime* orders members by how recent their
+    or to have no mongod that runs; 0 while neither is so. *claimed_at* is when it was
+    last asked and said that its member is writable. *optime* orders members by how recent their
     oplog is. *holding* is the epoch it serves under, 0 when it serves under none;
     *taking* that it may have one in flight. *hears* names the writable primaries
     it heard a moment ago. *reason* is its own sentence on why it serves, or not.
@@ -54,6 +55,7 @@ class Peer:
     heard_at: int = 0
     refused: bool = False
     lost_at: int = 0
+    claimed_at: int = 0
     state: str = "UNKNOWN"
     writable: bool = False
     mongod_alive: bool = False
@@ -88,6 +90,7 @@ class Observation:
     """Everything a decision looks at.
 
     *member* is None while our mongod has not answered lately: its role is unknown.
+    *named_at* is when it began to name another primary than before.
     *renounced* is the last epoch it held and dropped; it never serves under it again.
     *asking* means that a lease request is in flight, *stepping* that our member is
     being stepped up or down; *stepped_at* is when it last was. *resting_until* keeps
@@ -99,6 +102,7 @@ class Observation:
     member_id: int
     timing: Timing
     member: Member | None = None
+    named_at: int = 0
     sighting: LeaseSighting | None = None
     hold: Hold | None = None
     renounced: int = 0

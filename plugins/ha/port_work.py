@@ -5,28 +5,53 @@ import logging
 from plugins.ha import transitions
 from plugins.ha.observation import Update
 from twistlock_console.clock import boottime_ns
-from twistlock_console.errors import ConsoleError
+from twistlock_console.errors import ConsoleError, ListenerError
+from twistlock_console.listeners.answering import INITIALIZED, PING, answers
 from twistlock_console.listeners.ports import ServicePorts
+from twistlock_console.settings import Settings
 
 GRACE_SECONDS = 1.0
+CHECK_SECONDS = 2.0
+SILENCES = 3
 log = logging.getLogger(__name__)
 
 
 class PortWork:
-    """Opens and closes *ports*."""
+    """Opens and closes *ports*, and looks whether they answer."""
 
-    def __init__(self, ports: ServicePorts) -> None:
+    def __init__(self, settings: Settings, ports: ServicePorts) -> None:
+        self._settings = settings
         self._ports = ports
+        self._silences = 0
 
     def open(self) -> Update:
-        """Open the ports; if one cannot be, none is open."""
+        """Open the ports and see that they answer; if one does not, none is open."""
         try:
             self._ports.open_all()
+            self._expect_an_answer()
         except ConsoleError as error:
             log.error("%s", error)  # noqa: TRY400  the sentence says it all
-            now = boottime_ns()
-            return lambda seen: transitions.ports_failed(seen, now)
+            return _failed()
+        self._silences = 0
         return transitions.ports_opened
+
+    def check(self) -> Update | None:
+        """See that the pages of open ports still answer, database and all.
+
+        What changes when they did not, several times in a row: a primary that
+        serves nobody has to make way.
+        """
+        if answers(self._settings, INITIALIZED, CHECK_SECONDS):
+            self._silences = 0
+            return None
+        self._silences += 1
+        log.warning("our own pages do not answer (%d in a row)", self._silences)
+        return _failed() if self._silences >= SILENCES else None
+
+    def _expect_an_answer(self) -> None:
+        if not answers(self._settings, PING, CHECK_SECONDS):
+            self._ports.close_all()
+            raise ListenerError("the service ports are open and do not answer")
 
     def close(self, *, drain: bool) -> Update:
         """Close the ports; *drain* gives requests in flight a moment.
@@ -36,3 +61,8 @@ class PortWork:
         """
         self._ports.close_all(grace=GRACE_SECONDS if drain else 0.0)
         return transitions.ports_closed
+
+
+def _failed() -> Update:
+    now = boottime_ns()
+    return lambda seen: transitions.ports_failed(seen, now)

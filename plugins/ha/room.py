@@ -23,6 +23,7 @@ from plugins.ha.node_register import NodeRegister
 from plugins.ha.observation import Observation, Ports, Timing
 from plugins.ha.performer import Performer
 from plugins.ha.port_work import PortWork
+from plugins.ha.recovery import Recovery
 from plugins.ha.replica_set import ReplicaSet
 from plugins.ha.standing import Standing
 from plugins.ha.status import ClusterPolled, ClusterStatus
@@ -68,6 +69,7 @@ class HighAvailability:
         self.history = History(self.settings.node_address, spool, self._whole_set)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._tenure = Tenure(node.bus)
+        self._port_work = PortWork(self.settings, node.ports)
         self._performer = self._make_performer()
         self.keeper = Keeper(
             self._first_observation(), self._performer, node.permit, self._tenure
@@ -81,6 +83,15 @@ class HighAvailability:
             self.settings.heartbeat_interval_ms / 1000, self.client, self.keeper.post
         )
         self._standing = Standing(self)
+        self.recovery = Recovery(
+            address=self.settings.node_address,
+            port=self.settings.database_port,
+            replica_set=self.replica_set,
+            register=self.register,
+            lease=self._store,
+            keeper=self.keeper,
+            client_of=self.client,
+        )
         self._status: ClusterStatus | None = None
         self._subscribe()
 
@@ -174,7 +185,7 @@ class HighAvailability:
         ttl = self.settings.lease_ttl_ms * MILLISECOND
         return Performer(
             LeaseWork(self.settings.node_address, ttl, self._store),
-            PortWork(self._node.ports),
+            self._port_work,
             StepWork(self.replica_set, self.client),
         )
 
@@ -192,6 +203,7 @@ class HighAvailability:
         look = partial(self._node.health.look, "membership", self._standing.check)
         every(1.0, "health-membership", look)
         every(30.0, "ports-proved", self._prove)
+        every(2.0, "own-pages", self._check_pages)
 
     def _poll(self) -> None:
         """Ask `rs.status()` once; no answer is an answer too."""
@@ -249,6 +261,10 @@ class HighAvailability:
     def _ports_failed(self) -> None:
         now = boottime_ns()
         self.keeper.post(lambda seen: transitions.ports_failed(seen, now))
+
+    def _check_pages(self) -> None:
+        if self._tenure.role is Role.PRIMARY and (update := self._port_work.check()):
+            self.keeper.post(update)
 
     def _prove(self) -> None:
         self.keeper.post(lambda seen: transitions.ports_proved(seen, boottime_ns()))

@@ -57,10 +57,16 @@ def leaving(seen: Observation, target: str | None, reason: str) -> Observation:
 
 
 def member_seen(
-    seen: Observation, member: Member | None, optime: tuple[int, int] | None
+    seen: Observation,
+    member: Member | None,
+    optime: tuple[int, int] | None,
+    now: int,
 ) -> Observation:
     """Our mongod answered `hello`; None means that it was silent for too long."""
-    return replace(seen, member=member, optime=optime or seen.optime)
+    before = seen.member.primary if seen.member else None
+    named = member.primary if member else None
+    named_at = seen.named_at if named == before else now
+    return replace(seen, member=member, optime=optime or seen.optime, named_at=named_at)
 
 
 def peer_heard(seen: Observation, peer: Peer) -> Observation:

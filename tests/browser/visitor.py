@@ -119,7 +119,9 @@ def main() -> None:
         visitor = Visitor(context.new_page(), Path(sys.argv[1]))
         for line in sys.stdin:
             name, *arguments = json.loads(line)
-            print(json.dumps(_carry_out(getattr(visitor, name), arguments)), flush=True)
+            answer = _carry_out(getattr(visitor, name), arguments)
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
         browser.close()
 
 

@@ -15,6 +15,7 @@ from tests.hosts.laboratory import Laboratory
 
 pytestmark = [
     pytest.mark.needs("ip", "iptables", "nsenter", "unshare", root=True),
+    pytest.mark.timed,
     pytest.mark.timeout(180),
 ]
 

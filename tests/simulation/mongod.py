@@ -137,11 +137,18 @@ class Mongod:
         for peer in self.peers:
             self._tell(peer)
         now = self.world.now
+        if self.primary not in (None, self.number):
+            self._miss(self.primary, now)
         if self.state == "PRIMARY" and not self.stubborn and self._alone(now):
             self._to_secondary("sees no majority")
         if self.state == "SECONDARY" and now >= max(self._stand_at, self.barred_until):
             self._dry_run()
         self.process.after(HEARTBEAT, self._tick)
+
+    def _miss(self, primary: int, now: int) -> None:
+        if self.heard[primary] < now - 3 * HEARTBEAT:
+            self.primary = None
+            self.changed()
 
     def _alone(self, now: int) -> bool:
         limit = now - ELECTION_TIMEOUT

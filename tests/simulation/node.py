@@ -13,6 +13,7 @@ from plugins.ha import decision, heartbeats, transitions
 from plugins.ha.lease import LeaseDocument
 from plugins.ha.observation import (
     DEAD_MEMBER,
+    Member,
     Observation,
     Timing,
     Update,
@@ -240,12 +241,7 @@ class Node:
 
     def _member_changed(self) -> None:
         if not self.mongod.process.alive:
-            self.brain.after(
-                MILLISECOND,
-                lambda: self.post(
-                    lambda seen: transitions.member_seen(seen, DEAD_MEMBER, None)
-                ),
-            )
+            self.brain.after(MILLISECOND, partial(self._tell, DEAD_MEMBER, None))
             return
         self.brain.after(self.world.between(1, 20) * MILLISECOND, self._hello)
 
@@ -256,14 +252,18 @@ class Node:
         self._silences = 0
         member, optime = mongod.hello(), mongod.tip.optime
         if member != self.seen.member or optime != self.seen.optime:
-            self.post(lambda seen: transitions.member_seen(seen, member, optime))
+            self._tell(member, optime)
+
+    def _tell(self, member: Member | None, optime: tuple[int, int] | None) -> None:
+        now = self.clock()
+        self.post(lambda seen: transitions.member_seen(seen, member, optime, now))
 
     def _watch(self) -> None:
         """The awaitable `hello`, which gives up after a second of silence."""
         self._silences += 1
         self._hello()
         if self._silences > SECOND // HELLO and self.mongod.process.alive:
-            self.post(lambda seen: transitions.member_seen(seen, None, None))
+            self._tell(None, None)
         self.brain.after(HELLO, self._watch)
 
     def _sight(self) -> None:

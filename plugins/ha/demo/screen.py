@@ -15,7 +15,7 @@ from rich.text import Text
 from plugins.ha.demo.console_lines import HELP
 from plugins.ha.demo.drawing import nodes, sentence, timeline, writes_of
 from plugins.ha.demo.lines import Lines
-from plugins.ha.demo.values import Event, Picture
+from plugins.ha.demo.values import Event, Picture, Ready
 
 KEPT_LINES = 8
 
@@ -27,6 +27,7 @@ class Screen:
         self._lines = lines
         self._told: deque[str] = deque(maxlen=KEPT_LINES)
         self._typed = ""
+        self._account = ""
         self._picture: Picture | None = None
         self._before = termios.tcgetattr(sys.stdin)
         self._live = Live(
@@ -50,6 +51,9 @@ class Screen:
     def tell(self, event: Event) -> None:
         """Add a line on *event*."""
         self._told.append(sentence(event))
+        if isinstance(event, Ready):
+            user, password = event.demo["user"], event.demo["password"]
+            self._account = f"Log in as {user} with the password {password}"
 
     def show(self, picture: Picture) -> None:
         """Draw *picture* from now on."""
@@ -76,6 +80,7 @@ class Screen:
         parts: list[RenderableType] = []
         if self._picture:
             parts += [nodes(self._picture), writes_of(self._picture)]
+            parts.append(Text(self._account))
             if self._picture.failover:
                 parts.append(timeline(self._picture.failover))
         parts += [Text(line) for line in self._told]

@@ -2,10 +2,20 @@
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, Flask, flash, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 
-from plugins.ha.web import brain
+from plugins.ha.states import NodeState
+from plugins.ha.web import brain, command
 from plugins.ha.web.chart import draw
 from twistlock_console.accounts.roles import READERS
 from twistlock_console.errors import ConsoleError
@@ -28,7 +38,26 @@ def init_app(app: Flask) -> None:
 @bp.get("")
 def cluster() -> ResponseReturnValue:
     """Show the cluster."""
-    return _show("ha/cluster.html")
+    return _show("ha/cluster.html", tokens=brain.tokens())
+
+
+@bp.post("/join-command")
+def join_command() -> ResponseReturnValue:
+    """Show the cluster, and once the command with which one host may join."""
+    made = brain.order("join-token", {}, "made a join token")
+    made["command"] = command.join_command(brain.settings(), made["token"])
+    shown = make_response(
+        _show("ha/cluster.html", tokens=brain.tokens(), made=made),
+    )
+    shown.headers["Cache-Control"] = "no-store"
+    return shown
+
+
+@bp.post("/revoke-token")
+def revoke() -> ResponseReturnValue:
+    """Let nobody use a join command again."""
+    token_id = request.form.get("id", "")
+    return _do("revoke-token", {"id": token_id}, f"{token_id} was revoked.")
 
 
 @bp.get("/live")
@@ -53,6 +82,20 @@ def switchover() -> ResponseReturnValue:
     )
 
 
+@bp.get("/remove")
+def confirm_remove() -> ResponseReturnValue:
+    """Ask whether a node shall be removed, and say what that does."""
+    address = request.args.get("address", "")
+    cluster = brain.look()
+    states = {node["address"]: node["state"] for node in cluster["nodes"]}
+    return render_template(
+        "ha/remove.html",
+        address=address,
+        serves=address == cluster["primary"],
+        waits=states.get(address) == NodeState.REQUEST_JOIN,
+    )
+
+
 @bp.post("/remove")
 def remove() -> ResponseReturnValue:
     """Remove a node."""
@@ -70,8 +113,8 @@ def _do(path: str, body: dict[str, object], told: str) -> ResponseReturnValue:
     return redirect(url_for(".cluster"), 303)
 
 
-def _show(template: str) -> str:
+def _show(template: str, **values: object) -> str:
     cluster = brain.look()
     addresses = [node["address"] for node in cluster["nodes"]]
     chart = draw(addresses, cluster["history"], datetime.now(UTC))
-    return render_template(template, cluster=cluster, chart=chart)
+    return render_template(template, cluster=cluster, chart=chart, **values)

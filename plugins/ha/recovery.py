@@ -1,0 +1,128 @@
+"""Recovery: makes a survivor a set of one when the other two nodes are lost.
+
+MongoDB's majority is what keeps two nodes from serving at once, and this overrules
+it. So it is refused while another node answers, and it leaves two marks by which the
+lost ones are refused if they return: a replica-set configuration without them, newer
+than theirs, and an epoch higher than they could reach. See docs/recovery.md.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from plugins.ha import transitions
+from plugins.ha.keeper import Keeper
+from plugins.ha.lease_store import LeaseStore
+from plugins.ha.node_register import NodeRegister
+from plugins.ha.replica_set import ReplicaSet
+from plugins.ha.status import address_of
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.errors import DatabaseError, NodeUnreachable, Refused
+from twistlock_console.node_client import NodeClient
+
+# Two nodes that were left out could elect each other this often and still be behind.
+EPOCH_LEAP = 1_000_000
+WRITABLE_SECONDS = 30
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What recovery would do: who is left out, and up to when we have the data."""
+
+    address: str
+    others: tuple[str, ...]
+    stored_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Carries it out on this node, *address*."""
+
+    address: str
+    port: int
+    replica_set: ReplicaSet
+    register: NodeRegister
+    lease: LeaseStore
+    keeper: Keeper
+    client_of: Callable[[str], NodeClient]
+
+    def prospect(self) -> Prospect:
+        """What it would do; raises Refused where there is nothing to recover from."""
+        if self.keeper.seen.hold is not None:
+            raise Refused(f"{self.address} serves; there is nothing to recover from.")
+        members = self.replica_set.config()["members"]
+        addresses = [address_of(member["host"]) for member in members]
+        others = tuple(one for one in addresses if one != self.address)
+        for other in others:
+            self._must_be_silent(other)
+        return Prospect(self.address, others, self._stored_until())
+
+    def perform(self) -> None:
+        """Make this node a set of one; raises Refused, DatabaseError."""
+        prospect = self.prospect()
+        log.warning("recovering by force: leaving out %s", ", ".join(prospect.others))
+        # A lease request of ours is under way: the keeper shall not make another.
+        self.keeper.post(lambda seen: replace(seen, asking=True))
+        try:
+            self._become_alone()
+            self._leap()
+            for other in prospect.others:
+                self.register.remove(other)
+        finally:
+            self.keeper.post(transitions.lease_answered)
+        log.warning("recovered: %s is the only node of its cluster", self.address)
+
+    def _must_be_silent(self, other: str) -> None:
+        try:
+            with self.client_of(other) as client:
+                client.get("/v1/ha/heartbeat")
+        except NodeUnreachable:
+            return
+        except Refused as error:
+            raise Refused(f"{other} answers, and says: {error}") from error
+        raise Refused(
+            f"{other} answers, so two nodes are there and no recovery is needed; see "
+            "`twistlock-console ha status`. If that host is beyond repair, switch it "
+            "off first."
+        )
+
+    def _stored_until(self) -> datetime | None:
+        try:
+            members = self.replica_set.status().members
+        except DatabaseError:
+            return None
+        return next((m.optime for m in members if m.address == self.address), None)
+
+    def _become_alone(self) -> None:
+        config = self.replica_set.config()
+        host = f"{self.address}:{self.port}"
+        number = next(
+            (m["_id"] for m in config["members"] if m["host"] == host),
+            1 + max(m["_id"] for m in config["members"]),
+        )
+        member: dict[str, Any] = {"_id": number, "host": host}
+        alone = [{**member, "priority": 1, "votes": 1}]
+        self.replica_set.reconfigure({**config, "members": alone}, force=True)
+        deadline = boottime_ns() + WRITABLE_SECONDS * SECOND
+        while not self.replica_set.hello().member.writable:
+            if boottime_ns() > deadline:
+                raise DatabaseError(
+                    f"the database did not become writable in {WRITABLE_SECONDS} s"
+                )
+            time.sleep(0.1)
+
+    def _leap(self) -> None:
+        before = self.lease.read(5.0)
+        leapt = replace(
+            before,
+            holder=self.address,
+            epoch=before.epoch + EPOCH_LEAP,
+            seq=before.seq + 1,
+            released=True,
+        )
+        if not self.lease.replace(before, leapt, 5.0):
+            raise DatabaseError("the lease changed meanwhile; run the command again")
