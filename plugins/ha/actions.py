@@ -59,7 +59,7 @@ class HandOver:
     """
 
     expected: LeaseDocument
-    target: str | None = None
+    target: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from plugins.ha.actions import (
 from plugins.ha.election import should_step_up
 from plugins.ha.lease import Hold, free_at
 from plugins.ha.observation import Observation, Ports
+from plugins.ha.switchover import best
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
@@ -73,15 +74,17 @@ def _go(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
         case Ports.FAILED:
             return Decision((ClosePorts(),), reason, now)
         case Ports.CLOSED:
-            return Decision((DropLease(), _pass_on(seen, hold)), reason, now)
+            return Decision((DropLease(), _pass_on(seen, hold, now)), reason, now)
         case Ports.OPENING | Ports.CLOSING:
             return _hold_on(seen, hold, reason, now)
 
 
-def _pass_on(seen: Observation, hold: Hold) -> Action:
-    if not seen.peers:
+def _pass_on(seen: Observation, hold: Hold, now: int) -> Action:
+    asked_for = seen.handover.target if seen.handover else None
+    heir = asked_for or best(seen, now)
+    if heir is None:
         return ReleaseLease(hold.document)
-    return HandOver(hold.document, seen.handover.target if seen.handover else None)
+    return HandOver(hold.document, heir)
 
 
 def _hold_on(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:

@@ -128,7 +128,7 @@ def _fresh(seen: Observation, peer: Peer, now: int) -> bool:
 
 def _is_better(peer: Peer, seen: Observation) -> bool:
     """The most recent oplog goes first, then the lowest member id."""
-    if peer.state != "SECONDARY":
+    if peer.state != "SECONDARY" or peer.resting:
         return False
     return (-peer.optime[0], -peer.optime[1], peer.member_id) < (
         -seen.optime[0],

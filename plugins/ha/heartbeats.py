@@ -43,6 +43,7 @@ def testimony(seen: Observation, reason: str, now: int) -> dict[str, Any]:
             and not peer.refused
             and now < peer.heard_at + seen.timing.step_up_after
         ],
+        "resting": now < seen.resting_until,
         "version": __version__,
         "reason": reason,
     }
@@ -65,6 +66,7 @@ def heard(old: Peer, answer: dict[str, Any], sent_at: int) -> Peer:
         holding=int(answer["holding"]),
         taking=bool(answer["taking"]),
         hears=tuple(answer["hears"]),
+        resting=bool(answer["resting"]),
         version=str(answer["version"]),
         reason=str(answer["reason"]),
     )

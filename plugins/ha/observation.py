@@ -64,6 +64,7 @@ class Peer:
     holding: int = 0
     taking: bool = True
     hears: tuple[str, ...] = ()
+    resting: bool = False
     version: str = ""
     reason: str = ""
 

@@ -42,6 +42,8 @@ def _unfit(seen: Observation, peer: Peer, now: int) -> str | None:
         return f"{peer.address} is out of reach."
     if peer.state != "SECONDARY":
         return f"{peer.address} is {peer.state}, not SECONDARY."
+    if peer.resting:
+        return f"{peer.address} is resting after a failure of its own."
     lag = seen.optime[0] - peer.optime[0]
     if lag > LAG_SECONDS:
         return f"{peer.address} lags {lag} s behind."
