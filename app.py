@@ -26,6 +26,7 @@ from twistlock_console.node import Node, RoleKeeper
 from twistlock_console.running import (
     Signals,
     configure_logging,
+    fit_identity,
     found_identity,
     node_names,
     sole_node,
@@ -90,6 +91,7 @@ def run_node(settings: Settings, signals: Signals) -> None:
         join(settings, signals.pause)
     if not joins:
         found_identity(settings, node_names(settings, settings.node_address))
+    fit_identity(settings)
     warm.start()
     rehearse(settings)
     node = Node(settings)

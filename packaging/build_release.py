@@ -7,6 +7,7 @@ Needs pip and hatchling, which packaging/release.sh provides, and the package in
 
 import argparse
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,10 @@ PLATFORMS = tuple(
 )
 SOURCES = ("twistlock_console", "plugins", "twistlock_defender", "config")
 FILES = ("app.py", "wsgi.py", "pyproject.toml", "README.md", "LICENSE")
+REQUIREMENTS = (
+    PROJECT / "requirements.txt",
+    PROJECT / "packaging/requirements-pip.txt",
+)
 PLAIN = (
     "packaging/twistlock.sh",
     "packaging/twistlock-console.service",
@@ -57,7 +62,7 @@ def build(work: Path, output: Path, version: str | None) -> Path:
     wheels = release / "wheels"
     wheels.mkdir(parents=True)
     _build_own_wheel(source, wheels)
-    _download_wheels(wheels)
+    _carried_wheels(wheels)
     _copy_plain_files(source, release, version)
     collect_licences(wheels, release / "licenses")
     write_checksums(release)
@@ -93,6 +98,18 @@ def _build_own_wheel(source: Path, wheels: Path) -> None:
     _pip("wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(source))
 
 
+def _carried_wheels(wheels: Path) -> None:
+    """Copy the requirements' wheels; fetched once for each set of requirements."""
+    wanted = b"".join(path.read_bytes() for path in REQUIREMENTS)
+    kept = PROJECT / "build/wheels" / hashlib.sha256(wanted).hexdigest()[:16]
+    if not kept.exists():
+        draft = kept.with_suffix(f".{os.getpid()}")
+        _download_wheels(draft)
+        draft.rename(kept)
+    for path in kept.iterdir():
+        shutil.copy(path, wheels)
+
+
 def _download_wheels(wheels: Path) -> None:
     """Fetch every requirement for every Python; each file's hash must be known."""
     platforms = [f"--platform={name}" for name in PLATFORMS]
@@ -106,7 +123,7 @@ def _download_wheels(wheels: Path) -> None:
             "--implementation=cp",
             *platforms,
             "--requirement",
-            str(PROJECT / "requirements.txt"),
+            str(REQUIREMENTS[0]),
             "--dest",
             str(wheels),
         )
@@ -117,7 +134,7 @@ def _download_wheels(wheels: Path) -> None:
         "--require-hashes",
         "--only-binary=:all:",
         "--requirement",
-        str(PROJECT / "packaging/requirements-pip.txt"),
+        str(REQUIREMENTS[1]),
         "--dest",
         str(wheels),
     )

@@ -20,6 +20,7 @@ from twistlock_console.identity_files import (
     NODE_BUNDLE,
     NODE_KEY,
     make_key,
+    read_certificate,
     read_key,
     understand,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "client_context",
     "create_authority",
     "fingerprint",
+    "fit_node_certificate",
     "issue_node_certificate",
     "make_key",
     "make_request",
@@ -70,6 +72,21 @@ def issue_node_certificate(folder: Path, names: Sequence[str]) -> None:
         folder, request, usage=Usage.NODE, common_name=names[0], names=names
     )
     store_node_certificate(folder, certificate)
+
+
+def fit_node_certificate(folder: Path, names: Sequence[str]) -> bool:
+    """Issue this node's certificate anew if it is not for just these *names*.
+
+    Its key stays, and with it its pin and fingerprint. Raises IdentityError.
+    """
+    found = read_certificate(folder / NODE).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    has = {str(name.value) for name in found.value}
+    if has == set(names):
+        return False
+    issue_node_certificate(folder, names)
+    return True
 
 
 def store_node_certificate(folder: Path, certificate_pem: bytes) -> None:

@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from twistlock_console.certificates import create_authority, issue_node_certificate
+from twistlock_console.certificates import (
+    create_authority,
+    fit_node_certificate,
+    issue_node_certificate,
+)
 from twistlock_console.database.bootstrap import prepare_secrets
 from twistlock_console.errors import Interrupted, SettingsError
 from twistlock_console.identity_files import NODE
@@ -59,6 +63,13 @@ def found_identity(settings: Settings, names: list[str]) -> None:
         issue_node_certificate(certificates, names)
         log.info("made a certificate authority and this node's certificate")
     prepare_secrets(settings.folders)
+
+
+def fit_identity(settings: Settings) -> None:
+    """See that this node's certificate has the names and address it has now."""
+    names = node_names(settings, settings.node_address)
+    if fit_node_certificate(settings.folders.certificates, names):
+        log.info("issued this node's certificate anew, for %s", ", ".join(names))
 
 
 def node_names(settings: Settings, address: str) -> list[str]:

@@ -20,7 +20,7 @@ from plugins.ha.actions import (
     TakeLease,
 )
 from plugins.ha.election import should_step_up
-from plugins.ha.lease import Hold, free_at
+from plugins.ha.lease import Hold, LeaseDocument, free_at
 from plugins.ha.observation import Observation, Ports
 from plugins.ha.switchover import best
 
@@ -83,13 +83,25 @@ def _pass_on(seen: Observation, hold: Hold, now: int) -> Action:
     asked_for = seen.handover.target if seen.handover else None
     heir = asked_for or best(seen, now)
     if heir is None:
-        return ReleaseLease(hold.document)
-    return HandOver(hold.document, heir)
+        return ReleaseLease(_as_stored(seen, hold))
+    return HandOver(_as_stored(seen, hold), heir)
+
+
+def _as_stored(seen: Observation, hold: Hold) -> LeaseDocument:
+    """What the database has of our lease, also after a renewal with no answer.
+
+    Such a renewal may have been stored; to go on from before it would then fail.
+    """
+    if seen.sighting is None:
+        return hold.document
+    found, ours = seen.sighting.document, hold.document
+    same = (found.holder, found.epoch) == (ours.holder, ours.epoch)
+    return found if same and found.seq > ours.seq else ours
 
 
 def _hold_on(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
     if now >= hold.renew_at and not seen.asking:
-        return Decision((RenewLease(hold.document),), reason, hold.deadline)
+        return Decision((RenewLease(_as_stored(seen, hold)),), reason, hold.deadline)
     wake_at = hold.deadline if seen.asking else min(hold.renew_at, hold.deadline)
     if seen.ports is Ports.FAILED:
         wake_at = min(wake_at, _reopen_at(seen))

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pymongo import DESCENDING, MongoClient
+from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from plugins.ha.stores import Stores
 from twistlock_console.events import RoleChanged
 
 KEPT = 1_000
@@ -25,12 +26,11 @@ log = logging.getLogger(__name__)
 class History:
     """Records of this node at *address*, spooled in *spool*."""
 
-    def __init__(
-        self, address: str, spool: Path, client: MongoClient[dict[str, Any]]
-    ) -> None:
+    def __init__(self, address: str, spool: Path, stores: Stores) -> None:
         self._address = address
         self._spool = spool
-        self._records = client["twistlock"]["ha_history"]
+        self._records = stores.written("ha_history")
+        self._shown = stores.shown("ha_history")
         self._lock = threading.Lock()
 
     def record(self, change: RoleChanged) -> None:
@@ -83,7 +83,7 @@ class History:
     def latest(self, limit: int) -> tuple[dict[str, Any], ...]:
         """The newest records of all nodes, newest first; () when unreadable."""
         try:
-            found = self._records.find(sort=[("time", DESCENDING)], limit=limit)
+            found = self._shown.find(sort=[("time", DESCENDING)], limit=limit)
             return tuple({**entry, "_id": str(entry["_id"])} for entry in found)
         except PyMongoError as error:
             log.debug("the history cannot be read now: %s", error)

@@ -3,24 +3,25 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import MongoClient, ReadPreference
 from pymongo.errors import PyMongoError
 
 from plugins.ha.join_tokens import JoinTokens, hashed
 from plugins.ha.membership_rules import JoinRequest
+from plugins.ha.stores import Stores
 from twistlock_console.errors import DatabaseError, Refused
 
 
 class JoinRequests:
-    """The requests to join, and the *tokens* to ask with, through *client*.
+    """The requests to join, and the *tokens* to ask with, through *stores*.
 
     Methods raise Refused when a token or a request is not to be had; `list` raises
     DatabaseError when the database does not answer, the others pymongo's errors.
     """
 
-    def __init__(self, client: MongoClient[dict[str, Any]]) -> None:
-        self.tokens = JoinTokens(client)
-        self._requests = client["twistlock"]["ha_join_requests"]
+    def __init__(self, stores: Stores) -> None:
+        self.tokens = JoinTokens(stores)
+        self._requests = stores.written("ha_join_requests")
+        self._shown = stores.shown("ha_join_requests")
 
     def ask(self, token: str, request: JoinRequest, csr: str) -> None:
         """Note that a host asks to join; asking again replaces its request."""
@@ -63,9 +64,8 @@ class JoinRequests:
 
     def list(self) -> tuple[JoinRequest, ...]:
         """Every request; raises DatabaseError when they cannot be read."""
-        requests = self._requests.with_options(read_preference=ReadPreference.NEAREST)
         try:
-            found = list(requests.find(sort=[("_id", 1)]))
+            found = list(self._shown.find(sort=[("_id", 1)]))
         except PyMongoError as error:
             raise DatabaseError(f"the join requests cannot be read: {error}") from error
         return tuple(_request(stored) for stored in found)

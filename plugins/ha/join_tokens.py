@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pymongo import MongoClient, ReturnDocument
+from pymongo import DESCENDING, ReturnDocument
 
+from plugins.ha.stores import Stores
 from twistlock_console.errors import Refused
 
 MINUTES = 30
@@ -33,13 +34,11 @@ class JoinToken:
 
 
 class JoinTokens:
-    """The join tokens, through *client*; pymongo's errors pass through."""
+    """The join tokens, through *stores*; pymongo's errors pass through."""
 
-    def __init__(self, client: MongoClient[dict[str, Any]]) -> None:
-        database = client["twistlock"]
-        self._tokens = database["ha_join_tokens"].with_options(
-            codec_options=database.codec_options.with_options(tz_aware=True)
-        )
+    def __init__(self, stores: Stores) -> None:
+        self._tokens = stores.written("ha_join_tokens")
+        self._shown = stores.shown("ha_join_tokens")
 
     def new(self) -> tuple[str, datetime]:
         """A token with which one host may ask, and when it expires."""
@@ -79,7 +78,10 @@ class JoinTokens:
     def list(self) -> tuple[JoinToken, ...]:
         """The tokens that can still be used, the latest first."""
         alive = {"expires": {"$gt": datetime.now(UTC)}, "revoked": {"$ne": True}}
-        return tuple(_token(stored) for stored in self._tokens.find(alive).sort("_id"))
+        return tuple(
+            _token(stored)
+            for stored in self._shown.find(alive).sort("expires", DESCENDING)
+        )
 
     def revoke(self, token_id: str) -> None:
         """Let nobody use the token again; raises Refused when there is none such."""

@@ -5,31 +5,20 @@ that was removed keeps a valid certificate; this register is what shuts it out.
 """
 
 import logging
-from typing import Any
 
-from pymongo import MongoClient, ReadPreference
 from pymongo.errors import PyMongoError
-from pymongo.read_concern import ReadConcern
+
+from plugins.ha.stores import Stores
 
 log = logging.getLogger(__name__)
 
 
 class NodeRegister:
-    """The register: written to the set over *whole_set*, read from *local*.
+    """The register, through *stores*; writing raises pymongo's errors."""
 
-    Writing raises pymongo's errors.
-    """
-
-    def __init__(
-        self,
-        whole_set: MongoClient[dict[str, Any]],
-        local: MongoClient[dict[str, Any]],
-    ) -> None:
-        self._nodes = whole_set["twistlock"]["ha_nodes"]
-        self._local = local["twistlock"]["ha_nodes"].with_options(
-            read_concern=ReadConcern("local"),
-            read_preference=ReadPreference.NEAREST,
-        )
+    def __init__(self, stores: Stores) -> None:
+        self._nodes = stores.written("ha_nodes")
+        self._shown = stores.shown("ha_nodes")
         self._removed: frozenset[str] = frozenset()
         self._admitted: frozenset[str] = frozenset()
 
@@ -57,7 +46,7 @@ class NodeRegister:
     def refresh(self) -> None:
         """Read again who was removed; keeps the last answer if there is none."""
         try:
-            found = list(self._local.find())
+            found = list(self._shown.find())
         except PyMongoError as error:
             log.debug("the register of nodes cannot be read: %s", error)
             return

@@ -28,6 +28,7 @@ from plugins.ha.replica_set import ReplicaSet
 from plugins.ha.standing import Standing
 from plugins.ha.status import ClusterPolled, ClusterStatus
 from plugins.ha.step_work import StepWork
+from plugins.ha.stores import Stores
 from plugins.ha.sync_source import stale_source
 from plugins.ha.tenure import Tenure
 from twistlock_console import __version__
@@ -58,15 +59,16 @@ class HighAvailability:
         self.settings = node.settings
         self._clients: list[MongoClient[dict[str, Any]]] = []
         commands = self._connect("commands", 5000)
-        self._whole_set = self._connect("records", 5000, whole_set=True)
+        whole_set = self._connect("records", 5000, whole_set=True)
+        stores = Stores(whole_set, commands)
         self.replica_set = ReplicaSet(commands)
-        self.requests = JoinRequests(self._whole_set)
-        self.register = NodeRegister(self._whole_set, commands)
+        self.requests = JoinRequests(stores)
+        self.register = NodeRegister(stores)
         self.membership = Membership(
             self.settings, self.replica_set, self.requests, self.register, self.client
         )
         spool = self.settings.folders.run / "history.jsonl"
-        self.history = History(self.settings.node_address, spool, self._whole_set)
+        self.history = History(self.settings.node_address, spool, stores)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._tenure = Tenure(node.bus)
         self._port_work = PortWork(self.settings, node.ports)

@@ -22,6 +22,7 @@ class Tenure:
         self._role = Role.STANDBY
         self._cause = "this node started"
         self._marks: dict[str, int] = {}
+        self._served = 0
 
     @property
     def role(self) -> Role:
@@ -36,6 +37,9 @@ class Tenure:
         role = _role_of(seen)
         if role is not self._role:
             self._publish(role, seen, reason)
+        elif before.hold and not seen.hold and self._served < seen.renounced:
+            # It held the lease and never got its ports open: that is on record too.
+            self._publish(role, seen, f"gave up before its ports were open: {reason}")
 
     def _mark(
         self, before: Observation, seen: Observation, reason: str, now: int
@@ -65,6 +69,7 @@ class Tenure:
         )
         change = RoleChanged(self._role, role, why, epoch, phases)
         self._role = role
+        self._served = epoch
         self._marks = {}
         self._bus.publish(change)
 

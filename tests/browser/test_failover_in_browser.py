@@ -89,3 +89,4 @@ def test_a_failover_keeps_accounts_and_settings(
     cluster.nodes["h1"].start()
     visitor("wait_for_state", first, "SECONDARY")
     assert visitor("messages") == []
+    cluster.stop()

@@ -1,6 +1,7 @@
 """Three nodes on three test hosts, formed the way an administrator forms them."""
 
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ class Cluster:
         self.api.call(first.address, "POST", "/high-availability/apply")
         self.wait_converged(FORM_SECONDS)
         wait_for(lambda: _voters(first) == 2, FORM_SECONDS, "all nodes vote")
+
+    def stop(self) -> None:
+        """End all nodes in an orderly way, those that stand by first."""
+        serving = self.primary()
+        for name in sorted(self.nodes, key=lambda name: name == serving):
+            node = self.nodes[name]
+            if node.running:
+                node.host.signal(node.pids()["node"], signal.SIGTERM)
+                node.wait_ended()
 
     def _invite(self, node: HostedNode, primary: HostedNode) -> None:
         path = "/high-availability/join-token"

@@ -22,7 +22,14 @@ from plugins.ha.observation import Ports as PortState
 from tests.simulation.lease_asker import LeaseAsker
 from tests.simulation.mongod import Mongod
 from tests.simulation.server import Permit, Ports
-from tests.simulation.world import MILLISECOND, SECOND, Network, Process, World
+from tests.simulation.world import (
+    MILLISECOND,
+    SECOND,
+    Network,
+    Process,
+    Violated,
+    World,
+)
 
 HEARTBEAT = 200 * MILLISECOND
 HELLO = 250 * MILLISECOND
@@ -136,10 +143,16 @@ class Node:
                 self.world.note(self.address, f"{found.reason}: {action}")
                 self._change(transitions.begun(self.seen, action, found.reason, now))
                 self._perform(action)
+            self._be_honest()
             if not found.actions:
                 self._wake(found.wake_at - now)
                 return
-        raise AssertionError(f"{self.address} decides without end: {self.reason}")
+        raise Violated(f"{self.address} decides without end: {self.reason}")
+
+    def _be_honest(self) -> None:
+        server = self.ports.server
+        if self.seen.ports is PortState.CLOSED and server and server.listens:
+            raise Violated(f"{self.address} says that open ports are closed")
 
     def _wake(self, wait: int) -> None:
         self._wakes += 1

@@ -9,7 +9,7 @@ from tests.simulation.faults import Fault, Stage, draw
 from tests.simulation.lease_asker import LeaseAsker
 from tests.simulation.mongod import Mongod
 from tests.simulation.node import HEARTBEAT, Node
-from tests.simulation.world import MILLISECOND, SECOND, Network, World
+from tests.simulation.world import MILLISECOND, SECOND, Network, Violated, World
 
 FAULTS_FROM = 4 * SECOND
 FAULTS_SPAN = 8 * SECOND
@@ -18,10 +18,6 @@ RECOVERED_WITHIN = 30 * SECOND
 RECOVERED_AFTER_REST = 100 * SECOND
 STABLE = SECOND
 DRIFT = 0.10
-
-
-class Violated(Exception):  # noqa: N818
-    """A rule of the protocol was broken."""
 
 
 @dataclass(frozen=True, slots=True)

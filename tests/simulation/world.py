@@ -10,6 +10,10 @@ MILLISECOND = 1_000_000
 Call = Callable[[], object]
 
 
+class Violated(Exception):  # noqa: N818  it is what happened
+    """A rule of the protocol was broken."""
+
+
 class World:
     """Runs calls at their true time, in nanoseconds; *seed* decides every chance."""
 

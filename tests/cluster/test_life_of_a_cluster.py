@@ -1,0 +1,121 @@
+"""The cluster's life as an operator leads it from the command line of any node."""
+
+import json
+import sys
+from collections.abc import Iterator
+from signal import SIGKILL
+from typing import Any
+
+import pytest
+
+from tests.hosts.cluster import Cluster
+from tests.hosts.laboratory import Laboratory
+from tests.hosts.node import PROJECT, HostedNode
+from tests.hosts.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.needs("ip", "nsenter", "unshare", root=True),
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes, ended in an orderly way when all tests are done."""
+    with Laboratory(tmp_path_factory.mktemp("life")) as laboratory:
+        formed = Cluster(laboratory)
+        formed.form()
+        yield formed
+        formed.stop()
+
+
+def command(node: HostedNode, *words: str) -> str:
+    """Run `twistlock-console` on the node's host; RuntimeError holds its stderr."""
+    config = str(node.host.folder / "twistlock.cfg")
+    program = (sys.executable, str(PROJECT / "app.py"))
+    return node.host.run(*program, *words, "--config", config)
+
+
+def history(cluster: Cluster) -> list[dict[str, Any]]:
+    """The records of role changes, oldest first."""
+    serving = cluster.nodes[cluster.wait_converged()]
+    return list(reversed(cluster.view(serving)["history"]))
+
+
+def test_every_node_tells_the_same_of_the_cluster(cluster: Cluster) -> None:
+    """A standby's command line knows who serves, as well as the primary's."""
+    serving = cluster.nodes[cluster.wait_converged()].address
+
+    told = [
+        json.loads(command(node, "ha", "status", "--json"))["primary"]
+        for node in cluster.nodes.values()
+    ]
+
+    assert told == [serving] * 3
+
+
+def test_status_tells_what_a_node_does(cluster: Cluster) -> None:
+    """On a standby nothing serves; on the primary both servers run."""
+    serving = cluster.wait_converged()
+
+    told = {
+        name: json.loads(command(node, "status", "--json"))
+        for name, node in cluster.nodes.items()
+    }
+
+    assert {name for name, each in told.items() if each["serving"]} == {serving}
+    assert set(told[serving]["pids"]) == {"mongod", "management", "defenders"}
+
+
+def test_a_switchover_goes_where_it_is_told(cluster: Cluster) -> None:
+    """It can be asked for on any node, and is on record with its reason."""
+    serving = cluster.wait_converged()
+    target = next(name for name in cluster.nodes if name != serving)
+    before = len(history(cluster))
+
+    address = cluster.nodes[target].address
+    command(cluster.nodes[target], "ha", "switchover", address)
+    wait_for(lambda: cluster.primary() == target, 30, "the switchover")
+
+    wait_for(lambda: len(history(cluster)) >= before + 2, 10, "two records")
+    down, up = history(cluster)[before : before + 2]
+    assert (down["from"], down["to"]) == ("primary", "standby")
+    assert down["reason"] == "a switchover was asked for"
+    assert (up["address"], up["to"]) == (address, "primary")
+    assert up["epoch"] > down["epoch"]
+
+
+def test_a_switchover_to_a_dead_node_is_refused(cluster: Cluster) -> None:
+    """The sentence says why, and nothing changes."""
+    serving = cluster.wait_converged()
+    victim = cluster.nodes[next(name for name in cluster.nodes if name != serving)]
+    victim.host.signal_all(SIGKILL)
+    wait_for(lambda: not victim.running, 10, "the end of the node")
+    refused = f"{victim.address} is out of reach"
+
+    def said() -> bool:
+        try:
+            command(cluster.nodes[serving], "ha", "switchover", victim.address)
+        except RuntimeError as error:
+            return refused in str(error)
+        return False
+
+    wait_for(said, 10, refused, every=0.5)
+    assert cluster.primary() == serving
+    victim.start()
+    cluster.wait_converged()
+
+
+def test_a_new_password_is_known_on_every_node(cluster: Cluster) -> None:
+    """It can be reset on a standby too, which reaches the primary's database."""
+    serving = cluster.wait_converged()
+    standby = cluster.nodes[next(name for name in cluster.nodes if name != serving)]
+
+    config = str(standby.host.folder / "twistlock.cfg")
+    script = (
+        f"echo Another-Password-9 | {sys.executable} {PROJECT}/app.py "
+        f"user reset-password admin --config {config}"
+    )
+    told = standby.host.run("sh", "-c", script)
+
+    assert told == "admin has a new password; all sessions of that user ended.\n"
