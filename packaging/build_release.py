@@ -100,7 +100,8 @@ def _build_own_wheel(source: Path, wheels: Path) -> None:
 
 def _carried_wheels(wheels: Path) -> None:
     """Copy the requirements' wheels; fetched once for each set of requirements."""
-    wanted = b"".join(path.read_bytes() for path in REQUIREMENTS)
+    wanted = repr((PYTHONS, PLATFORMS)).encode()
+    wanted += b"".join(path.read_bytes() for path in REQUIREMENTS)
     kept = PROJECT / "build/wheels" / hashlib.sha256(wanted).hexdigest()[:16]
     if not kept.exists():
         draft = kept.with_suffix(f".{os.getpid()}")

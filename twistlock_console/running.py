@@ -4,9 +4,10 @@ import fcntl
 import logging
 import os
 import signal
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from select import select
+from socket import socketpair
 from types import FrameType
 
 from twistlock_console.certificates import (
@@ -79,24 +80,40 @@ def node_names(settings: Settings, address: str) -> list[str]:
 
 
 class Signals:
-    """Waits for the signal that ends the node."""
+    """Waits for the signal that ends the node; make it, and wait, in the main thread.
+
+    The kernel may hand a signal to any thread, and Python runs the handler when the
+    main thread next runs; one that waits for a lock may not for a long time. So it
+    waits for the byte that the interpreter writes whichever thread was hit.
+    """
 
     def __init__(self) -> None:
-        self._ended = threading.Event()
+        self._ended = False
+        self._woken, waker = socketpair()
+        self._woken.setblocking(False)
+        waker.setblocking(False)
+        self._waker = waker
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         del frame
         log.info("stopping on %s", signal.Signals(number).name)
-        self._ended.set()
+        self._ended = True
 
     def pause(self, seconds: float) -> None:
         """Wait that long; raises Interrupted if a signal arrives meanwhile."""
-        if self._ended.wait(seconds):
+        self._look(seconds)
+        if self._ended:
             raise Interrupted("stopped before this node had joined a cluster")
 
     def wait(self) -> None:
         """Return when a signal arrived."""
-        while not self._ended.wait(timeout=3600):
-            pass
+        while not self._ended:
+            self._look(3600)
+
+    def _look(self, seconds: float) -> None:
+        select([self._woken], [], [], 0 if self._ended else seconds)
+        with suppress(BlockingIOError):
+            self._woken.recv(64)

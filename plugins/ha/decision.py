@@ -44,12 +44,20 @@ def decide(seen: Observation, now: int) -> Decision:
     if seen.ports in (Ports.OPEN, Ports.FAILED):
         return Decision((ClosePorts(),), "ports were open without the lease", now)
     if seen.ports is not Ports.CLOSED:
-        return _wait(seen, f"the service ports are {seen.ports}", now)
+        return _while_closing(seen, now)
     if seen.member is None:
         return _wait(seen, "the local database does not answer", now)
     if seen.member.writable:
         return _as_candidate(seen, now)
     return _as_standby(seen, now)
+
+
+def _while_closing(seen: Observation, now: int) -> Decision:
+    """Ports that will not close keep this node from serving, so another must."""
+    writable = seen.member is not None and seen.member.writable
+    actions = _leave(seen, now) if writable else ()
+    reason = f"the service ports are {seen.ports}"
+    return Decision(actions, reason, now + seen.timing.heartbeat)
 
 
 def _as_holder(seen: Observation, hold: Hold, now: int) -> Decision:

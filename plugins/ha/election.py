@@ -35,6 +35,12 @@ def should_step_up(seen: Observation, now: int) -> Call:
     primary = seen.peer(seen.member.primary) or _last_primary(seen)
     if primary is None:
         return _stand(seen, "the primary", now, now)
+    return _without(seen, primary, now)
+
+
+def _without(seen: Observation, primary: Peer, now: int) -> Call:
+    """Whether to stand for election because *primary* is lost."""
+    later = now + seen.timing.heartbeat
     name, lost_at = primary.address, _silent_from(seen, primary)
     if now < lost_at:
         return Call(False, f"{name} was heard a moment ago", min(lost_at, later))

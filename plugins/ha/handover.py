@@ -17,7 +17,8 @@ from twistlock_console.errors import ConsoleError
 from twistlock_console.node_client import NodeClient
 
 FOLLOW_PATH = "/v1/ha/follow"
-READY_SECONDS = 2.0
+READY_SECONDS = 3.0
+ASK_AGAIN_SECONDS = 0.6
 POLL_SECONDS = 0.02
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,7 @@ class Preparation:
         """
         try:
             self._allow_chaining()
-            with self._client_of(follower) as client:
-                client.post(FOLLOW_PATH, {"address": target})
-            return self._wait(target, follower)
+            return self._insist(target, follower)
         except ConsoleError as error:
             log.warning("%s does not follow %s yet: %s", follower, target, error)
             return False
@@ -50,8 +49,19 @@ class Preparation:
         settings = {**config["settings"], "chainingAllowed": True}
         self._replica_set.reconfigure({**config, "settings": settings})
 
-    def _wait(self, target: str, follower: str) -> bool:
+    def _insist(self, target: str, follower: str) -> bool:
+        """Ask until it is so: a member turns down a source that is an entry behind."""
         deadline = boottime_ns() + int(READY_SECONDS * SECOND)
+        with self._client_of(follower) as client:
+            while boottime_ns() < deadline:
+                client.post(FOLLOW_PATH, {"address": target})
+                if self._wait(target, follower):
+                    return True
+        log.warning("%s does not follow %s yet", follower, target)
+        return False
+
+    def _wait(self, target: str, follower: str) -> bool:
+        deadline = boottime_ns() + int(ASK_AGAIN_SECONDS * SECOND)
         while boottime_ns() < deadline:
             if _follows(self._replica_set.status(), target, follower):
                 return True

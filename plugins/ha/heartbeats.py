@@ -35,7 +35,7 @@ def testimony(seen: Observation, reason: str, now: int) -> dict[str, Any]:
         "primary": seen.member.primary if seen.member else None,
         "optime": list(seen.optime),
         "holding": seen.hold.document.epoch if seen.hold else serving,
-        "taking": seen.asking,
+        "taking": seen.taking,
         "hears": [
             peer.address
             for peer in seen.peers
@@ -123,6 +123,11 @@ class Heartbeats:
             return
         except Refused as error:
             log.warning("%s refused a heartbeat: %s", address, error)
+            return
+        try:
+            heard(Peer(address, 0), answer, sent_at)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            log.warning("%s answered a heartbeat with %r: %s", address, answer, error)
             return
         self._post(lambda seen: _heard(seen, address, answer, sent_at))
 

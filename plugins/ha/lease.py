@@ -18,6 +18,7 @@ class LeaseDocument:
     """The lease as stored; *epoch* grows by one with each new holder.
 
     *ttl* is the holder's, in nanoseconds: others must wait out what it was promised.
+    *token* tells two takings apart that are alike but for a rollback between them.
     """
 
     holder: str
@@ -25,6 +26,7 @@ class LeaseDocument:
     seq: int
     ttl: int
     released: bool
+    token: str = ""
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> Self:
@@ -35,11 +37,19 @@ class LeaseDocument:
             seq=int(stored["seq"]),
             ttl=int(stored["ttl"]),
             released=bool(stored["released"]),
+            token=str(stored.get("token", "")),
         )
 
-    def taken_by(self, holder: str, ttl: int) -> "LeaseDocument":
-        """The lease after *holder* took it."""
-        return LeaseDocument(holder, self.epoch + 1, self.seq + 1, ttl, released=False)
+    def taken_by(self, holder: str, ttl: int, token: str) -> "LeaseDocument":
+        """The lease after *holder* took it, with a *token* never used before."""
+        return LeaseDocument(
+            holder=holder,
+            epoch=self.epoch + 1,
+            seq=self.seq + 1,
+            ttl=ttl,
+            released=False,
+            token=token,
+        )
 
     def renewed(self) -> "LeaseDocument":
         """The lease after one more renewal."""

@@ -62,6 +62,7 @@ class LeaseStore:
                 "holder": expected.holder,
                 "epoch": expected.epoch,
                 "seq": expected.seq,
+                "token": expected.token,
             },
             {
                 "$set": {
@@ -70,6 +71,7 @@ class LeaseStore:
                     "seq": wanted.seq,
                     "ttl": wanted.ttl,
                     "released": wanted.released,
+                    "token": wanted.token,
                 }
             },
             # The first holder of all inserts the document; a second one to try

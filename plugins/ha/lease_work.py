@@ -1,6 +1,7 @@
 """Lease actions: each asks the database once and says how the observation changes."""
 
 import logging
+import secrets
 
 from plugins.ha import transitions
 from plugins.ha.lease import LeaseDocument
@@ -37,7 +38,8 @@ class LeaseWork:
 
     def take(self, expected: LeaseDocument) -> Update:
         """Take the lease over from what *expected* says."""
-        return self._write(expected, expected.taken_by(self._me, self._ttl))
+        taken = expected.taken_by(self._me, self._ttl, secrets.token_hex(8))
+        return self._write(expected, taken)
 
     def renew(self, expected: LeaseDocument) -> Update:
         """Renew the lease that we hold as *expected*."""

@@ -44,10 +44,11 @@ class Peer:
     was true some time after that. *refused* means that its host answered and
     nothing listens on the node API. *lost_at* is when it was first found to refuse,
     or to have no mongod that runs; 0 while neither is so. *claimed_at* is when it was
-    last asked and said that its member is writable. *optime* orders members by how recent their
-    oplog is. *holding* is the epoch it serves under, 0 when it serves under none;
-    *taking* that it may have one in flight. *hears* names the writable primaries
-    it heard a moment ago. *reason* is its own sentence on why it serves, or not.
+    last asked and said that its member is writable. *optime* orders members by how
+    recent their oplog is. *holding* is the epoch it serves under, 0 when it serves
+    under none; *taking* that it may get one by a request in flight. *hears* names
+    the writable primaries it heard a moment ago. *reason* is its own sentence on why
+    it serves, or not.
     """
 
     address: str
@@ -93,7 +94,8 @@ class Observation:
     *member* is None while our mongod has not answered lately: its role is unknown.
     *named_at* is when it began to name another primary than before.
     *renounced* is the last epoch it held and dropped; it never serves under it again.
-    *asking* means that a lease request is in flight, *stepping* that our member is
+    *asking* means that a lease request is in flight, *taking* that it would give us
+    a lease we do not hold yet, *stepping* that our member is
     being stepped up or down; *stepped_at* is when it last was. *resting_until* keeps
     a node that could not serve, or handed over, from standing at once again.
     *failures* counts how often the ports failed in a row, last at *failed_at*.
@@ -108,6 +110,7 @@ class Observation:
     hold: Hold | None = None
     renounced: int = 0
     asking: bool = False
+    taking: bool = False
     ports: Ports = Ports.CLOSED
     failures: int = 0
     failed_at: int = 0

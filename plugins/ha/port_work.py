@@ -56,10 +56,14 @@ class PortWork:
     def close(self, *, drain: bool) -> Update:
         """Close the ports; *drain* gives requests in flight a moment.
 
-        Raises ListenerError when a port still answers: the node then stays where
-        it is, and takes no lease.
+        While one still answers the node takes no lease, and tries again.
         """
-        self._ports.close_all(grace=GRACE_SECONDS if drain else 0.0)
+        try:
+            self._ports.close_all(grace=GRACE_SECONDS if drain else 0.0)
+        except ConsoleError as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence says it all
+            now = boottime_ns()
+            return lambda seen: transitions.ports_stuck(seen, now)
         return transitions.ports_closed
 
 

@@ -21,7 +21,7 @@ def begun(seen: Observation, action: do.Action, reason: str, now: int) -> Observ
     """The observation once *action* has been set in motion."""
     match action:
         case do.ReadLease() | do.TakeLease() | do.RenewLease():
-            return replace(seen, asking=True)
+            return replace(seen, asking=True, taking=isinstance(action, do.TakeLease))
         case do.OpenPorts():
             return replace(seen, ports=Ports.OPENING)
         case do.ClosePorts():
@@ -95,7 +95,7 @@ def lease_sighted(seen: Observation, document: LeaseDocument, now: int) -> Obser
 
 def lease_answered(seen: Observation) -> Observation:
     """The lease request in flight ended, whatever its outcome."""
-    return replace(seen, asking=False)
+    return replace(seen, asking=False, taking=False)
 
 
 def lease_held(
@@ -104,10 +104,13 @@ def lease_held(
     """A majority stored *document*, which was sent at *sent_at*, for us.
 
     A renewal that is acknowledged after the lease was dropped gives nothing back:
-    we have told others that we will not serve under its epoch.
+    we have told others that we will not serve under its epoch. Nor does a lease that
+    comes to a node which has begun to rest meanwhile, since it is being stopped.
     """
     seen = lease_sighted(seen, document, now)
     if document.epoch <= seen.renounced:
+        return seen
+    if seen.hold is None and now < seen.resting_until:
         return seen
     return replace(seen, hold=Hold.acknowledged(document, sent_at))
 
@@ -128,6 +131,11 @@ def ports_failed(seen: Observation, now: int) -> Observation:
         return failed
     # Said once, here: the same failures must not end the next time it serves, too.
     return leaving(failed, None, "the service ports do not stay open here")
+
+
+def ports_stuck(seen: Observation, now: int) -> Observation:
+    """The service ports did not close; it must be tried again."""
+    return replace(seen, ports=Ports.FAILED, failed_at=now)
 
 
 def ports_closed(seen: Observation) -> Observation:

@@ -1,15 +1,12 @@
 """What a person with a browser sees of a failover."""
 
-import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.browser.remote_visitor import RemoteVisitor, visitor_on
 from tests.hosts.cluster import Cluster
 from tests.hosts.console_api import PASSWORD, USERNAME
 from tests.hosts.laboratory import Laboratory
@@ -22,23 +19,6 @@ pytestmark = [
 PICTURES = Path("build/pictures")
 
 
-class RemoteVisitor:
-    """The visitor's orders, given from here."""
-
-    def __init__(self, program: subprocess.Popen[bytes]) -> None:
-        self._program = program
-
-    def __call__(self, name: str, *arguments: object) -> Any:
-        """Have one order carried out; fails the test if it could not be."""
-        assert self._program.stdin is not None
-        assert self._program.stdout is not None
-        self._program.stdin.write(json.dumps([name, *arguments]).encode() + b"\n")
-        self._program.stdin.flush()
-        answer = json.loads(self._program.stdout.readline() or '{"error": "ended"}')
-        assert not (isinstance(answer, dict) and "error" in answer), answer
-        return answer
-
-
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Three hosts with nodes that nobody has started yet."""
@@ -49,18 +29,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 @pytest.fixture
 def visitor(cluster: Cluster) -> Iterator[RemoteVisitor]:
     """A person with a browser on the clients' host."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    program = cluster.client.start(
-        *(sys.executable, "-m", "tests.browser.visitor", str(PICTURES)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    yield RemoteVisitor(program)
-    assert program.stdin is not None
-    program.stdin.close()
-    program.wait(20)
-    assert program.stdout is not None
-    program.stdout.close()
+    with visitor_on(cluster.client, PICTURES) as person:
+        yield person
 
 
 def test_a_failover_keeps_accounts_and_settings(

@@ -92,6 +92,37 @@ class Visitor:
         self._picture(f"state-{state.lower()}")
         return self.nodes()
 
+    def join_command(self, address: str) -> str:
+        """Make a join command on the page, and give what the page then shows."""
+        self._page.goto(f"https://{address}:8443{HA}")
+        self._page.click("text=Make a join command")
+        shown = self._page.locator("#join-command")
+        shown.wait_for()
+        self._picture("join-command")
+        return shown.inner_text()
+
+    def fingerprint(self, address: str) -> str:
+        """The fingerprint that the open page shows for a host that waits."""
+        row = self._page.locator("[aria-label=Nodes] tbody tr", has_text=address)
+        return row.locator(".mono").first.inner_text()
+
+    def apply(self, address: str) -> str:
+        """Click Apply as soon as the page allows it; gives the message."""
+        self._page.goto(f"https://{address}:8443{HA}")
+        button = self._page.locator("button:enabled", has_text="Apply")
+        button.wait_for()
+        self._picture("apply")
+        button.click()
+        return self._page.locator(".banner:visible").first.inner_text()
+
+    def remove(self, address: str, node: str) -> str:
+        """Click the X of *node* and confirm; gives the message."""
+        self._page.goto(f"https://{address}:8443{HA}")
+        self._page.click(f"[aria-label='Remove {node}']")
+        self._picture("remove")
+        self._page.click("main .button.is-danger")
+        return self._page.locator(".banner:visible").first.inner_text()
+
     def wait_for_silence(self) -> str:
         """Wait until the open page says that the Console does not answer."""
         banner = self._page.locator("#connection")

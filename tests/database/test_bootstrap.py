@@ -66,7 +66,7 @@ TIMING = {
     "electionTimeoutMillis": 3000,
     "heartbeatIntervalMillis": 500,
     "heartbeatTimeoutSecs": 1,
-    "catchUpTimeoutMillis": 500,
+    "catchUpTimeoutMillis": 0,
     "chainingAllowed": False,
 }
 

@@ -45,7 +45,7 @@ def told(path: str, settings: Settings = CHOSEN) -> object:
         ("systemLog.logAppend", True),
         ("systemLog.logRotate", "reopen"),
         ("setParameter.enableLocalhostAuthBypass", False),
-        ("setParameter.oplogNetworkTimeoutBufferSeconds", 1),
+        ("setParameter.oplogNetworkTimeoutBufferSeconds", 0),
         ("setParameter.shutdownTimeoutMillisForSignaledShutdown", 500),
     ],
 )

@@ -50,7 +50,9 @@ CHOSEN = (
         watched=4,
     ),
     Scenario("switchover by API", "57", (do.switch_over(),), budget=5),
-    Scenario("node process ended by SIGTERM", "4", (do.end("node", SIGTERM),)),
+    Scenario(
+        "node process ended by SIGTERM", "4", (do.end("node", SIGTERM), do.start())
+    ),
 )
 
 ALL = CHOSEN + PROCESSES + NETWORK + QUORUM + CLOCKS + DISKS

@@ -1,14 +1,14 @@
-"""A wall clock of a host's own, which can be stepped while programs run.
+"""A wall clock of a host's own, which can be stepped while its programs run.
 
 Only the wall clock: libfaketime is told to leave the monotonic and the boot-time
-clock alone, as a step of a real clock does.
+clock alone, as a real step leaves them.
 """
 
 from pathlib import Path
 
 FOLDERS = ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/faketime")
 LIBRARY = "libfaketimeMT.so.1"
-# libfaketime reads the file again that often; without a cache mongod gets stuck.
+# libfaketime looks at the file again that often; without a cache mongod gets stuck.
 SECONDS_TO_NOTICE = 2.5
 
 
@@ -19,7 +19,7 @@ def find_library() -> Path | None:
 
 
 class FakeClock:
-    """The wall clock of the programs that are started with *environ*."""
+    """The clock of the programs that are started with *environ*; right at first."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -37,5 +37,7 @@ class FakeClock:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # Its fix for waits on the monotonic clock makes mongod spin.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "PYTHONPATH": str(Path(__file__).parent / "faked"),
         }

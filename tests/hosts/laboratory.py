@@ -16,6 +16,7 @@ ADDRESSES = {
     "h1": f"{PREFIX}11",
     "h2": f"{PREFIX}12",
     "h3": f"{PREFIX}13",
+    "h4": f"{PREFIX}14",
     "lb": f"{PREFIX}50",
     "client": f"{PREFIX}100",
 }

@@ -19,7 +19,8 @@ STOP_SECONDS = 30
 class HostedNode:
     """One node on *host*; *asker* is the host that its node API is asked from.
 
-    *keys* are those of the configuration file. With *own_clock*, `clock` steps it.
+    *keys* are those of the configuration file. With *own_clock*, `clock` steps its
+    wall clock.
     """
 
     def __init__(

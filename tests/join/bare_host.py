@@ -7,7 +7,11 @@ from pathlib import Path
 from tests.hosts.laboratory import Host
 
 OVERLAID = ("etc", "opt", "usr/local", "var/lib", "var/log", "root")
-ENVIRONMENT = ("/usr/bin/env", "-i", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+ENVIRONMENT = (
+    "/usr/bin/env",
+    "-i",
+    "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+)
 
 
 class BareHost:

@@ -1,12 +1,14 @@
 """What may go wrong: faults with a beginning and an end, drawn from a seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from plugins.ha import transitions
+from plugins.ha.observation import Observation
 from tests.simulation.node import Node
 from tests.simulation.world import SECOND, Network
+from twistlock_console.permit import FOREVER
 
 Apply = Callable[["Stage", "Fault"], Callable[[], object] | None]
 """Begins a fault; gives what ends it, if it must be ended."""
@@ -47,10 +49,12 @@ class Fault:
         return KINDS[self.kind](stage, replace(self, node=node, other=other))
 
 
-def draw(seed: int, count: int, span: int) -> tuple[Fault, ...]:
-    """Draw *count* faults that begin within *span*."""
+def draw(
+    seed: int, count: int, span: int, kinds: Sequence[str] = ()
+) -> tuple[Fault, ...]:
+    """Draw *count* faults that begin within *span*, of these *kinds* or of all."""
     chance = Random(f"faults {seed}")  # noqa: S311  it must be repeatable
-    kinds = sorted(KINDS)
+    kinds = kinds or sorted(KINDS)
     found = []
     for _ in range(count):
         node = chance.choice((0, 0, 1, 2))
@@ -68,7 +72,7 @@ def draw(seed: int, count: int, span: int) -> tuple[Fault, ...]:
 
 
 def _cuts(*links: tuple[str, int, int]) -> Apply:
-    """Cut links, told as plane ("*" for both) and (from, to), 0 node, 1 other, 2 third."""
+    """Cut links: plane ("*" for both), from, to; 0 is the node, 1 other, 2 third."""
 
     def begin(stage: Stage, fault: Fault) -> Callable[[], object]:
         names = (fault.node, fault.other, 3 - fault.node - fault.other)
@@ -92,7 +96,9 @@ def _cuts(*links: tuple[str, int, int]) -> Apply:
 def _freeze(*, brain: bool, mongod: bool) -> Apply:
     def begin(stage: Stage, fault: Fault) -> Callable[[], object]:
         node = stage.nodes[fault.node]
-        frozen = [p for p, on in ((node.brain, brain), (node.mongod.process, mongod)) if on]
+        frozen = [
+            p for p, on in ((node.brain, brain), (node.mongod.process, mongod)) if on
+        ]
         for process in frozen:
             process.freeze()
 
@@ -135,6 +141,19 @@ def _switchover(stage: Stage, fault: Fault) -> None:
     node.brain.receive(
         lambda: node.post(lambda seen: transitions.leaving(seen, target, "asked"))
     )
+
+
+def _stopped(stage: Stage, fault: Fault) -> Callable[[], object]:
+    """Stop in an orderly way, and start again when it ends."""
+    node = stage.nodes[fault.node]
+
+    def retire(seen: Observation) -> Observation:
+        seen = transitions.resting(seen, FOREVER, "it is being stopped")
+        return transitions.leaving(seen, None, "it is being stopped")
+
+    node.brain.receive(lambda: node.post(retire))
+    node.brain.after(fault.length // 2, node.kill)
+    return lambda: None if node.brain.alive else node.start()
 
 
 def _election(stage: Stage, fault: Fault) -> None:
@@ -187,11 +206,13 @@ KINDS: dict[str, Apply] = {
     "database killed": _database_crash,
     "slow disk": _set("mongod.slowness", SECOND),
     "clock step": _set("mongod.stubborn", value=True),
-    "late answers": _set("lease.lateness", SECOND),
+    "late answers": _set("lease.lateness", SECOND * 3 // 4),
     "ports sick": _set("ports.sick", value=True),
+    "ports stuck": _set("ports.stuck", value=True),
     "ports slow": _set("ports.slowness", 3 * SECOND),
     "servers end": _ports_end,
     "switchover": _switchover,
     "switchover asked": _switchover,
     "election": _election,
+    "stopped": _stopped,
 }

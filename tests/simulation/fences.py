@@ -3,24 +3,40 @@
 `make test` removes one at a time and demands that the simulation notices.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from plugins.ha import decision, heartbeats, lease, transitions
 from plugins.ha.lease import LeaseDocument, LeaseSighting
-from plugins.ha.observation import Observation, Ports
-from tests.simulation import mongod, server
+from plugins.ha.observation import Observation
+from tests.simulation import mongod, oplog, server
+from tests.simulation.faults import Fault
+from tests.simulation.run import Plan
+from tests.simulation.world import SECOND
 
 Patch = tuple[object, str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What protects, and the *patches* that take it away."""
+    """What protects, the *patches* that take it away, and faults that press on it."""
 
     name: str
     patches: tuple[Patch, ...]
+    kinds: tuple[str, ...] = ()
+    script: tuple[Fault, ...] = ()
+
+    def plan(self, seed: int) -> Plan:
+        """The run of *seed* that may notice that it is gone."""
+        if self.script:
+            return Plan.scripted(seed, self.script)
+        return Plan.drawn(seed, self.kinds)
+
+
+def _fault(at: float, kind: str, node: int, length: float) -> Fault:
+    other = (node + 1) % 3
+    return Fault(int(at * SECOND), kind, node, other, 2 * int(length * SECOND / 2))
 
 
 def _held_from_the_answer(
@@ -62,7 +78,7 @@ def _holding_only(seen: Observation, reason: str, now: int) -> dict[str, Any]:
 def _held_again(
     seen: Observation, document: LeaseDocument, sent_at: int, now: int
 ) -> Observation:
-    return HELD(replace(seen, renounced=0), document, sent_at, now)
+    return HELD(replace(seen, renounced=0, resting_until=0), document, sent_at, now)
 
 
 def _never_lost(seen: Observation, hold: lease.Hold, now: int) -> None:
@@ -78,46 +94,85 @@ def _own_ttl(seen: Observation, now: int) -> Any:
     return CANDIDATE(seen, now)
 
 
-def _closed_at_once(seen: Observation, action: Any, reason: str, now: int) -> Any:
-    begun = BEGUN(seen, action, reason, now)
-    if begun.ports is Ports.CLOSING and seen.hold is None:
-        return replace(begun, ports=Ports.CLOSED)
-    return begun
-
-
 HELD = transitions.lease_held
 FREE_AT = lease.free_at
 TESTIMONY = heartbeats.testimony
-CANDIDATE = decision._as_candidate  # noqa: SLF001
-BEGUN = transitions.begun
+CANDIDATE = decision._as_candidate
 
-FENCES: Mapping[str, tuple[Patch, ...]] = {
-    "the deadline counts from before the request": (
-        (transitions, "lease_held", _held_from_the_answer),
+CUT = ("isolated", "isolated from databases", "deaf", "mute")
+FROZEN = ("frozen", "brain frozen", "database frozen")
+
+FENCES = (
+    Fence(
+        "the deadline counts from before the request",
+        ((transitions, "lease_held", _held_from_the_answer),),
+        ("late answers", *CUT),
     ),
-    "the holder uses only 0.8 of its ttl": ((lease, "USABLE", 1.0),),
-    "a new holder waits for a full ttl": (
-        (decision, "free_at", _free(lambda s: s.changed_at + s.document.ttl // 2)),
+    Fence(
+        "the holder uses only 0.8 of its ttl",
+        ((lease, "USABLE", 1.0),),
+        (*CUT, *FROZEN),
     ),
-    "testimony counts only when asked for after the lease was seen": (
-        (decision, "_holder_renounced", _renounced_whenever),
+    Fence(
+        "a new holder waits for a full ttl",
+        ((decision, "free_at", _free(lambda s: s.changed_at + s.document.ttl // 2)),),
+        (*CUT, *FROZEN),
     ),
-    "testimony says whether a lease request is in flight": (
-        (heartbeats, "testimony", _testimony(taking=False)),
+    Fence(
+        "testimony counts only when asked for after the lease was seen",
+        ((decision, "_holder_renounced", _renounced_whenever),),
+        script=(
+            _fault(0, "isolated from nodes", 1, 9),
+            _fault(0.5, "election", 1, 0),
+            _fault(5, "isolated", 0, 3),
+        ),
     ),
-    "testimony holds on to the epoch until the ports are closed": (
-        (heartbeats, "testimony", _holding_only),
+    Fence(
+        "testimony says whether a take is in flight",
+        ((heartbeats, "testimony", _testimony(taking=False)),),
+        script=(
+            _fault(0, "late answers", 1, 5),
+            _fault(0.2, "election", 1, 0),
+            _fault(0.6, "isolated from databases", 1, 4),
+            _fault(0.7, "election", 2, 0),
+        ),
     ),
-    "a renounced epoch is never renewed": ((transitions, "lease_held", _held_again),),
-    "the lease is changed by compare-and-set": (
-        (mongod, "matches", lambda found, expected: True),
+    Fence(
+        "testimony holds on to the epoch until the ports are closed",
+        ((heartbeats, "testimony", _holding_only),),
+        script=(_fault(0, "brain frozen", 0, 1.5), _fault(0.3, "election", 1, 0)),
     ),
-    "only a majority's acknowledgement counts": (
-        (mongod, "MAJORITY", 1),
+    Fence(
+        "a renounced epoch is never held again",
+        ((transitions, "lease_held", _held_again),),
+        script=(
+            _fault(0, "late answers", 0, 5),
+            _fault(0.5, "switchover", 0, 1),
+            _fault(0.9, "isolated from databases", 0, 4),
+        ),
     ),
-    "the holder's ttl is in the lease": ((decision, "_as_candidate", _own_ttl),),
-    "the servers look at the permit themselves": (
-        (server.Ports, "fenced", False),
+    Fence(
+        "the lease is changed by compare-and-set",
+        ((oplog, "matches", lambda found, expected: True),),
+        ("election", *FROZEN),
     ),
-    "the node closes when its deadline passes": ((decision, "_lost", _never_lost),),
-}
+    Fence(
+        "only a majority's acknowledgement counts",
+        ((mongod, "MAJORITY", 1),),
+        CUT,
+    ),
+    Fence(
+        "the holder's ttl is in the lease",
+        ((decision, "_as_candidate", _own_ttl),),
+        (*CUT, *FROZEN),
+    ),
+    Fence(
+        "the servers look at the permit themselves",
+        ((server.Ports, "fenced", False),),
+        ("brain frozen", "frozen", "ports slow"),
+    ),
+    Fence(
+        "the node closes when its deadline passes or its member is no primary",
+        ((decision, "_lost", _never_lost),),
+    ),
+)

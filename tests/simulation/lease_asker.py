@@ -61,7 +61,7 @@ class LeaseAsker:
     def _transit(self, *, late: bool = False) -> int:
         world = self._node.world
         delay = world.between(MILLISECOND // 10, MILLISECOND)
-        if late and self.lateness and world.random.random() < 0.3:
+        if late and self.lateness and world.random.random() < 0.6:
             delay += world.between(0, self.lateness)
         return delay
 
@@ -103,7 +103,5 @@ class LeaseAsker:
 
     def release(self, expected: LeaseDocument, done: Done) -> None:
         """Write that the lease is free."""
-        question = partial(
-            self._node.mongod.write, expected, expected.given_back()
-        )
+        question = partial(self._node.mongod.write, expected, expected.given_back())
         self.ask(question, self._patience, lambda _: done())

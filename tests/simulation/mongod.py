@@ -2,46 +2,22 @@
 
 Terms, votes, an oplog that secondaries follow, commitment by a majority in the
 current term, rollback, and an old primary that goes on believing that it is one.
-The oplog holds nothing but lease documents.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
-from plugins.ha.lease import NEVER_HELD, LeaseDocument
+from plugins.ha.lease import LeaseDocument
 from plugins.ha.observation import Member
+from tests.simulation import elections, oplog
+from tests.simulation.elections import ELECTION_TIMEOUT
+from tests.simulation.oplog import FIRST, Entry
 from tests.simulation.world import MILLISECOND, SECOND, Network, Process, World
 
 HEARTBEAT = SECOND // 2
-ELECTION_TIMEOUT = 3 * SECOND
 STEPPED_DOWN = 10 * SECOND
 MAJORITY = 2
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
-    """One oplog entry, and through *before* all the older ones."""
-
-    term: int
-    index: int
-    document: LeaseDocument
-    before: "Entry | None"
-
-    @property
-    def optime(self) -> tuple[int, int]:
-        """Later entries have a greater one."""
-        return (self.term, self.index)
-
-    def follows(self, other: "Entry") -> bool:
-        """Whether the oplog that ends here contains *other*."""
-        entry: Entry | None = self
-        while entry is not None and entry.index > other.index:
-            entry = entry.before
-        return entry is other
-
-
-FIRST = Entry(0, 0, NEVER_HELD, None)
 
 Outcome = Callable[[bool | None], object]
 """Called with True (a majority stored it), False (not as expected) or None (error)."""
@@ -73,9 +49,8 @@ class Mongod:
         self.heard = dict.fromkeys(range(3), self.world.now)
         self.stored: dict[int, Entry] = {}
         self.pending: list[tuple[Entry, Outcome]] = []
-        self.votes: set[int] = set()
         self.barred_until = 0
-        self._stand_at = self.world.now + ELECTION_TIMEOUT
+        self.stand_at = self.world.now + ELECTION_TIMEOUT
 
     # What the node asks of its own member.
 
@@ -96,17 +71,17 @@ class Mongod:
         found = self.tip.document
         if not self.writable:
             done(None)
-        elif not matches(found, expected):
+        elif not oplog.matches(found, expected):
             done(False)
         else:
-            self._append(wanted)
+            self.append(wanted)
             self.pending.append((self.tip, done))
             self._acknowledge()
 
     def step_up(self) -> None:
         """Stand for election now, as `replSetStepUp` does: without a dry run."""
         if self.state == "SECONDARY" and self.world.now >= self.barred_until:
-            self._stand()
+            elections.stand(self)
 
     def step_down(self) -> None:
         """Make way for the most recent secondary in reach."""
@@ -116,7 +91,7 @@ class Mongod:
         self.barred_until = self.world.now + STEPPED_DOWN
         fit = [p for p in self.peers if self.stored.get(p.number) is self.tip]
         if fit:
-            self._send(fit[0], fit[0].step_up)
+            self.send(fit[0], fit[0].step_up)
 
     # Life.
 
@@ -141,8 +116,8 @@ class Mongod:
             self._miss(self.primary, now)
         if self.state == "PRIMARY" and not self.stubborn and self._alone(now):
             self._to_secondary("sees no majority")
-        if self.state == "SECONDARY" and now >= max(self._stand_at, self.barred_until):
-            self._dry_run()
+        if self.state == "SECONDARY" and now >= max(self.stand_at, self.barred_until):
+            elections.dry_run(self)
         self.process.after(HEARTBEAT, self._tick)
 
     def _miss(self, primary: int, now: int) -> None:
@@ -154,7 +129,7 @@ class Mongod:
         limit = now - ELECTION_TIMEOUT
         return all(self.heard[peer.number] < limit for peer in self.peers)
 
-    def _send(self, peer: "Mongod", call: Callable[[], object]) -> None:
+    def send(self, peer: "Mongod", call: Callable[[], object]) -> None:
         arrive = partial(peer.process.receive, call)
         self.network.send("mongod", self.number, peer.number, arrive)
 
@@ -163,7 +138,7 @@ class Mongod:
     def _tell(self, peer: "Mongod") -> None:
         """A heartbeat; from the primary it carries the oplog as well."""
         leads = self.state == "PRIMARY"
-        self._send(
+        self.send(
             peer, partial(peer.hear, self.number, self.term, self.tip, leads=leads)
         )
 
@@ -171,7 +146,7 @@ class Mongod:
         """Another member told of itself; a primary, of its oplog too."""
         self.heard[sender] = self.world.now
         if term > self.term:
-            self._new_term(term)
+            self.new_term(term)
         if leads and term >= self.term and self.state != "PRIMARY":
             self._follow(sender)
         # What was under way from the old source is still taken.
@@ -181,7 +156,7 @@ class Mongod:
 
     def _follow(self, sender: int) -> None:
         wait = ELECTION_TIMEOUT + self.world.between(0, SECOND // 2)
-        self._stand_at = self.world.now + wait
+        self.stand_at = self.world.now + wait
         self.source = sender
         if self.primary != sender:
             self.primary = sender
@@ -193,7 +168,7 @@ class Mongod:
         if tip.follows(self.tip):
             self.tip = tip
             return
-        self._be("ROLLBACK")
+        self.be("ROLLBACK")
         self.process.after(
             self.world.between(20, 300) * MILLISECOND, partial(self._rolled_back, tip)
         )
@@ -202,7 +177,7 @@ class Mongod:
         if self.state == "ROLLBACK":
             self.world.note(f"mongod{self.number}", f"rolled back to {tip.document}")
             self.tip = tip
-            self._be("SECONDARY")
+            self.be("SECONDARY")
 
     def _report(self, to: int) -> None:
         """Tell how far our oplog is stored on disk."""
@@ -210,20 +185,20 @@ class Mongod:
         told = partial(peer.told, self.number, self.term, self.tip)
         if self.slowness:
             delay = self.world.between(0, self.slowness)
-            self.process.after(delay, partial(self._send, peer, told))
+            self.process.after(delay, partial(self.send, peer, told))
         else:
-            self._send(peer, told)
+            self.send(peer, told)
 
     def told(self, sender: int, term: int, tip: Entry) -> None:
         """A member has stored its oplog up to *tip*."""
         self.heard[sender] = self.world.now
         if term > self.term:
-            self._new_term(term)
+            self.new_term(term)
         if self.state == "PRIMARY" and term == self.term:
             self.stored[sender] = tip
             self._acknowledge()
 
-    def _append(self, document: LeaseDocument) -> None:
+    def append(self, document: LeaseDocument) -> None:
         self.tip = Entry(self.term, self.tip.index + 1, document, self.tip)
         for peer in self.peers:
             self._tell(peer)
@@ -238,57 +213,9 @@ class Mongod:
                 waiting.append((entry, done))
         self.pending = waiting
 
-    # Elections.
+    # Roles.
 
-    def _dry_run(self) -> None:
-        self._stand_at = self.world.now + ELECTION_TIMEOUT
-        self.votes = set()
-        for peer in self.peers:
-            self._send(peer, partial(peer.asked_dry, self, self.term, self.tip))
-
-    def asked_dry(self, candidate: "Mongod", term: int, tip: Entry) -> None:
-        """Would it get our vote?"""
-        if term >= self.term and tip.optime >= self.tip.optime:
-            self._send(candidate, partial(candidate.would_win, term))
-
-    def would_win(self, term: int) -> None:
-        """A peer would vote for us: with our own vote that is a majority."""
-        if term == self.term and self.state == "SECONDARY":
-            self._stand()
-
-    def _stand(self) -> None:
-        self.term += 1
-        self.voted_in = self.term
-        self._stand_at = self.world.now + ELECTION_TIMEOUT
-        for peer in self.peers:
-            self._send(peer, partial(peer.asked, self, self.term, self.tip))
-
-    def asked(self, candidate: "Mongod", term: int, tip: Entry) -> None:
-        """Vote for *candidate*, unless we know more or have voted in this term."""
-        if term > self.term:
-            self._new_term(term)
-        fit = term == self.term and tip.optime >= self.tip.optime
-        if fit and self.voted_in < term and self.state in ("SECONDARY", "ROLLBACK"):
-            self.voted_in = term
-            self._send(candidate, partial(candidate.elected, term))
-
-    def elected(self, term: int) -> None:
-        """One more vote: with our own that is a majority."""
-        if term == self.term and self.state == "SECONDARY":
-            self._be("PRIMARY")
-            self.primary = self.number
-            self.stored = {}
-            delay = self.world.between(5, 60) * MILLISECOND
-            self.process.after(delay, partial(self._drained, term))
-
-    def _drained(self, term: int) -> None:
-        if self.state == "PRIMARY" and self.term == term:
-            self.world.note(f"mongod{self.number}", f"is primary in term {term}")
-            self.writable = True
-            self._append(self.tip.document)
-            self.changed()
-
-    def _new_term(self, term: int) -> None:
+    def new_term(self, term: int) -> None:
         self.term = term
         if self.state == "PRIMARY":
             self._to_secondary(f"hears of term {term}")
@@ -297,21 +224,12 @@ class Mongod:
         self.world.note(f"mongod{self.number}", why)
         self.primary = None
         self.writable = False
-        self._stand_at = self.world.now + ELECTION_TIMEOUT
+        self.stand_at = self.world.now + ELECTION_TIMEOUT
         pending, self.pending = self.pending, []
-        self._be("SECONDARY")
+        self.be("SECONDARY")
         for _, done in pending:
             done(None)
 
-    def _be(self, state: str) -> None:
+    def be(self, state: str) -> None:
         self.state = state
         self.changed()
-
-
-def matches(found: LeaseDocument, expected: LeaseDocument) -> bool:
-    """Whether the stored document passes the filter of the compare-and-set."""
-    return (found.holder, found.epoch, found.seq) == (
-        expected.holder,
-        expected.epoch,
-        expected.seq,
-    )

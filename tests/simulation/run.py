@@ -6,7 +6,6 @@ from random import Random
 
 from plugins.ha.observation import Timing
 from tests.simulation.faults import Fault, Stage, draw
-from tests.simulation.lease_asker import LeaseAsker
 from tests.simulation.mongod import Mongod
 from tests.simulation.node import HEARTBEAT, Node
 from tests.simulation.world import MILLISECOND, SECOND, Network, Violated, World
@@ -31,8 +30,8 @@ class Plan:
     patient: bool
 
     @classmethod
-    def drawn(cls, seed: int, *, drift: float = DRIFT) -> "Plan":
-        """The plan that *seed* stands for."""
+    def drawn(cls, seed: int, kinds: Sequence[str] = ()) -> "Plan":
+        """The plan that *seed* stands for, of certain *kinds* of faults or of all."""
         chance = Random(f"plan {seed}")  # noqa: S311  it must be repeatable
         same = chance.choice((1000, 1500, 1500, 3000))
         mixed = chance.random() < 0.25
@@ -40,9 +39,19 @@ class Plan:
             (chance.choice((1000, 1500, 3000)) if mixed else same) * MILLISECOND
             for _ in range(3)
         )
-        rates = tuple(1 + chance.choice((-drift, 0, drift)) for _ in range(3))
-        faults = draw(seed, chance.randrange(1, 10), FAULTS_SPAN)
+        rates = tuple(1 + chance.choice((-DRIFT, 0, DRIFT)) for _ in range(3))
+        faults = draw(seed, chance.randrange(1, 10), FAULTS_SPAN, kinds)
         return cls(seed, faults, ttls, rates, patient=chance.random() < 0.2)  # type: ignore[arg-type]
+
+    @classmethod
+    def scripted(cls, seed: int, script: Sequence[Fault]) -> "Plan":
+        """These faults, each a little later as *seed* has it, and long leases."""
+        chance = Random(f"script {seed}")  # noqa: S311  it must be repeatable
+        faults = tuple(
+            replace(f, at=f.at + chance.randrange(SECOND // 5)) for f in script
+        )
+        ttl = 3 * SECOND
+        return cls(seed, faults, (ttl, ttl, ttl), (1.0, 1.0, 1.0), patient=True)
 
 
 class Run:
@@ -120,7 +129,9 @@ class Run:
     def _schedule(self) -> list[int]:
         stage = Stage(self.network, self.nodes)
         for fault in self.plan.faults:
-            self.world.at(FAULTS_FROM + fault.at, lambda f=fault: self._strike(stage, f))
+            self.world.at(
+                FAULTS_FROM + fault.at, lambda f=fault: self._strike(stage, f)
+            )
         return sorted(FAULTS_FROM + f.at + f.length for f in self.plan.faults)
 
     def _strike(self, stage: Stage, fault: Fault) -> None:

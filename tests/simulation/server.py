@@ -50,6 +50,7 @@ class Ports:
         self.lost: Callable[[], object] = lambda: None
         self.opened: Callable[[int], object] = lambda epoch: None
         self.sick = False
+        self.stuck = False
         self.slowness = 0
         self.server: Server | None = None
 
@@ -88,15 +89,16 @@ class Ports:
         """Look at the permit every so often, as the servers' own thread does."""
         if server is not self.server or not self.fenced:
             return
-        if not self._allowed(server):
+        if not self._allowed(server) and not self.stuck:
             self.end()
         else:
             self._world.after(LOOK_EVERY, partial(self._watch, server))
 
     def revoked(self) -> None:
         """The permit was taken back: a request that passed the check may still end."""
-        if self.server is not None and self.server.until is None:
-            self.server.until = self._world.now + self._world.between(0, LOOK_EVERY)
+        server = self.server
+        if server is not None and server.until is None and self._allowed(server):
+            server.until = self._world.now + self._world.between(0, LOOK_EVERY)
 
     def end(self) -> None:
         """The servers end by themselves, or are killed by someone else."""
@@ -104,14 +106,15 @@ class Ports:
             self.server = None
             self._brain.receive(self.lost)
 
-    def close(self, *, drain: bool, done: Callable[[], object]) -> None:
-        """Stop the servers; *done* is called when the ports refuse."""
-        limit = 1000 if drain else 50
+    def close(self, *, drain: bool, done: Callable[[bool], object]) -> None:
+        """Stop the servers; *done* learns whether the ports refuse."""
+        limit = 2000 if self.stuck else 1000 if drain else 50
         delay = self._world.between(1, limit) * MILLISECOND + self._delay()
 
         def closed() -> None:
-            self.server = None
-            done()
+            if not self.stuck:
+                self.server = None
+            done(not self.stuck)
 
         self._brain.after(delay, closed)
 

@@ -10,7 +10,7 @@ MILLISECOND = 1_000_000
 Call = Callable[[], object]
 
 
-class Violated(Exception):  # noqa: N818  it is what happened
+class Violated(Exception):
     """A rule of the protocol was broken."""
 
 

@@ -1,0 +1,59 @@
+"""Heartbeats between simulated nodes, with the real testimony and the real ear."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from plugins.ha import heartbeats
+from plugins.ha.observation import Observation, Update
+from tests.simulation.world import MILLISECOND, SECOND, Call
+
+if TYPE_CHECKING:
+    from tests.simulation.node import Node
+
+HEARTBEAT = 200 * MILLISECOND
+
+
+class Beat:
+    """One heartbeat from *node* to *peer*, and the next once it is done or given up."""
+
+    def __init__(self, node: "Node", peer: "Node") -> None:
+        self._node = node
+        self._peer = peer
+        self._life = node.brain.life
+        self._sent_at = node.clock()
+        self._done = False
+        node.network.send("node", node.number, peer.number, self._arrive)
+        node.brain.after(SECOND, partial(self._finish, None))
+
+    def _arrive(self) -> None:
+        if self._peer.brain.alive:
+            self._peer.brain.receive(self._answer)
+        else:
+            self._reply(partial(self._finish, self._refused))
+
+    def _answer(self) -> None:
+        peer = self._peer
+        told = heartbeats.testimony(peer.seen, peer.reason, peer.clock())
+
+        def heard(seen: Observation) -> Observation:
+            return heartbeats._heard(seen, peer.address, told, self._sent_at)
+
+        self._reply(partial(self._finish, heard))
+
+    def _refused(self, seen: Observation) -> Observation:
+        return heartbeats._refused(seen, self._peer.address, self._sent_at)
+
+    def _reply(self, call: Call) -> None:
+        node = self._node
+        arrive = partial(node.brain.receive, call)
+        node.network.send("node", self._peer.number, node.number, arrive)
+
+    def _finish(self, update: Update | None) -> None:
+        node = self._node
+        if self._done or node.brain.life != self._life:
+            return
+        self._done = True
+        if update is not None:
+            node.post(update)
+        wait = max(HEARTBEAT - (node.clock() - self._sent_at), 10 * MILLISECOND)
+        node.brain.after(wait, partial(Beat, node, self._peer))

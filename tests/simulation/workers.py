@@ -1,0 +1,129 @@
+"""The workers of a simulated node: they do what the real `Performer` has done."""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from plugins.ha import actions as do
+from plugins.ha import transitions
+from plugins.ha.lease import LeaseDocument
+from tests.simulation.world import MILLISECOND
+
+if TYPE_CHECKING:
+    from tests.simulation.node import Node
+
+Done = Callable[[], object]
+Job = Callable[[Done], object]
+
+
+class Worker:
+    """Does one job after the other; a job calls what it is given when it is done."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._busy = False
+
+    def submit(self, job: Job) -> None:
+        """Do *job* after those that wait."""
+        self._jobs.append(job)
+        self._next()
+
+    def _next(self) -> None:
+        if not self._busy and self._jobs:
+            self._busy = True
+            self._jobs.popleft()(self._done)
+
+    def _done(self) -> None:
+        self._busy = False
+        self._next()
+
+
+class Workers:
+    """Three workers of *node*: one for the lease, one for ports, one for steps."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._lease, self._ports, self._steps = Worker(), Worker(), Worker()
+
+    def perform(self, action: do.Action) -> None:  # noqa: C901  a table
+        """Have *action* done; the node is told what came of it."""
+        node, lease = self._node, self._node.lease
+        match action:
+            case do.ReadLease():
+                self._lease.submit(lease.read)
+            case do.TakeLease(expected):
+                token = f"{node.number}-{node.world.steps}"
+                wanted = expected.taken_by(node.address, node.timing.ttl, token)
+                self._lease.submit(partial(lease.write, expected, wanted))
+            case do.RenewLease(expected):
+                self._lease.submit(partial(lease.write, expected, expected.renewed()))
+            case do.ReleaseLease(expected):
+                self._lease.submit(partial(lease.release, expected))
+            case do.HandOver(expected, target):
+                self._steps.submit(partial(self._hand_over, expected, target))
+            case do.OpenPorts():
+                self._ports.submit(self._open)
+            case do.ClosePorts(drain):
+                self._ports.submit(partial(self._close, drain))
+            case do.StepDown():
+                self._steps.submit(partial(self._step, node.mongod.step_down))
+            case do.StepUp():
+                self._steps.submit(partial(self._step, node.mongod.step_up))
+            case do.DropLease():
+                pass
+
+    def _open(self, done: Done) -> None:
+        def ended(well: bool) -> None:
+            done()
+            if well:
+                self._node.post(transitions.ports_opened)
+            else:
+                self._node.ports_lost()
+
+        self._node.ports.open(ended)
+
+    def _close(self, drain: bool, done: Done) -> None:
+        node = self._node
+
+        def closed(well: bool) -> None:
+            done()
+            if well:
+                node.post(transitions.ports_closed)
+            else:
+                node.post(lambda seen: transitions.ports_stuck(seen, node.clock()))
+
+        node.ports.close(drain=drain, done=closed)
+
+    def _hand_over(
+        self, expected: LeaseDocument, target: str | None, done: Done
+    ) -> None:
+        node = self._node
+        peer = next((p for p in node.peers if p.address == target), None)
+
+        def down() -> None:
+            if peer is None or not self._reaches(peer):
+                self._step(node.mongod.step_down, done)
+                return
+            order = partial(peer.mongod.process.receive, peer.mongod.step_up)
+            arrive = partial(peer.brain.receive, order)
+            node.network.send("node", node.number, peer.number, arrive)
+            self._step(lambda: None, done)
+
+        node.lease.release(expected, down)
+
+    def _reaches(self, peer: "Node") -> bool:
+        passes, mine = self._node.network.passes, self._node.number
+        there = passes("node", mine, peer.number)
+        back = passes("node", peer.number, mine)
+        return there and back and peer.brain.alive and not peer.brain.frozen
+
+    def _step(self, order: Done, done: Done) -> None:
+        node = self._node
+
+        def stepped() -> None:
+            done()
+            node.post(lambda seen: transitions.stepped(seen, node.clock()))
+
+        node.mongod.process.receive(order)
+        node.brain.after(node.world.between(5, 60) * MILLISECOND, stepped)
