@@ -53,6 +53,7 @@ bench: ## measured times, as tables; ONLY=failover|defenders|backups|pages
 
 chaos: ## every fault, as a table; takes long, needs root
 	@packaging/setup.sh test
+	$(PYTHON) -m tests.simulation --steps 1000000
 	$(PYTHON) -m tests.chaos $(ARGS)
 
 release: ## the release tarball, in dist/

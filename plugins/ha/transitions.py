@@ -30,7 +30,7 @@ def begun(seen: Observation, action: do.Action, reason: str, now: int) -> Observ
             return _dropped(seen, reason, now)
         case do.StepDown() | do.StepUp() | do.HandOver():
             return replace(seen, stepping=True)
-        case do.ReleaseLease():
+        case do.ReleaseLease():  # pragma: no branch  there is no other action
             return seen
 
 

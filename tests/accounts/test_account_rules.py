@@ -56,6 +56,7 @@ def test_plain_usernames_are_accepted(name: str) -> None:
 
 def test_a_password_is_typed_twice() -> None:
     """A slip of the finger does not become the password."""
+    check_repeated("one", "one")
     with pytest.raises(Refused, match="differ"):
         check_repeated("one", "two")
 

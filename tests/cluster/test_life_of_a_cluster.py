@@ -88,7 +88,8 @@ def test_a_switchover_goes_where_it_is_told(cluster: Cluster) -> None:
 def test_a_switchover_to_a_dead_node_is_refused(cluster: Cluster) -> None:
     """The sentence says why, and nothing changes."""
     serving = cluster.wait_converged()
-    victim = cluster.nodes[next(name for name in cluster.nodes if name != serving)]
+    names = reversed(cluster.nodes)
+    victim = cluster.nodes[next(name for name in names if name != serving)]
     victim.host.signal_all(SIGKILL)
     wait_for(lambda: not victim.running, 10, "the end of the node")
     refused = f"{victim.address} is out of reach"

@@ -13,7 +13,7 @@ class Ground(StrEnum):
     """How the hosts are prepared before the cluster is formed."""
 
     PLAIN = "plain hosts"
-    CLOCKS = "hosts with clocks of their own"
+    CLOCKS = "hosts whose mongod has a clock of its own"
     DISKS = "hosts with small disks"
 
 

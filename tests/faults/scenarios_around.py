@@ -86,6 +86,7 @@ CLOCKS = tuple(
         cases,
         steps,
         expect=expect,
+        budget=20,
         watched=10,
         ground=Ground.CLOCKS,
     )
@@ -130,7 +131,10 @@ DISKS = (
         "database volume of the primary full",
         "43",
         (machine.fill("database"),),
+        expect=Expect.SERVES,
         budget=25,
+        # Its journal has room for a while; a checkpoint a minute has not.
+        watched=75,
         ground=Ground.DISKS,
     ),
     Scenario(

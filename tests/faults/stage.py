@@ -12,6 +12,7 @@ from tests.hosts.node import PROJECT, HostedNode
 from tests.hosts.waiting import wait_for
 from twistlock_console.clock import boottime_ns
 
+LONG_SESSION = 99_999
 FIRST_OP = 100_000
 OPS_EACH = 20_000
 WARM_WRITES = 10
@@ -86,7 +87,7 @@ class Stage:
         """Have prober and writer at work; wait at the end until both are done."""
         if not self._papers.exists():
             self.cluster.defender_papers(PROBER_NAME, self._papers)
-        self._token.write_text(self.cluster.api.token(self.primary.address))
+        self._log_in()
         programs = [
             self._program("prober", self._answers),
             self._program(
@@ -100,6 +101,13 @@ class Stage:
         finally:
             for program in programs:
                 program.communicate(timeout=30)
+
+    def _log_in(self) -> None:
+        """Get a token for the writer that outlives a step of the clock."""
+        api, address = self.cluster.api, self.primary.address
+        settings = {"sessionTimeoutSec": LONG_SESSION}
+        api.call(address, "POST", "/settings/logon", settings)
+        self._token.write_text(api.token(address))
 
     def _warm(self) -> bool:
         assert self.first_op + OPS_EACH < 4_000_000, "a session timeout has a limit"

@@ -8,6 +8,7 @@ from typing import Any
 from tests.hosts.fake_clock import FakeClock
 from tests.hosts.laboratory import Host
 from tests.hosts.waiting import wait_for
+from twistlock_console.database.binary import find_mongod
 from twistlock_console.errors import ConsoleError
 from twistlock_console.node_client import NodeClient
 from twistlock_console.settings import Settings, load_settings
@@ -19,8 +20,8 @@ STOP_SECONDS = 30
 class HostedNode:
     """One node on *host*; *asker* is the host that its node API is asked from.
 
-    *keys* are those of the configuration file. With *own_clock*, `clock` steps its
-    wall clock.
+    *keys* are those of the configuration file. With *own_clock*, `clock` steps the
+    wall clock of its mongod.
     """
 
     def __init__(
@@ -31,6 +32,9 @@ class HostedNode:
         self._asker = asker
         self._run: subprocess.Popen[bytes] | None = None
         self.configure(**keys)
+        if self.clock:
+            program = self.clock.worn_by(find_mongod(self.settings))
+            self.configure(**keys, MONGOD_BINARY=str(program))
         self.settings.folders.create()
 
     @property
@@ -63,11 +67,9 @@ class HostedNode:
         if self.running:
             return
         command = [sys.executable, "app.py", "run", "--config", str(self._config)]
-        environ = self.clock.environ if self.clock else {}
-        variables = [f"{name}={value}" for name, value in environ.items()]
         with self.log.open("ab") as log:
             self._run = self.host.start(
-                *("env", *variables, *command),
+                *command,
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -40,6 +40,11 @@ def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
         yield opened
 
 
+def running(host: Host) -> list[str]:
+    """The command lines of the host's programs."""
+    return list(host.processes().values())
+
+
 def reaches(one: Host, other: Host) -> bool:
     """Whether a connection from *one* to *other* stands within half a second."""
     with other.network():
@@ -72,12 +77,13 @@ def test_a_signal_reaches_every_process_of_one_host(laboratory: Laboratory) -> N
     """All of its programs die, those of other hosts and its network do not."""
     one, other = laboratory.host("h1"), laboratory.host("h2")
     programs = [host.start("sleep", "1000") for host in (one, one, other)]
-    wait_for(lambda: len(one.processes()) == 2, 5, "two programs")
+    wait_for(lambda: running(one) == ["sleep 1000"] * 2, 5, "two programs")
+    wait_for(lambda: running(other) == ["sleep 1000"], 5, "one program")
 
     one.signal_all(signal.SIGKILL)
 
     assert [program.wait(5) for program in programs[:2]] == [256 - signal.SIGKILL] * 2
-    assert list(other.processes().values()) == ["sleep 1000"]
+    assert running(other) == ["sleep 1000"]
     assert reaches(one, other)
 
 

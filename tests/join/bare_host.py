@@ -52,12 +52,17 @@ class BareHost:
             "HOME=/root",
             "bash",
             "-c",
-            f"cd /root && {script}",
+            f"cd /root\n{script}",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        output = process.communicate(timeout=seconds)[0].decode()
+        with process:
+            try:
+                output = process.communicate(timeout=seconds)[0].decode()
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         if check and process.returncode:
             raise AssertionError(f"{script}: exit {process.returncode}\n{output}")
         return output

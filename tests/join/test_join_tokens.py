@@ -1,4 +1,4 @@
-"""A join command that must not work says why, in its own words, and installs nothing."""
+"""A join command that must not work says why, and installs nothing."""
 
 import re
 import shlex

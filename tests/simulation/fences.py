@@ -26,11 +26,12 @@ class Fence:
     patches: tuple[Patch, ...]
     kinds: tuple[str, ...] = ()
     script: tuple[Fault, ...] = ()
+    ttl: float = 3
 
     def plan(self, seed: int) -> Plan:
         """The run of *seed* that may notice that it is gone."""
         if self.script:
-            return Plan.scripted(seed, self.script)
+            return Plan.scripted(seed, self.script, int(self.ttl * SECOND))
         return Plan.drawn(seed, self.kinds)
 
 
@@ -53,14 +54,13 @@ def _free(half: Callable[[LeaseSighting], int]) -> Callable[..., int]:
     return free_at
 
 
-def _renounced_whenever(seen: Observation) -> bool:
+def _renounced_whenever(seen: Observation, sighting: LeaseSighting) -> bool:
     """Believes what the holder said before the lease was seen."""
-    if seen.sighting is None:
-        return False
-    document = seen.sighting.document
+    document = sighting.document
     holder = seen.peer(document.holder)
-    said = holder is not None and holder.heard_at > 0
-    return said and holder.holding != document.epoch and not holder.taking
+    if holder is None or not holder.heard_at:
+        return False
+    return holder.holding != document.epoch and not holder.taking
 
 
 def _testimony(**changes: Any) -> Callable[..., dict[str, Any]]:
@@ -106,7 +106,8 @@ FENCES = (
     Fence(
         "the deadline counts from before the request",
         ((transitions, "lease_held", _held_from_the_answer),),
-        ("late answers", *CUT),
+        script=(_fault(0, "late answers", 0, 5), _fault(0.8, "isolated", 0, 4)),
+        ttl=1,
     ),
     Fence(
         "the holder uses only 0.8 of its ttl",
@@ -122,9 +123,9 @@ FENCES = (
         "testimony counts only when asked for after the lease was seen",
         ((decision, "_holder_renounced", _renounced_whenever),),
         script=(
-            _fault(0, "isolated from nodes", 1, 9),
+            _fault(0, "node link cut", 1, 6),
             _fault(0.5, "election", 1, 0),
-            _fault(5, "isolated", 0, 3),
+            _fault(2, "isolated", 0, 4),
         ),
     ),
     Fence(
@@ -154,7 +155,12 @@ FENCES = (
     Fence(
         "the lease is changed by compare-and-set",
         ((oplog, "matches", lambda found, expected: True),),
-        ("election", *FROZEN),
+        script=(
+            _fault(0, "brain frozen", 1, 1.5),
+            _fault(1.1, "isolated", 0, 4),
+            _fault(1.35, "election", 1, 0),
+        ),
+        ttl=1,
     ),
     Fence(
         "only a majority's acknowledgement counts",

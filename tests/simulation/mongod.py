@@ -9,10 +9,10 @@ from functools import partial
 
 from plugins.ha.lease import LeaseDocument
 from plugins.ha.observation import Member
-from tests.simulation import elections, oplog
+from tests.simulation import elections, oplog, replication
 from tests.simulation.elections import ELECTION_TIMEOUT
 from tests.simulation.oplog import FIRST, Entry
-from tests.simulation.world import MILLISECOND, SECOND, Network, Process, World
+from tests.simulation.world import SECOND, Network, Process, World
 
 HEARTBEAT = SECOND // 2
 STEPPED_DOWN = 10 * SECOND
@@ -57,7 +57,9 @@ class Mongod:
     def hello(self) -> Member:
         """Its role, in the node's terms."""
         primary = None if self.primary is None else f"n{self.primary}"
-        state = "PRIMARY" if self.writable else self.state
+        # Elected and not writable yet, MongoDB still calls itself a secondary.
+        elected = self.state == "PRIMARY" and not self.writable
+        state = "SECONDARY" if elected else self.state
         return Member(state, self.writable, primary)
 
     def read(self, done: Callable[[LeaseDocument | None], object]) -> None:
@@ -76,7 +78,7 @@ class Mongod:
         else:
             self.append(wanted)
             self.pending.append((self.tip, done))
-            self._acknowledge()
+            self.acknowledge()
 
     def step_up(self) -> None:
         """Stand for election now, as `replSetStepUp` does: without a dry run."""
@@ -110,7 +112,7 @@ class Mongod:
 
     def _tick(self) -> None:
         for peer in self.peers:
-            self._tell(peer)
+            replication.tell(self, peer)
         now = self.world.now
         if self.primary not in (None, self.number):
             self._miss(self.primary, now)
@@ -133,77 +135,14 @@ class Mongod:
         arrive = partial(peer.process.receive, call)
         self.network.send("mongod", self.number, peer.number, arrive)
 
-    # Heartbeats and the oplog.
-
-    def _tell(self, peer: "Mongod") -> None:
-        """A heartbeat; from the primary it carries the oplog as well."""
-        leads = self.state == "PRIMARY"
-        self.send(
-            peer, partial(peer.hear, self.number, self.term, self.tip, leads=leads)
-        )
-
-    def hear(self, sender: int, term: int, tip: Entry, *, leads: bool) -> None:
-        """Another member told of itself; a primary, of its oplog too."""
-        self.heard[sender] = self.world.now
-        if term > self.term:
-            self.new_term(term)
-        if leads and term >= self.term and self.state != "PRIMARY":
-            self._follow(sender)
-        # What was under way from the old source is still taken.
-        if leads and sender == self.source and self.state == "SECONDARY":
-            self._take_over(tip)
-        self._report(sender)
-
-    def _follow(self, sender: int) -> None:
-        wait = ELECTION_TIMEOUT + self.world.between(0, SECOND // 2)
-        self.stand_at = self.world.now + wait
-        self.source = sender
-        if self.primary != sender:
-            self.primary = sender
-            self.changed()
-
-    def _take_over(self, tip: Entry) -> None:
-        if tip.optime <= self.tip.optime:
-            return
-        if tip.follows(self.tip):
-            self.tip = tip
-            return
-        self.be("ROLLBACK")
-        self.process.after(
-            self.world.between(20, 300) * MILLISECOND, partial(self._rolled_back, tip)
-        )
-
-    def _rolled_back(self, tip: Entry) -> None:
-        if self.state == "ROLLBACK":
-            self.world.note(f"mongod{self.number}", f"rolled back to {tip.document}")
-            self.tip = tip
-            self.be("SECONDARY")
-
-    def _report(self, to: int) -> None:
-        """Tell how far our oplog is stored on disk."""
-        peer = next(peer for peer in self.peers if peer.number == to)
-        told = partial(peer.told, self.number, self.term, self.tip)
-        if self.slowness:
-            delay = self.world.between(0, self.slowness)
-            self.process.after(delay, partial(self.send, peer, told))
-        else:
-            self.send(peer, told)
-
-    def told(self, sender: int, term: int, tip: Entry) -> None:
-        """A member has stored its oplog up to *tip*."""
-        self.heard[sender] = self.world.now
-        if term > self.term:
-            self.new_term(term)
-        if self.state == "PRIMARY" and term == self.term:
-            self.stored[sender] = tip
-            self._acknowledge()
+    # Writes and roles.
 
     def append(self, document: LeaseDocument) -> None:
         self.tip = Entry(self.term, self.tip.index + 1, document, self.tip)
         for peer in self.peers:
-            self._tell(peer)
+            replication.tell(self, peer)
 
-    def _acknowledge(self) -> None:
+    def acknowledge(self) -> None:
         """Answer the writes that a majority has stored."""
         waiting = []
         for entry, done in self.pending:
@@ -212,8 +151,6 @@ class Mongod:
             else:
                 waiting.append((entry, done))
         self.pending = waiting
-
-    # Roles.
 
     def new_term(self, term: int) -> None:
         self.term = term

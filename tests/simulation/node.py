@@ -9,13 +9,7 @@ from functools import partial
 
 from plugins.ha import decision, transitions
 from plugins.ha.lease import LeaseDocument
-from plugins.ha.observation import (
-    DEAD_MEMBER,
-    Member,
-    Observation,
-    Timing,
-    Update,
-)
+from plugins.ha.observation import DEAD_MEMBER, Member, Observation, Timing, Update
 from plugins.ha.observation import Ports as PortState
 from tests.simulation.beats import HEARTBEAT, Beat
 from tests.simulation.lease_asker import LeaseAsker
@@ -129,6 +123,8 @@ class Node:
         server = self.ports.server
         if self.seen.ports is PortState.CLOSED and server and server.listens:
             raise Violated(f"{self.address} says that open ports are closed")
+        if self.seen.hold is not None and self.clock() >= self.seen.hold.deadline:
+            raise Violated(f"{self.address} keeps a lease that ran out")
 
     def _wake(self, wait: int) -> None:
         self._wakes += 1

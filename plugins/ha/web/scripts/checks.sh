@@ -66,7 +66,8 @@ check_ports() {
 _is_taken() {
     local wanted
     wanted=$(printf ':%04X' "$1")
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v wanted="$wanted" '
+    # Without IPv6 there is no second file.
+    { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true; } | awk -v wanted="$wanted" '
         $4 == "0A" && substr($2, length($2) - 4) == wanted { found = 1 }
         END { exit !found }'
 }

@@ -1,0 +1,85 @@
+"""Observations to test decisions with: a cluster of three in its usual states."""
+
+from dataclasses import replace
+from typing import Any
+
+from plugins.ha.lease import Hold, LeaseDocument, LeaseSighting
+from plugins.ha.observation import Member, Observation, Peer, Timing
+
+MS = 1_000_000
+SECOND = 1000 * MS
+NOW = 1000 * SECOND
+TIMING = Timing(ttl=1500 * MS, step_up_after=700 * MS, heartbeat=200 * MS)
+ME, OTHER, THIRD = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+PRIMARY = Member("PRIMARY", writable=True, primary=ME)
+SECONDARY = Member("SECONDARY", writable=False, primary=OTHER)
+
+
+def lease(holder: str = OTHER, **changes: Any) -> LeaseDocument:
+    """A lease that *holder* has."""
+    document = LeaseDocument(holder, 7, 40, TIMING.ttl, released=False, token="t")
+    return replace(document, **changes)
+
+
+def peer(address: str = OTHER, **changes: Any) -> Peer:
+    """A healthy standby that was heard 100 ms ago."""
+    standby = Peer(
+        address,
+        member_id=int(address[-1]),
+        heard_at=NOW - 100 * MS,
+        state="SECONDARY",
+        mongod_alive=True,
+        optime=(100, 1),
+        taking=False,
+    )
+    return replace(standby, **changes)
+
+
+def serving_peer(address: str = OTHER, **changes: Any) -> Peer:
+    """A primary that was heard 100 ms ago."""
+    found = peer(address, state="PRIMARY", writable=True, holding=7)
+    return replace(found, claimed_at=found.heard_at, **changes)
+
+
+def standby(**changes: Any) -> Observation:
+    """This node stands by; OTHER is primary and renewed its lease 100 ms ago."""
+    seen = Observation(
+        me=ME,
+        member_id=1,
+        timing=TIMING,
+        member=SECONDARY,
+        sighting=LeaseSighting(lease(), NOW - 100 * MS),
+        peers=(serving_peer(), peer(THIRD)),
+        optime=(100, 1),
+    )
+    return replace(seen, **changes)
+
+
+def orphan(silent_ms: int = 800, **changes: Any) -> Observation:
+    """OTHER, the primary, has been silent for so long; THIRD is well."""
+    since = NOW - silent_ms * MS
+    lost = serving_peer(heard_at=since)
+    lost = replace(lost, claimed_at=since)
+    seen = standby(sighting=LeaseSighting(lease(), since), peers=(lost, peer(THIRD)))
+    return replace(seen, **changes)
+
+
+def candidate(**changes: Any) -> Observation:
+    """Our member was just elected; the lease was OTHER's, seen 400 ms ago."""
+    seen = standby(
+        member=PRIMARY,
+        sighting=LeaseSighting(lease(), NOW - 400 * MS),
+        peers=(serving_peer(heard_at=NOW - 900 * MS), peer(THIRD)),
+    )
+    return replace(seen, **changes)
+
+
+def holder(**changes: Any) -> Observation:
+    """This node holds the lease, renewed 100 ms ago."""
+    document = lease(ME)
+    seen = candidate(
+        sighting=LeaseSighting(document, NOW - 100 * MS),
+        hold=Hold.acknowledged(document, NOW - 100 * MS),
+        peers=(peer(), peer(THIRD)),
+    )
+    return replace(seen, **changes)

@@ -1,0 +1,153 @@
+"""The cluster as the page and the API show it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from plugins.ha.cluster_view import Moment, Picture, view
+from plugins.ha.membership_rules import JoinRequest
+from plugins.ha.observation import Observation, Ports
+from plugins.ha.status import ClusterStatus, MemberStatus
+from tests.ha.observations import (
+    ME,
+    NOW,
+    OTHER,
+    SECOND,
+    THIRD,
+    holder,
+    peer,
+    serving_peer,
+    standby,
+)
+
+WALL = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def member(address: str, state: str, *, healthy: bool = True) -> MemberStatus:
+    """A member as the set lists it."""
+    return MemberStatus(int(address[-1]), address, state, healthy, WALL, "")
+
+
+TRIO = ClusterStatus(
+    1, (member(ME, "SECONDARY"), member(OTHER, "PRIMARY"), member(THIRD, "SECONDARY"))
+)
+
+
+def drawn(seen: Observation, status: ClusterStatus | None, **changes: Any) -> Any:
+    picture = Picture(
+        seen=seen,
+        reason="we stand by",
+        version="1",
+        status=status,
+        requests=changes.pop("requests", ()),
+        **changes,
+    )
+    return view(picture, Moment(NOW, WALL))
+
+
+def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:
+    """Also on a standby."""
+    told = {"version": "1", "reason": "it serves"}
+    seen = standby(peers=(serving_peer(**told), peer(THIRD, heard_at=NOW - SECOND)))
+
+    shown = drawn(seen, TRIO, history=({"to": "primary"},))
+
+    assert (shown["enabled"], shown["epoch"], shown["primary"]) == (True, 7, OTHER)
+    assert shown["failuresSurvived"] == 1
+    assert shown["history"] == [{"to": "primary"}]
+    assert shown["nodes"][0] == {
+        "address": ME,
+        "state": "SECONDARY",
+        "self": True,
+        "version": "1",
+        "lagSeconds": 0.0,
+        "lastSeen": "2026-11-01T12:00:00.000+00:00",
+        "reason": "we stand by",
+        "fingerprint": None,
+    }
+    assert shown["nodes"][1]["reason"] == "it serves"
+    assert shown["nodes"][2]["lastSeen"] == "2026-11-01T11:59:59.000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("seen", "primary"),
+    [
+        pytest.param(holder(ports=Ports.OPEN), ME, id="this-node"),
+        pytest.param(holder(), None, id="not-open-yet"),
+        pytest.param(standby(), OTHER, id="a-peer"),
+        pytest.param(standby(peers=()), None, id="nobody"),
+    ],
+)
+def test_the_primary_is_who_serves(seen: Observation, primary: str | None) -> None:
+    """Not whose database is primary."""
+    assert drawn(seen, TRIO)["primary"] == primary
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "reason"),
+    [
+        pytest.param(
+            standby(peers=(peer(OTHER, refused=True),)),
+            member(OTHER, "DOWN", healthy=False),
+            "out of reach: its host refuses",
+            id="refuses",
+        ),
+        pytest.param(
+            standby(),
+            member(OTHER, "DOWN", healthy=False),
+            "out of reach: it does not answer",
+            id="silent",
+        ),
+        pytest.param(
+            standby(peers=()),
+            member(OTHER, "DOWN", healthy=False),
+            "out of reach: it does not answer",
+            id="never-heard",
+        ),
+        pytest.param(
+            standby(),
+            member(OTHER, "STARTUP2"),
+            "copying the database; it votes once it has caught up",
+            id="copying",
+        ),
+        pytest.param(standby(peers=()), member(OTHER, "SECONDARY"), "", id="unheard"),
+    ],
+)
+def test_each_node_is_shown_with_a_reason(
+    seen: Observation, state: MemberStatus, reason: str
+) -> None:
+    """In its own words where it has any."""
+    node = drawn(seen, ClusterStatus(1, (state,)))["nodes"][0]
+
+    assert node["reason"] == reason
+    assert node["lagSeconds"] == (0.0 if state.healthy else None)
+    assert (node["lastSeen"] is None) == (seen.peers == ())
+
+
+def test_hosts_that_ask_to_join_are_shown_too() -> None:
+    """With their fingerprint, until they are members."""
+    requests = (
+        JoinRequest(OTHER, "1", "AB", approved=True),
+        JoinRequest(THIRD, "1", "CD", approved=False),
+        JoinRequest(ME, "1", "EF", approved=True),
+    )
+    alone = ClusterStatus(1, (member(ME, "PRIMARY"),))
+
+    shown = drawn(standby(peers=()), alone, requests=requests)
+
+    assert [(n["address"], n["state"], n["reason"]) for n in shown["nodes"][1:]] == [
+        (OTHER, "STARTUP", "admitted; it starts its database"),
+        (THIRD, "REQUEST_JOIN", "waits for APPLY"),
+    ]
+    assert shown["nodes"][2]["fingerprint"] == "CD"
+    assert (shown["applyReady"], shown["failuresSurvived"]) == (False, 0)
+
+
+def test_a_node_knows_that_it_was_removed() -> None:
+    """It has no status to show, so it shows itself."""
+    shown = drawn(standby(sighting=None, peers=()), None, removed=True)
+
+    assert [(n["state"], n["self"]) for n in shown["nodes"]] == [("REMOVED", True)]
+    assert shown["epoch"] == 0
+    assert drawn(standby(), None)["nodes"] == []

@@ -1,0 +1,392 @@
+"""Rules of the decision: what a node does next, and the sentence that says why."""
+
+from dataclasses import replace
+
+import pytest
+
+from plugins.ha.actions import (
+    ClosePorts,
+    DropLease,
+    HandOver,
+    OpenPorts,
+    ReadLease,
+    ReleaseLease,
+    RenewLease,
+    StepDown,
+    StepUp,
+    TakeLease,
+)
+from plugins.ha.decision import Decision, decide
+from plugins.ha.lease import LeaseDocument, LeaseSighting
+from plugins.ha.observation import (
+    DEAD_MEMBER,
+    Handover,
+    Member,
+    Observation,
+    Peer,
+    Ports,
+)
+from tests.ha.sketch import (
+    HOLD,
+    LEASE,
+    LEASE_OF_B,
+    MS,
+    NOW,
+    PRIMARY,
+    SECOND,
+    SECONDARY,
+    B,
+    C,
+    peer,
+    seen,
+    sighting,
+)
+
+SERVING = seen(
+    member=PRIMARY, hold=HOLD, ports=Ports.OPEN, sighting=sighting(LEASE, ago=100)
+)
+ELECTED = seen(member=PRIMARY, sighting=sighting(LEASE_OF_B, ago=500))
+ASKED = Handover(None, "asked by admin")
+BEAT = NOW + 200 * MS
+SOON = NOW + 50 * MS
+
+
+@pytest.mark.parametrize(
+    ("observation", "expected"),
+    [
+        pytest.param(
+            seen(member=PRIMARY, ports=Ports.OPEN),
+            Decision((ClosePorts(),), "ports were open without the lease", NOW),
+            id="open",
+        ),
+        pytest.param(
+            seen(member=PRIMARY, ports=Ports.FAILED),
+            Decision((ClosePorts(),), "ports were open without the lease", NOW),
+            id="failed",
+        ),
+        pytest.param(
+            seen(member=PRIMARY, ports=Ports.CLOSING),
+            Decision((StepDown(),), "the service ports are closing", BEAT),
+            id="closing-while-elected",
+        ),
+        pytest.param(
+            seen(member=SECONDARY, ports=Ports.OPENING),
+            Decision((), "the service ports are opening", BEAT),
+            id="opening-as-secondary",
+        ),
+        pytest.param(
+            seen(ports=Ports.CLOSING),
+            Decision((), "the service ports are closing", BEAT),
+            id="closing-with-a-silent-database",
+        ),
+        pytest.param(
+            seen(),
+            Decision((), "the local database does not answer", BEAT),
+            id="silent-database",
+        ),
+    ],
+)
+def test_without_the_lease_ports_are_closed(
+    observation: Observation, expected: Decision
+) -> None:
+    """Nothing is asked for before the ports refuse and the database answers."""
+    assert decide(observation, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("observation", "expected"),
+    [
+        pytest.param(
+            replace(ELECTED, sighting=None),
+            Decision((ReadLease(),), "elected; the lease is not read yet", SOON),
+            id="not-read",
+        ),
+        pytest.param(
+            replace(ELECTED, sighting=None, asking=True),
+            Decision((), "elected; the lease is not read yet", SOON),
+            id="reading",
+        ),
+        pytest.param(
+            ELECTED,
+            Decision(
+                (TakeLease(LEASE_OF_B),), "elected; the lease is free", NOW + 50 * MS
+            ),
+            id="renounced",
+        ),
+        pytest.param(
+            replace(ELECTED, sighting=sighting(LEASE_OF_B, ago=1500), peers=()),
+            Decision((TakeLease(LEASE_OF_B),), "elected; the lease is free", SOON),
+            id="waited-out",
+        ),
+        pytest.param(
+            replace(ELECTED, sighting=sighting(LEASE_OF_B.given_back(), ago=0)),
+            Decision(
+                (TakeLease(LEASE_OF_B.given_back()),),
+                "elected; the lease is free",
+                SOON,
+            ),
+            id="released",
+        ),
+        pytest.param(
+            replace(ELECTED, sighting=sighting(LEASE, ago=0)),
+            Decision((TakeLease(LEASE),), "elected; the lease is free", SOON),
+            id="our-own-of-before",
+        ),
+        pytest.param(
+            replace(ELECTED, asking=True),
+            Decision((), "elected; asked for the lease", BEAT),
+            id="asked-for",
+        ),
+        pytest.param(
+            replace(ELECTED, resting_until=NOW + 300 * MS, resting_reason="resting: x"),
+            Decision((StepDown(),), "resting: x", NOW + 300 * MS),
+            id="resting",
+        ),
+        pytest.param(
+            replace(ELECTED, resting_until=NOW + 9 * SECOND, resting_reason="resting"),
+            Decision((StepDown(),), "resting", NOW + SECOND),
+            id="resting-for-long",
+        ),
+        pytest.param(
+            replace(
+                ELECTED,
+                resting_until=NOW + 9 * SECOND,
+                resting_reason="resting",
+                stepped_at=NOW - 900 * MS,
+            ),
+            Decision((), "resting", NOW + SECOND),
+            id="resting-and-stepped-down-a-moment-ago",
+        ),
+    ],
+)
+def test_an_elected_node_takes_a_free_lease(
+    observation: Observation, expected: Decision
+) -> None:
+    """The election alone gives no right to serve: the lease must be free, and taken."""
+    assert decide(observation, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        pytest.param(peer(B, ago=500), id="asked-before-the-lease-changed"),
+        pytest.param(peer(B, holding=7), id="it-still-serves"),
+        pytest.param(peer(B, taking=True), id="it-may-get-it-by-a-request-in-flight"),
+        pytest.param(None, id="it-is-no-peer-of-ours"),
+    ],
+)
+def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) -> None:
+    """Only the holder's own word, given after the lease changed, saves the wait."""
+    peers = (holder, peer(C)) if holder else (peer(C),)
+
+    assert decide(replace(ELECTED, peers=peers), NOW) == Decision(
+        (), "elected; the lease of 10.0.0.2 runs out in 1.0 s", NOW + 1000 * MS
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param(
+            {"ports": Ports.CLOSED},
+            Decision((OpenPorts(7),), "the lease was acknowledged (epoch 7)", NOW),
+            id="acknowledged",
+        ),
+        pytest.param(
+            {},
+            Decision((), "serving under epoch 7", NOW + 150 * MS),
+            id="until-the-renewal",
+        ),
+        pytest.param(
+            {"ports": Ports.OPENING},
+            Decision((), "serving under epoch 7", NOW + 150 * MS),
+            id="opening",
+        ),
+        pytest.param(
+            {"member": None},
+            Decision((), "serving under epoch 7", NOW + 150 * MS),
+            id="a-silent-database-may-only-be-slow",
+        ),
+        pytest.param(
+            {"hold": replace(HOLD, renew_at=NOW)},
+            Decision((RenewLease(LEASE),), "serving under epoch 7", HOLD.deadline),
+            id="renewal",
+        ),
+        pytest.param(
+            {"hold": replace(HOLD, renew_at=NOW), "asking": True},
+            Decision((), "serving under epoch 7", HOLD.deadline),
+            id="renewal-in-flight",
+        ),
+        pytest.param(
+            {"ports": Ports.FAILED, "failures": 1, "failed_at": NOW - 60 * MS},
+            Decision((), "serving under epoch 7", NOW + 40 * MS),
+            id="ports-failed-a-moment-ago",
+        ),
+        pytest.param(
+            {"ports": Ports.FAILED, "failures": 1, "failed_at": NOW - 100 * MS},
+            Decision((ClosePorts(),), "opening the service ports again", NOW),
+            id="ports-failed-once",
+        ),
+        pytest.param(
+            {"ports": Ports.FAILED, "failures": 99, "failed_at": NOW - 10 * SECOND},
+            Decision((ClosePorts(),), "opening the service ports again", NOW),
+            id="ports-failed-often",
+        ),
+    ],
+)
+def test_the_holder_serves_and_renews(
+    changes: dict[str, object], expected: Decision
+) -> None:
+    """A holder opens its ports, renews in good time, and tries failed ports again."""
+    assert decide(replace(SERVING, **changes), NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "leaves"),
+    [
+        pytest.param(
+            {"hold": replace(HOLD, deadline=NOW)},
+            "the lease was not renewed in time",
+            True,
+            id="deadline",
+        ),
+        pytest.param(
+            {"hold": replace(HOLD, deadline=NOW), "member": None},
+            "the lease was not renewed in time",
+            True,
+            id="deadline-with-a-silent-database",
+        ),
+        pytest.param(
+            {"hold": replace(HOLD, deadline=NOW), "peers": ()},
+            "the lease was not renewed in time",
+            False,
+            id="nobody-to-make-way-for",
+        ),
+        pytest.param(
+            {"hold": replace(HOLD, deadline=NOW), "stepping": True},
+            "the lease was not renewed in time",
+            False,
+            id="makes-way-already",
+        ),
+        pytest.param(
+            {"member": DEAD_MEMBER}, "the local database ended", False, id="dead"
+        ),
+        pytest.param(
+            {"member": SECONDARY},
+            "the local database is SECONDARY now",
+            False,
+            id="stepped-down",
+        ),
+        pytest.param(
+            {"member": Member("ROLLBACK", writable=False), "handover": ASKED},
+            "the local database is ROLLBACK now",
+            False,
+            id="loss-goes-before-a-handover",
+        ),
+    ],
+)
+def test_a_lost_lease_closes_the_ports_at_once(
+    changes: dict[str, object], reason: str, *, leaves: bool
+) -> None:
+    """It drops the lease first, closes without draining, and then makes way."""
+    way = (StepDown(),) if leaves else ()
+
+    assert decide(replace(SERVING, **changes), NOW) == Decision(
+        (DropLease(), ClosePorts(), *way), reason, NOW
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param(
+            {}, Decision((ClosePorts(drain=True),), "asked by admin", NOW), id="open"
+        ),
+        pytest.param(
+            {"ports": Ports.FAILED},
+            Decision((ClosePorts(),), "asked by admin", NOW),
+            id="failed-ports",
+        ),
+        pytest.param(
+            {"ports": Ports.CLOSING},
+            Decision((), "asked by admin", NOW + 150 * MS),
+            id="closing",
+        ),
+        pytest.param(
+            {"ports": Ports.OPENING, "hold": replace(HOLD, renew_at=NOW)},
+            Decision((RenewLease(LEASE),), "asked by admin", HOLD.deadline),
+            id="opening",
+        ),
+        pytest.param(
+            {"ports": Ports.CLOSED},
+            Decision((DropLease(), HandOver(LEASE, B)), "asked by admin", NOW),
+            id="to-the-best",
+        ),
+        pytest.param(
+            {"ports": Ports.CLOSED, "handover": Handover(C, "drill")},
+            Decision((DropLease(), HandOver(LEASE, C)), "drill", NOW),
+            id="to-the-one-named",
+        ),
+        pytest.param(
+            {"ports": Ports.CLOSED, "peers": ()},
+            Decision((DropLease(), ReleaseLease(LEASE)), "asked by admin", NOW),
+            id="to-nobody",
+        ),
+    ],
+)
+def test_a_handover_closes_then_releases_then_steps_down(
+    changes: dict[str, object], expected: Decision
+) -> None:
+    """Requests in flight end first; no port is open once the lease is free."""
+    observation = replace(replace(SERVING, handover=ASKED), **changes)
+
+    assert decide(observation, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(None, LEASE, id="never-read"),
+        pytest.param(LEASE, LEASE, id="as-acknowledged"),
+        pytest.param(LEASE.renewed(), LEASE.renewed(), id="stored-without-an-answer"),
+        pytest.param(replace(LEASE, seq=39), LEASE, id="read-before"),
+        pytest.param(replace(LEASE, epoch=8, seq=41), LEASE, id="another-epoch"),
+        pytest.param(LEASE_OF_B.renewed(), LEASE, id="another-holder"),
+    ],
+)
+def test_a_renewal_goes_on_from_what_is_stored(
+    found: LeaseDocument | None, expected: LeaseDocument
+) -> None:
+    """A renewal whose answer was lost may have been stored; the next builds on it."""
+    seen_last = LeaseSighting(found, NOW) if found else None
+    hold = replace(HOLD, renew_at=NOW)
+
+    decision = decide(replace(SERVING, hold=hold, sighting=seen_last), NOW)
+
+    assert decision.actions == (RenewLease(expected),)
+
+
+@pytest.mark.parametrize(
+    ("observation", "expected"),
+    [
+        pytest.param(
+            seen(peer(B, writable=True, state="PRIMARY"), member=SECONDARY),
+            Decision((), f"{B} is primary", BEAT),
+            id="there-is-a-primary",
+        ),
+        pytest.param(
+            seen(peer(B, refused=True, lost_at=NOW - SECOND), member=SECONDARY),
+            Decision(
+                (StepUp(),),
+                f"{B} is silent: standing for election",
+                NOW + SECOND,
+            ),
+            id="the-primary-is-lost",
+        ),
+    ],
+)
+def test_a_standby_stands_when_the_primary_is_lost(
+    observation: Observation, expected: Decision
+) -> None:
+    """The vote is MongoDB's; this only asks for it."""
+    assert decide(observation, NOW) == expected

@@ -1,0 +1,265 @@
+"""When a standby stands for election, as tables."""
+
+from dataclasses import replace
+
+import pytest
+
+from plugins.ha.election import NEVER, Call, should_step_up
+from plugins.ha.lease import LeaseSighting
+from plugins.ha.observation import Member, Observation, Peer
+from tests.ha.observations import (
+    ME,
+    MS,
+    NOW,
+    OTHER,
+    SECOND,
+    THIRD,
+    lease,
+    orphan,
+    peer,
+    serving_peer,
+    standby,
+)
+
+STAND = "10.0.0.2 is silent: standing for election"
+OLD = LeaseSighting(lease(), NOW - 5 * SECOND)
+
+
+def gone(**changes: object) -> Peer:
+    """OTHER, whose host refuses since 50 ms."""
+    lost = serving_peer(refused=True, lost_at=NOW - 50 * MS)
+    return replace(lost, **changes)
+
+
+@pytest.mark.parametrize(
+    ("seen", "now", "reason"),
+    [
+        pytest.param(orphan(), True, STAND, id="silent-for-long"),
+        pytest.param(
+            orphan(member=None),
+            False,
+            "the local database is silent",
+            id="blind",
+        ),
+        pytest.param(
+            orphan(member=Member("RECOVERING", writable=False)),
+            False,
+            "the local database is RECOVERING",
+            id="we-recover",
+        ),
+        pytest.param(standby(), False, "10.0.0.2 is primary", id="all-is-well"),
+        pytest.param(
+            orphan(silent_ms=600),
+            False,
+            "10.0.0.2 is primary",
+            id="heard-before",
+        ),
+        pytest.param(
+            orphan(sighting=LeaseSighting(lease(), NOW - 100 * MS)),
+            False,
+            "10.0.0.2 was heard a moment ago",
+            id="silent-but-it-renews-its-lease",
+        ),
+        pytest.param(
+            standby(peers=(peer(), peer(THIRD)), sighting=OLD),
+            True,
+            STAND,
+            id="it-is-there-and-holds-no-role",
+        ),
+        pytest.param(
+            standby(peers=(peer(), peer(THIRD)), sighting=OLD, named_at=NOW - 50 * MS),
+            False,
+            "10.0.0.2 was heard a moment ago",
+            id="elected-just-now-and-not-asked-since",
+        ),
+        pytest.param(
+            standby(peers=(peer(), peer(THIRD)), sighting=OLD, named_at=NOW - SECOND),
+            True,
+            STAND,
+            id="named-by-our-member-and-it-denies",
+        ),
+        pytest.param(
+            orphan(peers=(orphan().peers[0], peer(THIRD, hears=(OTHER,)))),
+            False,
+            "10.0.0.2 is silent here, but 10.0.0.3 hears it",
+            id="only-our-link-is-broken",
+        ),
+        pytest.param(
+            orphan(
+                peers=(
+                    orphan().peers[0],
+                    peer(THIRD, hears=(OTHER,), heard_at=NOW - 700 * MS),
+                )
+            ),
+            False,
+            "10.0.0.2 is silent, and so is everybody else: no majority",
+            id="everybody-is-silent",
+        ),
+        pytest.param(
+            orphan(peers=(orphan().peers[0], peer(THIRD, refused=True))),
+            False,
+            "10.0.0.2 is silent, and so is everybody else: no majority",
+            id="two-of-three-are-gone",
+        ),
+        pytest.param(
+            orphan(peers=(orphan().peers[0], peer(THIRD, heard_at=0))),
+            False,
+            "10.0.0.2 is silent, and so is everybody else: no majority",
+            id="the-other-was-never-heard",
+        ),
+        pytest.param(
+            standby(peers=(gone(), peer(THIRD, heard_at=NOW - 10 * MS))),
+            True,
+            STAND,
+            id="refused-and-the-other-asked-since",
+        ),
+        pytest.param(
+            standby(peers=(gone(), peer(THIRD))),
+            False,
+            "10.0.0.2 is gone; asking 10.0.0.3 how recent it is",
+            id="refused-and-the-other-not-asked-since",
+        ),
+        pytest.param(
+            standby(
+                peers=(
+                    gone(refused=False, writable=False, heard_at=NOW - 50 * MS),
+                    peer(THIRD, heard_at=NOW - 10 * MS),
+                )
+            ),
+            True,
+            STAND,
+            id="its-mongod-ended",
+        ),
+        pytest.param(
+            orphan(peers=(replace(orphan().peers[0], heard_at=0), peer(THIRD))),
+            False,
+            "10.0.0.2 was heard a moment ago",
+            id="never-heard-so-mongodb-decides",
+        ),
+        pytest.param(
+            orphan(resting_until=NOW + 1, resting_reason="resting: sick"),
+            False,
+            "resting: sick",
+            id="we-rest",
+        ),
+        pytest.param(
+            orphan(stepping=True),
+            False,
+            "10.0.0.2 is silent; 10.0.0.1 stands first",
+            id="standing-already",
+        ),
+        pytest.param(
+            orphan(stepped_at=NOW - 999 * MS),
+            False,
+            "10.0.0.2 is silent; 10.0.0.1 stands first",
+            id="stood-a-moment-ago",
+        ),
+        pytest.param(
+            orphan(peers=(orphan().peers[0], peer(THIRD, optime=(100, 2)))),
+            False,
+            "10.0.0.2 is silent; 10.0.0.3 stands first",
+            id="the-other-knows-more",
+        ),
+        pytest.param(
+            orphan(member_id=9),
+            False,
+            "10.0.0.2 is silent; 10.0.0.3 stands first",
+            id="the-other-has-the-lower-number",
+        ),
+        pytest.param(
+            orphan(member_id=9, optime=(100, 2)), True, STAND, id="we-know-more"
+        ),
+        pytest.param(
+            orphan(
+                member_id=9,
+                peers=(orphan().peers[0], peer(THIRD, state="RECOVERING")),
+            ),
+            True,
+            STAND,
+            id="the-other-recovers",
+        ),
+        pytest.param(
+            orphan(member_id=9, peers=(orphan().peers[0], peer(THIRD, resting=True))),
+            True,
+            STAND,
+            id="the-other-rests",
+        ),
+        pytest.param(
+            standby(
+                member=Member("SECONDARY", writable=False),
+                sighting=None,
+                peers=(peer(), peer(THIRD)),
+            ),
+            True,
+            "the primary is silent: standing for election",
+            id="nobody-knows-a-primary",
+        ),
+        pytest.param(
+            standby(
+                member=Member("SECONDARY", writable=False),
+                sighting=LeaseSighting(lease(ME), NOW - SECOND),
+                peers=(peer(), peer(THIRD)),
+            ),
+            True,
+            "the primary is silent: standing for election",
+            id="we-were-the-last-primary",
+        ),
+        pytest.param(
+            orphan(member=Member("SECONDARY", writable=False)),
+            True,
+            STAND,
+            id="mongodb-names-none-but-the-lease-does",
+        ),
+        pytest.param(
+            orphan(sighting=None), True, STAND, id="mongodb-names-one-without-a-lease"
+        ),
+    ],
+)
+def test_a_standby_stands_only_for_a_primary_that_is_lost(
+    seen: Observation, now: bool, reason: str
+) -> None:
+    """An election costs the role of whoever has it: only the best stands, and alone."""
+    call = should_step_up(seen, NOW)
+
+    assert (call.now, call.reason) == (now, reason)
+
+
+@pytest.mark.parametrize(
+    ("seen", "wake_at"),
+    [
+        pytest.param(
+            orphan(sighting=LeaseSighting(lease(), NOW - 600 * MS)),
+            NOW + 100 * MS,
+            id="when-it-counts-as-lost",
+        ),
+        pytest.param(standby(), NOW + 200 * MS, id="after-a-heartbeat"),
+        pytest.param(
+            orphan(member_id=9), NOW + 400 * MS, id="half-a-second-behind-the-better"
+        ),
+        pytest.param(
+            orphan(stepped_at=NOW - 300 * MS), NOW + 700 * MS, id="after-the-cooldown"
+        ),
+        pytest.param(
+            orphan(resting_until=NOW + 5 * SECOND), NOW + SECOND, id="while-it-rests"
+        ),
+        pytest.param(orphan(stepping=True), NOW, id="while-it-stands"),
+        pytest.param(orphan(), NOW + SECOND, id="after-it-stood"),
+    ],
+)
+def test_it_says_when_to_look_again(seen: Observation, wake_at: int) -> None:
+    """So that the keeper need not ask all the time."""
+    assert should_step_up(seen, NOW).wake_at == wake_at
+
+
+def test_the_second_best_counts_from_when_the_primary_last_claimed_its_role() -> None:
+    """A witness may hold both back for long; they must not then stand together."""
+    lost = replace(orphan().peers[0], claimed_at=NOW - 50 * MS, writable=False)
+
+    call = should_step_up(orphan(member_id=9, peers=(lost, peer(THIRD))), NOW)
+
+    assert call == Call(
+        now=False,
+        reason="10.0.0.2 is silent; 10.0.0.3 stands first",
+        wake_at=NOW + 450 * MS,
+    )
+    assert NEVER > NOW

@@ -1,0 +1,129 @@
+"""Rules of the threads that ask each peer: what is posted of each kind of answer."""
+
+import queue
+import threading
+from typing import Any, Self, cast
+
+import pytest
+
+from plugins.ha.heartbeats import Heartbeats
+from plugins.ha.heartbeats import testimony as told_by
+from plugins.ha.observation import Observation, Update
+from tests.ha.observations import NOW, OTHER, THIRD, holder, standby
+from twistlock_console.errors import NodeUnreachable, Refused, Removed
+from twistlock_console.node_client import NodeClient
+from twistlock_console.permit import FOREVER
+
+WAIT_SECONDS = 10.0
+GOOD = told_by(holder(), "serving under epoch 7", NOW)
+
+
+class Answers:
+    """Gives one answer again and again; an error is raised instead."""
+
+    def __init__(self, address: str, answer: Any) -> None:
+        self.address = address
+        self.asked = threading.Semaphore(0)
+        self.closed = threading.Event()
+        self._answer = answer
+
+    def get(self, path: str, *, timeout: float) -> Any:
+        """Give the answer."""
+        self.asked.release()
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.closed.set()
+
+
+def asked_twice(answer: Any) -> list[Update]:
+    """What is posted by a peer that was asked for the second time, then left alone."""
+    posted: queue.SimpleQueue[Update] = queue.SimpleQueue()
+    client = Answers(OTHER, answer)
+    beats = Heartbeats(0.01, lambda _: cast("NodeClient", client), posted.put)
+    beats.follow({OTHER})
+    try:
+        for _ in range(2):
+            assert client.asked.acquire(timeout=WAIT_SECONDS)
+    finally:
+        beats.stop()
+    assert client.closed.wait(WAIT_SECONDS)
+    return [posted.get_nowait() for _ in range(posted.qsize())]
+
+
+def learned(answer: Any) -> Observation:
+    """What a standby knows after the first answer."""
+    return asked_twice(answer)[0](standby())
+
+
+def test_an_answer_is_posted() -> None:
+    """The peer is then what it told of itself."""
+    peer = learned(GOOD).peer(OTHER)
+
+    assert peer is not None
+    assert (peer.holding, peer.reason) == (7, "serving under epoch 7")
+
+
+def test_a_host_that_refuses_is_posted() -> None:
+    """Nothing listens there: the node is gone, which silence would not say."""
+    peer = learned(NodeUnreachable("nothing listens", refused=True)).peer(OTHER)
+
+    assert peer is not None
+    assert peer.refused
+    assert peer.lost_at > 0
+
+
+def test_a_removed_node_rests_for_good() -> None:
+    """A peer that does not know us any more ends our standing for the role."""
+    seen = learned(Removed("this node was removed"))
+
+    assert (seen.resting_until, seen.resting_reason) == (
+        FOREVER,
+        "this node was removed",
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(NodeUnreachable("no answer in time"), id="silence"),
+        pytest.param(Refused("not one of ours"), id="refusal"),
+        pytest.param({**GOOD, "optime": []}, id="no-optime"),
+        pytest.param({}, id="empty"),
+        pytest.param(None, id="nothing"),
+        pytest.param({**GOOD, "holding": "seven"}, id="no-number"),
+    ],
+)
+def test_nothing_is_learned_of_silence_or_nonsense(answer: Any) -> None:
+    """A node that talks nonsense counts as one that was not heard, and is asked on."""
+    assert asked_twice(answer) == []
+
+
+def test_exactly_the_members_are_asked() -> None:
+    """A peer that left is asked no more, one that stays is not asked twice as often."""
+    made: queue.SimpleQueue[Answers] = queue.SimpleQueue()
+
+    def client_of(address: str) -> NodeClient:
+        client = Answers(address, GOOD)
+        made.put(client)
+        return cast("NodeClient", client)
+
+    beats = Heartbeats(0.01, client_of, lambda _: None)
+    beats.follow({OTHER})
+    first = made.get(timeout=WAIT_SECONDS)
+    assert first.asked.acquire(timeout=WAIT_SECONDS)
+    beats.follow({OTHER, THIRD})
+    beats.follow({THIRD})
+
+    assert first.closed.wait(WAIT_SECONDS)
+    last = made.get(timeout=WAIT_SECONDS)
+    assert last.asked.acquire(timeout=WAIT_SECONDS)
+    beats.stop()
+    assert last.closed.wait(WAIT_SECONDS)
+    assert made.empty()
+    assert (first.address, last.address) == (OTHER, THIRD)

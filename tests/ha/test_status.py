@@ -1,0 +1,166 @@
+"""MongoDB's answers, read where they enter; and the states that are shown."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from bson import Timestamp
+
+from plugins.ha.observation import Member, Observation
+from plugins.ha.states import NodeState, member_state
+from plugins.ha.status import ClusterStatus, HelloAnswer, MemberStatus
+from plugins.ha.sync_source import stale_source
+from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, peer, standby
+
+THEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def listed(number: int, state: str, **changes: Any) -> dict[str, Any]:
+    """A member as `replSetGetStatus` lists it."""
+    found = {"_id": number, "name": f"10.0.0.{number}:27017", "stateStr": state}
+    return {**found, "health": 1, "optimeDate": THEN, **changes}
+
+
+STATUS = ClusterStatus.from_answer(
+    {
+        "term": 4,
+        "members": [
+            listed(1, "SECONDARY", syncSourceHost="10.0.0.2:27017"),
+            listed(2, "PRIMARY", optimeDate=THEN + timedelta(seconds=2)),
+            listed(3, "(not reachable/healthy)", health=0, optimeDate=None),
+        ],
+    }
+)
+
+
+def test_the_sets_status_is_read_member_by_member() -> None:
+    """Addresses without ports, and what is not told is not known."""
+    assert (
+        ClusterStatus(
+            term=4,
+            members=(
+                MemberStatus(1, ME, "SECONDARY", True, THEN, OTHER),
+                MemberStatus(
+                    2, OTHER, "PRIMARY", True, THEN + timedelta(seconds=2), ""
+                ),
+                MemberStatus(3, THIRD, "(not reachable/healthy)", False, None, ""),
+            ),
+        )
+        == STATUS
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "lag"),
+    [
+        pytest.param(ME, 2.0, id="behind"),
+        pytest.param(OTHER, 0.0, id="most-recent"),
+        pytest.param(THIRD, None, id="unknown"),
+        pytest.param("10.0.0.9", None, id="stranger"),
+    ],
+)
+def test_lag_is_counted_from_the_most_recent_member(
+    address: str, lag: float | None
+) -> None:
+    """In seconds; None when nobody knows."""
+    assert STATUS.lag_seconds(address) == lag
+    assert ClusterStatus(0, ()).lag_seconds(address) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "member", "optime"),
+    [
+        pytest.param(
+            {
+                "isWritablePrimary": True,
+                "primary": "10.0.0.1:27017",
+                "lastWrite": {"opTime": {"ts": Timestamp(5, 6)}},
+            },
+            Member("PRIMARY", writable=True, primary=ME),
+            (5, 6),
+            id="primary",
+        ),
+        pytest.param(
+            {"secondary": True},
+            Member("SECONDARY", writable=False),
+            (0, 0),
+            id="secondary",
+        ),
+        pytest.param(
+            {"isreplicaset": True},
+            Member("REMOVED", writable=False),
+            (0, 0),
+            id="no-member",
+        ),
+        pytest.param(
+            {"setName": "twistlock"},
+            Member("RECOVERING", writable=False),
+            (0, 0),
+            id="neither",
+        ),
+    ],
+)
+def test_hello_tells_what_our_member_is(
+    answer: dict[str, Any], member: Member, optime: tuple[int, int]
+) -> None:
+    """Primary means that it can be written to now."""
+    found = HelloAnswer.from_answer({**answer, "topologyVersion": {"counter": 1}})
+
+    assert found == HelloAnswer(member, {"counter": 1}, optime)
+
+
+@pytest.mark.parametrize(
+    ("state", "healthy", "shown"),
+    [
+        pytest.param("PRIMARY", True, NodeState.PRIMARY, id="primary"),
+        pytest.param("STARTUP2", True, NodeState.STARTUP2, id="copying"),
+        pytest.param("PRIMARY", False, NodeState.UNAVAILABLE, id="out-of-reach"),
+        pytest.param("UNKNOWN", True, NodeState.UNAVAILABLE, id="not-a-word-of-ours"),
+    ],
+)
+def test_states_are_mongodbs_words_as_far_as_they_go(
+    state: str, healthy: bool, shown: NodeState
+) -> None:
+    """The rest is UNAVAILABLE."""
+    member = MemberStatus(1, ME, state, healthy, None, "")
+
+    assert member_state(member) is shown
+
+
+@pytest.mark.parametrize(
+    ("source", "primary", "seen", "stale"),
+    [
+        pytest.param(
+            OTHER,
+            THIRD,
+            {"heard_at": NOW - 701 * MS},
+            OTHER,
+            id="silent-with-a-new-one",
+        ),
+        pytest.param(OTHER, THIRD, {"refused": True}, OTHER, id="gone-with-a-new-one"),
+        pytest.param(OTHER, THIRD, {}, None, id="well"),
+        pytest.param(OTHER, OTHER, {"refused": True}, None, id="no-new-primary"),
+        pytest.param(OTHER, "", {"refused": True}, None, id="no-primary"),
+        pytest.param("", THIRD, {"refused": True}, None, id="no-source"),
+    ],
+)
+def test_a_silent_source_is_left_once_there_is_a_new_primary(
+    source: str, primary: str, seen: dict[str, Any], stale: str | None
+) -> None:
+    """MongoDB itself would wait far too long."""
+    status = ClusterStatus(
+        1,
+        tuple(
+            MemberStatus(
+                int(a[-1]), a, "PRIMARY" if a == primary else "SECONDARY", True, None, s
+            )
+            for a, s in ((ME, source), (OTHER, ""), (THIRD, ""))
+        ),
+    )
+
+    assert stale_source(_knowing(**seen), status, NOW) == stale
+    assert stale_source(_knowing(), ClusterStatus(1, ()), NOW) is None
+
+
+def _knowing(**changes: Any) -> Observation:
+    return standby(peers=(peer(OTHER, **changes), peer(THIRD)))

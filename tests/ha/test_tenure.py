@@ -1,0 +1,135 @@
+"""Rules of the record of roles: when a tenure begins and ends, and what is told."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+from plugins.ha.observation import DEAD_MEMBER, Observation, Ports
+from plugins.ha.tenure import Tenure
+from tests.ha.observations import (
+    MS,
+    NOW,
+    PRIMARY,
+    THIRD,
+    candidate,
+    holder,
+    standby,
+)
+from twistlock_console.bus import Bus
+from twistlock_console.events import Role, RoleChanged
+
+LOST = "10.0.0.2 is silent: standing for election"
+STANDING = standby(stepping=True)
+SERVING = holder(ports=Ports.OPEN)
+BROKEN = replace(SERVING, ports=Ports.FAILED)
+ENDED = candidate(renounced=7, ports=Ports.CLOSING)
+
+
+class Record:
+    """A tenure with what it published; each step comes 100 ms after the last."""
+
+    def __init__(self) -> None:
+        bus = Bus()
+        self.changes: list[RoleChanged] = []
+        bus.subscribe(RoleChanged, self.changes.append)
+        self.tenure = Tenure(bus)
+
+    def follow(self, *steps: Observation, reason: str = "why") -> None:
+        """Go from the first of *steps* to the last."""
+        for place, (before, seen) in enumerate(pairwise(steps)):
+            self.tenure.follow(before, seen, reason, NOW + place * 100 * MS)
+
+
+def test_a_tenure_begins_with_open_ports_and_tells_each_phase() -> None:
+    """From noticing the loss: the election, the lease, the ports."""
+    record = Record()
+
+    record.follow(standby(), STANDING, candidate(), holder(), SERVING, reason=LOST)
+
+    phases = {"elected": 0.1, "lease": 0.1, "ports": 0.1}
+    assert record.changes == [RoleChanged(Role.STANDBY, Role.PRIMARY, LOST, 7, phases)]
+    assert record.tenure.role is Role.PRIMARY
+
+
+def test_an_election_that_was_not_asked_for_is_told_as_such() -> None:
+    """MongoDB may elect this member by itself; noticing takes no time then."""
+    record = Record()
+
+    record.follow(standby(), candidate(), holder(), SERVING)
+
+    phases = {"lease": 0.1, "ports": 0.1}
+    cause = "MongoDB elected this member"
+    change = record.changes[0]
+    assert (change.reason, change.phases) == (cause, {"elected": 0.0, **phases})
+
+
+def test_an_attempt_that_another_won_is_forgotten() -> None:
+    """The next election is not timed from an earlier attempt."""
+    record = Record()
+    other_won = standby(member=replace(PRIMARY, writable=False, primary=THIRD))
+
+    record.follow(standby(), STANDING, other_won, candidate(), holder(), SERVING)
+
+    assert record.changes[0].reason == "MongoDB elected this member"
+
+
+def test_stepping_down_is_not_the_beginning_of_an_attempt() -> None:
+    """Only a member that is not writable stands for election."""
+    record = Record()
+
+    record.follow(candidate(), candidate(stepping=True), holder(), SERVING)
+
+    assert record.changes[0].reason == "this node started"
+
+
+def test_a_tenure_ends_when_the_lease_is_dropped() -> None:
+    """The end is told with the decision's reason and the epoch that ended."""
+    record = Record()
+    record.follow(holder(), SERVING)
+
+    record.follow(SERVING, ENDED, reason="the local database ended")
+
+    change = RoleChanged(Role.PRIMARY, Role.STANDBY, "the local database ended", 7, {})
+    assert record.changes[1:] == [change]
+
+
+def test_ports_that_fail_under_a_lease_are_told_as_such() -> None:
+    """Users see it as the end of a tenure, and the ports opening as a new one."""
+    record = Record()
+    record.follow(holder(), SERVING)
+
+    record.follow(SERVING, BROKEN, holder(), SERVING, reason="serving under epoch 7")
+
+    told = [(change.new, change.reason, change.epoch) for change in record.changes[1:]]
+    assert told == [
+        (Role.STANDBY, "a service port failed", 7),
+        (Role.PRIMARY, "the service ports opened again", 7),
+    ]
+
+
+def test_a_lease_lost_before_the_ports_were_open_is_on_record() -> None:
+    """An epoch that nobody was served under is told once all the same."""
+    record = Record()
+
+    record.follow(standby(), holder(), replace(ENDED, ports=Ports.CLOSED))
+
+    reason = "gave up before its ports were open: why"
+    assert record.changes == [RoleChanged(Role.STANDBY, Role.STANDBY, reason, 7, {})]
+
+
+def test_the_end_of_a_tenure_is_told_once() -> None:
+    """Dropping the lease after the ports had failed is no second end."""
+    record = Record()
+    record.follow(holder(), SERVING, BROKEN)
+
+    record.follow(BROKEN, ENDED)
+
+    assert [change.new for change in record.changes] == [Role.PRIMARY, Role.STANDBY]
+
+
+def test_what_changes_no_role_is_not_told() -> None:
+    """A standby whose database comes and goes stays a standby."""
+    record = Record()
+
+    record.follow(standby(), standby(member=None), standby(member=DEAD_MEMBER))
+
+    assert record.changes == []

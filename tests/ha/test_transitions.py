@@ -1,0 +1,316 @@
+"""How what a node knows changes, and what never comes back."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plugins.ha import actions as do
+from plugins.ha import transitions
+from plugins.ha.decision import decide
+from plugins.ha.heartbeats import testimony as told_by
+from plugins.ha.lease import LeaseSighting
+from plugins.ha.observation import (
+    DEAD_MEMBER,
+    Handover,
+    Member,
+    Observation,
+    Peer,
+    Ports,
+    Update,
+)
+from tests.ha.observations import (
+    ME,
+    MS,
+    NOW,
+    OTHER,
+    PRIMARY,
+    SECOND,
+    SECONDARY,
+    THIRD,
+    TIMING,
+    candidate,
+    holder,
+    lease,
+    peer,
+    standby,
+)
+
+
+@pytest.mark.parametrize(
+    ("action", "changes"),
+    [
+        pytest.param(do.ReadLease(), {"asking": True}, id="read"),
+        pytest.param(
+            do.TakeLease(lease()), {"asking": True, "taking": True}, id="take"
+        ),
+        pytest.param(do.RenewLease(lease()), {"asking": True}, id="renew"),
+        pytest.param(do.OpenPorts(7), {"ports": Ports.OPENING}, id="open"),
+        pytest.param(do.ClosePorts(), {"ports": Ports.CLOSING}, id="close"),
+        pytest.param(do.StepUp(), {"stepping": True}, id="step-up"),
+        pytest.param(do.StepDown(), {"stepping": True}, id="step-down"),
+        pytest.param(do.HandOver(lease(), OTHER), {"stepping": True}, id="hand-over"),
+        pytest.param(do.ReleaseLease(lease()), {}, id="release"),
+    ],
+)
+def test_an_action_under_way_is_known(action: do.Action, changes: Any) -> None:
+    """So that it is not begun twice."""
+    seen = standby()
+
+    assert transitions.begun(seen, action, "why", NOW) == replace(seen, **changes)
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"),
+    [
+        pytest.param(0, 5, id="not-its-ports-fault"),
+        pytest.param(1, 10, id="ports-failed-once"),
+        pytest.param(3, 40, id="ports-failed-again"),
+        pytest.param(60, 60, id="a-minute-at-most"),
+    ],
+)
+def test_a_node_that_dropped_the_lease_rests(failures: int, seconds: int) -> None:
+    """Longer each time that its ports failed: two sick nodes must not ping-pong."""
+    seen = holder(failures=failures, handover=Handover(None, "asked"))
+
+    dropped = transitions.begun(seen, do.DropLease(), "why", NOW)
+
+    assert dropped.hold is None
+    assert dropped.renounced == 7
+    assert dropped.handover is None
+    assert dropped.resting_until == NOW + seconds * SECOND
+    assert dropped.resting_reason == "resting: why"
+
+
+def test_a_node_alone_does_not_rest() -> None:
+    """Nobody else could serve meanwhile."""
+    dropped = transitions.begun(holder(peers=()), do.DropLease(), "why", NOW)
+
+    assert dropped.resting_until == NOW
+
+
+def test_dropping_twice_renounces_the_same_epoch() -> None:
+    """What was renounced stays so."""
+    dropped = transitions.begun(standby(renounced=7), do.DropLease(), "why", NOW)
+
+    assert dropped.renounced == 7
+
+
+def test_a_rest_is_never_shortened() -> None:
+    """A node that is being stopped rests for good."""
+    seen = transitions.resting(standby(), NOW + SECOND, "stopped")
+
+    assert transitions.resting(seen, NOW, "again") is seen
+
+
+def test_only_a_holder_leaves_and_only_once() -> None:
+    """A switchover that comes too late must not end the next time it serves."""
+    leaving = transitions.leaving(holder(), THIRD, "asked")
+
+    assert leaving.handover == Handover(THIRD, "asked")
+    assert transitions.leaving(leaving, OTHER, "again") is leaving
+    seen = standby()
+    assert transitions.leaving(seen, None, "asked") is seen
+
+
+def test_a_newly_named_primary_is_dated() -> None:
+    """What it told before may be from before it was elected."""
+    seen = standby(named_at=NOW - SECOND)
+    other = Member("SECONDARY", writable=False, primary=THIRD)
+
+    same = transitions.member_seen(seen, SECONDARY, (101, 1), NOW)
+    changed = transitions.member_seen(seen, other, None, NOW)
+    blind = transitions.member_seen(seen, None, None, NOW)
+
+    assert (same.named_at, same.optime) == (NOW - SECOND, (101, 1))
+    assert (changed.named_at, changed.optime) == (NOW, (100, 1))
+    assert (blind.named_at, blind.member) == (NOW, None)
+    assert transitions.member_seen(blind, other, None, NOW + 1).named_at == NOW + 1
+
+
+def test_peers_are_the_other_members() -> None:
+    """Known ones keep what was heard of them, and strangers are not taken in."""
+    seen = standby()
+    heard = peer(THIRD, version="2")
+
+    seen = transitions.peer_heard(seen, heard)
+    seen = transitions.peer_heard(seen, peer("10.0.0.9"))
+    seen = transitions.peers_set(seen, 5, {"10.0.0.4": 4, THIRD: 3})
+
+    assert seen.peers == (heard, Peer("10.0.0.4", 4))
+    assert seen.member_id == 5
+
+
+def test_the_lease_is_dated_by_its_changes() -> None:
+    """Not by the looks at it."""
+    seen = transitions.lease_sighted(standby(sighting=None), lease(), NOW)
+
+    again = transitions.lease_sighted(seen, lease(), NOW + 1)
+    changed = transitions.lease_sighted(seen, lease(seq=41), NOW + 1)
+
+    assert seen.sighting == LeaseSighting(lease(), NOW)
+    assert again.sighting == seen.sighting
+    assert changed.sighting == LeaseSighting(lease(seq=41), NOW + 1)
+
+
+@pytest.mark.parametrize(
+    ("seen", "held"),
+    [
+        pytest.param(candidate(), True, id="taken"),
+        pytest.param(holder(), True, id="renewed"),
+        pytest.param(candidate(renounced=6), True, id="a-later-epoch"),
+        pytest.param(candidate(renounced=7), False, id="renounced-meanwhile"),
+        pytest.param(candidate(resting_until=NOW + 1), False, id="stopped-meanwhile"),
+        pytest.param(holder(resting_until=NOW + 1), True, id="renewed-while-leaving"),
+    ],
+)
+def test_an_acknowledgement_gives_the_lease_unless_it_was_renounced(
+    seen: Observation, held: bool
+) -> None:
+    """The deadline counts from before the request was sent."""
+    sent_at = NOW - 50 * MS
+    document = lease(ME)
+
+    after = transitions.lease_held(seen, document, sent_at, NOW)
+
+    assert (after.hold is not None) == held
+    assert after.sighting is not None
+    assert after.sighting.document == document
+    assert after.hold is None or after.hold.deadline == sent_at + 1200 * MS
+
+
+def test_an_answered_request_is_not_in_flight() -> None:
+    """Whatever its outcome."""
+    seen = candidate(asking=True, taking=True)
+
+    assert transitions.lease_answered(seen) == candidate()
+
+
+@pytest.mark.parametrize("ports", [Ports.CLOSED, Ports.CLOSING, Ports.FAILED])
+def test_ports_that_are_not_open_cannot_fail(ports: Ports) -> None:
+    """A server that is ended on purpose is no failure."""
+    seen = holder(ports=ports)
+
+    assert transitions.ports_failed(seen, NOW) is seen
+
+
+def test_ports_that_fail_again_make_it_hand_over() -> None:
+    """Once it tries again; a node that is alone tries for ever."""
+    first = transitions.ports_failed(holder(ports=Ports.OPENING), NOW)
+    second = transitions.ports_failed(replace(first, ports=Ports.OPEN), NOW + 1)
+    alone = transitions.ports_failed(
+        replace(first, ports=Ports.OPEN, peers=()), NOW + 1
+    )
+
+    assert (first.ports, first.failures, first.failed_at) == (Ports.FAILED, 1, NOW)
+    assert first.handover is None
+    assert second.handover == Handover(None, "the service ports do not stay open here")
+    assert alone.handover is None
+
+
+def test_ports_follow_their_server() -> None:
+    """Open, closed, stuck, and proved once they stayed open for half a minute."""
+    seen = holder(ports=Ports.OPENING, failures=1, failed_at=NOW)
+
+    opened = transitions.ports_opened(seen)
+    stuck = transitions.ports_stuck(opened, NOW + 1)
+
+    assert opened.ports is Ports.OPEN
+    assert (stuck.ports, stuck.failed_at) == (Ports.FAILED, NOW + 1)
+    assert transitions.ports_closed(opened).ports is Ports.CLOSED
+    assert transitions.ports_proved(opened, NOW + 30 * SECOND) is opened
+    assert transitions.ports_proved(opened, NOW + 31 * SECOND).failures == 0
+    assert transitions.ports_proved(seen, NOW + 31 * SECOND) is seen
+
+
+def test_a_step_that_ended_is_dated() -> None:
+    """So that the next one waits a while."""
+    seen = transitions.stepped(standby(stepping=True), NOW)
+
+    assert (seen.stepping, seen.stepped_at) == (False, NOW)
+
+
+DOCUMENTS = st.builds(
+    lease,
+    st.sampled_from([ME, OTHER, THIRD]),
+    epoch=st.integers(5, 9),
+    seq=st.integers(38, 42),
+    released=st.booleans(),
+)
+MEMBERS = st.sampled_from([None, PRIMARY, SECONDARY, DEAD_MEMBER])
+PEERS = st.builds(
+    peer,
+    st.sampled_from([OTHER, THIRD]),
+    heard_at=st.integers(NOW - SECOND, NOW),
+    holding=st.sampled_from([0, 6, 7, 8]),
+    taking=st.booleans(),
+    writable=st.booleans(),
+)
+UPDATES: st.SearchStrategy[Update] = st.one_of(
+    st.builds(lambda m: lambda s: transitions.member_seen(s, m, None, NOW), MEMBERS),
+    st.builds(lambda p: lambda s: transitions.peer_heard(s, p), PEERS),
+    st.builds(lambda d: lambda s: transitions.lease_sighted(s, d, NOW), DOCUMENTS),
+    st.builds(
+        lambda d: lambda s: transitions.lease_held(s, replace(d, holder=ME), NOW, NOW),
+        DOCUMENTS,
+    ),
+    st.sampled_from(
+        [
+            transitions.lease_answered,
+            transitions.ports_opened,
+            transitions.ports_closed,
+            lambda s: transitions.ports_failed(s, NOW),
+            lambda s: transitions.ports_stuck(s, NOW),
+            lambda s: transitions.ports_proved(s, NOW),
+            lambda s: transitions.stepped(s, NOW),
+            lambda s: transitions.leaving(s, None, "asked"),
+        ]
+    ),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(UPDATES, st.integers(0, 400 * MS)), max_size=30))
+def test_whatever_it_learns_a_node_keeps_its_word(
+    history: list[tuple[Update, int]],
+) -> None:
+    """It opens under a lease only, takes where writable only, renounces for good."""
+    seen = Observation(ME, 1, TIMING, peers=(peer(), peer(THIRD)))
+    now, renounced = NOW, 0
+    for update, later in history:
+        seen, now = update(seen), now + later
+        for _ in range(10):
+            decision = decide(seen, now)
+            for action in decision.actions:
+                _allowed(seen, action, now)
+                seen = transitions.begun(seen, action, decision.reason, now)
+            if not decision.actions:
+                break
+        else:
+            pytest.fail(f"it never comes to rest: {decision}")
+        assert seen.renounced >= renounced
+        assert seen.hold is None or seen.hold.document.epoch > seen.renounced
+        assert seen.hold is None or now < seen.hold.deadline
+        assert seen.ports is not Ports.OPEN or seen.hold is not None
+        told = told_by(seen, "why", now)["holding"]
+        assert told or seen.hold is None
+        renounced = seen.renounced
+
+
+def _allowed(seen: Observation, action: do.Action, now: int) -> None:
+    match action:
+        case do.OpenPorts(epoch):
+            assert seen.hold is not None
+            assert seen.hold.document.epoch == epoch > seen.renounced
+        case do.TakeLease():
+            assert seen.member is not None
+            assert seen.member.writable
+            assert seen.ports is Ports.CLOSED
+            assert now >= seen.resting_until
+        case do.HandOver() | do.ReleaseLease():
+            assert seen.ports is Ports.CLOSED
+            assert seen.hold is None
+        case _:
+            pass
