@@ -60,6 +60,14 @@ main() {
             as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status
             exit
             ;;
+        start | stop | console | onebox) ;;
+        defender) stop "This release brings no Defender for hosts of their own; install console or onebox." ;;
+        *)
+            $UNINSTALL || {
+                usage >&2
+                exit 2
+            }
+            ;;
     esac
     check_root
     exec 9>/run/lock/twistlock-install || stop "/run/lock/twistlock-install cannot be written."
@@ -73,11 +81,6 @@ main() {
         stop) stop_console ;;
         console | onebox)
             guarded_install "$verb" 2>&1 | tee -a "$LOG"
-            ;;
-        defender) stop "This release brings no Defender for hosts of their own; install console or onebox." ;;
-        *)
-            usage >&2
-            exit 2
             ;;
     esac
 }

@@ -25,6 +25,7 @@ from twistlock_console.protocol import (
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
 )
 NAME = st.text(min_size=1, max_size=255)
 NATURAL = st.integers(0, 2**63 - 1)

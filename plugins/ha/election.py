@@ -62,7 +62,8 @@ def _stand(seen: Observation, name: str, lost_at: int, now: int) -> Call:
     start = max(lost_at + len(better) * DEFERENCE, seen.stepped_at + COOLDOWN)
     if now < start or seen.stepping:
         first = better[0].address if better else seen.me
-        return Call(False, f"{name} is silent; {first} stands first", max(start, now))
+        wake_at = start if now < start else now + seen.timing.heartbeat
+        return Call(False, f"{name} is silent; {first} stands first", wake_at)
     return Call(True, f"{name} is silent: standing for election", now + COOLDOWN)
 
 

@@ -242,7 +242,7 @@ def test_a_standby_stands_only_for_a_primary_that_is_lost(
         pytest.param(
             orphan(resting_until=NOW + 5 * SECOND), NOW + SECOND, id="while-it-rests"
         ),
-        pytest.param(orphan(stepping=True), NOW, id="while-it-stands"),
+        pytest.param(orphan(stepping=True), NOW + SECOND // 5, id="while-it-stands"),
         pytest.param(orphan(), NOW + SECOND, id="after-it-stood"),
     ],
 )
