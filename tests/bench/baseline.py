@@ -46,14 +46,14 @@ class Baseline:
         self._hosts["h1"].run(
             sys.executable,
             "-c",
-            "import pymongo; c = pymongo.MongoClient(directConnection=True); "
+            "import pymongo as m; c = m.MongoClient(directConnection=True); "
             "c.admin.command('replSetInitiate',"
             f" {{'_id': 'x', 'members': [{', '.join(members)}]}})",
         )
         wait_for(self.serving, PATIENCE, "the baseline to serve", every=0.2)
 
     def measure(self, fault: Callable[[str], None]) -> float:
-        """Seconds from *fault*, on the host that serves, to a write stored elsewhere."""
+        """Seconds from *fault*, on the serving host, to a write stored elsewhere."""
         wait_for(self._whole, PATIENCE, "a whole baseline", every=0.5)
         name = str(wait_for(self.serving, PATIENCE, "the baseline to serve"))
         others = set(NAMES) - {name}
