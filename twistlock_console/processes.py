@@ -1,15 +1,18 @@
 """Child processes that do not outlive us, and ending a group of them in time."""
 
 import ctypes
+import logging
 import os
 import select
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from twistlock_console.clock import MILLISECOND, SECOND, boottime_ns
 
+log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
 SLICE_MS = 200
 KILL_SECONDS = 5
@@ -76,6 +79,16 @@ def end_group(pid: int, *, grace: float) -> bool:
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     return graceful
+
+
+def give_up(reason: str) -> NoReturn:
+    """End this process at once because of the exception that is being handled.
+
+    Its servers and its database end with it, and whatever supervises the node
+    starts it anew: better than a node that goes on without one of its threads.
+    """
+    log.critical("%s; the node ends", reason, exc_info=True)  # noqa: LOG014
+    os._exit(1)
 
 
 def _signal_group(pid: int, watch: int, number: signal.Signals) -> None:

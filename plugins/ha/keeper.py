@@ -17,6 +17,7 @@ from plugins.ha.performer import Performer
 from plugins.ha.tenure import Tenure
 from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.processes import give_up
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,12 @@ class Keeper:
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
+        try:
+            self._keep()
+        except Exception:
+            give_up("the role keeper ended in an error nobody foresaw")
+
+    def _keep(self) -> None:
         while True:
             decision = decide(self._seen, boottime_ns())
             self._reason = decision.reason

@@ -4,7 +4,6 @@ Three workers, one kind of thing each: so a database that hangs never keeps a po
 open, nor a slow port a lease unrenewed.
 """
 
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,8 +12,7 @@ from plugins.ha.lease_work import LeaseWork
 from plugins.ha.observation import Update
 from plugins.ha.port_work import PortWork
 from plugins.ha.step_work import StepWork
-
-log = logging.getLogger(__name__)
+from twistlock_console.processes import give_up
 
 
 class Performer:
@@ -35,8 +33,9 @@ class Performer:
             try:
                 post(self._do(action))
             except Exception:
-                # The observation still says that it is under way: it stands by.
-                log.exception("%s ended in an error nobody foresaw", action)
+                # What it was about would be under way for ever; a fresh start is
+                # sooner over, and another node takes over meanwhile.
+                give_up(f"{action} ended in an error nobody foresaw")
 
         self._worker(action).submit(run)
 
