@@ -4,7 +4,7 @@ set -euo pipefail
 umask 022
 
 HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
-# shellcheck source=plugins/ha/web/scripts/checks.sh
+# shellcheck source=/dev/null
 . "$HERE/checks.sh"
 
 ACCOUNT=twistlock

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,23 @@ class Site:
         """Admit those who wait, and wait until all three nodes vote."""
         self.api.call(primary.address, "POST", "/high-availability/apply")
         self.wait_whole(primary)
+
+    def serving(self) -> BareHost:
+        """The host that serves now; a loaded machine may have had a failover."""
+        return wait_for(
+            lambda: next((h for h in self.hosts.values() if serves(h)), None),
+            60,
+            "somebody serves",
+        )
+
+    def users(self) -> Any:
+        """What the API lists as users, on whichever host serves."""
+        return wait_for(self._ask_for_users, 60, "the users", every=0.5)
+
+    def _ask_for_users(self) -> Any:
+        with suppress(ConnectionError):
+            return self.api.call(self.serving().address, "GET", "/users")
+        return None
 
     def wait_whole(self, host: BareHost) -> None:
         """Wait until *host* sees three healthy nodes that vote."""

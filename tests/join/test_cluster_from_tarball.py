@@ -131,7 +131,7 @@ def _first_primary_replaced(
 def _two_of_three_destroyed(site: Site) -> None:
     """The survivor closes, is recovered by hand, and two fresh hosts join it."""
     survivor, *lost = site.hosts.values()
-    users = site.api.call(_serving_address(site), "GET", "/users")
+    users = site.users()
     for host in lost:
         power_off(host)
     began = boottime_ns()
@@ -151,7 +151,7 @@ def _two_of_three_destroyed(site: Site) -> None:
         host.bash("/opt/twistlock/twistlock.sh -su")
         site.join(host, survivor)
     site.apply(survivor)
-    assert site.api.call(survivor.address, "GET", "/users") == users
+    assert site.users() == users
 
 
 def _knows_it_is_out(host: BareHost) -> bool:
@@ -161,11 +161,3 @@ def _knows_it_is_out(host: BareHost) -> bool:
 
 def _serving(hosts: list[BareHost]) -> BareHost | None:
     return next((host for host in hosts if serves(host)), None)
-
-
-def _serving_address(site: Site) -> str:
-    return wait_for(
-        lambda: next((h.address for h in site.hosts.values() if serves(h)), None),
-        30,
-        "somebody serves",
-    )
