@@ -5,6 +5,7 @@ by parts of their names; `--chosen` plays those of `make test`.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="leave logs and notes there")
     parser.add_argument("words", nargs="*", help="parts of scenarios' names")
     options = parser.parse_args()
+    # The hosts end with us in any case; this also removes their files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wanted = [
         scenario
         for scenario in (CHOSEN if options.chosen else ALL) * options.rounds

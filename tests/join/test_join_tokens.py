@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.laboratory import Laboratory
+from tests.hosts.waiting import wait_for
 from tests.join.bare_host import BareHost
-from tests.join.installed import CLI, DATA, Site
+from tests.join.installed import CLI, DATA, Site, power_off, states
 
 pytestmark = [
     pytest.mark.needs("curl", "ip", "nsenter", "unshare", root=True),
@@ -172,3 +173,37 @@ def test_nobody_waits_after_all_that(site: Site) -> None:
     said = site.host("h1").bash(f"{CLI} ha status")
 
     assert "REQUEST_JOIN" not in said
+
+
+def test_a_join_that_died_can_be_repeated(site: Site, command: str) -> None:
+    """Power lost while installing: the same command ends it, and leaves no rest."""
+    host, primary = site.host("h4"), site.host("h1")
+    host.bash(f"({command}) >/root/said 2>&1 &")
+    unpacked = "ls -d /opt/twistlock/releases/*/lib"
+    wait_for(
+        lambda: "No such" not in host.bash(f"{unpacked} 2>&1", check=False), 60, ""
+    )
+    power_off(host)
+
+    said = host.bash(command)
+
+    assert "This host waits in the state REQUEST_JOIN" in said
+    assert host.bash("ls -d /opt/twistlock/releases/*").count("\n") == 1
+    assert host.bash("ls /var/tmp/twistlock-join.* 2>/dev/null", check=False) == ""
+    assert states(primary)[host.address] == "REQUEST_JOIN"
+
+
+def test_a_host_that_was_turned_down_stays_out(site: Site) -> None:
+    """It says so in its log, and does not show up again by itself."""
+    host, primary = site.host("h4"), site.host("h1")
+    path = f"/high-availability/nodes/{host.address}"
+    site.api.call(primary.address, "DELETE", path)
+
+    log = f"{DATA}/log/console.log"
+    wait_for(
+        lambda: "The join token was revoked" in host.bash(f"cat {log}"),
+        60,
+        "its log says so",
+        every=0.5,
+    )
+    assert host.address not in states(primary)

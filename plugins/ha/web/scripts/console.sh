@@ -18,6 +18,7 @@ main() {
     preflight
     trap clean_up EXIT
     trap 'exit 1' HUP INT TERM
+    rm -rf /var/tmp/twistlock-join.* # of a run that lost its power
     WORK=$(mktemp -d /var/tmp/twistlock-join.XXXXXX)
     download
     prepare
