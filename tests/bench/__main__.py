@@ -9,7 +9,10 @@ from pathlib import Path
 from tests.bench import failover
 from tests.bench.row import Row, show
 
-PARTS: dict[str, Callable[[int], Iterator[Row]]] = {"failover": failover.measure}
+PARTS: dict[str, Callable[[int], Iterator[Row]]] = {
+    "failover": failover.measure,
+    "opening": failover.measure_openings,
+}
 KEPT = Path("build/bench.json")
 
 

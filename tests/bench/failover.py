@@ -49,6 +49,22 @@ def measure(runs: int) -> Iterator[Row]:
     yield Row("acknowledged and lost", "writes", lost, goal=Goal(0, 0))
 
 
+def measure_openings(runs: int) -> Iterator[Row]:
+    """The phases of planned switchovers alone: quick, for work on opening ports."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        Laboratory(Path(folder)) as laboratory,
+    ):
+        cluster = Cluster(laboratory)
+        cluster.form()
+        numbers = count()
+        moved = [play(cluster, SWITCHOVER, numbers) for _ in range(runs)]
+        history = cluster.view(cluster.nodes["h1"])["history"]
+    outages = [result.outage or 0 for result in moved]
+    yield Row(SWITCHOVER.name, "s", outages, goal=Goal(0.3, 1.0))
+    yield from _phases([r for r in history if r["to"] == "primary"])
+
+
 def _ours(
     laboratory: Laboratory, runs: int
 ) -> tuple[list[Result], list[Result], list[dict[str, Any]]]:

@@ -27,7 +27,8 @@ class BareHost:
         sudo.chmod(0o755)
         for place in OVERLAID:
             self._overlay(place)
-        host.run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        for place in ("/run", "/var/tmp"):  # noqa: S108 - each host has its own
+            host.run("mount", "-t", "tmpfs", "tmpfs", place)
         host.run("mkdir", "-p", "/run/lock")
 
     def _overlay(self, place: str) -> None:
