@@ -10,6 +10,8 @@ from twistlock_console.protocol import (
     HELLO_SECONDS,
     ConsoleHello,
     DefenderHello,
+    Events,
+    FactsChanged,
     Ping,
     Pong,
     ProtocolError,
@@ -60,3 +62,6 @@ async def _answer(connection: ServerConnection, frame: str | bytes) -> None:
             await connection.send(encode(Pong()))
         case DefenderHello():
             raise ProtocolError("a second hello", code=1002)
+        case Events() | FactsChanged():
+            # Not acknowledged: the Defender keeps them.
+            log.debug("nothing stores what a Defender sends yet")

@@ -1,6 +1,7 @@
 """The messages between Console and Defender, and what is done with garbage."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -9,13 +10,22 @@ from hypothesis import strategies as st
 from twistlock_console.protocol import (
     LARGEST_MESSAGE,
     PROTOCOL,
+    Acknowledged,
     ConsoleHello,
     DefenderHello,
+    Events,
+    Facts,
+    FactsChanged,
     FromConsole,
     FromDefender,
+    Goodbye,
+    HostRule,
     Ping,
+    PolicyPushed,
     Pong,
     ProtocolError,
+    Scan,
+    TroubleEvent,
     check_protocol,
     decode_from_console,
     decode_from_defender,
@@ -31,13 +41,31 @@ NAME = st.text(min_size=1, max_size=255)
 NATURAL = st.integers(0, 2**63 - 1)
 
 
-@given(st.builds(ConsoleHello, NATURAL, NAME, NATURAL) | st.just(Pong()))
+FACTS = st.builds(
+    Facts, os=NAME, cpu_count=NATURAL, memory_gb=st.floats(0, 1e9), packages=NATURAL
+)
+RULE = st.none() | st.builds(HostRule, NAME)
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+FIRST, SECOND = (TroubleEvent(number, NOON, "no permission") for number in (1, 2))
+
+
+@given(
+    st.builds(ConsoleHello, NATURAL, NAME, NATURAL)
+    | st.builds(PolicyPushed, NATURAL, NAME, RULE)
+    | st.builds(Acknowledged, NATURAL)
+    | st.builds(Goodbye, NATURAL, NATURAL)
+    | st.sampled_from([Pong(), Scan()])
+)
 def test_what_a_console_writes_a_defender_reads(message: FromConsole) -> None:
     """Encoding and decoding are inverse."""
     assert decode_from_console(encode(message)) == message
 
 
-@given(st.builds(DefenderHello, NAME, NAME, NATURAL) | st.just(Ping()))
+@given(
+    st.builds(DefenderHello, NAME, NAME, NATURAL, NAME, FACTS)
+    | st.builds(FactsChanged, FACTS)
+    | st.sampled_from([Ping(), Events((FIRST,)), Events((FIRST, SECOND))])
+)
 def test_what_a_defender_writes_a_console_reads(message: FromDefender) -> None:
     """Encoding and decoding are inverse."""
     assert decode_from_defender(encode(message)) == message
@@ -64,7 +92,10 @@ def test_garbage_is_an_error_and_nothing_else(frame: str | bytes) -> None:
         assert str(caught.value)
 
 
-@given(st.dictionaries(st.text(), JSON), st.sampled_from(["hello", "ping"]))
+@given(
+    st.dictionaries(st.text(), JSON),
+    st.sampled_from(["hello", "ping", "events", "facts"]),
+)
 def test_a_type_with_garbage_is_an_error_or_a_message(
     members: dict[str, object], kind: str
 ) -> None:
@@ -74,7 +105,8 @@ def test_a_type_with_garbage_is_an_error_or_a_message(
     except ProtocolError:
         return
 
-    assert isinstance(message, Ping) or isinstance(message.defender, str)
+    assert isinstance(message, Ping | DefenderHello | FactsChanged | Events)
+    assert decode_from_defender(encode(message)) == message
 
 
 @pytest.mark.parametrize(
@@ -84,6 +116,9 @@ def test_a_type_with_garbage_is_an_error_or_a_message(
         pytest.param('{"type":"shutdown"}', "shutdown", id="unknown-type"),
         pytest.param('{"epoch":1}', "type", id="no-type"),
         pytest.param("[]", "malformed", id="not-an-object"),
+        pytest.param('{"type":"events","events":[]}', "at least 1", id="no-events"),
+        pytest.param(encode(Events((FIRST, FIRST))), "must rise", id="same-number"),
+        pytest.param(encode(Events((SECOND, FIRST))), "must rise", id="falling"),
         pytest.param("{", "JSON", id="not-json"),
         pytest.param(b"{}", "text", id="bytes"),
         pytest.param(
@@ -110,6 +145,15 @@ def test_an_error_says_what_is_wrong(frame: str | bytes, words: str) -> None:
 def test_a_newer_peer_may_add_members() -> None:
     """What we do not know we ignore; the protocol's version is for real changes."""
     assert decode_from_defender('{"type":"ping","since":12}') == Ping()
+
+
+def test_members_of_several_words_are_camel_case() -> None:
+    """As everywhere in the product's JSON; units keep their capitals."""
+    goodbye = json.loads(encode(Goodbye(500, 2000)))
+    facts = json.loads(encode(FactsChanged(Facts(memory_gb=7.5))))["facts"]
+
+    assert goodbye == {"type": "goodbye", "retryAfterMs": 500, "spreadMs": 2000}
+    assert {"cpuCount", "memoryGB", "totalDiskSpaceGB", "freeDiskSpaceGB"} < set(facts)
 
 
 def test_a_message_has_a_largest_size() -> None:

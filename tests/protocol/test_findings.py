@@ -1,0 +1,98 @@
+"""Events as they stand in messages, in an outbox and in the database."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twistlock_console.protocol import (
+    CheckResult,
+    ComplianceEvent,
+    DroppedEvent,
+    Event,
+    FileEvent,
+    ProcessEvent,
+    ProtocolError,
+    TroubleEvent,
+    decode_event,
+    encode_event,
+)
+from twistlock_console.protocol.findings import members_of
+
+NUMBER = st.integers(1, 2**63 - 1)
+TIME = st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC))
+WORD = st.text(max_size=255)
+EFFECT = st.sampled_from(["alert", "prevent"])
+RESULT = st.builds(
+    CheckResult,
+    st.text(min_size=1, max_size=255),
+    st.text(min_size=1, max_size=255),
+    st.sampled_from(["low", "medium", "high", "critical"]),
+    st.booleans(),
+)
+EVENT = (
+    st.builds(
+        ProcessEvent, NUMBER, TIME, WORD, EFFECT, NUMBER, WORD, WORD, WORD, WORD, WORD
+    )
+    | st.builds(
+        FileEvent,
+        number=NUMBER,
+        time=TIME,
+        rule=WORD,
+        effect=EFFECT,
+        path=st.text(min_size=1),
+        change=st.sampled_from(["created", "moved"]),
+        hash_after=st.none() | WORD,
+    )
+    | st.builds(
+        ComplianceEvent, NUMBER, TIME, WORD, st.lists(RESULT, max_size=3).map(tuple)
+    )
+    | st.builds(DroppedEvent, NUMBER, TIME, NUMBER, NUMBER, NUMBER)
+    | st.builds(TroubleEvent, NUMBER, TIME, WORD)
+)
+PROCESS = {
+    "kind": "process",
+    "number": 1,
+    "time": "2026-11-24T12:00:00.123Z",
+    "rule": "default",
+    "effect": "prevent",
+    "pid": 12,
+    "path": "/usr/bin/nc",
+    "name": "nc",
+    "command": "nc -l",
+    "user": "root",
+    "outcome": "ended",
+}
+
+
+@given(EVENT)
+def test_what_is_written_can_be_read(event: Event) -> None:
+    """Encoding and decoding are inverse."""
+    assert decode_event(encode_event(event)) == event
+
+
+def test_members_are_named_as_on_the_wire_and_times_are_times() -> None:
+    """So a document in the database reads like the message it came in."""
+    event = decode_event(json.dumps(PROCESS))
+
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC) + timedelta(milliseconds=123)
+    assert members_of(event) == PROCESS | {"time": noon}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"number": 0}, id="number-zero"),
+        pytest.param({"number": 2**63}, id="number-too-large"),
+        pytest.param({"time": "2026-11-24T12:00:00"}, id="time-without-zone"),
+        pytest.param({"command": "x" * 1025}, id="command-too-long"),
+        pytest.param({"effect": "block"}, id="unknown-effect"),
+        pytest.param({"kind": "network"}, id="unknown-kind"),
+    ],
+)
+def test_what_is_beyond_its_limits_is_refused(change: dict[str, object]) -> None:
+    """The place of the mistake is told."""
+    with pytest.raises(ProtocolError, match=next(iter(change))):
+        decode_event(json.dumps(PROCESS | change))

@@ -1,0 +1,45 @@
+"""The kinds of values on the wire, each with its limit, and how bad ones are told."""
+
+from typing import Annotated, Final, TypeVar
+
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+WIRE: Final = ConfigDict(alias_generator=to_camel)
+"""Members are camelCase on the wire; unknown ones are ignored."""
+
+M = TypeVar("M")
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Word = Annotated[str, Field(max_length=255)]
+Sentence = Annotated[str, Field(max_length=1024)]
+Path = Annotated[str, Field(min_length=1, max_length=4096)]
+Glob = Annotated[str, Field(min_length=1, max_length=1024)]
+Natural = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Number = Annotated[int, Field(ge=1, lt=2**63, strict=True)]
+Amount = Annotated[float, Field(ge=0, lt=1e12)]
+Moment = AwareDatetime
+"""A time of day with its zone, RFC 3339 on the wire."""
+
+
+class ProtocolError(Exception):
+    """A peer said what it must not say; *code* is the websocket close code for it."""
+
+    def __init__(self, sentence: str, code: int = 1007) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def decode_as(kind: TypeAdapter[M], text: str | bytes) -> M:
+    """Read JSON as *kind*. Raises ProtocolError with a sentence that says where."""
+    try:
+        return kind.validate_json(text)
+    except ValidationError as error:
+        raise ProtocolError(f"malformed message{first_mistake(error)}") from None
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Say where the first mistake is and what it is: `` (place): sentence``."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(step) for step in first["loc"])
+    where = f" ({place})" if place else ""
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,149 @@
+"""What a Defender finds on its host: events, each with a number of its own.
+
+Strings are Unicode: a path that is not is written with replacement characters. What
+is longer than its limit must be cut by the Defender before it is numbered; the
+Console sends away who sends more.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from twistlock_console.protocol.bounds import (
+    WIRE,
+    Moment,
+    Name,
+    Natural,
+    Number,
+    Path,
+    Sentence,
+    Word,
+    decode_as,
+)
+
+MOST_EVENTS: Final = 500
+"""Events in one message, at most."""
+
+Effect = Literal["alert", "prevent"]
+Change = Literal["created", "modified", "deleted", "attributes", "moved"]
+Severity = Literal["low", "medium", "high", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEvent:
+    """A process that the rule denies; *outcome* says what was done about it.
+
+    The outcome is ``alerted``, ``ended`` or ``could not be ended: …``.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = WIRE
+    number: Number
+    time: Moment
+    rule: Word
+    effect: Effect
+    pid: Natural
+    path: Annotated[str, Field(max_length=4096)]
+    name: Word
+    command: Sentence
+    user: Word
+    outcome: Sentence
+    kind: Literal["process"] = "process"
+
+
+@dataclass(frozen=True, slots=True)
+class FileEvent:
+    """A change below a watched path; what cannot be known is None.
+
+    *mode* is octal, as ``0644``; hashes are SHA-256 in hex; *process* is
+    ``name (pid)``.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = WIRE
+    number: Number
+    time: Moment
+    rule: Word
+    effect: Effect
+    path: Path
+    change: Change
+    hash_before: Word | None = None
+    hash_after: Word | None = None
+    mode: Word | None = None
+    owner: Word | None = None
+    process: Sentence | None = None
+    kind: Literal["file"] = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """How one compliance check ended."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = WIRE
+    id: Name
+    title: Name
+    severity: Severity
+    passed: bool
+    detail: Sentence = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ComplianceEvent:
+    """A whole run of the compliance checks."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = WIRE
+    number: Number
+    time: Moment
+    rule: Word
+    results: Annotated[tuple[CheckResult, ...], Field(max_length=200)]
+    effect: Effect = "alert"
+    kind: Literal["compliance"] = "compliance"
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedEvent:
+    """The outbox was full: *count* events, numbered *first* to *last*, are lost."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = WIRE
+    number: Number
+    time: Moment
+    count: Number
+    first: Number
+    last: Number
+    rule: Word = ""
+    effect: Effect = "alert"
+    kind: Literal["dropped"] = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleEvent:
+    """A part of the rule cannot be enforced now; *sentence* says which and why."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = WIRE
+    number: Number
+    time: Moment
+    sentence: Sentence
+    rule: Word = ""
+    effect: Effect = "alert"
+    kind: Literal["trouble"] = "trouble"
+
+
+Event = ProcessEvent | FileEvent | ComplianceEvent | DroppedEvent | TroubleEvent
+TaggedEvent = Annotated[Event, Field(discriminator="kind")]
+
+_event: TypeAdapter[Event] = TypeAdapter(TaggedEvent)
+
+
+def encode_event(event: Event) -> str:
+    """Write *event* as JSON, as it stands in a message and in an outbox."""
+    return _event.dump_json(event, by_alias=True).decode()
+
+
+def decode_event(text: str | bytes) -> Event:
+    """Read an event. Raises ProtocolError."""
+    return decode_as(_event, text)
+
+
+def members_of(event: Event) -> dict[str, object]:
+    """Give the members of *event*, named as on the wire, times as datetime."""
+    members: dict[str, object] = _event.dump_python(event, by_alias=True)
+    return members

@@ -1,0 +1,199 @@
+"""The messages: text frames with a JSON object whose ``type`` says which one it is.
+
+The Console speaks first: until a Defender has seen the epoch it must not obey.
+Members that are not known here are ignored, so that a newer peer may add some.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+
+from twistlock_console.protocol.bounds import (
+    WIRE,
+    Amount,
+    M,
+    Name,
+    Natural,
+    ProtocolError,
+    Word,
+    decode_as,
+)
+from twistlock_console.protocol.findings import MOST_EVENTS, TaggedEvent
+from twistlock_console.protocol.policy import HostRule
+
+PROTOCOL: Final = 1
+"""The protocol's version; peers with different versions do not talk."""
+LARGEST_MESSAGE: Final = 1024 * 1024
+"""Characters of a message, at most."""
+HELLO_SECONDS: Final = 60.0
+"""How long either side waits for the other's first message."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleHello:
+    """The Console's first message.
+
+    *epoch* grows with every Console that takes over. A Defender keeps the highest it
+    has seen and leaves a Console that shows a lower one.
+    """
+
+    epoch: Natural
+    version: Name
+    protocol: Natural = PROTOCOL
+    type: Literal["hello"] = "hello"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPushed:
+    """The rule to enforce from now on, None for nothing; *hash* is to be repeated."""
+
+    version: Natural
+    hash: Word
+    rule: HostRule | None
+    type: Literal["policy"] = "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Every event numbered up to *through* is stored by a majority."""
+
+    through: Natural
+    type: Literal["ack"] = "ack"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Asks for a run of the compliance checks, now."""
+
+    type: Literal["scan"] = "scan"
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """Before a planned close: come back after *retry_after_ms* + up to *spread_ms*."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = WIRE
+    retry_after_ms: Natural
+    spread_ms: Natural
+    type: Literal["goodbye"] = "goodbye"
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a Ping."""
+
+    type: Literal["pong"] = "pong"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a host is; sizes in GB, *packages* counts those installed."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = WIRE
+    os: Word = ""
+    kernel: Word = ""
+    fqdn: Word = ""
+    cpu_count: Natural = 0
+    memory_gb: Annotated[Amount, Field(alias="memoryGB")] = 0.0
+    total_disk_space_gb: Annotated[Amount, Field(alias="totalDiskSpaceGB")] = 0.0
+    free_disk_space_gb: Annotated[Amount, Field(alias="freeDiskSpaceGB")] = 0.0
+    packages: Natural = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DefenderHello:
+    """A Defender's first message: its name, as in its certificate, and its release.
+
+    *policy* is the hash of the rule that it enforces, empty when it has none.
+    """
+
+    defender: Name
+    version: Name
+    protocol: Natural = PROTOCOL
+    policy: Word = ""
+    facts: Facts = field(default_factory=Facts)
+    type: Literal["hello"] = "hello"
+
+
+def _rising(events: tuple[TaggedEvent, ...]) -> tuple[TaggedEvent, ...]:
+    before = 0
+    for event in events:
+        if event.number <= before:
+            raise ValueError("the numbers of events must rise")
+        before = event.number
+    return events
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Findings, their numbers rising; sent again from the first unacknowledged one."""
+
+    events: Annotated[
+        tuple[TaggedEvent, ...],
+        Field(min_length=1, max_length=MOST_EVENTS),
+        AfterValidator(_rising),
+    ]
+    type: Literal["events"] = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class FactsChanged:
+    """The host's facts, at most once an hour."""
+
+    facts: Facts
+    type: Literal["facts"] = "facts"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks whether the Console still serves; answered with a Pong."""
+
+    type: Literal["ping"] = "ping"
+
+
+FromConsole = ConsoleHello | PolicyPushed | Acknowledged | Scan | Goodbye | Pong
+FromDefender = DefenderHello | Events | FactsChanged | Ping
+
+_from_console: TypeAdapter[FromConsole] = TypeAdapter(
+    Annotated[FromConsole, Field(discriminator="type")]
+)
+_from_defender: TypeAdapter[FromDefender] = TypeAdapter(
+    Annotated[FromDefender, Field(discriminator="type")]
+)
+_kinds: dict[type, TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (*FromConsole.__args__, *FromDefender.__args__)
+}
+
+
+def encode(message: FromConsole | FromDefender) -> str:
+    """Write *message* as the text of a frame."""
+    return _kinds[type(message)].dump_json(message, by_alias=True).decode()
+
+
+def decode_from_console(frame: str | bytes) -> FromConsole:
+    """Read what a Console sent. Raises ProtocolError."""
+    return _decode(_from_console, frame)
+
+
+def decode_from_defender(frame: str | bytes) -> FromDefender:
+    """Read what a Defender sent. Raises ProtocolError."""
+    return _decode(_from_defender, frame)
+
+
+def check_protocol(hello: ConsoleHello | DefenderHello) -> None:
+    """Raise ProtocolError unless the peer speaks our version."""
+    if hello.protocol != PROTOCOL:
+        raise ProtocolError(
+            f"we speak protocol {PROTOCOL}, not {hello.protocol}; upgrade one",
+            code=1002,
+        )
+
+
+def _decode(kind: TypeAdapter[M], frame: str | bytes) -> M:
+    if isinstance(frame, bytes):
+        raise ProtocolError("messages are text, not bytes", code=1003)
+    if len(frame) > LARGEST_MESSAGE:
+        sentence = f"a message has at most {LARGEST_MESSAGE} characters"
+        raise ProtocolError(sentence, code=1009)
+    return decode_as(kind, frame)
