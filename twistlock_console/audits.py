@@ -1,7 +1,8 @@
-"""The trail of what administrators did: logins, and changes of settings."""
+"""The trail of what was done: logins, and every change that somebody made."""
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,10 @@ from typing import Any
 from pymongo.database import Database
 
 COLLECTION = "audits_mgmt"
+#: A longer difference is cut: one entry must not fill a page of the history.
+LONGEST_DIFFERENCE = 32_768
+
+_SECRET = re.compile(r"password|secret|token|hash|private|credential", re.IGNORECASE)
 
 
 class AuditType(StrEnum):
@@ -20,6 +25,10 @@ class AuditType(StrEnum):
     PROFILE = "profile"
     SETTINGS = "settings"
     USER = "user"
+    RULE = "rule"
+    DEFENDER = "defender"
+    CLUSTER = "cluster"
+    BACKUP = "backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +60,43 @@ def record(database: Database[dict[str, Any]], entry: Entry) -> None:
     )
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Show what changed: lines that begin with a space, a minus or a plus."""
-    before, after = (
-        json.dumps(value, indent=2, sort_keys=True, default=str).splitlines()
-        for value in (old, new)
-    )
+def difference(old: object, new: object) -> str:
+    """Show what changed: lines that begin with a space, a minus or a plus.
+
+    Either may be None: a thing that was made, or removed. Fields whose names speak
+    of secrets are told as set or changed, never with their values.
+    """
+    shown = _without_secrets(old), _without_secrets(new, old)
+    before, after = ([] if value is None else _as_lines(value) for value in shown)
     lines = difflib.unified_diff(before, after, n=1, lineterm="")
-    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@")))
+    kept = [line for line in lines if not line.startswith(("---", "+++", "@"))]
+    return _cut("\n".join(kept))
+
+
+def _as_lines(value: object) -> list[str]:
+    text = json.dumps(value, indent=2, sort_keys=True, default=str, ensure_ascii=False)
+    return text.splitlines()
+
+
+def _without_secrets(value: object, other: object = None) -> object:
+    if isinstance(value, Mapping):
+        old = other if isinstance(other, Mapping) else {}
+        return {
+            str(name): _told_secret(part, old.get(name))
+            if part and not isinstance(part, bool) and _SECRET.search(str(name))
+            else _without_secrets(part, old.get(name))
+            for name, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_secrets(part) for part in value]
+    return value
+
+
+def _told_secret(value: object, old: object) -> str:
+    return "(another secret)" if old is not None and old != value else "(a secret)"
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST_DIFFERENCE:
+        return text
+    return text[:LONGEST_DIFFERENCE].rpartition("\n")[0] + "\n (cut: it is longer)"

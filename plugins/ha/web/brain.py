@@ -2,14 +2,12 @@
 
 from typing import Any, cast
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app
 
-from twistlock_console import audits
-from twistlock_console.audits import AuditType, Entry
+from twistlock_console.audits import AuditType
 from twistlock_console.node_client import NodeClient
 from twistlock_console.settings import Settings
-from twistlock_console.web.storage import database
-from twistlock_console.web.visits import current_username
+from twistlock_console.web.changes import recorded
 
 EXTENSION = "ha_brain"
 
@@ -44,15 +42,5 @@ def ask(path: str, body: object = None) -> Any:
 
 def order(path: str, body: object, told: str) -> Any:
     """Have the brain do something for the present user; it is put on record."""
-    answer = ask(path, body)
-    audits.record(
-        database(),
-        Entry(
-            type=AuditType.SETTINGS,
-            username=current_username(),
-            source_ip=request.remote_addr or "unknown",
-            api=request.path,
-            status=told,
-        ),
-    )
-    return answer
+    with recorded(AuditType.CLUSTER, told):
+        return ask(path, body)
