@@ -1,0 +1,203 @@
+"""The outbox: nothing is lost but what is told, and no number is given twice."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.node import PROJECT
+from twistlock_defender.outbox import HELD_AT_MOST, Outbox
+from twistlock_defender.outbox_file import Lost
+
+MEGABYTE = 1024 * 1024
+
+ADDER = """
+import sys
+from pathlib import Path
+from twistlock_defender.outbox import Outbox
+
+outbox = Outbox(Path(sys.argv[1]), 1 << 24, str)
+for number in range(1_000_000):
+    outbox.add([f'{{"n":{number}}}'])
+    print(number, flush=True)
+"""
+
+
+def notice(lost: Lost) -> str:
+    """What the outbox tells when it dropped something."""
+    return json.dumps({"count": lost.count, "first": lost.first, "last": lost.last})
+
+
+def opened(folder: Path, limit: int = MEGABYTE) -> Outbox:
+    """The outbox in *folder*."""
+    return Outbox(folder / "outbox.db", limit, notice)
+
+
+def everything(outbox: Outbox) -> list[tuple[int, str]]:
+    """All that waits to be sent."""
+    return [(e.number, e.body) for e in outbox.batch(0, 1_000_000, 1 << 40)]
+
+
+def test_findings_wait_until_they_are_acknowledged(tmp_path: Path) -> None:
+    """In order, over a restart; only what was acknowledged goes, and its size."""
+    outbox = opened(tmp_path)
+    outbox.add(["a", "b"])
+    outbox.add(["c"])
+    first = everything(outbox)[0][0]
+    outbox.delete(first)
+    outbox.close()
+
+    again = opened(tmp_path)
+
+    assert everything(again) == [(first + 1, "b"), (first + 2, "c")]
+    assert again.state().count == 2
+    assert again.state().oldest == "b"
+    again.delete(first + 2)
+    assert (again.state().count, again.state().bytes) == (0, 0)
+    again.close()
+
+
+def test_batches_are_bounded(tmp_path: Path) -> None:
+    """By number and by size, but one finding at least comes, however big."""
+    outbox = opened(tmp_path)
+    outbox.add(["x" * 100] * 5)
+    numbers = [number for number, _ in everything(outbox)]
+
+    assert [e.number for e in outbox.batch(0, 2, 9999)] == numbers[:2]
+    assert [e.number for e in outbox.batch(numbers[1], 9, 250)] == numbers[2:4]
+    assert [e.number for e in outbox.batch(numbers[3], 9, 1)] == numbers[4:]
+    assert outbox.batch(numbers[4], 9, 9) == []
+    outbox.close()
+
+
+def test_a_number_is_never_given_twice(tmp_path: Path) -> None:
+    """Not after everything was acknowledged, nor after the file was lost."""
+    outbox = opened(tmp_path)
+    outbox.add(["a"])
+    [(first, _)] = everything(outbox)
+    outbox.delete(first)
+    outbox.close()
+    outbox = opened(tmp_path)
+    outbox.add(["b"])
+    [(second, _)] = everything(outbox)
+    outbox.close()
+    (tmp_path / "outbox.db").unlink()
+
+    outbox = opened(tmp_path)
+    outbox.add(["c"])
+
+    [(third, _)] = everything(outbox)
+    assert first < second < third
+    outbox.close()
+
+
+def test_the_oldest_go_when_it_is_full_and_one_finding_tells(tmp_path: Path) -> None:
+    """It says how many and which; what stays is the newest, without a gap."""
+    outbox = opened(tmp_path, limit=10_000)
+    for number in range(300):
+        outbox.add([f'{{"n":{number},"x":"{"x" * 50}"}}'])
+
+    assert outbox.state().bytes <= 10_000
+    *kept, (_, told) = everything(outbox)
+    lost = Lost(**json.loads(told))
+    assert [json.loads(body)["n"] for _, body in kept] == list(range(lost.count, 300))
+    assert lost.last - lost.first == lost.count - 1
+    assert kept[0][0] == lost.last + 1
+    assert everything(outbox)[-1][1] == told
+    outbox.close()
+
+
+def test_what_was_added_survives_a_kill(tmp_path: Path) -> None:
+    """Whatever `add` returned for is there after SIGKILL, once and in order."""
+    path = tmp_path / "outbox.db"
+    adder = subprocess.Popen(
+        [sys.executable, "-c", ADDER, str(path)], cwd=PROJECT, stdout=subprocess.PIPE
+    )
+    assert adder.stdout is not None
+    told = [int(adder.stdout.readline()) for _ in range(100)]
+    adder.kill()
+    told += map(int, adder.communicate()[0].split())
+
+    outbox = opened(tmp_path)
+
+    bodies = [json.loads(body)["n"] for _, body in everything(outbox)]
+    assert bodies[: len(told)] == told
+    assert bodies == list(range(len(bodies)))
+    outbox.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write to *path* until its disk is full."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+@pytest.mark.needs("mount", root=True)
+def test_a_full_disk_is_told_and_nothing_is_lost_meanwhile(small_disk: Path) -> None:
+    """Findings are held in memory and written once there is room again."""
+    outbox = opened(small_disk, limit=64 * MEGABYTE)
+    ballast = small_disk / "ballast"
+    fill(ballast)
+
+    for number in range(100):
+        outbox.add([json.dumps({"n": number, "x": "x" * 4000})])
+    trouble = outbox.state().trouble
+    ballast.unlink()
+    outbox.retry()
+
+    assert "cannot be written (database or disk is full)" in str(trouble)
+    assert outbox.state().trouble is None
+    assert [json.loads(body)["n"] for _, body in everything(outbox)] == [*range(100)]
+    outbox.close()
+
+
+def test_what_does_not_fit_into_memory_is_counted(tmp_path: Path) -> None:
+    """Where disk and memory are full, the number of what went is told."""
+    outbox = opened(tmp_path, limit=64 * MEGABYTE)
+    with sqlite3.connect(tmp_path / "outbox.db") as other:
+        other.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON events "
+            "BEGIN SELECT RAISE(FAIL, 'no room'); END"
+        )
+    outbox.add([str(number) for number in range(HELD_AT_MOST + 50)])
+    assert "no room" in str(outbox.state().trouble)
+    with sqlite3.connect(tmp_path / "outbox.db") as other:
+        other.execute("DROP TRIGGER full")
+    other.close()
+
+    outbox.retry()
+
+    first, *_, (_, told) = everything(outbox)
+    assert first[1] == "50"
+    assert json.loads(told)["count"] == 50
+    assert json.loads(told)["last"] == first[0] - 1
+    outbox.close()
+
+
+def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
+    """The Defender goes on with a new one, and says so."""
+    (tmp_path / "outbox.db").write_bytes(b"no database at all" * 1000)
+
+    outbox = opened(tmp_path)
+    outbox.add(["a"])
+
+    assert [body for _, body in everything(outbox)] == ["a"]
+    assert (tmp_path / "outbox.db.damaged").exists()
+    outbox.close()
