@@ -1,9 +1,12 @@
 """Rules of names, passwords and roles."""
 
+from itertools import product
+
 import pytest
 
 from twistlock_console.accounts.passwords import hash_password, matches
-from twistlock_console.accounts.roles import INCLUDES, READERS, UserRole, allows
+from twistlock_console.accounts.rights import RIGHTS, Area, may
+from twistlock_console.accounts.roles import UserRole
 from twistlock_console.accounts.rules import (
     check_password,
     check_repeated,
@@ -72,16 +75,38 @@ def test_hashes_tell_right_from_wrong() -> None:
     assert not matches("garbage", "right")
 
 
-def test_every_role_is_in_the_table() -> None:
-    """Each role includes itself, and only Administrators include themselves."""
-    assert set(INCLUDES) == set(UserRole)
-    for role in UserRole:
-        assert allows(role, frozenset({role}))
-    holders = [r for r in UserRole if allows(r, frozenset({UserRole.ADMIN}))]
-    assert holders == [UserRole.ADMIN]
+def test_every_area_is_in_the_table() -> None:
+    """No part of the Console is without a row, and Administrators may do everything."""
+    assert set(RIGHTS) == set(Area)
+    for area, row in RIGHTS.items():
+        assert set(row) == set(UserRole)
+        assert may(UserRole.ADMIN, area, change=True)
 
 
-def test_defender_managers_read_settings_and_no_users() -> None:
-    """Their role reads settings and logs; the rest is for Auditors."""
-    assert allows(UserRole.DEFENDER_MANAGER, READERS)
-    assert not allows(UserRole.DEFENDER_MANAGER, frozenset({UserRole.AUDITOR}))
+def test_who_may_change_may_read() -> None:
+    """Rights grow: nothing is changed blindly."""
+    for role, area in product(UserRole, Area):
+        assert may(role, area, change=False) or not may(role, area, change=True)
+
+
+@pytest.mark.parametrize(
+    ("role", "area", "change", "allowed"),
+    [
+        (UserRole.OPERATOR, Area.POLICIES, True, True),
+        (UserRole.OPERATOR, Area.USERS, False, True),
+        (UserRole.OPERATOR, Area.USERS, True, False),
+        (UserRole.AUDITOR, Area.HISTORY, False, True),
+        (UserRole.AUDITOR, Area.POLICIES, True, False),
+        (UserRole.AUDITOR, Area.DEFENDER_SCRIPTS, False, False),
+        (UserRole.DEFENDER_MANAGER, Area.DEFENDERS, True, True),
+        (UserRole.DEFENDER_MANAGER, Area.DEFENDER_NAMES, False, False),
+        (UserRole.DEFENDER_MANAGER, Area.LOGON, False, True),
+        (UserRole.DEFENDER_MANAGER, Area.LOGON, True, False),
+        (UserRole.DEFENDER_MANAGER, Area.USERS, False, False),
+    ],
+)
+def test_roles_are_those_of_the_product(
+    role: UserRole, area: Area, *, change: bool, allowed: bool
+) -> None:
+    """What the product's manual says of its roles holds here."""
+    assert may(role, area, change=change) is allowed

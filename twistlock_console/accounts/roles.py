@@ -1,4 +1,4 @@
-"""What each role includes, in one table."""
+"""The roles; rights.py says what each may do."""
 
 from enum import StrEnum
 
@@ -23,22 +23,3 @@ LABELS = {
     UserRole.AUDITOR: "Auditor",
     UserRole.DEFENDER_MANAGER: "Defender Manager",
 }
-
-#: A role may do all that the roles beside it may do.
-INCLUDES = {
-    UserRole.ADMIN: frozenset(UserRole),
-    UserRole.OPERATOR: frozenset(
-        {UserRole.OPERATOR, UserRole.AUDITOR, UserRole.DEFENDER_MANAGER}
-    ),
-    UserRole.AUDITOR: frozenset({UserRole.AUDITOR}),
-    UserRole.DEFENDER_MANAGER: frozenset({UserRole.DEFENDER_MANAGER}),
-}
-
-ANYONE = frozenset(UserRole)
-#: Settings and logs: Auditors read everything, Defender Managers these.
-READERS = frozenset({UserRole.AUDITOR, UserRole.DEFENDER_MANAGER})
-
-
-def allows(held: UserRole, accepted: frozenset[UserRole]) -> bool:
-    """Tell whether *held* includes one of the *accepted* roles."""
-    return not INCLUDES[held].isdisjoint(accepted)

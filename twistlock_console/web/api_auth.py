@@ -8,14 +8,15 @@ from flask.blueprints import BlueprintSetupState
 from flask_wtf.csrf import CSRFProtect
 
 from twistlock_console.accounts import login
-from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
+from twistlock_console.accounts.errors import NotLoggedIn
 from twistlock_console.accounts.login import Attempt
 from twistlock_console.accounts.remembered import Remembered
-from twistlock_console.accounts.roles import UserRole, allows
+from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.sessions import Session, read_token
 from twistlock_console.accounts.users import User
+from twistlock_console.web.areas import assign, check_right
 from twistlock_console.web.storage import database
-from twistlock_console.web.visits import SAFE, logon_cache, user_of
+from twistlock_console.web.visits import logon_cache, user_of
 
 NOBODY = "log in first: send HTTP Basic, or a token from POST /api/v1/authenticate"
 ENDED = (
@@ -36,17 +37,17 @@ def without_forms(bp: Blueprint) -> None:
     bp.record_once(exempt)
 
 
-def api_guard(
-    bp: Blueprint, *roles: UserRole, write: tuple[UserRole, ...] = (UserRole.ADMIN,)
-) -> None:
-    """Admit to all of *bp* only *roles* for reading, and *write* for the rest."""
+def api_guard(bp: Blueprint, area: Area) -> None:
+    """Admit to all of *bp* only accounts that may read, or change, *area*."""
     without_forms(bp)
-    bp.before_request(partial(_admit, frozenset(roles), frozenset(write)))
+    assign(bp, area)
+    bp.before_request(partial(admit, area))
 
 
-def admit(*roles: UserRole) -> None:
-    """Admit to this request only an account with one of *roles*."""
-    _admit(frozenset(roles), frozenset(roles))
+def admit(area: Area) -> None:
+    """Admit to this request only an account that may do this in *area*."""
+    g.account = _identify()
+    check_right(g.account, area)
 
 
 def attempt(username: str, password: str) -> Attempt:
@@ -63,12 +64,6 @@ def token_key() -> bytes:
 def current_token() -> Session | None:
     """Give the session of the token that this request carries, if it has one."""
     return cast("Session | None", g.get("token"))
-
-
-def _admit(read: frozenset[UserRole], write: frozenset[UserRole]) -> None:
-    g.account = _identify()
-    if not allows(g.account.role, read if request.method in SAFE else write):
-        raise NotAllowed
 
 
 def _identify() -> User:

@@ -14,20 +14,18 @@ from flask import (
     session,
     url_for,
 )
-from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, login_user
 from flask_login import current_user as visitor
 
 from twistlock_console.accounts import revocations
-from twistlock_console.accounts.errors import NotAllowed
-from twistlock_console.accounts.roles import UserRole, allows
+from twistlock_console.accounts.rights import Area, may
 from twistlock_console.accounts.sessions import Age, Session, age
 from twistlock_console.accounts.users import User
 from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.areas import areas_of, assign, check_right
 from twistlock_console.web.storage import database
 from twistlock_console.web.visits import (
-    SAFE,
     current_user,
     current_username,
     logon_cache,
@@ -36,13 +34,13 @@ from twistlock_console.web.visits import (
 )
 
 __all__ = [
-    "admins_only",
     "api_guard",
     "begin",
     "current_user",
     "current_username",
     "end",
     "init_app",
+    "may_change",
     "may_see",
     "pages_for",
     "visiting_user",
@@ -74,31 +72,24 @@ def init_app(app: Flask) -> None:
     # Templates ask for the user themselves: an error page must not need the database.
     manager.init_app(app, add_context_processor=False)
     manager.user_loader(_load)
-    app.extensions["page_roles"] = {}
 
 
-def admins_only(bp: Blueprint) -> None:
-    """Show all pages of *bp* to Administrators only."""
-    pages_for(bp, UserRole.ADMIN)
-
-
-def pages_for(
-    bp: Blueprint, *roles: UserRole, write: tuple[UserRole, ...] = (UserRole.ADMIN,)
-) -> None:
-    """Show all pages of *bp* to *roles* only, and accept changes from *write*."""
-    read = frozenset(roles)
-
-    def tell_menu(state: BlueprintSetupState) -> None:
-        state.app.extensions["page_roles"][bp.name] = read
-
-    bp.record_once(tell_menu)
-    bp.before_request(partial(_admit, read, frozenset(write)))
+def pages_for(bp: Blueprint, area: Area) -> None:
+    """Show all of *bp* to those who may read *area*; take changes from who may."""
+    assign(bp, area)
+    bp.before_request(partial(_admit, area))
 
 
 def may_see(blueprint: str) -> bool:
     """Tell whether the present user may see the pages of *blueprint*."""
-    roles = current_app.extensions["page_roles"].get(blueprint, frozenset())
-    return allows(current_user().role, roles)
+    area = areas_of(current_app).get(blueprint)
+    return area is not None and may(current_user().role, area, change=False)
+
+
+def may_change(blueprint: str) -> bool:
+    """Tell whether the present user may change what the pages of *blueprint* show."""
+    area = areas_of(current_app).get(blueprint)
+    return area is not None and may(current_user().role, area, change=True)
 
 
 def begin(user: User) -> None:
@@ -120,15 +111,12 @@ def visiting_user() -> User | None:
     return cast(Visitor, visitor).user if visitor.is_authenticated else None
 
 
-def _admit(
-    read: frozenset[UserRole], write: frozenset[UserRole]
-) -> ResponseReturnValue | None:
+def _admit(area: Area) -> ResponseReturnValue | None:
     if (user := visiting_user()) is None:
         return _to_login()
     g.account = user
     _renew()
-    if not allows(user.role, read if request.method in SAFE else write):
-        raise NotAllowed
+    check_right(user, area)
     return None
 
 

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 from pymongo import ReturnDocument
 
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import Area
 from twistlock_console.web.api_auth import api_guard
 from twistlock_console.web.bodies import Body, json_body
 from twistlock_console.web.storage import database
@@ -16,7 +16,7 @@ from twistlock_console.web.storage import database
 VARIABLE = "TWISTLOCK_DEMO"
 PATH = "/api/v1/demo/writes"
 bp = Blueprint("demo_writes", __name__)
-api_guard(bp, UserRole.ADMIN)
+api_guard(bp, Area.DEMO)
 
 
 class WriteBody(Body):

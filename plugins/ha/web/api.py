@@ -6,14 +6,14 @@ from pydantic import Field
 
 from plugins.ha.web import brain
 from plugins.ha.web.command import join_command
-from twistlock_console.accounts.roles import READERS
+from twistlock_console.accounts.rights import Area
 from twistlock_console.errors import Refused
 from twistlock_console.web.api_auth import api_guard, without_forms
 from twistlock_console.web.bodies import Body, json_body
 
 PREFIX = "/api/v1/high-availability"
 bp = Blueprint("ha_api", __name__, url_prefix=PREFIX)
-api_guard(bp, *READERS)
+api_guard(bp, Area.HIGH_AVAILABILITY)
 
 # Hosts that join have a join token, and no account.
 joining = Blueprint("ha_joining", __name__, url_prefix=f"{PREFIX}/join-requests")

@@ -15,7 +15,7 @@ from plugins.ha.web.command import own_pin
 from plugins.ha.web.join_script import Console, Release, join_script, refusal_script
 from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import Area
 from twistlock_console.config_command import values_of
 from twistlock_console.errors import Refused
 from twistlock_console.web.api_auth import admit, without_forms
@@ -38,7 +38,7 @@ def _admit() -> ResponseReturnValue | None:
     given = request.authorization
     token = given.token if given and given.type == "bearer" else None
     if token is None:
-        admit(UserRole.DEFENDER_MANAGER)
+        admit(Area.CONSOLE_SCRIPTS)
         return None
     try:
         _check(token)
@@ -59,7 +59,7 @@ def _check(token: str) -> None:
         if token.count(".") != 2:
             raise
         try:
-            admit(UserRole.DEFENDER_MANAGER)
+            admit(Area.CONSOLE_SCRIPTS)
         except NotLoggedIn:
             raise error from None
 

@@ -17,7 +17,7 @@ from flask.typing import ResponseReturnValue
 from plugins.ha.states import NodeState
 from plugins.ha.web import brain, command
 from plugins.ha.web.chart import draw
-from twistlock_console.accounts.roles import READERS
+from twistlock_console.accounts.rights import Area
 from twistlock_console.errors import ConsoleError
 from twistlock_console.web.auth import pages_for
 
@@ -27,7 +27,7 @@ bp = Blueprint(
     url_prefix="/manage/system/high-availability",
     template_folder="templates",
 )
-pages_for(bp, *READERS)
+pages_for(bp, Area.HIGH_AVAILABILITY)
 
 
 def init_app(app: Flask) -> None:

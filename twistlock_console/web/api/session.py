@@ -4,14 +4,14 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import revocations
-from twistlock_console.accounts.roles import ANYONE
+from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.web.api_auth import api_guard, current_token, token_key
 from twistlock_console.web.storage import database
 from twistlock_console.web.visits import current_user, logon_cache, now
 
 bp = Blueprint("api_session", __name__)
-api_guard(bp, *ANYONE, write=tuple(ANYONE))
+api_guard(bp, Area.OWN_ACCOUNT)
 
 
 @bp.get("/authenticate/renew")

@@ -4,14 +4,14 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.logon import read_logon
-from twistlock_console.accounts.roles import READERS
+from twistlock_console.accounts.rights import Area
 from twistlock_console.web.api_auth import api_guard
 from twistlock_console.web.bodies import LogonBody, json_body
 from twistlock_console.web.changes import change_logon
 from twistlock_console.web.storage import database
 
 bp = Blueprint("api_settings", __name__)
-api_guard(bp, *READERS)
+api_guard(bp, Area.LOGON)
 
 
 @bp.get("/settings/logon")

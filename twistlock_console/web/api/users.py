@@ -3,14 +3,14 @@
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import Area
 from twistlock_console.web.api_auth import api_guard
 from twistlock_console.web.listing import Wish, fetch
 from twistlock_console.web.lists import USERS
 from twistlock_console.web.storage import database
 
 bp = Blueprint("api_users", __name__)
-api_guard(bp, UserRole.AUDITOR)
+api_guard(bp, Area.USERS)
 
 
 @bp.get("/users")

@@ -4,11 +4,11 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console import __version__
-from twistlock_console.accounts.roles import ANYONE
+from twistlock_console.accounts.rights import Area
 from twistlock_console.web.api_auth import api_guard
 
 bp = Blueprint("api_version", __name__)
-api_guard(bp, *ANYONE)
+api_guard(bp, Area.OWN_ACCOUNT)
 
 
 @bp.get("/version")

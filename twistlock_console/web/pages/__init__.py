@@ -4,21 +4,22 @@ from flask import Flask
 
 from twistlock_console.web.menu import add_system_tab, add_tab
 from twistlock_console.web.pages import (
-    authentication,
     entry,
     frame,
     history,
+    logon,
     profile,
     system,
+    users,
 )
 
 
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs."""
-    for part in (entry, profile, history, authentication, system):
+    for part in (entry, profile, history, users, logon, system):
         app.register_blueprint(part.bp)
     frame.init_app(app)
     add_tab(app, "Manage / View Logs", "History", "history.trail")
-    add_tab(app, "Manage / Authentication", "Users", "authentication.users")
-    add_tab(app, "Manage / Authentication", "Logon", "authentication.logon")
+    add_tab(app, "Manage / Authentication", "Users", "users.listed")
+    add_tab(app, "Manage / Authentication", "Logon", "logon.settings")
     add_system_tab(app, "General", "system.general")

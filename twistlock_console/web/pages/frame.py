@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from flask import Flask, current_app, g
+from flask import Flask, current_app, g, request
 
-from twistlock_console.web.auth import may_see
+from twistlock_console.web.auth import may_change, may_see
 from twistlock_console.web.menu import SECTIONS, Page, menu_of
 
 
@@ -39,4 +39,5 @@ def _frame() -> dict[str, Any]:
         "page": page,
         "tab": page.current_tab() if page else None,
         "account": g.account,
+        "may_change": may_change(request.blueprint or ""),
     }

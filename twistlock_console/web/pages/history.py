@@ -3,14 +3,14 @@
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.roles import READERS
+from twistlock_console.accounts.rights import Area
 from twistlock_console.web.auth import pages_for
 from twistlock_console.web.listing import Wish, fetch
 from twistlock_console.web.lists import HISTORY
 from twistlock_console.web.storage import database
 
 bp = Blueprint("history", __name__, url_prefix="/manage/logs")
-pages_for(bp, *READERS)
+pages_for(bp, Area.HISTORY)
 
 
 @bp.get("/history")

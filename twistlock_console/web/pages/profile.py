@@ -4,7 +4,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import login, users
-from twistlock_console.accounts.roles import ANYONE
+from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.rules import check_repeated
 from twistlock_console.errors import Refused
 from twistlock_console.web import auth
@@ -14,7 +14,7 @@ from twistlock_console.web.storage import database
 from twistlock_console.web.visits import current_username
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
-auth.pages_for(bp, *ANYONE, write=tuple(ANYONE))
+auth.pages_for(bp, Area.OWN_ACCOUNT)
 
 
 @bp.get("/password")

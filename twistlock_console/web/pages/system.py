@@ -9,13 +9,13 @@ from cryptography import x509
 from flask import Blueprint, current_app, render_template
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.roles import READERS
+from twistlock_console.accounts.rights import Area
 from twistlock_console.settings import Settings
 from twistlock_console.web.auth import pages_for
 from twistlock_console.web.storage import database
 
 bp = Blueprint("system", __name__, url_prefix="/manage/system")
-pages_for(bp, *READERS)
+pages_for(bp, Area.SYSTEM)
 
 SOON = timedelta(days=90)
 

@@ -1,4 +1,4 @@
-"""Manage > Authentication: the users, and how people log on."""
+"""Manage > Authentication > Logon: how people log on, and for how long."""
 
 import re
 
@@ -6,46 +6,36 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.logon import LogonSettings, read_logon
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import Area
 from twistlock_console.errors import Refused
 from twistlock_console.web.auth import pages_for
 from twistlock_console.web.bodies import LogonBody, form_body
 from twistlock_console.web.changes import change_logon
-from twistlock_console.web.listing import Wish, fetch
-from twistlock_console.web.lists import USERS
 from twistlock_console.web.storage import database
 
-bp = Blueprint("authentication", __name__, url_prefix="/manage/authentication")
-pages_for(bp, UserRole.AUDITOR)
-
-
-@bp.get("/users")
-def users() -> ResponseReturnValue:
-    """Show the users."""
-    piece = fetch(database(), USERS, Wish.from_arguments(request.args))
-    labels = {role.value: role.label for role in UserRole}
-    return render_template("users.html", piece=piece, labels=labels)
+bp = Blueprint("logon", __name__, url_prefix="/manage/authentication")
+pages_for(bp, Area.LOGON)
 
 
 @bp.get("/logon")
-def logon() -> ResponseReturnValue:
+def settings() -> ResponseReturnValue:
     """Show the logon settings."""
     return _logon_page(read_logon(database()))
 
 
 @bp.post("/logon")
-def set_logon() -> ResponseReturnValue:
+def set_settings() -> ResponseReturnValue:
     """Store the logon settings."""
     try:
         change_logon(form_body(LogonBody, _fields()))
     except Refused as error:
         return _logon_page(read_logon(database()), str(error)), 400
     flash("The logon settings are saved.")
-    return redirect(url_for(".logon"), 303)
+    return redirect(url_for(".settings"), 303)
 
 
-def _logon_page(settings: LogonSettings, error: str = "") -> str:
-    return render_template("logon.html", logon=settings, error=error)
+def _logon_page(stored: LogonSettings, error: str = "") -> str:
+    return render_template("logon.html", logon=stored, error=error)
 
 
 def _fields() -> dict[str, object]:

@@ -1,0 +1,175 @@
+"""Each role against every page and every API path; docs/roles.md shows what came out.
+
+The guards are the real ones, and the views behind them are replaced: that a role is
+admitted to "delete" is seen without deleting anything. After a change, write the page
+anew with ROLES_PAGE=write and look at what changed.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from web_visitor import HTTPS, PASSWORD, basic
+
+import wsgi
+from twistlock_console.accounts.passwords import hash_password
+from twistlock_console.accounts.rights import RIGHTS, Area, Right, may
+from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.sessions import Session
+from twistlock_console.settings import Settings
+from twistlock_console.web.areas import areas_of
+from twistlock_console.web.auth import COOKIE_PART
+from twistlock_console.web.storage import storage_of
+from twistlock_console.web.visits import SAFE, now
+
+PAGE = Path(__file__).parents[2] / "docs" / "roles.md"
+ADMITTED = "admitted"
+WORDS = {Right.NONE: "-", Right.READ: "read", Right.CHANGE: "read, change"}
+HEAD = """# Roles
+
+Each user has one role; it holds for the pages and for the API alike.
+A test tries each role against every page and path, and this page is what came out.
+
+| what | {roles} |
+|---|{lines}|
+"""
+PATHS = """
+## Pages and paths
+
+*Anyone* means: without logging in.
+Hosts that join and Defenders that enrol have tokens of their own instead of an account.
+
+| method | page or path | {roles} | anyone |
+|---|---|{lines}|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A method on a path; *pattern* is the path as the application writes it."""
+
+    method: str
+    path: str
+    pattern: str
+    blueprint: str
+
+
+@pytest.fixture(scope="module")
+def guarded(running: Settings) -> Iterator[Flask]:
+    """The whole application, high availability included, with nothing behind doors."""
+    made = wsgi.create(replace(running, high_availability_enabled=True))
+    made.config["WTF_CSRF_ENABLED"] = False  # it is tried elsewhere
+    for endpoint in made.view_functions:
+        made.view_functions[endpoint] = lambda **_parts: ADMITTED
+    users = storage_of(made).database()["users"]
+    users.delete_many({})
+    hashed = hash_password(PASSWORD)
+    users.insert_many(
+        {
+            "_id": role.value,
+            "role": role.value,
+            "passwordHash": hashed,
+            "authType": "basic",
+            "sessionEpoch": 1,
+            "lastModified": datetime.now(UTC),
+        }
+        for role in UserRole
+    )
+    yield made
+    users.delete_many({})
+    storage_of(made).close()
+
+
+def doors(app: Flask) -> list[Door]:
+    """Every method on every path of *app*."""
+    found = [
+        Door(
+            method=method,
+            path=re.sub("<[^>]+>", "1", rule.rule),
+            pattern=re.sub("<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule),
+            blueprint=rule.endpoint.rpartition(".")[0],
+        )
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    ]
+    return sorted(found, key=lambda door: (door.pattern, door.method))
+
+
+def opens(app: Flask, door: Door, role: UserRole | None) -> bool:
+    """Whether *role*, or a stranger, gets through *door*."""
+    client = app.test_client()
+    headers = {}
+    if role is not None and door.path.startswith("/api/"):
+        headers["Authorization"] = basic(role.value)
+    elif role is not None:
+        session = Session("id", role.value, 1, now())
+        with client.session_transaction(base_url=HTTPS) as cookie:
+            cookie["_user_id"] = role.value
+            cookie[COOKIE_PART] = [session.id, session.username, 1, session.issued]
+    answer = client.open(door.path, method=door.method, base_url=HTTPS, headers=headers)
+    refused = answer.status_code in {401, 403} or (
+        answer.status_code == 303 and answer.location.startswith("/login")
+    )
+    assert refused or answer.text == ADMITTED, (door, role, answer.text)
+    return not refused
+
+
+def test_each_role_against_every_door(guarded: Flask) -> None:
+    """Whoever the table admits gets in, and nobody else; strangers only where open."""
+    areas = areas_of(guarded)
+    wrong = [
+        (door, role, area)
+        for door in doors(guarded)
+        if (area := areas.get(door.blueprint))
+        for role in UserRole
+        if opens(guarded, door, role) != may(role, area, change=door.method not in SAFE)
+    ]
+    open_to_all = {
+        door.blueprint
+        for door in doors(guarded)
+        if door.blueprint in areas and opens(guarded, door, None)
+    }
+
+    assert wrong == []
+    assert open_to_all == set()
+
+
+def test_the_manual_shows_what_came_out(guarded: Flask) -> None:
+    """docs/roles.md is written by this test, so that it cannot be wrong."""
+    shown = page(guarded)
+    if os.environ.get("ROLES_PAGE") == "write":
+        PAGE.write_text(shown)
+
+    assert PAGE.read_text() == shown
+
+
+def page(app: Flask) -> str:
+    """The page, from the table and from what happened at each door."""
+    labels = {
+        "roles": " | ".join(role.label for role in UserRole),
+        "lines": "|".join("---" for _ in UserRole),
+    }
+    areas = [
+        _row(area.value, *(WORDS[RIGHTS[area][role]] for role in UserRole))
+        for area in Area
+        if area is not Area.DEMO
+    ]
+    tried = [
+        _row(
+            door.method,
+            f"`{door.pattern}`",
+            *("yes" if opens(app, door, role) else "-" for role in (*UserRole, None)),
+        )
+        for door in doors(app)
+    ]
+    head, paths = HEAD.format(**labels), PATHS.format(**labels)
+    return head + "\n".join(areas) + "\n" + paths + "\n".join(tried) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
