@@ -15,7 +15,12 @@ from plugins.ha.demo import command as demo_command
 from plugins.ha.join import join, must_join
 from plugins.ha.node_routes import node_routes
 from plugins.ha.room import HighAvailability
-from twistlock_console import __version__, config_command, status_command
+from twistlock_console import (
+    __version__,
+    certs_command,
+    config_command,
+    status_command,
+)
 from twistlock_console.accounts import reset_command
 from twistlock_console.alone import Alone
 from twistlock_console.database.bootstrap import create_users, initiate_set
@@ -67,7 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run this host's node in the foreground")
     run.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
     run.set_defaults(run=_run)
-    parts = (status_command, config_command, ha_commands, reset_command, demo_command)
+    parts = (
+        status_command,
+        config_command,
+        certs_command,
+        ha_commands,
+        reset_command,
+        demo_command,
+    )
     for part in parts:
         part.add_to(commands, DEFAULT_CONFIG)
     return parser

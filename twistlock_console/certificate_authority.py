@@ -62,8 +62,9 @@ def sign_request(
     usage: Usage,
     common_name: str,
     names: Sequence[str],
+    days: int = CERTIFICATE_DAYS,
 ) -> bytes:
-    """Give a certificate (PEM) for the key in *csr_pem*: 3 years, from yesterday.
+    """Give a certificate (PEM) for the key in *csr_pem*, valid from yesterday.
 
     Of the request, only the key counts. *names* are DNS names and IP addresses.
     Raises IdentityError if the request, a name or our authority cannot be used.
@@ -73,7 +74,7 @@ def sign_request(
     key = read_key(folder / AUTHORITY_KEY)
     try:
         subject = _subject(common_name, usage)
-        builder = _builder(subject, issuer.subject, public, CERTIFICATE_DAYS)
+        builder = _builder(subject, issuer.subject, public, days)
         builder = _with_names(builder, names)
     except ValueError as error:
         raise IdentityError(f"{common_name!r} or {names!r} is no name") from error

@@ -13,14 +13,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from twistlock_console.certificate_authority import create_authority, sign_request
+from twistlock_console.certificate_authority import (
+    CERTIFICATE_DAYS,
+    create_authority,
+    sign_request,
+)
 from twistlock_console.errors import IdentityError
 from twistlock_console.identity_files import (
     NODE,
     NODE_BUNDLE,
     NODE_KEY,
     make_key,
-    read_certificate,
     read_key,
     understand,
 )
@@ -39,10 +42,10 @@ __all__ = [
     "client_context",
     "create_authority",
     "fingerprint",
-    "fit_node_certificate",
     "issue_node_certificate",
     "make_key",
     "make_request",
+    "names_in",
     "peer_identity",
     "public_key_pin",
     "server_context",
@@ -59,7 +62,9 @@ def make_request(key_path: Path, common_name: str) -> bytes:
     return request.public_bytes(Encoding.PEM)
 
 
-def issue_node_certificate(folder: Path, names: Sequence[str]) -> None:
+def issue_node_certificate(
+    folder: Path, names: Sequence[str], *, days: int = CERTIFICATE_DAYS
+) -> None:
     """Make this node's certificate in *folder*, where our authority is.
 
     The node's key is kept if there is one, so that its pin stays the same. The
@@ -69,24 +74,25 @@ def issue_node_certificate(folder: Path, names: Sequence[str]) -> None:
         make_key(folder / NODE_KEY)
     request = make_request(folder / NODE_KEY, names[0])
     certificate = sign_request(
-        folder, request, usage=Usage.NODE, common_name=names[0], names=names
+        folder,
+        request,
+        usage=Usage.NODE,
+        common_name=names[0],
+        names=names,
+        days=days,
     )
     store_node_certificate(folder, certificate)
 
 
-def fit_node_certificate(folder: Path, names: Sequence[str]) -> bool:
-    """Issue this node's certificate anew if it is not for just these *names*.
-
-    Its key stays, and with it its pin and fingerprint. Raises IdentityError.
-    """
-    found = read_certificate(folder / NODE).extensions.get_extension_for_class(
-        x509.SubjectAlternativeName
-    )
-    has = {str(name.value) for name in found.value}
-    if has == set(names):
-        return False
-    issue_node_certificate(folder, names)
-    return True
+def names_in(certificate: x509.Certificate) -> set[str]:
+    """Give the names and addresses that *certificate* is for."""
+    try:
+        found = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except x509.ExtensionNotFound:
+        return set()
+    return {str(name.value) for name in found.value}
 
 
 def store_node_certificate(folder: Path, certificate_pem: bytes) -> None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from twistlock_console.errors import ConsoleError
 from twistlock_console.events import HealthChanged
-from twistlock_console.identity_files import NODE, read_certificate
+from twistlock_console.identity_files import NODE, SOON, read_certificate
 
 if TYPE_CHECKING:
     from twistlock_console.node import Node
 
 LOW_DISK_BYTES = 1024**3
-NEAR_END_DAYS = 30
 log = logging.getLogger(__name__)
 
 Check = Callable[["Node"], str | None]
@@ -36,7 +35,7 @@ def certificate(node: "Node") -> str | None:
     except ConsoleError as error:
         return str(error)
     left = found.not_valid_after_utc - datetime.now(UTC)
-    if left.days < NEAR_END_DAYS:
+    if left < SOON:
         return f"this node's certificate ends in {left.days} days"
     return None
 

@@ -1,7 +1,7 @@
 """The certificates and keys of a node, as files in one folder."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,9 @@ NODE = "node.pem"
 NODE_KEY = "node-key.pem"
 NODE_BUNDLE = "node-bundle.pem"
 
+#: From here on people are warned that a certificate ends.
+SOON = timedelta(days=90)
+
 REMEDY = (
     "restore it from a backup of this host, or remove the node from the cluster "
     "and let it join anew"
@@ -36,13 +39,7 @@ def read_certificate(path: Path) -> x509.Certificate:
 
     Raises IdentityError if it is missing, damaged, expired or not valid yet.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise IdentityError(
-            f"cannot read {path}: {error.strerror}; {REMEDY}"
-        ) from error
-    certificate = understand(x509.load_pem_x509_certificate, data, str(path))
+    certificate = load_certificate(path)
     now = datetime.now(UTC)
     if now > certificate.not_valid_after_utc:
         ended = certificate.not_valid_after_utc
@@ -56,6 +53,17 @@ def read_certificate(path: Path) -> x509.Certificate:
             f"{path} is valid from {begins:%Y-%m-%d} only; check this host's clock"
         )
     return certificate
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """Give the certificate at *path*, in its time or not. Raises IdentityError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise IdentityError(
+            f"cannot read {path}: {error.strerror}; {REMEDY}"
+        ) from error
+    return understand(x509.load_pem_x509_certificate, data, str(path))
 
 
 def read_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
 from twistlock_console.bus import Bus
+from twistlock_console.certificates import names_in
 from twistlock_console.database.bootstrap import wait_answering
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.database.mongod import Mongod
@@ -23,11 +24,13 @@ from twistlock_console.health import Health
 from twistlock_console.listeners.ports import ServicePorts
 from twistlock_console.node_api import NodeApi, node_app
 from twistlock_console.permit import Permit
+from twistlock_console.renewal import Renewal
 from twistlock_console.scheduler import Scheduler
 from twistlock_console.settings import Settings
 from twistlock_console.web.storage import ensure_indexes
 
 DATABASE_START_SECONDS = 60.0
+LOOK_AT_CERTIFICATE_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +56,7 @@ class Node:
         self.ports = ServicePorts(settings, self.permit, self.bus)
         self.routes: Flask = node_app()
         self.health = Health(self)
+        self.renewal = Renewal(settings)
         self._api = NodeApi(settings, self.routes)
 
     def _prepare_database(self, change: RoleChanged) -> None:
@@ -77,7 +81,11 @@ class Node:
         """Open the node API, then let *keeper* and the jobs begin."""
         self.bus.subscribe(RoleChanged, self._prepare_database)
         self.health.watch()
+        self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
         self.routes.add_url_rule("/v1/status", view_func=self.status)
+        self.routes.add_url_rule(
+            "/v1/certificates/renew", view_func=self.renew_certificate, methods=["POST"]
+        )
         self._api.open()
         keeper.start()
         self.scheduler.start()
@@ -94,6 +102,14 @@ class Node:
             "pid": os.getpid(),
             "pids": {"mongod": self.mongod.pid, **self.ports.pids()},
             "failing": dict(self.health.failing),
+        }
+
+    def renew_certificate(self) -> dict[str, Any]:
+        """Renew this node's certificate, for `twistlock-console certs renew`."""
+        certificate = self.renewal.renew("somebody asked for it")
+        return {
+            "names": sorted(names_in(certificate)),
+            "expires": certificate.not_valid_after_utc.isoformat(timespec="seconds"),
         }
 
     def stop(self, keeper: RoleKeeper | None) -> None:

@@ -29,6 +29,7 @@ from twistlock_console.errors import (
     ListenerError,
     Removed,
 )
+from twistlock_console.followed_tls import FollowedContext
 from twistlock_console.settings import Settings
 
 HANDSHAKE_SECONDS = 5.0
@@ -101,13 +102,13 @@ class _Server(ThreadedWSGIServer):
     """Shakes hands on the connection's own thread, so a silent client stops no one."""
 
     request_queue_size = 128
-    tls: ssl.SSLContext
+    tls: FollowedContext
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Shake hands, see that the caller is a node, then serve it."""
         try:
             request.settimeout(HANDSHAKE_SECONDS)
-            secured = self.tls.wrap_socket(request, server_side=True)
+            secured = self.tls.now().wrap_socket(request, server_side=True)
         except (OSError, ValueError) as error:
             log.debug("no handshake with %s: %s", client_address, error)
             self.shutdown_request(request)
@@ -149,11 +150,12 @@ class NodeApi:
         """
         if self._servers:
             return
-        tls = server_context(self._settings.folders.certificates, client=Usage.NODE)
+        folder = self._settings.folders.certificates
+        tls = FollowedContext(lambda: server_context(folder, client=Usage.NODE), folder)
         for address in self._settings.private_addresses:
             self._servers.append(self._serve(address, tls))
 
-    def _serve(self, address: str, tls: ssl.SSLContext) -> _Server:
+    def _serve(self, address: str, tls: FollowedContext) -> _Server:
         port = self._settings.high_availability_port
         listening = _listen(address, port)
         server = _Server(address, port, self._app, _Handler, fd=listening.fileno())

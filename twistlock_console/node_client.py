@@ -6,6 +6,7 @@ import urllib3
 
 from twistlock_console.certificates import client_context
 from twistlock_console.errors import NodeUnreachable, Refused, Removed
+from twistlock_console.followed_tls import FollowedContext
 from twistlock_console.settings import Settings
 
 
@@ -16,11 +17,19 @@ class NodeClient:
         self, settings: Settings, address: str, *, timeout: float = 5.0
     ) -> None:
         self.address = address
-        self._pool = urllib3.HTTPSConnectionPool(
-            address,
-            settings.high_availability_port,
-            ssl_context=client_context(settings.folders.certificates),
-            timeout=urllib3.Timeout(connect=min(timeout, 2.0), read=timeout),
+        self._port = settings.high_availability_port
+        self._timeout = urllib3.Timeout(connect=min(timeout, 2.0), read=timeout)
+        folder = settings.folders.certificates
+        self._tls = FollowedContext(lambda: client_context(folder), folder)
+        self._shown = self._tls.now()
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> urllib3.HTTPSConnectionPool:
+        return urllib3.HTTPSConnectionPool(
+            self.address,
+            self._port,
+            ssl_context=self._shown,
+            timeout=self._timeout,
             retries=False,
             maxsize=4,
         )
@@ -36,7 +45,10 @@ class NodeClient:
         return self._ask("POST", path, body, timeout)
 
     def _ask(self, method: str, path: str, body: object, timeout: float | None) -> Any:
-        wait = self._pool.timeout if timeout is None else urllib3.Timeout(total=timeout)
+        wait = self._timeout if timeout is None else urllib3.Timeout(total=timeout)
+        if (tls := self._tls.now()) is not self._shown:
+            # What other threads ask just now ends in the pool of before.
+            self._shown, self._pool = tls, self._new_pool()
         try:
             answer = self._pool.request(method, path, json=body, timeout=wait)
             content = answer.json() if answer.data else None

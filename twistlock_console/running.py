@@ -6,18 +6,19 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from select import select
 from socket import socketpair
 from types import FrameType
 
 from twistlock_console.certificates import (
     create_authority,
-    fit_node_certificate,
     issue_node_certificate,
+    names_in,
 )
 from twistlock_console.database.bootstrap import prepare_secrets
 from twistlock_console.errors import Interrupted, SettingsError
-from twistlock_console.identity_files import NODE
+from twistlock_console.identity_files import NODE, load_certificate
 from twistlock_console.settings import Folders, Settings
 
 log = logging.getLogger(__name__)
@@ -67,10 +68,19 @@ def found_identity(settings: Settings, names: list[str]) -> None:
 
 
 def fit_identity(settings: Settings) -> None:
-    """See that this node's certificate has the names and address it has now."""
+    """See that this node's certificate is in its time and lacks no name it needs.
+
+    Names too many stay until the database says which ones are wanted (`renewal`).
+    """
+    folder = settings.folders.certificates
+    found = load_certificate(folder / NODE)
     names = node_names(settings, settings.node_address)
-    if fit_node_certificate(settings.folders.certificates, names):
-        log.info("issued this node's certificate anew, for %s", ", ".join(names))
+    now = datetime.now(UTC)
+    in_time = found.not_valid_before_utc <= now < found.not_valid_after_utc
+    if in_time and names_in(found).issuperset(names):
+        return
+    issue_node_certificate(folder, names)
+    log.info("issued this node's certificate anew, for %s", ", ".join(names))
 
 
 def node_names(settings: Settings, address: str) -> list[str]:

@@ -3,73 +3,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
-from typing import Any
 
 import pytest
 import urllib3
 
+from tests.cluster.alone_node import PROJECT, AloneNode
 from tests.hosts.waiting import wait_for
 from twistlock_console.certificates import client_context
-from twistlock_console.errors import ConsoleError
-from twistlock_console.listeners.answering import PING, answers
-from twistlock_console.node_client import NodeClient
-from twistlock_console.settings import Settings, load_settings
 
-PROJECT = Path(__file__).parents[2]
-PORTS = {
-    "MANAGEMENT_PORT_HTTPS": "18083",
-    "MANAGEMENT_PORT_UI": "18443",
-    "COMMUNICATION_PORT": "18084",
-    "HIGH_AVAILABILITY_PORT": "18086",
-    "DATABASE_PORT": "37017",
-}
 pytestmark = pytest.mark.timeout(120)
-
-
-class AloneNode:
-    """The node's process, and what it says on its node API."""
-
-    def __init__(self, folder: Path) -> None:
-        self.config = folder / "twistlock.cfg"
-        keys = {
-            **PORTS,
-            "NODE_ADDRESS": "127.0.0.81",
-            "DATA_FOLDER": str(folder / "data"),
-            "DATA_RECOVERY_VOLUME": str(folder / "backup"),
-            "DATABASE_CACHE_GB": "0.25",
-        }
-        self.config.write_text("".join(f"{k}={v}\n" for k, v in keys.items()))
-        self.settings: Settings = load_settings(self.config, {})
-        self.process = subprocess.Popen(
-            [sys.executable, "app.py", "run", "--config", str(self.config)], cwd=PROJECT
-        )
-
-    def status(self) -> dict[str, Any]:
-        """What the node does now; {} when it does not say."""
-        try:
-            with NodeClient(self.settings, self.settings.node_address) as client:
-                return dict(client.get("/v1/status"))
-        except (ConsoleError, OSError):
-            return {}
-
-    def serves(self) -> bool:
-        """Whether its pages answer."""
-        return bool(self.status().get("serving")) and answers(self.settings, PING, 1)
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AloneNode]:
-    """One node that serves; killed at the end, if it is still there."""
-    started = AloneNode(tmp_path_factory.mktemp("alone"))
-    try:
-        wait_for(started.serves, 60, "the node to serve")
-        yield started
-    finally:
-        started.process.kill()
-        started.process.wait()
 
 
 def test_high_availability_is_invisible(node: AloneNode) -> None:

@@ -6,6 +6,7 @@ A client has threads and sockets: make it after a fork, never before.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pymongo import MongoClient
 
@@ -19,6 +20,8 @@ CONNECT_TIMEOUT_MS = 1000
 HEARTBEAT_MS = 500
 
 Client = MongoClient[dict[str, Any]]
+# By identity: to pymongo, clients of the same members are equal.
+_clients: WeakValueDictionary[int, Client] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
     """
     here = f"{settings.node_address}:{settings.database_port}"
     certificates = settings.folders.certificates
-    return MongoClient(
+    client: Client = MongoClient(
         [here, *seeds] if whole_set else [here],
         appname=app_name,
         tz_aware=True,
@@ -87,6 +90,20 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
         **_topology(whole_set),
         **_login(credentials),
     )
+    _clients[id(client)] = client
+    return client
+
+
+def follow_certificate(settings: Settings) -> None:
+    """Have this process's clients show the node's present certificate from now on.
+
+    Connections that stand go on. pymongo has no way for it but a private attribute;
+    a test tells when that goes.
+    """
+    bundle = settings.folders.certificates / NODE_BUNDLE
+    for client in list(_clients.values()):
+        context: Any = client.options.pool_options._ssl_context
+        context.load_cert_chain(bundle)
 
 
 def _topology(whole_set: bool) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from twistlock_console.certificates import server_context
+from twistlock_console.database.client import follow_certificate
+from twistlock_console.followed_tls import FollowedContext
 from twistlock_console.listeners.birth import Report
 from twistlock_console.listeners.fence import (
     Fence,
@@ -38,8 +40,7 @@ def serve_management(
     """
     ports = (settings.management_port_https, settings.management_port_ui)
     addresses = [(host, p) for host in settings.service_addresses for p in ports if p]
-    tls = server_context(settings.folders.certificates, client=None)
-    tls.sslsocket_class = fenced_sockets(fence)
+    tls = _followed_context(settings, fence)
     sockets = [bind(address, BACKLOG) for address in addresses]
     options = {
         **_fixed_options(),
@@ -59,6 +60,18 @@ def serve_management(
         return FencedApp(PagesPort(pages, settings), fence)
 
     Arbiter(_Application(options, load)).run()
+
+
+def _followed_context(settings: Settings, fence: Fence) -> FollowedContext:
+    folder = settings.folders.certificates
+
+    def make() -> ssl.SSLContext:
+        follow_certificate(settings)
+        tls = server_context(folder, client=None)
+        tls.sslsocket_class = fenced_sockets(fence)
+        return tls
+
+    return FollowedContext(make, folder)
 
 
 def rehearse(settings: Settings, app: str = "wsgi:create") -> None:
@@ -111,7 +124,7 @@ def _fixed_options() -> dict[str, Any]:
     }
 
 
-def _hooks(fence: Fence, report: Report, tls: ssl.SSLContext) -> dict[str, Any]:
+def _hooks(fence: Fence, report: Report, tls: FollowedContext) -> dict[str, Any]:
     def on_starting(arbiter: Any) -> None:
         arbiter.log.error_log.propagate = True
 
@@ -133,6 +146,6 @@ def _hooks(fence: Fence, report: Report, tls: ssl.SSLContext) -> dict[str, Any]:
         "post_fork": post_fork,
         "post_worker_init": post_worker_init,
         "worker_exit": worker_exit,
-        # Made once: gunicorn asks for it with every connection.
-        "ssl_context": lambda _config, _default: tls,
+        # gunicorn asks for it with every connection.
+        "ssl_context": lambda _config, _default: tls.now(),
     }

@@ -13,7 +13,9 @@ from websockets.http11 import Request, Response
 
 import twistlock_console
 from twistlock_console.certificates import Usage, peer_identity, server_context
+from twistlock_console.database.client import follow_certificate
 from twistlock_console.errors import ConsoleError
+from twistlock_console.followed_tls import follow
 from twistlock_console.listeners.birth import Report
 from twistlock_console.listeners.conversation import converse
 from twistlock_console.listeners.fence import Fence
@@ -75,7 +77,12 @@ async def _serve(
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
     report.ready()
+    folder = settings.folders.certificates
+    following = asyncio.create_task(
+        follow(tls, folder, lambda: follow_certificate(settings))
+    )
     await asyncio.gather(*(server.wait_closed() for server in servers))
+    following.cancel()
 
 
 def admit(connection: ServerConnection, _request: Request) -> Response | None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Flask, current_app, g, request
 
+from twistlock_console.certificate_ends import endings
 from twistlock_console.web.auth import may_change, may_see
 from twistlock_console.web.menu import SECTIONS, Page, menu_of
 
@@ -40,4 +41,5 @@ def _frame() -> dict[str, Any]:
         "tab": page.current_tab() if page else None,
         "account": g.account,
         "may_change": may_change(request.blueprint or ""),
+        "endings": endings(current_app.extensions["settings"].folders.certificates),
     }

@@ -1,31 +1,21 @@
 """Manage > System > General: what this node is."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from cryptography import x509
 from flask import Blueprint, current_app, render_template
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
+from twistlock_console.errors import IdentityError
+from twistlock_console.identity_files import NODE, load_certificate
 from twistlock_console.settings import Settings
 from twistlock_console.web.auth import pages_for
 from twistlock_console.web.storage import database
 
 bp = Blueprint("system", __name__, url_prefix="/manage/system")
 pages_for(bp, Area.SYSTEM)
-
-SOON = timedelta(days=90)
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """When a certificate ends, and whether that is soon."""
-
-    expires: datetime
-    soon: bool
 
 
 @bp.get("/general")
@@ -35,15 +25,13 @@ def general() -> ResponseReturnValue:
     return render_template(
         "general.html",
         settings=settings,
-        certificate=_certificate(settings.folders.certificates / "node.pem"),
+        expires=_expires(settings.folders.certificates / NODE),
         database_version=database().client.server_info()["version"],
     )
 
 
-def _certificate(path: Path) -> Certificate | None:
+def _expires(path: Path) -> datetime | None:
     try:
-        found = x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError):
+        return load_certificate(path).not_valid_after_utc
+    except IdentityError:
         return None
-    expires = found.not_valid_after_utc
-    return Certificate(expires, expires - datetime.now(UTC) < SOON)

@@ -1,0 +1,70 @@
+"""`twistlock-console certs …`: this host's certificates, and their renewal."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from twistlock_console import audits
+from twistlock_console.audits import AuditType, Entry
+from twistlock_console.certificates import names_in
+from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.errors import DatabaseError
+from twistlock_console.identity_files import AUTHORITY, NODE, load_certificate
+from twistlock_console.node_client import NodeClient
+from twistlock_console.settings import Settings, load_settings
+
+SECONDS = 30.0
+
+
+def add_to(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
+) -> None:
+    """Add the commands."""
+    certs = commands.add_parser("certs", help="this host's certificates: show, renew")
+    verbs = certs.add_subparsers(required=True, metavar="VERB")
+    show = verbs.add_parser("show", help="show what they are for and when they end")
+    show.set_defaults(run=_show)
+    renew = verbs.add_parser("renew", help="renew the node's, without interruption")
+    renew.set_defaults(run=_renew)
+    for verb in (show, renew):
+        verb.add_argument("--config", type=Path, default=config, metavar="FILE")
+
+
+def _show(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config, os.environ, on_this_host=False)
+    for name in (AUTHORITY, NODE):
+        found = load_certificate(settings.folders.certificates / name)
+        ends = found.not_valid_after_utc
+        names = ", ".join(sorted(names_in(found)))
+        print(f"{name:<9} ends on {ends:%Y-%m-%d}  {names}".rstrip())  # noqa: T201
+
+
+def _renew(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config, os.environ, on_this_host=False)
+    with NodeClient(settings, settings.node_address, timeout=SECONDS) as client:
+        done: dict[str, Any] = client.post("/v1/certificates/renew")
+    names = ", ".join(done["names"])
+    print(f"Renewed until {done['expires'][:10]}, for {names}.")  # noqa: T201
+    _record(settings)
+
+
+def _record(settings: Settings) -> None:
+    """Put it on record; any node can, as the client finds the primary."""
+    entry = Entry(
+        type=AuditType.CLUSTER,
+        username="root",
+        source_ip="this host",
+        api="twistlock-console certs renew",
+        status=f"renewed the certificate of {settings.node_address}",
+    )
+    credentials = credentials_for(settings, "console")
+    try:
+        with connect(settings, credentials, app_name="certs", whole_set=True) as client:
+            audits.record(client["twistlock"], entry)
+    except PyMongoError as error:
+        raise DatabaseError(
+            f"it was renewed, but that is not on record: {error}"
+        ) from error
