@@ -11,6 +11,8 @@ from typing import Any
 
 from pymongo.database import Database
 
+from twistlock_console.words import FIELD, words_of
+
 COLLECTION = "audits_mgmt"
 #: A longer difference is cut: one entry must not fill a page of the history.
 LONGEST_DIFFERENCE = 32_768
@@ -56,6 +58,7 @@ def record(database: Database[dict[str, Any]], entry: Entry) -> None:
             "diff": entry.diff,
             "status": entry.status,
             "failure": entry.failure,
+            FIELD: words_of(entry.username, entry.source_ip, entry.status),
         }
     )
 

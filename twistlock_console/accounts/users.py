@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.errors import Refused
+from twistlock_console.words import FIELD, words_of
 
 COLLECTION = "users"
 SETTINGS = "settings"
@@ -108,4 +109,5 @@ def _document(username: str, password_hash: str, role: UserRole) -> dict[str, An
         "authType": "basic",
         "sessionEpoch": 1,
         "lastModified": datetime.now(UTC),
+        FIELD: words_of(username),
     }

@@ -18,6 +18,7 @@ from twistlock_console.web import api, auth, errors, headers, pages
 from twistlock_console.web.json_times import JsonWithTimes
 from twistlock_console.web.storage import Client, Storage
 from twistlock_console.web.visits import LogonCache
+from twistlock_console.web.wish import FARTHEST
 
 ONE_DAY = 86_400
 
@@ -76,7 +77,9 @@ def _client(settings: Settings) -> Client:
 def _prepare_templates(app: Flask) -> None:
     """Compile every template now, so that the first request need not."""
     app.jinja_env.filters.update(sentence=_sentence, moment=_moment)
-    app.jinja_env.globals.update(asset=_asset, product_version=__version__)
+    app.jinja_env.globals.update(
+        asset=_asset, farthest=FARTHEST, product_version=__version__
+    )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for name in app.jinja_env.list_templates(["html"]):
         app.jinja_env.get_template(name)

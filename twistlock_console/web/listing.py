@@ -1,103 +1,83 @@
-"""Lists, a piece at a time: limit, offset, search, sort and reverse."""
+"""Lists, a piece at a time or as a CSV file; every query is answered from an index."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from flask import Response, jsonify
-from pymongo import ASCENDING, DESCENDING
+from pymongo.cursor import Cursor
 from pymongo.database import Database
+from pymongo.errors import ExecutionTimeout
 
 from twistlock_console.errors import Refused
+from twistlock_console.web import csv_export
+from twistlock_console.web.list_query import conditions, order
+from twistlock_console.web.listable import Document, Listable
+from twistlock_console.web.wish import Wish
 
-MOST = 50
-FARTHEST = 1_000_000
+#: Counting costs time. Up to here the total is exact, beyond it is not.
+COUNTED = 10_000
+TOO_LONG = (
+    "this search takes too long; narrow it by time, with a filter, or with a longer "
+    "word"
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Listable:
-    """A collection that can be listed.
-
-    *columns* maps the API's names to the collection's; *searched* are columns of
-    text. Without a wish, the list is sorted by *order*, downwards if *newest_first*.
-    """
-
-    collection: str
-    columns: Mapping[str, str]
-    searched: tuple[str, ...]
-    order: str
-    newest_first: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Which piece of a list is asked for."""
-
-    limit: int = MOST
-    offset: int = 0
-    search: str = ""
-    sort: str = ""
-    reverse: bool = False
-
-    @classmethod
-    def from_arguments(cls, given: Mapping[str, str]) -> Self:
-        """Read a query string; a limit above 50 is 50. Raises Refused."""
-        return cls(
-            limit=min(_whole(given, "limit", MOST), MOST) or MOST,
-            offset=_whole(given, "offset", 0),
-            search=given.get("search", "")[:100],
-            sort=given.get("sort", ""),
-            reverse=given.get("reverse", "").lower() == "true",
-        )
+Store = Database[Document]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The items asked for, and how many there are in all."""
+    """The items asked for, and how many there are in all.
 
-    items: list[dict[str, Any]]
+    Where *exact* is false, *total* is about right, or with a search or a filter the
+    least that there are.
+    """
+
+    items: list[Document]
     total: int
+    exact: bool
     wish: Wish
+    listable: Listable
 
     def as_json(self) -> Response:
         """Give the items as the API does, with Total-Count."""
         response = jsonify(self.items)
         response.headers["Total-Count"] = str(self.total)
+        response.headers["Total-Count-Exact"] = "true" if self.exact else "false"
         return response
 
 
-def fetch(database: Database[dict[str, Any]], listable: Listable, wish: Wish) -> Piece:
-    """Read the piece; raises Refused if it cannot be sorted that way."""
-    names = listable.columns
-    if wish.sort and wish.sort not in names:
-        raise Refused(f"sort: choose one of {', '.join(sorted(names))}")
-    wanted = _filter(listable, wish.search)
-    documents = database[listable.collection]
-    downwards = wish.reverse if wish.sort else wish.reverse != listable.newest_first
-    direction = DESCENDING if downwards else ASCENDING
-    key = names[wish.sort or listable.order]
-    found = (
-        documents.find(wanted, projection=list(names.values()))
-        .sort([(key, direction), ("_id", direction)])
-        .skip(wish.offset)
-        .limit(wish.limit)
-    )
-    items = [{api: d.get(stored) for api, stored in names.items()} for d in found]
-    return Piece(items, documents.count_documents(wanted), wish)
+def fetch(database: Store, listable: Listable, given: Mapping[str, str]) -> Piece:
+    """Read the piece that a query string asks for; raises Refused."""
+    wish = Wish.from_arguments(given, listable)
+    query = conditions(listable, wish)
+    found = _find(database, listable, wish).skip(wish.offset).limit(wish.limit)
+    try:
+        items = [listable.item(document) for document in found]
+        total, exact = _count(database, listable.collection, query)
+    except ExecutionTimeout:
+        raise Refused(TOO_LONG) from None
+    return Piece(items, total, exact, wish, listable)
 
 
-def _filter(listable: Listable, search: str) -> dict[str, Any]:
-    if not search:
-        return {}
-    pattern = {"$regex": re.escape(search), "$options": "i"}
-    return {"$or": [{listable.columns[c]: pattern} for c in listable.searched]}
+def download(database: Store, listable: Listable, given: Mapping[str, str]) -> Response:
+    """Give all that a query string asks for as a CSV file; raises Refused."""
+    wish = Wish.from_arguments(given, listable)
+    return csv_export.answer(listable, _find(database, listable, wish))
 
 
-def _whole(given: Mapping[str, str], name: str, usual: int) -> int:
-    text = given.get(name, "")
-    if not text:
-        return usual
-    if not re.fullmatch("[0-9]{1,7}", text) or int(text) > FARTHEST:
-        raise Refused(f"{name}: give a whole number from 0 to {FARTHEST}")
-    return int(text)
+def _find(database: Store, listable: Listable, wish: Wish) -> Cursor[Document]:
+    paths = None if listable.shape else [column.path for column in listable.columns]
+    found = database[listable.collection].find(conditions(listable, wish), paths)
+    return found.sort(order(listable, wish))
+
+
+def _count(database: Store, name: str, query: dict[str, Any]) -> tuple[int, bool]:
+    """How many there are, and whether that is exact."""
+    if not query and (about := database[name].estimated_document_count()) > COUNTED:
+        return about, False
+    hint = {} if query else {"hint": {"_id": 1}}
+    counted: int = database.command(
+        {"count": name, "query": query, "limit": COUNTED + 1, **hint}
+    )["n"]
+    return min(counted, COUNTED), counted <= COUNTED

@@ -2,36 +2,49 @@
 
 from twistlock_console import audits
 from twistlock_console.accounts import users
-from twistlock_console.web.listing import Listable
+from twistlock_console.accounts.roles import UserRole
+from twistlock_console.audits import AuditType
+from twistlock_console.web.listable import Column, Filter, Listable
 
 USERS = Listable(
     collection=users.COLLECTION,
-    columns={
-        "username": "_id",
-        "role": "role",
-        "authType": "authType",
-        "lastModified": "lastModified",
-    },
-    searched=("username", "role"),
+    columns=(
+        Column("username", "Username", stored="_id", sortable=True),
+        Column(
+            "role",
+            "Role",
+            sortable=True,
+            filter=Filter.EXACT,
+            choices=tuple((role.value, role.label) for role in UserRole),
+        ),
+        Column("authType", "Authentication"),
+        Column("lastModified", "Last modified", sortable=True),
+    ),
     order="username",
+    searched="username",
 )
 
 HISTORY = Listable(
     collection=audits.COLLECTION,
-    columns={
-        name: name
-        for name in (
-            "time",
+    columns=(
+        Column("time", "Time", sortable=True, filter=Filter.TIME),
+        Column(
             "type",
-            "username",
-            "sourceIP",
-            "api",
-            "status",
-            "failure",
-            "diff",
-        )
-    },
-    searched=("type", "username", "sourceIP", "api", "status"),
+            "Type",
+            filter=Filter.EXACT,
+            choices=tuple((kind.value, kind.value) for kind in AuditType),
+        ),
+        Column("username", "User", sortable=True, filter=Filter.EXACT),
+        Column("sourceIP", "Source", filter=Filter.EXACT),
+        Column("api"),
+        Column("status", "What was done"),
+        Column("failure", "Failed", filter=Filter.BOOLEAN, aside=True),
+        Column("diff"),
+    ),
     order="time",
     newest_first=True,
+    searched="user, address or what was done",
 )
+
+#: Every list; their indexes are made from it.
+LISTS = (USERS, HISTORY)

@@ -7,16 +7,18 @@ from typing import Any, cast
 
 from bson.codec_options import CodecOptions
 from flask import Flask, current_app
-from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient
+from pymongo import ASCENDING, IndexModel, MongoClient
 from pymongo.database import Database
 
-from twistlock_console import audits
 from twistlock_console.accounts import login_failures, revocations
+from twistlock_console.web.list_query import indexes_of
+from twistlock_console.web.lists import LISTS
 
 DATABASE = "twistlock"
 Client = MongoClient[dict[str, Any]]
 
-#: By collection. An index with `expireAfterSeconds` removes what has had its time.
+#: By collection, beside those of the lists. An index with `expireAfterSeconds` removes
+#: what has had its time.
 INDEXES: dict[str, list[IndexModel]] = {
     login_failures.COLLECTION: [
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
@@ -24,14 +26,16 @@ INDEXES: dict[str, list[IndexModel]] = {
     revocations.COLLECTION: [
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
     ],
-    audits.COLLECTION: [IndexModel([("time", DESCENDING)])],
 }
 
 
 def ensure_indexes(database: Database[dict[str, Any]]) -> None:
-    """Create what is missing of INDEXES; for the node that became primary."""
+    """Create the indexes that are missing; for the node that became primary."""
     for collection, indexes in INDEXES.items():
         database[collection].create_indexes(indexes)
+    for listable in LISTS:
+        if indexes := indexes_of(listable):
+            database[listable.collection].create_indexes(indexes)
 
 
 class Storage:

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
 from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.listing import Wish, fetch
+from twistlock_console.web.listing import download, fetch
 from twistlock_console.web.lists import HISTORY
 from twistlock_console.web.storage import database
 
@@ -16,4 +16,10 @@ api_guard(bp, Area.HISTORY)
 @bp.get("/audits/mgmt")
 def management() -> ResponseReturnValue:
     """List what administrators did, the latest first."""
-    return fetch(database(), HISTORY, Wish.from_arguments(request.args)).as_json()
+    return fetch(database(), HISTORY, request.args).as_json()
+
+
+@bp.get("/audits/mgmt/download")
+def management_csv() -> ResponseReturnValue:
+    """Give the audit trail as a CSV file."""
+    return download(database(), HISTORY, request.args)

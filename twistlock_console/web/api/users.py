@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
 from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.listing import Wish, fetch
+from twistlock_console.web.listing import download, fetch
 from twistlock_console.web.lists import USERS
 from twistlock_console.web.storage import database
 
@@ -16,4 +16,10 @@ api_guard(bp, Area.USERS)
 @bp.get("/users")
 def users() -> ResponseReturnValue:
     """List the users."""
-    return fetch(database(), USERS, Wish.from_arguments(request.args)).as_json()
+    return fetch(database(), USERS, request.args).as_json()
+
+
+@bp.get("/users/download")
+def users_csv() -> ResponseReturnValue:
+    """Give the users as a CSV file."""
+    return download(database(), USERS, request.args)

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
 from twistlock_console.web.auth import pages_for
-from twistlock_console.web.listing import Wish, fetch
+from twistlock_console.web.listing import download, fetch
 from twistlock_console.web.lists import HISTORY
 from twistlock_console.web.storage import database
 
@@ -16,5 +16,11 @@ pages_for(bp, Area.HISTORY)
 @bp.get("/history")
 def trail() -> ResponseReturnValue:
     """Show the audit trail, the latest first."""
-    piece = fetch(database(), HISTORY, Wish.from_arguments(request.args))
+    piece = fetch(database(), HISTORY, request.args)
     return render_template("history.html", piece=piece)
+
+
+@bp.get("/history/download")
+def trail_csv() -> ResponseReturnValue:
+    """Give the audit trail as a CSV file."""
+    return download(database(), HISTORY, request.args)

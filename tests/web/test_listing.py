@@ -1,0 +1,215 @@
+"""Rules of every list: found, sorted, cut and exported, and always from an index."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from pymongo.database import Database
+from web_visitor import USERNAME, Visitor, basic
+
+from twistlock_console.web import listing
+from twistlock_console.web.csv_export import cell
+from twistlock_console.web.list_query import conditions, order
+from twistlock_console.web.listable import Filter, Listable
+from twistlock_console.web.lists import LISTS
+from twistlock_console.web.storage import ensure_indexes, storage_of
+from twistlock_console.web.wish import Wish
+from twistlock_console.words import words_of
+
+TRAIL = "/api/v1/audits/mgmt"
+NOON = datetime(2040, 5, 1, 12, tzinfo=UTC)
+Store = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def database(app: Flask) -> Store:
+    """The application's database, empty but for its indexes."""
+    found = storage_of(app).database()
+    ensure_indexes(found)
+    return found
+
+
+def _fill(database: Store, count: int) -> None:
+    database["audits_mgmt"].insert_many(
+        {
+            "time": NOON - timedelta(minutes=n),
+            "type": "login" if n % 2 else "settings",
+            "username": f"user{n:03}",
+            "sourceIP": "192.0.2.1",
+            "api": "/login",
+            "status": "=1+1",
+            "failure": n % 10 == 0,
+            "diff": "",
+            "words": words_of(f"user{n:03}", "192.0.2.1"),
+        }
+        for n in range(count)
+    )
+
+
+def _names(admin: Visitor, query: str) -> list[str]:
+    answer = admin.get(f"{TRAIL}?{query}", Authorization=basic())
+    assert answer.status_code == 200, answer.text
+    return [entry["username"] for entry in answer.get_json()]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        pytest.param("type=settings&limit=2", ["user000", "user002"], id="a-value"),
+        pytest.param("failure=true&username=user010", ["user010"], id="two"),
+        pytest.param("search=USER01&limit=2", ["user010", "user011"], id="beginning"),
+        pytest.param("search=192.0.2.1+user007", ["user007"], id="every-word"),
+        pytest.param("search=ser007", [], id="no-middles"),
+        pytest.param("search=.*", [], id="no-patterns"),
+        pytest.param(
+            "from=2040-05-01T11:57:00Z&to=2040-05-01T11:58", ["user002", "user003"],
+            id="a-time",
+        ),
+        pytest.param("sort=username&limit=1&to=2040-05-01T11:50", ["admin"], id="up"),
+        pytest.param("sort=time&limit=1&search=user", ["user029"], id="oldest-first"),
+        pytest.param("username[$ne]=x&limit=1&type=settings", ["user000"], id="names"),
+    ],
+)  # fmt: skip
+def test_a_list_is_narrowed(
+    admin: Visitor, database: Store, query: str, names: list[str]
+) -> None:
+    """Filters, times and the beginnings of words narrow a list; all must hold."""
+    _fill(database, 30)
+
+    assert _names(admin, query) == names
+
+
+@pytest.mark.parametrize(
+    "query", ["failure=maybe", "from=yesterday", "to=2026-13-01", "type=other"]
+)
+def test_an_impossible_filter_is_refused(admin: Visitor, query: str) -> None:
+    """A filter that means nothing is said, never taken for another."""
+    answer = admin.get(f"{TRAIL}?{query}", Authorization=basic())
+
+    assert answer.status_code == 400
+    assert answer.get_json()["err"].startswith(query.partition("=")[0])
+
+
+def test_the_page_sorts_filters_and_turns_pages(
+    admin: Visitor, database: Store
+) -> None:
+    """Each link keeps what the others have chosen."""
+    _fill(database, 130)
+
+    page = admin.get("/manage/logs/history?search=user&failure=false&sort=time").text
+
+    assert 'aria-sort="ascending"' in page
+    assert "1-50 of 117" in page
+    assert 'href="?search=user&amp;failure=false&amp;sort=time&amp;offset=50"' in page
+    assert '<option value="false" selected>No</option>' in page
+    later = "search=user&amp;failure=false&amp;sort=time&amp;reverse=true"
+    assert f'href="?{later}"' in page
+    export = "/manage/logs/history/download?search=user&amp;failure=false"
+    assert f'href="{export}&amp;sort=time"' in page
+
+
+def test_an_empty_list_says_what_to_do(admin: Visitor, database: Store) -> None:
+    """Nothing found and nothing there are two things."""
+    nothing_found = admin.get("/manage/logs/history?search=zzz").text
+    database["audits_mgmt"].delete_many({})
+    nothing_there = admin.get("/manage/logs/history").text
+
+    assert "Nothing matches." in nothing_found
+    assert "Show all" in nothing_found
+    assert "Log-ins and changes will be listed." in nothing_there
+
+
+def test_a_csv_file_has_the_whole_list(admin: Visitor, database: Store) -> None:
+    """The file holds what the list would show on all its pages, in its order."""
+    _fill(database, 1200)
+
+    page = admin.get("/manage/logs/history/download?search=user&type=login")
+    api = admin.get(f"{TRAIL}/download?search=user&type=login", Authorization=basic())
+
+    rows = list(csv.DictReader(io.StringIO(page.text)))
+    assert page.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert "audits_mgmt.csv" in page.headers["Content-Disposition"]
+    assert api.text == page.text
+    assert [len(rows), rows[0]["username"], rows[-1]["username"]] == [
+        600, "user001", "user1199",
+    ]  # fmt: skip
+    assert rows[0]["time"] == "2040-05-01T11:59:00.000Z"
+    assert rows[0]["status"] == "'=1+1"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        (-1, "-1"),
+        (True, "true"),
+        (None, ""),
+        ([1, NOON], '[1, "2040-05-01T12:00:00.000Z"]'),
+    ],
+)
+def test_a_cell_is_never_a_formula(value: object, text: str) -> None:
+    """A spreadsheet that opens the file runs nothing that somebody typed."""
+    assert cell(value) == text
+
+
+def test_a_total_is_exact_as_far_as_is_counted(
+    admin: Visitor, database: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond a limit, which keeps counting quick, the total says what it is."""
+    monkeypatch.setattr(listing, "COUNTED", 20)
+    _fill(database, 29)  # and the sign-up
+
+    def total(query: str) -> tuple[str, str]:
+        headers = admin.get(f"{TRAIL}?{query}", Authorization=basic()).headers
+        return headers["Total-Count"], headers["Total-Count-Exact"]
+
+    assert total("") == ("30", "false")
+    assert total("search=user") == ("20", "false")
+    assert total("type=settings") == ("15", "true")
+    assert "of about 30" in admin.get("/manage/logs/history?limit=9").text
+    narrowed = admin.get("/manage/logs/history?limit=9&search=user").text
+    assert "1-9 of more than 20" in narrowed
+
+
+def _wishes(listable: Listable) -> Iterator[Wish]:
+    """Every order, every filter, and every pair of them."""
+    texts = {Filter.BOOLEAN: True, Filter.EXACT: "x"}
+    orders = ["", *(c.name for c in listable.columns if c.sortable)]
+    narrowed: list[dict[str, Any]] = [
+        {},
+        *({"filters": {c.name: texts[c.filter]}} for c in listable.filters),
+        *([{"search": "a b"}] if listable.searched else []),
+        *([{"since": NOON, "until": NOON}] if listable.clock else []),
+    ]
+    for one in narrowed:
+        for other in narrowed:
+            for sort in orders:
+                yield Wish(sort=sort, reverse=True, **{**one, **other})
+
+
+@pytest.mark.parametrize("listable", LISTS, ids=lambda each: each.collection)
+def test_no_list_scans_its_collection(database: Store, listable: Listable) -> None:
+    """Whatever is asked for, MongoDB answers it from an index."""
+    for wish in _wishes(listable):
+        found = database[listable.collection].find(conditions(listable, wish))
+        plan = found.sort(order(listable, wish)).limit(50).explain()["queryPlanner"]
+
+        assert "COLLSCAN" not in str(plan["winningPlan"]), wish
+        if not wish.narrows:
+            assert "SORT" not in str(plan["winningPlan"]), wish
+
+
+def test_a_search_runs_no_pattern(admin: Visitor, database: Store) -> None:
+    """What looks like a pattern is text: it matches nothing and costs nothing."""
+    _fill(database, 500)
+
+    assert _names(admin, "search=(u%2B)%2B$") == []
+    assert _names(admin, f"search={USERNAME}") == [USERNAME]

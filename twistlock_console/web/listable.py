@@ -1,0 +1,98 @@
+"""What can be listed; the same for pages and API.
+
+A list is declared once, as a Listable in lists.py. Its indexes, what it can be sorted
+and filtered by, its CSV file and its place on the page follow from that.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+Document = dict[str, Any]
+
+
+class Filter(Enum):
+    """What a column can be filtered by."""
+
+    NONE = "nothing"
+    EXACT = "exactly this text"
+    BOOLEAN = "true or false"
+    TIME = "from and to; one column of a list at most"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, by the API's *name*; *stored* is its path in the document, if another.
+
+    A page shows the columns that have a *label*, in their order; a filter that is
+    *aside* has a label and is no column of the table. *choices* are the values and
+    their labels where a filter has but a few.
+    """
+
+    name: str
+    label: str = ""
+    stored: str = ""
+    sortable: bool = False
+    filter: Filter = Filter.NONE
+    choices: tuple[tuple[str, str], ...] = ()
+    aside: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where the document has it."""
+        return self.stored or self.name
+
+    def of(self, document: Mapping[str, Any]) -> Any:
+        """Give the document's value; None where it has none."""
+        value: Any = document
+        for step in self.path.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Listable:
+    """A collection that can be listed.
+
+    Without a wish, the list is sorted by the column *order*, downwards if
+    *newest_first*. *searched* says what a search looks at ("name or address"): the
+    documents then carry their words (words.py). *shape* makes the API's object from a
+    document, where that is more than its columns.
+    """
+
+    collection: str
+    columns: tuple[Column, ...]
+    order: str
+    newest_first: bool = False
+    searched: str = ""
+    shape: Callable[[Document], Document] | None = None
+
+    def column(self, name: str) -> Column:
+        """Give the column of this *name*."""
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """The columns of the table on the page."""
+        return tuple(
+            column for column in self.columns if column.label and not column.aside
+        )
+
+    @property
+    def filters(self) -> tuple[Column, ...]:
+        """The columns that can be filtered by a value."""
+        kinds = (Filter.EXACT, Filter.BOOLEAN)
+        return tuple(column for column in self.columns if column.filter in kinds)
+
+    @property
+    def clock(self) -> Column | None:
+        """The column that from and to speak of."""
+        times = (c for c in self.columns if c.filter is Filter.TIME)
+        return next(times, None)
+
+    def item(self, document: Document) -> Document:
+        """Give a document as the API shows it."""
+        if self.shape:
+            return self.shape(document)
+        return {column.name: column.of(document) for column in self.columns}
