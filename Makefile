@@ -9,6 +9,9 @@ ARGS ?=
 # One table of the benchmark alone: failover, defenders, backups or pages.
 ONLY ?=
 
+# Most tests wait for something, so more of them than there are cores run at a time.
+SPREAD = -n 3 --dist loadgroup --no-loadscope-reorder
+
 # Where Debian keeps the servers; not on everybody's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
 
@@ -25,7 +28,7 @@ demo: ## three nodes, load balancer and Defenders on this host, and a failover
 test: lint ## everything that a change must pass
 ifeq ($(strip $(ARGS)),)
 	@$(COVERAGE) erase
-	$(COVERAGE) run -m pytest
+	$(COVERAGE) run -m pytest $(SPREAD)
 	@$(COVERAGE) combine --quiet
 	$(COVERAGE) report --fail-under=85
 	$(COVERAGE) report --fail-under=100 --include="$$($(PYTHON) tests/pure_modules.py)"

@@ -8,6 +8,8 @@ from functools import cache
 
 import pytest
 
+from tests.spreading import spread
+
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 MEASURED = os.environ.get(COVERAGE)
 TIMED = "timed: its times count, so the processes that it starts are not measured"
@@ -30,6 +32,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
     config.addinivalue_line("markers", NEEDS)
     config.addinivalue_line("markers", TIMED)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay together when several workers share them."""
+    spread(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured (`record_property`), whichever worker ran them."""
+    reports = [*terminalreporter.getreports("passed")]
+    reports += terminalreporter.getreports("failed")
+    told = [line for r in reports for name, line in r.user_properties if name == "told"]
+    if told:
+        terminalreporter.section("measured")
+    for line in told:
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(tryfirst=True)

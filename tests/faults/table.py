@@ -44,5 +44,14 @@ def show(results: Sequence[Result]) -> None:
             console.print(f"{result.name}: {sentence}", markup=False, soft_wrap=True)
 
 
+def told(result: Result) -> str:
+    """The same in one line."""
+    return (
+        f"{result.name:44} service {_seconds(result.service):>5} s, "
+        f"two serving {result.dual_ms:.0f} ms, {result.acknowledged} writes stored, "
+        f"{result.lost} lost, rules {'broken' if result.broken else 'kept'}"
+    )
+
+
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"

@@ -1,15 +1,14 @@
 """Each fault of the chosen few, on three real nodes with users at work."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
 
 from tests.faults.play import play
-from tests.faults.result import Result
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios import CHOSEN
-from tests.faults.table import show
+from tests.faults.table import told
 from tests.hosts.cluster import Cluster
 from tests.hosts.laboratory import Laboratory
 
@@ -35,25 +34,15 @@ def numbers() -> Iterator[int]:
     return count()
 
 
-@pytest.fixture(scope="module")
-def results(request: pytest.FixtureRequest) -> Iterator[list[Result]]:
-    """What was measured, printed as a table at the end."""
-    measured: list[Result] = []
-    yield measured
-    terminal = request.config.pluginmanager.getplugin("capturemanager")
-    with terminal.global_and_fixture_disabled():
-        show(measured)
-
-
 @pytest.mark.parametrize("scenario", CHOSEN, ids=lambda scenario: scenario.name)
 def test_no_rule_is_broken(
     scenario: Scenario,
     cluster: Cluster,
     numbers: Iterator[int],
-    results: list[Result],
+    record_property: Callable[[str, object], None],
 ) -> None:
     """One node at most serves, one soon does, and nothing acknowledged is lost."""
     result = play(cluster, scenario, numbers)
-    results.append(result)
+    record_property("told", told(result))
 
     assert result.broken == []
