@@ -1,0 +1,190 @@
+"""The decisions about backups: names, contents, schedule, manifest, documents."""
+
+from datetime import UTC, datetime, timedelta
+
+import bson
+import pytest
+
+from twistlock_console.backups.bson_stream import count, split
+from twistlock_console.backups.contents import is_kept, is_leftover, temporary
+from twistlock_console.backups.manifest import (
+    IDENTITY,
+    Held,
+    Manifest,
+    why_not_here,
+)
+from twistlock_console.backups.naming import BackupName, Kind, check_name
+from twistlock_console.backups.schedule import Past, due
+from twistlock_console.errors import Refused
+
+SINCE = datetime(2026, 11, 1, tzinfo=UTC)
+HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)
+HELD = Held("events", 2, 40, "0" * 64, 10, 20)
+MANIFEST = Manifest("x", "26.11.1", 5, 7, "5.1", "AB", True, (HELD,))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("daily-20.03.140-1583278547.tar.gz", ("daily", "20.03.140", 1583278547)),
+        ("a-b_c-20.04.177-1594329052.tar.gz", ("a-b_c", "20.04.177", 1594329052)),
+        ("x-1-2-26.11.1.dev1-5.tar.gz", ("x-1-2", "26.11.1.dev1", 5)),
+    ],
+)
+def test_a_file_name_says_what_it_is(file: str, name: tuple[str, str, int]) -> None:
+    """Names are written and read back as the product's are."""
+    found = BackupName.of(file)
+
+    assert (found.name, found.version, found.time) == name
+    assert found.file == file
+    assert found.made.timestamp() == name[2]
+    assert found.is_system is (name[0] == "daily")
+
+
+@pytest.mark.parametrize(
+    "file", ["../x-1.0-5.tar.gz", "x.tar.gz", "x-1.0-5.tar", "", "a/b-1.0-5.tar.gz"]
+)
+def test_other_files_are_no_backups(file: str) -> None:
+    """No name leads out of the volume, and the refusal shows what is meant."""
+    assert BackupName.parse(file) is None
+    with pytest.raises(Refused, match="is not the name of a backup"):
+        BackupName.of(file)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "x" * 65, "ä", "weekly"])
+def test_a_bad_name_is_refused(name: str) -> None:
+    """A person's names are short and plain, and not those of the Console."""
+    with pytest.raises(Refused):
+        check_name(name)
+    assert check_name("before-upgrade_2") == "before-upgrade_2"
+
+
+def test_what_is_about_the_cluster_itself_is_left_out() -> None:
+    """A restore changes neither who serves nor who has logged out."""
+    left_out = ["lease", "ha_nodes", "revoked_sessions", "backup_results", "system.js"]
+
+    assert not any(is_kept(name) for name in [*left_out, temporary("r", "users")])
+    assert is_kept("users")
+
+
+def test_leftovers_are_those_of_other_restores() -> None:
+    """What a killed restore loaded is told from what is being loaded now."""
+    assert is_leftover(temporary("old", "users"), "new")
+    assert is_leftover(temporary("old", "users"), None)
+    assert not is_leftover(temporary("new", "users"), "new")
+    assert not is_leftover("users", None)
+
+
+@pytest.mark.parametrize(
+    ("past", "now", "kinds"),
+    [
+        pytest.param({}, SINCE + 59 * MINUTE, (), id="just-installed"),
+        pytest.param({}, SINCE + HOUR, tuple(Kind), id="first"),
+        pytest.param({}, SINCE - HOUR, (), id="clock-before-the-first-start"),
+        pytest.param(
+            {k: Past(SINCE) for k in Kind}, SINCE + DAY, (Kind.DAILY,), id="next-day"
+        ),
+        pytest.param(
+            {k: Past(SINCE) for k in Kind}, SINCE + DAY - MINUTE, (), id="not-yet"
+        ),
+        pytest.param(
+            {k: Past(SINCE) for k in Kind},
+            SINCE + 7 * DAY,
+            (Kind.DAILY, Kind.WEEKLY),
+            id="next-week",
+        ),
+        pytest.param(
+            {k: Past(SINCE + DAY) for k in Kind}, SINCE + HOUR, (), id="clock-back"
+        ),
+        pytest.param(
+            {k: Past(SINCE + 90 * DAY) for k in Kind},
+            SINCE + HOUR,
+            tuple(Kind),
+            id="noted-under-a-wrong-clock",
+        ),
+    ],
+)
+def test_each_kind_has_its_period(
+    past: dict[Kind, Past], now: datetime, kinds: tuple[Kind, ...]
+) -> None:
+    """A day, a week, thirty days; the first an hour after the start."""
+    assert due(SINCE, past, now) == kinds
+
+
+def test_a_failure_is_tried_again_and_not_at_once() -> None:
+    """Fifteen minutes after an error, one after the end of the node."""
+    done = {Kind.WEEKLY: Past(SINCE), Kind.MONTHLY: Past(SINCE)}
+    at = SINCE + DAY
+    failed = {**done, Kind.DAILY: Past(SINCE, failed=at)}
+    cut_short = {**done, Kind.DAILY: Past(SINCE, failed=at, interrupted=True)}
+
+    assert due(SINCE, failed, at + 14 * MINUTE) == ()
+    assert due(SINCE, failed, at + 15 * MINUTE) == (Kind.DAILY,)
+    assert due(SINCE, cut_short, at + MINUTE) == (Kind.DAILY,)
+    assert due(SINCE, failed, at - MINUTE) == ()
+
+
+def test_a_manifest_is_read_as_it_was_written() -> None:
+    """It names the files that follow, with their sizes."""
+    read = Manifest.from_bytes(MANIFEST.as_bytes())
+
+    assert read == MANIFEST
+    assert read.size == 40
+    assert read.files == {
+        IDENTITY: None,
+        "dump/twistlock/events.metadata.json.gz": 20,
+        "dump/twistlock/events.bson.gz": 10,
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b'"format": 1', b'"format": 2'),
+        (b'"documents": 2', b'"documents": -2'),
+        (b'"sha256": "00', b'"sha256": "zz'),
+        (b"{", b"["),
+        (b'"collections": [', b'"collections": [' + HELD.name.encode()),
+    ],
+)
+def test_a_damaged_manifest_is_refused(change: tuple[bytes, bytes]) -> None:
+    """Nothing is believed of a manifest that is not one."""
+    with pytest.raises(Refused, match="manifest is damaged"):
+        Manifest.from_bytes(MANIFEST.as_bytes().replace(*change))
+
+
+def test_two_collections_of_one_name_are_refused() -> None:
+    """Each file of a backup has one meaning."""
+    twice = Manifest("x", "26.11.1", 5, 7, "5.1", "AB", False, (HELD, HELD))
+
+    with pytest.raises(Refused):
+        Manifest.from_bytes(twice.as_bytes())
+
+
+def test_a_backup_of_another_version_says_which_to_install() -> None:
+    """The version must match exactly, and the database must have room."""
+    assert why_not_here(MANIFEST, "26.11.1", 40) is None
+    assert "install version 26.11.1" in str(why_not_here(MANIFEST, "26.11.2", 40))
+    assert "needs 1 MB" in str(why_not_here(MANIFEST, "26.11.1", 39))
+
+
+def test_documents_are_found_across_chunks() -> None:
+    """Wherever a stream is cut, the same documents come out."""
+    documents = [bson.encode({"n": n, "text": "x" * n}) for n in range(50)]
+    stream = b"".join(documents)
+
+    for size in (1, 3, 100, 10_000):
+        cut = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert [d for chunk in split(cut) for d in chunk] == documents
+    assert count(stream) == 50
+
+
+@pytest.mark.parametrize(
+    "stream", [b"\x04\0\0\0", b"\xff\xff\xff\x7f", b"\x06\0\0\0\0", b"\1\2"]
+)
+def test_other_bytes_are_no_documents(stream: bytes) -> None:
+    """Too small, too large, cut off: refused."""
+    with pytest.raises(Refused):
+        list(split([stream]))
+    with pytest.raises((Refused, Exception)):
+        count(stream)

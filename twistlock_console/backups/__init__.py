@@ -1,0 +1,1 @@
+"""Backups: made, listed, verified and restored; what decides is pure."""

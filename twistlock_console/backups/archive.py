@@ -1,0 +1,216 @@
+"""The file of a backup: a tar inside gzip, written once from front to back.
+
+Its members are compressed already, so the outer gzip only frames and checks them. It
+is read with a reader of our own, which knows plain files alone: what a damaged or
+hostile file could hold besides is refused, and nothing is ever unpacked to a disk.
+"""
+
+import gzip
+import hashlib
+import io
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from isal import igzip, isal_zlib
+
+from twistlock_console.backups.manifest import MANIFEST, Manifest
+from twistlock_console.errors import Refused
+
+BLOCK = tarfile.BLOCKSIZE
+CHUNK = 1024**2
+LEVEL = 1
+LARGEST_TEXT = 4 * 1024**2
+#: A backup hardly shrinks in the outer gzip; what grows by more than this is a bomb.
+MOST_GROWTH = 4
+DAMAGE: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    zlib.error,
+    tarfile.TarError,
+    UnicodeError,
+    cast(type[Exception], isal_zlib.error),
+)
+
+
+def quick_gzip(file: BinaryIO, mode: str) -> BinaryIO:
+    """Read or write gzip through *file*, several times as fast as with zlib."""
+    untyped = cast(Any, igzip)
+    return cast(BinaryIO, untyped.GzipFile("", mode, LEVEL, file, mtime=0))
+
+
+class Writer:
+    """Writes a backup to *target*, and knows the hash and size of what was written."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self._packer = gzip.GzipFile("", "wb", 0, self, mtime=0)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the whole file, once it is closed."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> int:
+        """Take what gzip made."""
+        self._hash.update(data)
+        self.size += len(data)
+        return self._target.write(data)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def add(self, name: str, size: int, source: BinaryIO, made: int) -> None:
+        """Add *size* bytes of *source* as the file *name*, last changed at *made*."""
+        header = tarfile.TarInfo(name)
+        header.size, header.mtime, header.mode = size, made, 0o600
+        self._packer.write(header.tobuf(tarfile.GNU_FORMAT))
+        left = size
+        while left and (chunk := source.read(min(left, CHUNK))):
+            self._packer.write(chunk)
+            left -= len(chunk)
+        if left:
+            raise OSError(f"{name} became shorter while it was packed")
+        self._packer.write(bytes(-size % BLOCK))
+
+    def add_bytes(self, name: str, data: bytes, made: int) -> None:
+        """Add a small file."""
+        self.add(name, len(data), io.BytesIO(data), made)
+
+    def close(self) -> None:
+        """Write the end of the tar and of the gzip."""
+        self._packer.write(bytes(2 * BLOCK))
+        self._packer.close()
+
+
+class Entry:
+    """A file in a backup: its *name*, its *size*, and its bytes, to be read once."""
+
+    def __init__(self, name: str, size: int, source: "Source") -> None:
+        self.name = name
+        self.size = size
+        self._source = source
+        self._left = size
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, some at a time."""
+        while self._left:
+            chunk = self._source.exactly(min(self._left, CHUNK))
+            self._left -= len(chunk)
+            yield chunk
+
+    def read(self) -> bytes:
+        """All bytes of a small file; raises Refused if it is not small."""
+        if self.size > LARGEST_TEXT:
+            raise Refused(f"{self.name} in it is far too large")
+        return b"".join(self.chunks())
+
+    def skip(self) -> None:
+        """Pass over what was not read, and over the padding."""
+        for _ in self.chunks():
+            pass
+        self._source.exactly(-self.size % BLOCK)
+
+
+class Source:
+    """What the outer gzip holds, with a bound on how much that may be."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._left = MOST_GROWTH * size + CHUNK
+
+    def read(self, size: int) -> bytes:
+        """At most *size* bytes, b"" at the end; raises Refused."""
+        data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise Refused("it grows without end when it is unpacked")
+        return data
+
+    def exactly(self, size: int) -> bytes:
+        """*size* bytes; raises Refused if there are fewer."""
+        parts = []
+        while size and (data := self.read(size)):
+            parts.append(data)
+            size -= len(data)
+        if size:
+            raise Refused("it ends too early")
+        return b"".join(parts)
+
+
+class Reader:
+    """The manifest of an open backup, and then its entries in their order."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        first = self._next()
+        if first is None or first.name != MANIFEST:
+            raise Refused("it does not begin with a manifest")
+        self.manifest = Manifest.from_bytes(first.read())
+        first.skip()
+
+    def entries(self) -> Iterator[Entry]:
+        """Every file after the manifest; raises Refused unless they are as it says."""
+        awaited = self.manifest.files
+        while entry := self._next():
+            if entry.name not in awaited:
+                raise Refused(f"it holds {entry.name[:100]!r}, which does not belong")
+            size = awaited.pop(entry.name)
+            if size not in (None, entry.size):
+                raise Refused(f"{entry.name} in it has another size than it should")
+            yield entry
+            entry.skip()
+        if awaited:
+            raise Refused(f"{next(iter(awaited))} is missing in it")
+        # To the end, where gzip keeps its check.
+        while rest := self._source.read(CHUNK):
+            if rest.strip(b"\0"):
+                raise Refused("something follows its end")
+
+    def _next(self) -> Entry | None:
+        block = self._source.exactly(BLOCK)
+        if not block.strip(b"\0"):
+            return None
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+        if header.type != tarfile.REGTYPE or header.size < 0:
+            raise Refused(f"it holds {header.name[:100]!r}, which is no plain file")
+        return Entry(header.name, header.size, self._source)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Reader]:
+    """Open the backup at *path*; what is wrong with it is raised as Refused."""
+    try:
+        with path.open("rb") as raw, quick_gzip(raw, "rb") as file:
+            yield Reader(Source(file, path.stat().st_size))
+    except FileNotFoundError as error:
+        raise Refused(f"there is no backup {path.name}") from error
+    except DAMAGE as error:
+        raise Refused(f"{path.name} cannot be read: {error}") from error
+    except Refused as error:
+        raise Refused(f"{path.name} is no good backup: {error}") from error
+
+
+def unpacked(entry: Entry, limit: int) -> Iterator[bytes]:
+    """The bytes that the gzipped *entry* holds, at most *limit*; raises Refused."""
+    packer = isal_zlib.decompressobj(wbits=31)
+    for chunk in entry.chunks():
+        rest = chunk
+        while rest:
+            if packer.eof:
+                raise Refused(f"{entry.name} in it is damaged")
+            data = packer.decompress(rest, CHUNK)
+            rest = packer.unconsumed_tail
+            limit -= len(data)
+            if limit < 0:
+                raise Refused(f"{entry.name} in it holds more than its manifest says")
+            yield data
+    tail = packer.flush()
+    if not packer.eof or packer.unused_data or len(tail) > limit:
+        raise Refused(f"{entry.name} in it is damaged")
+    yield tail

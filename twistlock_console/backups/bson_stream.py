@@ -1,0 +1,53 @@
+"""Documents as they lie one after the other in a BSON file."""
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+
+from twistlock_console.errors import Refused
+
+LARGEST_DOCUMENT = 16 * 1024**2 + 16 * 1024
+_LENGTH = Struct("<i")
+
+
+def split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Give the documents of a stream, those of each chunk together.
+
+    Raises Refused where the bytes are no documents.
+    """
+    held = b""
+    for chunk in chunks:
+        held += chunk
+        documents, used = _documents(held)
+        held = held[used:]
+        yield documents
+    if held:
+        raise Refused("it ends in the middle of a document")
+
+
+def count(chunk: bytes) -> int:
+    """Count the whole documents in *chunk*; raises Refused if it has others."""
+    documents, at, end = 0, 0, len(chunk)
+    while at < end:
+        at += _length(chunk, at)
+        documents += 1
+    if at != end:
+        raise Refused("a document is cut off")
+    return documents
+
+
+def _documents(data: bytes) -> tuple[list[bytes], int]:
+    found, at, end = [], 0, len(data)
+    while end - at >= 4:
+        length = _length(data, at)
+        if at + length > end:
+            break
+        found.append(data[at : at + length])
+        at += length
+    return found, at
+
+
+def _length(data: bytes, at: int) -> int:
+    length: int = _LENGTH.unpack_from(data, at)[0]
+    if not 5 <= length <= LARGEST_DOCUMENT:
+        raise Refused("it holds bytes that are no documents")
+    return length

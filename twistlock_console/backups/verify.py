@@ -1,0 +1,75 @@
+"""Reads a backup from front to back and compares it with what it says it holds."""
+
+import hashlib
+from pathlib import Path
+
+import bson
+from bson import json_util
+from bson.errors import BSONError
+
+from twistlock_console.backups.archive import Entry, reading, unpacked
+from twistlock_console.backups.bson_stream import split
+from twistlock_console.backups.manifest import IDENTITY, Held, Manifest
+from twistlock_console.backups.progress import Meter, Tell
+from twistlock_console.errors import Refused
+
+LARGEST_METADATA = 4 * 1024**2
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What the backup at *path* says of itself; raises Refused."""
+    with reading(path) as reader:
+        return reader.manifest
+
+
+def verify(path: Path, tell: Tell, *, decode: bool = False) -> Manifest:
+    """Read all of the backup at *path*; raises Refused with what is wrong.
+
+    Every hash, count and size is compared, and with *decode* every document is
+    decoded: what was read from MongoDB a moment ago needs that no more.
+    """
+    with reading(path) as reader:
+        meter = Meter("verifying", reader.manifest.size, tell)
+        held = {each.data_file: each for each in reader.manifest.collections}
+        for entry in reader.entries():
+            if entry.name in held:
+                _verify_data(entry, held[entry.name], meter, decode=decode)
+            elif entry.name != IDENTITY:
+                read_metadata(entry)
+        return reader.manifest
+
+
+def read_metadata(entry: Entry) -> dict[str, object]:
+    """The options and indexes in *entry*; raises Refused."""
+    try:
+        found = json_util.loads(b"".join(unpacked(entry, LARGEST_METADATA)).decode())
+        if isinstance(found["options"], dict) and isinstance(found["indexes"], list):
+            return dict(found)
+    except (ValueError, KeyError, TypeError, RecursionError, BSONError):
+        pass
+    raise Refused(f"{entry.name} in it is damaged")
+
+
+def _verify_data(entry: Entry, held: Held, meter: Meter, *, decode: bool) -> None:
+    digest, documents = hashlib.sha256(), 0
+    for chunk in split(unpacked(entry, held.bytes)):
+        joined = b"".join(chunk)
+        digest.update(joined)
+        documents += len(chunk)
+        if decode:
+            _decode(joined, held)
+        meter.add(len(joined))
+    compare(held, documents, digest.hexdigest())
+
+
+def compare(held: Held, documents: int, sha256: str) -> None:
+    """Raise Refused unless *held* has so many documents and that hash."""
+    if (documents, sha256) != (held.documents, held.sha256):
+        raise Refused(f"the collection {held.name} in it is not what it was")
+
+
+def _decode(data: bytes, held: Held) -> None:
+    try:
+        bson.decode_all(data)
+    except (BSONError, ValueError) as error:
+        raise Refused(f"a document of {held.name} cannot be decoded") from error
