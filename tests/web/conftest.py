@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from api_truth import hold_to_description
 from flask import Flask
 from flask.testing import FlaskClient
 from web_visitor import Visitor
@@ -64,6 +65,7 @@ def app(running: Settings) -> Iterator[Flask]:
     """The application as a plugin-less node serves it, on an empty database."""
     made = create_app(running)
     made.testing = True
+    hold_to_description(made)
     database = storage_of(made).database()
     for name in database.list_collection_names():
         database[name].delete_many({})

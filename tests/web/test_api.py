@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import jwt
 import pytest
@@ -255,6 +256,7 @@ def test_a_list_is_searched_sorted_and_cut(admin: Visitor) -> None:
     """At most 50 items come at once; Total-Count tells how many there are."""
     database = storage_of(admin.client.application).database()
     entry = {"type": "login", "sourceIP": "", "api": "", "status": "", "diff": ""}
+    entry = {**entry, "time": datetime.now(UTC), "failure": False}
     database["audits_mgmt"].insert_many(
         {**entry, "username": f"user{n:02}", "words": words_of(f"user{n:02}")}
         for n in range(60)

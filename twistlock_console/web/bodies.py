@@ -14,6 +14,7 @@ from twistlock_console.accounts.logon import (
     LogonSettings,
 )
 from twistlock_console.errors import Refused
+from twistlock_console.web.described import expect
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -63,6 +64,7 @@ def json_body(kind: type[B]) -> B:
 
     The content type must be JSON: a page elsewhere cannot make a browser send that.
     """
+    expect("body", kind)
     if not request.is_json:
         raise UnsupportedMediaType("send the body as application/json")
     try:

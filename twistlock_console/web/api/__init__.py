@@ -2,12 +2,20 @@
 
 from flask import Flask
 
-from twistlock_console.web.api import audits, entry, session, settings, users, version
+from twistlock_console.web.api import (
+    audits,
+    entry,
+    openapi,
+    session,
+    settings,
+    users,
+    version,
+)
 
 PREFIX = "/api/v1"
 
 
 def init_app(app: Flask) -> None:
     """Register all of the API's blueprints."""
-    for part in (entry, session, settings, users, audits, version):
+    for part in (entry, session, settings, users, audits, version, openapi):
         app.register_blueprint(part.bp, url_prefix=PREFIX)

@@ -4,7 +4,9 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
+from twistlock_console.web.answers import HistoryAnswer
 from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.described import ApiCall
 from twistlock_console.web.listing import download, fetch
 from twistlock_console.web.lists import HISTORY
 from twistlock_console.web.storage import database
@@ -14,12 +16,14 @@ api_guard(bp, Area.HISTORY)
 
 
 @bp.get("/audits/mgmt")
+@ApiCall(listing=HISTORY, answer=HistoryAnswer)
 def management() -> ResponseReturnValue:
     """List what administrators did, the latest first."""
     return fetch(database(), HISTORY, request.args).as_json()
 
 
 @bp.get("/audits/mgmt/download")
+@ApiCall(listing=HISTORY, media="text/csv")
 def management_csv() -> ResponseReturnValue:
     """Give the audit trail as a CSV file."""
     return download(database(), HISTORY, request.args)

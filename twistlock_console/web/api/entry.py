@@ -5,8 +5,10 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.sessions import Session, write_token
+from twistlock_console.web.answers import InitializedAnswer, TokenAnswer
 from twistlock_console.web.api_auth import attempt, token_key, without_forms
 from twistlock_console.web.bodies import Credentials, json_body
+from twistlock_console.web.described import ApiCall
 from twistlock_console.web.storage import database
 from twistlock_console.web.visits import logon_cache, now
 
@@ -15,18 +17,21 @@ without_forms(bp)
 
 
 @bp.get("/_ping")
+@ApiCall(media="text/plain")
 def ping() -> ResponseReturnValue:
     """Say that this node serves; asks nobody and touches nothing."""
     return "OK", 200, {"Content-Type": "text/plain; charset=utf-8"}
 
 
 @bp.get("/settings/initialized")
+@ApiCall(answer=InitializedAnswer, raises=(503,))
 def initialized() -> ResponseReturnValue:
     """Tell whether the first administrator has signed up."""
     return jsonify(initialized=users.is_initialized(database()))
 
 
 @bp.post("/signup")
+@ApiCall(body=Credentials)
 def signup() -> ResponseReturnValue:
     """Create the first administrator; works once."""
     body = json_body(Credentials)
@@ -35,6 +40,11 @@ def signup() -> ResponseReturnValue:
 
 
 @bp.post("/authenticate")
+@ApiCall(
+    body=Credentials,
+    answer=TokenAnswer,
+    raises=(401, 429),
+)
 def authenticate() -> ResponseReturnValue:
     """Give a token for a username and a password."""
     body = json_body(Credentials)

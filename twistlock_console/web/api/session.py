@@ -6,7 +6,9 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts import revocations
 from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.sessions import Session, write_token
+from twistlock_console.web.answers import TokenAnswer
 from twistlock_console.web.api_auth import api_guard, current_token, token_key
+from twistlock_console.web.described import ApiCall
 from twistlock_console.web.storage import database
 from twistlock_console.web.visits import current_user, logon_cache, now
 
@@ -15,6 +17,7 @@ api_guard(bp, Area.OWN_ACCOUNT)
 
 
 @bp.get("/authenticate/renew")
+@ApiCall(answer=TokenAnswer)
 def renew() -> ResponseReturnValue:
     """Give a new token for one that is still alive."""
     user = current_user()
@@ -25,6 +28,7 @@ def renew() -> ResponseReturnValue:
 
 
 @bp.post("/logout")
+@ApiCall()
 def logout() -> ResponseReturnValue:
     """End the token's session, and that of every token renewed from it."""
     if token := current_token():

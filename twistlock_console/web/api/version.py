@@ -6,12 +6,14 @@ from flask.typing import ResponseReturnValue
 from twistlock_console import __version__
 from twistlock_console.accounts.rights import Area
 from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.described import ApiCall
 
 bp = Blueprint("api_version", __name__)
 api_guard(bp, Area.OWN_ACCOUNT)
 
 
 @bp.get("/version")
+@ApiCall(answer=str)
 def version() -> ResponseReturnValue:
     """Give the version as a JSON string."""
     return jsonify(__version__)

@@ -1,0 +1,32 @@
+"""Holds every API answer of a test to what openapi.json says of it."""
+
+from flask import Flask, Response, current_app, request
+from pydantic import TypeAdapter
+
+from twistlock_console.web.described import JSON, call_of
+from twistlock_console.web.openapi import document, plain_path
+
+
+def hold_to_description(app: Flask) -> None:
+    """Let the application fail, in a test, where an answer is not as described."""
+    told = document(app)["paths"]
+
+    @app.after_request
+    def check(response: Response) -> Response:
+        rule = request.url_rule
+        described = call_of(current_app.view_functions.get(request.endpoint or ""))
+        if rule is None or described is None or request.method in {"HEAD", "OPTIONS"}:
+            return response
+        answers = told[plain_path(rule)][request.method.lower()]["responses"]
+        where = f"{request.method} {rule.rule} answered {response.status_code}"
+        assert str(response.status_code) in answers, f"{where}, which is not described"
+        if response.status_code >= 400:
+            assert set(response.get_json()) == {"err"}, where
+        elif described.media != JSON:
+            assert response.mimetype == described.media, where
+        elif described.answer is None:
+            assert response.get_data() == b"", where
+        else:
+            kind = list[described.answer] if described.listing else described.answer
+            TypeAdapter(kind).validate_json(response.get_data())
+        return response
