@@ -11,15 +11,16 @@ import time
 from collections.abc import Callable
 
 from plugins.ha.replica_set import ReplicaSet
-from plugins.ha.status import ClusterStatus
+from plugins.ha.status import address_of
 from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.errors import ConsoleError
+from twistlock_console.errors import ConsoleError, Refused
 from twistlock_console.node_client import NodeClient
 
 FOLLOW_PATH = "/v1/ha/follow"
-READY_SECONDS = 3.0
-ASK_AGAIN_SECONDS = 0.6
+READY_SECONDS = 4.0
 POLL_SECONDS = 0.02
+#: Seen so often in a row, a source is settled; a trial of one takes ten milliseconds.
+SETTLED = 4
 log = logging.getLogger(__name__)
 
 
@@ -39,38 +40,36 @@ class Preparation:
         """
         try:
             self._allow_chaining()
-            return self._insist(target, follower)
+            with self._client_of(follower) as client:
+                client.post(FOLLOW_PATH, {"address": target}, timeout=READY_SECONDS + 1)
         except ConsoleError as error:
             log.warning("%s does not follow %s yet: %s", follower, target, error)
             return False
+        return True
 
     def _allow_chaining(self) -> None:
         config = self._replica_set.config()
         settings = {**config["settings"], "chainingAllowed": True}
         self._replica_set.reconfigure({**config, "settings": settings})
 
-    def _insist(self, target: str, follower: str) -> bool:
-        """Ask until it is so: a member turns down a source that is an entry behind."""
-        deadline = boottime_ns() + int(READY_SECONDS * SECOND)
-        with self._client_of(follower) as client:
-            while boottime_ns() < deadline:
-                client.post(FOLLOW_PATH, {"address": target})
-                if self._wait(target, follower):
-                    return True
-        log.warning("%s does not follow %s yet", follower, target)
-        return False
 
-    def _wait(self, target: str, follower: str) -> bool:
-        deadline = boottime_ns() + int(ASK_AGAIN_SECONDS * SECOND)
-        while boottime_ns() < deadline:
-            if _follows(self._replica_set.status(), target, follower):
-                return True
-            time.sleep(POLL_SECONDS)
-        return False
+def follow(replica_set: ReplicaSet, me: str, host: str) -> None:
+    """Have our member, at *me*, read the oplog of *host*; return once it does so.
 
-
-def _follows(status: ClusterStatus, target: str, follower: str) -> bool:
-    return any(
-        member.address == follower and member.sync_source == target
-        for member in status.members
-    )
+    A member turns down a source that is not ahead of it, and then looks for another
+    only after a second. So it is asked once more, and not again: one that is asked to
+    follow whom it follows already stops for a second, too. Raises Refused.
+    """
+    replica_set.follow(host)
+    asked_again = False
+    settled = 0
+    deadline = boottime_ns() + int(READY_SECONDS * SECOND)
+    while settled < SETTLED:
+        if boottime_ns() > deadline:
+            raise Refused(f"the database of {me} does not follow {host}")
+        time.sleep(POLL_SECONDS)
+        source = replica_set.status().source_of(me)
+        settled = settled + 1 if source == address_of(host) else 0
+        if not source and not asked_again:
+            replica_set.follow(host)
+            asked_again = True

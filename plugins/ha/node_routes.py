@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from plugins.ha.handover import follow
 from plugins.ha.heartbeats import testimony
 from plugins.ha.join import papers
 from plugins.ha.membership_rules import JoinRequest
@@ -48,9 +49,9 @@ def _peer_routes(bp: Blueprint, room: HighAvailability) -> None:
         return {}
 
     @bp.post("/follow")
-    def follow() -> ResponseReturnValue:
-        address = _text(_body(), "address")
-        room.replica_set.follow(f"{address}:{room.settings.database_port}")
+    def follow_another() -> ResponseReturnValue:
+        host = f"{_text(_body(), 'address')}:{room.settings.database_port}"
+        follow(room.replica_set, room.settings.node_address, host)
         return {}
 
     @bp.get("/papers")

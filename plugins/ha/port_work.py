@@ -6,7 +6,7 @@ from plugins.ha import transitions
 from plugins.ha.observation import Update
 from twistlock_console.clock import boottime_ns
 from twistlock_console.errors import ConsoleError, ListenerError
-from twistlock_console.listeners.answering import INITIALIZED, PING, answers
+from twistlock_console.listeners.answering import INITIALIZED, PING, OwnPages
 from twistlock_console.listeners.ports import ServicePorts
 from twistlock_console.settings import Settings
 
@@ -20,7 +20,7 @@ class PortWork:
     """Opens and closes *ports*, and looks whether they answer."""
 
     def __init__(self, settings: Settings, ports: ServicePorts) -> None:
-        self._settings = settings
+        self._pages = OwnPages(settings)
         self._ports = ports
         self._silences = 0
 
@@ -41,7 +41,7 @@ class PortWork:
         What changes when they did not, several times in a row: a primary that
         serves nobody has to make way.
         """
-        if answers(self._settings, INITIALIZED, CHECK_SECONDS):
+        if self._pages.answer(INITIALIZED, CHECK_SECONDS):
             self._silences = 0
             return None
         self._silences += 1
@@ -49,7 +49,7 @@ class PortWork:
         return _failed() if self._silences >= SILENCES else None
 
     def _expect_an_answer(self) -> None:
-        if not answers(self._settings, PING, CHECK_SECONDS):
+        if not self._pages.answer(PING, CHECK_SECONDS):
             self._ports.close_all()
             raise ListenerError("the service ports are open and do not answer")
 

@@ -205,6 +205,7 @@ class HighAvailability:
         look = partial(self._node.health.look, "membership", self._standing.check)
         every(1.0, "health-membership", look)
         every(30.0, "ports-proved", self._prove)
+        every(1.0, "spares", self._node.ports.prepare)
         every(2.0, "own-pages", self._check_pages)
 
     def _poll(self) -> None:

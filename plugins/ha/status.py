@@ -51,6 +51,10 @@ class ClusterStatus:
         )
         return cls(term=int(answer.get("term", 0)), members=members)
 
+    def source_of(self, address: str) -> str | None:
+        """Whose oplog the member at *address* reads; "" for nobody's."""
+        return next((m.sync_source for m in self.members if m.address == address), None)
+
     def lag_seconds(self, address: str) -> float | None:
         """How far behind the most recent oplog *address* is; None when unknown."""
         ends = [member.optime for member in self.members if member.optime]

@@ -32,18 +32,22 @@ def best(seen: Observation, now: int) -> str | None:
 
 
 def follower(seen: Observation, target: str, now: int) -> str | None:
-    """The third node, if it is fit to make a majority with *target*."""
+    """The third node, if it is fit to make a majority with *target*; it may rest."""
     others = (peer for peer in seen.peers if peer.address != target)
-    return next((p.address for p in others if _unfit(seen, p, now) is None), None)
+    return next((p.address for p in others if _no_voter(seen, p, now) is None), None)
 
 
 def _unfit(seen: Observation, peer: Peer, now: int) -> str | None:
+    if peer.resting:
+        return f"{peer.address} is resting after a failure of its own."
+    return _no_voter(seen, peer, now)
+
+
+def _no_voter(seen: Observation, peer: Peer, now: int) -> str | None:
     if peer.refused or now > peer.heard_at + seen.timing.step_up_after:
         return f"{peer.address} is out of reach."
     if peer.state != "SECONDARY":
         return f"{peer.address} is {peer.state}, not SECONDARY."
-    if peer.resting:
-        return f"{peer.address} is resting after a failure of its own."
     lag = seen.optime[0] - peer.optime[0]
     if lag > LAG_SECONDS:
         return f"{peer.address} lags {lag} s behind."

@@ -9,8 +9,7 @@ from plugins.ha.status import ClusterStatus
 
 def stale_source(seen: Observation, status: ClusterStatus, now: int) -> str | None:
     """The silent node that our member reads from; None when all is well."""
-    mine = next((m for m in status.members if m.address == seen.me), None)
-    source = seen.peer(mine.sync_source) if mine else None
+    source = seen.peer(status.source_of(seen.me))
     primary = next((m for m in status.members if m.state == "PRIMARY"), None)
     if source is None or primary is None or primary.address == source.address:
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from twistlock_console.errors import ConsoleError
-from twistlock_console.listeners.answering import PING, answers
+from twistlock_console.listeners.answering import PING, OwnPages
 from twistlock_console.node_client import NodeClient
 from twistlock_console.settings import Settings, load_settings
 
@@ -48,4 +48,6 @@ class AloneNode:
 
     def serves(self) -> bool:
         """Whether its pages answer."""
-        return bool(self.status().get("serving")) and answers(self.settings, PING, 1)
+        return bool(self.status().get("serving")) and OwnPages(self.settings).answer(
+            PING, 1
+        )

@@ -111,6 +111,8 @@ def _leftovers(stage: Stage, serving: HostedNode) -> Iterable[str]:
             "mongod": sum("bin/mongod" in line or "/mongod " in line for line in lines),
         }
         if node is not serving:
-            counts["forkserver"] = sum("forkserver" in line for line in lines)
+            # The warm process, and a spare for each server, which holds no port.
+            warm = sum("forkserver" in line for line in lines)
+            counts["forkserver"] = 1 if warm in (1, 2, 3) else warm
         if set(counts.values()) != {1}:
             yield f"{node.host.name} runs {counts}"

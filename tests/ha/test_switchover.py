@@ -85,6 +85,12 @@ def test_the_best_standby_is_the_heir(seen: Observation, heir: str | None) -> No
     assert best(seen, NOW) == heir
 
 
+def test_a_third_node_that_rests_follows_all_the_same() -> None:
+    """It may not serve for a while; its vote and its oplog are as good as any."""
+    resting = peer(THIRD, resting=True)
+    assert follower(holder(peers=(peer(OTHER), resting)), OTHER, NOW) == THIRD
+
+
 def test_the_third_node_follows_if_it_is_fit() -> None:
     """It makes the majority with the next primary."""
     assert follower(holder(), OTHER, NOW) == THIRD

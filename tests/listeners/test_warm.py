@@ -3,17 +3,21 @@
 import gc
 import os
 import signal
+import ssl
 import sys
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from listener_clients import until
+from listener_clients import is_alive, refuses, tls_client, until
 
+from twistlock_console.certificates import issue_node_certificate
 from twistlock_console.errors import ListenerError
+from twistlock_console.identity_files import NODE
 from twistlock_console.listeners import warm
 from twistlock_console.listeners.ports import ServicePorts
+from twistlock_console.settings import Settings
 
 
 def tell_modules(pipe: Connection) -> None:
@@ -94,6 +98,55 @@ def test_a_warm_process_that_hangs_is_replaced(ports: ServicePorts) -> None:
     ports.open_all()
 
     assert ports.is_open
+
+
+def test_a_spare_process_holds_no_port_and_becomes_the_server(
+    ports: ServicePorts, settings: Settings
+) -> None:
+    """What is made in advance must not be open in advance: a closed port refuses."""
+    ports.prepare()
+    waiting = spares()
+    held = [tcp_sockets(pid) for pid in waiting]
+    refused = refuses(settings.management_port_https)
+    ports.open_all()
+
+    assert len(waiting) == 2
+    assert held == [set(), set()]
+    assert refused
+    assert set(ports.pids().values()) == waiting
+
+
+def test_a_spare_that_died_is_replaced(ports: ServicePorts) -> None:
+    """Opening then takes longer, and that is all."""
+    ports.prepare()
+    for pid in spares():
+        os.kill(pid, signal.SIGKILL)
+    assert until(lambda: spares() == set())
+    ports.open_all()
+
+    assert ports.is_open
+
+
+def test_a_spare_is_not_made_of_what_was_renewed_since(
+    ports: ServicePorts, settings: Settings
+) -> None:
+    """It was made while another certificate was there."""
+    ports.prepare()
+    assert until(lambda: len(spares()) == 2)
+    issue_node_certificate(settings.folders.certificates, ["127.0.0.1", "localhost"])
+    ports.open_all()
+    with tls_client(settings.communication_port) as client:
+        shown = client.getpeercert(binary_form=True)
+
+    renewed = (settings.folders.certificates / NODE).read_text()
+    assert shown == ssl.PEM_cert_to_DER_cert(renewed)
+
+
+def spares() -> set[int]:
+    """The children of the warm process: servers, and those that wait to be one."""
+    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return {int(pid) for pid in children if is_alive(int(pid))}
 
 
 def test_opening_leaves_nothing_behind_in_the_node(ports: ServicePorts) -> None:

@@ -17,8 +17,10 @@ PARAMETERS: Mapping[str, bool | int | str] = {
     # How long a standby clings to a sync source that stopped answering; its default
     # of 5 s is what delays majority writes after a black hole.
     "oplogNetworkTimeoutBufferSeconds": 0,
-    # A standby whose read of the oplog was ended looks for a new source at once.
-    "oplogFetcherSteadyStateMaxFetcherRestarts": 0,
+    # A standby whose source died asks it again after 1, 2, 4 … 512 ms, and turns to a
+    # new primary as soon as it hears of one. With fewer tries it finds, before anybody
+    # is elected, nobody to follow, and sleeps for a second.
+    "oplogFetcherSteadyStateMaxFetcherRestarts": 10,
     # Who follows whom is the Console's to say: nobody changes over to a closer node.
     "changeSyncSourceThresholdMillis": 0,
     # A primary that is told to end looks for a heir for this long, at most.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from twistlock_console.errors import ConsoleError
@@ -45,21 +46,56 @@ class Report:
 Serve = Callable[[Settings, Fence, Report], None]
 """Serves until it is ended; calls ``Report.ready`` when it answers."""
 
+Prepare = Callable[[Settings], Serve]
+"""Makes all that can be made before the node serves: no port, no connection."""
 
-def begin(serve: Serve, settings: Settings, permit: Permit, pipe: Connection) -> None:
-    """Tie this process's life to its node's and to *permit*, then *serve*."""
+
+def begin(
+    prepare: Prepare,
+    settings: Settings,
+    permit: Permit,
+    pipe: Connection,
+    gate: Connection,
+) -> None:
+    """Tie this process's life to its node's, *prepare*, and wait at the *gate*.
+
+    Once it is let in, its life is tied to *permit* too, and it serves.
+    """
     os.setsid()
     die_with_parent()
     _let_go_of_the_warm_process()
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     report = Report(pipe)
-    fence = Fence(permit, _brain())
-    fence.watch(kernel_timer=True)
     try:
+        made_of, serve = _stamps(settings), prepare(settings)
+        if not _let_in(gate):
+            return
+        fence = Fence(permit, _brain())
+        fence.watch(kernel_timer=True)
+        if _stamps(settings) != made_of:
+            serve = prepare(settings)
         serve(settings, fence, report)
     except (ConsoleError, OSError) as error:
         report.failed(str(error))
         raise SystemExit(1) from error
+    except Exception as error:
+        report.failed(f"the server cannot be prepared: {error}")
+        raise
+
+
+def _let_in(gate: Connection) -> bool:
+    """Wait until the node opens the gate; False when it will not, or is gone."""
+    try:
+        return bool(gate.recv())
+    except (EOFError, OSError):
+        return False
+
+
+def _stamps(settings: Settings) -> list[tuple[Path, int]]:
+    """What a server is made of may be renewed while it waits: when each file was."""
+    folders = (settings.folders.certificates, settings.folders.secrets)
+    files = [file for folder in folders for file in sorted(folder.iterdir())]
+    return [(file, file.stat().st_mtime_ns) for file in files]
 
 
 def _brain() -> int:

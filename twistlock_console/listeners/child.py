@@ -2,14 +2,12 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from twistlock_console.errors import ListenerError
-from twistlock_console.listeners.birth import Serve, begin
 from twistlock_console.listeners.life import Life
-from twistlock_console.listeners.sockets import Address, wait_until
-from twistlock_console.listeners.warm import context
+from twistlock_console.listeners.sockets import wait_until
+from twistlock_console.listeners.spare import Server, Spare
 from twistlock_console.permit import Permit
 from twistlock_console.settings import Settings
 
@@ -27,20 +25,14 @@ class Listener(Protocol):
     def pid(self) -> int | None:
         """The server's process, None while it is closed."""
 
+    def prepare(self) -> None:
+        """Make ready to open quickly; changes nothing else. Raises ListenerError."""
+
     def open(self) -> None:
         """Begin to serve; return when the ports accept. Raises ListenerError."""
 
     def close(self, grace: float = 0.0) -> None:
         """Cut every connection after *grace* s; return when the ports refuse."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What is to run, and where it will listen."""
-
-    name: str
-    addresses: tuple[Address, ...]
-    serve: Serve
 
 
 class ChildListener:
@@ -64,6 +56,7 @@ class ChildListener:
         self._on_failure = on_failure
         self._turn = threading.Lock()
         self._state = threading.Lock()
+        self._spare: Spare | None = None
         self._opening: Life | None = None
         self._life: Life | None = None
 
@@ -73,27 +66,39 @@ class ChildListener:
         life = self._life
         return life.pid if life else None
 
+    def prepare(self) -> None:
+        """While it is closed, have a spare process wait; it holds no port.
+
+        Does nothing while another thread opens or closes. Raises ListenerError.
+        """
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            if self._life is None:
+                self._spare = self._find_spare()
+        finally:
+            self._turn.release()
+
     def open(self) -> None:
         """Start the server; return when its ports accept. Raises ListenerError."""
         with self._turn:
             if self._life:
                 return
-            reader, writer = context.Pipe(duplex=False)
-            arguments = (self._server.serve, self._settings, self._permit, writer)
-            process = context.Process(
-                target=begin, args=arguments, name=self.name, daemon=True
-            )
-            with reader:
-                with writer:
-                    life = self._opening = Life(process, self._on_end)
-                try:
-                    life.wait_for_report(reader, OPEN_SECONDS)
-                    self._adopt(life)
-                except ListenerError:
-                    self._bury(life)
-                    raise
-                finally:
-                    self._opening = None
+            spare, self._spare = self._find_spare(), None
+            life = self._opening = spare.life
+            try:
+                spare.let_in(OPEN_SECONDS)
+                self._adopt(life)
+            except ListenerError:
+                self._bury(life)
+                raise
+            finally:
+                self._opening = None
+
+    def _find_spare(self) -> Spare:
+        if self._spare and not self._spare.life.ended.is_set():
+            return self._spare
+        return Spare(self._server, self._settings, self._permit, self._on_end)
 
     def close(self, grace: float = 0.0) -> None:
         """Let requests finish for *grace* s at most, then cut every connection.

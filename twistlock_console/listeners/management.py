@@ -1,26 +1,31 @@
 """The management server: gunicorn with TLS, on the API's port and the pages' port."""
 
+import gc
 import pkgutil
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
-from wsgiref.types import WSGIApplication
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+from wsgiref.util import setup_testing_defaults
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from twistlock_console.certificates import server_context
 from twistlock_console.database.client import follow_certificate
+from twistlock_console.errors import ListenerError
 from twistlock_console.followed_tls import FollowedContext
-from twistlock_console.listeners.birth import Report
+from twistlock_console.identity_files import NODE, NODE_KEY
+from twistlock_console.listeners.birth import Report, Serve
 from twistlock_console.listeners.fence import (
     Fence,
     FencedApp,
     end_own_group,
     fenced_sockets,
 )
-from twistlock_console.listeners.pages_port import PagesPort
+from twistlock_console.listeners.pages_port import PING, PagesPort
 from twistlock_console.listeners.patient_worker import PatientWorker
 from twistlock_console.listeners.sockets import bind
 from twistlock_console.listeners.warm import context
@@ -31,45 +36,59 @@ BACKLOG = 2048
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn's heartbeat must not wait for a disk
 
 
-def serve_management(
-    settings: Settings, fence: Fence, report: Report, app: str = "wsgi:create"
-) -> None:
-    """Serve until ended what the factory *app*, "module:function", makes of *settings*.
+def prepare_management(settings: Settings, app: str = "wsgi:create") -> Serve:
+    """Build the pages: what the factory *app*, "module:function", makes of *settings*.
 
-    Raises ListenerError and IdentityError before it has begun to serve.
+    Serving them raises ListenerError before it has begun.
     """
+    try:
+        pages: WSGIApplication = pkgutil.resolve_name(app)(settings)
+    except Exception as error:
+        raise ListenerError(f"the pages cannot be built: {error}") from error
+    tls = _followed_context(settings)
+    arbiter = Arbiter(_Application(_fixed_options(settings)))
+    _try_out(pages)
+    # What was made stays: looking at it again would only copy memory after a fork.
+    gc.freeze()
+    return partial(_serve, PagesPort(pages, settings), tls, arbiter)
+
+
+def _serve(
+    pages: WSGIApplication,
+    tls: FollowedContext,
+    arbiter: Arbiter,
+    settings: Settings,
+    fence: Fence,
+    report: Report,
+) -> None:
     ports = (settings.management_port_https, settings.management_port_ui)
     addresses = [(host, p) for host in settings.service_addresses for p in ports if p]
-    tls = _followed_context(settings, fence)
+    arbiter.app.load = lambda: FencedApp(pages, fence)
     sockets = [bind(address, BACKLOG) for address in addresses]
-    options = {
-        **_fixed_options(),
-        **_hooks(fence, report, tls),
-        "bind": [f"fd://{socket.detach()}" for socket in sockets],
-        # gunicorn takes the mere presence of these names for the wish to use TLS.
-        "certfile": str(settings.folders.certificates / "node.pem"),
-        "keyfile": str(settings.folders.certificates / "node-key.pem"),
-    }
-
-    def load() -> WSGIApplication:
-        try:
-            pages = pkgutil.resolve_name(app)(settings)
-        except Exception as error:
-            report.failed(f"the pages cannot be built: {error}")
-            raise
-        return FencedApp(PagesPort(pages, settings), fence)
-
-    Arbiter(_Application(options, load)).run()
+    arbiter.cfg.set("bind", [f"fd://{socket.detach()}" for socket in sockets])
+    for name, hook in _hooks(fence, report, tls).items():
+        arbiter.cfg.set(name, hook)
+    arbiter.run()
 
 
-def _followed_context(settings: Settings, fence: Fence) -> FollowedContext:
+def _try_out(pages: WSGIApplication) -> None:
+    """Ask for one page, since the first one of all takes much longer than the rest."""
+    environ: WSGIEnvironment = {"PATH_INFO": PING}
+    setup_testing_defaults(environ)
+    for _ in pages(environ, lambda *_: _ignore):
+        pass
+
+
+def _ignore(_: bytes) -> None:
+    """Take what an application writes without returning it."""
+
+
+def _followed_context(settings: Settings) -> FollowedContext:
     folder = settings.folders.certificates
 
     def make() -> ssl.SSLContext:
         follow_certificate(settings)
-        tls = server_context(folder, client=None)
-        tls.sslsocket_class = fenced_sockets(fence)
-        return tls
+        return server_context(folder, client=None)
 
     return FollowedContext(make, folder)
 
@@ -88,11 +107,12 @@ def _build(settings: Settings, app: str) -> None:
 
 
 class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """Tells gunicorn its options and what to serve."""
+    """Tells gunicorn its options; *load*, which gives what to serve, is set later."""
 
-    def __init__(self, options: dict[str, Any], load: Callable[[], Any]) -> None:
+    load: Callable[[], WSGIApplication]
+
+    def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
-        self.load = load
         super().__init__()
 
     def load_config(self) -> None:
@@ -101,8 +121,12 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
             self.cfg.set(name, value)
 
 
-def _fixed_options() -> dict[str, Any]:
+def _fixed_options(settings: Settings) -> dict[str, Any]:
+    certificates = settings.folders.certificates
     return {
+        # gunicorn takes the mere presence of these names for the wish to use TLS.
+        "certfile": str(certificates / NODE),
+        "keyfile": str(certificates / NODE_KEY),
         "worker_class": PatientWorker,
         "workers": 1,
         "threads": 16,
@@ -125,6 +149,14 @@ def _fixed_options() -> dict[str, Any]:
 
 
 def _hooks(fence: Fence, report: Report, tls: FollowedContext) -> dict[str, Any]:
+    sockets = fenced_sockets(fence)
+
+    def ssl_context(_config: Any, _default: Any) -> ssl.SSLContext:
+        # gunicorn asks for it with every connection.
+        context = tls.now()
+        context.sslsocket_class = sockets
+        return context
+
     def on_starting(arbiter: Any) -> None:
         arbiter.log.error_log.propagate = True
 
@@ -146,6 +178,5 @@ def _hooks(fence: Fence, report: Report, tls: FollowedContext) -> dict[str, Any]
         "post_fork": post_fork,
         "post_worker_init": post_worker_init,
         "worker_exit": worker_exit,
-        # gunicorn asks for it with every connection.
-        "ssl_context": lambda _config, _default: tls.now(),
+        "ssl_context": ssl_context,
     }

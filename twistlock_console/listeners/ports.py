@@ -9,9 +9,10 @@ from functools import partial
 from twistlock_console.bus import Bus
 from twistlock_console.errors import ListenerError
 from twistlock_console.events import ListenerClosed, ListenerFailed, ListenerOpened
-from twistlock_console.listeners.child import ChildListener, Listener, Server
-from twistlock_console.listeners.management import serve_management
-from twistlock_console.listeners.websocket import serve_defenders
+from twistlock_console.listeners.child import ChildListener, Listener
+from twistlock_console.listeners.management import prepare_management
+from twistlock_console.listeners.spare import Server
+from twistlock_console.listeners.websocket import prepare_defenders
 from twistlock_console.permit import Permit
 from twistlock_console.settings import Settings
 
@@ -44,6 +45,14 @@ class ServicePorts:
         """Give the process ids of the servers that run, by name."""
         pids = {listener.name: listener.pid for listener in self._listeners}
         return {name: pid for name, pid in pids.items() if pid is not None}
+
+    def prepare(self) -> None:
+        """Have a spare process wait for each server that is closed."""
+        for listener in self._listeners:
+            try:
+                listener.prepare()
+            except ListenerError as error:
+                log.warning("opening will take longer: %s", error)
 
     def open_all(self) -> None:
         """Open what is closed; return when all ports accept.
@@ -91,12 +100,12 @@ def servers(settings: Settings, app: str) -> tuple[Server, Server]:
         Server(
             "management",
             tuple((host, port) for host in addresses for port in pages if port),
-            partial(serve_management, app=app),
+            partial(prepare_management, app=app),
         ),
         Server(
             "defenders",
             tuple((host, settings.communication_port) for host in addresses),
-            serve_defenders,
+            prepare_defenders,
         ),
     )
 

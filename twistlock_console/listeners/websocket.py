@@ -16,7 +16,7 @@ from twistlock_console.certificates import Usage, peer_identity, server_context
 from twistlock_console.database.client import follow_certificate
 from twistlock_console.errors import ConsoleError
 from twistlock_console.followed_tls import follow
-from twistlock_console.listeners.birth import Report
+from twistlock_console.listeners.birth import Report, Serve
 from twistlock_console.listeners.conversation import converse
 from twistlock_console.listeners.fence import Fence
 from twistlock_console.listeners.sockets import bind
@@ -33,20 +33,24 @@ TLS_BUFFER = 16 * 1024
 CUT_OFF = 2 * LARGEST_MESSAGE
 
 
-def serve_defenders(settings: Settings, fence: Fence, report: Report) -> None:
-    """Serve Defenders until ended; SIGTERM sends them away with code 1012.
+def prepare_defenders(settings: Settings) -> Serve:
+    """Make ready to serve Defenders until ended; SIGTERM sends them away with 1012.
 
-    Raises ListenerError and IdentityError before it has begun to serve.
+    Raises IdentityError; serving them raises ListenerError before it has begun.
     """
     tls = server_context(settings.folders.certificates, client=Usage.DEFENDER)
     _tune()
     # It has a line for each step of its life; the node tells of those too.
     logging.getLogger("websockets.server").setLevel(logging.WARNING)
-    asyncio.run(_serve(settings, fence, report, tls))
+
+    def run(settings: Settings, fence: Fence, report: Report) -> None:
+        asyncio.run(_serve(tls, settings, fence, report))
+
+    return run
 
 
 async def _serve(
-    settings: Settings, fence: Fence, report: Report, tls: ssl.SSLContext
+    tls: ssl.SSLContext, settings: Settings, fence: Fence, report: Report
 ) -> None:
     greeting = ConsoleHello(fence.epoch, twistlock_console.__version__)
 
