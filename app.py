@@ -27,10 +27,10 @@ from twistlock_console.database.bootstrap import create_users, initiate_set
 from twistlock_console.errors import ConsoleError
 from twistlock_console.listeners import warm
 from twistlock_console.listeners.management import rehearse
+from twistlock_console.logs import configure_logging, log_as_node
 from twistlock_console.node import Node, RoleKeeper
 from twistlock_console.running import (
     Signals,
-    configure_logging,
     fit_identity,
     found_identity,
     node_names,
@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> None:
     settings = load_settings(options.config, os.environ)
     signals = Signals()
     check_ports_free(settings)
-    with sole_node(settings.folders):
+    with sole_node(settings.folders), log_as_node(settings):
         run_node(settings, signals)
 
 

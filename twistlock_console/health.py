@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from twistlock_console import logs
 from twistlock_console.errors import ConsoleError
 from twistlock_console.events import HealthChanged
 from twistlock_console.identity_files import NODE, SOON, read_certificate
@@ -65,6 +66,8 @@ class Health:
         for name, (seconds, check) in CHECKS.items():
             every(seconds, f"health-{name}", partial(self.look, name, check))
         every(60.0, "log-rotation", self._node.mongod.rotate)
+        folders = self._node.settings.folders
+        every(60.0, "console-log-rotation", partial(logs.rotate, folders))
 
     def look(self, name: str, check: Check) -> None:
         """Run one check; log and publish when it changed."""

@@ -22,6 +22,7 @@ from twistlock_console.errors import ConsoleError
 from twistlock_console.events import Role, RoleChanged
 from twistlock_console.health import Health
 from twistlock_console.listeners.ports import ServicePorts
+from twistlock_console.logs import PLACE
 from twistlock_console.node_api import NodeApi, node_app
 from twistlock_console.permit import Permit
 from twistlock_console.renewal import Renewal
@@ -52,6 +53,7 @@ class Node:
         self.bus = Bus()
         self.scheduler = Scheduler()
         self.permit = Permit()
+        PLACE.epoch = lambda: self.permit.epoch
         self.mongod = Mongod(settings, self.bus)
         self.ports = ServicePorts(settings, self.permit, self.bus)
         self.routes: Flask = node_app()

@@ -24,17 +24,6 @@ from twistlock_console.settings import Folders, Settings
 log = logging.getLogger(__name__)
 
 
-def configure_logging(level: str) -> None:
-    """One line a record on standard error, which systemd or the caller keeps."""
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
-    logging.getLogger("pymongo").setLevel(logging.ERROR)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
-
-
 @contextmanager
 def sole_node(folders: Folders) -> Iterator[None]:
     """Hold the data folder for this process; raises SettingsError when it is held."""

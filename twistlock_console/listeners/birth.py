@@ -11,11 +11,11 @@ from typing import Any
 
 from twistlock_console.errors import ConsoleError
 from twistlock_console.listeners.fence import Fence
+from twistlock_console.logs import log_as_server
 from twistlock_console.permit import Permit
 from twistlock_console.processes import die_with_parent
 from twistlock_console.settings import Settings
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 log = logging.getLogger(__name__)
 
 
@@ -64,7 +64,7 @@ def begin(
     os.setsid()
     die_with_parent()
     _let_go_of_the_warm_process()
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    log_as_server(settings, lambda: permit.epoch)
     report = Report(pipe)
     try:
         made_of, serve = _stamps(settings), prepare(settings)

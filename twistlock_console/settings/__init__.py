@@ -2,6 +2,13 @@
 
 from twistlock_console.settings.loading import load_settings
 from twistlock_console.settings.ports import check_ports_free
-from twistlock_console.settings.values import Folders, InitialState, Settings
+from twistlock_console.settings.values import Folders, InitialState, LogFormat, Settings
 
-__all__ = ["Folders", "InitialState", "Settings", "check_ports_free", "load_settings"]
+__all__ = [
+    "Folders",
+    "InitialState",
+    "LogFormat",
+    "Settings",
+    "check_ports_free",
+    "load_settings",
+]

@@ -11,6 +11,7 @@ from twistlock_console.settings.parsers import (
     cache,
     common_name,
     folder,
+    log_format,
     milliseconds,
     names,
     port,
@@ -100,6 +101,12 @@ KEYS = (
         "false",
         true_or_false,
         "Whether Projects are used; they exclude high availability.",
+    ),
+    Key(
+        "LOG_FORMAT",
+        "json",
+        log_format,
+        "How the log is written: json, one object a line for programs, or human.",
     ),
     Key(
         "DATABASE_PORT",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, ip_address
 from pathlib import Path
 
-from twistlock_console.settings.values import InitialState
+from twistlock_console.settings.values import InitialState, LogFormat
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DNS_NAME = re.compile(rf"(\*\.)?({_LABEL}\.)*(?!\d+$){_LABEL}")
@@ -36,6 +36,13 @@ def state(text: str) -> InitialState:
     if text.upper() not in InitialState.__members__:
         raise ValueError("write PRIMARY or SECONDARY")
     return InitialState(text.upper())
+
+
+def log_format(text: str) -> LogFormat:
+    """Read how records are written."""
+    if text.lower() not in LogFormat.__members__.values():
+        raise ValueError("write json or human")
+    return LogFormat(text.lower())
 
 
 def address(text: str) -> str:

@@ -13,6 +13,13 @@ class InitialState(StrEnum):
     SECONDARY = "SECONDARY"
 
 
+class LogFormat(StrEnum):
+    """How a record of the log is written."""
+
+    JSON = "json"
+    HUMAN = "human"
+
+
 @dataclass(frozen=True, slots=True)
 class Folders:
     """Where a node keeps its files, below one root that only it may read."""
@@ -87,6 +94,7 @@ class Settings:
     data_recovery_volume: Path = Path("/var/lib/twistlock-backup")
     data_folder: Path = Path("/var/lib/twistlock")
     projects_enabled: bool = False
+    log_format: LogFormat = LogFormat.JSON
     database_port: int = 27017
     mongod_binary: Path | None = None
     database_cache_gb: float = 0.5

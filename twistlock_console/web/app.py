@@ -14,7 +14,7 @@ from twistlock_console.accounts.sessions import derive_key
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.secret_files import read_secret
 from twistlock_console.settings import Settings
-from twistlock_console.web import api, auth, errors, headers, pages
+from twistlock_console.web import api, auth, errors, headers, pages, request_ids
 from twistlock_console.web.json_times import JsonWithTimes
 from twistlock_console.web.storage import Client, Storage
 from twistlock_console.web.visits import LogonCache
@@ -49,7 +49,7 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     app.extensions["logon"] = LogonCache()
     app.extensions["remembered"] = Remembered()
     CSRFProtect(app)
-    parts: list[WebPlugin] = [headers, errors, auth, api, pages, *plugins]
+    parts: list[WebPlugin] = [request_ids, headers, errors, auth, api, pages, *plugins]
     for part in parts:
         part.init_app(app)
     _prepare_templates(app)

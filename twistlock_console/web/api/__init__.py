@@ -5,6 +5,7 @@ from flask import Flask
 from twistlock_console.web.api import (
     audits,
     entry,
+    logs,
     openapi,
     session,
     settings,
@@ -17,5 +18,5 @@ PREFIX = "/api/v1"
 
 def init_app(app: Flask) -> None:
     """Register all of the API's blueprints."""
-    for part in (entry, session, settings, users, audits, version, openapi):
+    for part in (entry, session, settings, users, audits, logs, version, openapi):
         app.register_blueprint(part.bp, url_prefix=PREFIX)

@@ -8,6 +8,7 @@ from twistlock_console.web.pages import (
     frame,
     history,
     logon,
+    logs,
     profile,
     system,
     users,
@@ -16,10 +17,11 @@ from twistlock_console.web.pages import (
 
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs."""
-    for part in (entry, profile, history, users, logon, system):
+    for part in (entry, profile, history, logs, users, logon, system):
         app.register_blueprint(part.bp)
     frame.init_app(app)
     add_tab(app, "Manage / View Logs", "History", "history.trail")
+    add_tab(app, "Manage / View Logs", "Console", "logs.console")
     add_tab(app, "Manage / Authentication", "Users", "users.listed")
     add_tab(app, "Manage / Authentication", "Logon", "logon.settings")
     add_system_tab(app, "General", "system.general")

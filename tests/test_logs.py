@@ -1,0 +1,153 @@
+"""What is logged: one line a record, with its place, and never a secret."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from twistlock_console.log_lines import LogLine, latest, read_line
+from twistlock_console.logs import (
+    PLACE,
+    JsonLines,
+    PlainLines,
+    log_as_node,
+    log_as_server,
+    log_file,
+    rotate,
+)
+from twistlock_console.settings import LogFormat, Settings
+
+log = logging.getLogger("tests.logs")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    """A node's folders; the logging of the test run comes back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    made = Settings(node_address="192.0.2.1", data_folder=tmp_path / "data")
+    made.folders.create()
+    root.setLevel(logging.INFO)
+    yield made
+    for added in [one for one in root.handlers if one not in handlers]:
+        added.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    PLACE.node, PLACE.epoch = "", lambda: 0
+
+
+def record(message: str, *arguments: object) -> logging.LogRecord:
+    """A record as a module makes it, with its place."""
+    made = logging.LogRecord("a.b", logging.INFO, "", 1, message, arguments, None)
+    PLACE.filter(made)
+    return made
+
+
+def test_a_record_is_one_json_object(settings: Settings) -> None:
+    """Time, level, logger and message; node and epoch; no request where none is."""
+    with log_as_node(settings):
+        PLACE.epoch = lambda: 7
+        log.info("opened %s", "8083")
+
+    line = json.loads(log_file(settings.folders).read_text())
+    assert {name: line[name] for name in line if name != "time"} == {
+        "level": "INFO",
+        "logger": "tests.logs",
+        "message": "opened 8083",
+        "node": "192.0.2.1",
+        "epoch": 7,
+    }
+
+
+def test_people_may_have_it_in_words(settings: Settings) -> None:
+    """LOG_FORMAT=human; servers write the same as the node, to the same file."""
+    log_as_server(replace(settings, log_format=LogFormat.HUMAN), lambda: 3)
+
+    log.warning("took %s s", 2)
+
+    line = log_file(settings.folders).read_text()
+    assert line.endswith("WARNING tests.logs: took 2 s node=192.0.2.1 epoch=3\n")
+
+
+@pytest.mark.parametrize("form", [JsonLines, PlainLines])
+@pytest.mark.parametrize("trick", ["\n", "\r\n", "\x1b[2J", "\u2028", "\x85"])
+def test_nobody_forges_a_line(
+    form: Callable[[], logging.Formatter], trick: str
+) -> None:
+    """What a stranger sends into a message stays within its line."""
+    line = form().format(record("login of %s", f"eve{trick}2026 INFO forged"))
+
+    assert line.splitlines() == [line]
+    assert line.isprintable()
+
+
+def test_an_exception_keeps_its_traceback() -> None:
+    """In JSON it is a field, in words it follows below."""
+    try:
+        int("why")
+    except ValueError:
+        made = record("failed")
+        made.exc_info = sys.exc_info()
+
+    assert "ValueError: invalid" in json.loads(JsonLines().format(made))["error"]
+    assert PlainLines().format(made).endswith("'why'")
+
+
+def test_a_large_file_gives_way_to_a_new_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes goes on in the new one, and reading spans both."""
+    monkeypatch.setattr("twistlock_console.logs.MOST_BYTES", 10)
+    with log_as_node(settings):
+        log.info("first")
+    rotate(settings.folders)
+    log_as_server(settings, lambda: 0)
+
+    log.info("second")
+
+    assert "first" not in log_file(settings.folders).read_text()
+    assert [line.log.split()[1] for line in latest(settings.folders, 5)] == [
+        "first",
+        "second",
+    ]
+
+
+def test_the_latest_lines_are_the_last_ones(settings: Settings) -> None:
+    """However long the file is, only its end is read."""
+    with log_file(settings.folders).open("w") as file:
+        file.writelines(f"line {number}\n" for number in range(200_000))
+
+    assert [line.log for line in latest(settings.folders, 2)] == [
+        "line 199998",
+        "line 199999",
+    ]
+    assert latest(replace(settings, data_folder=Path("/nowhere")).folders, 2) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            '{"time": "T", "level": "INFO", "logger": "a", "message": "b", "epoch": 3}',
+            LogLine("T", "INFO", "a: b epoch=3"),
+        ),
+        (
+            '{"time": "T", "level": "E", "logger": "a", "message": "b", "error": "c"}',
+            LogLine("T", "E", "a: b\nc"),
+        ),
+        (
+            "2026-11-24T05:00:00.000Z INFO a.b: words",
+            LogLine("2026-11-24T05:00:00.000Z", "INFO", "a.b: words"),
+        ),
+        ("  File x, line 3", LogLine("", "", "  File x, line 3")),
+        ('{"torn": ', LogLine("", "", '{"torn": ')),
+        ('{"other": 1}', LogLine("", "", '{"other": 1}')),
+    ],
+)
+def test_both_formats_are_read_back(text: str, line: LogLine) -> None:
+    """And what is neither is shown as it is."""
+    assert read_line(text) == line

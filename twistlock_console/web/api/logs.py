@@ -1,0 +1,20 @@
+"""The log of the node that answers, over the API."""
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.log_lines import LogLine
+from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.described import ApiCall
+from twistlock_console.web.logs import LinesQuery, lines_wished
+
+bp = Blueprint("api_logs", __name__)
+api_guard(bp, Area.SYSTEM)
+
+
+@bp.get("/logs/console")
+@ApiCall(query=LinesQuery, answer=list[LogLine])
+def console() -> ResponseReturnValue:
+    """Give the latest lines that this node has logged, oldest first."""
+    return jsonify([line.to_json() for line in lines_wished(request.args)])
