@@ -11,7 +11,9 @@ from typing import Any
 from tests.database.database_node import prepared
 from twistlock_console.backups.dump import Store
 from twistlock_console.backups.make import Made, Wish, make
+from twistlock_console.backups.manifest import Manifest
 from twistlock_console.backups.progress import tell_nobody
+from twistlock_console.backups.restore import Order, load
 from twistlock_console.bus import Bus
 from twistlock_console.database.bootstrap import (
     create_users,
@@ -48,6 +50,11 @@ class BackupNode:
         wish = Wish(names or ("manual",), int(time.time()), 7)
         made = make(self.settings, self.database, wish, passphrase, tell_nobody)
         return made[0]
+
+    def load(self, file: str, run: str = "run1") -> Manifest:
+        """Load the backup *file* and commit it."""
+        order = Order(run, self.volume / file, "admin")
+        return load(self.database, order, self.settings.data_folder, tell_nobody)
 
 
 @contextmanager

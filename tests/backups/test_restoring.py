@@ -1,0 +1,222 @@
+"""A restore gives back what the backup holds, or changes nothing at all."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.backups.backup_node import BackupNode, contents, fill
+from twistlock_console import __version__
+from twistlock_console.backups import journal
+from twistlock_console.backups.dump import Store, dump
+from twistlock_console.backups.manifest import Held
+from twistlock_console.backups.progress import tell_nobody
+from twistlock_console.backups.switching import (
+    Drop,
+    Journal,
+    Rename,
+    State,
+    active_run,
+    steps,
+)
+from twistlock_console.errors import Refused
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+SWITCHING = Journal("r", State.SWITCHING, "f", "admin", NOW, ("a", "b"))
+
+
+def fingerprint(node: BackupNode, folder: Path, *left_out: str) -> dict[str, Held]:
+    """Counts and hashes of all collections, as a backup would have them."""
+    folder.mkdir()
+    found = dump(node.database, folder, tell_nobody).collections
+    return {
+        each.name: replace(each, packed=0, metadata=0)
+        for each in found
+        if each.name not in left_out
+    }
+
+
+def _changed(database: Store) -> None:
+    """The Console goes on after the backup."""
+    database["events"].delete_many({"n": {"$lt": 100}})
+    database["events"].replace_one({"_id": "later"}, {"n": 5}, upsert=True)
+    database["events"].drop_index("newest")
+    database["later"].replace_one({"_id": 1}, {}, upsert=True)
+    record = {"_id": 2, "time": datetime.now(UTC)}
+    database["audits_mgmt"].replace_one({"_id": 2}, record, upsert=True)
+    database["lease"].update_one({}, {"$set": {"epoch": 9}})
+
+
+def test_what_was_backed_up_is_there_again(node: BackupNode, tmp_path: Path) -> None:
+    """Documents, their order, indexes and options; what came later is gone."""
+    fill(node.database)
+    altered = ("audits_mgmt", "users")
+    before = fingerprint(node, tmp_path / "before", *altered)
+    indexes = node.database["events"].index_information()
+    options = node.database["events"].options()
+    made = node.make()
+    _changed(node.database)
+
+    node.load(made.file)
+    file = journal.complete(node.database)
+
+    assert file == made.file
+    assert fingerprint(node, tmp_path / "after", *altered) == before
+    assert node.database["events"].index_information() == indexes
+    assert node.database["events"].options() == options
+    assert not any("restoring" in n for n in node.database.list_collection_names())
+
+
+def test_the_cluster_and_the_records_stay(node: BackupNode) -> None:
+    """Who serves is not restored; what was done since is still on record."""
+    fill(node.database)
+    made = node.make()
+    _changed(node.database)
+
+    node.load(made.file)
+    journal.complete(node.database)
+
+    lease = node.database["lease"].find_one()
+    assert lease == {"_id": "console", "epoch": 9}
+    audits = list(node.database["audits_mgmt"].find(sort=[("_id", 1)]))
+    assert [a["_id"] for a in audits[:2]] == [1, 2]
+    assert audits[2]["status"] == f"restored the backup {made.file}"
+    assert audits[2]["username"] == "admin"
+
+
+def test_all_sessions_end(node: BackupNode) -> None:
+    """No session that there ever was carries the new number."""
+    fill(node.database)
+    made = node.make()
+
+    node.load(made.file)
+    journal.complete(node.database)
+
+    user = node.database["users"].find_one()
+    assert user is not None
+    assert user["sessionEpoch"] >= 2**40
+
+
+def test_until_it_is_committed_nothing_changes(node: BackupNode) -> None:
+    """Loaded and not yet switched over: readers see the old data alone."""
+    fill(node.database)
+    made = node.make()
+    _changed(node.database)
+    before = contents(node.database, "events", "later", "users")
+
+    node.load(made.file)
+
+    assert contents(node.database, "events", "later", "users") == before
+
+
+@pytest.mark.parametrize("place", [0.3, 0.9])
+def test_a_damaged_backup_changes_nothing(node: BackupNode, place: float) -> None:
+    """What it had loaded is dropped, and the journal says why it failed."""
+    fill(node.database, 5000)
+    made = node.make()
+    path = node.volume / made.file
+    damaged = bytearray(path.read_bytes())
+    damaged[int(place * len(damaged))] ^= 4
+    path.write_bytes(damaged)
+    before = contents(node.database, "events", "settings", "users")
+
+    with pytest.raises(Refused):
+        node.load(made.file)
+
+    assert journal.complete(node.database) is None
+    assert contents(node.database, "events", "settings", "users") == before
+    assert not any("restoring" in n for n in node.database.list_collection_names())
+    noted = journal.read(node.database)
+    assert noted is not None
+    assert noted.state is State.FAILED
+
+
+def test_another_version_is_refused(
+    node: BackupNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence says which version to install; nothing is loaded."""
+    fill(node.database)
+    made = node.make()
+    monkeypatch.setattr("twistlock_console.backups.restore.__version__", "99.1.0")
+
+    with pytest.raises(Refused, match=f"install version {__version__}, restore there"):
+        node.load(made.file)
+
+    assert journal.read(node.database) is None
+
+
+def test_one_restore_at_a_time(node: BackupNode) -> None:
+    """A second one waits for the first to be decided."""
+    fill(node.database)
+    made = node.make()
+    node.load(made.file, "first")
+
+    with pytest.raises(Refused, match="under way already"):
+        node.load(made.file, "second")
+
+    assert journal.complete(node.database) == made.file
+    node.load(made.file, "second")
+    assert journal.complete(node.database) == made.file
+
+
+def test_a_killed_restore_is_given_up_by_whoever_serves_next(node: BackupNode) -> None:
+    """Its collections are dropped; it cannot be committed any more."""
+    fill(node.database)
+    order = Journal("dead", State.LOADING, "f", "admin", NOW)
+    journal.begin(node.database, order)
+    node.database["restoring.dead.events"].insert_one({"_id": 1})
+    node.database["restoring.dead.more"].insert_one({"_id": 1})
+
+    journal.sweep(node.database, "dead")
+    assert "restoring.dead.events" in node.database.list_collection_names()
+    journal.sweep(node.database, None)
+
+    assert not any("restoring" in n for n in node.database.list_collection_names())
+    with pytest.raises(Refused, match="nothing was changed"):
+        journal.commit(node.database, "dead", ["events"])
+
+
+def test_it_is_completed_from_wherever_it_stopped(node: BackupNode) -> None:
+    """After any number of its steps, the rest leads to the same end."""
+    fill(node.database)
+    made = node.make()
+    expected = contents(node.database, "empty", "events", "settings")
+    found = len(node.load(made.file, "counting").collections)
+    journal.complete(node.database)
+    for done in range(found + 1):
+        _changed(node.database)
+        node.load(made.file, f"run{done}")
+        noted = journal.read(node.database)
+        assert noted is not None
+        for step in steps(noted, node.database.list_collection_names())[:done]:
+            if isinstance(step, Rename):
+                node.database[step.source].rename(step.target, dropTarget=True)
+
+        assert journal.complete(node.database) == made.file
+
+        assert contents(node.database, "empty", "events", "settings") == expected
+        assert "later" not in node.database.list_collection_names()
+
+
+def test_the_steps_end_with_what_the_backup_does_not_hold() -> None:
+    """Renames first; the cluster's own collections and the records are not dropped."""
+    present = ["a", "restoring.r.a", "restoring.r.b", "c", "lease", "audits_mgmt"]
+
+    assert steps(SWITCHING, present) == [
+        Rename("restoring.r.a", "a"),
+        Rename("restoring.r.b", "b"),
+        Drop("c"),
+    ]
+    assert steps(replace(SWITCHING, state=State.DONE), present) == []
+
+
+def test_only_a_living_or_committed_restore_keeps_its_collections() -> None:
+    """One that loads and is not ours died with its node."""
+    loading = replace(SWITCHING, state=State.LOADING)
+
+    assert active_run(None, "r") is None
+    assert active_run(loading, "r") == "r"
+    assert active_run(loading, None) is None
+    assert active_run(SWITCHING, None) == "r"
+    assert active_run(replace(SWITCHING, state=State.FAILED), None) is None
