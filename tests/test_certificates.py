@@ -124,9 +124,9 @@ def test_a_defender_is_told_from_a_node(node: Path, tmp_path: Path) -> None:
         answer = call(port, context)
 
     certificate = x509.load_pem_x509_certificate((tmp_path / "cert.pem").read_bytes())
-    serial = certificate.serial_number
+    serial, expires = certificate.serial_number, certificate.not_valid_after_utc
     assert answer == "welcome"
-    assert outcome == [Identity(Usage.DEFENDER, "web-1", serial)]
+    assert outcome == [Identity(Usage.DEFENDER, "web-1", serial, expires)]
 
 
 def test_a_defender_cannot_be_a_server(node: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Identity:
     usage: Usage | None
     common_name: str
     serial: int
+    expires: datetime
 
 
 def server_context(folder: Path, *, client: Usage | None) -> ssl.SSLContext:
@@ -71,7 +73,7 @@ def peer_identity(der: bytes) -> Identity:
     except (ValueError, TypeError) as error:
         raise IdentityError("the peer's certificate cannot be read") from error
     usage = Usage(unit) if unit in Usage.__members__.values() else None
-    return Identity(usage, name, serial)
+    return Identity(usage, name, serial, certificate.not_valid_after_utc)
 
 
 def _context(protocol: int, folder: Path) -> ssl.SSLContext:

@@ -20,6 +20,7 @@ from twistlock_console.events import ListenerClosed, ListenerFailed, ListenerOpe
 from twistlock_console.listeners import warm
 from twistlock_console.listeners.ports import ServicePorts
 from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.secret_files import make_secret
 from twistlock_console.settings import Settings
 
 SMALL_APP = "small_app:create"
@@ -38,9 +39,11 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = root / "certificates"
     for made in (folder, root / "secrets"):
         made.mkdir(0o700)
+    make_secret(root / "secrets" / "console.password")
     create_authority(folder)
     issue_node_certificate(folder, ["127.0.0.1", "localhost"])
-    for name, usage in (("defender-1", Usage.DEFENDER), ("node-2", Usage.NODE)):
+    usages = {"defender-1": Usage.DEFENDER, "defender-3": Usage.DEFENDER}
+    for name, usage in (usages | {"node-2": Usage.NODE}).items():
         make_key(folder / f"{name}-key.pem")
         pem = sign_request(
             folder,

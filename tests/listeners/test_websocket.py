@@ -138,10 +138,10 @@ def test_who_breaks_the_protocol_is_told_and_sent_away(
     open_settings: Settings, frames: list[str | bytes], code: int, words: str
 ) -> None:
     """The others notice nothing."""
-    with dial(open_settings) as other, dial(open_settings) as rude:
+    with dial(open_settings, "defender-3") as other, dial(open_settings) as rude:
         for connection in (other, rude):
             connection.recv(timeout=5)
-        other.send(HELLO)
+        other.send(encode(DefenderHello("defender-3", "1.0")))
         with suppress(ConnectionClosed):
             for frame in frames:
                 rude.send(frame)

@@ -51,7 +51,12 @@ def test_a_host_may_have_no_rule() -> None:
 def test_the_hash_tells_rules_apart() -> None:
     """Any change is pushed; the same rule is not pushed twice."""
     when = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    rule = HostRule("a", modified=when, processes=ProcessPart(("nc",), "prevent"))
+    rule = HostRule(
+        "a",
+        modified=when,
+        processes=ProcessPart(("nc",), "prevent"),
+        files=FilePart((WatchedPath("/etc"),)),
+    )
     read = decode_rule(encode_rule(rule))
 
     assert read == rule

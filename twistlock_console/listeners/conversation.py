@@ -1,14 +1,18 @@
 """What the Console says to one Defender, from its greeting on."""
 
 import asyncio
-import logging
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from twistlock_console.defenders.event_store import documents_of, store_compliance
+from twistlock_console.listeners.commit import GroupCommit
+from twistlock_console.listeners.defender_connection import DefenderConnection
+from twistlock_console.listeners.desk import Desk
+from twistlock_console.listeners.fleet import Fleet
 from twistlock_console.protocol import (
     HELLO_SECONDS,
-    ConsoleHello,
+    Acknowledged,
+    ComplianceEvent,
     DefenderHello,
     Events,
     FactsChanged,
@@ -20,30 +24,78 @@ from twistlock_console.protocol import (
     encode,
 )
 
-LONGEST_REASON = 120
-log = logging.getLogger(__name__)
+PONG = encode(Pong())
 
 
-async def converse(
-    connection: ServerConnection, greeting: ConsoleHello, defender: str
-) -> None:
-    """Greet the *defender* named in the certificate, then answer it until it leaves.
+class Host:
+    """Receives Defenders: one *converse* for each connection."""
 
-    A peer that breaks the protocol is told which rule, and sent away.
-    """
-    try:
-        await connection.send(encode(greeting))
-        await _be_greeted(connection, defender)
-        async for frame in connection:
-            await _answer(connection, frame)
-    except ConnectionClosed:
-        return
-    except ProtocolError as error:
-        log.warning("Defender %s sent away: %s", defender, error)
-        await connection.close(error.code, str(error)[:LONGEST_REASON])
+    def __init__(self, fleet: Fleet, commit: GroupCommit, desk: Desk) -> None:
+        self._fleet = fleet
+        self._commit = commit
+        self._desk = desk
+
+    async def converse(self, connection: DefenderConnection) -> None:
+        """Greet a Defender, then answer it until it leaves.
+
+        A peer that breaks the protocol is told which rule, and sent away.
+        """
+        try:
+            await connection.send(self._fleet.greeting)
+            hello = await _be_greeted(connection)
+            self._fleet.check(connection)
+            self._fleet.enter(connection, hello)
+            try:
+                async for frame in connection:
+                    await self._answer(connection, frame)
+                    connection.finished()
+            finally:
+                self._fleet.leave(connection)
+        except ConnectionClosed:
+            return
+        except ProtocolError as error:
+            await self._fleet.refuse(connection, error)
+
+    async def _answer(self, connection: DefenderConnection, frame: str | bytes) -> None:
+        match decode_from_defender(frame):
+            case Events() as message:
+                await self._keep(connection, message)
+            case Ping():
+                connection.count_chatter()
+                await connection.send(PONG)
+                await asyncio.sleep(0)
+            case FactsChanged() as changed:
+                connection.count_chatter()
+                self._fleet.describe(connection, changed)
+                await asyncio.sleep(0)
+            case DefenderHello():
+                raise ProtocolError("a second hello", code=1002)
+
+    async def _keep(self, connection: DefenderConnection, message: Events) -> None:
+        """Acknowledge *message* when a majority has it; who leaves stops waiting."""
+        # Until the revocations are known, nothing of anybody is stored.
+        await self._fleet.loaded.wait()
+        self._fleet.check(connection)
+        name = connection.identity.common_name
+        stored = self._commit.keep(documents_of(name, message.events))
+        connection.storing = stored
+        connection.intake.begins()
+        try:
+            await stored
+            runs = [e for e in message.events if isinstance(e, ComplianceEvent)]
+            if runs:
+                await self._desk.do(store_compliance, name, runs)
+        except asyncio.CancelledError:
+            if stored.cancelled():
+                return
+            raise
+        finally:
+            connection.storing = None
+            connection.intake.ends()
+        await connection.send(encode(Acknowledged(message.events[-1].number)))
 
 
-async def _be_greeted(connection: ServerConnection, defender: str) -> None:
+async def _be_greeted(connection: DefenderConnection) -> DefenderHello:
     try:
         async with asyncio.timeout(HELLO_SECONDS):
             hello = decode_from_defender(await connection.recv())
@@ -52,16 +104,6 @@ async def _be_greeted(connection: ServerConnection, defender: str) -> None:
     if not isinstance(hello, DefenderHello):
         raise ProtocolError("the first message must be a hello", code=1002)
     check_protocol(hello)
-    if hello.defender != defender:
+    if hello.defender != connection.identity.common_name:
         raise ProtocolError("the hello's name is not the certificate's", code=1008)
-
-
-async def _answer(connection: ServerConnection, frame: str | bytes) -> None:
-    match decode_from_defender(frame):
-        case Ping():
-            await connection.send(encode(Pong()))
-        case DefenderHello():
-            raise ProtocolError("a second hello", code=1002)
-        case Events() | FactsChanged():
-            # Not acknowledged: the Defender keeps them.
-            log.debug("nothing stores what a Defender sends yet")
+    return hello

@@ -3,31 +3,47 @@
 import asyncio
 import gc
 import logging
+import resource
+import secrets
 import signal
 import ssl
 from asyncio import sslproto
 from http import HTTPStatus
+from typing import Any, cast
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
-import twistlock_console
 from twistlock_console.certificates import Usage, peer_identity, server_context
 from twistlock_console.database.client import follow_certificate
+from twistlock_console.defenders import register
+from twistlock_console.defenders.event_store import store_events
+from twistlock_console.defenders.service_clock import ServiceClock
 from twistlock_console.errors import ConsoleError
 from twistlock_console.followed_tls import follow
 from twistlock_console.listeners.birth import Report, Serve
-from twistlock_console.listeners.conversation import converse
+from twistlock_console.listeners.commit import GroupCommit
+from twistlock_console.listeners.conversation import Host
+from twistlock_console.listeners.defender_connection import (
+    DefenderConnection,
+    connections_of,
+)
+from twistlock_console.listeners.desk import Desk
 from twistlock_console.listeners.fence import Fence
+from twistlock_console.listeners.fleet import Fleet
+from twistlock_console.listeners.housekeeping import Housekeeping
+from twistlock_console.listeners.intake import Intake
+from twistlock_console.listeners.ledger import Ledger
 from twistlock_console.listeners.sockets import bind
-from twistlock_console.protocol import LARGEST_MESSAGE, ConsoleHello
+from twistlock_console.protocol import LARGEST_MESSAGE
 from twistlock_console.settings import Settings
 
 BACKLOG = 4096
 OPEN_SECONDS = 60
-PING_SECONDS = 20
 CLOSE_SECONDS = 2
 SERVICE_RESTART = 1012
+#: OpenSSL's X509_V_FLAG_NO_CHECK_TIME.
+NO_CHECK_TIME = 0x200000
 TLS_BUFFER = 16 * 1024
 # A peer that sends a little too much is told; one that sends far more is just cut off.
 CUT_OFF = 2 * LARGEST_MESSAGE
@@ -39,9 +55,11 @@ def prepare_defenders(settings: Settings) -> Serve:
     Raises IdentityError; serving them raises ListenerError before it has begun.
     """
     tls = server_context(settings.folders.certificates, client=Usage.DEFENDER)
+    # Who comes with a certificate that has ended is told so, after the handshake.
+    tls.verify_flags |= NO_CHECK_TIME
     _tune()
     # It has a line for each step of its life; the node tells of those too.
-    logging.getLogger("websockets.server").setLevel(logging.WARNING)
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
 
     def run(settings: Settings, fence: Fence, report: Report) -> None:
         asyncio.run(_serve(tls, settings, fence, report))
@@ -52,41 +70,68 @@ def prepare_defenders(settings: Settings) -> Serve:
 async def _serve(
     tls: ssl.SSLContext, settings: Settings, fence: Fence, report: Report
 ) -> None:
-    greeting = ConsoleHello(fence.epoch, twistlock_console.__version__)
-
-    async def talk(connection: ServerConnection) -> None:
-        await converse(connection, greeting, connection.username)
-
-    servers = [
-        await serve(
-            talk,
-            sock=bind((host, settings.communication_port), BACKLOG),
-            ssl=tls,
-            backlog=BACKLOG,
-            open_timeout=OPEN_SECONDS,
-            ping_interval=PING_SECONDS,
-            ping_timeout=PING_SECONDS,
-            close_timeout=CLOSE_SECONDS,
-            max_size=CUT_OFF,
-            compression=None,
-            process_request=admit,
-            create_connection=_fenced_connections(fence),
-        )
-        for host in settings.service_addresses
-    ]
+    desk = Desk(settings)
+    clock = ServiceClock()
+    server = register.Server(secrets.token_hex(8), fence.epoch, settings.node_address)
+    ledger = Ledger(lambda changes: desk.do(register.write, changes))
+    commit = GroupCommit(lambda documents: desk.do(store_events, documents))
+    fleet = Fleet(server, ledger, clock)
+    host = Host(fleet, commit, desk)
+    house = Housekeeping(fleet, commit, desk)
+    kind = connections_of(fence, Intake())
+    servers = [await _listen(settings, at, tls, host, kind) for at in _places(settings)]
 
     def leave() -> None:
-        for server in servers:
-            server.close(code=SERVICE_RESTART, reason="this Console stops serving")
+        fleet.say_goodbye()
+        for each in servers:
+            each.close(code=SERVICE_RESTART, reason="this Console stops serving")
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
     report.ready()
-    folder = settings.folders.certificates
-    following = asyncio.create_task(
-        follow(tls, folder, lambda: follow_certificate(settings))
+    papers = settings.folders.certificates
+    following = follow(tls, papers, lambda: follow_certificate(settings))
+    works = (commit.run(), ledger.run(), house.look(), house.sweep())
+    working = asyncio.gather(*works, following)
+    closed = asyncio.gather(*(each.wait_closed() for each in servers))
+    # A work that fails ends the server: without it nothing here can be trusted.
+    both: list[asyncio.Future[Any]] = [working, closed]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        working.result()
+    working.cancel()
+    desk.close()
+
+
+def _places(settings: Settings) -> list[tuple[str, int]]:
+    return [(host, settings.communication_port) for host in settings.service_addresses]
+
+
+async def _listen(
+    settings: Settings,
+    place: tuple[str, int],
+    tls: ssl.SSLContext,
+    host: Host,
+    kind: type[DefenderConnection],
+) -> Server:
+    async def talk(connection: ServerConnection) -> None:
+        await host.converse(cast(DefenderConnection, connection))
+
+    return await serve(
+        talk,
+        sock=bind(place, BACKLOG),
+        ssl=tls,
+        backlog=BACKLOG,
+        open_timeout=OPEN_SECONDS,
+        ssl_handshake_timeout=OPEN_SECONDS,
+        # Defenders ping, and who is silent is sent away: no task for each of them.
+        ping_interval=None,
+        close_timeout=CLOSE_SECONDS,
+        max_size=CUT_OFF,
+        max_queue=2,
+        compression=None,
+        process_request=admit,
+        create_connection=kind,
     )
-    await asyncio.gather(*(server.wait_closed() for server in servers))
-    following.cancel()
 
 
 def admit(connection: ServerConnection, _request: Request) -> Response | None:
@@ -98,30 +143,13 @@ def admit(connection: ServerConnection, _request: Request) -> Response | None:
         peer = None
     if peer is None or peer.usage is not Usage.DEFENDER:
         return connection.respond(HTTPStatus.FORBIDDEN, "Only Defenders come here.\n")
-    connection.username = peer.common_name
+    cast(DefenderConnection, connection).identity = peer
     return None
 
 
-def _fenced_connections(fence: Fence) -> type[ServerConnection]:
-    class FencedConnection(ServerConnection):
-        """Takes and gives nothing once the right to serve has ended."""
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            fence.check()
-            super().connection_made(transport)
-
-        def data_received(self, data: bytes) -> None:
-            fence.check()
-            super().data_received(data)
-
-        def send_data(self) -> None:
-            fence.check()
-            super().send_data()
-
-    return FencedConnection
-
-
 def _tune() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # asyncio clears a buffer of 256 KiB for every TLS connection. The attribute is
     # private: a test tells when it goes.
     if hasattr(sslproto.SSLProtocol, "max_size"):

@@ -1,5 +1,6 @@
 """The kinds of values on the wire, each with its limit, and how bad ones are told."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,8 +18,11 @@ Glob = Annotated[str, Field(min_length=1, max_length=1024)]
 Natural = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Number = Annotated[int, Field(ge=1, lt=2**63, strict=True)]
 Amount = Annotated[float, Field(ge=0, lt=1e12)]
-Moment = AwareDatetime
-"""A time of day with its zone, RFC 3339 on the wire."""
+Moment = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
+]
+"""A time with its zone, RFC 3339 on the wire, within what a database can hold."""
 
 
 class ProtocolError(Exception):

@@ -11,6 +11,7 @@ from pymongo import ASCENDING, IndexModel, MongoClient
 from pymongo.database import Database
 
 from twistlock_console.accounts import login_failures, revocations
+from twistlock_console.defenders import certificates, event_store
 from twistlock_console.web.list_query import indexes_of
 from twistlock_console.web.lists import LISTS
 
@@ -26,6 +27,8 @@ INDEXES: dict[str, list[IndexModel]] = {
     revocations.COLLECTION: [
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
     ],
+    event_store.COLLECTION: event_store.INDEXES,
+    certificates.COLLECTION: certificates.INDEXES,
 }
 
 

@@ -1,0 +1,1 @@
+"""The Defenders as the Console knows them: register, events, certificates, clocks."""

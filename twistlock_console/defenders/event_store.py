@@ -1,0 +1,97 @@
+"""Findings of Defenders in the database: each once, whoever sends it how often."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+
+from twistlock_console.protocol import ComplianceEvent, Event
+from twistlock_console.protocol.findings import members_of
+
+COLLECTION = "defender_events"
+COMPLIANCE = "defender_compliance"
+KEPT_SECONDS = 30 * 86_400
+DUPLICATE_KEY = 11000
+
+#: `_id` is "defender/number": what is sent again is recognized by it. The lists that
+#: show events bring indexes of their own.
+INDEXES = [IndexModel([("received", ASCENDING)], expireAfterSeconds=KEPT_SECONDS)]
+
+
+def documents_of(defender: str, events: Iterable[Event]) -> list[RawBSONDocument]:
+    """Give what is stored of *events*, encoded here: it counts in bytes from now on."""
+    received = datetime.now(UTC)
+    return [
+        RawBSONDocument(
+            bson.encode(
+                {
+                    "_id": f"{defender}/{event.number}",
+                    "defender": defender,
+                    "received": received,
+                    **members_of(event),
+                }
+            )
+        )
+        for event in events
+    ]
+
+
+def store_events(
+    database: Database[dict[str, Any]], documents: Sequence[RawBSONDocument]
+) -> int:
+    """Return when a majority has all of them; gives how many were there before.
+
+    MongoDB waits for the majority also where it finds a duplicate, so that counts as
+    stored. Raises PyMongoError when one of them may not be stored.
+    """
+    try:
+        database[COLLECTION].insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        failed = error.details["writeErrors"]
+        if error.details["writeConcernErrors"] or any(
+            each["code"] != DUPLICATE_KEY for each in failed
+        ):
+            raise
+        return len(failed)
+    return 0
+
+
+def store_compliance(
+    database: Database[dict[str, Any]], defender: str, runs: Iterable[ComplianceEvent]
+) -> None:
+    """Keep the latest run of the checks for each Defender."""
+    updates = [
+        UpdateOne(
+            {"_id": defender},
+            [{"$replaceWith": {"$cond": [_older(run), {"$literal": doc}, "$$ROOT"]}}],
+            upsert=True,
+        )
+        for run in runs
+        for doc in [_compliance(defender, run)]
+    ]
+    if updates:
+        database[COMPLIANCE].bulk_write(updates)
+
+
+def _older(run: ComplianceEvent) -> dict[str, Any]:
+    return {"$lte": ["$number", run.number]}
+
+
+def _compliance(defender: str, run: ComplianceEvent) -> dict[str, Any]:
+    members = members_of(run)
+    failed = [result for result in run.results if not result.passed]
+    return {
+        "_id": defender,
+        "time": run.time,
+        "rule": run.rule,
+        "number": run.number,
+        "results": members["results"],
+        "failed": len(failed),
+        "checks": len(run.results),
+        "severe": sum(each.severity in {"high", "critical"} for each in failed),
+    }

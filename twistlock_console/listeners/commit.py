@@ -1,0 +1,91 @@
+"""Group commit: what many Defenders sent is stored by one write at a time.
+
+What arrives while one write runs goes into the next, so that the wait for a majority
+is shared. Each Defender has one message here at most, first come, first served: who
+sends much waits as long as who sends little.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import PyMongoError
+
+MOST = 4000
+"""Documents in one write, about."""
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 2.0
+log = logging.getLogger(__name__)
+
+Documents = Sequence[RawBSONDocument]
+Store = Callable[[list[RawBSONDocument]], Awaitable[int]]
+
+
+@dataclass(slots=True)
+class Parcel:
+    """Documents of one message, and who waits for them to be stored."""
+
+    documents: Documents
+    stored: asyncio.Future[None]
+
+
+class GroupCommit:
+    """Stores with *store*, which gives how many documents were there before."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: deque[Parcel] = deque()
+        self._some = asyncio.Event()
+        self.stored = 0
+        self.duplicates = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def keep(self, documents: Documents) -> asyncio.Future[None]:
+        """Give a future that is done when a majority has the *documents*.
+
+        Cancel it when nobody waits any more: what is not being written yet is dropped.
+        """
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Parcel(documents, stored))
+        self._some.set()
+        return stored
+
+    async def run(self) -> None:
+        """Write for ever; while the database is away, the same again and again."""
+        while True:
+            await self._some.wait()
+            if parcels := self._take():
+                await self._write(parcels)
+            else:
+                self._some.clear()
+
+    def _take(self) -> list[Parcel]:
+        parcels: list[Parcel] = []
+        count = 0
+        while self._waiting and count < MOST:
+            parcel = self._waiting.popleft()
+            if not parcel.stored.done():
+                parcels.append(parcel)
+                count += len(parcel.documents)
+        return parcels
+
+    async def _write(self, parcels: list[Parcel]) -> None:
+        documents = [each for parcel in parcels for each in parcel.documents]
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                self.duplicates += await self._store(documents)
+                break
+            except PyMongoError as error:
+                log.warning("Defenders keep their events for now: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        self.stored += len(documents)
+        for parcel in parcels:
+            if not parcel.stored.done():
+                parcel.stored.set_result(None)

@@ -1,0 +1,82 @@
+"""One Defender's connection: fenced, counted, and small, for there are thousands."""
+
+import asyncio
+from typing import cast
+
+from websockets.asyncio.server import ServerConnection
+
+from twistlock_console.certificates import Identity
+from twistlock_console.listeners.fence import Fence
+from twistlock_console.listeners.intake import Intake, Source
+from twistlock_console.protocol import ProtocolError
+
+CHATTER_SECONDS = 10.0
+MOST_CHATTER = 60
+LONGEST_REASON = 120
+
+
+class DefenderConnection(ServerConnection):
+    """Takes and gives nothing once the right to serve has ended.
+
+    *identity* is what the certificate says, *policy* the hash of the rule that the
+    Defender was last known to have, *heard* the loop's time when it last sent anything.
+    """
+
+    fence: Fence
+    intake: Intake
+    identity: Identity
+    policy = ""
+    number = 0
+    heard = 0.0
+    storing: asyncio.Future[None] | None = None
+    _unfinished = 0
+    _chatter = 0
+    _chatter_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self.fence.check()
+        self.heard = self.loop.time()
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what arrived."""
+        self.fence.check()
+        self.heard = self.loop.time()
+        self._unfinished += len(data)
+        self.intake.received(cast(Source, self.transport), len(data))
+        super().data_received(data)
+
+    def send_data(self) -> None:
+        """Write what is to be sent."""
+        self.fence.check()
+        super().send_data()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: nobody waits for the events to be stored any more."""
+        if self.storing:
+            self.storing.cancel()
+        self.finished()
+        super().connection_lost(exc)
+
+    def finished(self) -> None:
+        """Note that what arrived so far was dealt with."""
+        size, self._unfinished = self._unfinished, 0
+        self.intake.finished(size)
+
+    def count_chatter(self) -> None:
+        """Count a message without events; raises ProtocolError for a flood of them."""
+        now = self.loop.time()
+        if now - self._chatter_since > CHATTER_SECONDS:
+            self._chatter_since, self._chatter = now, 0
+        self._chatter += 1
+        if self._chatter > MOST_CHATTER:
+            sentence = f"more than {MOST_CHATTER} messages without events in "
+            raise ProtocolError(f"{sentence}{CHATTER_SECONDS:.0f} s", code=1013)
+
+
+def connections_of(fence: Fence, intake: Intake) -> type[DefenderConnection]:
+    """Make the kind of connection that *fence* guards and *intake* counts."""
+    return type(
+        "FencedConnection", (DefenderConnection,), {"fence": fence, "intake": intake}
+    )

@@ -1,0 +1,102 @@
+"""What the websocket server does again and again beside its conversations."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.defenders import register
+from twistlock_console.defenders.certificates import revoked
+from twistlock_console.defenders.orders import take_orders
+from twistlock_console.defenders.settings import read_defender_settings
+from twistlock_console.listeners.commit import GroupCommit
+from twistlock_console.listeners.desk import Desk
+from twistlock_console.listeners.fleet import Fleet
+from twistlock_console.policies.host import read_policy, read_version
+
+LOOK_SECONDS = 0.5
+SWEEP_SECONDS = 15.0
+#: How long Defenders have to come back after a failover before they count as away.
+SETTLE_SECONDS = 60.0
+SILENCE_SECONDS = 90.0
+HOUR = 3600
+COUNTERS = "defender_counters"
+log = logging.getLogger(__name__)
+
+
+class Housekeeping:
+    """Looks for what the pages changed, and keeps register, clocks and counters."""
+
+    def __init__(self, fleet: Fleet, commit: GroupCommit, desk: Desk) -> None:
+        self._fleet = fleet
+        self._commit = commit
+        self._desk = desk
+        self._opened = register.present_time()
+        self._opened_ns = boottime_ns()
+        self._revoked: frozenset[str] | None = None
+        self._counted: Counter[str] = Counter()
+
+    async def look(self) -> None:
+        """Every half second: policy, revocations and orders; within a second."""
+        await _again(LOOK_SECONDS, self._look)
+
+    async def sweep(self) -> None:
+        """Every quarter of a minute: who is away, who was silent, and the counters."""
+        await _again(SWEEP_SECONDS, self._sweep)
+
+    async def _look(self) -> None:
+        do, fleet = self._desk.do, self._fleet
+        version, serials = await do(read_version), await do(revoked)
+        if version != fleet.policy_version or serials != self._revoked:
+            await fleet.learn(await do(read_policy), serials)
+            self._revoked = serials
+        for name, order in await do(take_orders):
+            fleet.order(name, order)
+
+    async def _sweep(self) -> None:
+        do, fleet = self._desk.do, self._fleet
+        now = await do(fleet.clock.tick)
+        await fleet.check_all(asyncio.get_running_loop().time() - SILENCE_SECONDS)
+        served = (boottime_ns() - self._opened_ns) / SECOND
+        if served > SETTLE_SECONDS:
+            at = now - served
+            await do(register.mark_away, fleet.server, self._opened, at)
+        limits = await do(read_defender_settings)
+        before = now - limits.alert_hours * HOUR
+        for name in await do(register.mark_alerted, before, register.present_time()):
+            log.warning("Defender %s is away for %d h", name, limits.alert_hours)
+        days = limits.disconnect_period_days
+        for name in await do(register.remove_absent, now - days * 24 * HOUR):
+            log.warning("Defender %s was away for %d days and is removed", name, days)
+        await self._count()
+
+    async def _count(self) -> None:
+        seen = Counter(
+            {
+                "stored": self._commit.stored,
+                "duplicates": self._commit.duplicates,
+                "arrivals": self._fleet.arrivals,
+                **{f"closed.{code}": n for code, n in self._fleet.closed.items()},
+            }
+        )
+        if new := seen - self._counted:
+            await self._desk.do(_add, dict(new))
+            self._counted = seen
+
+
+async def _again(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await act()
+        except PyMongoError as error:
+            log.warning("the database does not answer the Defenders' server: %s", error)
+        await asyncio.sleep(seconds)
+
+
+def _add(database: Database[dict[str, Any]], counts: dict[str, int]) -> None:
+    database[COUNTERS].update_one({"_id": "console"}, {"$inc": counts}, upsert=True)

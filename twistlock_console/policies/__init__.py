@@ -1,0 +1,1 @@
+"""The policies that Defenders enforce, as the database keeps them."""

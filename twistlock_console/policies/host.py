@@ -1,0 +1,118 @@
+"""The runtime policy for hosts: one document, whose version grows with each change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pymongo import ReturnDocument
+from pymongo.database import Database
+
+from twistlock_console.errors import Refused
+from twistlock_console.protocol import HostPolicy, HostRule
+from twistlock_console.protocol.bounds import first_mistake
+
+COLLECTION = "policies"
+HOST_RUNTIME = "hostRuntime"
+_policy: TypeAdapter[HostPolicy] = TypeAdapter(HostPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPolicy:
+    """The rules in their order; version 0 is a policy that was never changed."""
+
+    version: int
+    rules: tuple[HostRule, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the policy as the API shows it."""
+        shown: dict[str, Any] = _policy.dump_python(
+            HostPolicy(self.rules), mode="json", by_alias=True
+        )
+        return shown
+
+
+def parse_policy(given: object) -> tuple[HostRule, ...]:
+    """Read rules that somebody sent; raises Refused with what is wrong in which."""
+    try:
+        return _policy.validate_python(given).rules
+    except ValidationError as error:
+        raise Refused(_told(error, given)) from error
+
+
+def read_version(database: Database[dict[str, Any]]) -> int:
+    """Give the version of the policy in force."""
+    found = database[COLLECTION].find_one({"_id": HOST_RUNTIME}, {"version": 1})
+    return int(found["version"]) if found else 0
+
+
+def read_policy(database: Database[dict[str, Any]]) -> StoredPolicy:
+    """Give the policy in force."""
+    return _stored(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
+
+
+def write_policy(
+    database: Database[dict[str, Any]],
+    rules: Sequence[HostRule],
+    owner: str,
+    seen: int | None = None,
+) -> tuple[StoredPolicy, StoredPolicy]:
+    """Put *rules* in force as *owner*; gives the policy before and after.
+
+    Rules that did not change keep who changed them and when. With *seen* it is
+    refused if another version is in force by now.
+    """
+    old = read_policy(database)
+    if seen is not None and seen != old.version:
+        raise Refused("somebody changed the rules meanwhile; look again, then repeat")
+    signed = _signed(rules, old.rules, owner)
+    written = database[COLLECTION].find_one_and_update(
+        {"_id": HOST_RUNTIME, **({"version": old.version} if old.version else {})},
+        {
+            "$set": {"rules": _policy.dump_python(HostPolicy(signed), by_alias=True)},
+            "$inc": {"version": 1},
+        },
+        upsert=not old.version,
+        return_document=ReturnDocument.AFTER,
+    )
+    if written is None:
+        raise Refused("somebody changed the rules meanwhile; look again, then repeat")
+    return old, replace(old, version=written["version"], rules=signed)
+
+
+def _signed(
+    rules: Sequence[HostRule], before: Sequence[HostRule], owner: str
+) -> tuple[HostRule, ...]:
+    now = datetime.now(UTC)
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    known = {rule.name: rule for rule in before}
+
+    def sign(rule: HostRule) -> HostRule:
+        old = known.get(rule.name)
+        if old and replace(rule, modified=old.modified, owner=old.owner) == old:
+            return old
+        return replace(rule, modified=now, owner=owner)
+
+    return tuple(sign(rule) for rule in rules)
+
+
+def _stored(found: dict[str, Any] | None) -> StoredPolicy:
+    if found is None:
+        return StoredPolicy(0, ())
+    rules = _policy.validate_python(found["rules"]).rules
+    return StoredPolicy(int(found["version"]), rules)
+
+
+def _told(error: ValidationError, given: object) -> str:
+    """Say what is wrong, and name the rule rather than count it."""
+    place = error.errors()[0]["loc"]
+    sentence = first_mistake(error).strip(" :")
+    match place, given:
+        case ("rules", int(index), *_), {"rules": [*rules]} if index < len(rules):
+            name = rules[index].get("name") if isinstance(rules[index], dict) else None
+            rest = sentence.removeprefix(f"(rules.{index}").lstrip(".")
+            where = f"rule {name!r}" if name else f"rule number {index + 1}"
+            return f"{where}: {rest.replace('): ', ': ', 1)}"
+        case _:
+            return sentence
