@@ -16,6 +16,7 @@ from twistlock_console.words import FIELD, words_of
 COLLECTION = "audits_mgmt"
 #: A longer difference is cut: one entry must not fill a page of the history.
 LONGEST_DIFFERENCE = 32_768
+LONGEST_LINE = 1024
 
 _SECRET = re.compile(r"password|secret|token|hash|private|credential", re.IGNORECASE)
 
@@ -52,11 +53,11 @@ def record(database: Database[dict[str, Any]], entry: Entry) -> None:
         {
             "time": datetime.now(UTC),
             "type": entry.type,
-            "username": entry.username,
+            "username": _one_line(entry.username),
             "sourceIP": entry.source_ip,
-            "api": entry.api,
+            "api": _one_line(entry.api),
             "diff": entry.diff,
-            "status": entry.status,
+            "status": _one_line(entry.status),
             "failure": entry.failure,
             FIELD: words_of(entry.username, entry.source_ip, entry.status),
         }
@@ -74,6 +75,11 @@ def difference(old: object, new: object) -> str:
     lines = difflib.unified_diff(before, after, n=1, lineterm="")
     kept = [line for line in lines if not line.startswith(("---", "+++", "@"))]
     return _cut("\n".join(kept))
+
+
+def _one_line(text: str) -> str:
+    """Give *text* so that it is one entry wherever it is shown or sent."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:LONGEST_LINE]
 
 
 def _as_lines(value: object) -> list[str]:

@@ -8,6 +8,7 @@
     * NodeUnreachable     - a node API did not answer
     * Interrupted         - a signal asked the program to end before it was done
     * Refused             - the request is understood and not allowed; says why
+        * NotFound        - what the request names does not exist
         * Removed         - the node that asks belongs to the cluster no more
 
 Every message is one sentence that an operator can act on.
@@ -51,6 +52,10 @@ class Interrupted(ConsoleError):
 
 class Refused(ConsoleError):
     """The request was understood and is not allowed; the message says why."""
+
+
+class NotFound(Refused):
+    """What the request names does not exist."""
 
 
 class Removed(Refused):

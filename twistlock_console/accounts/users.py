@@ -1,5 +1,6 @@
 """The users, as the database keeps them."""
 
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -10,7 +11,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from twistlock_console.accounts.roles import UserRole
-from twistlock_console.errors import Refused
+from twistlock_console.errors import NotFound, Refused
 from twistlock_console.words import FIELD, words_of
 
 COLLECTION = "users"
@@ -53,7 +54,7 @@ def create_first(database: Store, username: str, password_hash: str) -> User:
 
     The marker and the user are one transaction: neither exists without the other.
     """
-    user = _document(username, password_hash, UserRole.ADMIN)
+    user = new_document(username, password_hash, UserRole.ADMIN)
 
     def both(session: ClientSession) -> None:
         marker = {"_id": INITIALIZED, "time": datetime.now(UTC)}
@@ -77,13 +78,13 @@ def find(database: Store, username: str) -> User | None:
 def set_password(database: Store, username: str, password_hash: str) -> User:
     """Store another password and end all of the user's sessions.
 
-    Raises Refused when there is no such user.
+    Raises NotFound when there is no such user.
     """
     return _end_sessions(database, username, {"passwordHash": password_hash})
 
 
 def end_sessions(database: Store, username: str) -> None:
-    """End all of the user's sessions and tokens; raises Refused if unknown."""
+    """End all of the user's sessions and tokens; raises NotFound if unknown."""
     _end_sessions(database, username, {})
 
 
@@ -97,17 +98,22 @@ def _end_sessions(database: Store, username: str, fields: dict[str, Any]) -> Use
         return_document=ReturnDocument.AFTER,
     )
     if found is None:
-        raise Refused(f"there is no user {username}")
+        raise NotFound(f"there is no user {username}")
     return User.from_document(found)
 
 
-def _document(username: str, password_hash: str, role: UserRole) -> dict[str, Any]:
+def new_document(username: str, password_hash: str, role: UserRole) -> dict[str, Any]:
+    """Give the document of a new user.
+
+    Its first session epoch is a random one: a session of somebody who had the same
+    name before must not come alive again.
+    """
     return {
         "_id": username,
         "passwordHash": password_hash,
         "role": role,
         "authType": "basic",
-        "sessionEpoch": 1,
+        "sessionEpoch": secrets.randbelow(2**40),
         "lastModified": datetime.now(UTC),
         FIELD: words_of(username),
     }

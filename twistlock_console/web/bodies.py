@@ -1,7 +1,8 @@
 """What a request may carry: each body is checked here, where it enters."""
 
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,7 @@ from twistlock_console.accounts.logon import (
     SHORTEST_TIMEOUT,
     LogonSettings,
 )
+from twistlock_console.accounts.roles import UserRole
 from twistlock_console.errors import Refused
 from twistlock_console.web.described import expect
 
@@ -33,6 +35,20 @@ class Credentials(Body):
 
     username: Name
     password: Password
+
+
+class UserBody(Body):
+    """A user as a whole; what is left out goes back to its default.
+
+    A password that is left out of a change stays as it is. *lastModified*, which a
+    GET gives, is taken back and means nothing.
+    """
+
+    username: Name
+    password: Password | None = None
+    role: UserRole = UserRole.AUDITOR
+    auth_type: Literal["basic"] = "basic"
+    last_modified: datetime | None = None
 
 
 class PasswordChange(Body):

@@ -15,7 +15,7 @@ from twistlock_console.accounts.errors import (
     TooManyFailures,
     WrongCredentials,
 )
-from twistlock_console.errors import ConsoleError, Refused
+from twistlock_console.errors import ConsoleError, NotFound, Refused
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ def _refused(error: ConsoleError) -> ResponseReturnValue:
             return response
         case NotAllowed():
             return answer(403, str(error))
+        case NotFound():
+            return answer(404, str(error))
         case Refused():
             return answer(400, str(error))
         case _:

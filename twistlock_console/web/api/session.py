@@ -1,16 +1,22 @@
-"""A token's further life: renewed, or ended by a log-out."""
+"""One's own account: a token renewed or ended, and the password changed."""
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts import revocations
+from twistlock_console.accounts import login, revocations
 from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.web.answers import TokenAnswer
-from twistlock_console.web.api_auth import api_guard, current_token, token_key
+from twistlock_console.web.api_auth import api_guard, attempt, current_token, token_key
+from twistlock_console.web.bodies import PasswordChange, json_body
 from twistlock_console.web.described import ApiCall
 from twistlock_console.web.storage import database
-from twistlock_console.web.visits import current_user, logon_cache, now
+from twistlock_console.web.visits import (
+    current_user,
+    current_username,
+    logon_cache,
+    now,
+)
 
 bp = Blueprint("api_session", __name__)
 api_guard(bp, Area.OWN_ACCOUNT)
@@ -33,4 +39,14 @@ def logout() -> ResponseReturnValue:
     """End the token's session, and that of every token renewed from it."""
     if token := current_token():
         revocations.revoke(database(), token.id)
+    return "", 200
+
+
+@bp.put("/users/password")
+@ApiCall(body=PasswordChange)
+def change_password() -> ResponseReturnValue:
+    """Change one's own password, which ends one's sessions and tokens."""
+    body = json_body(PasswordChange)
+    present = attempt(current_username(), body.old_password)
+    login.change_password(database(), present, body.new_password)
     return "", 200

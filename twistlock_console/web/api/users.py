@@ -6,10 +6,12 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.rights import Area
 from twistlock_console.web.answers import UserAnswer
 from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.bodies import UserBody, json_body
 from twistlock_console.web.described import ApiCall
 from twistlock_console.web.listing import download, fetch
 from twistlock_console.web.lists import USERS
 from twistlock_console.web.storage import database
+from twistlock_console.web.user_changes import add_user, change_user, remove_user
 
 bp = Blueprint("api_users", __name__)
 api_guard(bp, Area.USERS)
@@ -27,3 +29,30 @@ def users() -> ResponseReturnValue:
 def users_csv() -> ResponseReturnValue:
     """Give the users as a CSV file."""
     return download(database(), USERS, request.args)
+
+
+@bp.post("/users")
+@ApiCall(body=UserBody)
+def add() -> ResponseReturnValue:
+    """Add a user."""
+    add_user(json_body(UserBody))
+    return "", 200
+
+
+@bp.put("/users")
+@ApiCall(body=UserBody, raises=(404,))
+def replace() -> ResponseReturnValue:
+    """Replace a user; what is left out goes back to its default, but for the password.
+
+    Another password ends the user's sessions and tokens.
+    """
+    change_user(json_body(UserBody))
+    return "", 200
+
+
+@bp.delete("/users/<username>")
+@ApiCall()
+def remove(username: str) -> ResponseReturnValue:
+    """Delete a user, with all sessions and tokens."""
+    remove_user(username)
+    return "", 200

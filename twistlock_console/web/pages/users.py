@@ -1,28 +1,120 @@
-"""Manage > Authentication > Users."""
+"""Manage > Authentication > Users: listed, added, edited and deleted."""
 
-from flask import Blueprint, render_template, request
+from collections.abc import Callable, Mapping
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from twistlock_console.accounts import users
 from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rules import check_repeated
+from twistlock_console.errors import NotFound, Refused
 from twistlock_console.web.auth import pages_for
+from twistlock_console.web.bodies import UserBody, form_body
 from twistlock_console.web.listing import download, fetch
 from twistlock_console.web.lists import USERS
 from twistlock_console.web.storage import database
+from twistlock_console.web.user_changes import add_user, change_user, remove_user
 
-bp = Blueprint("users", __name__, url_prefix="/manage/authentication")
+bp = Blueprint("users", __name__, url_prefix="/manage/authentication/users")
 pages_for(bp, Area.USERS)
 
+LABELS = {role.value: role.label for role in UserRole}
 
-@bp.get("/users")
+
+@bp.get("")
 def listed() -> ResponseReturnValue:
     """Show the users."""
     piece = fetch(database(), USERS, request.args)
-    labels = {role.value: role.label for role in UserRole}
-    return render_template("users.html", piece=piece, labels=labels)
+    return render_template("users.html", piece=piece, labels=LABELS)
 
 
-@bp.get("/users/download")
+@bp.get("/download")
 def users_csv() -> ResponseReturnValue:
     """Give the users as a CSV file."""
     return download(database(), USERS, request.args)
+
+
+@bp.get("/add")
+def add_form() -> ResponseReturnValue:
+    """Ask for a new user's name, role and password."""
+    return _form("", UserRole.AUDITOR.value, new=True)
+
+
+@bp.post("/add")
+def add() -> ResponseReturnValue:
+    """Add a user."""
+    return _do(add_user, "was added", new=True)
+
+
+@bp.get("/edit")
+def edit_form() -> ResponseReturnValue:
+    """Show a user's role, and offer another password."""
+    user = users.find(database(), request.args.get("username", ""))
+    if user is None:
+        raise NotFound("there is no such user")
+    return _form(user.username, user.role.value, new=False)
+
+
+@bp.post("/edit")
+def edit() -> ResponseReturnValue:
+    """Give a user another role or password."""
+    return _do(change_user, "was changed", new=False)
+
+
+@bp.get("/delete")
+def delete_form() -> ResponseReturnValue:
+    """Ask whether a user shall be deleted."""
+    return render_template("user_delete.html", username=_named(request.args))
+
+
+@bp.post("/delete")
+def delete() -> ResponseReturnValue:
+    """Delete a user."""
+    username = _named(request.form)
+    try:
+        remove_user(username)
+    except Refused as error:
+        flash(str(error), "error")
+    else:
+        flash(f"The user {username} was deleted.")
+    return redirect(url_for(".listed"), 303)
+
+
+def _do(
+    change: Callable[[UserBody], None], told: str, *, new: bool
+) -> ResponseReturnValue:
+    username, role = _named(request.form), request.form.get("role", "")
+    try:
+        change(_body(username, role))
+    except Refused as error:
+        return _form(username, role, new=new, error=str(error)), 400
+    flash(f"The user {username} {told}.")
+    return redirect(url_for(".listed"), 303)
+
+
+def _body(username: str, role: str) -> UserBody:
+    if role not in LABELS:
+        raise Refused("choose a role")
+    password = request.form.get("password", "")
+    check_repeated(password, request.form.get("repeated", ""))
+    return form_body(
+        UserBody,
+        {"username": username, "role": UserRole(role), "password": password or None},
+    )
+
+
+def _form(username: str, role: str, *, new: bool, error: str = "") -> str:
+    return render_template(
+        "user_form.html",
+        username=username,
+        chosen=role,
+        labels=LABELS,
+        new=new,
+        error=error,
+    )
+
+
+def _named(given: Mapping[str, str]) -> str:
+    return given.get("username", "")[:256]
