@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from flask import Flask, url_for
+from flask import Flask
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import FileSystemBytecodeCache
 
@@ -14,7 +14,15 @@ from twistlock_console.accounts.sessions import derive_key
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.secret_files import read_secret
 from twistlock_console.settings import Settings
-from twistlock_console.web import api, auth, errors, headers, pages, request_ids
+from twistlock_console.web import (
+    api,
+    auth,
+    errors,
+    headers,
+    pages,
+    request_ids,
+    static_files,
+)
 from twistlock_console.web.json_times import JsonWithTimes
 from twistlock_console.web.storage import Client, Storage
 from twistlock_console.web.visits import LogonCache
@@ -49,8 +57,8 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     app.extensions["logon"] = LogonCache()
     app.extensions["remembered"] = Remembered()
     CSRFProtect(app)
-    parts: list[WebPlugin] = [request_ids, headers, errors, auth, api, pages, *plugins]
-    for part in parts:
+    parts: list[WebPlugin] = [request_ids, headers, static_files, errors]
+    for part in [*parts, auth, api, pages, *plugins]:
         part.init_app(app)
     _prepare_templates(app)
     return app
@@ -77,17 +85,10 @@ def _client(settings: Settings) -> Client:
 def _prepare_templates(app: Flask) -> None:
     """Compile every template now, so that the first request need not."""
     app.jinja_env.filters.update(sentence=_sentence, moment=_moment)
-    app.jinja_env.globals.update(
-        asset=_asset, farthest=FARTHEST, product_version=__version__
-    )
+    app.jinja_env.globals.update(farthest=FARTHEST, product_version=__version__)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for name in app.jinja_env.list_templates(["html"]):
         app.jinja_env.get_template(name)
-
-
-def _asset(name: str) -> str:
-    """Give the address of a static file; another release has another address."""
-    return url_for("static", filename=name, v=__version__)
 
 
 def _sentence(text: str) -> str:

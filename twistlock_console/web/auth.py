@@ -22,6 +22,7 @@ from twistlock_console.accounts import revocations
 from twistlock_console.accounts.rights import Area, may
 from twistlock_console.accounts.sessions import Age, Session, age
 from twistlock_console.accounts.users import User
+from twistlock_console.web import banners
 from twistlock_console.web.api_auth import api_guard
 from twistlock_console.web.areas import areas_of, assign, check_right
 from twistlock_console.web.storage import database
@@ -71,6 +72,9 @@ def init_app(app: Flask) -> None:
     manager.session_protection = None
     # Templates ask for the user themselves: an error page must not need the database.
     manager.init_app(app, add_context_processor=False)
+    # We set no such cookie. Looking for it would touch the session with every answer,
+    # and browsers would keep static files for one state of the session only.
+    app.after_request_funcs[None].remove(manager._update_remember_cookie)
     manager.user_loader(_load)
 
 
@@ -96,6 +100,7 @@ def begin(user: User) -> None:
     """Log *user* in: a new session, and nothing of the old one in it."""
     session.clear()
     _keep(Session.begin(user, now()))
+    banners.begin()
     login_user(Visitor(user))
 
 

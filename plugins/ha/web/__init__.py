@@ -5,7 +5,7 @@ Both ask this node's own brain over the node API, and decide nothing themselves.
 
 from flask import Flask
 
-from plugins.ha.web import api, downloads, page
+from plugins.ha.web import api, downloads, news, page
 from twistlock_console.web.menu import add_system_tab
 
 
@@ -17,4 +17,5 @@ class HaWeb:
         page.init_app(app)
         api.init_app(app)
         downloads.init_app(app)
+        news.init_app(app)
         add_system_tab(app, "High Availability", "ha.cluster")

@@ -4,6 +4,7 @@ from flask import Flask
 
 from twistlock_console.web.menu import add_system_tab, add_tab
 from twistlock_console.web.pages import (
+    comfort,
     entry,
     frame,
     history,
@@ -17,7 +18,8 @@ from twistlock_console.web.pages import (
 
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs."""
-    for part in (entry, profile, history, logs, users, logon, system):
+    own = (entry, profile, comfort, history, logs, users, logon, system)
+    for part in own:
         app.register_blueprint(part.bp)
     frame.init_app(app)
     add_tab(app, "Manage / View Logs", "History", "history.trail")

@@ -6,12 +6,23 @@ from flask import Flask, current_app, g, request
 
 from twistlock_console.certificate_ends import endings
 from twistlock_console.web.auth import may_change, may_see
+from twistlock_console.web.banners import untold
 from twistlock_console.web.menu import SECTIONS, Page, menu_of
+
+APPEARANCE = "__Host-appearance"
+APPEARANCES = ("", "light", "dark")
 
 
 def init_app(app: Flask) -> None:
     """Offer the navigation to the templates."""
     app.context_processor(_frame)
+    app.jinja_env.globals["appearance"] = appearance
+
+
+def appearance() -> str:
+    """Give what this browser has chosen: "light", "dark", or "" for its own wish."""
+    chosen = request.cookies.get(APPEARANCE, "")
+    return chosen if chosen in APPEARANCES else ""
 
 
 def first_endpoint() -> str:
@@ -41,5 +52,6 @@ def _frame() -> dict[str, Any]:
         "tab": page.current_tab() if page else None,
         "account": g.account,
         "may_change": may_change(request.blueprint or ""),
+        "banners": untold(),
         "endings": endings(current_app.extensions["settings"].folders.certificates),
     }

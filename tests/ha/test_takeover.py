@@ -1,0 +1,43 @@
+"""Rules of the sentence that a page shows after a takeover."""
+
+from typing import Any
+
+from plugins.ha.web.takeover import latest_takeover, told
+
+
+def record(address: str, to: str, second: int, reason: str = "") -> dict[str, Any]:
+    return {
+        "address": address,
+        "to": to,
+        "time": f"2026-11-24T09:31:{second:02}.000+00:00",
+        "reason": reason,
+    }
+
+
+def test_a_takeover_is_told_with_both_nodes_the_time_and_the_reason() -> None:
+    """Who reads it need not look further."""
+    history = [
+        record("10.0.0.2", "primary", 9, "10.0.0.1 is silent"),
+        record("10.0.0.3", "standby", 8),
+        record("10.0.0.1", "primary", 2),
+    ]
+
+    assert told(history) == (
+        "10.0.0.2 took over from 10.0.0.1 at 09:31:09 UTC on 2026-11-24: 10.0.0.1 is "
+        "silent. You stay logged in, and what was saved is kept"
+    )
+    assert latest_takeover(history) == history[0]
+
+
+def test_the_same_node_may_serve_again() -> None:
+    """A node whose servers ended and came back took over from nobody."""
+    history = [record("10.0.0.1", "primary", 9), record("10.0.0.1", "primary", 2)]
+
+    assert str(told(history)).startswith("10.0.0.1 serves again since 09:31:09 UTC")
+
+
+def test_a_first_start_is_no_news() -> None:
+    """Nobody is told of a takeover when there was nobody to take over from."""
+    assert told([record("10.0.0.1", "primary", 2)]) is None
+    assert told([]) is None
+    assert latest_takeover([record("10.0.0.1", "standby", 1)]) is None
