@@ -11,6 +11,7 @@ from pymongo import MongoClient
 
 from plugins.ha import switchover, transitions
 from plugins.ha.cluster_view import Moment, Picture, view
+from plugins.ha.detachment import Detachment
 from plugins.ha.heartbeats import Heartbeats
 from plugins.ha.history import History
 from plugins.ha.join_requests import JoinRequests
@@ -29,7 +30,7 @@ from plugins.ha.standing import Standing
 from plugins.ha.status import ClusterPolled, ClusterStatus
 from plugins.ha.step_work import StepWork
 from plugins.ha.stores import Stores
-from plugins.ha.sync_source import stale_source
+from plugins.ha.sync_source import given_up
 from plugins.ha.tenure import Tenure
 from twistlock_console import __version__
 from twistlock_console.certificates import fingerprint
@@ -93,6 +94,9 @@ class HighAvailability:
             lease=self._store,
             keeper=self.keeper,
             client_of=self.client,
+        )
+        self._detachment = Detachment(
+            self.replica_set, lambda: node.mongod.pid, self.settings.database_port
         )
         self._status: ClusterStatus | None = None
         self._subscribe()
@@ -198,7 +202,8 @@ class HighAvailability:
         bus.subscribe(RoleChanged, self.history.record)
         bus.subscribe(ClusterPolled, self._follow)
         every(self.settings.poll_interval_ms / 1000, "poll", self._poll)
-        every(self.settings.lease_ttl_ms / 12_000, "lease-sighting", self._sight)
+        every(self.settings.lease_ttl_ms / 18_000, "lease-sighting", self._sight)
+        every(self.settings.heartbeat_interval_ms / 1000, "detach", self._detach)
         every(1.0, "history", self.history.deliver)
         every(0.5, "membership", self._advance)
         every(1.0, "register", self._keep_register)
@@ -221,25 +226,14 @@ class HighAvailability:
         """Exchange heartbeats with the members that the set has now."""
         if event.status is None:
             return
-        self._look_for_the_new_primary(event.status)
         members = {m.address: m.member_id for m in event.status.members}
         mine = members.pop(self.settings.node_address, 0)
         self.keeper.post(lambda seen: transitions.peers_set(seen, mine, members))
         self._heartbeats.follow(set(members))
 
-    def _look_for_the_new_primary(self, status: ClusterStatus) -> None:
-        """Free our member from a sync source that went silent in the middle.
-
-        MongoDB waits 20 s for a connection to a host that does not answer, and
-        knows the new primary all the while.
-        """
-        stale = stale_source(self.keeper.seen, status, boottime_ns())
-        if stale is not None:
-            log.warning("our member still waits for %s; freeing it", stale)
-            with suppress(DatabaseError):
-                self.replica_set.drop_connections(
-                    f"{stale}:{self.settings.database_port}"
-                )
+    def _detach(self) -> None:
+        seen = self.keeper.seen
+        self._detachment.keep(given_up(seen, boottime_ns()))
 
     def _sight(self) -> None:
         """Look at the lease in our own member, so that we know when it changed."""

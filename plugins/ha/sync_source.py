@@ -1,17 +1,19 @@
-"""Whether our member still follows a node that went silent, with a new primary known.
+"""Which nodes our member need not wait for: silent, with another primary known.
 
 Pure.
 """
 
 from plugins.ha.observation import Observation
-from plugins.ha.status import ClusterStatus
 
 
-def stale_source(seen: Observation, status: ClusterStatus, now: int) -> str | None:
-    """The silent node that our member reads from; None when all is well."""
-    source = seen.peer(status.source_of(seen.me))
-    primary = next((m for m in status.members if m.state == "PRIMARY"), None)
-    if source is None or primary is None or primary.address == source.address:
-        return None
-    silent = source.refused or now > source.heard_at + seen.timing.step_up_after
-    return source.address if silent else None
+def given_up(seen: Observation, now: int) -> frozenset[str]:
+    """The addresses of the nodes from which our member expects an answer in vain."""
+    primary = seen.member.primary if seen.member else None
+    if primary is None:
+        return frozenset()
+    return frozenset(
+        peer.address
+        for peer in seen.peers
+        if peer.address != primary
+        and (peer.refused or now > peer.heard_at + seen.timing.step_up_after)
+    )

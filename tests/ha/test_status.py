@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from bson import Timestamp
 
-from plugins.ha.observation import Member, Observation
+from plugins.ha.observation import Member
 from plugins.ha.states import NodeState, member_state
 from plugins.ha.status import ClusterStatus, HelloAnswer, MemberStatus
-from plugins.ha.sync_source import stale_source
-from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, peer, standby
+from tests.ha.observations import ME, OTHER, THIRD
 
 THEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -125,42 +124,3 @@ def test_states_are_mongodbs_words_as_far_as_they_go(
     member = MemberStatus(1, ME, state, healthy, None, "")
 
     assert member_state(member) is shown
-
-
-@pytest.mark.parametrize(
-    ("source", "primary", "seen", "stale"),
-    [
-        pytest.param(
-            OTHER,
-            THIRD,
-            {"heard_at": NOW - 701 * MS},
-            OTHER,
-            id="silent-with-a-new-one",
-        ),
-        pytest.param(OTHER, THIRD, {"refused": True}, OTHER, id="gone-with-a-new-one"),
-        pytest.param(OTHER, THIRD, {}, None, id="well"),
-        pytest.param(OTHER, OTHER, {"refused": True}, None, id="no-new-primary"),
-        pytest.param(OTHER, "", {"refused": True}, None, id="no-primary"),
-        pytest.param("", THIRD, {"refused": True}, None, id="no-source"),
-    ],
-)
-def test_a_silent_source_is_left_once_there_is_a_new_primary(
-    source: str, primary: str, seen: dict[str, Any], stale: str | None
-) -> None:
-    """MongoDB itself would wait far too long."""
-    status = ClusterStatus(
-        1,
-        tuple(
-            MemberStatus(
-                int(a[-1]), a, "PRIMARY" if a == primary else "SECONDARY", True, None, s
-            )
-            for a, s in ((ME, source), (OTHER, ""), (THIRD, ""))
-        ),
-    )
-
-    assert stale_source(_knowing(**seen), status, NOW) == stale
-    assert stale_source(_knowing(), ClusterStatus(1, ()), NOW) is None
-
-
-def _knowing(**changes: Any) -> Observation:
-    return standby(peers=(peer(OTHER, **changes), peer(THIRD)))

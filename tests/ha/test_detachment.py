@@ -1,0 +1,78 @@
+"""Nobody waits for a node that is silent once there is another primary."""
+
+import os
+
+import pytest
+
+from plugins.ha.detachment import TIMES, Detachment
+from plugins.ha.observation import Member, Observation
+from plugins.ha.sync_source import given_up
+from tests.ha.observations import ME, MS, NOW, OTHER, PRIMARY, THIRD, peer, standby
+from twistlock_console.errors import DatabaseError
+
+ELECTED = Member("SECONDARY", writable=False, primary=THIRD)
+SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
+REFUSES = peer(OTHER, refused=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "given"),
+    [
+        pytest.param(
+            standby(member=ELECTED, peers=(SILENT, peer(THIRD))), {OTHER}, id="silent"
+        ),
+        pytest.param(
+            standby(member=ELECTED, peers=(REFUSES, peer(THIRD))), {OTHER}, id="refuses"
+        ),
+        pytest.param(
+            standby(member=PRIMARY, peers=(SILENT, peer(THIRD))), {OTHER}, id="elected"
+        ),
+        pytest.param(standby(member=ELECTED), set(), id="well"),
+        pytest.param(standby(peers=(SILENT, peer(THIRD))), set(), id="still-primary"),
+        pytest.param(
+            standby(member=None, peers=(SILENT, peer(THIRD))), set(), id="unknown"
+        ),
+        pytest.param(
+            standby(member=Member("SECONDARY", False), peers=(SILENT, peer(THIRD))),
+            set(),
+            id="no-primary",
+        ),
+    ],
+)
+def test_a_silent_node_is_given_up_for_another_primary(
+    seen: Observation, given: set[str]
+) -> None:
+    """Before there is another, its answer is the only one to wait for."""
+    assert given_up(seen, NOW) == given
+
+
+class FakeReplicaSet:
+    """Notes from whom it was told to drop its connections; it may not answer."""
+
+    def __init__(self, error: DatabaseError | None = None) -> None:
+        self.dropped: list[str] = []
+        self._error = error
+
+    def drop_connections(self, host: str) -> None:
+        """Note *host*."""
+        self.dropped.append(host)
+        if self._error:
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [None, DatabaseError("no answer")])
+@pytest.mark.parametrize("pid", [None, os.getpid()])
+def test_a_node_is_left_again_and_again_and_then_no_more(
+    error: DatabaseError | None, pid: int | None
+) -> None:
+    """What was ended may be begun once more; a dead host is not fought for ever."""
+    replica_set = FakeReplicaSet(error)
+    detachment = Detachment(replica_set, lambda: pid, 27017)  # type: ignore[arg-type]
+    for _ in range(TIMES + 3):
+        detachment.keep({OTHER})
+    first = list(replica_set.dropped)
+    detachment.keep(set())
+    detachment.keep({ME})
+
+    assert first == [f"{OTHER}:27017"] * TIMES
+    assert replica_set.dropped[TIMES:] == [f"{ME}:27017"]
