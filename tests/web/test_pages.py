@@ -154,11 +154,15 @@ def test_a_form_without_its_token_is_refused(admin: Visitor) -> None:
 
 def test_the_cookie_is_kept_from_scripts_and_other_sites(visitor: Visitor) -> None:
     """The session cookie carries every protection that browsers offer."""
-    cookie = visitor.sign_up().headers["Set-Cookie"]
+    cookies = visitor.sign_up().headers.getlist("Set-Cookie")
+    parts = {
+        cookie.partition("=")[0]: {part.strip() for part in cookie.split(";")[1:]}
+        for cookie in cookies
+    }
 
-    assert cookie.startswith("__Host-session=")
-    parts = {part.strip() for part in cookie.split(";")[1:]}
-    assert parts == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
+    assert set(parts) == {"__Host-session", "__Host-device"}
+    assert parts["__Host-session"] == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
+    assert {"Secure", "HttpOnly", "SameSite=Strict"} < parts["__Host-device"]
 
 
 def test_logging_in_starts_a_new_session(admin: Visitor, client: FlaskClient) -> None:

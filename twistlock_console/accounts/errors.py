@@ -7,6 +7,8 @@
     * NotAllowed       - the account's role does not include this
 """
 
+import math
+
 from twistlock_console.errors import Refused
 
 
@@ -21,10 +23,10 @@ class TooManyFailures(Refused):
     """Logins failed too often; *seconds* is how long the next one must wait."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(
-            f"too many failed logins; try again in {seconds} "
-            f"{'second' if seconds == 1 else 'seconds'}"
-        )
+        told = "1 second" if seconds == 1 else f"{seconds} seconds"
+        if seconds > 90:
+            told = f"{math.ceil(seconds / 60)} minutes"
+        super().__init__(f"too many failed logins; try again in {told}")
         self.seconds = seconds
 
 

@@ -12,6 +12,7 @@ from twistlock_console.accounts.login_failures import counted
 from twistlock_console.accounts.logon import read_logon
 from twistlock_console.accounts.remembered import Remembered
 from twistlock_console.accounts.rules import check_password, check_username
+from twistlock_console.accounts.slowdown import Origin
 from twistlock_console.accounts.users import User
 from twistlock_console.audits import AuditType, Entry
 from twistlock_console.errors import Refused
@@ -21,12 +22,21 @@ Store = Database[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A username and a password, sent from *address* to the path *api*."""
+    """A username and a password, sent from *address* to the path *api*.
+
+    *device* names a browser that logged in to this account before.
+    """
 
     username: str
     password: str
     address: str
     api: str
+    device: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        """By what its failure is counted."""
+        return Origin(self.username, self.address, self.device)
 
     def entry(self, status: str, *, failure: bool = False) -> Entry:
         """Describe how the attempt ended, for the audit trail."""
@@ -56,7 +66,7 @@ def log_in(database: Store, attempt: Attempt) -> User:
 
 def check(database: Store, attempt: Attempt) -> User:
     """Give the user whose password this is; only failures enter the audit trail."""
-    with counted(database, attempt.username, attempt.address):
+    with counted(database, attempt.origin):
         user = users.find(database, attempt.username)
         stored = user.password_hash if user else None
         if not passwords.matches(stored, attempt.password) or user is None:

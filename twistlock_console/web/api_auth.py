@@ -15,6 +15,7 @@ from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.sessions import Session, read_token
 from twistlock_console.accounts.users import User
 from twistlock_console.web.areas import assign, check_right
+from twistlock_console.web.devices import known_device
 from twistlock_console.web.storage import database
 from twistlock_console.web.visits import logon_cache, user_of
 
@@ -53,7 +54,8 @@ def admit(area: Area) -> None:
 def attempt(username: str, password: str) -> Attempt:
     """Describe a login that this request tries."""
     address = request.remote_addr or "unknown"
-    return Attempt(username, password, address, request.path)
+    device = known_device(username)
+    return Attempt(username, password, address, request.path, device)
 
 
 def token_key() -> bytes:

@@ -10,7 +10,7 @@ from flask import Flask, current_app
 from pymongo import ASCENDING, IndexModel, MongoClient
 from pymongo.database import Database
 
-from twistlock_console.accounts import login_failures, revocations
+from twistlock_console.accounts import known_origins, login_failures, revocations
 from twistlock_console.defenders import certificates, event_store
 from twistlock_console.web.list_query import indexes_of
 from twistlock_console.web.lists import LISTS
@@ -22,6 +22,9 @@ Client = MongoClient[dict[str, Any]]
 #: what has had its time.
 INDEXES: dict[str, list[IndexModel]] = {
     login_failures.COLLECTION: [
+        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
+    ],
+    known_origins.COLLECTION: [
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
     ],
     revocations.COLLECTION: [

@@ -2,7 +2,15 @@
 
 from urllib.parse import urlsplit
 
-from flask import Blueprint, g, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import login, users
@@ -13,6 +21,7 @@ from twistlock_console.errors import Refused
 from twistlock_console.web import auth
 from twistlock_console.web.api_auth import attempt
 from twistlock_console.web.bodies import Credentials, form_body
+from twistlock_console.web.devices import remember_device
 from twistlock_console.web.pages.frame import first_endpoint
 from twistlock_console.web.storage import database
 
@@ -88,7 +97,12 @@ def _enter(user: User, *, begin: bool = True) -> ResponseReturnValue:
         auth.begin(user)
     g.account = user
     wish = request.form.get("next") or request.args.get("next") or ""
-    return redirect(local_path(wish) or url_for(first_endpoint()), 303)
+    response = make_response(
+        redirect(local_path(wish) or url_for(first_endpoint()), 303)
+    )
+    if begin:
+        remember_device(response, user.username)
+    return response
 
 
 def _credentials() -> dict[str, str]:

@@ -1,0 +1,120 @@
+"""Rules of guessing passwords: slow for who guesses, nothing for the others."""
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Flask
+from web_visitor import PASSWORD, USERNAME, Visitor
+
+from twistlock_console.accounts.slowdown import FREE, LOCKED, Scope
+from twistlock_console.web.devices import COOKIE
+from twistlock_console.web.storage import storage_of
+
+RIGHT = {"username": USERNAME, "password": PASSWORD}
+WRONG = {"username": USERNAME, "password": "wrong password"}
+AUTHENTICATE = "/api/v1/authenticate"
+ELSEWHERE = "203.0.113.9"
+
+
+def pretend(app: Flask, key: str, count: int, *, seconds: int = 0) -> None:
+    """Let there have been *count* failures, of which a wait is left."""
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
+    storage_of(app).database()["login_failures"].replace_one(
+        {"_id": key},
+        {"count": count, "until": until, "expires": until + LOCKED},
+        upsert=True,
+    )
+
+
+def test_an_address_that_guesses_many_accounts_waits(
+    admin: Visitor, app: Flask
+) -> None:
+    """Each name is counted for the address, and then everybody there waits."""
+    guesser = Visitor(app.test_client(), ELSEWHERE)
+    for number in range(4):
+        guesser.call(AUTHENTICATE, {**WRONG, "username": f"name{number}"})
+    failures = storage_of(app).database()["login_failures"]
+    counted = failures.find_one({"_id": f"address:{ELSEWHERE}"})
+    pretend(app, f"address:{ELSEWHERE}", FREE[Scope.ADDRESS] + 5, seconds=30)
+
+    assert counted is not None
+    assert counted["count"] == 4
+    assert guesser.call(AUTHENTICATE, WRONG).status_code == 429
+    assert guesser.log_in().status_code == 429
+
+
+def test_a_known_device_passes_the_crowd(admin: Visitor, app: Flask) -> None:
+    """With the address and the account under attack, its owner's browser gets in."""
+    admin.send("/logout", form_on="/profile/password")
+    for key in (f"address:{admin.address}", f"account:{USERNAME}"):
+        pretend(app, key, 60, seconds=30)
+    pretend(app, f"pair:{admin.address}:{USERNAME}", 30, seconds=800)
+    stranger = Visitor(app.test_client(), admin.address)
+    refused = stranger.log_in()
+
+    assert refused.status_code == 429
+    assert "try again in 14 minutes" in refused.text
+    assert admin.log_in().status_code == 303
+
+
+def test_an_address_that_was_logged_in_from_passes_too(
+    admin: Visitor, app: Flask
+) -> None:
+    """A program is known by its address; others at that address wait as before."""
+    program = Visitor(app.test_client(), ELSEWHERE)
+    before = program.call(AUTHENTICATE, RIGHT).status_code
+    pretend(app, f"address:{ELSEWHERE}", 60, seconds=30)
+    pretend(app, f"account:{USERNAME}", 60, seconds=30)
+    other = {**RIGHT, "username": "somebody"}
+
+    assert before == 200
+    assert program.call(AUTHENTICATE, RIGHT).status_code == 200
+    assert program.call(AUTHENTICATE, other).status_code == 429
+
+
+def test_a_known_device_is_slowed_down_by_its_own_failures(
+    admin: Visitor, app: Flask
+) -> None:
+    """A stolen browser may not guess for ever."""
+    admin.send("/logout", form_on="/profile/password")
+    codes = [admin.log_in(password="wrong password").status_code for _ in range(5)]
+    failures = storage_of(app).database()["login_failures"]
+    counted = list(failures.find({"count": 5}))
+    later = datetime.now(UTC) + timedelta(seconds=30)
+    failures.update_one({"count": 5}, {"$set": {"until": later}})
+
+    assert codes == [401] * 5
+    assert [found["_id"].startswith("pair:") for found in counted] == [True]
+    assert admin.log_in().status_code == 429
+
+
+def test_a_success_does_not_end_the_wait_of_others(admin: Visitor, app: Flask) -> None:
+    """Who has an account cannot use it to clear the way for guesses at another."""
+    guesser = Visitor(app.test_client(), ELSEWHERE)
+    pretend(app, f"address:{ELSEWHERE}", 30)
+    success = guesser.call(AUTHENTICATE, RIGHT).status_code
+    failures = storage_of(app).database()["login_failures"]
+    left = failures.find_one({"_id": f"address:{ELSEWHERE}"})
+
+    assert success == 200
+    assert left is not None
+    assert left["count"] == 30
+
+
+def test_a_forged_device_is_a_stranger(admin: Visitor, app: Flask) -> None:
+    """Only our signature makes a browser known."""
+    stranger = Visitor(app.test_client(), admin.address)
+    stranger.client.set_cookie(COOKIE, "WyJhZG1pbiIsIngiXQ.x", domain="console.test")
+    pretend(app, f"account:{USERNAME}", 60, seconds=30)
+
+    assert stranger.log_in().status_code == 429
+
+
+def test_waiting_does_not_tell_which_accounts_exist(admin: Visitor, app: Flask) -> None:
+    """Unknown names are slowed down like known ones."""
+    guesser = Visitor(app.test_client(), ELSEWHERE)
+    names = ("nobody", USERNAME)
+    for name in names:
+        pretend(app, f"pair:{ELSEWHERE}:{name}", 9, seconds=60)
+    answers = [guesser.call(AUTHENTICATE, {**WRONG, "username": n}) for n in names]
+
+    assert [answer.status_code for answer in answers] == [429, 429]
