@@ -1,28 +1,13 @@
-"""A person with a browser, on the host that this program is started on.
+"""What a person with a browser does; program.py has it done on a test host."""
 
-Reads one JSON order a line, [name, argument …], and answers each with one JSON line:
-what it saw, or {"error": …}. Pictures go to the folder that the first argument names.
-"""
-
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Page
 
-from tests.browser.walk import WIDE, Traffic, Walk
+from tests.browser.walk import Traffic, Walk
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
 PATIENCE_MS = 20_000
 FOCUSED = """() => {
   const at = document.activeElement, style = getComputedStyle(at);
@@ -31,6 +16,7 @@ FOCUSED = """() => {
     : (at.getAttribute("aria-label") || at.textContent.trim() || at.name || at.id);
   return [name, style.outlineStyle !== "none" || label.outlineStyle !== "none"];
 }"""
+NEWS = "#told form.banner"
 HA = "/manage/system/high-availability"
 
 
@@ -143,6 +129,22 @@ class Visitor:
         self._picture("silence")
         return banner.inner_text()
 
+    def wait_for_news(self) -> str:
+        """Wait until the open page tells, by itself, of what happened."""
+        self._page.locator(NEWS).first.wait_for()
+        self._picture("takeover")
+        return self.news()[0]
+
+    def news(self) -> list[str]:
+        """What the open page tells of."""
+        return self._page.locator(f"{NEWS} span").all_inner_texts()
+
+    def put_away(self) -> list[str]:
+        """Put the news away; gives what is told then."""
+        self._page.click(f"{NEWS} button")
+        self._page.locator(NEWS).first.wait_for(state="detached")
+        return self.news()
+
     def walk(self, address: str) -> list[dict[str, Any]]:
         """Look at every page, from the first one."""
         self._page.goto(f"https://{address}:8443/")
@@ -182,30 +184,3 @@ class Visitor:
 
     def _picture(self, name: str) -> None:
         self._page.screenshot(path=self._pictures / f"{name}.png", full_page=True)
-
-
-def main() -> None:
-    """Carry out orders until standard input ends."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=FLAGS
-        )
-        context = browser.new_context(ignore_https_errors=True, viewport=WIDE)
-        visitor = Visitor(context.new_page(), Path(sys.argv[1]))
-        for line in sys.stdin:
-            name, *arguments = json.loads(line)
-            answer = _carry_out(getattr(visitor, name), arguments)
-            sys.stdout.write(json.dumps(answer) + "\n")
-            sys.stdout.flush()
-        browser.close()
-
-
-def _carry_out(order: Callable[..., object], arguments: list[object]) -> object:
-    try:
-        return order(*arguments)
-    except Error as error:
-        return {"error": str(error)}
-
-
-if __name__ == "__main__":
-    main()
