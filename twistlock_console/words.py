@@ -29,4 +29,6 @@ def words_of(*texts: str) -> list[str]:
 
 def terms_of(search: str) -> list[str]:
     """Give what the words must begin with, for what was typed into a search box."""
-    return [term[:LONGEST] for term in _GAPS.split(search.lower()) if term][:4]
+    # What cannot be printed is in no word, and MongoDB takes no NUL in a pattern.
+    plain = "".join(c if c.isprintable() else " " for c in search.lower())
+    return [term[:LONGEST] for term in _GAPS.split(plain) if term][:4]

@@ -5,11 +5,18 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 
 from plugins.ha.web import brain
+from plugins.ha.web.answers import (
+    ClusterAnswer,
+    JoinAnswer,
+    JoinTokenAnswer,
+    OpenTokenAnswer,
+)
 from plugins.ha.web.command import join_command
 from twistlock_console.accounts.rights import Area
 from twistlock_console.errors import Refused
 from twistlock_console.web.api_auth import api_guard, without_forms
 from twistlock_console.web.bodies import Body, json_body
+from twistlock_console.web.described import ApiCall
 
 PREFIX = "/api/v1/high-availability"
 bp = Blueprint("ha_api", __name__, url_prefix=PREFIX)
@@ -41,12 +48,14 @@ def init_app(app: Flask) -> None:
 
 
 @bp.get("")
+@ApiCall(answer=ClusterAnswer)
 def cluster() -> ResponseReturnValue:
     """The nodes, who serves, and the latest changes of role."""
     return brain.look()
 
 
 @bp.post("/apply")
+@ApiCall()
 def apply() -> ResponseReturnValue:
     """Admit the hosts that wait."""
     brain.order("apply", {}, "admitted the waiting hosts to the cluster")
@@ -54,6 +63,7 @@ def apply() -> ResponseReturnValue:
 
 
 @bp.post("/switchover")
+@ApiCall(body=SwitchoverBody, body_required=False)
 def switchover() -> ResponseReturnValue:
     """Hand the role over."""
     body = json_body(SwitchoverBody) if request.data else SwitchoverBody(address=None)
@@ -62,6 +72,7 @@ def switchover() -> ResponseReturnValue:
 
 
 @bp.delete("/nodes/<address>")
+@ApiCall()
 def remove(address: str) -> ResponseReturnValue:
     """Remove a node, or turn down a host that waits."""
     brain.order("remove", {"address": address}, f"removed the node {address}")
@@ -69,6 +80,7 @@ def remove(address: str) -> ResponseReturnValue:
 
 
 @bp.post("/join-token")
+@ApiCall(answer=JoinTokenAnswer)
 def join_token() -> ResponseReturnValue:
     """Make a token with which one host may ask to join."""
     made = brain.order("join-token", {}, "made a join token")
@@ -76,12 +88,14 @@ def join_token() -> ResponseReturnValue:
 
 
 @bp.get("/join-tokens")
+@ApiCall(answer=list[OpenTokenAnswer])
 def join_tokens() -> ResponseReturnValue:
     """The join tokens that can still be used."""
     return jsonify(brain.tokens())
 
 
 @bp.delete("/join-tokens/<token_id>")
+@ApiCall()
 def revoke(token_id: str) -> ResponseReturnValue:
     """Let nobody use a join token again."""
     brain.order("revoke-token", {"id": token_id}, f"revoked join token {token_id}")
@@ -89,6 +103,7 @@ def revoke(token_id: str) -> ResponseReturnValue:
 
 
 @joining.post("")
+@ApiCall(body=JoinBody, answer=dict[str, str])
 def ask_to_join() -> ResponseReturnValue:
     """Note that a host asks to join."""
     body = json_body(JoinBody)
@@ -103,6 +118,7 @@ def ask_to_join() -> ResponseReturnValue:
 
 
 @joining.get("/<address>")
+@ApiCall(answer=JoinAnswer)
 def answer_to_join(address: str) -> ResponseReturnValue:
     """What became of a host's request."""
     answer: dict[str, str] = brain.ask(

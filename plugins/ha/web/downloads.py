@@ -19,11 +19,14 @@ from twistlock_console.accounts.rights import Area
 from twistlock_console.config_command import values_of
 from twistlock_console.errors import Refused
 from twistlock_console.web.api_auth import admit, without_forms
+from twistlock_console.web.areas import assign
+from twistlock_console.web.described import ApiCall
 
 TARBALL = "twistlock_console.tar.gz"
 SCRIPT = "/scripts/console.sh"
 bp = Blueprint("ha_downloads", __name__, url_prefix="/api/v1")
 without_forms(bp)
+assign(bp, Area.CONSOLE_SCRIPTS)
 
 
 def init_app(app: Flask) -> None:
@@ -65,6 +68,7 @@ def _check(token: str) -> None:
 
 
 @bp.get(SCRIPT)
+@ApiCall(media="text/x-shellscript")
 def script() -> ResponseReturnValue:
     """Give the script that prepares a host, and lets it ask to join."""
     own = brain.settings()
@@ -83,6 +87,7 @@ def script() -> ResponseReturnValue:
 
 
 @bp.get(f"/images/{TARBALL}")
+@ApiCall(media="application/gzip")
 def tarball() -> ResponseReturnValue:
     """Give the release that this node was installed from."""
     return send_file(_tarball(), mimetype="application/gzip", as_attachment=True)

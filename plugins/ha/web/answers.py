@@ -1,0 +1,74 @@
+"""What the API of high availability answers, as openapi.json describes it."""
+
+from datetime import datetime
+
+from pydantic import ConfigDict, Field
+
+from plugins.ha.states import NodeState
+from twistlock_console.web.answers import Answer
+
+
+class NodeAnswer(Answer):
+    """A node of the cluster, or a host that asks to join."""
+
+    address: str
+    state: NodeState
+    self: bool
+    version: str
+    lag_seconds: float | None
+    last_seen: datetime | None
+    reason: str
+    fingerprint: str | None
+
+
+class RoleChangeAnswer(Answer):
+    """A change of role, with its reason and how long each phase took."""
+
+    model_config = ConfigDict(extra="allow")
+
+    time: datetime
+    address: str
+    before: str = Field(alias="from")
+    after: str = Field(alias="to")
+    reason: str
+    epoch: int
+    phases: dict[str, float]
+
+
+class ClusterAnswer(Answer):
+    """The nodes, who serves, and the latest changes of role."""
+
+    model_config = ConfigDict(extra="allow")
+
+    enabled: bool
+    epoch: int
+    primary: str | None
+    apply_ready: bool
+    apply_reason: str | None
+    failures_survived: int
+    nodes: list[NodeAnswer]
+    history: list[RoleChangeAnswer]
+
+
+class JoinTokenAnswer(Answer):
+    """A join token, and the command that uses it."""
+
+    token: str
+    expires_at: datetime
+    command: str
+
+
+class OpenTokenAnswer(Answer):
+    """A join token that can still be used; *host* is the one that uses it already."""
+
+    id: str
+    expires_at: datetime
+    host: str | None
+
+
+class JoinAnswer(Answer):
+    """What became of a request to join."""
+
+    state: str
+    certificate: str | None
+    authority: str

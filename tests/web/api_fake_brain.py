@@ -1,0 +1,53 @@
+"""A node's brain as its web process sees it, with the answers of a small cluster."""
+
+from typing import Any
+
+from twistlock_console.errors import Refused
+
+NODE = {
+    "address": "127.0.0.1",
+    "state": "PRIMARY",
+    "self": True,
+    "version": "1",
+    "lagSeconds": 0.0,
+    "lastSeen": "2026-11-24T09:30:00.000+00:00",
+    "reason": "the lease is held",
+    "fingerprint": None,
+}
+CHANGE = {
+    "_id": "1",
+    "time": "2026-11-24T09:30:00.000+00:00",
+    "address": "127.0.0.1",
+    "from": "standby",
+    "to": "primary",
+    "reason": "the lease was free",
+    "epoch": 1,
+    "phases": {"lease": 0.1},
+}
+CLUSTER = {
+    "enabled": True,
+    "epoch": 1,
+    "primary": "127.0.0.1",
+    "applyReady": False,
+    "applyReason": "two hosts must ask to join",
+    "failuresSurvived": 0,
+    "nodes": [NODE],
+    "history": [CHANGE],
+}
+TOKEN = {"token": "token", "expiresAt": "2026-11-24T10:30:00+00:00"}
+
+
+class FakeBrain:
+    """Answers what the web process asks; refuses what a sole node refuses."""
+
+    def get(self, path: str) -> Any:
+        """Show the cluster, or its join tokens."""
+        if path.endswith("/join-tokens"):
+            return [{"id": "1", "expiresAt": TOKEN["expiresAt"], "host": None}]
+        return CLUSTER
+
+    def post(self, path: str, _body: object) -> Any:
+        """Make a join token; refuse everything else."""
+        if path.endswith("/join-token"):
+            return TOKEN
+        raise Refused("two hosts must ask to join before one can be admitted")
