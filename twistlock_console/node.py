@@ -13,8 +13,6 @@ from flask import Flask
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
-from twistlock_console.backups.node_routes import node_routes
-from twistlock_console.backups.room import Backups
 from twistlock_console.bus import Bus
 from twistlock_console.certificates import names_in
 from twistlock_console.database.bootstrap import wait_answering
@@ -57,9 +55,7 @@ class Node:
         self.permit = Permit()
         PLACE.epoch = lambda: self.permit.epoch
         self.mongod = Mongod(settings, self.bus)
-        self.backups = Backups(self)
-        prepare = self.backups.before_serving
-        self.ports = ServicePorts(settings, self.permit, self.bus, prepare=prepare)
+        self.ports = ServicePorts(settings, self.permit, self.bus)
         self.routes: Flask = node_app()
         self.health = Health(self)
         self.renewal = Renewal(settings)
@@ -87,8 +83,6 @@ class Node:
         """Open the node API, then let *keeper* and the jobs begin."""
         self.bus.subscribe(RoleChanged, self._prepare_database)
         self.health.watch()
-        self.backups.start()
-        self.routes.register_blueprint(node_routes(self, self.backups))
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
         self.routes.add_url_rule("/v1/status", view_func=self.status)
         self.routes.add_url_rule(
@@ -124,7 +118,6 @@ class Node:
         """Undo everything, the role first; each step is taken even if one fails."""
         for step in (
             self.scheduler.stop,
-            self.backups.stop,
             keeper.stop if keeper else self.permit.revoke,
             self.ports.close_all,
             self._api.close,

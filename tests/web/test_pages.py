@@ -281,7 +281,7 @@ def test_a_login_leads_back_to_the_page_asked_for(admin: Visitor) -> None:
     away = admin.send("/login", next="https://elsewhere.test/", **fields)
 
     assert back.location == LOGON
-    assert away.location == "/manage/logs/history"
+    assert away.location == "/defend/runtime/host"
 
 
 @pytest.mark.parametrize("path", ["/login", "/nowhere", "/api/v1/_ping"])
@@ -352,7 +352,7 @@ def test_the_front_door_leads_in(admin: Visitor) -> None:
     first = admin.get(login.location)
 
     assert login.location == "/login"
-    assert first.location == "/manage/logs/history"
+    assert first.location == "/defend/runtime/host"
 
 
 @pytest.mark.parametrize(

@@ -160,3 +160,11 @@ def _not_newer(server: Server, name: str) -> dict[str, Any]:
 def present_time() -> datetime:
     """Give the time of day, as it is shown to people."""
     return datetime.now(UTC)
+
+
+def count_connected(database: Database[dict[str, Any]]) -> dict[bool, int]:
+    """Count the Defenders by whether they are connected."""
+    grouped = database[COLLECTION].aggregate(
+        [{"$group": {"_id": "$connected", "count": {"$sum": 1}}}]
+    )
+    return {bool(each["_id"]): int(each["count"]) for each in grouped}

@@ -26,7 +26,8 @@ class Column:
     """A column, by the API's *name*; *stored* is its path in the document, if another.
 
     A page shows the columns that have a *label*, in their order; a filter that is
-    *aside* has a label and is no column of the table. *choices* are the values and
+    *aside* has a label and is no column of the table, one without a label is not
+    offered there. *choices* are the values and
     their labels where a filter has but a few.
     """
 

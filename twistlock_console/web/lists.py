@@ -4,6 +4,7 @@ from twistlock_console import audits
 from twistlock_console.accounts import users
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.audits import AuditType
+from twistlock_console.web.defender_lists import COMPLIANCE, DEFENDERS, HOST_AUDITS
 from twistlock_console.web.listable import Column, Filter, Listable
 
 USERS = Listable(
@@ -46,5 +47,5 @@ HISTORY = Listable(
     searched="user, address or what was done",
 )
 
-#: Every list; their indexes are made from it.
-LISTS = (USERS, HISTORY)
+#: Every list; their indexes are made from it. All lists of events have the same ones.
+LISTS = (USERS, HISTORY, DEFENDERS, HOST_AUDITS, COMPLIANCE)

@@ -11,6 +11,7 @@ SECTIONS = {"Defend": "shield", "Monitor": "chart", "Manage": "gear"}
 PAGES = (
     "Runtime",
     "Events",
+    "Compliance",
     "Defenders",
     "View Logs",
     "Authentication",

@@ -4,9 +4,12 @@ from flask import Flask
 
 from twistlock_console.web.api import (
     audits,
+    defender_audits,
+    defenders,
     entry,
     logs,
     openapi,
+    policies,
     session,
     settings,
     users,
@@ -18,5 +21,6 @@ PREFIX = "/api/v1"
 
 def init_app(app: Flask) -> None:
     """Register all of the API's blueprints."""
-    for part in (entry, session, settings, users, audits, logs, version, openapi):
+    console = (entry, session, settings, users, audits, logs, version, openapi)
+    for part in (*console, defenders, defender_audits, policies):
         app.register_blueprint(part.bp, url_prefix=PREFIX)

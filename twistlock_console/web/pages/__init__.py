@@ -5,9 +5,13 @@ from flask import Flask
 from twistlock_console.web.menu import add_system_tab, add_tab
 from twistlock_console.web.pages import (
     comfort,
+    compliance,
+    defenders,
     entry,
+    events,
     frame,
     history,
+    host_policy,
     logon,
     logs,
     profile,
@@ -19,9 +23,16 @@ from twistlock_console.web.pages import (
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs."""
     own = (entry, profile, comfort, history, logs, users, logon, system)
-    for part in own:
+    for part in (*own, host_policy, events, compliance, defenders):
         app.register_blueprint(part.bp)
     frame.init_app(app)
+    add_tab(app, "Defend / Runtime", "Host policy", "host_policy.rules")
+    add_tab(app, "Monitor / Events", "Host audits", "events.host")
+    add_tab(app, "Monitor / Events", "File integrity", "events.files")
+    add_tab(app, "Monitor / Events", "Defenders' trouble", "events.troubles")
+    add_tab(app, "Monitor / Compliance", "Hosts", "compliance.hosts")
+    add_tab(app, "Manage / Defenders", "Manage", "defenders.listed")
+    add_tab(app, "Manage / Defenders", "Advanced", "defenders.settings")
     add_tab(app, "Manage / View Logs", "History", "history.trail")
     add_tab(app, "Manage / View Logs", "Console", "logs.console")
     add_tab(app, "Manage / Authentication", "Users", "users.listed")

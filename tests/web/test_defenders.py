@@ -1,0 +1,238 @@
+"""Rules of the pages and calls about Defenders, their policy and their events."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from pymongo.database import Database
+from web_visitor import Visitor, basic
+
+from twistlock_console import __version__
+from twistlock_console.defenders.event_store import documents_of, store_events
+from twistlock_console.defenders.settings import read_defender_settings
+from twistlock_console.policies.host import read_policy
+from twistlock_console.protocol import FileEvent, ProcessEvent
+from twistlock_console.web.event_plot import BARS, plot
+from twistlock_console.web.storage import ensure_indexes, storage_of
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+POLICY = "/api/v1/policies/runtime/host"
+RULES = "/defend/runtime/host"
+Store = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def database(app: Flask) -> Store:
+    """The application's database, empty but for its indexes."""
+    found = storage_of(app).database()
+    ensure_indexes(found)
+    return found
+
+
+def _register(database: Store, name: str, **members: object) -> None:
+    usual = {"version": __version__, "connected": True, "lastModified": NOW}
+    certificate = {"serial": f"5e{name}", "expires": NOW + timedelta(days=9)}
+    database["defenders"].insert_one(
+        {"_id": name, **usual, "certificate": certificate, **members}
+    )
+
+
+def _events(database: Store) -> None:
+    found = ProcessEvent(
+        *(1, NOW, "web", "prevent", 12, "/usr/bin/nc", "nc", "nc -l", "root", "ended")
+    )
+    changed = FileEvent(2, NOW, "web", "alert", "/etc/passwd", "modified", mode="0644")
+    store_events(database, documents_of("web-1", [found, changed]))
+    store_events(database, documents_of("db-1", [found]))
+
+
+def _get(admin: Visitor, path: str) -> Any:
+    answer = admin.get(f"/api/v1{path}", Authorization=basic())
+    assert answer.status_code == 200, answer.text
+    return answer.get_json()
+
+
+def _put(admin: Visitor, body: object) -> Any:
+    return admin.client.put(
+        POLICY,
+        json=body,
+        base_url="https://console.test",
+        headers={"Authorization": basic()},
+    )
+
+
+def test_defenders_are_listed_in_the_products_shape(
+    admin: Visitor, database: Store
+) -> None:
+    """With filters, names, a summary and a CSV file; the page says the same."""
+    _register(database, "web-1")
+    _register(database, "db-1", connected=False, version="1.0", alerted=NOW)
+
+    [away] = _get(admin, "/defenders?connected=false")
+    page = admin.get("/manage/defenders").text
+
+    assert (away["hostname"], away["connected"], away["alerted"]) == (
+        "db-1", False, True,
+    )  # fmt: skip
+    assert (away["type"], away["compatibleVersion"]) == ("serverLinux", False)
+    assert _get(admin, "/defenders/names?connected=true") == ["web-1"]
+    assert _get(admin, "/defenders/summary") == [
+        {"category": "host", "connected": 1, "deployed": 2}
+    ]
+    assert "1 of 2 Defenders are connected" in page
+    assert "Upgrade needed" in page
+    assert admin.get("/manage/defenders/download").text.count("\n") == 3
+
+
+def test_a_decommissioned_defender_is_gone_with_its_certificate(
+    admin: Visitor, database: Store
+) -> None:
+    """From the page, on record; a second time there is none."""
+    _register(database, "web-1")
+    admin.send("/manage/defenders/decommission?hostname=web-1", hostname="web-1")
+    again = admin.send("/manage/defenders/decommission", hostname="web-1")
+    told = admin.get(again.location).text
+
+    assert _get(admin, "/defenders") == []
+    assert database["revoked_certificates"].find_one({"_id": "5eweb-1"})
+    assert database["defender_orders"].find_one({"defender": "web-1"})
+    assert "There is no Defender web-1." in told
+    assert "decommissioned the Defender web-1" in str(_get(admin, "/audits/mgmt"))
+
+
+def test_settings_of_defenders_are_kept(admin: Visitor, database: Store) -> None:
+    """From the page or the API; what means nothing is refused."""
+    refused = admin.send(
+        "/manage/defenders/advanced", disconnectPeriodDays="0", alertHours="6"
+    )
+    admin.send("/manage/defenders/advanced", disconnectPeriodDays="7", alertHours="2")
+
+    assert refused.status_code == 400
+    assert _get(admin, "/settings/defender") == {
+        "disconnectPeriodDays": 7,
+        "alertHours": 2,
+    }
+    admin.call("/api/v1/settings/defender", {}, Authorization=basic())
+    assert read_defender_settings(database).disconnect_period_days == 1
+
+
+def test_events_are_listed_by_kind(admin: Visitor, database: Store) -> None:
+    """Denied processes and changed files apart, filtered, drawn over time."""
+    _events(database)
+
+    [audit] = _get(admin, "/audits/runtime/host?hostname=web-1&kind=file")
+    [change] = _get(admin, "/audits/runtime/file-integrity")
+    page = admin.get("/monitor/events/host?rule=web").text
+    empty = admin.get("/monitor/events/trouble").text
+
+    assert (audit["kind"], audit["outcome"]) == ("process", "ended")
+    assert (change["path"], change["hashBefore"]) == ("/etc/passwd", None)
+    assert "2 events from" in page
+    assert "Every Defender could do all" in empty
+    assert admin.get("/monitor/events/file-integrity").status_code == 200
+    assert "nc -l" in admin.get("/monitor/events/host/download").text
+
+
+def test_compliance_tells_of_each_host(admin: Visitor, database: Store) -> None:
+    """The latest run; the checks can be asked for where the Defender is connected."""
+    result = {"id": "5.2", "title": "ssh", "severity": "high", "passed": False}
+    database["defender_compliance"].insert_one(
+        {
+            "_id": "web-1",
+            "time": NOW,
+            "rule": "web",
+            "number": 3,
+            "failed": 1,
+            "severe": 1,
+            "checks": 1,
+            "results": [{**result, "detail": "root may log in"}],
+        }
+    )
+    _register(database, "web-1")
+    host = "/monitor/compliance/host?hostname=web-1"
+    asked = admin.send("/monitor/compliance/scan", form_on=host, hostname="web-1")
+    shown = admin.get(asked.location).text
+    refused = admin.send("/monitor/compliance/scan", form_on=host, hostname="db-1")
+
+    assert _get(admin, "/compliance/hosts")[0]["failed"] == 1
+    assert "root may log in" in shown
+    assert "No Defender db-1 is connected now." in admin.get(refused.location).text
+    assert database["defender_orders"].find_one({"order": "scan"})
+
+
+def test_rules_are_made_on_the_page(admin: Visitor, database: Store) -> None:
+    """Added, changed, moved, switched off and deleted; each by whom, and on record."""
+    for name in ("web", "all"):
+        admin.send(
+            f"{RULES}/rule",
+            version=str(read_policy(database).version),
+            name=name,
+            hosts="web-*\ndb-1",
+            denied="nc",
+            effect="prevent",
+            folders="/etc",
+            everyHours="12",
+        )
+    for act, fields in (
+        ("move", {"name": "web", "to": "up"}),
+        ("switch", {"name": "web"}),
+        ("delete", {"name": "all"}),
+    ):
+        seen = str(read_policy(database).version)
+        admin.send(f"{RULES}/{act}", form_on=RULES, version=seen, **fields)
+
+    [rule] = read_policy(database).rules
+    assert (rule.name, rule.disabled, rule.owner) == ("web", True, "admin")
+    assert rule.hosts == ("web-*", "db-1")
+    assert rule.files.paths[0].recursive
+    assert "db-1" in admin.get(f"{RULES}/rule?name=web").text
+    assert "switched the host rule web" in str(_get(admin, "/audits/mgmt"))
+
+
+def test_a_bad_rule_is_refused_with_its_reason(admin: Visitor, database: Store) -> None:
+    """The form comes back as it was; nothing is in force."""
+    page = admin.send(
+        f"{RULES}/rule", version="0", name="web", hosts="*", paths="etc/passwd"
+    )
+    sent = {"rules": [{"name": "a"}, {"name": "web", "files": {"paths": [{}]}}]}
+    api = _put(admin, sent)
+
+    assert page.status_code == 400
+    assert "is not an absolute path" in page.text
+    assert "etc/passwd</textarea>" in page.text
+    assert api.get_json()["err"].startswith("rule 'web': files.paths.0.path")
+    assert read_policy(database).version == 0
+
+
+def test_who_looked_at_older_rules_is_told(admin: Visitor, database: Store) -> None:
+    """Two administrators do not undo each other's changes unawares."""
+    assert _put(admin, {"rules": [{"name": "web"}]}).status_code == 200
+    late = admin.send(f"{RULES}/delete", form_on=RULES, version="0", name="web")
+
+    assert "Somebody changed the rules meanwhile" in admin.get(late.location).text
+    assert _get(admin, "/policies/runtime/host")["rules"][0]["owner"] == "admin"
+
+
+def test_an_unchanged_rule_keeps_who_changed_it(
+    admin: Visitor, database: Store
+) -> None:
+    """Only what changed is pushed to Defenders again."""
+    _put(admin, {"rules": [{"name": "web"}]})
+    before = read_policy(database)
+    _put(admin, {"rules": [{"name": "all"}, {"name": "web", "owner": "x"}]})
+    after = read_policy(database)
+
+    assert after.version == before.version + 1
+    assert after.rules[1] == before.rules[0]
+
+
+def test_a_plot_shows_counts_over_time() -> None:
+    """The highest bar fills the picture; what lies outside is left out."""
+    drawn = plot({0: 1, 3: 200, BARS: 9, -1: 9}, NOW, timedelta(minutes=30))
+    nothing = plot({}, NOW, timedelta(seconds=1))
+
+    assert [bar.height for bar in drawn.bars] == [2.0, 120]
+    assert (drawn.most, drawn.total) == (200, 201)
+    assert drawn.bars[0].told.startswith("1 event from")
+    assert (nothing.bars, nothing.total) == ((), 0)

@@ -1,0 +1,32 @@
+"""The runtime policy for hosts over the API."""
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.policies.host import parse_policy, read_policy
+from twistlock_console.protocol import HostPolicy
+from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.defender_changes import change_rules
+from twistlock_console.web.described import ApiCall
+from twistlock_console.web.storage import database
+from twistlock_console.web.visits import current_username
+
+bp = Blueprint("api_policies", __name__)
+api_guard(bp, Area.POLICIES)
+
+
+@bp.get("/policies/runtime/host")
+@ApiCall(answer=HostPolicy)
+def host() -> ResponseReturnValue:
+    """Give the rules for hosts, in their order."""
+    return jsonify(read_policy(database()).to_json())
+
+
+@bp.put("/policies/runtime/host")
+@ApiCall(body=HostPolicy, body_required=True)
+def set_host() -> ResponseReturnValue:
+    """Replace the rules for hosts; of a rule, what is left out has its default."""
+    rules = parse_policy(request.get_json())
+    change_rules(rules, current_username(), "changed the runtime rules for hosts")
+    return "", 200

@@ -1,0 +1,50 @@
+"""Monitor > Compliance: the latest run of the checks on each host."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.defenders.event_store import COMPLIANCE as COLLECTION
+from twistlock_console.errors import Refused
+from twistlock_console.web.auth import pages_for
+from twistlock_console.web.defender_changes import scan
+from twistlock_console.web.defender_lists import COMPLIANCE
+from twistlock_console.web.listing import download, fetch
+from twistlock_console.web.storage import database
+
+bp = Blueprint("compliance", __name__, url_prefix="/monitor/compliance")
+pages_for(bp, Area.EVENTS)
+
+
+@bp.get("/hosts")
+def hosts() -> ResponseReturnValue:
+    """Show how each host complies."""
+    piece = fetch(database(), COMPLIANCE, request.args)
+    return render_template("compliance.html", piece=piece)
+
+
+@bp.get("/hosts/download")
+def hosts_csv() -> ResponseReturnValue:
+    """Give that as a CSV file."""
+    return download(database(), COMPLIANCE, request.args)
+
+
+@bp.get("/host")
+def host() -> ResponseReturnValue:
+    """Show the results of one host, what failed first."""
+    name = request.args.get("hostname", "")
+    run = database()[COLLECTION].find_one({"_id": name}) or {"results": []}
+    results = sorted(run["results"], key=lambda each: bool(each["passed"]))
+    return render_template("compliance_host.html", name=name, run=run, results=results)
+
+
+@bp.post("/scan")
+def run_checks() -> ResponseReturnValue:
+    """Have a host run its checks now."""
+    name = request.form.get("hostname", "")
+    try:
+        scan(name)
+        flash(f"{name} was asked to run its checks; look again in a moment.")
+    except Refused as error:
+        flash(str(error), "error")
+    return redirect(url_for(".host", hostname=name), 303)

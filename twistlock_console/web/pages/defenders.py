@@ -1,0 +1,86 @@
+"""Manage > Defenders: who is deployed, who is connected, and since when."""
+
+import re
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.defenders.register import count_connected
+from twistlock_console.defenders.settings import read_defender_settings
+from twistlock_console.errors import Refused
+from twistlock_console.web.auth import pages_for
+from twistlock_console.web.bodies import form_body
+from twistlock_console.web.defender_changes import (
+    DefenderSettingsBody,
+    change_settings,
+    decommission,
+)
+from twistlock_console.web.defender_lists import DEFENDERS
+from twistlock_console.web.listing import download, fetch
+from twistlock_console.web.storage import database
+
+bp = Blueprint("defenders", __name__, url_prefix="/manage/defenders")
+pages_for(bp, Area.DEFENDERS)
+
+
+@bp.get("")
+def listed() -> ResponseReturnValue:
+    """Show the Defenders."""
+    piece = fetch(database(), DEFENDERS, request.args)
+    counts = count_connected(database())
+    return render_template("defenders.html", piece=piece, counts=counts)
+
+
+@bp.get("/download")
+def listed_csv() -> ResponseReturnValue:
+    """Give the Defenders as a CSV file."""
+    return download(database(), DEFENDERS, request.args)
+
+
+@bp.get("/decommission")
+def confirm() -> ResponseReturnValue:
+    """Ask whether a Defender shall go for good."""
+    return render_template("decommission.html", name=request.args.get("hostname", ""))
+
+
+@bp.post("/decommission")
+def remove() -> ResponseReturnValue:
+    """Revoke a Defender's certificate and forget it."""
+    name = request.form.get("hostname", "")
+    try:
+        decommission(name)
+        flash(f"The Defender {name} is decommissioned, and its certificate revoked.")
+    except Refused as error:
+        flash(str(error), "error")
+    return redirect(url_for(".listed"), 303)
+
+
+@bp.get("/advanced")
+def settings() -> ResponseReturnValue:
+    """Show after how long away something happens."""
+    return _settings_page()
+
+
+@bp.post("/advanced")
+def set_settings() -> ResponseReturnValue:
+    """Store the settings."""
+    try:
+        change_settings(form_body(DefenderSettingsBody, _fields()))
+    except Refused as error:
+        return _settings_page(str(error)), 400
+    flash("The settings of Defenders are saved.")
+    return redirect(url_for(".settings"), 303)
+
+
+def _settings_page(error: str = "") -> str:
+    stored = read_defender_settings(database())
+    return render_template("defender_settings.html", stored=stored, error=error)
+
+
+def _fields() -> dict[str, object]:
+    names = ("disconnectPeriodDays", "alertHours")
+    given = {name: request.form.get(name, "") for name in names}
+    if not all(re.fullmatch("[0-9]{1,5}", text) for text in given.values()):
+        raise Refused("give whole numbers of days and hours")
+    return {name: int(text) for name, text in given.items()}

@@ -1,0 +1,80 @@
+"""Monitor > Events: what Defenders found, as lists and over time."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.defenders.event_counts import count_by_time
+from twistlock_console.web.auth import pages_for
+from twistlock_console.web.defender_lists import FILE_AUDITS, HOST_AUDITS, TROUBLES
+from twistlock_console.web.event_plot import BARS, EventPlot, plot
+from twistlock_console.web.list_query import conditions
+from twistlock_console.web.listable import Listable
+from twistlock_console.web.listing import download, fetch
+from twistlock_console.web.storage import database
+from twistlock_console.web.wish import Wish
+
+SHOWN = timedelta(days=1)
+bp = Blueprint("events", __name__, url_prefix="/monitor/events")
+pages_for(bp, Area.EVENTS)
+
+
+@bp.get("/host")
+def host() -> ResponseReturnValue:
+    """Show the denied processes that Defenders found."""
+    return _page("events_host.html", HOST_AUDITS, "process")
+
+
+@bp.get("/host/download")
+def host_csv() -> ResponseReturnValue:
+    """Give them as a CSV file."""
+    return download(database(), HOST_AUDITS, _given("process"))
+
+
+@bp.get("/file-integrity")
+def files() -> ResponseReturnValue:
+    """Show the changes of watched files."""
+    return _page("events_files.html", FILE_AUDITS, "file")
+
+
+@bp.get("/file-integrity/download")
+def files_csv() -> ResponseReturnValue:
+    """Give them as a CSV file."""
+    return download(database(), FILE_AUDITS, _given("file"))
+
+
+@bp.get("/trouble")
+def troubles() -> ResponseReturnValue:
+    """Show what Defenders could not enforce."""
+    return _page("events_trouble.html", TROUBLES, "trouble")
+
+
+@bp.get("/trouble/download")
+def troubles_csv() -> ResponseReturnValue:
+    """Give that as a CSV file."""
+    return download(database(), TROUBLES, _given("trouble"))
+
+
+def _page(template: str, listable: Listable, kind: str) -> str:
+    given = _given(kind)
+    piece = fetch(database(), listable, given)
+    # The kind is the page's, and no wish of the reader.
+    filters = {k: v for k, v in piece.wish.filters.items() if k != "kind"}
+    shown = replace(piece, wish=replace(piece.wish, filters=filters))
+    return render_template(template, piece=shown, plot=_plot(listable, given))
+
+
+def _given(kind: str) -> dict[str, str]:
+    return {**request.args.to_dict(), "kind": kind}
+
+
+def _plot(listable: Listable, given: dict[str, str]) -> EventPlot:
+    wish = Wish.from_arguments(given, listable)
+    until = wish.until or datetime.now(UTC)
+    since = wish.since or until - SHOWN
+    wanted = {**conditions(listable, wish), "time": {"$gte": since, "$lte": until}}
+    step = max((until - since) / BARS, timedelta(seconds=1))
+    return plot(count_by_time(database(), wanted, since, step), since, step)
