@@ -1,0 +1,46 @@
+"""The rule that no page and no API call reads a whole collection, seen by MongoDB."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from pymongo.database import Database
+from web_visitor import Visitor, basic
+
+from twistlock_console.database.client import connect, root_credentials
+from twistlock_console.settings import Settings
+from twistlock_console.web.storage import DATABASE, ensure_indexes, storage_of
+
+
+@pytest.fixture
+def profiled(running: Settings, app: Flask) -> Iterator[Database[dict[str, Any]]]:
+    """The database, which writes down how it carries out each command."""
+    ensure_indexes(storage_of(app).database())
+    with connect(running, root_credentials(running), app_name="profiler") as client:
+        database = client[DATABASE]
+        database.command("profile", 2, filter={"appName": "console-web"})
+        yield database
+        database.command("profile", 0)
+        database["system.profile"].drop()
+
+
+def test_nothing_scans_a_collection(
+    admin: Visitor, app: Flask, profiled: Database[dict[str, Any]]
+) -> None:
+    """Every address that can be opened without an argument is answered by indexes."""
+    opened = {}
+    for rule in app.url_map.iter_rules():
+        if "GET" in (rule.methods or ()) and not rule.arguments:
+            api = rule.rule.startswith("/api/")
+            headers = {"Authorization": basic()} if api else {}
+            with admin.get(rule.rule, **headers) as answer:
+                opened[rule.rule] = answer.status_code
+
+    storage_of(app).database()["users"].find_one({"nothing": "planted"})
+
+    done = list(profiled["system.profile"].find({"ns": {"$not": {"$regex": r"\$cmd"}}}))
+    assert {p: s for p, s in opened.items() if s >= 500} == {}
+    assert len(done) > len(opened) / 2
+    scans = [d["command"] for d in done if "COLLSCAN" in str(d)]
+    assert [scan.get("filter") for scan in scans] == [{"nothing": "planted"}]
