@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import failover
+from tests.bench import failover, pages
 from tests.bench.row import Row, show
 
 PARTS: dict[str, Callable[[int], Iterator[Row]]] = {
     "failover": failover.measure,
     "opening": failover.measure_openings,
+    "pages": pages.measure,
 }
 KEPT = Path("build/bench.json")
 

@@ -16,7 +16,7 @@ from twistlock_console.web.listable import Document, Listable
 from twistlock_console.web.wish import Wish
 
 #: Counting costs time. Up to here the total is exact, beyond it is not.
-COUNTED = 10_000
+COUNTED = 1_000
 TOO_LONG = (
     "this search takes too long; narrow it by time, with a filter, or with a longer "
     "word"
