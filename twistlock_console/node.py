@@ -13,6 +13,8 @@ from flask import Flask
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
+from twistlock_console.alerts.sources import core_sources
+from twistlock_console.alerts.watch import Watch
 from twistlock_console.bus import Bus
 from twistlock_console.certificates import names_in
 from twistlock_console.database.bootstrap import wait_answering
@@ -59,6 +61,8 @@ class Node:
         self.routes: Flask = node_app()
         self.health = Health(self)
         self.renewal = Renewal(settings)
+        self.watch = Watch(settings)
+        self.watch.sources += core_sources(self)
         self._api = NodeApi(settings, self.routes)
 
     def _prepare_database(self, change: RoleChanged) -> None:
@@ -82,6 +86,7 @@ class Node:
     def start(self, keeper: RoleKeeper) -> None:
         """Open the node API, then let *keeper* and the jobs begin."""
         self.bus.subscribe(RoleChanged, self._prepare_database)
+        self.bus.subscribe(RoleChanged, self.watch.follow)
         self.health.watch()
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
         self.routes.add_url_rule("/v1/status", view_func=self.status)
@@ -118,6 +123,7 @@ class Node:
         """Undo everything, the role first; each step is taken even if one fails."""
         for step in (
             self.scheduler.stop,
+            self.watch.stop,
             keeper.stop if keeper else self.permit.revoke,
             self.ports.close_all,
             self._api.close,

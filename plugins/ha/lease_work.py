@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from collections.abc import Callable
 
 from plugins.ha import transitions
 from plugins.ha.lease import LeaseDocument
@@ -14,12 +15,22 @@ log = logging.getLogger(__name__)
 
 
 class LeaseWork:
-    """Reads and writes the lease in *store*, for the node at *me*."""
+    """Reads and writes the lease in *store*, for the node at *me*.
 
-    def __init__(self, me: str, ttl: int, store: LeaseStore) -> None:
+    *measure* is called with the seconds of each write that a majority acknowledged.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        ttl: int,
+        store: LeaseStore,
+        measure: Callable[[float], object] = lambda _: None,
+    ) -> None:
         self._me = me
         self._ttl = ttl
         self._store = store
+        self._measure = measure
 
     def read(self) -> Update:
         """Look at the lease in our own member."""
@@ -64,6 +75,7 @@ class LeaseWork:
             # It may have been stored all the same: look what is there now.
             return self.read()
         now = boottime_ns()
+        self._measure((now - sent_at) / SECOND)
 
         def update(seen: Observation) -> Observation:
             held = transitions.lease_held(seen, wanted, sent_at, now)

@@ -65,6 +65,10 @@ def _admin_routes(bp: Blueprint, room: HighAvailability) -> None:
     def cluster() -> ResponseReturnValue:
         return room.view()
 
+    @bp.get("/metrics")
+    def metrics() -> ResponseReturnValue:
+        return {"text": room.measures.text(room.view())}
+
     @bp.post("/apply")
     def apply() -> ResponseReturnValue:
         _serving(room)

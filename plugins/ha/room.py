@@ -10,6 +10,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from plugins.ha import switchover, transitions
+from plugins.ha.alert_source import cluster_sources
 from plugins.ha.cluster_view import Moment, Picture, view
 from plugins.ha.detachment import Detachment
 from plugins.ha.heartbeats import Heartbeats
@@ -18,6 +19,7 @@ from plugins.ha.join_requests import JoinRequests
 from plugins.ha.keeper import Keeper
 from plugins.ha.lease_store import LeaseStore
 from plugins.ha.lease_work import LeaseWork
+from plugins.ha.measures import Measures
 from plugins.ha.member_watch import MemberWatch
 from plugins.ha.membership import Membership
 from plugins.ha.node_register import NodeRegister
@@ -70,6 +72,7 @@ class HighAvailability:
         )
         spool = self.settings.folders.run / "history.jsonl"
         self.history = History(self.settings.node_address, spool, stores)
+        self.measures = Measures(node.ports)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._tenure = Tenure(node.bus)
         self._port_work = PortWork(self.settings, node.ports)
@@ -190,7 +193,12 @@ class HighAvailability:
     def _make_performer(self) -> Performer:
         ttl = self.settings.lease_ttl_ms * MILLISECOND
         return Performer(
-            LeaseWork(self.settings.node_address, ttl, self._store),
+            LeaseWork(
+                self.settings.node_address,
+                ttl,
+                self._store,
+                self.measures.majority_write.observe,
+            ),
             self._port_work,
             StepWork(self.replica_set, self.client),
         )
@@ -201,6 +209,7 @@ class HighAvailability:
         bus.subscribe(ListenerFailed, lambda _: self._ports_failed())
         bus.subscribe(RoleChanged, self.history.record)
         bus.subscribe(ClusterPolled, self._follow)
+        self._node.watch.sources += cluster_sources(self)
         every(self.settings.poll_interval_ms / 1000, "poll", self._poll)
         every(self.settings.lease_ttl_ms / 18_000, "lease-sighting", self._sight)
         every(self.settings.heartbeat_interval_ms / 1000, "detach", self._detach)

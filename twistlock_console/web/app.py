@@ -19,6 +19,7 @@ from twistlock_console.web import (
     auth,
     errors,
     headers,
+    operations,
     pages,
     request_ids,
     static_files,
@@ -58,7 +59,7 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     app.extensions["remembered"] = Remembered()
     CSRFProtect(app)
     parts: list[WebPlugin] = [request_ids, headers, static_files, errors]
-    for part in [*parts, auth, api, pages, *plugins]:
+    for part in [*parts, auth, api, pages, operations, *plugins]:
         part.init_app(app)
     _prepare_templates(app)
     return app

@@ -14,6 +14,7 @@ PAGES = (
     "Compliance",
     "Defenders",
     "View Logs",
+    "Alerts",
     "Authentication",
     "System",
 )

@@ -5,8 +5,9 @@ Both ask this node's own brain over the node API, and decide nothing themselves.
 
 from flask import Flask
 
-from plugins.ha.web import api, downloads, news, page
+from plugins.ha.web import api, downloads, metrics, news, page
 from twistlock_console.web.menu import add_system_tab
+from twistlock_console.web.metrics import add_collector
 
 
 class HaWeb:
@@ -18,4 +19,5 @@ class HaWeb:
         api.init_app(app)
         downloads.init_app(app)
         news.init_app(app)
+        add_collector(app, metrics.collect)
         add_system_tab(app, "High Availability", "ha.cluster")

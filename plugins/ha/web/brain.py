@@ -30,6 +30,11 @@ def look() -> dict[str, Any]:
     return cast(dict[str, Any], _client(current_app).get("/v1/ha/cluster"))
 
 
+def measured() -> str:
+    """What the brain measured, as Prometheus' text; raises NodeUnreachable."""
+    return str(_client(current_app).get("/v1/ha/metrics")["text"])
+
+
 def tokens() -> list[dict[str, Any]]:
     """The join tokens that can still be used."""
     return cast(list[dict[str, Any]], _client(current_app).get("/v1/ha/join-tokens"))

@@ -1,0 +1,167 @@
+"""Which alert is due, as tables; and how alerts are written."""
+
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from twistlock_console.alerts.messages import (
+    LONGEST_LINE,
+    Sender,
+    as_json,
+    as_line,
+    signature,
+    syslog_frame,
+)
+from twistlock_console.alerts.outbox import LONGEST_PAUSE_SECONDS, pause_seconds
+from twistlock_console.alerts.rules import (
+    FLEET,
+    MOST_SINGLE_DEFENDERS,
+    Kind,
+    Notice,
+    Problem,
+    State,
+    Told,
+    due,
+    failover,
+    lasting,
+    lost_defenders,
+)
+
+LOST = Problem(Kind.NODE_LOST, "10.0.0.2", "the node 10.0.0.2 is lost")
+LAG = Problem(Kind.MEMBER_LAG, "10.0.0.3", "the database of 10.0.0.3 is 30 s behind")
+EVERY = frozenset(Kind)
+
+
+@pytest.mark.parametrize(
+    ("problems", "told", "known", "notices"),
+    [
+        pytest.param([], [], EVERY, [], id="nothing wrong, nothing told"),
+        pytest.param(
+            [LOST], [], EVERY, [Notice(LOST, 1, State.RAISED)], id="it begins"
+        ),
+        pytest.param([LOST], [Told(LOST, 1, True)], EVERY, [], id="told once only"),
+        pytest.param(
+            [],
+            [Told(LOST, 1, True)],
+            EVERY,
+            [Notice(LOST, 1, State.RECOVERED)],
+            id="it is over",
+        ),
+        pytest.param(
+            [], [Told(LOST, 1, True)], {Kind.MEMBER_LAG}, [], id="nobody could look"
+        ),
+        pytest.param([], [Told(LOST, 1, False)], EVERY, [], id="over is told once"),
+        pytest.param(
+            [LOST],
+            [Told(LOST, 1, False)],
+            EVERY,
+            [Notice(LOST, 2, State.RAISED)],
+            id="it begins again, under another number",
+        ),
+        pytest.param(
+            [LAG],
+            [Told(LOST, 4, True)],
+            EVERY,
+            [Notice(LAG, 1, State.RAISED), Notice(LOST, 4, State.RECOVERED)],
+            id="one begins while another is over",
+        ),
+    ],
+)
+def test_a_problem_is_told_when_it_begins_and_when_it_is_over(
+    problems: list[Problem],
+    told: list[Told],
+    known: frozenset[Kind],
+    notices: list[Notice],
+) -> None:
+    """Once each, and never from not having looked."""
+    by_key = {each.problem.key: each for each in told}
+
+    assert due(problems, by_key, known) == tuple(notices)
+
+
+@pytest.mark.parametrize(
+    ("told", "epoch", "is_due"), [(None, 1, False), (3, 3, False), (3, 4, True)]
+)
+def test_a_takeover_is_told_once(told: int | None, epoch: int, is_due: bool) -> None:
+    """The first of all is no takeover; a node that starts again tells nothing twice."""
+    notice = failover(told, epoch, "why")
+
+    assert (notice is not None) is is_due
+    if notice:
+        assert notice.id == "failover:the Console#4:happened"
+
+
+def test_a_problem_must_last() -> None:
+    """What is gone sooner is never told; the time begins anew after a gap."""
+    patience = {Kind.NODE_LOST: 10}
+
+    since, first = lasting([LOST, LAG], {}, 100, patience)
+    since, at_once = lasting([LOST], since, 109, patience)
+    since, now = lasting([LOST], since, 110, patience)
+    gone, none = lasting([], since, 111, patience)
+    _, again = lasting([LOST], gone, 112, patience)
+
+    assert first == (LAG,)
+    assert (at_once, now) == ((), (LOST,))
+    assert (none, again) == ((), ())
+
+
+def test_many_defenders_lost_at_once_are_one_alert() -> None:
+    """Up to fifty each have their own, and keep it while they are away."""
+    few = [f"host-{n}" for n in range(MOST_SINGLE_DEFENDERS)]
+
+    singly = lost_defenders(few, [])
+    many = lost_defenders([*few, "one-more"], ["host-0", "gone"])
+
+    assert [problem.subject for problem in singly] == sorted(few)
+    assert [problem.subject for problem in many] == ["host-0", FLEET]
+    assert many[1].sentence == "51 Defenders are not connected"
+
+
+def test_a_channel_rests_longer_with_each_failure() -> None:
+    """Twice as long each time, up to five minutes."""
+    assert [pause_seconds(n) for n in (1, 2, 3, 20)] == [2, 4, 8, LONGEST_PAUSE_SECONDS]
+
+
+AT = datetime(2026, 11, 4, 5, 6, 7, tzinfo=UTC)
+SENDER = Sender("10.0.0.1", "console.example.com", 42)
+SLY = Problem(Kind.DEFENDERS_LOST, 'a"b\nc', "away\r\n<0>forged")
+
+
+def test_the_webhook_can_check_who_sent_it() -> None:
+    """The signature covers time and body, as the manual tells receivers to check."""
+    body = as_json(Notice(LOST, 1, State.RAISED), AT, SENDER)
+
+    stamp, _, proof = signature(b"key", body, 1000).partition(",")
+
+    wanted = hmac.new(b"key", b"1000." + body, hashlib.sha256).hexdigest()
+    assert (stamp, proof) == ("t=1000", f"v1={wanted}")
+    assert json.loads(body)["state"] == "raised"
+    assert json.loads(body)["time"] == "2026-11-04T05:06:07.000Z"
+
+
+def test_syslog_has_the_products_line() -> None:
+    """Both forms; nobody forges another line by a name."""
+    notice = Notice(SLY, 2, State.RECOVERED)
+    new = syslog_frame("rfc5424", notice, AT, SENDER).decode()
+    old = syslog_frame("rfc3164", notice, AT, SENDER).decode()
+
+    line = as_line(notice, AT, SENDER)
+    assert line.startswith('time="2026-11-04T05:06:07.000Z" type="alert" log_type=')
+    assert 'subject="a\\"b\\nc"' in line
+    assert new == (
+        "<29>1 2026-11-04T05:06:07.000Z 10.0.0.1 Twistlock-Console 42 "
+        f"defendersLost - {line}"
+    )
+    assert old == f"<29>Nov  4 05:06:07 10.0.0.1 Twistlock-Console[42]: {line}"
+    assert len(new.splitlines()) == len(old.splitlines()) == 1
+
+
+def test_a_line_is_not_longer_than_servers_take() -> None:
+    """It is cut."""
+    long = Notice(Problem(Kind.TEST, "x", "y" * 5000), 1, State.HAPPENED)
+
+    assert len(syslog_frame("rfc3164", long, AT, SENDER)) == LONGEST_LINE

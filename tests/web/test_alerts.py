@@ -1,0 +1,365 @@
+"""Alerts on the web and from the database to a receiver: settings, queue, test."""
+
+import hashlib
+import hmac
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from web_visitor import Visitor, basic
+
+from twistlock_console.alerts import store
+from twistlock_console.alerts.messages import Sender
+from twistlock_console.alerts.outbox import Outbox
+from twistlock_console.alerts.rules import Kind, Notice, Problem, State
+from twistlock_console.alerts.settings import (
+    AlertSettings,
+    LoggingSettings,
+    Seal,
+    read,
+)
+from twistlock_console.alerts.watch import Source, Watch
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.errors import DatabaseError
+from twistlock_console.events import Role, RoleChanged
+from twistlock_console.secret_files import read_secret
+from twistlock_console.settings import Settings
+from twistlock_console.web.storage import storage_of
+
+ALERTS, LOGGING = "/api/v1/settings/alerts", "/api/v1/settings/logging"
+SECRET = "only the receiver knows"
+LOST = Problem(Kind.NODE_LOST, "10.0.0.2", "the node 10.0.0.2 is lost")
+
+
+class Receiver:
+    """A webhook's other side; answers with *status*."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.got.append((dict(self.headers), body))
+                self.send_response(receiver.status)
+                self.send_header("Location", "http://127.0.0.1:1/")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(
+            target=self.server.serve_forever, args=(0.02,), daemon=True
+        ).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    def bodies(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for _, body in self.got]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def database(app: Flask) -> store.Store:
+    return storage_of(app).database()
+
+
+def hook(receiver: Receiver, **more: object) -> dict[str, object]:
+    webhook = {"enabled": True, "url": receiver.url, "secret": {"plain": SECRET}}
+    return {"webhook": webhook, **more}
+
+
+def outbox(settings: Settings) -> Outbox:
+    seal = Seal(read_secret(settings.folders.secrets / "session.key"))
+    return Outbox(seal, Sender("127.0.0.1", "console", 1))
+
+
+def send(box: Outbox, database: store.Store) -> None:
+    box.send(
+        database,
+        read(database, AlertSettings),
+        read(database, LoggingSettings),
+        threading.Event(),
+    )
+
+
+def eventually(true: Callable[[], object], seconds: float = 20) -> bool:
+    deadline = boottime_ns() + round(seconds * SECOND)
+    while boottime_ns() < deadline:
+        if true():
+            return True
+        threading.Event().wait(0.05)
+    return False
+
+
+def test_the_secret_is_sealed(admin: Visitor, receiver: Receiver) -> None:
+    """Neither the API nor the history gives it; what is given can be sent back."""
+    saved = admin.call(ALERTS, hook(receiver), Authorization=basic())
+    shown = admin.get(ALERTS, Authorization=basic()).get_json()
+
+    again = admin.call(ALERTS, shown, Authorization=basic())
+    history = admin.get("/api/v1/audits/mgmt", Authorization=basic()).get_data(True)
+
+    assert (saved.status_code, again.status_code) == (200, 200)
+    assert set(shown["webhook"]["secret"]) == {"encrypted"}
+    assert SECRET not in json.dumps(shown) + history
+    assert shown["webhook"]["secret"]["encrypted"] not in history
+    assert "changed the settings of alerts" in history
+
+
+def webhook(**fields: object) -> dict[str, object]:
+    usual = {"enabled": True, "url": "https://a/b", "secret": {"plain": "x" * 16}}
+    return {"webhook": {**usual, **fields}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        (ALERTS, webhook(url="ftp://a/b"), "write a full address"),
+        (ALERTS, webhook(url="https://user:pw@a/b"), "write a full address"),
+        (ALERTS, webhook(url="https://[a/b"), "write a full address"),
+        (ALERTS, webhook(secret={"plain": "short"}), "at least 16 characters"),
+        (ALERTS, webhook(secret={}), "give one; alerts are signed with it"),
+        (ALERTS, webhook(secret={"encrypted": "forged"}), "did not write it"),
+        (ALERTS, {"nodeLostSeconds": 0}, "greater than or equal to 1"),
+        (LOGGING, {"syslog": {"addr": "host:514"}}, "write udp://host:port"),
+        (LOGGING, {"syslog": {"addr": "tcp://host:99999"}}, "from 1 to 65535"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    admin: Visitor, path: str, body: object, told: str
+) -> None:
+    """In one sentence that says what is right."""
+    answer = admin.call(path, body, Authorization=basic())
+
+    assert answer.status_code == 400
+    assert told in answer.get_json()["err"]
+
+
+def test_the_page_keeps_the_secret_and_sends_a_test(
+    admin: Visitor, receiver: Receiver
+) -> None:
+    """An empty field leaves what is stored; the test says how it went."""
+    form = "/manage/alerts/alerts"
+    fields = {
+        "enabled": "on",
+        "url": receiver.url,
+        "failover": "on",
+        "nodeLostSeconds": "5",
+        "memberLagSeconds": "6",
+        "defendersLostMinutes": "7",
+    }
+    first = admin.send(form, secret=SECRET, **fields)
+    second = admin.send(form, secret="", **fields)
+    admin.send("/manage/alerts/test", form_on=form)
+    page = admin.get(form).get_data(as_text=True)
+    receiver.status = 500
+    admin.send("/manage/alerts/test", form_on=form)
+    failed = admin.get(form).get_data(as_text=True)
+    wrong = admin.send(form, **{**fields, "nodeLostSeconds": "soon"})
+
+    assert (first.status_code, second.status_code) == (303, 303)
+    assert "A test was sent by webhook." in page
+    assert "The webhook answered with status 500." in failed
+    assert wrong.status_code == 400
+    headers, body = receiver.got[0]
+    stamp, _, proof = headers["X-Twistlock-Signature"].partition(",v1=")
+    signed = f"{stamp[2:]}.".encode() + body
+    wanted = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
+    assert proof == wanted
+    assert json.loads(body)["kind"] == "test"
+
+
+def test_the_logging_page_saves(admin: Visitor) -> None:
+    """Syslog and metrics; a mistake is told on the page."""
+    page = "/manage/alerts/logging"
+    sent = {"enabled": "on", "format": "rfc3164", "metrics": "on"}
+    saved = admin.send(page, addr="udp://127.0.0.1:514", **sent)
+    wrong = admin.send(page, addr="nowhere", **sent)
+
+    shown = admin.get(LOGGING, Authorization=basic()).get_json()
+    assert (saved.status_code, wrong.status_code) == (303, 400)
+    assert shown["syslog"]["addr"] == "udp://127.0.0.1:514"
+    assert shown["enableMetricsCollection"] is True
+    assert 'value="udp://127.0.0.1:514"' in admin.get(page).get_data(as_text=True)
+
+
+def test_nothing_to_test_is_said(admin: Visitor) -> None:
+    """Without a webhook and syslog a test is refused."""
+    answer = admin.call(f"{ALERTS}/test", {}, Authorization=basic())
+
+    assert answer.status_code == 400
+    assert "switch a webhook or syslog on" in answer.get_json()["err"]
+
+
+def test_what_was_not_taken_waits(
+    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+) -> None:
+    """In its order, over a failover too: the queue is in the database."""
+    admin.call(ALERTS, hook(receiver), Authorization=basic())
+    receiver.status = 503
+    notices = [Notice(LOST, 1, State.RAISED), Notice(LOST, 1, State.RECOVERED)]
+    store.tell(database, notices[:1], ["webhook"])
+    store.tell(database, notices[1:], ["webhook"])
+    store.tell(database, notices[1:], ["webhook"])
+    send(outbox(running), database)
+    tries = len(receiver.got)
+    receiver.status = 204
+
+    send(outbox(running), database)
+
+    states = [body["state"] for body in receiver.bodies()]
+    assert tries == 1
+    assert states == ["raised", "raised", "recovered"]
+    assert store.waiting(database, "webhook", 9) == []
+    assert store.read_told(database)[LOST.key].is_open is False
+
+
+def test_a_failed_channel_rests(
+    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+) -> None:
+    """It is not asked again at once; a redirect is no acceptance."""
+    admin.call(ALERTS, hook(receiver), Authorization=basic())
+    receiver.status = 307
+    store.tell(database, [Notice(LOST, 1, State.RAISED)], ["webhook"])
+    box = outbox(running)
+
+    send(box, database)
+    send(box, database)
+
+    assert len(receiver.got) == 1
+    assert len(store.waiting(database, "webhook", 9)) == 1
+
+
+def test_after_a_day_an_alert_is_given_up(
+    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+) -> None:
+    """And the next one is tried; the queue has its bound."""
+    admin.call(ALERTS, hook(receiver), Authorization=basic())
+    receiver.server.server_close()
+    store.tell(database, [Notice(LOST, 1, State.RAISED)], ["webhook"])
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    database[store.QUEUE].update_many({}, {"$set": {"created": long_ago}})
+
+    send(outbox(running), database)
+
+    assert store.waiting(database, "webhook", 9) == []
+
+
+@pytest.mark.parametrize("form", ["rfc5424", "rfc3164"])
+@pytest.mark.parametrize("way", ["udp", "tcp", "unix"])
+def test_syslog_takes_it(admin: Visitor, tmp_path: Path, form: str, way: str) -> None:
+    """Over each kind of socket, framed as its format has it."""
+    with listening(way, tmp_path) as (address, taken):
+        body = {"syslog": {"enabled": True, "addr": address, "format": form}}
+        admin.call(LOGGING, body, Authorization=basic())
+        answer = admin.call(f"{ALERTS}/test", {}, Authorization=basic())
+        text = taken().decode()
+
+    assert answer.status_code == 200, answer.get_json()
+    assert 'type="alert" log_type="test"' in text
+    if way == "tcp" and form == "rfc5424":
+        length, _, rest = text.partition(" ")
+        assert int(length) == len(rest)
+    elif way == "tcp":
+        assert text.endswith("\n")
+
+
+class listening:  # noqa: N801 - it reads as a phrase
+    """A syslog server of kind *way*: its address, and what it takes."""
+
+    def __init__(self, way: str, folder: Path) -> None:
+        family = socket.AF_UNIX if way == "unix" else socket.AF_INET
+        kind = socket.SOCK_STREAM if way == "tcp" else socket.SOCK_DGRAM
+        self.socket = socket.socket(family, kind)
+        self.socket.settimeout(10)
+        path = str(folder / "log")
+        self.socket.bind(path if way == "unix" else ("127.0.0.1", 0))
+        if way == "tcp":
+            self.socket.listen()
+        self.way = way
+        port = "" if way == "unix" else self.socket.getsockname()[1]
+        self.address = (
+            f"unix://{path}" if way == "unix" else f"{way}://127.0.0.1:{port}"
+        )
+
+    def __enter__(self) -> tuple[str, Callable[[], bytes]]:
+        return self.address, self.take
+
+    def take(self) -> bytes:
+        if self.way != "tcp":
+            return self.socket.recv(65536)
+        connection, _ = self.socket.accept()
+        with connection:
+            return connection.recv(65536)
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+def test_the_serving_node_watches(
+    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+) -> None:
+    """From a takeover on: that itself, what is wrong, and its end; each once."""
+    admin.call(ALERTS, hook(receiver, nodeLostSeconds=1), Authorization=basic())
+    store.note_epoch(database, 4)
+    wrong = [LOST]
+    blind = [False]
+
+    def look(*_: object) -> list[Problem]:
+        if blind[0]:
+            raise DatabaseError("cannot look now")
+        return list(wrong)
+
+    watch = Watch(running)
+    watch.sources.append(Source(frozenset({Kind.NODE_LOST}), look))
+    phases = {"elected": 0.1, "ports": 0.2}
+    reason = "10.0.0.2 fell silent"
+    watch.follow(RoleChanged(Role.STANDBY, Role.PRIMARY, reason, 5, phases))
+    try:
+        assert eventually(lambda: len(receiver.got) == 2)
+        blind[0] = True
+        wrong.clear()
+        threading.Event().wait(2.5)
+        assert len(receiver.got) == 2
+        blind[0] = False
+        assert eventually(lambda: len(receiver.got) == 3)
+    finally:
+        watch.follow(RoleChanged(Role.PRIMARY, Role.STANDBY, "over", 5, {}))
+
+    told = [(body["kind"], body["state"]) for body in receiver.bodies()]
+    assert told == [
+        ("failover", "happened"),
+        ("nodeLost", "raised"),
+        ("nodeLost", "recovered"),
+    ]
+    assert "10.0.0.2 fell silent" in receiver.bodies()[0]["message"]
+
+
+def test_open_problems_are_on_the_page(admin: Visitor, database: store.Store) -> None:
+    """Whoever looks sees what is wrong, and what waits to be sent."""
+    store.tell(database, [Notice(LOST, 1, State.RAISED)], ["webhook"])
+
+    page = admin.get("/manage/alerts/alerts").get_data(as_text=True)
+
+    assert "The node 10.0.0.2 is lost." in page
+    assert "1 alert waits to be sent" in page

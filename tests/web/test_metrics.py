@@ -1,0 +1,144 @@
+"""Metrics: switched on by a setting, complete, and never an error."""
+
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from web_visitor import Visitor, basic
+
+from plugins.ha.measures import Measures, cluster_metrics
+from plugins.ha.states import NodeState
+from twistlock_console.bus import Bus
+from twistlock_console.errors import NodeUnreachable
+from twistlock_console.listeners.ports import ServicePorts
+from twistlock_console.permit import Permit
+from twistlock_console.settings import Settings
+from twistlock_console.web.metrics import add_collector, gauge
+from twistlock_console.web.storage import storage_of
+
+PATH = "/api/v1/metrics"
+LOGGING = "/api/v1/settings/logging"
+DOCS = Path(__file__).parents[2] / "docs" / "alerts-and-metrics.md"
+VIEW = {
+    "epoch": 7,
+    "primary": "10.0.0.1",
+    "failuresSurvived": 1,
+    "nodes": [
+        {"address": "10.0.0.1", "state": NodeState.PRIMARY, "lagSeconds": 0.0},
+        {"address": "10.0.0.2", "state": NodeState.SECONDARY, "lagSeconds": 1.5},
+        {"address": "10.0.0.3", "state": NodeState.UNAVAILABLE, "lagSeconds": None},
+    ],
+    "history": [
+        {"to": "standby", "phases": {}},
+        {"to": "primary", "phases": {"elected": 0.2, "lease": 0.1}},
+    ],
+}
+
+
+def switched_on(admin: Visitor) -> dict[str, float]:
+    """Every sample's value by its name and labels, after switching metrics on."""
+    admin.call(LOGGING, {"enableMetricsCollection": True}, Authorization=basic())
+    answer = admin.get(PATH, Authorization=basic())
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return samples(answer.get_data(as_text=True))
+
+
+def samples(text: str) -> dict[str, float]:
+    return {
+        f"{sample.name}{''.join(sorted(sample.labels.values()))}": sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_off_until_switched_on(admin: Visitor) -> None:
+    """The answer says where to switch them on."""
+    answer = admin.get(PATH, Authorization=basic())
+
+    assert answer.status_code == 404
+    assert "Manage > Alerts > Logging" in answer.get_json()["err"]
+
+
+def test_the_console_tells_of_its_fleet(admin: Visitor, app: Flask) -> None:
+    """Connected, known, events stored, requests answered; under the product's names."""
+    database = storage_of(app).database()
+    database["defenders"].insert_many(
+        [{"_id": str(n), "connected": n > 0} for n in range(3)]
+    )
+    database["defender_counters"].insert_one({"_id": "console", "stored": 12})
+    first = switched_on(admin)
+    second = switched_on(admin)
+
+    assert first["twistlock_total_defenders"] == 2
+    assert first["twistlock_active_defenders"] == 3
+    assert first["twistlock_defender_events"] == 12
+    assert first["twistlock_alerts_open"] == first["twistlock_alerts_waiting"] == 0
+    grown = second["twistlock_api_requests"] - first["twistlock_api_requests"]
+    assert grown == 2
+
+
+def test_a_collector_that_cannot_tell_spoils_nothing(
+    admin: Visitor, app: Flask
+) -> None:
+    """What the others know is given all the same."""
+
+    def silent(_app: Flask) -> list[Metric]:
+        raise NodeUnreachable("the brain does not answer")
+
+    app.extensions["collectors"].insert(0, silent)
+    add_collector(app, lambda _app: [gauge("twistlock_more", "More.", 4)])
+
+    told = switched_on(admin)
+
+    assert told["twistlock_more"] == 4
+    assert "twistlock_total_defenders" in told
+
+
+@pytest.fixture
+def measures(running: Settings) -> Measures:
+    return Measures(ServicePorts(running, Permit(), Bus()))
+
+
+def test_the_cluster_tells_of_all_nodes(measures: Measures) -> None:
+    """Role, health, lag, epoch; the latest takeover's phases; writes of the lease."""
+    measures.majority_write.observe(0.004)
+
+    told = samples(measures.text(VIEW))
+
+    assert told["twistlock_ha_role10.0.0.1"] == 1
+    assert told["twistlock_ha_role10.0.0.2"] == 0
+    assert told["twistlock_ha_node_up10.0.0.3"] == 0
+    assert told["twistlock_ha_lag_seconds10.0.0.2"] == 1.5
+    assert "twistlock_ha_lag_seconds10.0.0.3" not in told
+    assert told["twistlock_ha_epoch"] == 7
+    assert told["twistlock_ha_failures_survived"] == 1
+    assert told["twistlock_ha_failover_secondselected"] == 0.2
+    assert told["twistlock_ha_majority_write_seconds_bucket0.005"] == 1
+    assert told["twistlock_ha_ports_openmanagement"] == 0
+
+
+def test_a_cluster_without_history_can_be_told(measures: Measures) -> None:
+    """Nothing is made up."""
+    view = {**VIEW, "nodes": [], "history": [], "primary": None}
+
+    names = {family.name for family in cluster_metrics(view) if family.samples}
+    assert names == {"twistlock_ha_epoch", "twistlock_ha_failures_survived"}
+    assert "twistlock_ha_role{" not in measures.text(view)
+
+
+def metrics_given(admin: Visitor, measures: Measures) -> set[str]:
+    """The families that the Console gives, high availability included."""
+    switched_on(admin)
+    text = admin.get(PATH, Authorization=basic()).get_data(as_text=True)
+    families = text_string_to_metric_families(text + measures.text(VIEW))
+    return {each.name for each in families} | {"twistlock_ha_defenders_connected"}
+
+
+def test_every_metric_is_documented(admin: Visitor, measures: Measures) -> None:
+    """And none that does not exist."""
+    rows = re.findall(r"^\| `(twistlock_\w+)` \|", DOCS.read_text(), re.MULTILINE)
+
+    assert sorted(rows) == sorted(metrics_given(admin, measures))

@@ -1,0 +1,1 @@
+"""Alerts: what others are told by webhook and syslog when something goes wrong."""

@@ -1,0 +1,82 @@
+"""How an alert is written: JSON for a webhook, a line for syslog. Pure."""
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from twistlock_console.alerts.rules import Notice, State
+
+TAG = "Twistlock-Console"
+DAEMON = 3 << 3
+WARNING, NOTE = 4, 5
+#: What every syslog server takes.
+LONGEST_LINE = 2048
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The node that sends: its address, its name, its process."""
+
+    node: str
+    name: str
+    pid: int
+
+
+def as_json(notice: Notice, time: datetime, sender: Sender) -> bytes:
+    """Write what the webhook is sent."""
+    return json.dumps(
+        {
+            "id": notice.id,
+            "time": _iso(time),
+            "kind": notice.problem.kind,
+            "state": notice.state,
+            "subject": notice.problem.subject,
+            "message": notice.problem.sentence,
+            "console": sender.name,
+            "node": sender.node,
+        }
+    ).encode()
+
+
+def signature(secret: bytes, body: bytes, unix_time: int) -> str:
+    """Sign *body* and the time; the other side does the same and compares."""
+    signed = b"%d.%s" % (unix_time, body)
+    return f"t={unix_time},v1={hmac.digest(secret, signed, hashlib.sha256).hex()}"
+
+
+def as_line(notice: Notice, time: datetime, sender: Sender) -> str:
+    """Write the product's line of names and quoted values."""
+    fields = {
+        "time": _iso(time),
+        "type": "alert",
+        "log_type": notice.problem.kind,
+        "state": notice.state,
+        "subject": notice.problem.subject,
+        "message": notice.problem.sentence,
+        "console": sender.name,
+        "node": sender.node,
+        "id": notice.id,
+    }
+    # JSON's quoting is logfmt's; it leaves no line break in.
+    return " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items())
+
+
+def syslog_frame(form: str, notice: Notice, time: datetime, sender: Sender) -> bytes:
+    """Write *notice* as RFC 5424 or RFC 3164 has it, without a line's end."""
+    grave = WARNING if notice.state is not State.RECOVERED else NOTE
+    line = as_line(notice, time, sender)
+    if form == "rfc5424":
+        head = f"<{DAEMON + grave}>1 {_iso(time)} {sender.node} {TAG} {sender.pid}"
+        return f"{head} {notice.problem.kind} - {line}".encode()[:LONGEST_LINE]
+    stamp = (
+        f"{_MONTHS[3 * time.month - 3 : 3 * time.month]} {time.day:2} {time:%H:%M:%S}"
+    )
+    head = f"<{DAEMON + grave}>{stamp} {sender.node} {TAG}[{sender.pid}]:"
+    return f"{head} {line}".encode()[:LONGEST_LINE]
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

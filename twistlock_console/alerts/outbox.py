@@ -1,0 +1,103 @@
+"""Sends what waits in the queue, each channel in its order and with patience."""
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+from twistlock_console.alerts import channels, store
+from twistlock_console.alerts.messages import Sender
+from twistlock_console.alerts.rules import Kind, Notice, Problem, State
+from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, Seal
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.errors import Refused
+
+MOST_AT_ONCE = 20
+FIRST_PAUSE_SECONDS = 2
+LONGEST_PAUSE_SECONDS = 300
+GIVE_UP_AFTER = timedelta(hours=24)
+log = logging.getLogger(__name__)
+
+
+def pause_seconds(failures: int) -> int:
+    """How long a channel rests after so many failures in a row; pure."""
+    return min(FIRST_PAUSE_SECONDS << min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
+
+
+class Outbox:
+    """Remembers, per channel, how often it failed and until when it rests."""
+
+    def __init__(self, seal: Seal, sender: Sender) -> None:
+        self._seal = seal
+        self._sender = sender
+        self._failures: dict[str, int] = {}
+        self._rests_until: dict[str, int] = {}
+
+    def send(
+        self,
+        database: store.Store,
+        alerts: AlertSettings,
+        logs: LoggingSettings,
+        ended: threading.Event,
+    ) -> None:
+        """Send what waits for each channel, until one fails or *ended* is set."""
+        for channel in ("webhook", "syslog"):
+            if boottime_ns() < self._rests_until.get(channel, 0):
+                continue
+            for each in store.waiting(database, channel, MOST_AT_ONCE):
+                if ended.is_set() or not self._try(
+                    database, channel, each, alerts, logs
+                ):
+                    break
+
+    def _try(
+        self,
+        database: store.Store,
+        channel: str,
+        each: store.Waiting,
+        alerts: AlertSettings,
+        logs: LoggingSettings,
+    ) -> bool:
+        try:
+            self.deliver(channel, each.notice, each.created, alerts, logs)
+        except Refused as error:
+            failures = self._failures[channel] = self._failures.get(channel, 0) + 1
+            pause = pause_seconds(failures)
+            self._rests_until[channel] = boottime_ns() + pause * SECOND
+            log.warning("an alert waits %d s for another attempt: %s", pause, error)
+            if datetime.now(UTC) - each.created < GIVE_UP_AFTER:
+                return False
+            log.warning(
+                "the alert %s was not sent within a day and is left out", each.id
+            )
+        else:
+            self._failures.pop(channel, None)
+        store.sent(database, each.id)
+        return True
+
+    def deliver(
+        self,
+        channel: str,
+        notice: Notice,
+        at: datetime,
+        alerts: AlertSettings,
+        logs: LoggingSettings,
+    ) -> None:
+        """Send *notice* once; does nothing where the channel is off. Raises Refused."""
+        hook = alerts.webhook
+        if channel == "webhook" and hook.enabled:
+            secret = self._seal.open(hook.secret.encrypted)
+            channels.post(hook.url, secret, notice, at, self._sender)
+        if channel == "syslog" and logs.syslog.enabled:
+            channels.log_to(logs.syslog, notice, at, self._sender)
+
+    def test(self, alerts: AlertSettings, logs: LoggingSettings) -> list[str]:
+        """Send a test on each channel that is on; gives their names. Raises Refused."""
+        now = datetime.now(UTC)
+        problem = Problem(Kind.TEST, "test", "this is a test, and nothing is wrong")
+        notice = Notice(problem, int(now.timestamp()), State.HAPPENED)
+        used = {"webhook": alerts.webhook.enabled, "syslog": logs.syslog.enabled}
+        if not any(used.values()):
+            raise Refused("switch a webhook or syslog on first, and save")
+        for channel in (name for name, on in used.items() if on):
+            self.deliver(channel, notice, now, alerts, logs)
+        return [name for name, on in used.items() if on]

@@ -1,0 +1,131 @@
+"""Which alert is due: from what is wrong now and what has been told. Pure.
+
+A problem is told once when it begins and once when it is over. What nobody could look
+at now is neither told nor taken for over.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+#: With more Defenders lost at once they are told of as one.
+MOST_SINGLE_DEFENDERS = 50
+FLEET = "the fleet"
+
+
+class Kind(StrEnum):
+    """What an alert is about, by the name of its trigger."""
+
+    FAILOVER = "failover"
+    NODE_LOST = "nodeLost"
+    MEMBER_LAG = "memberLag"
+    BACKUP_FAILED = "backupFailed"
+    CERTIFICATE_END = "certificateEnd"
+    DEFENDERS_LOST = "defendersLost"
+    TEST = "test"
+
+
+class State(StrEnum):
+    """What an alert says of its problem."""
+
+    RAISED = "raised"
+    RECOVERED = "recovered"
+    HAPPENED = "happened"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong now: what, of whom, and a sentence on it."""
+
+    kind: Kind
+    subject: str
+    sentence: str
+
+    @property
+    def key(self) -> str:
+        """What makes it the same problem as before."""
+        return f"{self.kind}:{self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was told of a problem last; *number* counts how often it began."""
+
+    problem: Problem
+    number: int
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One alert; *number* with the key and the state tells it from every other."""
+
+    problem: Problem
+    number: int
+    state: State
+
+    @property
+    def id(self) -> str:
+        """The same for every attempt to send it, and for no other alert."""
+        return f"{self.problem.key}#{self.number}:{self.state}"
+
+
+def due(
+    problems: Collection[Problem], told: Mapping[str, Told], known: Collection[Kind]
+) -> tuple[Notice, ...]:
+    """Say what is to be told, if *known* are the kinds that were looked at."""
+    now = {problem.key: problem for problem in problems}
+    begun = tuple(
+        Notice(problem, told[key].number + 1 if key in told else 1, State.RAISED)
+        for key, problem in now.items()
+        if key not in told or not told[key].is_open
+    )
+    over = tuple(
+        Notice(each.problem, each.number, State.RECOVERED)
+        for key, each in told.items()
+        if each.is_open and key not in now and each.problem.kind in known
+    )
+    return begun + over
+
+
+def failover(told_epoch: int | None, epoch: int, sentence: str) -> Notice | None:
+    """Tell of a takeover under *epoch*, unless it was told of or is the first ever."""
+    if told_epoch is None or epoch <= told_epoch:
+        return None
+    problem = Problem(Kind.FAILOVER, "the Console", sentence)
+    return Notice(problem, epoch, State.HAPPENED)
+
+
+def lasting(
+    problems: Collection[Problem],
+    since: Mapping[str, int],
+    now: int,
+    patience: Mapping[Kind, int],
+) -> tuple[dict[str, int], tuple[Problem, ...]]:
+    """Give since when each problem is seen, and those that lasted long enough.
+
+    Times are nanoseconds; *patience* says how long a kind must last.
+    """
+    seen = {problem.key: since.get(problem.key, now) for problem in problems}
+    old_enough = tuple(
+        problem
+        for problem in problems
+        if now - seen[problem.key] >= patience.get(problem.kind, 0)
+    )
+    return seen, old_enough
+
+
+def lost_defenders(lost: Collection[str], told: Collection[str]) -> list[Problem]:
+    """Tell of each of the *lost* Defenders, or of many as one.
+
+    Those that were *told* of already stay problems of their own.
+    """
+    singly = sorted(lost if len(lost) <= MOST_SINGLE_DEFENDERS else {*lost} & {*told})
+    problems = [
+        Problem(Kind.DEFENDERS_LOST, name, f"the Defender {name} is not connected")
+        for name in singly
+    ]
+    if len(lost) > MOST_SINGLE_DEFENDERS:
+        sentence = f"{len(lost)} Defenders are not connected"
+        problems.append(Problem(Kind.DEFENDERS_LOST, FLEET, sentence))
+    return problems

@@ -1,0 +1,154 @@
+"""Where alerts go and of what: the settings "alerts" and "logging", as values.
+
+The API takes and gives them in this form, and it is how they are stored; but a secret
+is stored, and given, sealed with a key that only the nodes have.
+"""
+
+import base64
+import re
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet, InvalidToken
+from pydantic import Field, field_validator, model_validator
+from pymongo.database import Database
+
+from twistlock_console.accounts.sessions import derive_key
+from twistlock_console.errors import Refused
+from twistlock_console.web.bodies import Body
+
+SETTINGS = "settings"
+SHORTEST_SECRET = 16
+
+
+class Secret(Body):
+    """A secret: sent as `plain`, given and kept as `encrypted`."""
+
+    plain: str = Field(default="", max_length=1024)
+    encrypted: str = Field(default="", max_length=4096)
+
+
+class Webhook(Body):
+    """A program elsewhere that alerts are posted to, signed with the secret."""
+
+    enabled: bool = False
+    url: str = Field(default="", max_length=2048)
+    secret: Secret = Secret()
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Webhook":
+        if not self.enabled and not self.url:
+            return self
+        if not _is_web_address(self.url):
+            raise ValueError("url: write a full address, https://host/path")
+        if self.secret.plain and len(self.secret.plain) < SHORTEST_SECRET:
+            raise ValueError(f"secret: write at least {SHORTEST_SECRET} characters")
+        if not (self.secret.plain or self.secret.encrypted):
+            raise ValueError("secret: give one; alerts are signed with it")
+        return self
+
+
+class Triggers(Body):
+    """What alerts are sent of."""
+
+    failover: bool = True
+    node_lost: bool = True
+    member_lag: bool = True
+    backup_failed: bool = True
+    certificate_end: bool = True
+    defenders_lost: bool = True
+
+
+class AlertSettings(Body):
+    """Where alerts are posted to, of what, and how long a problem must last."""
+
+    webhook: Webhook = Webhook()
+    triggers: Triggers = Triggers()
+    node_lost_seconds: int = Field(default=10, ge=1, le=3600)
+    member_lag_seconds: int = Field(default=10, ge=1, le=86_400)
+    defenders_lost_minutes: int = Field(default=10, ge=1, le=43_200)
+
+
+class Syslog(Body):
+    """A syslog server: `udp://host:514`, `tcp://host:514`, `unix:///dev/log`."""
+
+    enabled: bool = False
+    addr: str = Field(default="unix:///dev/log", max_length=300)
+    format: Literal["rfc5424", "rfc3164"] = "rfc5424"
+
+    @field_validator("addr")
+    @classmethod
+    def _known(cls, addr: str) -> str:
+        if not re.fullmatch(r"(udp|tcp)://[^/\s:@]+:\d{1,5}|unix:///\S+", addr):
+            raise ValueError(
+                "write udp://host:port, tcp://host:port or unix:///path/of/socket"
+            )
+        if (
+            not addr.startswith("unix:")
+            and not 1 <= int(addr.rpartition(":")[2]) < 2**16
+        ):
+            raise ValueError("a port is a number from 1 to 65535")
+        return addr
+
+
+class LoggingSettings(Body):
+    """Whether alerts go to syslog, and whether metrics are given."""
+
+    syslog: Syslog = Syslog()
+    enable_metrics_collection: bool = False
+
+
+S = TypeVar("S", AlertSettings, LoggingSettings)
+_NAMES: dict[type[Body], str] = {AlertSettings: "alerts", LoggingSettings: "logging"}
+
+
+def read(database: Database[dict[str, Any]], kind: type[S]) -> S:
+    """Read the settings in force."""
+    found = database[SETTINGS].find_one({"_id": _NAMES[kind]}, {"_id": False})
+    return kind.model_validate(found or {})
+
+
+def write(database: Database[dict[str, Any]], new: S) -> None:
+    """Store *new* as a whole."""
+    kept = new.model_dump(by_alias=True)
+    database[SETTINGS].replace_one({"_id": _NAMES[type(new)]}, kept, upsert=True)
+
+
+class Seal:
+    """Seals secrets with a key made from the cluster's session secret."""
+
+    def __init__(self, session_secret: bytes) -> None:
+        key = derive_key(session_secret, "secrets in settings")
+        self._fernet = Fernet(base64.urlsafe_b64encode(key))
+
+    def close(self, new: AlertSettings) -> AlertSettings:
+        """Give *new* with its secret sealed; raises Refused for a foreign seal."""
+        secret = new.webhook.secret
+        if secret.plain:
+            sealed = self._fernet.encrypt(secret.plain.encode()).decode()
+        else:
+            sealed = secret.encrypted
+            if sealed:
+                self.open(sealed)
+        hook = new.webhook.model_copy(update={"secret": Secret(encrypted=sealed)})
+        return new.model_copy(update={"webhook": hook})
+
+    def open(self, sealed: str) -> bytes:
+        """Give the secret in *sealed*; raises Refused if it is not one of ours."""
+        try:
+            return self._fernet.decrypt(sealed.encode())
+        except InvalidToken as error:
+            raise Refused(
+                "webhook.secret.encrypted: this Console did not write it; send the "
+                "secret as plain"
+            ) from error
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in url
+    return parts.scheme in ("https", "http") and named and plain

@@ -1,0 +1,44 @@
+"""The problems that the Console itself can see, whether it is alone or in a cluster."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
+from twistlock_console.alerts.settings import AlertSettings
+from twistlock_console.alerts.store import Store, read_told
+from twistlock_console.alerts.watch import Source
+
+if TYPE_CHECKING:
+    from twistlock_console.node import Node
+
+
+def core_sources(node: "Node") -> list[Source]:
+    """What every node looks at."""
+
+    def certificate(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+        del database, settings
+        return certificate_problems(node.settings.node_address, node.health.failing)
+
+    return [
+        Source(frozenset({Kind.CERTIFICATE_END}), certificate),
+        Source(frozenset({Kind.DEFENDERS_LOST}), defenders),
+    ]
+
+
+def certificate_problems(address: str, failing: dict[str, str]) -> Iterable[Problem]:
+    """What a node's health checks say of its certificate."""
+    if reason := failing.get("certificate"):
+        yield Problem(Kind.CERTIFICATE_END, address, f"on {address}, {reason}")
+
+
+def defenders(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+    """Defenders that have been away for longer than the settings allow."""
+    before = datetime.now(UTC) - timedelta(minutes=settings.defenders_lost_minutes)
+    away = {"connected": False, "lastModified": {"$lt": before}}
+    lost = {
+        str(each["_id"]) for each in database["defenders"].find(away, {"_id": True})
+    }
+    told = read_told(database).values()
+    singly = {t.problem.subject for t in told if t.problem.kind is Kind.DEFENDERS_LOST}
+    return lost_defenders(lost, singly)

@@ -1,0 +1,135 @@
+"""What was told, and what is still to be sent: in the database, so failovers keep it.
+
+What is to be sent is stored before it counts as told. A node that ends in between does
+both again, under the same ids: one alert, never none and never two.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import ASCENDING, InsertOne
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+
+from twistlock_console.alerts.rules import Kind, Notice, Problem, State, Told
+
+TOLD = "alerts"
+QUEUE = "alert_queue"
+#: When nobody takes alerts any more, further ones are left out of the queue.
+MOST_WAITING = 1_000
+DUPLICATE_KEY = 11000
+FAILOVER = "failover"
+
+Store = Database[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An alert that a channel has not taken yet."""
+
+    id: str
+    notice: Notice
+    created: datetime
+
+
+def read_told(database: Store) -> dict[str, Told]:
+    """What was told of each problem last, by its key."""
+    found = database[TOLD].find({"_id": {"$ne": FAILOVER}})
+    return {str(each["_id"]): _told(each) for each in found}
+
+
+def told_epoch(database: Store) -> int | None:
+    """The epoch of the last takeover that was told of; None before the first."""
+    found = database[TOLD].find_one({"_id": FAILOVER})
+    return int(found["number"]) if found else None
+
+
+def tell(database: Store, notices: Iterable[Notice], channels: Iterable[str]) -> None:
+    """Put *notices* into the queue of each channel, then note that they were told."""
+    notices, channels, now = tuple(notices), tuple(channels), datetime.now(UTC)
+    room = MOST_WAITING - database[QUEUE].estimated_document_count()
+    wanted = [
+        InsertOne(_queued(notice, channel, now))
+        for notice in notices
+        for channel in channels
+    ][: max(0, room)]
+    if wanted:
+        _insert(database, wanted)
+    for notice in notices:
+        _note(database, notice, now)
+
+
+def note_epoch(database: Store, epoch: int) -> None:
+    """Note that the takeover under *epoch* needs no more telling."""
+    database[TOLD].update_one(
+        {"_id": FAILOVER}, {"$max": {"number": epoch}}, upsert=True
+    )
+
+
+def waiting(database: Store, channel: str, most: int) -> list[Waiting]:
+    """The alerts that *channel* has not taken, oldest first."""
+    found = database[QUEUE].find({"channel": channel})
+    ordered = found.sort([("created", ASCENDING), ("_id", ASCENDING)]).limit(most)
+    return [
+        Waiting(
+            str(each["_id"]),
+            Notice(_problem(each), int(each["number"]), State(each["state"])),
+            each["created"],
+        )
+        for each in ordered
+    ]
+
+
+def sent(database: Store, delivery: str) -> None:
+    """Take what was sent, or given up, out of the queue."""
+    database[QUEUE].delete_one({"_id": delivery})
+
+
+def _insert(database: Store, wanted: list[InsertOne[dict[str, Any]]]) -> None:
+    try:
+        database[QUEUE].bulk_write(wanted, ordered=False)
+    except BulkWriteError as error:
+        if any(e["code"] != DUPLICATE_KEY for e in error.details["writeErrors"]):
+            raise
+
+
+def _queued(notice: Notice, channel: str, now: datetime) -> dict[str, Any]:
+    return {
+        "_id": f"{channel} {notice.id}",
+        "channel": channel,
+        "created": now,
+        "number": notice.number,
+        "state": notice.state,
+        **_fields(notice.problem),
+    }
+
+
+def _note(database: Store, notice: Notice, now: datetime) -> None:
+    if notice.state is State.HAPPENED:
+        note_epoch(database, notice.number)
+        return
+    fields = {
+        "number": notice.number,
+        "open": notice.state is State.RAISED,
+        "changed": now,
+        **_fields(notice.problem),
+    }
+    database[TOLD].replace_one({"_id": notice.problem.key}, fields, upsert=True)
+
+
+def _fields(problem: Problem) -> dict[str, str]:
+    return {
+        "kind": problem.kind,
+        "subject": problem.subject,
+        "sentence": problem.sentence,
+    }
+
+
+def _problem(found: dict[str, Any]) -> Problem:
+    return Problem(Kind(found["kind"]), found["subject"], found["sentence"])
+
+
+def _told(found: dict[str, Any]) -> Told:
+    return Told(_problem(found), int(found["number"]), bool(found["open"]))

@@ -1,0 +1,175 @@
+"""The watch of the serving node: looks for problems, tells of them, sends.
+
+It runs on a thread of its own, so that a webhook that hangs keeps nobody waiting.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from twistlock_console.alerts import rules, store
+from twistlock_console.alerts.messages import Sender
+from twistlock_console.alerts.outbox import Outbox
+from twistlock_console.alerts.rules import Kind, Problem
+from twistlock_console.alerts.settings import (
+    AlertSettings,
+    LoggingSettings,
+    Seal,
+    read,
+)
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.database.client import Client, connect, credentials_for
+from twistlock_console.errors import ConsoleError
+from twistlock_console.events import Role, RoleChanged
+from twistlock_console.secret_files import read_secret
+from twistlock_console.settings import Settings
+
+LOOK_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+Database = store.Store
+Look = Callable[[Database, AlertSettings], Iterable[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Looks for problems of some *kinds*; raises when it cannot see now."""
+
+    kinds: frozenset[Kind]
+    look: Look
+
+
+class Watch:
+    """Begins when this node serves and ends when it does not.
+
+    *sources* are those of the core and of the plugins.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.sources: list[Source] = []
+        self._ended = threading.Event()
+        self._ended.set()
+        self._takeover: RoleChanged | None = None
+
+    def follow(self, change: RoleChanged) -> None:
+        """Watch while this node is the primary."""
+        self.stop()
+        if change.new is not Role.PRIMARY:
+            return
+        self._takeover = change
+        self._ended = threading.Event()
+        threading.Thread(
+            target=self._run, args=(self._ended, change), name="alerts", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Look and send no more."""
+        self._ended.set()
+
+    def _run(self, ended: threading.Event, takeover: RoleChanged) -> None:
+        seal = Seal(read_secret(self._settings.folders.secrets / "session.key"))
+        sender = Sender(
+            self._settings.node_address, self._settings.console_cn, os.getpid()
+        )
+        credentials = credentials_for(self._settings, "console")
+        with connect(self._settings, credentials, app_name="alerts") as client:
+            round_ = _Round(client, self.sources, Outbox(seal, sender), takeover)
+            while not ended.wait(LOOK_SECONDS):
+                try:
+                    round_.go(ended)
+                except (PyMongoError, ConsoleError) as error:
+                    log.info("alerts wait for a moment: %s", error)
+                except Exception:
+                    log.exception("alerts failed; they will be tried again")
+
+
+class _Round:
+    """One look, with what the earlier ones saw."""
+
+    def __init__(
+        self,
+        client: Client,
+        sources: list[Source],
+        outbox: Outbox,
+        takeover: RoleChanged,
+    ) -> None:
+        self._database: Database = client["twistlock"]
+        self._sources = sources
+        self._outbox = outbox
+        self._takeover = takeover
+        self._since: dict[str, int] = {}
+
+    def go(self, ended: threading.Event) -> None:
+        """Look, note what is due, and send what waits."""
+        settings = read(self._database, AlertSettings)
+        logging_ = read(self._database, LoggingSettings)
+        channels = [
+            name
+            for name, used in (
+                ("webhook", settings.webhook.enabled),
+                ("syslog", logging_.syslog.enabled),
+            )
+            if used
+        ]
+        notices = [*self._failovers(settings), *self._problems(settings)]
+        if notices and not ended.is_set():
+            for notice in notices:
+                log.warning("%s: %s", notice.state, notice.problem.sentence)
+            store.tell(self._database, notices, channels)
+        self._outbox.send(self._database, settings, logging_, ended)
+
+    def _failovers(self, settings: AlertSettings) -> Iterable[rules.Notice]:
+        epoch = self._takeover.epoch
+        told = store.told_epoch(self._database)
+        notice = rules.failover(told, epoch, _sentence(self._takeover))
+        if notice and settings.triggers.failover:
+            yield notice
+        elif told is None or epoch > told:
+            store.note_epoch(self._database, epoch)
+
+    def _problems(self, settings: AlertSettings) -> Iterable[rules.Notice]:
+        wanted = kinds_wanted(settings)
+        problems, known = self._look(settings, wanted)
+        self._since, lasting = rules.lasting(
+            problems, self._since, boottime_ns(), patience(settings)
+        )
+        told = store.read_told(self._database)
+        yield from rules.due(lasting, told, known & wanted)
+
+    def _look(
+        self, settings: AlertSettings, wanted: frozenset[Kind]
+    ) -> tuple[list[Problem], frozenset[Kind]]:
+        problems: list[Problem] = []
+        unseen: frozenset[Kind] = frozenset()
+        for source in self._sources:
+            try:
+                found = list(source.look(self._database, settings))
+            except (PyMongoError, ConsoleError) as error:
+                log.debug("cannot look for %s: %s", sorted(source.kinds), error)
+                unseen |= source.kinds
+            else:
+                problems += [each for each in found if each.kind in wanted]
+        return problems, frozenset(Kind) - unseen
+
+
+def kinds_wanted(settings: AlertSettings) -> frozenset[Kind]:
+    """The kinds that are switched on."""
+    switches: dict[str, Any] = settings.triggers.model_dump(by_alias=True)
+    return frozenset(Kind(name) for name, on in switches.items() if on)
+
+
+def patience(settings: AlertSettings) -> dict[Kind, int]:
+    """How long, in nanoseconds, each kind must last before it is told of."""
+    return {Kind.NODE_LOST: settings.node_lost_seconds * SECOND}
+
+
+def _sentence(change: RoleChanged) -> str:
+    phases = ", ".join(f"{name} {took:.3f} s" for name, took in change.phases.items())
+    took = f" (after the start of it: {phases})" if phases else ""
+    return f"this node serves now, as epoch {change.epoch}: {change.reason}{took}"

@@ -1,0 +1,58 @@
+"""Alerts and logging over the API: the settings, and a test."""
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, read
+from twistlock_console.web.alert_settings import (
+    change_alerts,
+    change_logging,
+    send_test,
+    shown,
+)
+from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.bodies import json_body
+from twistlock_console.web.described import ApiCall
+from twistlock_console.web.storage import database
+
+bp = Blueprint("api_alerts", __name__)
+api_guard(bp, Area.ALERTS)
+
+
+@bp.get("/settings/alerts")
+@ApiCall(answer=AlertSettings)
+def alerts() -> ResponseReturnValue:
+    """Show where alerts are posted to and what of; the secret is sealed."""
+    return jsonify(shown(read(database(), AlertSettings)))
+
+
+@bp.post("/settings/alerts")
+@ApiCall(body=AlertSettings)
+def set_alerts() -> ResponseReturnValue:
+    """Replace the settings of alerts; what is left out goes back to its default."""
+    change_alerts(json_body(AlertSettings))
+    return "", 200
+
+
+@bp.post("/settings/alerts/test")
+@ApiCall()
+def test_alerts() -> ResponseReturnValue:
+    """Send a test alert, now, wherever the stored settings say."""
+    send_test()
+    return "", 200
+
+
+@bp.get("/settings/logging")
+@ApiCall(answer=LoggingSettings)
+def logging() -> ResponseReturnValue:
+    """Show whether alerts go to syslog, and whether metrics are given."""
+    return jsonify(read(database(), LoggingSettings).model_dump(by_alias=True))
+
+
+@bp.post("/settings/logging")
+@ApiCall(body=LoggingSettings)
+def set_logging() -> ResponseReturnValue:
+    """Replace them; what is left out goes back to its default."""
+    change_logging(json_body(LoggingSettings))
+    return "", 200

@@ -1,0 +1,27 @@
+"""Metrics over the API, in Prometheus' text format."""
+
+from flask import Blueprint, Response
+from flask.typing import ResponseReturnValue
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.alerts.settings import LoggingSettings, read
+from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.described import ApiCall
+from twistlock_console.web.errors import answer
+from twistlock_console.web.metrics import exposition
+from twistlock_console.web.storage import database
+
+bp = Blueprint("api_metrics", __name__)
+api_guard(bp, Area.METRICS)
+
+OFF = "metrics are switched off; switch them on under Manage > Alerts > Logging"
+
+
+@bp.get("/metrics")
+@ApiCall(media="text/plain", raises=(404,))
+def metrics() -> ResponseReturnValue:
+    """Give the metrics, if they are switched on."""
+    if not read(database(), LoggingSettings).enable_metrics_collection:
+        return answer(404, OFF)
+    return Response(exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)

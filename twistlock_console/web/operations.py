@@ -1,0 +1,20 @@
+"""What those who operate the Console use: alerts, logging, metrics."""
+
+from flask import Flask
+
+from twistlock_console.web import metrics
+from twistlock_console.web.api import PREFIX
+from twistlock_console.web.api import alerts as api_alerts
+from twistlock_console.web.api import metrics as api_metrics
+from twistlock_console.web.menu import add_tab
+from twistlock_console.web.pages import alerts
+
+
+def init_app(app: Flask) -> None:
+    """Register the pages and their tabs, and the API."""
+    metrics.init_app(app)
+    app.register_blueprint(alerts.bp)
+    for part in (api_alerts, api_metrics):
+        app.register_blueprint(part.bp, url_prefix=PREFIX)
+    add_tab(app, "Manage / Alerts", "Alerts", "alerts.settings")
+    add_tab(app, "Manage / Alerts", "Logging", "alerts.logging")

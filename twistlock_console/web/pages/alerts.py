@@ -1,0 +1,132 @@
+"""Manage > Alerts: where alerts go and what of, syslog, metrics."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.alerts import store
+from twistlock_console.alerts.settings import (
+    AlertSettings,
+    LoggingSettings,
+    Triggers,
+    read,
+)
+from twistlock_console.errors import Refused
+from twistlock_console.web.alert_settings import (
+    change_alerts,
+    change_logging,
+    send_test,
+)
+from twistlock_console.web.auth import pages_for
+from twistlock_console.web.bodies import form_body
+from twistlock_console.web.storage import database
+
+bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")
+pages_for(bp, Area.ALERTS)
+
+LABELS = {
+    "failover": "Another node took over",
+    "nodeLost": "A node is lost",
+    "memberLag": "A node's database is behind",
+    "backupFailed": "A backup failed",
+    "certificateEnd": "A certificate is near its end",
+    "defendersLost": "Defenders are lost",
+}
+NUMBERS = ("nodeLostSeconds", "memberLagSeconds", "defendersLostMinutes")
+
+
+@bp.get("/alerts")
+def settings() -> ResponseReturnValue:
+    """Show the settings of alerts, and what is wrong now."""
+    return _alerts_page()
+
+
+@bp.post("/alerts")
+def set_settings() -> ResponseReturnValue:
+    """Store the settings of alerts."""
+    try:
+        change_alerts(form_body(AlertSettings, _alert_fields()))
+    except Refused as error:
+        return _alerts_page(str(error)), 400
+    flash("The settings of alerts are saved.")
+    return redirect(url_for(".settings"), 303)
+
+
+@bp.post("/test")
+def test() -> ResponseReturnValue:
+    """Send a test alert."""
+    try:
+        flash(f"A test was sent by {' and '.join(send_test())}.")
+    except Refused as error:
+        flash(str(error), "error")
+    return redirect(url_for(".settings"), 303)
+
+
+@bp.get("/logging")
+def logging() -> ResponseReturnValue:
+    """Show the settings of syslog and metrics."""
+    return _logging_page()
+
+
+@bp.post("/logging")
+def set_logging() -> ResponseReturnValue:
+    """Store the settings of syslog and metrics."""
+    sent = request.form
+    syslog = {
+        "enabled": "enabled" in sent,
+        "addr": sent.get("addr", ""),
+        "format": sent.get("format", ""),
+    }
+    fields = {"syslog": syslog, "enableMetricsCollection": "metrics" in sent}
+    try:
+        change_logging(form_body(LoggingSettings, fields))
+    except Refused as error:
+        return _logging_page(str(error)), 400
+    flash("The logging settings are saved.")
+    return redirect(url_for(".logging"), 303)
+
+
+def _alerts_page(error: str = "") -> str:
+    told = store.read_told(database()).values()
+    return render_template(
+        "alerts.html",
+        alerts=read(database(), AlertSettings),
+        triggers=read(database(), AlertSettings).triggers.model_dump(by_alias=True),
+        labels=LABELS,
+        open=sorted(t.problem.sentence for t in told if t.is_open),
+        waiting=database()[store.QUEUE].estimated_document_count(),
+        error=error,
+    )
+
+
+def _logging_page(error: str = "") -> str:
+    stored = read(database(), LoggingSettings)
+    return render_template("logging.html", logging=stored, error=error)
+
+
+def _alert_fields() -> dict[str, object]:
+    """Read the form; an empty secret leaves the one that is stored."""
+    sent = request.form
+    names = [field.alias or "" for field in Triggers.model_fields.values()]
+    return {
+        "webhook": {
+            "enabled": "enabled" in sent,
+            "url": sent.get("url", "").strip(),
+            "secret": _secret(sent.get("secret", "")),
+        },
+        "triggers": {name: name in sent for name in names},
+        **{name: _whole(name) for name in NUMBERS},
+    }
+
+
+def _secret(plain: str) -> dict[str, str]:
+    if plain:
+        return {"plain": plain}
+    return {"encrypted": read(database(), AlertSettings).webhook.secret.encrypted}
+
+
+def _whole(name: str) -> int:
+    text = request.form.get(name, "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise Refused(f"{name}: write a whole number")
+    return int(text)
