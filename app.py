@@ -23,8 +23,11 @@ from twistlock_console import (
 )
 from twistlock_console.accounts import reset_command
 from twistlock_console.alone import Alone
+from twistlock_console.backups import command as backup_command
+from twistlock_console.backups import restore_command
 from twistlock_console.database.bootstrap import create_users, initiate_set
 from twistlock_console.errors import ConsoleError
+from twistlock_console.kept_epoch import kept_epoch
 from twistlock_console.listeners import warm
 from twistlock_console.listeners.management import rehearse
 from twistlock_console.logs import configure_logging, log_as_node
@@ -77,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         config_command,
         certs_command,
         ha_commands,
+        backup_command,
+        restore_command,
         reset_command,
         demo_command,
     )
@@ -121,7 +126,8 @@ def run_node(settings: Settings, signals: Signals) -> None:
 
 def _keeper(node: Node) -> RoleKeeper:
     if not node.settings.high_availability_enabled:
-        return Alone(node.ports, node.permit, node.bus)
+        epoch = max(kept_epoch(node.backups.database), 1)
+        return Alone(node.ports, node.permit, node.bus, epoch=epoch)
     room = HighAvailability(node)
     node.routes.register_blueprint(node_routes(room))
     return room

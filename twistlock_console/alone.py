@@ -16,9 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class Alone:
-    """Opens the ports at the start, and again whenever a server ends."""
+    """Opens the ports at the start under *epoch*, and again whenever a server ends."""
 
-    def __init__(self, ports: ServicePorts, permit: Permit, bus: Bus) -> None:
+    def __init__(
+        self, ports: ServicePorts, permit: Permit, bus: Bus, *, epoch: int = 1
+    ) -> None:
+        self._epoch = epoch
         self._ports = ports
         self._permit = permit
         self._bus = bus
@@ -29,7 +32,7 @@ class Alone:
 
     def start(self) -> None:
         """Take the primary role."""
-        self._permit.grant(1, FOREVER)
+        self._permit.grant(self._epoch, FOREVER)
         self._thread.start()
 
     def stop(self) -> None:
@@ -60,5 +63,7 @@ class Alone:
             return False
         reason = "this Console runs without high availability"
         log.info("serving: %s", reason)
-        self._bus.publish(RoleChanged(Role.STANDBY, Role.PRIMARY, reason, 1, {}))
+        self._bus.publish(
+            RoleChanged(Role.STANDBY, Role.PRIMARY, reason, self._epoch, {})
+        )
         return True

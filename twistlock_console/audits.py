@@ -17,6 +17,13 @@ COLLECTION = "audits_mgmt"
 #: A longer difference is cut: one entry must not fill a page of the history.
 LONGEST_DIFFERENCE = 32_768
 LONGEST_LINE = 1024
+MOST_USERNAMES = 1000
+USERNAMES: list[dict[str, Any]] = [
+    {"$sort": {"username": 1}},
+    {"$group": {"_id": "$username"}},
+    {"$limit": MOST_USERNAMES},
+    {"$sort": {"_id": 1}},
+]
 
 _SECRET = re.compile(r"password|secret|token|hash|private|credential", re.IGNORECASE)
 
@@ -62,6 +69,16 @@ def record(database: Database[dict[str, Any]], entry: Entry) -> None:
             FIELD: words_of(entry.username, entry.source_ip, entry.status),
         }
     )
+
+
+def usernames(database: Database[dict[str, Any]]) -> list[str]:
+    """Give the names in the trail in their order, MOST_USERNAMES of them at most.
+
+    Failed logins bring any number of names; the database walks an index from name to
+    name and stops.
+    """
+    found = database[COLLECTION].aggregate(USERNAMES)
+    return [each["_id"] for each in found]
 
 
 def difference(old: object, new: object) -> str:

@@ -64,6 +64,21 @@ class DatabaseStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupFinished:
+    """A backup was made, verified, restored or uploaded; *verb* says which.
+
+    *what* are the backups it is about, *error* is empty if it went well, *size* is
+    in bytes.
+    """
+
+    verb: str
+    what: str
+    error: str
+    seconds: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class HealthChanged:
     """A health check of this node began to fail or came right again."""
 

@@ -15,6 +15,8 @@ from pymongo.errors import PyMongoError
 from twistlock_console import __version__
 from twistlock_console.alerts.sources import core_sources
 from twistlock_console.alerts.watch import Watch
+from twistlock_console.backups.node_routes import node_routes
+from twistlock_console.backups.room import Backups
 from twistlock_console.bus import Bus
 from twistlock_console.certificates import names_in
 from twistlock_console.database.bootstrap import wait_answering
@@ -57,7 +59,9 @@ class Node:
         self.permit = Permit()
         PLACE.epoch = lambda: self.permit.epoch
         self.mongod = Mongod(settings, self.bus)
-        self.ports = ServicePorts(settings, self.permit, self.bus)
+        self.backups = Backups(self)
+        prepare = self.backups.before_serving
+        self.ports = ServicePorts(settings, self.permit, self.bus, prepare=prepare)
         self.routes: Flask = node_app()
         self.health = Health(self)
         self.renewal = Renewal(settings)
@@ -88,6 +92,8 @@ class Node:
         self.bus.subscribe(RoleChanged, self._prepare_database)
         self.bus.subscribe(RoleChanged, self.watch.follow)
         self.health.watch()
+        self.backups.start()
+        self.routes.register_blueprint(node_routes(self, self.backups))
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
         self.routes.add_url_rule("/v1/status", view_func=self.status)
         self.routes.add_url_rule(
@@ -124,6 +130,7 @@ class Node:
         for step in (
             self.scheduler.stop,
             self.watch.stop,
+            self.backups.stop,
             keeper.stop if keeper else self.permit.revoke,
             self.ports.close_all,
             self._api.close,

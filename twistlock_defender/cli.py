@@ -1,61 +1,80 @@
-"""`twistlock-defender run` and `status`."""
+"""`twistlock-defender enrol`, `run` and `status`."""
 
 import argparse
-import asyncio
-import json
 import logging
-import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from twistlock_console import __version__
-from twistlock_defender.link import Link
-
-FOLDER = Path("/var/lib/twistlock/defender")
+from twistlock_defender.errors import DefenderError
+from twistlock_defender.folder import FOLDER, Folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed with one sentence, 2 wrong usage."""
     options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
+    )
     try:
         return int(options.run(options))
     except KeyboardInterrupt:
         return 130
-    except (OSError, ssl.SSLError, ValueError) as error:
-        print(f"{options.folder}: {error}", file=sys.stderr)  # noqa: T201
+    except (DefenderError, OSError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="twistlock-defender")
     parser.add_argument("--version", action="version", version=__version__)
+    levels = ["debug", "info", "warning", "error"]
+    parser.add_argument("--log-level", choices=levels, default="info")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="stay connected to the Console")
-    run.add_argument("console", nargs="+", help="HOST:PORT of a Console, port 8084")
-    run.add_argument("--name", required=True, help="as in the certificate")
+    enrol = commands.add_parser(
+        "enrol", help="get a certificate; the deploy token comes on standard input"
+    )
+    enrol.add_argument("console", help="NAME:PORT of the Console's API, port 8083")
+    enrol.add_argument("--pin", required=True, help="sha256//… of the Console's key")
+    enrol.add_argument("--name", help="this Defender's name; the host's if left out")
+    enrol.add_argument("--outbox-mb", type=int, default=256, metavar="MB")
+    enrol.set_defaults(run=_enrol)
+    run = commands.add_parser("run", help="enforce the policy, and stay connected")
     run.set_defaults(run=_run)
-    status = commands.add_parser("status", help="show whom it is connected to")
+    status = commands.add_parser("status", help="show where the Defender stands")
+    status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=_status)
-    for command in (run, status):
-        command.add_argument(
-            "--folder",
-            type=Path,
-            default=FOLDER,
-            help="where ca.pem, certificate.pem and key.pem are",
-        )
+    for command in (enrol, run, status):
+        command.add_argument("--folder", type=_folder, default=Folder(FOLDER))
     return parser
 
 
+def _folder(text: str) -> Folder:
+    return Folder(Path(text).absolute())
+
+
+# Imported late, each: `status` is quick, and `run` keeps no more than it needs.
+def _enrol(options: argparse.Namespace) -> int:
+    from twistlock_defender.enrolment import Enrolment, enrol
+
+    token = sys.stdin.readline().strip()
+    enrol(
+        Enrolment(options.console, options.pin, token, options.name),
+        options.folder,
+        options.outbox_mb,
+    )
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    link = Link(options.name, __version__, options.console, options.folder)
-    asyncio.run(link.run())
+    from twistlock_defender import agent
+
+    agent.run(options.folder)
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
-    told = json.loads((options.folder / "status.json").read_text())
-    for name, value in told.items():
-        print(f"{name:>10}  {value}")  # noqa: T201
-    return 0 if told["connected"] else 1
+    from twistlock_defender import screen
+
+    return screen.show(options.folder, as_json=options.json)

@@ -3,6 +3,8 @@
 import time
 from datetime import UTC, datetime
 
+LEAST_JUMP = 5.0
+
 
 def boottime() -> float:
     """Seconds since this host booted, sleep included; it never steps."""
@@ -15,6 +17,21 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
-def text(moment: datetime) -> str:
-    """*moment* as RFC 3339 in UTC with milliseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+class ClockWatch:
+    """Notices that somebody set the wall clock."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - boottime()
+
+    def jump(self) -> str | None:
+        """Say how far the wall clock has jumped since the last call, if it has."""
+        before, self._offset = self._offset, time.time() - boottime()
+        seconds = self._offset - before
+        if abs(seconds) < LEAST_JUMP:
+            return None
+        way = "forward" if seconds > 0 else "back"
+        return (
+            f"at {utc_now():%Y-%m-%d %H:%M:%S} UTC this host's clock jumped "
+            f"{abs(seconds):.0f} s {way}; the times of findings before and after "
+            "do not fit together"
+        )

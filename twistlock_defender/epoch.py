@@ -1,7 +1,10 @@
 """The highest epoch that this Defender has seen, kept on disk over its restarts."""
 
+import logging
 import os
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 class HighestEpoch:
@@ -22,7 +25,11 @@ class HighestEpoch:
         if epoch < self.value:
             return False
         if epoch > self.value:
-            self._keep(epoch)
+            self.value = epoch
+            try:
+                self._keep(epoch)
+            except OSError as error:
+                log.error("epoch %d holds until a restart only: %s", epoch, error)  # noqa: TRY400
         return True
 
     def _keep(self, epoch: int) -> None:
@@ -32,4 +39,3 @@ class HighestEpoch:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
-        self.value = epoch

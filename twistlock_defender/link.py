@@ -1,123 +1,147 @@
-"""The Defender's one websocket to the Console, over mutual TLS 1.3.
+"""The Defender's link: one websocket to the Console that serves, or the next try.
 
-It tries every address of every name in turn, so that round robin DNS leads to the
-node that serves; the first retry comes at once, later ones back off.
+It never obeys a Console of an earlier epoch than it has seen.
 """
 
 import asyncio
-import json
 import logging
 import random
 import ssl
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from twistlock_console.protocol import (
-    ConsoleHello,
-    DefenderHello,
-    Ping,
-    ProtocolError,
-    check_protocol,
-    decode_from_console,
-    encode,
-)
+from twistlock_console.protocol import ProtocolError
+from twistlock_defender.clock import boottime, utc_now
+from twistlock_defender.dialing import Dialer
 from twistlock_defender.epoch import HighestEpoch
+from twistlock_defender.errors import DefenderError, Silent
+from twistlock_defender.greeting import Greeted, greet
+from twistlock_defender.outbox import Outbox
+from twistlock_defender.reasons import reason_of
+from twistlock_defender.resolving import Resolver
+from twistlock_defender.retrying import Target, hinted_pause, patience, pause
+from twistlock_defender.session import Orders, Session
 
-CONNECT_SECONDS = 3.0
-PING_SECONDS = 10.0
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 15.0
+SETTLED_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """What `twistlock-defender status` shows; *since* is a time of day in UTC."""
+class LinkState:
+    """Where the link stands; *since* when, and the last *error* of an attempt."""
 
     connected: str | None
-    since: str
+    since: datetime
     epoch: int
     error: str | None = None
 
 
 class Link:
-    """Keeps *defender* connected to one of *addresses*, with the papers in *folder*."""
+    """Keeps *orders* and *outbox* in touch with a Console at one of *addresses*.
+
+    `state` tells where it stands.
+    """
 
     def __init__(
-        self, defender: str, version: str, addresses: Sequence[str], folder: Path
+        self,
+        addresses: Sequence[str],
+        tls: Callable[[], ssl.SSLContext],
+        epochs: HighestEpoch,
+        orders: Orders,
+        outbox: Outbox,
     ) -> None:
-        self._hello = DefenderHello(defender, version)
-        self._addresses = addresses
-        self._epoch = HighestEpoch(folder / "epoch")
-        self._status = folder / "status.json"
-        self._tls = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_3
-        self._tls.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+        self._resolver = Resolver(addresses)
+        self._tls = tls
+        self._epochs = epochs
+        self._orders = orders
+        self._outbox = outbox
+        self._session: Session | None = None
+        self._obeyed = self._mistaken = 0
+        self.state = LinkState(None, utc_now(), epochs.value)
+
+    @property
+    def names_trouble(self) -> str | None:
+        """Which of the Console's names cannot be resolved, if one."""
+        return self._resolver.trouble
 
     async def run(self) -> None:
         """Connect again and again, until cancelled."""
-        pauses = _pauses()
-        while True:
-            for address in self._addresses:
-                if await self._visit(address):
-                    pauses = _pauses()
-            await asyncio.sleep(next(pauses))
+        loop = asyncio.get_running_loop()
 
-    async def _visit(self, address: str) -> bool:
-        """Stay with the Console at *address*; says whether it took us in at all."""
-        welcome = False
-        uri = f"wss://{address}"
+        def on_new() -> None:
+            loop.call_soon_threadsafe(self._wake)
+
+        self._outbox.on_new = on_new
+        dialer = Dialer(
+            self._resolver,
+            self._attempt,
+            lambda late: late.connection.transport.abort(),
+        )
+        failed = 0
         try:
-            async with connect(
-                uri, ssl=self._tls, open_timeout=CONNECT_SECONDS, compression=None
-            ) as connection:
-                await self._greet(connection, address)
-                welcome = True
-                await self._stay(connection)
-        except (OSError, WebSocketException, ProtocolError) as error:
-            log.info("%s: %s", address, error)
-            self._tell(None, str(error))
-        return welcome
+            while True:
+                greeted = await dialer.dial(failed)
+                began = boottime()
+                rest = await self._visit(greeted)
+                failed = 0 if boottime() - began > SETTLED_SECONDS else failed + 1
+                await asyncio.sleep(rest or pause(failed, _chance()))
+        finally:
+            self._outbox.on_new = lambda: None
+            self._resolver.close()
 
-    async def _greet(self, connection: ClientConnection, address: str) -> None:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            hello = decode_from_console(await connection.recv())
-        if not isinstance(hello, ConsoleHello):
-            raise ProtocolError("the first message must be a hello", code=1002)
-        check_protocol(hello)
-        if not self._epoch.admits(hello.epoch):
-            raise ProtocolError(
-                f"{address} serves under epoch {hello.epoch}, which is over; "
-                f"epoch {self._epoch.value} was seen",
-                code=1008,
-            )
-        await connection.send(encode(self._hello))
-        log.info("connected to %s, epoch %d", address, hello.epoch)
-        self._tell(address, None)
+    async def _attempt(self, target: Target) -> Greeted | None:
+        try:
+            return await greet(target, self._tls(), self._epochs)
+        except (OSError, WebSocketException, ProtocolError, DefenderError) as error:
+            self._tell(connected=None, error=f"{target}: {reason_of(error)}")
+            return None
 
-    async def _stay(self, connection: ClientConnection) -> None:
-        while True:
-            await asyncio.sleep(PING_SECONDS)
-            await connection.send(encode(Ping()))
-            async with asyncio.timeout(CONNECT_SECONDS):
-                decode_from_console(await connection.recv())
+    async def _visit(self, greeted: Greeted) -> float:
+        """Stay with the Console; gives the seconds it asked us to stay away, or 0."""
+        if greeted.epoch > self._obeyed:
+            self._obeyed, self._mistaken = greeted.epoch, 0
+        session = Session(
+            greeted.connection, self._orders, self._outbox, patience(self._mistaken)
+        )
+        self._session = session
+        log.info("connected to %s, epoch %d", greeted.target, greeted.epoch)
+        self._tell(connected=str(greeted.target), error=None)
+        try:
+            await session.run()
+        except Silent as error:
+            self._mistaken += 1
+            self._leave(greeted, str(error))
+        except (OSError, WebSocketException) as error:
+            self._leave(greeted, reason_of(error))
+        else:
+            self._leave(greeted, "it said goodbye")
+        finally:
+            self._session = None
+            greeted.connection.transport.abort()
+        return hinted_pause(session.goodbye, _chance()) if session.goodbye else 0.0
 
-    def _tell(self, address: str | None, error: str | None) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        status = Status(address, now, self._epoch.value, error)
-        new = self._status.with_suffix(".new")
-        new.write_text(json.dumps(asdict(status)) + "\n")
-        new.replace(self._status)
+    def _leave(self, greeted: Greeted, reason: str) -> None:
+        self._tell(connected=None, error=f"{greeted.target}: {reason}")
+
+    def _tell(self, *, connected: str | None, error: str | None) -> None:
+        state = replace(
+            self.state, connected=connected, epoch=self._epochs.value, error=error
+        )
+        if state == self.state:
+            return
+        if error:
+            log.info("%s", error)
+        if connected != self.state.connected:
+            state = replace(state, since=utc_now())
+        self.state = state
+
+    def _wake(self) -> None:
+        if self._session:
+            self._session.new.set()
 
 
-def _pauses() -> Iterator[float]:
-    """A first pause of 0.1-0.5 s, then twice as long each time, with jitter."""
-    pause = FIRST_PAUSE
-    while True:
-        yield pause * random.uniform(1, 5)  # noqa: S311  spreads agents, no secret
-        pause = min(2 * pause, LONGEST_PAUSE / 5)
+def _chance() -> float:
+    return random.random()  # noqa: S311  spreads agents, no secret

@@ -44,16 +44,18 @@ class Outbox:
         self._held: deque[str] = deque()
         self._overheld = 0
         self._trouble: str | None = None
+        self._file: OutboxFile | None = None
+        self._closed = False
         self.on_new: Callable[[], None] = lambda: None
-        try:
-            self._file = self._open()
-        except sqlite3.Error as error:
-            raise OSError(f"{path} cannot be used: {error}") from error
+        with self._lock:
+            self._attempt(lambda file: None)
 
     def close(self) -> None:
         """Close the file; twice is as once."""
         with self._lock:
-            self._file.close()
+            self._closed = True
+            if self._file:
+                self._file.close()
 
     def add(self, bodies: Sequence[str]) -> None:
         """Keep *bodies*, JSON each; the oldest go where there is no room."""
@@ -75,10 +77,10 @@ class Outbox:
 
         One at least is given, however big, if there is any.
         """
+        found: list[Entry] = []
         with self._lock:
-            self._attempt(lambda: self._file.tell_of_lost(self._notice))
-            found: list[Entry] = []
-            self._attempt(lambda: found.extend(self._file.after(after, count)))
+            self._attempt(lambda file: file.tell_of_lost(self._notice))
+            self._attempt(lambda file: found.extend(file.after(after, count)))
         fitting: list[Entry] = []
         for entry in found:
             size -= len(entry.body)
@@ -90,16 +92,18 @@ class Outbox:
     def delete(self, through: int) -> None:
         """Forget every finding with a number up to *through*: the Console has it."""
         with self._lock:
-            self._attempt(lambda: self._file.delete(through))
+            self._attempt(lambda file: file.delete(through))
 
     def state(self) -> OutboxState:
         """How full it is now."""
+        found: list[Entry] = []
         with self._lock:
-            found: list[Entry] = []
-            self._attempt(lambda: found.extend(self._file.after(0, 1)))
+            self._attempt(lambda file: found.extend(file.after(0, 1)))
             oldest = found[0].body if found else next(iter(self._held), None)
-            count = self._file.count + len(self._held)
-            return OutboxState(count, self._file.bytes, oldest, self._trouble)
+            count, size = len(self._held), 0
+            if self._file:
+                count, size = count + self._file.count, self._file.bytes
+            return OutboxState(count, size, oldest, self._trouble)
 
     def _open(self) -> OutboxFile:
         try:
@@ -107,9 +111,10 @@ class Outbox:
         except sqlite3.DatabaseError as error:
             if not _damaged(error):
                 raise
-            return self._begin_anew(error)
+            self._set_aside(error)
+            return OutboxFile(self._path, self._limit)
 
-    def _begin_anew(self, error: sqlite3.Error) -> OutboxFile:
+    def _set_aside(self, error: sqlite3.Error) -> None:
         for ending in ("", "-wal", "-shm"):
             path = self._path.with_name(self._path.name + ending)
             if path.exists():
@@ -118,11 +123,10 @@ class Outbox:
             "%s is damaged (%s); it is kept as %s.damaged, its findings are not sent",
             *(self._path, error, self._path.name),
         )
-        return OutboxFile(self._path, self._limit)
 
     def _write_held(self) -> None:
         bodies, skipped = list(self._held), self._overheld
-        if self._attempt(lambda: self._file.add(bodies, skipped)):
+        if self._attempt(lambda file: file.add(bodies, skipped)):
             self._held.clear()
             self._overheld = 0
             self._trouble = None
@@ -131,18 +135,19 @@ class Outbox:
             self._held.popleft()
             self._overheld += 1
 
-    def _attempt(self, act: Callable[[], object]) -> bool:
+    def _attempt(self, act: Callable[[OutboxFile], object]) -> bool:
         """Do *act*; where the file does not let us, note why and go on."""
+        if self._closed:
+            return False
         try:
-            act()
+            self._file = self._file or self._open()
+            act(self._file)
             return True
-        except sqlite3.ProgrammingError:
-            return False  # closed meanwhile
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._note(error)
             return False
 
-    def _note(self, error: sqlite3.Error) -> None:
+    def _note(self, error: sqlite3.Error | OSError) -> None:
         sentence = (
             f"{self._path} cannot be written ({error}); "
             f"findings are held in memory, {HELD_AT_MOST:,} at most"
@@ -150,14 +155,12 @@ class Outbox:
         if sentence != self._trouble:
             log.error("%s", sentence)
         self._trouble = sentence
-        if _damaged(error):
+        if self._file and _damaged(error):
+            # The next attempt finds it so, and sets it aside.
             self._file.close()
-            try:
-                self._file = self._begin_anew(error)
-            except (sqlite3.Error, OSError):
-                log.exception("no new outbox could be made")
+            self._file = None
 
 
-def _damaged(error: sqlite3.Error) -> bool:
+def _damaged(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -33,7 +33,7 @@ def visitor_on(host: Host, pictures: Path) -> Iterator[RemoteVisitor]:
     """A person with a browser on *host*; pictures go to the folder *pictures*."""
     pictures.mkdir(parents=True, exist_ok=True)
     program = host.start(
-        *(sys.executable, "-m", "tests.browser.visitor", str(pictures)),
+        *(sys.executable, "-m", "tests.browser.program", str(pictures)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -1,4 +1,4 @@
-"""What a person with a browser sees of a failover."""
+"""What a person with a browser sees of a failover, through a load balancer."""
 
 import signal
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ from tests.browser.remote_visitor import RemoteVisitor, visitor_on
 from tests.hosts.cluster import Cluster
 from tests.hosts.console_api import PASSWORD, USERNAME
 from tests.hosts.laboratory import Laboratory
+from tests.hosts.load_balancer import start_haproxy
 from tests.hosts.waiting import wait_for
 
 pytestmark = [
-    pytest.mark.needs("chromium", "ip", "nsenter", "unshare", root=True),
+    pytest.mark.needs("chromium", "haproxy", "ip", "nsenter", "unshare", root=True),
     pytest.mark.timeout(240),
 ]
 PICTURES = Path("build/pictures")
@@ -33,30 +34,40 @@ def visitor(cluster: Cluster) -> Iterator[RemoteVisitor]:
         yield person
 
 
-def test_a_failover_keeps_accounts_and_settings(
+def test_a_session_survives_the_death_of_the_primary(
     cluster: Cluster, visitor: RemoteVisitor
 ) -> None:
-    """Who signed up on the first primary finds everything on the next one."""
+    """No second log-in, no setting lost, and one banner that says what happened."""
     cluster.form(sign_up=lambda at: visitor("sign_up", at, USERNAME, PASSWORD))
     first = cluster.nodes["h1"].address
-    visitor("set_timeout", first, 47)
-    shown = visitor("open_cluster", first)
+    balancer = cluster.laboratory.host("lb")
+    start_haproxy(balancer, cluster)
+    visitor("log_in", balancer.address, USERNAME, PASSWORD)
+    visitor("set_timeout", balancer.address, 47)
+    shown = visitor("open_cluster", balancer.address)
     assert sorted(shown.values()) == ["PRIMARY", "SECONDARY", "SECONDARY"]
     visitor("wait_for_state", first, "PRIMARY")
 
     cluster.nodes["h1"].host.signal_all(signal.SIGKILL)
     silence = visitor("wait_for_silence")
-    second = wait_for(cluster.primary, 30, "another primary")
-    address = cluster.nodes[second].address
-    visitor("log_in", address, USERNAME, PASSWORD)
+    told = visitor("wait_for_news")
+    second = cluster.nodes[wait_for(cluster.primary, 30, "another primary")].address
+    seen = visitor("wait_for_state", first, "UNAVAILABLE")
 
     assert "does not answer" in silence
-    assert visitor("users", address) == [USERNAME]
-    assert visitor("timeout", address) == "47"
-    visitor("open_cluster", address)
-    seen = visitor("wait_for_state", first, "UNAVAILABLE")
-    assert seen[address] == "PRIMARY"
+    assert told.startswith(f"{second} took over from {first} at ")
+    assert "silent" in told
+    assert "You stay logged in" in told
+    assert seen[second] == "PRIMARY"
+    assert visitor("users", balancer.address) == [USERNAME]
+    assert visitor("timeout", balancer.address) == "47"
+    assert visitor("news") == [told]
+    assert visitor("put_away") == []
+    assert visitor("users", balancer.address) == [USERNAME]
+    assert visitor("news") == []
     cluster.nodes["h1"].start()
+    visitor("open_cluster", balancer.address)
     visitor("wait_for_state", first, "SECONDARY")
     assert visitor("messages") == []
+    assert visitor("hosts") == [f"{first}:8443", f"{balancer.address}:8443"]
     cluster.stop()

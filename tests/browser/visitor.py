@@ -1,25 +1,22 @@
-"""A person with a browser, on the host that this program is started on.
+"""What a person with a browser does; program.py has it done on a test host."""
 
-Reads one JSON order a line, [name, argument …], and answers each with one JSON line:
-what it saw, or {"error": …}. Pictures go to the folder that the first argument names.
-"""
-
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Page
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
+from tests.browser.walk import Traffic, Walk
+
 PATIENCE_MS = 20_000
+FOCUSED = """() => {
+  const at = document.activeElement, style = getComputedStyle(at);
+  const label = at.labels && at.labels[0] ? getComputedStyle(at.labels[0]) : style;
+  const name = at === document.body ? "BODY"
+    : (at.getAttribute("aria-label") || at.textContent.trim() || at.name || at.id);
+  return [name, style.outlineStyle !== "none" || label.outlineStyle !== "none"];
+}"""
+NEWS = "#told form.banner"
 HA = "/manage/system/high-availability"
 
 
@@ -30,8 +27,10 @@ class Visitor:
         self._page = page
         self._pictures = pictures
         self._messages: list[str] = []
+        self._hosts: set[str] = set()
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: self._messages.append(message.text))
+        page.on("request", lambda asked: self._hosts.add(urlsplit(asked.url).netloc))
 
     def sign_up(self, address: str, username: str, password: str) -> str:
         """Make the first administrator on the first visit."""
@@ -130,38 +129,58 @@ class Visitor:
         self._picture("silence")
         return banner.inner_text()
 
+    def wait_for_news(self) -> str:
+        """Wait until the open page tells, by itself, of what happened."""
+        self._page.locator(NEWS).first.wait_for()
+        self._picture("takeover")
+        return self.news()[0]
+
+    def news(self) -> list[str]:
+        """What the open page tells of."""
+        return self._page.locator(f"{NEWS} span").all_inner_texts()
+
+    def put_away(self) -> list[str]:
+        """Put the news away; gives what is told then."""
+        self._page.click(f"{NEWS} button")
+        self._page.locator(NEWS).first.wait_for(state="detached")
+        return self.news()
+
+    def walk(self, address: str) -> list[dict[str, Any]]:
+        """Look at every page, from the first one."""
+        self._page.goto(f"https://{address}:8443/")
+        return list(Walk(self._page, self._pictures).findings())
+
+    def look(self, url: str) -> dict[str, Any]:
+        """Look at one page."""
+        self._page.goto(url)
+        return Walk(self._page, self._pictures).look()
+
+    def first_load(self, url: str) -> int:
+        """The bytes that a browser takes that has never been here."""
+        assert self._page.context.browser is not None
+        context = self._page.context.browser.new_context(ignore_https_errors=True)
+        page = context.new_page()
+        traffic = Traffic(context.new_cdp_session(page))
+        page.goto(url, wait_until="networkidle")
+        context.close()
+        return traffic.bytes
+
+    def tab_through(self, url: str) -> list[tuple[str, bool]]:
+        """Press Tab up to 60 times; gives what has the focus, and whether it shows."""
+        self._page.goto(url)
+        steps = []
+        for _ in range(60):
+            self._page.keyboard.press("Tab")
+            steps.append(tuple(self._page.evaluate(FOCUSED)))
+        return [step for step in steps if step[0] != "BODY"]
+
+    def hosts(self) -> list[str]:
+        """Every host that the pages have asked for something."""
+        return sorted(self._hosts)
+
     def messages(self) -> list[str]:
         """What the browser's console said of our pages' own mistakes."""
         return [text for text in self._messages if "Content Security" in text]
 
     def _picture(self, name: str) -> None:
         self._page.screenshot(path=self._pictures / f"{name}.png", full_page=True)
-
-
-def main() -> None:
-    """Carry out orders until standard input ends."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=FLAGS
-        )
-        context = browser.new_context(
-            ignore_https_errors=True, viewport={"width": 1280, "height": 900}
-        )
-        visitor = Visitor(context.new_page(), Path(sys.argv[1]))
-        for line in sys.stdin:
-            name, *arguments = json.loads(line)
-            answer = _carry_out(getattr(visitor, name), arguments)
-            sys.stdout.write(json.dumps(answer) + "\n")
-            sys.stdout.flush()
-        browser.close()
-
-
-def _carry_out(order: Callable[..., object], arguments: list[object]) -> object:
-    try:
-        return order(*arguments)
-    except Error as error:
-        return {"error": str(error)}
-
-
-if __name__ == "__main__":
-    main()

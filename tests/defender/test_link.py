@@ -1,151 +1,286 @@
 """The Defender's link, against a websocket server with our certificates."""
 
 import asyncio
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-import pytest
-from websockets.asyncio.server import Server, ServerConnection, serve
-
-from twistlock_console.certificates import (
-    Usage,
-    create_authority,
-    issue_node_certificate,
-    make_key,
-    make_request,
-    server_context,
-    sign_request,
-)
+from tests.defender.conftest import NAME
+from tests.defender.fake_console import FakeConsole, until
+from twistlock_console.certificates import create_authority, issue_node_certificate
 from twistlock_console.protocol import (
-    ConsoleHello,
     DefenderHello,
-    decode_from_defender,
-    encode,
+    Goodbye,
+    PolicyPushed,
+    Scan,
+    TroubleEvent,
 )
-from twistlock_defender.cli import main
+from twistlock_defender.clock import boottime
 from twistlock_defender.epoch import HighestEpoch
+from twistlock_defender.findings import body_of, dropped, trouble
+from twistlock_defender.folder import Folder
 from twistlock_defender.link import Link
+from twistlock_defender.outbox import Outbox
+from twistlock_defender.retrying import PATIENCE
 
-NAME = "agent-1"
-
-
-@pytest.fixture
-def console(tmp_path: Path) -> Path:
-    """A Console's certificates."""
-    folder = tmp_path / "console"
-    folder.mkdir()
-    create_authority(folder)
-    issue_node_certificate(folder, ["127.0.0.1", "localhost"])
-    return folder
+PUSHED = PolicyPushed(3, "abc", None)
 
 
-@pytest.fixture
-def papers(tmp_path: Path, console: Path) -> Path:
-    """A Defender's folder."""
-    folder = tmp_path / "defender"
-    folder.mkdir()
-    make_key(folder / "key.pem")
-    request = make_request(folder / "key.pem", NAME)
-    signed = sign_request(
-        console, request, usage=Usage.DEFENDER, common_name=NAME, names=[NAME]
-    )
-    (folder / "certificate.pem").write_bytes(signed)
-    (folder / "ca.pem").write_bytes((console / "ca.pem").read_bytes())
-    return folder
+class Duty:
+    """Notes its orders."""
+
+    def __init__(self) -> None:
+        self.orders: list[PolicyPushed | Scan] = []
+        self.left_aside: list[str] = []
+
+    def hello(self) -> DefenderHello:
+        """Who we are."""
+        return DefenderHello(NAME, "26.11.1")
+
+    def obey(self, order: PolicyPushed | Scan) -> None:
+        """Note it."""
+        self.orders.append(order)
+
+    def malformed(self, sentence: str) -> None:
+        """Note it."""
+        self.left_aside.append(sentence)
 
 
-class FakeConsole:
-    """Greets with *epoch*, and notes the hellos that come back."""
+class Scene:
+    """A Defender's link at work."""
 
-    def __init__(self, folder: Path, epoch: int) -> None:
-        self._tls = server_context(folder, client=Usage.DEFENDER)
-        self._epoch = epoch
-        self.hellos: list[DefenderHello] = []
+    def __init__(self, folder: Folder, *addresses: str) -> None:
+        self.duty = Duty()
+        self.outbox = Outbox(folder / "outbox.db", 1 << 24, dropped)
+        epochs = HighestEpoch(folder / "epoch")
+        self.link = Link(addresses, folder.tls, epochs, self.duty, self.outbox)
 
-    async def open(self) -> Server:
-        """Listen on a free port."""
-        return await serve(self._greet, "127.0.0.1", 0, ssl=self._tls)
+    def find(self, *sentences: str) -> None:
+        """Have findings to send."""
+        self.outbox.add([body_of(trouble(sentence)) for sentence in sentences])
 
-    async def _greet(self, connection: ServerConnection) -> None:
-        await connection.send(encode(ConsoleHello(self._epoch, "26.11.1")))
-        async for frame in connection:
-            hello = decode_from_defender(frame)
-            assert isinstance(hello, DefenderHello)
-            self.hellos.append(hello)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the link meanwhile."""
+        running = asyncio.create_task(self.link.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+            self.outbox.close()
 
-
-def told(papers: Path) -> dict[str, object]:
-    """What `status` would show."""
-    try:
-        return dict(json.loads((papers / "status.json").read_text()))
-    except FileNotFoundError:
-        return {}
-
-
-async def run_until(link: Link, papers: Path, key: str) -> dict[str, object]:
-    """Run the link until its status has *key*."""
-    running = asyncio.create_task(link.run())
-    async with asyncio.timeout(20):
-        while not told(papers).get(key):
-            await asyncio.sleep(0.02)
-    running.cancel()
-    return told(papers)
+    @property
+    def connected(self) -> str | None:
+        """Whom it is connected to."""
+        return self.link.state.connected
 
 
-def address(server: Server) -> str:
-    """Where *server* listens."""
-    return f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+def play(scene: Coroutine[Any, Any, None]) -> None:
+    """Run *scene* to its end."""
+    asyncio.run(scene)
+
+
+def sentences(console: FakeConsole) -> list[str]:
+    """What it was told, each number once."""
+    once = {e.number: e for e in console.events if isinstance(e, TroubleEvent)}
+    return [event.sentence for event in once.values()]
 
 
 @contextmanager
-def nowhere() -> Iterator[str]:
-    """An address where nobody answers."""
-    yield "127.0.0.1:9"
+def mute() -> Iterator[str]:
+    """The address of a host that accepts connections and never answers: frozen."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_it_finds_the_console_that_serves(console: Path, papers: Path) -> None:
-    """A dead first address does not keep it from the second."""
-    fake = FakeConsole(console, epoch=7)
+def test_it_finds_the_console_that_serves(console: Path, folder: Folder) -> None:
+    """Neither a dead address nor a frozen host keeps it from the right one."""
 
-    async def scene() -> dict[str, object]:
-        async with await fake.open() as server:
-            with nowhere() as dead:
-                link = Link(NAME, "26.11.1", [dead, address(server)], papers)
-                return await run_until(link, papers, "connected")
+    async def scene() -> None:
+        fake = FakeConsole(console, 7)
+        with mute() as frozen:
+            async with fake.open() as serving:
+                scene = Scene(folder, "127.0.0.1:9", frozen, serving)
+                async with scene.running():
+                    began = boottime()
+                    await until(lambda: fake.hellos, "a hello")
+                    assert boottime() - began < 5
+                    assert scene.connected == serving
 
-    status = asyncio.run(scene())
-
-    assert status["epoch"] == 7
-    assert HighestEpoch(papers / "epoch").value == 7
-    assert main(["status", "--folder", str(papers)]) == 0
+    play(scene())
+    assert HighestEpoch(folder / "epoch").value == 7
 
 
 def test_it_never_obeys_a_console_of_an_earlier_epoch(
-    console: Path, papers: Path
+    console: Path, folder: Folder
 ) -> None:
     """Not after a restart either: an old primary may not know that it is over."""
-    assert HighestEpoch(papers / "epoch").admits(9)
-    fake = FakeConsole(console, epoch=8)
+    assert HighestEpoch(folder / "epoch").admits(9)
 
-    async def scene() -> dict[str, object]:
-        async with await fake.open() as server:
-            link = Link(NAME, "26.11.1", [address(server)], papers)
-            return await run_until(link, papers, "error")
+    async def scene() -> None:
+        old, new = FakeConsole(console, 8, PUSHED, Scan()), FakeConsole(console, 9)
+        async with old.open() as stale, new.open() as serving:
+            scene = Scene(folder, stale)
+            scene.find("a secret of this epoch")
+            async with scene.running():
+                await until(lambda: scene.link.state.error, "an error")
+                await until(lambda: len(old.connections) > 1, "a second try")
+                assert "epoch 8, which is over" in str(scene.link.state.error)
+                assert (scene.connected, scene.duty.orders) == (None, [])
+            scene = Scene(folder, stale, serving)
+            async with scene.running():
+                await until(lambda: sentences(new), "findings")
+        assert (old.hellos, old.events) == ([], [])
 
-    status = asyncio.run(scene())
-
-    assert "epoch 8, which is over" in str(status["error"])
-    assert status["connected"] is None
-    assert fake.hellos == []
+    play(scene())
 
 
-def test_missing_papers_are_told_in_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_findings_are_sent_again_until_they_are_acknowledged(
+    console: Path, folder: Folder
 ) -> None:
-    """The exit code is 1 and the folder is named."""
-    code = main(["run", "127.0.0.1:8084", "--name", NAME, "--folder", str(tmp_path)])
+    """In order, from the first that was not; and then they are gone from the disk."""
 
-    assert code == 1
-    assert str(tmp_path) in capsys.readouterr().err
+    async def scene() -> None:
+        fake = FakeConsole(console)
+        fake.acknowledging = False
+        async with fake.open() as serving:
+            scene = Scene(folder, serving)
+            scene.find(*map(str, range(1200)))
+            async with scene.running():
+                await until(lambda: len(fake.events) == 1200, "all findings")
+                assert scene.outbox.state().count == 1200
+                fake.acknowledging = True
+                fake.connections[-1].transport.abort()
+                await until(lambda: len(fake.events) == 2400, "all of them again")
+                scene.find("one more")
+                await until(lambda: not scene.outbox.state().count, "an empty outbox")
+        assert max(map(len, fake.messages)) <= 500
+        assert sentences(fake) == [*map(str, range(1200)), "one more"]
+
+    play(scene())
+
+
+def test_orders_are_obeyed_and_broken_ones_left_aside(
+    console: Path, folder: Folder
+) -> None:
+    """A message that cannot be read neither ends the connection nor is it obeyed."""
+
+    async def scene() -> None:
+        fake = FakeConsole(console, 7, PUSHED)
+        async with fake.open() as serving:
+            scene = Scene(folder, serving)
+            async with scene.running():
+                await until(lambda: scene.duty.orders, "a policy")
+                bad = '{"type":"policy","version":4,"hash":"x","rule":{"name":""}}'
+                await fake.connections[0].send(bad)
+                await fake.connections[0].send('{"type":"scan"}')
+                await until(lambda: len(scene.duty.orders) == 2, "a scan")
+        assert scene.duty.orders == [PUSHED, Scan()]
+        assert "left aside: malformed message (policy.rule" in scene.duty.left_aside[0]
+        assert len(fake.connections) == 1
+
+    play(scene())
+
+
+def test_it_stays_away_as_long_as_it_was_asked_to(
+    console: Path, folder: Folder
+) -> None:
+    """Who says goodbye says when to come back, so that not all come at once."""
+
+    async def scene() -> None:
+        fake = FakeConsole(console, 7, Goodbye(1500, 100))
+        async with fake.open() as serving:
+            scene = Scene(folder, serving)
+            async with scene.running():
+                await until(lambda: fake.hellos, "a hello")
+                await fake.connections[0].close(1012, "this Console stops serving")
+                await until(lambda: scene.link.state.error, "the end")
+                began = boottime()
+                fake.pushes.clear()
+                await until(lambda: len(fake.hellos) == 2, "its return")
+        assert boottime() - began > 1.4
+        assert scene.link.state.error is None
+
+    play(scene())
+
+
+def test_a_console_that_falls_silent_is_left(console: Path, folder: Folder) -> None:
+    """Though its host still takes what we send; one that is merely slow is not."""
+
+    async def scene() -> None:
+        fake = FakeConsole(console)
+        fake.acknowledging = False
+        async with fake.open() as serving:
+            scene = Scene(folder, serving)
+            async with scene.running():
+                scene.find("never acknowledged")
+                await until(lambda: fake.pings, "asking for a sign of life")
+                await asyncio.sleep(PATIENCE / 2 + 0.5)
+                assert scene.connected == serving
+                fake.silent = True
+                scene.find("never heard")
+                await until(lambda: not scene.connected, "the end")
+                assert "silent for 4 s" in str(scene.link.state.error)
+
+    play(scene())
+
+
+def test_a_stranger_is_not_taken_for_the_console(
+    console: Path, folder: Folder, tmp_path: Path
+) -> None:
+    """Its certificate is not of our authority, or for another name."""
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    create_authority(stranger)
+    issue_node_certificate(stranger, ["127.0.0.1"])
+    issue_node_certificate(console, ["localhost"])
+
+    async def scene(fake: FakeConsole) -> str:
+        async with fake.open() as serving:
+            scene = Scene(folder, serving)
+            async with scene.running():
+                await until(lambda: scene.link.state.error, "an error")
+        assert fake.hellos == []
+        return str(scene.link.state.error)
+
+    other, named = (asyncio.run(scene(FakeConsole(f))) for f in (stranger, console))
+    issue_node_certificate(console, ["127.0.0.1", "localhost"])
+    assert "its certificate is not accepted: self-signed" in other
+    assert "its certificate is not accepted: IP address mismatch" in named
+
+
+def test_without_papers_it_says_what_to_do(console: Path, folder: Folder) -> None:
+    """And tries on: they may come."""
+    papers = (folder / "certificate.pem").read_bytes()
+    (folder / "certificate.pem").unlink()
+
+    async def scene() -> None:
+        fake = FakeConsole(console)
+        async with fake.open() as serving:
+            scene = Scene(folder, serving)
+            async with scene.running():
+                await until(lambda: scene.link.state.error, "an error")
+                assert "enrol it with the command" in str(scene.link.state.error)
+                (folder / "certificate.pem").write_bytes(papers)
+                await until(lambda: scene.connected, "a connection")
+
+    play(scene())
+
+
+def test_a_name_that_cannot_be_resolved_is_told(console: Path, folder: Folder) -> None:
+    """The other names are used all the same."""
+
+    async def scene() -> None:
+        fake = FakeConsole(console)
+        async with fake.open() as serving:
+            scene = Scene(folder, "console.invalid:8084", serving)
+            async with scene.running():
+                await until(lambda: scene.connected, "a connection")
+                assert scene.link.names_trouble is not None
+                assert "console.invalid cannot be resolved" in scene.link.names_trouble
+
+    play(scene())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twistlock_console import __version__
 from twistlock_console.backups import identity
-from twistlock_console.backups.archive import Writer
+from twistlock_console.backups.archive_writer import Writer
 from twistlock_console.backups.dump import Dump, Store, data_path, dump, metadata_path
 from twistlock_console.backups.manifest import IDENTITY, MANIFEST, Manifest
 from twistlock_console.backups.naming import BackupName, Kind

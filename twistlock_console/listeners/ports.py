@@ -22,15 +22,25 @@ log = logging.getLogger(__name__)
 class ServicePorts:
     """Management and Defender servers: both are open, or both are closed.
 
+    *prepare* is called while all are closed, before the first opens; what it raises
+    keeps them closed.
+
     A load balancer asks one of them and sends traffic to both. Events are published
     on the thread that opens or closes, ListenerFailed of a server that ended by
     itself on a thread of its own; whoever hears it decides what to do with the rest.
     """
 
     def __init__(
-        self, settings: Settings, permit: Permit, bus: Bus, *, app: str = "wsgi:create"
+        self,
+        settings: Settings,
+        permit: Permit,
+        bus: Bus,
+        *,
+        app: str = "wsgi:create",
+        prepare: Callable[[], object] = lambda: None,
     ) -> None:
         self._bus = bus
+        self._prepare = prepare
         self._listeners: Sequence[Listener] = [
             ChildListener(server, settings, permit, self._failed)
             for server in servers(settings, app)
@@ -59,6 +69,8 @@ class ServicePorts:
 
         Raises ListenerError if one cannot be opened; then none is open.
         """
+        if not self.pids():
+            self._prepare()
         closed = [listener for listener in self._listeners if listener.pid is None]
         outcomes = _on_each(closed, lambda listener: listener.open())
         for name, outcome in outcomes.items():
@@ -86,6 +98,12 @@ class ServicePorts:
                 self._bus.publish(ListenerClosed(name, outcome))
         if reasons := _reasons(outcomes):
             raise ListenerError(reasons)
+
+    def reopen(self, reason: str) -> None:
+        """Close everything; whoever decides about the ports opens them again."""
+        log.warning("the service ports are closed for a moment: %s", reason)
+        self.close_all()
+        self._bus.publish(ListenerFailed("ports", reason))
 
     def _failed(self, name: str, reason: str) -> None:
         log.error("%s", reason)

@@ -10,13 +10,13 @@ from twistlock_console.settings.parsers import (
     address,
     cache,
     common_name,
+    file,
     folder,
     log_format,
     milliseconds,
     names,
     port,
     port_or_none,
-    program,
     state,
     true_or_false,
 )
@@ -91,6 +91,13 @@ KEYS = (
         "Folder that backups are written to, best on durable storage elsewhere.",
     ),
     Key(
+        "DATA_RECOVERY_KEY_FILE",
+        "",
+        file,
+        "Full path of a file, the same on every node, that encrypts the Console's keys "
+        "in backups; empty: automatic backups hold none.",
+    ),
+    Key(
         "DATA_FOLDER",
         "/var/lib/twistlock",
         folder,
@@ -117,7 +124,7 @@ KEYS = (
     Key(
         "MONGOD_BINARY",
         "",
-        program,
+        file,
         "Full path of the mongod to run; "
         "empty: the one on PATH, else the one that came with the Console.",
     ),

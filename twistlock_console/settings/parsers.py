@@ -76,8 +76,8 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
-def program(text: str) -> Path | None:
-    """Read the absolute path of a program; nothing means: look for it."""
+def file(text: str) -> Path | None:
+    """Read the absolute path of a file; nothing means: there is none."""
     return folder(text) if text else None
 
 

@@ -92,6 +92,7 @@ class Settings:
     communication_port: int = 8084
     data_recovery_enabled: bool = True
     data_recovery_volume: Path = Path("/var/lib/twistlock-backup")
+    data_recovery_key_file: Path | None = None
     data_folder: Path = Path("/var/lib/twistlock")
     projects_enabled: bool = False
     log_format: LogFormat = LogFormat.JSON

@@ -46,6 +46,13 @@ class UserAnswer(Answer):
     last_modified: datetime
 
 
+class HistoryFiltersAnswer(Answer):
+    """What the history can be filtered by; of the usernames 1,000 at most."""
+
+    type: list[AuditType]
+    username: list[str]
+
+
 class HistoryAnswer(Answer):
     """An entry of the history."""
 

@@ -17,10 +17,12 @@ from twistlock_console.accounts import login, users
 from twistlock_console.accounts.errors import TooManyFailures, WrongCredentials
 from twistlock_console.accounts.rules import check_repeated
 from twistlock_console.accounts.users import User
+from twistlock_console.audits import AuditType
 from twistlock_console.errors import Refused
 from twistlock_console.web import auth
 from twistlock_console.web.api_auth import attempt
 from twistlock_console.web.bodies import Credentials, form_body
+from twistlock_console.web.changes import record_change
 from twistlock_console.web.devices import remember_device
 from twistlock_console.web.pages.frame import first_endpoint
 from twistlock_console.web.storage import database
@@ -80,6 +82,9 @@ def log_in() -> ResponseReturnValue:
 @bp.post("/logout")
 def logout() -> ResponseReturnValue:
     """End the session."""
+    if user := auth.visiting_user():
+        g.account = user
+        record_change(AuditType.LOGIN, "logged out")
     auth.end()
     return redirect(url_for(".login"), 303)
 

@@ -6,10 +6,12 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.rules import check_repeated
+from twistlock_console.audits import AuditType
 from twistlock_console.errors import Refused
 from twistlock_console.web import auth
 from twistlock_console.web.api_auth import attempt
 from twistlock_console.web.bodies import PasswordChange, form_body
+from twistlock_console.web.changes import recorded
 from twistlock_console.web.storage import database
 from twistlock_console.web.visits import current_username
 
@@ -43,6 +45,7 @@ def change_password() -> ResponseReturnValue:
 @bp.post("/end-sessions")
 def end_sessions() -> ResponseReturnValue:
     """Log this user out everywhere, here too."""
-    users.end_sessions(database(), current_username())
+    with recorded(AuditType.PROFILE, "ended all sessions"):
+        users.end_sessions(database(), current_username())
     auth.end()
     return redirect(url_for("entry.login"), 303)

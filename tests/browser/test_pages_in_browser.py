@@ -1,0 +1,106 @@
+"""Every page as a browser shows it: readable by all, small, and from nowhere else.
+
+The pictures in build/pictures are there to be looked at.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.remote_visitor import RemoteVisitor, visitor_on
+from tests.hosts.console_api import PASSWORD, USERNAME
+from tests.hosts.laboratory import Laboratory
+from tests.hosts.node import HostedNode
+from tests.hosts.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.needs("chromium", "ip", "nsenter", "unshare", root=True),
+    pytest.mark.timeout(240),
+]
+PICTURES = Path("build/pictures/pages")
+FILLED = ("--history", "60", "--defenders", "40", "--events", "200")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostedNode]:
+    """A node with high availability, alone, with something in every list."""
+    with Laboratory(tmp_path_factory.mktemp("pages")) as laboratory:
+        client = laboratory.host("client")
+        made = HostedNode(
+            laboratory.host("h1"), client, HIGH_AVAILABILITY_STATE="PRIMARY"
+        )
+        made.start()
+        wait_for(lambda: made.try_ask("/v1/status").get("serving"), 60, "the node")
+        config = made.host.folder / "twistlock.cfg"
+        fill = (sys.executable, "-m", "tests.filling", str(config), *FILLED)
+        assert made.host.start(*fill).wait(60) == 0
+        yield made
+
+
+@pytest.fixture(scope="module")
+def visitor(node: HostedNode) -> Iterator[RemoteVisitor]:
+    """The first administrator, logged in, with a browser on another host."""
+    with visitor_on(node._asker, PICTURES) as person:
+        url = f"https://{node.address}:8443"
+        person("look", f"{url}/signup")
+        person("sign_up", node.address, USERNAME, PASSWORD)
+        yield person
+
+
+@pytest.fixture(scope="module")
+def findings(visitor: RemoteVisitor, node: HostedNode) -> list[dict[str, Any]]:
+    """What was seen of each page."""
+    return list(visitor("walk", node.address))
+
+
+def test_every_page_is_there(findings: list[dict[str, Any]]) -> None:
+    """Whatever the menu and the pages lead to can be opened."""
+    paths = {found["path"] for found in findings}
+
+    assert {f["path"]: f["status"] for f in findings if f["status"] != 200} == {}
+    assert {
+        "/manage/logs/history",
+        "/manage/authentication/users",
+        "/manage/system/general",
+        "/manage/system/high-availability",
+        "/profile/password",
+    } <= paths
+
+
+def test_nobody_is_kept_out_by_a_page(findings: list[dict[str, Any]]) -> None:
+    """axe finds nothing serious or critical on any page, light or dark."""
+    assert {f["path"]: f["grave"] for f in findings if f["grave"]} == {}
+
+
+def test_a_page_fits_a_telephone(findings: list[dict[str, Any]]) -> None:
+    """At 360 pixels nothing sticks out; what is wider scrolls by itself."""
+    assert {f["path"]: f["narrow"] for f in findings if f["narrow"] > 360} == {}
+
+
+def test_nothing_comes_from_elsewhere(
+    findings: list[dict[str, Any]], visitor: RemoteVisitor, node: HostedNode
+) -> None:
+    """Pages ask their own Console alone, and obey its policy."""
+    assert findings
+    assert visitor("hosts") == [f"{node.address}:8443"]
+    assert visitor("messages") == []
+
+
+def test_a_first_load_is_small(visitor: RemoteVisitor, node: HostedNode) -> None:
+    """A browser that was never here takes less than 100 KB for the first page."""
+    assert visitor("first_load", f"https://{node.address}:8443/") < 100_000
+
+
+def test_a_keyboard_reaches_everything(
+    visitor: RemoteVisitor, node: HostedNode
+) -> None:
+    """Tab leads first to the skip link, then through the menu; each shows its focus."""
+    steps = visitor("tab_through", f"https://{node.address}:8443/manage/logs/history")
+
+    assert steps[0] == ["Skip to the content", True]
+    names = [name for name, _ in steps]
+    assert {"View Logs", "Authentication", "System", "History"} <= set(names)
+    assert [name for name, outlined in steps if not outlined] == []

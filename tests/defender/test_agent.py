@@ -1,0 +1,233 @@
+"""The Defender as an operator runs it: `twistlock-defender run` and `status`."""
+
+import asyncio
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.defender.conftest import point
+from tests.defender.fake_console import FakeConsole, until
+from tests.hosts.node import PROJECT
+from tests.hosts.waiting import wait_for
+from twistlock_console.protocol import (
+    ComplianceEvent,
+    CompliancePart,
+    FileEvent,
+    FilePart,
+    HostRule,
+    PolicyPushed,
+    ProcessEvent,
+    ProcessPart,
+    Scan,
+    TroubleEvent,
+    WatchedPath,
+    encode,
+    hash_of,
+)
+from twistlock_defender.cli import main
+from twistlock_defender.folder import Folder
+
+COMMAND = (sys.executable, "-m", "twistlock_defender")
+
+
+@contextmanager
+def running(folder: Folder, *before: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Defender in *folder*, ended in an orderly way afterwards."""
+    command = [*before, *COMMAND, "run", "--folder", str(folder.path)]
+    with (folder.path.parent / "log").open("ab") as log:
+        program = subprocess.Popen(command, cwd=PROJECT, stderr=log)
+    try:
+        yield program
+    finally:
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0, (folder.path.parent / "log").read_text()
+
+
+def status(folder: Folder) -> dict[str, Any]:
+    """What the status shows; {} before there is any."""
+    try:
+        return dict(json.loads((folder / "status.json").read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def screen(folder: Folder, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code of `status`, and its screen."""
+    code = main(["status", "--folder", str(folder.path)])
+    return code, capsys.readouterr().out
+
+
+def push(rule: HostRule | None, version: int = 1) -> PolicyPushed:
+    """The message that brings *rule*."""
+    return PolicyPushed(version, hash_of(rule), rule)
+
+
+def memory_mb(pid: int) -> float:
+    """The resident memory of *pid*."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("no VmRSS")
+
+
+@pytest.fixture
+def miner(tmp_path: Path) -> Path:
+    """A program of a name that nothing else has; it sleeps."""
+    path = tmp_path / "miner-of-this-test"
+    shutil.copy("/bin/sleep", path)
+    return path
+
+
+def test_a_policy_is_enforced_told_and_kept(
+    console: Path, folder: Folder, miner: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the Console's word to the findings that come back; light while at it."""
+    watched = miner.parent / "watched"
+    watched.mkdir()
+    rule = HostRule(
+        "everything",
+        processes=ProcessPart((miner.name,), "prevent"),
+        files=FilePart((WatchedPath(str(watched)),)),
+        compliance=CompliancePart(("shadow-rights",)),
+    )
+    fake = FakeConsole(console, 7, push(rule, 12))
+
+    async def scene() -> None:
+        async with fake.open() as serving:
+            point(folder.path, serving)
+            with running(folder) as defender:
+                await until(lambda: status(folder).get("rule"), "the policy")
+                program = subprocess.Popen([miner, "1000"])
+                await until(lambda: program.poll() == -9, "its end")
+                (watched / "new").write_text("new")
+                kinds = (ProcessEvent, FileEvent, ComplianceEvent)
+                for kind in kinds:
+                    await until(
+                        lambda kind=kind: any(isinstance(e, kind) for e in fake.events),
+                        kind.__name__,
+                    )
+                await until(lambda: status(folder)["waiting"] == 0, "an empty outbox")
+                code, shown = screen(folder, capsys)
+                assert code == 0
+                assert memory_mb(defender.pid) < 60
+        assert f"connected to {serving} since" in shown
+        assert "version 12, rule everything" in shown
+
+    asyncio.run(scene())
+    assert fake.hellos[0].facts.memory_gb > 0
+    code, shown = screen(folder, capsys)
+    assert (code, "no; start the Defender" in shown) == (1, True)
+
+
+def test_it_needs_no_console(
+    console: Path, folder: Folder, miner: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The policy on disk is enforced from the start; findings wait for the Console."""
+    rule = HostRule("alone", processes=ProcessPart((miner.name,), "prevent"))
+    folder.write("policy.json", encode(push(rule)).encode())
+    ended: list[int] = []
+    for _ in range(2):
+        with running(folder):
+            program = subprocess.Popen([miner, "1000"])
+            assert program.wait(20) == -9
+            ended.append(program.pid)
+            wait_for(lambda: status(folder).get("waiting") == len(ended), 20, "waiting")
+    code, shown = screen(folder, capsys)
+    assert (code, "not connected since" in shown) == (1, True)
+    fake = FakeConsole(console)
+
+    async def scene() -> None:
+        async with fake.open() as serving:
+            point(folder.path, serving)
+            with running(folder):
+                await until(lambda: len(processes(fake)) == 2, "the findings")
+
+    asyncio.run(scene())
+    assert [event.pid for event in processes(fake)] == ended
+    assert fake.hellos[0].policy == hash_of(rule)
+
+
+def processes(fake: FakeConsole) -> list[ProcessEvent]:
+    """The findings of processes that came."""
+    return [event for event in fake.events if isinstance(event, ProcessEvent)]
+
+
+def test_a_scan_on_demand_is_answered(console: Path, folder: Folder) -> None:
+    """With a whole run of the rule's checks, and unknown ones told."""
+    part = CompliancePart(("other-roots", "no-such-check"))
+    rule = HostRule("checks", compliance=part)
+    fake = FakeConsole(console, 7, push(rule), Scan())
+
+    async def scene() -> None:
+        async with fake.open() as serving:
+            point(folder.path, serving)
+            with running(folder):
+                await until(lambda: runs(fake), "a run")
+                before = len(runs(fake))
+                await fake.connections[0].send(encode(Scan()))
+                await until(lambda: len(runs(fake)) > before, "another run")
+
+    asyncio.run(scene())
+    [result] = runs(fake)[-1].results
+    assert (result.id, result.passed) == ("other-roots", True)
+    assert "checks we do not have: no-such-check" in troubles(fake)[0]
+
+
+def runs(fake: FakeConsole) -> list[ComplianceEvent]:
+    """The runs of checks that came."""
+    return [event for event in fake.events if isinstance(event, ComplianceEvent)]
+
+
+def troubles(fake: FakeConsole) -> list[str]:
+    """The troubles that came."""
+    return [e.sentence for e in fake.events if isinstance(e, TroubleEvent)]
+
+
+def test_one_defender_a_folder(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second one says so and ends."""
+    with running(folder):
+        wait_for(lambda: status(folder), 20, "a status")
+        code = main(["run", "--folder", str(folder.path)])
+
+    assert code == 1
+    assert "another Defender runs in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        pytest.param(
+            lambda path: (path / "settings.json").unlink(),
+            "settings.json: No such file or directory; enrol it",
+            id="not enrolled",
+        ),
+        pytest.param(
+            lambda path: (path / "settings.json").write_text('{"defender": ""}'),
+            "settings.json: defender: String should have at least 1 character",
+            id="bad settings",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_told_in_one_sentence(
+    spoil: Callable[[Path], object],
+    sentence: str,
+    folder: Folder,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The exit code is 1."""
+    spoil(folder.path)
+
+    code = main(["run", "--folder", str(folder.path)])
+
+    assert code == 1
+    assert sentence in capsys.readouterr().err

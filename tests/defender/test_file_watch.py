@@ -1,0 +1,231 @@
+"""Changes to watched files are told, those made while nobody looked too."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.node import PROJECT
+from tests.hosts.waiting import wait_for
+from twistlock_console.protocol import (
+    Event,
+    FileEvent,
+    FilePart,
+    HostRule,
+    TroubleEvent,
+    WatchedPath,
+)
+from twistlock_defender.file_rules import Record, Watched, change_of
+from twistlock_defender.file_watch import FileWatch
+from twistlock_defender.troubles import Troubles
+
+OLD = Record("h1", "0644", "root:root", "1")
+
+
+class Found(list[Event]):
+    """What the watch reported."""
+
+    def files(self) -> list[tuple[str, str]]:
+        """Name and change of each file event."""
+        events = [event for event in self if isinstance(event, FileEvent)]
+        return [(Path(event.path).name, event.change) for event in events]
+
+    def wait(self, *changes: tuple[str, str]) -> None:
+        """Wait until exactly these were told, in any order."""
+        wanted = sorted(changes)
+        wait_for(lambda: len(self.files()) >= len(wanted), 10, f"{wanted}")
+        assert sorted(self.files()) == wanted
+
+
+@pytest.fixture
+def found() -> Found:
+    """Nothing yet."""
+    return Found()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A watched folder."""
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "one").write_text("1")
+    (tree / "deep" / "two").write_text("2")
+    return tree
+
+
+@pytest.fixture
+def start(tmp_path: Path, found: Found) -> Iterator[Callable[[FilePart], FileWatch]]:
+    """Starts a watch that has looked at everything once."""
+    with ExitStack() as stack:
+
+        def started(part: FilePart) -> FileWatch:
+            folder = tmp_path / "defender"
+            folder.mkdir(exist_ok=True)
+            watch = FileWatch(folder, found.extend, Troubles(found.extend))
+            looked = watch._examine_noticed
+            ready: list[bool] = []
+
+            def noticed(*args: object) -> None:
+                ready.append(True)
+                looked(*args)  # type: ignore[arg-type]
+
+            watch._examine_noticed = noticed  # type: ignore[assignment]
+            stack.callback(watch.close)
+            watch.open()
+            watch.apply(HostRule("files", files=part))
+            wait_for(lambda: ready, 10, "everything was looked at once")
+            return watch
+
+        yield started
+
+
+def part(*paths: Path, recursive: bool = True, without: Sequence[str] = ()) -> FilePart:
+    """Watch *paths*."""
+    watched = tuple(WatchedPath(str(path), recursive) for path in paths)
+    return FilePart(watched, tuple(without))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        pytest.param(None, OLD, "created", id="created"),
+        pytest.param(OLD, None, "deleted", id="deleted"),
+        pytest.param(OLD, Record("h2", "0600", "a:a", "2"), "modified", id="content"),
+        pytest.param(
+            OLD, Record("h1", "0600", "root:root", "2"), "attributes", id="mode"
+        ),
+        pytest.param(
+            OLD, Record("h1", "0644", "a:root", "2"), "attributes", id="owner"
+        ),
+        pytest.param(OLD, Record("h1", "0644", "root:root", "2"), None, id="touched"),
+        pytest.param(None, None, None, id="never-there"),
+    ],
+)
+def test_what_counts_as_a_change(
+    before: Record | None, after: Record | None, change: str | None
+) -> None:
+    """Content goes before rights; a new time alone is nothing."""
+    assert change_of(before, after) == change
+
+
+@pytest.mark.parametrize(
+    ("path", "watched"),
+    [
+        ("/etc", True),
+        ("/etc/passwd", True),
+        ("/etc/ssh/sshd_config", False),
+        ("/etcetera", False),
+        ("/opt/a/b", True),
+        ("/opt/cache/b", False),
+        ("/opt/x.log", False),
+        ("/opt/own/outbox.db", False),
+    ],
+)
+def test_which_paths_are_watched(path: str, watched: bool) -> None:
+    """Below a folder all or one level; exclusions, and the Defender's own, never."""
+    roots = (WatchedPath("/etc"), WatchedPath("/opt/", recursive=True))
+    rule = FilePart(roots, ("/opt/cache", "*.log"))
+
+    assert (path in Watched(rule, "/opt/own")) is watched
+
+
+def test_each_change_is_told(
+    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+) -> None:
+    """With the hash before and after, at any depth."""
+    start(part(tree, without=["*.log"]))
+
+    (tree / "one").write_text("11")
+    (tree / "deep" / "two").chmod(0o600)
+    (tree / "new").write_text("n")
+    (tree / "noise.log").write_text("n")
+    found.wait(("one", "modified"), ("two", "attributes"), ("new", "created"))
+    (tree / "deep" / "two").unlink()
+
+    found.wait(
+        ("one", "modified"),
+        ("two", "attributes"),
+        ("new", "created"),
+        ("two", "deleted"),
+    )
+    told = {(e.path, e.change): e for e in found if isinstance(e, FileEvent)}
+    modified = told[str(tree / "one"), "modified"]
+    assert modified.hash_before == hashlib.sha256(b"1").hexdigest()
+    assert modified.hash_after == hashlib.sha256(b"11").hexdigest()
+    assert told[str(tree / "deep" / "two"), "attributes"].mode == "0600"
+
+
+def test_a_replaced_file_is_a_modified_one(
+    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+) -> None:
+    """As editors do it; also where the file alone is watched."""
+    start(part(tree / "one"))
+    for text in ("a", "b"):
+        (tree / "draft").write_text(text)
+        (tree / "draft").replace(tree / "one")
+        wait_for(lambda: found.files()[-1:], 10, "a finding")
+
+    found.wait(("one", "modified"), ("one", "modified"))
+
+
+def test_what_changed_while_nobody_looked_is_told(
+    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+) -> None:
+    """The baseline is on disk; the first look at a path makes it, silently."""
+    start(part(tree)).close()
+    assert found.files() == []
+    (tree / "one").write_text("9")
+    os.utime(tree / "one", (0, 0))
+    (tree / "deep" / "two").unlink()
+    (tree / "deep").rmdir()
+
+    start(part(tree))
+
+    found.wait(("one", "modified"), ("two", "deleted"), ("deep", "deleted"))
+
+
+def test_a_path_that_is_not_there_is_told(
+    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+) -> None:
+    """The other paths are watched all the same."""
+    start(part(tree / "nothing", tree))
+    (tree / "one").write_text("11")
+
+    found.wait(("one", "modified"))
+    [trouble] = [event for event in found if isinstance(event, TroubleEvent)]
+    assert trouble.sentence == (
+        f"{tree}/nothing cannot be watched: it is not there; create it or take it out "
+        "of the rule"
+    )
+
+
+@pytest.mark.needs("setpriv", root=True)
+def test_without_the_right_it_says_so(tree: Path) -> None:
+    """What may be watched still is."""
+    script = f"""
+import sys, time, tempfile
+from pathlib import Path
+from twistlock_console.protocol import *
+from twistlock_defender.file_watch import FileWatch
+from twistlock_defender.troubles import Troubles
+troubles = Troubles(lambda events: None)
+paths = (WatchedPath("{tree}/deep", True),)
+watch = FileWatch(Path(tempfile.mkdtemp()), print, troubles)
+watch.open()
+watch.apply(HostRule("r", files=FilePart(paths)))
+while not troubles.standing():
+    time.sleep(0.02)
+print(*troubles.standing())
+watch.close()
+"""
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    command = [*user, sys.executable, "-c", script]
+
+    said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=20)
+
+    assert "cannot be watched: not permitted; run the Defender as root" in said

@@ -1,0 +1,149 @@
+"""Backups in a node: the parts, tied to its bus, its jobs and its service ports."""
+
+import logging
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from pymongo.errors import PyMongoError
+
+from twistlock_console.backups import journal, records
+from twistlock_console.backups.dump import Store
+from twistlock_console.backups.history_window import long_history
+from twistlock_console.backups.jobs import Ended, Jobs
+from twistlock_console.backups.orders import Orders
+from twistlock_console.backups.schedule import due
+from twistlock_console.backups.task import Verb
+from twistlock_console.backups.volume_health import volume_health
+from twistlock_console.backups.workplace import sweep
+from twistlock_console.database.client import Client, connect, credentials_for
+from twistlock_console.errors import ConsoleError
+from twistlock_console.events import BackupFinished, Role, RoleChanged
+
+if TYPE_CHECKING:
+    from twistlock_console.node import Node
+
+TICK_SECONDS = 10.0
+HEALTH_SECONDS = 300.0
+SYSTEM = "the Console"
+log = logging.getLogger(__name__)
+
+
+class Backups:
+    """Everything about backups that the node process does."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._settings = node.settings
+        self.jobs = Jobs(self._ended, lambda: long_history(node.settings))
+        self.orders = Orders(
+            node.settings, self.jobs, lambda: self.database, lambda: node.permit.epoch
+        )
+
+    @cached_property
+    def _client(self) -> Client:
+        credentials = credentials_for(self._settings, "console")
+        return connect(self._settings, credentials, app_name="backups")
+
+    @property
+    def database(self) -> Store:
+        """The database, at our own member."""
+        return self._client["twistlock"]
+
+    def start(self) -> None:
+        """Look after the schedule and the volume from now on."""
+        with suppress(OSError):
+            self._settings.data_recovery_volume.mkdir(mode=0o700, exist_ok=True)
+        every, look = self._node.scheduler.every, self._node.health.look
+        self._node.bus.subscribe(RoleChanged, self._role_changed)
+        every(TICK_SECONDS, "backups", self.tick)
+        check = partial(look, "backup-volume", lambda _node: self._problem())
+        every(HEALTH_SECONDS, "health-backup-volume", check)
+
+    def stop(self) -> None:
+        """End what is under way."""
+        self.jobs.cancel(records.CUT_SHORT)
+        self._client.close()
+
+    def before_serving(self) -> None:
+        """Bring a restore to its end that was decided; the ports are still closed.
+
+        Raises DatabaseError: then they stay closed.
+        """
+        journal.complete(self.database)
+
+    def tick(self) -> None:
+        """Sweep up after those that were killed, and begin what is due."""
+        try:
+            # Where nobody is served this keeps the connection of `before_serving` open.
+            journal.read(self.database)
+            if self._node.ports.is_open and self.jobs.run is None:
+                self._look_after()
+        except PyMongoError as error:
+            log.info("backups are looked after later: %s", error)
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """What became of the work; {} while the database does not answer."""
+        try:
+            return records.last_results(self.database)
+        except PyMongoError:
+            return {}
+
+    def _look_after(self) -> None:
+        journal.sweep(self.database, None)
+        records.note_interrupted(self.database, None)
+        with suppress(ConsoleError):
+            self.orders.bounded.call(partial(sweep, self._settings.folders))
+        if self._settings.data_recovery_enabled:
+            self._begin_what_is_due()
+
+    def _begin_what_is_due(self) -> None:
+        now = datetime.now(UTC)
+        since = records.since(self.database, now)
+        found = records.past(records.last_results(self.database))
+        if kinds := due(since, found, now):
+            try:
+                secret = self.orders.key()
+            except ConsoleError:
+                secret = None  # the health check tells of it
+            self.orders.back_up(tuple(kinds), secret, SYSTEM)
+
+    def _ended(self, ended: Ended) -> None:
+        task, error = ended.task, ended.error
+        told = f"{task.verb} of {task.what}"
+        level = logging.ERROR if error else logging.INFO
+        how = f"failed ({error})" if error else "went well"
+        log.log(level, "%s %s after %.1f s", told, how, ended.seconds)
+        try:
+            self._note(ended, told)
+        except (PyMongoError, ConsoleError) as failed:
+            log.warning("the outcome of the %s is not on record: %s", told, failed)
+        size = int(ended.result.get("size", 0))
+        self._node.bus.publish(
+            BackupFinished(task.verb, task.what, error, ended.seconds, size)
+        )
+        if task.verb is Verb.RESTORE and not error:
+            self._node.ports.reopen(f"the backup {task.file} is put in force")
+
+    def _note(self, ended: Ended, told: str) -> None:
+        task, error = ended.task, ended.error
+        result = {**ended.result, "seconds": round(ended.seconds, 2)}
+        records.finish(self.database, task.run, error, result)
+        if error:
+            self.orders.record(task.by, f"{told} failed: {error}", failure=True)
+        elif task.verb is not Verb.RESTORE:
+            # A restore is put on record when it is in force.
+            self.orders.record(task.by, f"{told} went well")
+
+    def _role_changed(self, change: RoleChanged) -> None:
+        if change.new is not Role.PRIMARY:
+            self.jobs.cancel(records.CUT_SHORT)
+
+    def _problem(self) -> str | None:
+        try:
+            self.orders.key()
+            root = self._settings.data_recovery_volume
+            return self.orders.bounded.call(lambda: volume_health(root))
+        except ConsoleError as error:
+            return str(error)

@@ -1,0 +1,36 @@
+"""The epoch that the database remembers: Defenders obey none that is lower.
+
+It is that of the lease, which high availability keeps. A Console without it serves
+under the same number, and one that was restored on a new host under a higher one.
+"""
+
+from typing import Any
+
+from pymongo.database import Database
+
+COLLECTION = "lease"
+LEASE_ID = "console"
+#: Far above whatever the lost cluster may have reached since the backup.
+MARGIN = 1_000_000
+
+Store = Database[dict[str, Any]]
+
+
+def kept_epoch(database: Store) -> int:
+    """The highest epoch under which this Console has served; 0 if none is known."""
+    found = database[COLLECTION].find_one({"_id": LEASE_ID})
+    return int(found["epoch"]) if found else 0
+
+
+def raise_epoch(database: Store, lost: int) -> None:
+    """Serve from now on above *lost*, the epoch of a Console that is no more."""
+    if kept_epoch(database) >= lost:
+        return
+    database[COLLECTION].update_one(
+        {"_id": LEASE_ID},
+        {
+            "$set": {"epoch": lost + MARGIN, "released": True},
+            "$setOnInsert": {"holder": "", "seq": 0, "ttl": 0, "token": ""},
+        },
+        upsert=True,
+    )

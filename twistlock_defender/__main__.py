@@ -1,0 +1,7 @@
+"""`python -m twistlock_defender` is `twistlock-defender`."""
+
+import sys
+
+from twistlock_defender.cli import main
+
+sys.exit(main())

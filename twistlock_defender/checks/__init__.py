@@ -1,0 +1,39 @@
+"""Compliance checks of the host, in the spirit of the CIS benchmark for Linux."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from twistlock_console.protocol import CheckResult
+from twistlock_defender.checks import accounts, docker, files, kernel, ssh
+from twistlock_defender.checks.check import Check
+from twistlock_defender.findings import LONGEST_SENTENCE, printable
+
+CHECKS: tuple[Check, ...] = (
+    *ssh.CHECKS,
+    *accounts.CHECKS,
+    *files.CHECKS,
+    *docker.CHECKS,
+    *kernel.CHECKS,
+)
+
+
+def run(ids: Sequence[str] | None, root: Path = Path("/")) -> tuple[CheckResult, ...]:
+    """Run the checks with these *ids*, all for None, on the host below *root*."""
+    return tuple(
+        _result(check, root) for check in CHECKS if ids is None or check.id in ids
+    )
+
+
+def unknown(ids: Sequence[str] | None) -> list[str]:
+    """Those of *ids* that no check has."""
+    known = {check.id for check in CHECKS}
+    return sorted(set(ids or ()) - known)
+
+
+def _result(check: Check, root: Path) -> CheckResult:
+    try:
+        fault = check.fault(root)
+    except OSError as error:
+        fault = f"it cannot be looked at: {error.strerror or error}"
+    detail = printable(fault or "", LONGEST_SENTENCE)
+    return CheckResult(check.id, check.title, check.severity, not fault, detail)

@@ -1,0 +1,50 @@
+"""What a compliance check is, and what several of them look at."""
+
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from twistlock_console.protocol.findings import Severity
+from twistlock_defender.processes import user_name
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`fault` says in words what is wrong on the host below a root; None if nothing."""
+
+    id: str
+    title: str
+    severity: Severity
+    fault: Callable[[Path], str | None]
+
+
+def at_most(*paths: str, mode: int) -> Callable[[Path], str | None]:
+    """A fault unless each of *paths* belongs to root, with no right beyond *mode*."""
+
+    def fault(root: Path) -> str | None:
+        faults = [_rights(root / path, mode) for path in paths]
+        return "; ".join(filter(None, faults)) or None
+
+    return fault
+
+
+def text_of(path: Path) -> str:
+    """What is in the file; empty when there is none."""
+    try:
+        return path.read_text(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def _rights(path: Path, mode: int) -> str | None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    has = stat.S_IMODE(status.st_mode)
+    if status.st_uid != 0:
+        return f"{path} belongs to {user_name(status.st_uid)}, not to root"
+    if has & ~mode:
+        return f"{path} has mode {has:04o}; run: chmod {mode:04o} {path}"
+    return None

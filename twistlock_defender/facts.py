@@ -1,0 +1,64 @@
+"""What this host is."""
+
+import os
+import platform
+import shutil
+import socket
+import threading
+from functools import cache
+from pathlib import Path
+
+from twistlock_console.protocol import Facts
+
+GIGABYTE = 1024**3
+
+
+class HostFacts:
+    """Looks at the host; its full name comes later if a name server is slow."""
+
+    def __init__(self) -> None:
+        self._fqdn = socket.gethostname()
+        threading.Thread(target=self._ask_fqdn, name="fqdn", daemon=True).start()
+
+    def look(self) -> Facts:
+        """The host now."""
+        disk = shutil.disk_usage("/")
+        return Facts(
+            os=_system()[:255],
+            kernel=platform.release()[:255],
+            fqdn=self._fqdn[:255],
+            cpu_count=os.cpu_count() or 0,
+            memory_gb=_memory(),
+            total_disk_space_gb=round(disk.total / GIGABYTE),
+            free_disk_space_gb=round(disk.free / GIGABYTE),
+            packages=_packages(),
+        )
+
+    def _ask_fqdn(self) -> None:
+        self._fqdn = socket.getfqdn()
+
+
+@cache
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+@cache
+def _memory() -> float:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return round(pages / GIGABYTE, 1)
+
+
+def _packages() -> int:
+    """How many packages dpkg or apk has installed; 0 where neither is."""
+    lists = Path("/var/lib/dpkg/info").glob("*.list")
+    if count := sum(1 for _ in lists):
+        return count
+    try:
+        installed = Path("/lib/apk/db/installed").read_text()
+    except OSError:
+        return 0
+    return sum(line.startswith("P:") for line in installed.splitlines())

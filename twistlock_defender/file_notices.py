@@ -1,0 +1,119 @@
+"""The kernel's notices of changes below watched paths, through watchdog."""
+
+import errno
+import os
+from collections.abc import Callable
+
+from watchdog.events import (
+    DirAttribEvent,
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirModifiedEvent,
+    DirMovedEvent,
+    FileAttribEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers.inotify import InotifyObserver
+
+from twistlock_console.protocol import HostRule, WatchedPath
+from twistlock_defender.troubles import Troubles
+
+# Not that a file was opened or read: we do so ourselves.
+KINDS: list[type[FileSystemEvent]] = [
+    DirAttribEvent,
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirModifiedEvent,
+    DirMovedEvent,
+    FileAttribEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+]
+
+
+class Notices(FileSystemEventHandler):
+    """Calls *changed*, on a thread of its own, with each path that may have changed."""
+
+    def __init__(self, changed: Callable[[str], None]) -> None:
+        self._changed = changed
+        self._observer = InotifyObserver()
+        self._observer.start()
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._observer.stop()
+        self._observer.join()
+
+    def watch(self, root: WatchedPath) -> None:
+        """Watch *root*. Raises OSError where the kernel does not let us."""
+        path, recursive = root.path, root.recursive
+        os.lstat(path)
+        if not os.path.isdir(path):  # noqa: PTH112
+            # Its folder: a file that is replaced is another file to the kernel.
+            path, recursive = os.path.dirname(path), False  # noqa: PTH120
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "permission denied")
+        self._observer.schedule(self, path, recursive=recursive, event_filter=KINDS)
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Pass the paths on."""
+        self._changed(os.fsdecode(event.src_path))
+        if event.dest_path:
+            self._changed(os.fsdecode(event.dest_path))
+
+
+class WatchedRoots:
+    """The roots of *rule*, as far as the kernel lets us watch them; it says if not."""
+
+    def __init__(self, rule: HostRule, notices: Notices, troubles: Troubles) -> None:
+        self._rule = rule
+        self._notices = notices
+        self._troubles = troubles
+        self.missing = list(rule.files.paths)
+
+    def close(self) -> None:
+        """Clear the troubles told."""
+        for root in self.missing:
+            self._troubles.clear(f"watching {root.path}")
+
+    def watch(self) -> None:
+        """Begin to watch what is not watched yet."""
+        for root in list(self.missing):
+            topic = f"watching {root.path}"
+            try:
+                self._notices.watch(root)
+            except OSError as error:
+                sentence = f"{root.path} cannot be watched: {_reason(error)}"
+                self._troubles.tell(topic, sentence, self._rule.name)
+            else:
+                self.missing.remove(root)
+                self._troubles.clear(topic)
+
+
+def _reason(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return "it is not there; create it or take it out of the rule"
+        case errno.EACCES | errno.EPERM:
+            return "not permitted; run the Defender as root"
+        case errno.ENOSPC:
+            return (
+                "too many inotify watches; raise fs.inotify.max_user_watches "
+                "(it is compared every 10 s instead)"
+            )
+        case errno.EMFILE:
+            return (
+                "too many inotify instances; raise fs.inotify.max_user_instances "
+                "(it is compared every 10 s instead)"
+            )
+        case _:
+            return error.strerror or str(error)

@@ -1,0 +1,73 @@
+"""Which paths a rule watches, and what changed at one; pure."""
+
+import re
+from dataclasses import dataclass
+from fnmatch import translate
+
+from twistlock_console.protocol import FilePart, WatchedPath
+from twistlock_console.protocol.findings import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A file, folder or link; *hash* is empty for what has no content we read.
+
+    `stamp` changes whenever anything of it does; while it stays, nothing is read.
+    """
+
+    hash: str
+    mode: str
+    owner: str
+    stamp: str
+
+
+class Watched:
+    """The paths that *part* watches; what is below *own* is never one."""
+
+    def __init__(self, part: FilePart, own: str) -> None:
+        self.roots = part.paths
+        self._own = own
+        globs = [g for glob in part.exclusions for g in (glob, f"{glob}/*")]
+        excluded = "|".join(map(translate, globs))
+        self._excluded = re.compile(excluded) if globs else None
+
+    def __contains__(self, path: str) -> bool:
+        return not self.excludes(path) and any(
+            covers(root, path) for root in self.roots
+        )
+
+    def excludes(self, path: str) -> bool:
+        """Whether *path* is excluded, and with it all that is below."""
+        if below(self._own, path):
+            return True
+        return bool(self._excluded and self._excluded.match(path))
+
+
+def covers(root: WatchedPath, path: str) -> bool:
+    """Whether *path* is what *root* means."""
+    if not below(root.path, path):
+        return False
+    start = root.path.rstrip("/")
+    return root.recursive or "/" not in path[len(start) + 1 :]
+
+
+def below(folder: str, path: str) -> bool:
+    """Whether *path* is *folder* or something in it."""
+    start = folder.rstrip("/")
+    return path in (start, folder) or path.startswith(f"{start}/")
+
+
+def change_of(before: Record | None, after: Record | None) -> Change | None:
+    """What happened from *before* to *after*, where None means that nothing is there.
+
+    Gives None when nothing happened that counts.
+    """
+    if before is None:
+        return None if after is None else "created"
+    if after is None:
+        return "deleted"
+    if before.hash != after.hash:
+        return "modified"
+    if (before.mode, before.owner) != (after.mode, after.owner):
+        return "attributes"
+    return None

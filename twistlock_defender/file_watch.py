@@ -1,0 +1,180 @@
+"""Tells of changes to watched files: at once by the kernel's notices, else by looking.
+
+A baseline on disk shows what changed while the Defender did not run. Everything is
+compared once a minute too, for what no notice came of.
+"""
+
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import time
+from contextlib import closing, suppress
+from itertools import chain, islice
+from pathlib import Path
+
+from twistlock_console.protocol import HostRule
+from twistlock_defender.clock import boottime
+from twistlock_defender.file_baseline import Baseline
+from twistlock_defender.file_compare import MOST_FILES, Comparison, walk
+from twistlock_defender.file_notices import Notices, WatchedRoots
+from twistlock_defender.file_rules import Watched, covers
+from twistlock_defender.troubles import Report, Troubles
+
+COMPARE_SECONDS = 60.0
+COMPARE_UNWATCHED_SECONDS = 10.0
+GATHER_SECONDS = 0.1
+REST_FACTOR = 20
+TOPIC = "files"
+UNREAD = "files that cannot be read"
+log = logging.getLogger(__name__)
+
+
+class FileWatch:
+    """Watches the files of the rule it was given last, on a thread of its own.
+
+    *folder* is the Defender's: the baseline is there, and it is never watched.
+    """
+
+    def __init__(self, folder: Path, report: Report, troubles: Troubles) -> None:
+        self._folder = folder
+        self._report = report
+        self._troubles = troubles
+        self._rule: HostRule | None = None
+        self._changed = False
+        self._stopping = False
+        self._paths: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="files", daemon=True)
+
+    def open(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching; the baseline stays."""
+        self._stopping = True
+        self.apply(None)
+        if self._thread.ident:
+            self._thread.join()
+
+    def apply(self, rule: HostRule | None) -> None:
+        """Watch the files of *rule* from now on.
+
+        Without any, the baseline stays for the rule that watches them next.
+        """
+        self._rule = rule
+        self._changed = True
+        self._paths.put(None)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._changed = False
+            rule = self._rule
+            try:
+                if rule and rule.files.paths:
+                    self._watch(rule)
+            except (OSError, sqlite3.Error) as error:
+                sentence = f"files are not watched: {error}; tried again soon"
+                self._troubles.tell(TOPIC, sentence, rule.name if rule else "")
+                self._wait(COMPARE_UNWATCHED_SECONDS)
+            else:
+                self._troubles.clear(TOPIC)
+                self._wait(None)
+
+    def _watch(self, rule: HostRule) -> None:
+        """Watch the files of *rule* until there is another one."""
+        watched = Watched(rule.files, str(self._folder))
+        with (
+            closing(Baseline(self._folder / "baseline.db")) as baseline,
+            closing(Notices(self._paths.put)) as notices,
+            closing(WatchedRoots(rule, notices, self._troubles)) as roots,
+        ):
+            if baseline.anew:
+                self._troubles.tell(f"{TOPIC} anew", baseline.anew)
+            roots.watch()
+            self._compare_all(rule, watched, baseline)
+            baseline.keep_roots(watched.roots)
+            while not self._changed:
+                every = COMPARE_UNWATCHED_SECONDS if roots.missing else COMPARE_SECONDS
+                self._examine_noticed(rule, watched, baseline, boottime() + every)
+                if not self._changed:
+                    roots.watch()
+                    self._compare_all(rule, watched, baseline)
+
+    def _compare_all(self, rule: HostRule, watched: Watched, base: Baseline) -> None:
+        known = base.roots()
+        comparison = Comparison(
+            base,
+            rule,
+            self._report,
+            lambda path: not any(covers(r, path) for r in known),
+        )
+        paths = chain.from_iterable(walk(root, watched) for root in watched.roots)
+        for path in islice(paths, MOST_FILES):
+            comparison.examine_if_touched(path)
+        if next(paths, None):
+            self._troubles.tell(
+                f"{TOPIC} most",
+                f"rule {rule.name} watches more than {MOST_FILES:,} files; the others "
+                "are not watched",
+                rule.name,
+            )
+        for path in base.paths():
+            if path not in watched:
+                base.keep([(path, None)])
+            elif not os.path.lexists(path):
+                comparison.examine(path)
+        comparison.settle()
+        self._tell_unread(comparison)
+
+    def _examine_noticed(
+        self, rule: HostRule, watched: Watched, base: Baseline, until: float
+    ) -> None:
+        """Examine what notices come of, until *until* or a change of the rule."""
+        rest: dict[str, float] = {}
+        waiting: set[str] = set()
+        while not self._changed and (left := until - boottime()) > 0:
+            waiting |= self._gather(min(left, 1.0) if waiting else left)
+            comparison = Comparison(base, rule, self._report)
+            for path in sorted(waiting):
+                began = boottime()
+                if path in watched and rest.get(path, 0) > began:
+                    continue
+                waiting.discard(path)
+                if path in watched:
+                    comparison.examine(path)
+                    # A large file that is written to all the time may cost little only.
+                    rest[path] = boottime() + REST_FACTOR * (boottime() - began)
+            comparison.settle()
+
+    def _gather(self, seconds: float) -> set[str]:
+        """The paths that come within *seconds*, and shortly after the first."""
+        try:
+            first = self._paths.get(timeout=seconds)
+        except queue.Empty:
+            return set()
+        if first is not None and not self._changed:
+            time.sleep(GATHER_SECONDS)
+        paths = {first}
+        while not self._paths.empty():
+            paths.add(self._paths.get())
+        return {path for path in paths if path is not None}
+
+    def _tell_unread(self, comparison: Comparison) -> None:
+        if not comparison.unread:
+            self._troubles.clear(UNREAD)
+            return
+        self._troubles.tell(
+            UNREAD,
+            f"{len(comparison.unread)} watched files cannot be read, "
+            f"{comparison.unread[0]} for one; run the Defender as root",
+            comparison.rule.name,
+        )
+
+    def _wait(self, seconds: float | None) -> None:
+        """Until the rule changes, or *seconds* are over."""
+        until = None if seconds is None else boottime() + seconds
+        while not self._changed and (until is None or boottime() < until):
+            with suppress(queue.Empty):
+                self._paths.get(timeout=seconds)

@@ -1,0 +1,75 @@
+"""When to try again, whom, and how long to wait for a sign of life; all pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from twistlock_console.protocol import Goodbye
+
+FIRST_PAUSE = (0.1, 0.5)
+LONGEST_PAUSE = 15.0
+GROWTH = 1.5
+PATIENCE = 4.0
+LONGEST_PATIENCE = 30.0
+TRY_AGAIN_AFTER = 10.0
+TRIES_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """A Console's address, as found for *name*, which its certificate must show."""
+
+    address: str
+    port: int
+    name: str
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        found = "" if self.name == self.address else f" ({self.name})"
+        return f"{host}:{self.port}{found}"
+
+
+def pause(round_: int, chance: float) -> float:
+    """Seconds before attempt *round_* (from 0); *chance* in [0, 1) spreads agents.
+
+    It grows slowly at first, so that a failover of some seconds is not slept through.
+    """
+    shortest, longest = (edge * GROWTH ** min(round_, 20) for edge in FIRST_PAUSE)
+    longest = min(longest, LONGEST_PAUSE)
+    shortest = min(shortest, LONGEST_PAUSE / 2)
+    return shortest + chance * (longest - shortest)
+
+
+def hinted_pause(goodbye: Goodbye, chance: float) -> float:
+    """Seconds to stay away after *goodbye*."""
+    return (goodbye.retry_after_ms + chance * goodbye.spread_ms) / 1000
+
+
+def patience(mistaken: int) -> float:
+    """Seconds without a sign of life after which the Console is taken for gone.
+
+    *mistaken* times before it was there after all: it was slow, and leaving it would
+    make it slower. So each mistake doubles the patience.
+    """
+    return float(min(PATIENCE * 2 ** min(mistaken, 10), LONGEST_PATIENCE))
+
+
+def in_turn(targets: Sequence[Target], chances: Sequence[float]) -> list[Target]:
+    """Each target once, in the order of their *chances*, so that load is spread."""
+    return [target for _, target in sorted(zip(chances, targets, strict=True))]
+
+
+def due(
+    targets: Sequence[Target], ages: Mapping[Target, Sequence[float]]
+) -> list[Target]:
+    """Those to try now, where *ages* are the seconds that earlier tries have lasted.
+
+    A busy Console takes its time: trying anew at once would make it busier. But a
+    connection to a host that has died since would wait for long, so that after a
+    while a second one is tried beside it.
+    """
+    return [
+        target
+        for target in targets
+        if len(ages.get(target, ())) < TRIES_AT_ONCE
+        and all(age >= TRY_AGAIN_AFTER for age in ages.get(target, ()))
+    ]
