@@ -1,6 +1,7 @@
 """A backup holds the database as it was at one moment, and is good once sealed."""
 
 import errno
+import os
 import subprocess
 import tempfile
 import threading
@@ -204,7 +205,9 @@ def test_what_was_killed_is_swept(node: BackupNode) -> None:
     place.__enter__()
     place.claim(half)
     place.claim(node.volume / good.file)
-    (place.folder.parent / "upload-1").write_bytes(b"x")
+    upload = place.folder.parent / "upload-1"
+    upload.write_bytes(b"x")
+    os.utime(upload, (5, 5))
 
     sweep(node.settings.folders)
 

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.backups.orders import Orders
 from twistlock_console.backups.room import Backups
+from twistlock_console.backups.task import Who
 from twistlock_console.backups.volume import Stored
 from twistlock_console.errors import ConsoleError, Refused
 
@@ -139,8 +140,11 @@ def _body() -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _by(body: Mapping[str, Any]) -> str:
-    return str(body.get("by") or "root")
+def _by(body: Mapping[str, Any]) -> Who:
+    found = body.get("by")
+    if not isinstance(found, dict):
+        return Who("root")
+    return Who(*(_text(found, key) for key in ("username", "sourceIP", "api")))
 
 
 def _text(body: Mapping[str, Any], key: str) -> str:

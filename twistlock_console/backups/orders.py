@@ -15,7 +15,7 @@ from twistlock_console.backups.bounded import Bounded
 from twistlock_console.backups.dump import Store
 from twistlock_console.backups.jobs import Jobs
 from twistlock_console.backups.naming import BackupName, check_name
-from twistlock_console.backups.task import Task, Verb, as_text
+from twistlock_console.backups.task import Task, Verb, Who, as_text
 from twistlock_console.backups.volume import Stored, Volume
 from twistlock_console.errors import DatabaseError, Refused
 from twistlock_console.settings import Settings
@@ -44,12 +44,12 @@ class Orders:
         """All backups in the volume, the newest first."""
         return self.bounded.call(self.volume.list)
 
-    def create(self, name: str, passphrase: str, by: str) -> str:
+    def create(self, name: str, passphrase: str, by: Who) -> str:
         """Begin to make a manual backup; gives its run."""
         secret = identity.check_passphrase(passphrase) if passphrase else None
         return self.back_up((check_name(name),), secret or self.key(), by)
 
-    def back_up(self, names: tuple[str, ...], secret: bytes | None, by: str) -> str:
+    def back_up(self, names: tuple[str, ...], secret: bytes | None, by: Who) -> str:
         """Begin to make backups called *names* of one moment; gives the run."""
         return self._begin(
             Verb.BACKUP,
@@ -60,22 +60,22 @@ class Orders:
             passphrase=as_text(secret),
         )
 
-    def restore(self, file: str, by: str) -> str:
+    def restore(self, file: str, by: Who) -> str:
         """Begin to restore a backup; gives its run."""
         self._find(file)
         return self._begin(Verb.RESTORE, by, file=file)
 
-    def verify(self, file: str, by: str, *, restored: bool) -> str:
+    def verify(self, file: str, by: Who, *, restored: bool) -> str:
         """Begin to verify a backup, with *restored* by a trial; gives its run."""
         self._find(file)
         return self._begin(Verb.VERIFY, by, file=file, thorough=restored)
 
-    def admit(self, upload: str, file: str, by: str) -> str:
+    def admit(self, upload: str, file: str, by: Who) -> str:
         """Begin to take an uploaded file into the volume; gives its run."""
         BackupName.of(file)
         return self._begin(Verb.UPLOAD, by, file=file, upload=upload)
 
-    def rename(self, file: str, name: str, by: str) -> str:
+    def rename(self, file: str, name: str, by: Who) -> str:
         """Give a manual backup another name; gives the new file name."""
         old = self._find(file).name
         if old.is_system:
@@ -86,7 +86,7 @@ class Orders:
         self.record(by, f"renamed the backup {file} to {new}")
         return new
 
-    def delete(self, file: str, by: str) -> None:
+    def delete(self, file: str, by: Who) -> None:
         """Delete a backup."""
         self._find(file)
         self._idle()
@@ -98,9 +98,11 @@ class Orders:
         path = self._settings.data_recovery_key_file
         return identity.read_key_file(path) if path else None
 
-    def record(self, by: str, told: str, *, failure: bool = False) -> None:
+    def record(self, by: Who, told: str, *, failure: bool = False) -> None:
         """Put on record what was done; raises DatabaseError."""
-        entry = Entry(AuditType.BACKUP, by, "", "backups", told, failure)
+        entry = Entry(
+            AuditType.BACKUP, by.username, by.source_ip, by.api, told, failure
+        )
         try:
             audits.record(self._database(), entry)
         except PyMongoError as error:
@@ -113,7 +115,7 @@ class Orders:
         if self._jobs.run is not None:
             raise Refused("a backup or a restore is under way; wait until it has ended")
 
-    def _begin(self, verb: Verb, by: str, **wanted: Any) -> str:
+    def _begin(self, verb: Verb, by: Who, **wanted: Any) -> str:
         run = uuid4().hex[:12]
         task = Task(verb=verb, run=run, settings=self._settings, by=by, **wanted)
         here, keys = self._settings.node_address, _keys(task)

@@ -14,7 +14,7 @@ from twistlock_console.backups.history_window import long_history
 from twistlock_console.backups.jobs import Ended, Jobs
 from twistlock_console.backups.orders import Orders
 from twistlock_console.backups.schedule import due
-from twistlock_console.backups.task import Verb
+from twistlock_console.backups.task import Verb, Who
 from twistlock_console.backups.volume_health import volume_health
 from twistlock_console.backups.workplace import sweep
 from twistlock_console.database.client import Client, connect, credentials_for
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 10.0
 HEALTH_SECONDS = 300.0
-SYSTEM = "the Console"
+SYSTEM = Who("the Console", api="schedule")
 log = logging.getLogger(__name__)
 
 

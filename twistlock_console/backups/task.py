@@ -18,6 +18,15 @@ class Verb(StrEnum):
     UPLOAD = "upload"
 
 
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who wants something, from where, and through which path."""
+
+    username: str
+    source_ip: str = "this host"
+    api: str = "twistlock-console backup"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What is to be done, called *run*; the other fields are for some verbs only.
@@ -29,7 +38,7 @@ class Task:
     verb: Verb
     run: str
     settings: Settings
-    by: str
+    by: Who
     names: tuple[str, ...] = ()
     time: int = 0
     epoch: int = 0

@@ -56,7 +56,7 @@ def _do(task: Task) -> dict[str, Any]:
     ) as client:
         database = client["twistlock"]
         if task.verb is Verb.RESTORE:
-            order = restore.Order(task.run, volume.path(task.file), task.by)
+            order = restore.Order(task.run, volume.path(task.file), task.by.username)
             manifest = restore.load(database, order, settings.data_folder, _tell)
             return {"file": task.file, "bytes": manifest.size}
         wish = make.Wish(task.names, task.time, task.epoch)

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -12,6 +13,7 @@ from twistlock_console.settings import Folders
 
 FOLDER = "backup-work"
 CLAIMS = "claims"
+FORGOTTEN_SECONDS = 3600
 log = logging.getLogger(__name__)
 
 
@@ -51,7 +53,9 @@ def sweep(folders: Folders) -> None:
             log.warning("the remains of a backup stay for now: %s", error)
     for upload in (folders.root / FOLDER).glob("upload-*"):
         with suppress(OSError):
-            upload.unlink()
+            # One that is being written is younger.
+            if time.time() - upload.stat().st_mtime > FORGOTTEN_SECONDS:
+                upload.unlink()
 
 
 def _claims(folder: Path) -> list[Path]:

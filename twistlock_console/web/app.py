@@ -26,6 +26,7 @@ from twistlock_console.web import (
 )
 from twistlock_console.web.json_times import JsonWithTimes
 from twistlock_console.web.storage import Client, Storage
+from twistlock_console.web.uploads import UploadRequest
 from twistlock_console.web.visits import LogonCache
 from twistlock_console.web.wish import FARTHEST
 
@@ -45,6 +46,7 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     Raises IdentityError when the cluster's session secret cannot be read.
     """
     app = Flask(__name__)
+    app.request_class = UploadRequest
     # Compiled templates are kept, so that a standby that takes over need not compile.
     kept = FileSystemBytecodeCache(str(settings.folders.run))
     app.jinja_options = {"bytecode_cache": kept}

@@ -4,6 +4,7 @@ from flask import Flask
 
 from twistlock_console.web.api import (
     audits,
+    backups,
     defender_audits,
     defenders,
     entry,
@@ -24,3 +25,5 @@ def init_app(app: Flask) -> None:
     console = (entry, session, settings, users, audits, logs, version, openapi)
     for part in (*console, defenders, defender_audits, policies):
         app.register_blueprint(part.bp, url_prefix=PREFIX)
+    for bp in (backups.bp, backups.files):
+        app.register_blueprint(bp, url_prefix=PREFIX)

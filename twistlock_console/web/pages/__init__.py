@@ -4,6 +4,7 @@ from flask import Flask
 
 from twistlock_console.web.menu import add_system_tab, add_tab
 from twistlock_console.web.pages import (
+    backups,
     comfort,
     compliance,
     defenders,
@@ -23,8 +24,9 @@ from twistlock_console.web.pages import (
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs."""
     own = (entry, profile, comfort, history, logs, users, logon, system)
-    for part in (*own, host_policy, events, compliance, defenders):
+    for part in (*own, host_policy, events, compliance, defenders, backups):
         app.register_blueprint(part.bp)
+    app.register_blueprint(backups.files)
     frame.init_app(app)
     add_tab(app, "Defend / Runtime", "Host policy", "host_policy.rules")
     add_tab(app, "Monitor / Events", "Host audits", "events.host")
@@ -38,3 +40,4 @@ def init_app(app: Flask) -> None:
     add_tab(app, "Manage / Authentication", "Users", "users.listed")
     add_tab(app, "Manage / Authentication", "Logon", "logon.settings")
     add_system_tab(app, "General", "system.general")
+    add_system_tab(app, "Backup & Restore", "backups.listed")

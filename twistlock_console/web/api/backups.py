@@ -1,0 +1,154 @@
+"""Backups over the API."""
+
+from datetime import datetime
+from typing import Annotated, Any, cast
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.errors import Refused
+from twistlock_console.web import backups
+from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.bodies import Body, json_body
+from twistlock_console.web.described import ApiCall
+
+bp = Blueprint("api_backups", __name__)
+api_guard(bp, Area.BACKUPS)
+files = Blueprint("api_backup_files", __name__)
+api_guard(files, Area.BACKUP_FILES)
+
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class NewBackup(Body):
+    """A backup to make; the passphrase encrypts the Console's keys in it."""
+
+    name: Name
+    passphrase: str = Field(default="", max_length=1024)
+
+
+class Verification(Body):
+    """How a backup is verified; with *restore* it is restored for a trial as well."""
+
+    restore: bool = False
+
+
+class BackupSpec(BaseModel):
+    """A backup; *id* is its full file name, *verified* is null until it has been."""
+
+    id: str
+    name: str
+    release: str
+    time: datetime
+    size: int
+    verified: datetime | None
+    system: bool
+
+
+class BackupWork(BaseModel):
+    """What is under way, if anything is, and how the latest work of each kind ended."""
+
+    problem: str
+    work: dict[str, Any] | None
+    results: dict[str, dict[str, Any]]
+
+
+@bp.get("/backups")
+@ApiCall(answer=list[BackupSpec])
+def listed() -> ResponseReturnValue:
+    """List the backups in the volume of the node that serves, the newest first."""
+    found = backups.look()["backups"]
+    answer = jsonify(found)
+    answer.headers["Total-Count"] = str(len(found))
+    return answer
+
+
+@bp.get("/backups/progress")
+@ApiCall(answer=BackupWork)
+def progress() -> ResponseReturnValue:
+    """Tell what is under way: phase, bytes, seconds left; and how the last ended."""
+    told = backups.look()
+    return jsonify({name: told[name] for name in ("problem", "work", "results")})
+
+
+@files.post("/backups")
+@ApiCall(body=Name | NewBackup)
+def create() -> ResponseReturnValue:
+    """Begin to make a backup; the body is its name, or an object."""
+    wanted = _name() if isinstance(request.get_json(silent=True), str) else None
+    body = NewBackup(name=wanted) if wanted else _new_backup()
+    backups.order("create", body.name, **body.model_dump())
+    return "", 200
+
+
+@files.get("/backups/<file>")
+@ApiCall(media="application/gzip")
+def download(file: str) -> Response:
+    """Download a backup."""
+    return backups.download(file)
+
+
+@files.post("/backups/<file>")
+@ApiCall()
+def upload(file: str) -> ResponseReturnValue:
+    """Upload a backup; the body is the file itself.
+
+    It is verified before it is taken. A large one is still being verified when this
+    answers; GET /backups/progress tells how it ended.
+    """
+    backups.upload(file, cast(Any, request.stream))
+    return "", 200
+
+
+@files.patch("/backups/<file>")
+@ApiCall(body=Name)
+def rename(file: str) -> ResponseReturnValue:
+    """Give a manual backup another name; the body is the name."""
+    backups.find(file)
+    backups.order("rename", file, id=file, name=_name())
+    return "", 200
+
+
+@files.delete("/backups/<file>")
+@ApiCall()
+def delete(file: str) -> ResponseReturnValue:
+    """Delete a backup."""
+    backups.find(file)
+    backups.order("delete", file, id=file)
+    return "", 200
+
+
+@files.post("/backups/<file>/restore")
+@ApiCall()
+def restore(file: str) -> ResponseReturnValue:
+    """Begin to put a backup in force; everybody has to log in again then."""
+    backups.find(file)
+    backups.order("restore", file, id=file)
+    return "", 200
+
+
+@files.post("/backups/<file>/verify")
+@ApiCall(body=Verification, body_required=False)
+def verify(file: str) -> ResponseReturnValue:
+    """Begin to read a backup again and compare everything."""
+    body = json_body(Verification) if request.data else Verification()
+    backups.find(file)
+    backups.order("verify", file, id=file, restore=body.restore)
+    return "", 200
+
+
+def _new_backup() -> NewBackup:
+    try:
+        return NewBackup.model_validate(request.get_json())
+    except ValidationError as error:
+        raise Refused('send the name as a JSON string, or {"name": "…"}') from error
+
+
+def _name() -> str:
+    try:
+        name: str = TypeAdapter(Name).validate_python(request.get_json())
+    except ValidationError as error:
+        raise Refused("send the name as a JSON string") from error
+    return name

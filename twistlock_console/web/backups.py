@@ -1,0 +1,113 @@
+"""Backups, as pages and API reach them: over the node API, which does the work."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, cast
+
+from flask import Response, current_app, request, send_file
+
+from twistlock_console.audits import AuditType
+from twistlock_console.backups.naming import BackupName
+from twistlock_console.backups.volume import Volume
+from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.errors import ConsoleError, NotFound, Refused
+from twistlock_console.node_client import NodeClient
+from twistlock_console.settings import Settings
+from twistlock_console.web.changes import record_change
+from twistlock_console.web.uploads import kept_upload
+from twistlock_console.web.visits import current_username
+
+EXTENSION = "backups_client"
+#: So long a request waits for work that is usually short.
+WAIT_SECONDS = 20.0
+
+
+def look() -> dict[str, Any]:
+    """The backups, what is under way, and how the latest work ended."""
+    return cast(dict[str, Any], _client().get("/v1/backups"))
+
+
+def find(file: str) -> dict[str, Any]:
+    """One backup; raises NotFound, or ConsoleError with what is wrong."""
+    told = look()
+    for each in told["backups"]:
+        if each["id"] == file:
+            return dict(each)
+    if told["problem"]:
+        raise ConsoleError(told["problem"])
+    raise NotFound(f"there is no backup {file[:100]}")
+
+
+def order(verb: str, what: str, **body: object) -> dict[str, Any]:
+    """Have the node do it for the present user, who is put on record with it."""
+    who = {
+        "username": current_username(),
+        "sourceIP": request.remote_addr or "unknown",
+        "api": request.path,
+    }
+    with _refusal_recorded(f"{verb} of the backup {what}"):
+        return dict(_client().post(f"/v1/backups/{verb}", {**body, "by": who}))
+
+
+def download(file: str) -> Response:
+    """Stream a backup to the present user."""
+    find(file)
+    path = Volume(_settings().data_recovery_volume).path(file)
+    answer = send_file(path, "application/gzip", as_attachment=True, max_age=0)
+    record_change(AuditType.BACKUP, f"downloaded the backup {file}")
+    return answer
+
+
+def upload(file: str, source: IO[bytes]) -> bool:
+    """Take the backup that *source* gives; False if it is still being verified.
+
+    Raises Refused with what is wrong with it.
+    """
+    name = BackupName.of(file)
+    if any(each["id"] == name.file for each in look()["backups"]):
+        raise Refused(f"there is a backup {name.file} already")
+    with kept_upload(source) as path:
+        # The node takes the file over under another name, and deletes it.
+        handed = path.with_name(f"{path.name}-whole")
+        handed.hardlink_to(path)
+    try:
+        run = order("admit", file, upload=str(handed), id=file)["run"]
+    except ConsoleError:
+        handed.unlink(missing_ok=True)
+        raise
+    return _ended(run)
+
+
+def _ended(run: str) -> bool:
+    deadline = boottime_ns() + int(WAIT_SECONDS * SECOND)
+    while boottime_ns() < deadline:
+        told = _client().get(f"/v1/backups/runs/{run}")
+        if told["state"] == "ended":
+            if told["error"]:
+                raise Refused(told["error"])
+            return True
+        time.sleep(0.2)
+    return False
+
+
+@contextmanager
+def _refusal_recorded(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ConsoleError as error:
+        record_change(AuditType.BACKUP, f"tried in vain: {what}; {error}", failure=True)
+        raise
+
+
+def _settings() -> Settings:
+    return cast(Settings, current_app.extensions["settings"])
+
+
+def _client() -> NodeClient:
+    # Made when a process first needs it, after its server forked.
+    if EXTENSION not in current_app.extensions:
+        own = _settings()
+        client = NodeClient(own, own.node_address, timeout=15.0)
+        current_app.extensions[EXTENSION] = client
+    return cast(NodeClient, current_app.extensions[EXTENSION])

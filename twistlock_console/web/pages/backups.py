@@ -1,0 +1,115 @@
+"""Manage > System > Backup & Restore."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.errors import ConsoleError, Refused
+from twistlock_console.web import backups
+from twistlock_console.web.auth import may_change, pages_for
+
+PREFIX = "/manage/system/backups"
+bp = Blueprint("backups", __name__, url_prefix=PREFIX)
+pages_for(bp, Area.BACKUPS)
+files = Blueprint("backup_files", __name__, url_prefix=PREFIX)
+pages_for(files, Area.BACKUP_FILES)
+
+
+@bp.get("")
+def listed() -> ResponseReturnValue:
+    """Show the backups, and what is under way."""
+    return _show("backups.html")
+
+
+@bp.get("/live")
+def live() -> ResponseReturnValue:
+    """Show the part of the page that refreshes itself."""
+    return _show("backups_live.html")
+
+
+@files.post("/create")
+def create() -> ResponseReturnValue:
+    """Begin to make a backup."""
+    name = request.form.get("name", "")[:64]
+    secret = request.form.get("passphrase", "")
+    return _do(
+        lambda: backups.order("create", name, name=name, passphrase=secret),
+        f"The backup {name} is being made.",
+    )
+
+
+@files.get("/download")
+def download() -> ResponseReturnValue:
+    """Download a backup."""
+    return backups.download(request.args.get("id", ""))
+
+
+@files.post("/upload")
+def upload() -> ResponseReturnValue:
+    """Take a backup from the visitor's computer."""
+
+    def take() -> None:
+        sent = request.files.get("file")
+        if sent is None or not sent.filename:
+            raise Refused("choose a file first")
+        backups.upload(sent.filename, cast(Any, sent.stream))
+
+    return _do(take, "The backup was uploaded.")
+
+
+@files.get("/one")
+def one() -> ResponseReturnValue:
+    """Show what can be done with one backup."""
+    found = backups.find(request.args.get("id", ""))
+    return render_template("backup.html", backup=found)
+
+
+@files.post("/restore")
+def restore() -> ResponseReturnValue:
+    """Begin to put a backup in force."""
+    return _order("restore", "is being restored; you will have to log in again.")
+
+
+@files.post("/verify")
+def verify() -> ResponseReturnValue:
+    """Begin to verify a backup."""
+    trial = "restore" in request.form
+    return _order("verify", "is being verified.", restore=trial)
+
+
+@files.post("/rename")
+def rename() -> ResponseReturnValue:
+    """Give a backup another name."""
+    name = request.form.get("name", "")[:64]
+    return _order("rename", "has another name.", name=name)
+
+
+@files.post("/delete")
+def delete() -> ResponseReturnValue:
+    """Delete a backup."""
+    return _order("delete", "was deleted.")
+
+
+def _order(verb: str, told: str, **body: object) -> ResponseReturnValue:
+    file = request.form.get("id", "")
+    return _do(
+        lambda: backups.order(verb, file, id=file, **body), f"The backup {file} {told}"
+    )
+
+
+def _do(act: Callable[[], object], told: str) -> ResponseReturnValue:
+    try:
+        act()
+    except ConsoleError as error:
+        flash(str(error), "error")
+    else:
+        flash(told)
+    return redirect(url_for("backups.listed"), 303)
+
+
+def _show(template: str) -> str:
+    told = backups.look()
+    return render_template(template, told=told, may_act=may_change("backup_files"))
