@@ -3,7 +3,17 @@
 import ssl
 from collections.abc import Iterator
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage
+
+SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
+    (
+        InvalidMessage,
+        "it ended the connection before its first word; our certificate may have "
+        "expired or been revoked, or something in between ends TLS",
+    ),
+    (TimeoutError, "it does not answer"),
+    (ConnectionClosed, "the connection broke"),
+)
 
 
 def reason_of(error: BaseException) -> str:
@@ -11,17 +21,12 @@ def reason_of(error: BaseException) -> str:
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             return _refused_by_tls(cause)
-    match error:
-        case ConnectionClosed(rcvd=received) if received is not None:
-            return f"it closed the connection: {received.reason or received.code}"
-        case ConnectionClosed():
-            return "the connection broke"
-        case InvalidStatus(response=response):
-            return f"it refused us with status {response.status_code}"
-        case TimeoutError():
-            return "it does not answer"
-        case _:
-            return getattr(error, "strerror", None) or str(error)
+    if isinstance(error, ConnectionClosed) and error.rcvd:
+        return f"it closed the connection: {error.rcvd.reason or error.rcvd.code}"
+    for kind, sentence in SENTENCES:
+        if isinstance(error, kind):
+            return sentence
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _refused_by_tls(error: ssl.SSLError) -> str:

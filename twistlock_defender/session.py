@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection
@@ -21,7 +20,6 @@ from twistlock_console.protocol import (
     Facts,
     FactsChanged,
     Goodbye,
-    Ping,
     PolicyPushed,
     Pong,
     ProtocolError,
@@ -29,13 +27,11 @@ from twistlock_console.protocol import (
     decode_from_console,
     encode,
 )
-from twistlock_defender.clock import boottime
-from twistlock_defender.errors import Silent
 from twistlock_defender.findings import events_message
+from twistlock_defender.liveness import Liveness
 from twistlock_defender.outbox_file import Entry
 
 FACTS_SECONDS = 3600.0
-PING_SECONDS = 30.0
 LINGER_SECONDS = 0.02
 BATCH_BYTES = 256 * 1024
 UNACKNOWLEDGED_AT_MOST = 4 * MOST_EVENTS
@@ -79,13 +75,11 @@ class Session:
         self._connection = connection
         self._orders = orders
         self._findings = findings
-        self._patience = patience
+        self._liveness = Liveness(connection, patience)
         self._sent = 0
         self._unacknowledged: deque[tuple[int, int]] = deque()
         self._room = asyncio.Event()
-        self._heard = boottime()
-        self._asked: float | None = None
-        self._pinged = False
+        self._leaving = asyncio.Event()
         self.new = asyncio.Event()
         self.goodbye: Goodbye | None = None
 
@@ -100,17 +94,19 @@ class Session:
             self._receive(),
             self._send_findings(),
             self._tell_facts(hello.facts),
-            self._watch(),
+            self._liveness.watch(),
+            self._leave(),
         )
 
     async def _receive(self) -> None:
         while True:
             frame = await self._connection.recv()
-            self._heard, self._asked, self._pinged = boottime(), None, False
+            self._liveness.heard()
             try:
                 message = decode_from_console(frame)
             except ProtocolError as error:
-                self._orders.malformed(f"the Console's message is left aside: {error}")
+                sentence = f"the Console's message is left aside: {error}"
+                await asyncio.to_thread(self._orders.malformed, sentence)
                 continue
             match message:
                 case Acknowledged(through):
@@ -119,6 +115,7 @@ class Session:
                     await asyncio.to_thread(self._orders.obey, message)
                 case Goodbye():
                     self.goodbye = message
+                    self._leaving.set()
                 case ConsoleHello() | Pong():
                     pass
 
@@ -128,7 +125,7 @@ class Session:
         while self._unacknowledged and self._unacknowledged[0][0] <= through:
             self._unacknowledged.popleft()
         if self._unacknowledged:
-            self._asked = self._asked or boottime()
+            self._liveness.waits()
         self._room.set()
         await asyncio.to_thread(self._findings.delete, through)
 
@@ -144,7 +141,7 @@ class Session:
                 continue
             self._sent = batch[-1].number
             self._unacknowledged.append((self._sent, len(batch)))
-            self._asked = self._asked or boottime()
+            self._liveness.waits()
             await self._connection.send(events_message(batch))
             while sum(n for _, n in self._unacknowledged) > UNACKNOWLEDGED_AT_MOST:
                 self._room.clear()
@@ -158,27 +155,10 @@ class Session:
                 await self._connection.send(encode(FactsChanged(facts)))
                 told = facts
 
-    async def _watch(self) -> None:
-        """Ask when it has been quiet for long; raise Silent when no answer comes."""
-        while self.goodbye is None:
-            now = boottime()
-            waited = now - (self._asked or now)
-            if waited >= self._patience:
-                raise Silent(f"the Console has been silent for {self._patience:g} s")
-            quiet = now - self._heard >= PING_SECONDS
-            if not self._pinged and (quiet or waited >= self._patience / 2):
-                await self._ping(now)
-            await asyncio.sleep(min(1.0, self._patience / 8))
+    async def _leave(self) -> None:
+        """End some time after a goodbye, should the Console not end it itself."""
+        await self._leaving.wait()
         await asyncio.sleep(GOODBYE_SECONDS)
-
-    async def _ping(self, now: float) -> None:
-        """Ask for a sign of life: a slow database does not keep a Console from it."""
-        self._pinged = True
-        self._asked = self._asked or now
-        # What is sent may have to wait for a peer that reads no more; we may not.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience / 8):
-                await self._connection.send(encode(Ping()))
 
 
 async def first_of(*acts: Coroutine[Any, Any, None]) -> None:

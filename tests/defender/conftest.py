@@ -1,6 +1,7 @@
 """What the Defender's tests share: its papers, and the Console that signed them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,11 @@ def point(folder: Path, *addresses: str) -> None:
     """Let the Defender's Console be at *addresses*."""
     settings = {"defender": NAME, "addresses": addresses, "outboxMB": 16}
     (folder / "settings.json").write_text(json.dumps(settings))
+
+
+@pytest.fixture
+def miner(tmp_path: Path) -> Path:
+    """A program of a name that nothing else has; it sleeps."""
+    path = tmp_path / "miner-of-this-test"
+    shutil.copy("/bin/sleep", path)
+    return path

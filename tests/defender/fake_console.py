@@ -26,7 +26,7 @@ class FakeConsole:
     """With the certificates in *folder*, under *epoch*.
 
     *pushes* are sent to each Defender after its hello. While `acknowledging` is off,
-    events are noted and not acknowledged; while `silent`, nothing is answered at all.
+    events are noted and not acknowledged.
     """
 
     def __init__(self, folder: Path, epoch: int = 7, *pushes: FromConsole) -> None:
@@ -34,8 +34,6 @@ class FakeConsole:
         self._epoch = epoch
         self.pushes = list(pushes)
         self.acknowledging = True
-        self.silent = False
-        self.pings = 0
         self.hellos: list[DefenderHello] = []
         self.messages: list[list[Event]] = []
         self.connections: list[ServerConnection] = []
@@ -58,8 +56,7 @@ class FakeConsole:
         self.connections.append(connection)
         await connection.send(encode(ConsoleHello(self._epoch, "26.11.1")))
         async for frame in connection:
-            if not self.silent:
-                await self._answer(connection, frame)
+            await self._answer(connection, frame)
 
     async def _answer(self, connection: ServerConnection, frame: str | bytes) -> None:
         match decode_from_defender(frame):
@@ -72,7 +69,6 @@ class FakeConsole:
                 if self.acknowledging:
                     await connection.send(encode(Acknowledged(events[-1].number)))
             case Ping():
-                self.pings += 1
                 await connection.send(encode(Pong()))
 
 

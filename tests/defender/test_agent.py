@@ -1,21 +1,15 @@
 """The Defender as an operator runs it: `twistlock-defender run` and `status`."""
 
 import asyncio
-import json
-import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.defender.conftest import point
 from tests.defender.fake_console import FakeConsole, until
-from tests.hosts.node import PROJECT
+from tests.defender.program import push, running, status
 from tests.hosts.waiting import wait_for
 from twistlock_console.protocol import (
     ComplianceEvent,
@@ -23,7 +17,6 @@ from twistlock_console.protocol import (
     FileEvent,
     FilePart,
     HostRule,
-    PolicyPushed,
     ProcessEvent,
     ProcessPart,
     Scan,
@@ -35,39 +28,11 @@ from twistlock_console.protocol import (
 from twistlock_defender.cli import main
 from twistlock_defender.folder import Folder
 
-COMMAND = (sys.executable, "-m", "twistlock_defender")
-
-
-@contextmanager
-def running(folder: Folder, *before: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Defender in *folder*, ended in an orderly way afterwards."""
-    command = [*before, *COMMAND, "run", "--folder", str(folder.path)]
-    with (folder.path.parent / "log").open("ab") as log:
-        program = subprocess.Popen(command, cwd=PROJECT, stderr=log)
-    try:
-        yield program
-    finally:
-        program.send_signal(signal.SIGTERM)
-        assert program.wait(20) == 0, (folder.path.parent / "log").read_text()
-
-
-def status(folder: Folder) -> dict[str, Any]:
-    """What the status shows; {} before there is any."""
-    try:
-        return dict(json.loads((folder / "status.json").read_text()))
-    except (OSError, ValueError):
-        return {}
-
 
 def screen(folder: Folder, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """The exit code of `status`, and its screen."""
     code = main(["status", "--folder", str(folder.path)])
     return code, capsys.readouterr().out
-
-
-def push(rule: HostRule | None, version: int = 1) -> PolicyPushed:
-    """The message that brings *rule*."""
-    return PolicyPushed(version, hash_of(rule), rule)
 
 
 def memory_mb(pid: int) -> float:
@@ -76,14 +41,6 @@ def memory_mb(pid: int) -> float:
         if line.startswith("VmRSS"):
             return int(line.split()[1]) / 1024
     raise AssertionError("no VmRSS")
-
-
-@pytest.fixture
-def miner(tmp_path: Path) -> Path:
-    """A program of a name that nothing else has; it sleeps."""
-    path = tmp_path / "miner-of-this-test"
-    shutil.copy("/bin/sleep", path)
-    return path
 
 
 def test_a_policy_is_enforced_told_and_kept(

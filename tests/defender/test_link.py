@@ -218,10 +218,10 @@ def test_a_console_that_falls_silent_is_left(console: Path, folder: Folder) -> N
             scene = Scene(folder, serving)
             async with scene.running():
                 scene.find("never acknowledged")
-                await until(lambda: fake.pings, "asking for a sign of life")
-                await asyncio.sleep(PATIENCE / 2 + 0.5)
+                await until(lambda: fake.events, "a finding")
+                await asyncio.sleep(PATIENCE + 0.5)
                 assert scene.connected == serving
-                fake.silent = True
+                fake.connections[0].transport.pause_reading()
                 scene.find("never heard")
                 await until(lambda: not scene.connected, "the end")
                 assert "silent for 4 s" in str(scene.link.state.error)
