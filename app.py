@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plugins.ha import commands as ha_commands
+from plugins.ha import load_balancer_command
 from plugins.ha.demo import command as demo_command
 from plugins.ha.join import join, must_join
 from plugins.ha.node_routes import node_routes
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         ha_commands,
         backup_command,
         restore_command,
+        load_balancer_command,
         reset_command,
         demo_command,
     )

@@ -4,16 +4,15 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from importlib.resources import files
-from pathlib import Path
 
 from plugins.ha.demo.state import State
 from plugins.ha.demo.values import HTTPS_PORT, LOAD_BALANCER, NODES
+from plugins.ha.load_balancer_files import shipped
+from plugins.ha.load_balancers import Kind
 from twistlock_console.errors import ConsoleError
 from twistlock_console.processes import bound_to_us, end_group
 from twistlock_console.settings.host import bind_problem
 
-IN_CHECKOUT = Path(__file__).parents[3] / "config/load-balancer/haproxy.cfg"
 START_SECONDS = 5.0
 STOP_SECONDS = 2.0
 
@@ -37,7 +36,7 @@ class LoadBalancer:
         log = self._state.root / "haproxy.log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                bound_to_us([program, "-db", "-f", str(_configuration())]),
+                bound_to_us([program, "-db", "-f", str(shipped(Kind.HAPROXY))]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -69,10 +68,3 @@ class LoadBalancer:
             end_group(self._process.pid, grace=STOP_SECONDS)
             self._process.wait()
             self._process = None
-
-
-def _configuration() -> Path:
-    """The shipped file: in the checkout, or beside this module once installed."""
-    if IN_CHECKOUT.exists():
-        return IN_CHECKOUT
-    return Path(str(files(__package__) / "haproxy.cfg"))

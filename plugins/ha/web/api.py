@@ -12,6 +12,7 @@ from plugins.ha.web.answers import (
     OpenTokenAnswer,
 )
 from plugins.ha.web.command import join_command
+from plugins.ha.web.load_balancer import load_balancer_file
 from twistlock_console.accounts.rights import Area
 from twistlock_console.errors import Refused
 from twistlock_console.web.api_auth import api_guard, without_forms
@@ -52,6 +53,13 @@ def init_app(app: Flask) -> None:
 def cluster() -> ResponseReturnValue:
     """The nodes, who serves, and the latest changes of role."""
     return brain.look()
+
+
+@bp.get("/load-balancer/<kind>")
+@ApiCall(answer=str, media="text/plain", raises=(400,))
+def load_balancer(kind: str) -> ResponseReturnValue:
+    """The configuration of a load balancer for this cluster, as a file."""
+    return load_balancer_file(kind)
 
 
 @bp.post("/apply")

@@ -17,6 +17,7 @@ from flask.typing import ResponseReturnValue
 from plugins.ha.states import NodeState
 from plugins.ha.web import brain, command
 from plugins.ha.web.chart import draw
+from plugins.ha.web.load_balancer import load_balancer_file
 from twistlock_console.accounts.rights import Area
 from twistlock_console.errors import ConsoleError
 from twistlock_console.web.auth import pages_for
@@ -39,6 +40,12 @@ def init_app(app: Flask) -> None:
 def cluster() -> ResponseReturnValue:
     """Show the cluster."""
     return _show("ha/cluster.html", tokens=brain.tokens())
+
+
+@bp.get("/load-balancer/<kind>")
+def load_balancer(kind: str) -> ResponseReturnValue:
+    """Give the configuration of a load balancer for this cluster."""
+    return load_balancer_file(kind)
 
 
 @bp.post("/join-command")

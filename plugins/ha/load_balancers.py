@@ -1,0 +1,75 @@
+"""The configuration of a load balancer for this cluster.
+
+Pure. The files that are shipped are those of an example; here its addresses, ports and
+name become the cluster's own.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+EXAMPLE_NODES = ("10.0.0.11", "10.0.0.12", "10.0.0.13")
+EXAMPLE_NAME = "console.example.com"
+API, PAGES, DEFENDERS = "8083", "8443", "8084"
+_PAGES_PART = re.compile(r"^ *# pages: begin\n.*?^ *# pages: end\n", re.M | re.S)
+_MARKS = re.compile(r"^ *# pages: (?:begin|end)\n", re.M)
+
+
+class Kind(StrEnum):
+    """What a load balancer is made of, as the command line names it."""
+
+    HAPROXY = "haproxy"
+    NGINX = "nginx"
+    AWS = "aws"
+    DNS = "dns"
+
+
+FILES = {
+    Kind.HAPROXY: "haproxy.cfg",
+    Kind.NGINX: "nginx.conf",
+    Kind.AWS: "aws-nlb.yaml",
+    Kind.DNS: "dnsmasq.conf",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What stands behind the load balancer: at most three *nodes*, and their ports.
+
+    *name* is the one that clients use.
+    """
+
+    nodes: tuple[str, ...]
+    name: str
+    api_port: int
+    pages_port: int | None
+    defenders_port: int
+
+
+def fill_in(example: str, front: Front) -> str:
+    """The *example* file for *front*; lines about nodes that are not there go."""
+    text = example
+    if front.pages_port is None:
+        text = _PAGES_PART.sub("", text)
+    text = _MARKS.sub("", text)
+    text = "".join(
+        line
+        for line in text.splitlines(keepends=True)
+        if not _about_the_missing(line, len(front.nodes))
+    )
+    values = {
+        **dict(zip(EXAMPLE_NODES, front.nodes, strict=False)),
+        EXAMPLE_NAME: front.name,
+        API: str(front.api_port),
+        PAGES: str(front.pages_port),
+        DEFENDERS: str(front.defenders_port),
+    }
+    words = "|".join(re.escape(word) for word in values)
+    return re.sub(rf"\b(?:{words})\b", lambda found: values[found[0]], text)
+
+
+def _about_the_missing(line: str, nodes: int) -> bool:
+    missing = range(nodes, len(EXAMPLE_NODES))
+    names = [re.escape(EXAMPLE_NODES[place]) for place in missing]
+    names += [rf"NODE_{place + 1}" for place in missing]
+    return bool(names) and re.search(rf"\b(?:{'|'.join(names)})\b", line) is not None

@@ -1,0 +1,109 @@
+"""Files for load balancers, made for a cluster; each is read by the real program."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from plugins.ha.load_balancer_files import IN_CHECKOUT, for_cluster
+from plugins.ha.load_balancers import EXAMPLE_NODES, FILES, Front, Kind, fill_in
+from twistlock_console.certificates import create_authority
+from twistlock_console.errors import Refused
+from twistlock_console.settings import Settings
+
+NODES = ("192.0.2.1", "192.0.2.2", "192.0.2.3")
+NGINX = pytest.mark.needs("nginx", root=True)
+FRONT = Front(NODES, "console.test", 9083, 9443, 9084)
+
+
+def example(kind: Kind) -> str:
+    """The file that is shipped."""
+    return (IN_CHECKOUT / FILES[kind]).read_text()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_nothing_of_the_example_is_left(kind: Kind) -> None:
+    """A forgotten address would send users to a stranger."""
+    text = fill_in(example(kind), FRONT)
+
+    assert re.findall(r"10\.0\.0\.1[123]|\b8[04][48][34]\b|example\.com", text) == []
+    assert all(node in text for node in NODES)
+    assert "pages: " not in text
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_example_of_a_cluster_like_it_is_itself(kind: Kind) -> None:
+    """What is shipped can be read as it is, and differs only in marks."""
+    front = Front(EXAMPLE_NODES, "console.example.com", 8083, 8443, 8084)
+    marked = [line for line in example(kind).splitlines() if "# pages: " not in line]
+
+    assert fill_in(example(kind), front).splitlines() == marked
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_fewer_nodes_and_no_second_port(kind: Kind) -> None:
+    """A cluster that lost a node has a load balancer too."""
+    text = fill_in(example(kind), Front(NODES[:2], "console.test", 8083, None, 8084))
+
+    assert NODES[1] in text
+    assert "10.0.0.13" not in text
+    assert "8443" not in text
+    assert "node3" not in text
+
+
+@pytest.mark.parametrize("pages_port", [9443, None])
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [
+        pytest.param(
+            Kind.HAPROXY, ["haproxy", "-c", "-f"], marks=pytest.mark.needs("haproxy")
+        ),
+        pytest.param(
+            Kind.NGINX,
+            ["nginx", "-t", "-c"],
+            marks=pytest.mark.needs("nginx", root=True),
+        ),
+        pytest.param(
+            Kind.DNS, ["dnsmasq", "--test", "-C"], marks=pytest.mark.needs("dnsmasq")
+        ),
+    ],
+)
+def test_the_real_program_takes_it(
+    kind: Kind, check: list[str], pages_port: int | None, tmp_path: Path
+) -> None:
+    """Each can check its own file."""
+    create_authority(tmp_path)
+    front = Front(NODES, "console.test", 9083, pages_port, 9084)
+    file = tmp_path / FILES[kind]
+    text = fill_in(example(kind), front)
+    text = text.replace("/etc/haproxy/twistlock-ca.pem", str(tmp_path / "ca.pem"))
+    file.write_text(text)
+    path = shutil.which(check[0], path="/usr/sbin:/usr/bin")
+    assert path is not None
+    told = subprocess.run(
+        [path, *check[1:], file], capture_output=True, text=True, timeout=20
+    )
+
+    assert told.returncode == 0, told.stderr
+
+
+def test_it_is_made_of_settings_and_the_nodes_that_joined() -> None:
+    """Hosts that only ask to join are not behind it yet."""
+    settings = Settings(node_address=NODES[0], console_san=("console.test",))
+    nodes = [
+        {"address": NODES[0], "state": "PRIMARY"},
+        {"address": NODES[1], "state": "UNAVAILABLE"},
+        {"address": NODES[2], "state": "REQUEST_JOIN"},
+    ]
+    text = for_cluster(Kind.DNS, settings, nodes)
+
+    assert f"host-record=console.test,{NODES[1]},5" in text
+    assert NODES[2] not in text
+
+
+def test_without_nodes_there_is_nothing_to_make() -> None:
+    """A node that does not know its cluster says so."""
+    with pytest.raises(Refused, match="has 0 nodes"):
+        for_cluster(Kind.AWS, Settings(node_address=NODES[0]), [])

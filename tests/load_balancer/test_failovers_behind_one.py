@@ -1,0 +1,123 @@
+"""What clients behind HAProxy, nginx and round robin DNS see of a failover."""
+
+import signal
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.browser.remote_visitor import RemoteVisitor, visitor_on
+from tests.faults import rules
+from tests.faults.audits import stored_ops
+from tests.faults.records import Answer
+from tests.faults.steps import heal
+from tests.hosts.cluster import Cluster
+from tests.hosts.console_api import PASSWORD, USERNAME
+from tests.hosts.laboratory import Laboratory
+from tests.hosts.node import HostedNode
+from tests.hosts.waiting import wait_for
+from tests.load_balancer.fronts import HAPROXY, NAME, NGINX, WAYS, Fronts, Round
+from twistlock_console.clock import SECOND, boottime_ns
+
+pytestmark = [
+    pytest.mark.needs("chromium", "haproxy", "nginx", "dnsmasq", "ip", root=True),
+    pytest.mark.timed,
+    pytest.mark.timeout(240),
+]
+Fault = Callable[[Fronts, HostedNode], None]
+PICTURES = Path("build/pictures")
+
+
+@pytest.fixture(scope="module")
+def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronts]:
+    """A cluster behind all of them."""
+    with Laboratory(tmp_path_factory.mktemp("fronts")) as laboratory:
+        cluster = Cluster(laboratory, CONSOLE_SAN=f"{NAME},{HAPROXY},{NGINX}")
+        cluster.form()
+        made = Fronts(cluster)
+        made.start()
+        yield made
+
+
+def killed(_fronts: Fronts, node: HostedNode) -> None:
+    """Nothing runs on the host any more; its kernel refuses."""
+    node.host.signal_all(signal.SIGKILL)
+
+
+def unplugged(fronts: Fronts, node: HostedNode) -> None:
+    """Packets to the host vanish."""
+    fronts.cluster.laboratory.set_cable(node.host, "down")
+
+
+@pytest.fixture
+def visitor(fronts: Fronts) -> Iterator[RemoteVisitor]:
+    """A person with a browser, behind HAProxy."""
+    with visitor_on(fronts.cluster.client, PICTURES) as person:
+        yield person
+
+
+@pytest.mark.parametrize("fault", [killed, unplugged])
+def test_clients_come_back_with_the_nodes(
+    fronts: Fronts,
+    visitor: RemoteVisitor,
+    fault: Fault,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Within a second of the nodes' own outage; nothing acknowledged is lost.
+
+    Whoever was logged in before still is.
+    """
+    cluster = fronts.cluster
+    first = cluster.nodes[cluster.wait_converged()]
+    visitor("log_in", HAPROXY, USERNAME, PASSWORD)
+    with fronts.clients() as played:
+        epoch = int(cluster.view(first)["epoch"])
+        since = boottime_ns()
+        fault(fronts, first)
+        for way in ("direct", *WAYS):
+            wait_for(lambda w=way: came_back(played, w, since), 40, f"{way} again")
+        # Where packets vanish only HAProxy tells; others leave it to a ping.
+        back = {HAPROXY} if fault is unplugged else {HAPROXY, NGINX, NAME}
+        wait_for(lambda: back <= greeted(played, epoch), 20, "Defenders are back")
+    users = visitor("users", HAPROXY)
+    heal(cluster)
+    lengths = {way: outage(played, way, since) for way in ("direct", *WAYS)}
+    told = ", ".join(f"{way} {seconds:.2f} s" for way, seconds in lengths.items())
+    record_property("told", f"{fault.__name__}: without an answer: {told}")
+    serving = cluster.nodes[cluster.wait_converged()]
+    found = stored_ops(cluster, serving.address, played.first)
+
+    for way in ("direct", *WAYS):
+        assert rules.lost(played.writes(way), found) == [], way
+        assert rules.duplicated(played.writes(way), found) == [], way
+    assert falling_epochs(played) == []
+    assert users == [USERNAME]
+    assert max(lengths.values()) < lengths["direct"] + 1.0, told
+
+
+def outage(played: Round, way: str, since: int) -> float:
+    """The longest time without an answer on this way, in seconds."""
+    return rules.outage(played.writes(way), since, boottime_ns())[1] / SECOND
+
+
+def falling_epochs(played: Round) -> list[Answer]:
+    """Where a Defender on one way was greeted under an epoch lower than before."""
+    falling = []
+    for way in (HAPROXY, NGINX, NAME):
+        hellos = [hello for hello in played.hellos() if hello.address == way]
+        hellos.sort(key=lambda hello: hello.received)
+        falling += [b for a, b in pairwise(hellos) if b.epoch < a.epoch]
+    return falling
+
+
+def came_back(played: Round, way: str, since: int) -> bool:
+    """Whether 20 writes of this client were stored after the outage."""
+    writes = [w for w in played.writes(way) if w.status == 200 and w.ended > since]
+    gap, _ = rules.outage(writes, since, boottime_ns())
+    return sum(w.ended >= gap for w in writes) > 20
+
+
+def greeted(played: Round, epoch: int) -> set[str]:
+    """Where the Defender was greeted under a later epoch."""
+    return {answer.address for answer in played.hellos() if answer.epoch > epoch}
