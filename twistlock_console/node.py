@@ -19,6 +19,7 @@ from twistlock_console.backups.node_routes import node_routes
 from twistlock_console.backups.room import Backups
 from twistlock_console.bus import Bus
 from twistlock_console.certificates import names_in
+from twistlock_console.console_names import NamesHere
 from twistlock_console.database.bootstrap import wait_answering
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.database.mongod import Mongod
@@ -65,6 +66,8 @@ class Node:
         self.routes: Flask = node_app()
         self.health = Health(self)
         self.renewal = Renewal(settings)
+        self.names = NamesHere(settings)
+        self.renewal.more_names = self.names.read
         self.watch = Watch(settings)
         self.watch.sources += core_sources(self)
         self._api = NodeApi(settings, self.routes)
@@ -130,6 +133,7 @@ class Node:
         for step in (
             self.scheduler.stop,
             self.watch.stop,
+            self.names.close,
             self.backups.stop,
             keeper.stop if keeper else self.permit.revoke,
             self.ports.close_all,

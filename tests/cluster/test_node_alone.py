@@ -1,6 +1,7 @@
 """A Console without high availability: one node that always serves."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,40 @@ def test_a_second_node_on_the_same_folder_is_refused(node: AloneNode) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert node.serves()
+
+
+def test_a_name_is_added_and_no_connection_ends(node: AloneNode) -> None:
+    """New connections see the new certificate; the one that stands goes on."""
+    wait_for(node.serves, 30, "the node to serve")
+    port = node.settings.management_port_https
+    context = client_context(node.settings.folders.certificates)
+    here = node.settings.node_address
+    with urllib3.HTTPSConnectionPool(
+        here, port, ssl_context=context, retries=False, timeout=5, maxsize=1
+    ) as standing:
+        account = {"username": "admin", "password": "correct horse battery"}
+        standing.request("POST", "/api/v1/signup", json=account)
+        token = standing.request("POST", "/api/v1/authenticate", json=account).json()
+        bearer = {"Authorization": f"Bearer {token['token']}"}
+
+        body = {"consoleSAN": ["lb.example.com"]}
+        done = standing.request(
+            "POST", "/api/v1/settings/certs", json=body, headers=bearer
+        )
+
+        def shown() -> bool:
+            raw = socket.create_connection((here, port), timeout=5)
+            with context.wrap_socket(raw, server_hostname=here) as secured:
+                found = secured.getpeercert() or {}
+            return ("DNS", "lb.example.com") in found["subjectAltName"]
+
+        wait_for(shown, 30, "the new name in the certificate")
+        after = standing.request("GET", "/api/v1/settings/certs", headers=bearer)
+        connections = standing.num_connections
+
+    assert done.status == 200, done.data
+    assert after.json()["consoleSAN"] == ["lb.example.com"]
+    assert connections == 1
 
 
 def test_it_ends_in_an_orderly_way(node: AloneNode) -> None:

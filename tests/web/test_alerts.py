@@ -15,6 +15,7 @@ import pytest
 from flask import Flask
 from web_visitor import Visitor, basic
 
+from plugins.ha.alert_source import problems_in
 from twistlock_console.alerts import store
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.outbox import Outbox
@@ -25,6 +26,7 @@ from twistlock_console.alerts.settings import (
     Seal,
     read,
 )
+from twistlock_console.alerts.sources import backups, certificate_problems, defenders
 from twistlock_console.alerts.watch import Source, Watch
 from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.errors import DatabaseError
@@ -363,3 +365,50 @@ def test_open_problems_are_on_the_page(admin: Visitor, database: store.Store) ->
 
     assert "The node 10.0.0.2 is lost." in page
     assert "1 alert waits to be sent" in page
+
+
+def test_what_the_console_sees_is_wrong(database: store.Store) -> None:
+    """Failed backups, while they are repeated too; Defenders that are away too long."""
+    now = datetime.now(UTC)
+    database["backup_results"].insert_many(
+        [
+            {"_id": "daily", "state": "running", "error": "the disk is full"},
+            {"_id": "weekly", "state": "done", "error": ""},
+        ]
+    )
+    database["defenders"].insert_many(
+        [
+            {"_id": "here", "connected": True, "lastModified": now},
+            {"_id": "away", "connected": False, "lastModified": now},
+            {
+                "_id": "lost",
+                "connected": False,
+                "lastModified": now - timedelta(minutes=11),
+            },
+        ]
+    )
+
+    found = [*backups(database, AlertSettings()), *defenders(database, AlertSettings())]
+
+    assert [(each.kind, each.subject) for each in found] == [
+        (Kind.BACKUP_FAILED, "daily"),
+        (Kind.DEFENDERS_LOST, "lost"),
+    ]
+
+
+def test_what_is_wrong_in_a_cluster() -> None:
+    """Nodes out of reach, and members too far behind; a waiting host is no problem."""
+    states = [("PRIMARY", 0.0), ("SECONDARY", 11.0), ("UNAVAILABLE", None)]
+    nodes = [
+        {"address": f"10.0.0.{n}", "state": state, "lagSeconds": lag, "reason": "why"}
+        for n, (state, lag) in enumerate([*states, ("REQUEST_JOIN", None)])
+    ]
+
+    found = list(problems_in({"nodes": nodes}, 10))
+    certificates = list(certificate_problems("10.0.0.9", {"certificate": "it ends"}))
+
+    assert [(each.kind, each.subject) for each in found] == [
+        (Kind.MEMBER_LAG, "10.0.0.1"),
+        (Kind.NODE_LOST, "10.0.0.2"),
+    ]
+    assert [each.sentence for each in certificates] == ["on 10.0.0.9, it ends"]

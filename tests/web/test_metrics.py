@@ -134,7 +134,10 @@ def metrics_given(admin: Visitor, measures: Measures) -> set[str]:
     switched_on(admin)
     text = admin.get(PATH, Authorization=basic()).get_data(as_text=True)
     families = text_string_to_metric_families(text + measures.text(VIEW))
-    return {each.name for each in families} | {"twistlock_ha_defenders_connected"}
+    return {each.name for each in families} | {
+        "twistlock_ha_backup_age_seconds",
+        "twistlock_ha_defenders_connected",
+    }
 
 
 def test_every_metric_is_documented(admin: Visitor, measures: Measures) -> None:

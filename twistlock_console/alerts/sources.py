@@ -8,6 +8,7 @@ from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
 from twistlock_console.alerts.settings import AlertSettings
 from twistlock_console.alerts.store import Store, read_told
 from twistlock_console.alerts.watch import Source
+from twistlock_console.backups.records import last_results
 
 if TYPE_CHECKING:
     from twistlock_console.node import Node
@@ -22,6 +23,7 @@ def core_sources(node: "Node") -> list[Source]:
 
     return [
         Source(frozenset({Kind.CERTIFICATE_END}), certificate),
+        Source(frozenset({Kind.BACKUP_FAILED}), backups),
         Source(frozenset({Kind.DEFENDERS_LOST}), defenders),
     ]
 
@@ -30,6 +32,15 @@ def certificate_problems(address: str, failing: dict[str, str]) -> Iterable[Prob
     """What a node's health checks say of its certificate."""
     if reason := failing.get("certificate"):
         yield Problem(Kind.CERTIFICATE_END, address, f"on {address}, {reason}")
+
+
+def backups(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+    """What failed the last time; a run that repeats it changes nothing yet."""
+    del settings
+    for kind, result in last_results(database).items():
+        if error := result.get("error"):
+            sentence = f"the latest work on backups ({kind}) failed: {error}"
+            yield Problem(Kind.BACKUP_FAILED, kind, sentence)
 
 
 def defenders(database: Store, settings: AlertSettings) -> Iterable[Problem]:

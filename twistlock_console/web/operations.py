@@ -1,4 +1,4 @@
-"""What those who operate the Console use: alerts, logging, metrics."""
+"""What those who operate the Console use: alerts, logging, metrics, names."""
 
 from flask import Flask
 
@@ -6,15 +6,18 @@ from twistlock_console.web import metrics
 from twistlock_console.web.api import PREFIX
 from twistlock_console.web.api import alerts as api_alerts
 from twistlock_console.web.api import metrics as api_metrics
+from twistlock_console.web.api import names as api_names
 from twistlock_console.web.menu import add_tab
-from twistlock_console.web.pages import alerts
+from twistlock_console.web.pages import alerts, names
 
 
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs, and the API."""
     metrics.init_app(app)
-    app.register_blueprint(alerts.bp)
-    for part in (api_alerts, api_metrics):
+    for page in (alerts, names):
+        app.register_blueprint(page.bp)
+    for part in (api_alerts, api_metrics, api_names):
         app.register_blueprint(part.bp, url_prefix=PREFIX)
+    add_tab(app, "Manage / Defenders", "Names", "names.listed")
     add_tab(app, "Manage / Alerts", "Alerts", "alerts.settings")
     add_tab(app, "Manage / Alerts", "Logging", "alerts.logging")

@@ -1,0 +1,45 @@
+"""Manage > Defenders > Names: under which names Defenders reach the Console."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.console_names import read_names
+from twistlock_console.errors import Refused
+from twistlock_console.web.auth import pages_for
+from twistlock_console.web.name_changes import change_names, shown_names
+from twistlock_console.web.storage import database
+
+bp = Blueprint("names", __name__, url_prefix="/manage/defenders/names")
+pages_for(bp, Area.DEFENDER_NAMES)
+
+
+@bp.get("")
+def listed() -> ResponseReturnValue:
+    """Show the names."""
+    return render_template("names.html", names=shown_names())
+
+
+@bp.post("/add")
+def add() -> ResponseReturnValue:
+    """Add a name."""
+    name = request.form.get("name", "").strip()
+    return _change([*read_names(database()), name], f"{name} is added.")
+
+
+@bp.post("/remove")
+def remove() -> ResponseReturnValue:
+    """Take a name out."""
+    name = request.form.get("name", "")
+    left = [each for each in read_names(database()) if each != name]
+    return _change(left, f"{name} is removed.")
+
+
+def _change(wanted: list[str], done: str) -> ResponseReturnValue:
+    try:
+        change_names(wanted)
+    except Refused as error:
+        flash(str(error), "error")
+    else:
+        flash(f"{done} All nodes renew their certificates within seconds.")
+    return redirect(url_for(".listed"), 303)
