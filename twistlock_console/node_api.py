@@ -7,6 +7,7 @@ Defender's certificate comes from the same authority and is turned away.
 import logging
 import ssl
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from socket import SO_REUSEADDR, SOL_SOCKET, socket
 from typing import Any, cast
@@ -34,6 +35,7 @@ from twistlock_console.settings import Settings
 
 HANDSHAKE_SECONDS = 5.0
 IDLE_SECONDS = 60.0
+MOST_STRANGERS = 64
 CALLER = "twistlock.caller"
 log = logging.getLogger(__name__)
 
@@ -98,11 +100,42 @@ class _Handler(WSGIRequestHandler):
         log.debug(message, *args)
 
 
+class _Strangers:
+    """Connections that have not shown a certificate yet, a few an address.
+
+    Each has a thread of the brain: a host that only connects must not have them all.
+    """
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def let_in(self, address: str) -> bool:
+        """Count one more; no if there are too many."""
+        with self._lock:
+            if self._open[address] >= MOST_STRANGERS:
+                return False
+            self._open[address] += 1
+            return True
+
+    def known(self, address: str) -> None:
+        """Count one less: it has shown who it is, or is gone."""
+        with self._lock:
+            self._open[address] -= 1
+            if self._open[address] <= 0:
+                del self._open[address]
+
+
 class _Server(ThreadedWSGIServer):
     """Shakes hands on the connection's own thread, so a silent client stops no one."""
 
     request_queue_size = 128
     tls: FollowedContext
+    strangers: _Strangers
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Turn away the address from which too many connect and say nothing."""
+        return self.strangers.let_in(client_address[0])
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Shake hands, see that the caller is a node, then serve it."""
@@ -113,6 +146,8 @@ class _Server(ThreadedWSGIServer):
             log.debug("no handshake with %s: %s", client_address, error)
             self.shutdown_request(request)
             return
+        finally:
+            self.strangers.known(client_address[0])
         if _is_node(secured):
             super().process_request_thread(secured, client_address)
         else:
@@ -161,6 +196,7 @@ class NodeApi:
         server = _Server(address, port, self._app, _Handler, fd=listening.fileno())
         listening.close()
         server.tls = tls
+        server.strangers = _Strangers()
         server.daemon_threads = True
         threading.Thread(
             target=server.serve_forever,

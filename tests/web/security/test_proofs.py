@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
@@ -11,7 +12,7 @@ import pytest
 from flask import Flask
 from itsdangerous import URLSafeTimedSerializer
 from pymongo import monitoring
-from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor
+from web_visitor import PASSWORD, USERNAME, Visitor, basic
 
 from twistlock_console.accounts import passwords
 from twistlock_console.settings import Settings
@@ -173,10 +174,71 @@ def test_all_failed_logins_read_alike(admin: Visitor) -> None:
     texts = {
         admin.client.post(
             "/api/v1/authenticate",
-            base_url=HTTPS,
+            base_url="https://console.test",
             json={"username": name, "password": secret},
         ).text
         for name, secret in (("nobody", PASSWORD), (USERNAME, "x"), ("Admin", PASSWORD))
     }
 
     assert len(texts) == 1
+
+
+@pytest.fixture
+def next_primary(running: Settings, app: Flask) -> Iterator[Flask]:
+    """The application of the node that serves after a failover: nothing in memory."""
+    made = create_app(running)
+    yield made
+    storage_of(made).close()
+
+
+def test_a_session_goes_on_and_ends_on_the_next_primary(
+    stranger: Visitor, app: Flask, next_primary: Flask
+) -> None:
+    """Who is logged in stays so after a failover; who logged out stays out."""
+    stranger.log_in()
+    cookie = cookie_of(stranger)
+    token = {"Authorization": f"Bearer {stranger.token()}"}
+    there = browser_with(next_primary, cookie)
+    before = [there.get(PAGE).status_code, there.get(USERS, **token).status_code]
+    stranger.send("/logout", form_on=PAGE)
+    stranger.call("/api/v1/logout", {}, **token)
+    after = [there.get(PAGE).status_code, there.get(USERS, **token).status_code]
+
+    assert before == [200, 200]
+    assert after == [303, 401]
+
+
+def test_a_new_password_ends_sessions_on_the_next_primary(
+    admin: Visitor, app: Flask, next_primary: Flask
+) -> None:
+    """Sessions and tokens from before the change open nothing after a failover."""
+    user = {"username": "jane", "password": "jane has a phrase", "role": "auditor"}
+    admin.call(USERS, user, Authorization=basic())
+    jane = Visitor(app.test_client(), admin.address)
+    jane.log_in("jane", user["password"])
+    there = browser_with(next_primary, cookie_of(jane))
+    before = there.get(PAGE).status_code
+    new = {"password": "another long phrase", "repeated": "another long phrase"}
+    edit = "/manage/authentication/users/edit"
+    admin.send(edit, f"{edit}?username=jane", username="jane", role="auditor", **new)
+
+    assert (before, there.get(PAGE).status_code) == (200, 303)
+
+
+def test_waiting_goes_on_at_the_next_primary(
+    admin: Visitor, app: Flask, next_primary: Flask
+) -> None:
+    """A failover is no fresh start for who guesses, and a known browser stays known."""
+    failures = storage_of(app).database()["login_failures"]
+    later = datetime.now(UTC) + timedelta(seconds=60)
+    for key in ("pair:203.0.113.9:admin", "account:admin"):
+        failures.replace_one({"_id": key}, {"count": 70, "until": later}, upsert=True)
+    guesser = Visitor(next_primary.test_client(), "203.0.113.9")
+    device = admin.client.get_cookie("__Host-device", domain="console.test")
+    assert device is not None
+    owner = Visitor(next_primary.test_client(), "203.0.113.9")
+    owner.client.set_cookie("__Host-device", device.value, domain="console.test")
+    codes = [guesser.log_in().status_code, owner.log_in().status_code]
+    failures.delete_many({})
+
+    assert codes == [429, 303]
