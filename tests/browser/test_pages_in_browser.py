@@ -42,18 +42,19 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostedNode]:
 
 @pytest.fixture(scope="module")
 def visitor(node: HostedNode) -> Iterator[RemoteVisitor]:
-    """The first administrator, logged in, with a browser on another host."""
+    """Somebody with a browser on another host."""
     with visitor_on(node._asker, PICTURES) as person:
-        url = f"https://{node.address}:8443"
-        person("look", f"{url}/signup")
-        person("sign_up", node.address, USERNAME, PASSWORD)
         yield person
 
 
 @pytest.fixture(scope="module")
 def findings(visitor: RemoteVisitor, node: HostedNode) -> list[dict[str, Any]]:
     """What was seen of each page."""
-    return list(visitor("walk", node.address))
+    url = f"https://{node.address}:8443"
+    outside = [visitor("look", f"{url}/signup")]
+    visitor("sign_up", node.address, USERNAME, PASSWORD)
+    outside += [visitor("look", f"{url}/{path}") for path in ("login", "nowhere")]
+    return outside + list(visitor("walk", node.address))
 
 
 def test_every_page_is_there(findings: list[dict[str, Any]]) -> None:
@@ -62,6 +63,7 @@ def test_every_page_is_there(findings: list[dict[str, Any]]) -> None:
 
     assert {f["path"]: f["status"] for f in findings if f["status"] != 200} == {}
     assert {
+        "/login",
         "/manage/logs/history",
         "/manage/authentication/users",
         "/manage/system/general",
@@ -89,15 +91,19 @@ def test_nothing_comes_from_elsewhere(
     assert visitor("messages") == []
 
 
-def test_a_first_load_is_small(visitor: RemoteVisitor, node: HostedNode) -> None:
+def test_a_first_load_is_small(
+    findings: list[dict[str, Any]], visitor: RemoteVisitor, node: HostedNode
+) -> None:
     """A browser that was never here takes less than 100 KB for the first page."""
+    assert findings
     assert visitor("first_load", f"https://{node.address}:8443/") < 100_000
 
 
 def test_a_keyboard_reaches_everything(
-    visitor: RemoteVisitor, node: HostedNode
+    findings: list[dict[str, Any]], visitor: RemoteVisitor, node: HostedNode
 ) -> None:
     """Tab leads first to the skip link, then through the menu; each shows its focus."""
+    assert findings
     steps = visitor("tab_through", f"https://{node.address}:8443/manage/logs/history")
 
     assert steps[0] == ["Skip to the content", True]

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page
 
-from tests.browser.walk import Traffic, Walk
+from tests.browser.walk import WIDE, Traffic, Walk
 
 PATIENCE_MS = 20_000
 FOCUSED = """() => {
@@ -151,9 +151,16 @@ class Visitor:
         return list(Walk(self._page, self._pictures).findings())
 
     def look(self, url: str) -> dict[str, Any]:
-        """Look at one page."""
-        self._page.goto(url)
-        return Walk(self._page, self._pictures).look()
+        """Look at one page, as somebody who never logged in."""
+        assert self._page.context.browser is not None
+        context = self._page.context.browser.new_context(
+            ignore_https_errors=True, viewport=WIDE
+        )
+        page = context.new_page()
+        page.goto(url)
+        found = Walk(page, self._pictures).look()
+        context.close()
+        return found
 
     def first_load(self, url: str) -> int:
         """The bytes that a browser takes that has never been here."""

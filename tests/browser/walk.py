@@ -87,7 +87,7 @@ class Walk:
             for href, row in self._page.evaluate(LINKS)
             if urlsplit(href).netloc == own and "/download" not in href
         ]
-        rows = {_kind(href).rpartition("/")[0]: href for href, row in links if row}
+        rows = {_row_kind(href): href for href, row in links if row}
         return [href for href, row in links if not row] + list(rows.values())
 
     def _picture(self, name: str) -> None:
@@ -114,6 +114,12 @@ class Traffic:
 def _kind(address: str) -> str:
     """What two addresses have in common that show the same page."""
     return urlsplit(address).path
+
+
+def _row_kind(address: str) -> str:
+    """The same for links of a table, where each row's end in a name of their own."""
+    path = _kind(address)
+    return path if urlsplit(address).query else path.rpartition("/")[0]
 
 
 def _name(address: str) -> str:
