@@ -7,6 +7,7 @@ from twistlock_console.web.api import (
     backups,
     defender_audits,
     defenders,
+    deployment,
     entry,
     logs,
     openapi,
@@ -23,7 +24,7 @@ PREFIX = "/api/v1"
 def init_app(app: Flask) -> None:
     """Register all of the API's blueprints."""
     console = (entry, session, settings, users, audits, logs, version, openapi)
-    for part in (*console, defenders, defender_audits, policies):
+    for part in (*console, defenders, defender_audits, policies, deployment):
         app.register_blueprint(part.bp, url_prefix=PREFIX)
     for bp in (backups.bp, backups.files):
         app.register_blueprint(bp, url_prefix=PREFIX)

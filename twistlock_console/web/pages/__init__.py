@@ -8,6 +8,7 @@ from twistlock_console.web.pages import (
     comfort,
     compliance,
     defenders,
+    deploy,
     entry,
     events,
     frame,
@@ -24,7 +25,8 @@ from twistlock_console.web.pages import (
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs."""
     own = (entry, profile, comfort, history, logs, users, logon, system)
-    for part in (*own, host_policy, events, compliance, defenders, backups):
+    room = (host_policy, events, compliance, defenders, deploy)
+    for part in (*own, *room, backups):
         app.register_blueprint(part.bp)
     app.register_blueprint(backups.files)
     frame.init_app(app)
@@ -34,6 +36,7 @@ def init_app(app: Flask) -> None:
     add_tab(app, "Monitor / Events", "Defenders' trouble", "events.troubles")
     add_tab(app, "Monitor / Compliance", "Hosts", "compliance.hosts")
     add_tab(app, "Manage / Defenders", "Manage", "defenders.listed")
+    add_tab(app, "Manage / Defenders", "Deploy", "deploy.choose")
     add_tab(app, "Manage / Defenders", "Advanced", "defenders.settings")
     add_tab(app, "Manage / View Logs", "History", "history.trail")
     add_tab(app, "Manage / View Logs", "Console", "logs.console")

@@ -1,0 +1,75 @@
+"""Deploy tokens: with one, any number of hosts may enrol a Defender, for a day.
+
+Only their hashes are stored. One command goes to many hosts, so that a token is not
+bound to one; who may deploy can revoke it, and sees how many have used it.
+"""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.database import Database
+
+from twistlock_console.errors import Refused
+
+COLLECTION = "deploy_tokens"
+HOURS = 24
+SHAPE = re.compile(r"deploy-[A-Za-z0-9_-]{43}")
+SHOWN = 12
+ANEW = "copy the command anew from Manage > Defenders > Deploy"
+INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=86_400)]
+Store = Database[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class DeployToken:
+    """A token by the first digits of its hash, and how many have enrolled with it."""
+
+    id: str
+    expires: datetime
+    used: int
+
+
+def new_token(database: Store) -> tuple[str, datetime]:
+    """Make a token, and say when it ends."""
+    token = f"deploy-{secrets.token_urlsafe(32)}"
+    expires = datetime.now(UTC) + timedelta(hours=HOURS)
+    made = {"_id": _hashed(token), "expires": expires, "used": 0}
+    database[COLLECTION].insert_one(made)
+    return token, expires
+
+
+def check_token(database: Store, token: str, *, use: bool = False) -> None:
+    """Raise Refused unless *token* is good now; with *use* it counts a host."""
+    if not SHAPE.fullmatch(token):
+        raise Refused(f"The deploy token is damaged; {ANEW}, as a whole.")
+    good = {"_id": _hashed(token), "expires": {"$gt": datetime.now(UTC)}}
+    tokens = database[COLLECTION]
+    used = {"$inc": {"used": 1}}
+    found = tokens.find_one_and_update(good, used) if use else tokens.find_one(good)
+    if found is None:
+        raise Refused(f"The deploy token is not known, or has ended; {ANEW}.")
+
+
+def tokens(database: Store) -> list[DeployToken]:
+    """Give the tokens that can still be used, the latest first."""
+    alive = {"expires": {"$gt": datetime.now(UTC)}}
+    found = database[COLLECTION].find(alive).sort("expires", DESCENDING).limit(50)
+    return [DeployToken(d["_id"][:SHOWN], d["expires"], d["used"]) for d in found]
+
+
+def revoke_token(database: Store, token_id: str) -> None:
+    """Let nobody use the token again; raises Refused when there is none such."""
+    if not re.fullmatch(f"[0-9a-f]{{{SHOWN}}}", token_id):
+        raise Refused(f"there is no deploy token {token_id!r}")
+    begins = {"_id": {"$regex": f"^{token_id}"}}
+    if not database[COLLECTION].delete_one(begins).deleted_count:
+        raise Refused(f"there is no deploy token {token_id!r}")
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,112 @@
+"""What a host that installs a Defender asks for: script, package and certificate."""
+
+from typing import cast
+
+from flask import Blueprint, Response, current_app, g, jsonify, request, send_file
+from flask.typing import ResponseReturnValue
+from pydantic import Field
+
+from twistlock_console import __version__
+from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
+from twistlock_console.accounts.rights import Area
+from twistlock_console.defenders.deploy_tokens import check_token
+from twistlock_console.defenders.enrolment import enrol
+from twistlock_console.defenders.package import PACKAGE, defender_package
+from twistlock_console.errors import Refused
+from twistlock_console.identity_files import AUTHORITY
+from twistlock_console.settings import Settings
+from twistlock_console.web.answers import Answer
+from twistlock_console.web.api_auth import admit, without_forms
+from twistlock_console.web.areas import assign
+from twistlock_console.web.bodies import Body, json_body
+from twistlock_console.web.deployment import (
+    SCRIPT,
+    addresses_for,
+    console_names,
+    defender_script,
+    refusal_script,
+)
+from twistlock_console.web.described import ApiCall
+from twistlock_console.web.storage import database
+
+SHELL = "text/x-shellscript"
+bp = Blueprint("api_deployment", __name__)
+without_forms(bp)
+assign(bp, Area.DEFENDER_SCRIPTS)
+
+
+class EnrolBody(Body):
+    """A Defender's name, its certificate request, and how it reaches the Console."""
+
+    defender: str = Field(max_length=64)
+    request: str = Field(max_length=8192)
+    console: str = Field("", max_length=253)
+
+
+class EnrolAnswer(Answer):
+    """Certificates as PEM, and where Consoles take Defenders."""
+
+    certificate: str
+    authority: str
+    addresses: list[str]
+    port: int
+
+
+@bp.before_request
+def _admit() -> ResponseReturnValue | None:
+    """Let in who has a deploy token, or an account that may deploy."""
+    g.deploy_token = ""
+    given = request.authorization
+    token = (given.token or "") if given and given.type == "bearer" else ""
+    if not token.startswith("deploy-"):
+        admit(Area.DEFENDER_SCRIPTS)
+        return None
+    try:
+        check_token(database(), token, use=request.method == "POST")
+    except Refused as error:
+        if request.path == SCRIPT:
+            return Response(refusal_script(str(error)), mimetype=SHELL)
+        raise NotLoggedIn(str(error)) from error
+    g.deploy_token = token
+    return None
+
+
+@bp.get("/scripts/defender.sh")
+@ApiCall(media=SHELL)
+def script() -> ResponseReturnValue:
+    """Give the script that installs a Defender, with -u one that removes it."""
+    own = _settings()
+    name = request.args.get("consoleaddr") or own.node_address
+    text = defender_script(own, name, g.deploy_token, __version__)
+    return Response(text, mimetype=SHELL)
+
+
+@bp.get(f"/images/{PACKAGE}")
+@ApiCall(media="application/x-tar")
+def package() -> ResponseReturnValue:
+    """Give the wheels that a Defender is installed from."""
+    path = defender_package(_settings().folders.images)
+    return send_file(path, mimetype="application/x-tar", as_attachment=True)
+
+
+@bp.post("/defenders/enrol")
+@ApiCall(body=EnrolBody, answer=EnrolAnswer)
+def enrolled() -> ResponseReturnValue:
+    """Give a host the certificate with which its Defender connects."""
+    if not g.deploy_token:
+        raise NotAllowed
+    own, body = _settings(), json_body(EnrolBody)
+    folder = own.folders.certificates
+    names = console_names(own)
+    chosen = body.console if body.console in names else names[0]
+    addresses = addresses_for(own, chosen)
+    return jsonify(
+        certificate=enrol(database(), folder, body.defender, body.request),
+        authority=(folder / AUTHORITY).read_text(),
+        addresses=addresses,
+        port=own.communication_port,
+    )
+
+
+def _settings() -> Settings:
+    return cast(Settings, current_app.extensions["settings"])

@@ -1,0 +1,65 @@
+"""Manage > Defenders > Deploy: one command that installs a Defender."""
+
+from typing import cast
+
+from flask import Blueprint, current_app, flash, redirect, render_template, request
+from flask import url_for
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.audits import AuditType
+from twistlock_console.defenders.deploy_tokens import new_token, revoke_token, tokens
+from twistlock_console.errors import Refused
+from twistlock_console.settings import Settings
+from twistlock_console.web.auth import pages_for
+from twistlock_console.web.changes import record_change
+from twistlock_console.web.deployment import console_names, deploy_command
+from twistlock_console.web.storage import database
+
+bp = Blueprint("deploy", __name__, url_prefix="/manage/defenders/deploy")
+pages_for(bp, Area.DEFENDER_SCRIPTS)
+
+
+@bp.get("")
+def choose() -> ResponseReturnValue:
+    """Ask for the name by which the host reaches the Console."""
+    return _page()
+
+
+@bp.post("")
+def make() -> ResponseReturnValue:
+    """Make a token and show the command, this once."""
+    name = request.form.get("name", "")
+    own = cast(Settings, current_app.extensions["settings"])
+    try:
+        deploy_command(own, name, "")
+    except Refused as error:
+        return _page(error=str(error)), 400
+    token, expires = new_token(database())
+    record_change(AuditType.DEFENDER, f"made a command that deploys Defenders by {name}")
+    made = {"command": deploy_command(own, name, token), "expires": expires}
+    return _page(chosen=name, made=made)
+
+
+@bp.post("/revoke")
+def revoke() -> ResponseReturnValue:
+    """Let nobody use a command again."""
+    token_id = request.form.get("id", "")
+    try:
+        revoke_token(database(), token_id)
+        record_change(AuditType.DEFENDER, f"revoked the deploy command {token_id}")
+    except Refused as error:
+        flash(str(error), "error")
+    return redirect(url_for(".choose"), 303)
+
+
+def _page(chosen: str = "", made: object = None, error: str = "") -> str:
+    own = cast(Settings, current_app.extensions["settings"])
+    return render_template(
+        "deploy.html",
+        names=console_names(own),
+        chosen=chosen,
+        made=made,
+        tokens=tokens(database()),
+        error=error,
+    )
