@@ -1,6 +1,7 @@
 """What a host that installs a Defender asks for: script, package and certificate."""
 
 from typing import cast
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, g, jsonify, request, send_file
 from flask.typing import ResponseReturnValue
@@ -36,11 +37,10 @@ assign(bp, Area.DEFENDER_SCRIPTS)
 
 
 class EnrolBody(Body):
-    """A Defender's name, its certificate request, and how it reaches the Console."""
+    """A Defender's name and its certificate request."""
 
     defender: str = Field(max_length=64)
     request: str = Field(max_length=8192)
-    console: str = Field("", max_length=253)
 
 
 class EnrolAnswer(Answer):
@@ -98,7 +98,8 @@ def enrolled() -> ResponseReturnValue:
     own, body = _settings(), json_body(EnrolBody)
     folder = own.folders.certificates
     names = console_names(own)
-    chosen = body.console if body.console in names else names[0]
+    asked = urlsplit(f"//{request.host}").hostname or ""
+    chosen = asked if asked in names else names[0]
     addresses = addresses_for(own, chosen)
     return jsonify(
         certificate=enrol(database(), folder, body.defender, body.request),

@@ -2,8 +2,15 @@
 
 from typing import cast
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request
-from flask import url_for
+from flask import (
+    Blueprint,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
@@ -36,7 +43,9 @@ def make() -> ResponseReturnValue:
     except Refused as error:
         return _page(error=str(error)), 400
     token, expires = new_token(database())
-    record_change(AuditType.DEFENDER, f"made a command that deploys Defenders by {name}")
+    record_change(
+        AuditType.DEFENDER, f"made a command that deploys Defenders by {name}"
+    )
     made = {"command": deploy_command(own, name, token), "expires": expires}
     return _page(chosen=name, made=made)
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154  # the values stand above this
+# shellcheck shell=bash disable=SC2154,SC2317  # the values stand above this
 # Installs a Defender on this host, with everything from the Console; -u removes it.
 
 FOLDER=/opt/twistlock-defender
@@ -16,7 +16,7 @@ stop() {
 }
 
 main() {
-    local option act=install
+    local option act=deploy
     while getopts "un:p" option; do
         case $option in
             u) act=remove ;;
@@ -29,7 +29,7 @@ main() {
     $act
 }
 
-install() {
+deploy() {
     [ -n "$TOKEN" ] || stop "This script was downloaded with the login of an account, and no host enrols with that; use the command from Manage > Defenders > Deploy as it is."
     [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] || stop "The Defender runs on x86-64 Linux; this host is $(uname -s) on $(uname -m)."
     find_python
@@ -48,8 +48,9 @@ install() {
 }
 
 find_python() {
-    local candidate
-    for candidate in ${TWISTLOCK_PYTHON:-/usr/bin/python3 /usr/bin/python3.1{1..4} /usr/local/bin/python3}; do
+    local candidate candidates=(/usr/bin/python3 /usr/bin/python3.1{1..4} /usr/local/bin/python3)
+    [ -z "${TWISTLOCK_PYTHON-}" ] || candidates=("$TWISTLOCK_PYTHON")
+    for candidate in "${candidates[@]}"; do
         if "$candidate" -I -c 'import sys, ssl, sqlite3; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
             PYTHON=$candidate
             return
@@ -87,7 +88,7 @@ END
         printf '#!/usr/bin/env bash\nset -euo pipefail\nCONSOLE= PIN= TOKEN= VERSION=\n'
         declare -f stop main remove remove_program
         printf 'FOLDER=%q DATA=%q ACCOUNT=%q UNIT=%q NAME= PREVENT=\n' "$FOLDER" "$DATA" "$ACCOUNT" "$UNIT"
-        printf 'install() { stop "Copy the command from Manage > Defenders > Deploy to install."; }\n'
+        printf 'deploy() { stop "Copy the command from Manage > Defenders > Deploy to install."; }\n'
         # shellcheck disable=SC2016  # it is the script's argument list
         printf 'main "$@"\n'
     } >"$FOLDER/defender.sh"
