@@ -21,6 +21,7 @@ from twistlock_console import (
     certs_command,
     config_command,
     status_command,
+    support_command,
 )
 from twistlock_console.accounts import reset_command
 from twistlock_console.alone import Alone
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         restore_command,
         load_balancer_command,
         reset_command,
+        support_command,
         demo_command,
     )
     for part in parts:

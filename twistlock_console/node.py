@@ -33,6 +33,7 @@ from twistlock_console.permit import Permit
 from twistlock_console.renewal import Renewal
 from twistlock_console.scheduler import Scheduler
 from twistlock_console.settings import Settings
+from twistlock_console.support import Support
 from twistlock_console.web.storage import ensure_indexes
 
 DATABASE_START_SECONDS = 60.0
@@ -66,6 +67,7 @@ class Node:
         self.routes: Flask = node_app()
         self.health = Health(self)
         self.renewal = Renewal(settings)
+        self.support = Support(settings, self.status)
         self.names = NamesHere(settings)
         self.renewal.more_names = self.names.read
         self.watch = Watch(settings)
@@ -99,6 +101,7 @@ class Node:
         self.routes.register_blueprint(node_routes(self, self.backups))
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
         self.routes.add_url_rule("/v1/status", view_func=self.status)
+        self.routes.add_url_rule("/v1/support", view_func=self.support.collect)
         self.routes.add_url_rule(
             "/v1/certificates/renew", view_func=self.renew_certificate, methods=["POST"]
         )

@@ -24,7 +24,11 @@ class ReplicaSet:
 
     def status(self) -> ClusterStatus:
         """The replica set as our member sees it."""
-        return ClusterStatus.from_answer(self._run({"replSetGetStatus": 1}))
+        return ClusterStatus.from_answer(self.told_status())
+
+    def told_status(self) -> dict[str, Any]:
+        """The same as MongoDB tells it, whole."""
+        return dict(self._run({"replSetGetStatus": 1}))
 
     def hello(
         self, after: Mapping[str, Any] | None = None, wait_ms: int = 0

@@ -159,6 +159,9 @@ class HighAvailability:
         )
         return view(picture, Moment(boottime_ns(), datetime.now(UTC)))
 
+    def _peers(self) -> list[str]:
+        return [peer.address for peer in self.keeper.seen.peers]
+
     def _in_office(self) -> bool:
         seen = self.keeper.seen
         return seen.hold is not None or seen.ports is not Ports.CLOSED or seen.stepping
@@ -209,6 +212,12 @@ class HighAvailability:
         bus.subscribe(ListenerFailed, lambda _: self._ports_failed())
         bus.subscribe(RoleChanged, self.history.record)
         bus.subscribe(ClusterPolled, self._follow)
+        self._node.support.peers = self._peers
+        self._node.support.parts |= {
+            "cluster": self.view,
+            "rs.status": self.replica_set.told_status,
+            "rs.conf": self.replica_set.config,
+        }
         self._node.watch.sources += cluster_sources(self)
         every(self.settings.poll_interval_ms / 1000, "poll", self._poll)
         every(self.settings.lease_ttl_ms / 18_000, "lease-sighting", self._sight)

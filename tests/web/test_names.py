@@ -57,7 +57,7 @@ def test_the_page_adds_and_removes(admin: Visitor, app: Flask) -> None:
     admin.send(f"{PAGE}/remove", form_on=PAGE, name="lb.test")
     after = admin.get(PAGE).get_data(as_text=True)
 
-    assert "lb.test is added. All nodes renew" in added
+    assert "The name lb.test is added. All nodes renew" in added
     assert "&lt;b&gt;" in page
     assert "is neither a DNS name nor an IP address" in page
     assert "not yet" in page

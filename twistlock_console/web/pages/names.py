@@ -24,7 +24,7 @@ def listed() -> ResponseReturnValue:
 def add() -> ResponseReturnValue:
     """Add a name."""
     name = request.form.get("name", "").strip()
-    return _change([*read_names(database()), name], f"{name} is added.")
+    return _change([*read_names(database()), name], f"The name {name} is added.")
 
 
 @bp.post("/remove")
@@ -32,7 +32,7 @@ def remove() -> ResponseReturnValue:
     """Take a name out."""
     name = request.form.get("name", "")
     left = [each for each in read_names(database()) if each != name]
-    return _change(left, f"{name} is removed.")
+    return _change(left, f"The name {name} is removed.")
 
 
 def _change(wanted: list[str], done: str) -> ResponseReturnValue:
