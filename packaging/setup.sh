@@ -39,6 +39,7 @@ faketime                                      faketime
 shellcheck                                    shellcheck
 openssl                                       openssl
 curl                                          curl
+promtool                                      prometheus
 END
 }
 
@@ -86,7 +87,7 @@ install_packages() {
         say "the packages could not be installed; see above, then run this again."
         return 1
     fi
-    for service in haproxy nginx; do
+    for service in haproxy nginx prometheus; do
         case " $* " in
             *" $service"*) update-rc.d "$service" disable >/dev/null 2>&1 || true ;;
         esac
