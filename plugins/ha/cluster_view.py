@@ -10,6 +10,7 @@ from typing import Any
 
 from plugins.ha.membership_rules import JoinRequest, why_not_apply
 from plugins.ha.observation import Observation, Ports
+from plugins.ha.prospects import prospect
 from plugins.ha.states import NodeState, member_state
 from plugins.ha.status import ClusterStatus, MemberStatus
 
@@ -80,8 +81,18 @@ def _member(picture: Picture, member: MemberStatus, moment: Moment) -> dict[str,
         "lagSeconds": None if unavailable or lag is None else round(lag, 3),
         "lastSeen": _wall(heard_at, moment),
         "reason": _reason(picture, member, state),
+        "takeover": _takeover(picture, member, moment),
         "fingerprint": None,
     }
+
+
+def _takeover(picture: Picture, member: MemberStatus, moment: Moment) -> str | None:
+    """Whether it would take over now; None of the node that serves, or of all."""
+    serving = _serving(picture.seen)
+    if serving is None or member.address == serving or picture.status is None:
+        return None
+    survivable = _failures_survived(picture.status.members)
+    return prospect(picture.seen, member.address, survivable, moment.boottime)
 
 
 def _reason(picture: Picture, member: MemberStatus, state: NodeState) -> str:
@@ -106,6 +117,7 @@ def _removed(picture: Picture) -> dict[str, Any]:
         "lagSeconds": None,
         "lastSeen": None,
         "reason": picture.reason,
+        "takeover": None,
         "fingerprint": None,
     }
 
@@ -124,6 +136,7 @@ def _outside(picture: Picture, members: Sequence[MemberStatus]) -> list[dict[str
             "reason": "admitted; it starts its database"
             if request.approved
             else "waits for APPLY",
+            "takeover": None,
             "fingerprint": request.fingerprint,
         }
         for request in picture.requests

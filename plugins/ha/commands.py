@@ -52,7 +52,9 @@ def _status(options: argparse.Namespace) -> None:
         return
     print(f"epoch {cluster['epoch']}, {cluster['primary'] or 'nobody'} serves")  # noqa: T201
     for node in cluster["nodes"]:
-        print(f"{node['address']:<16} {node['state']:<13} {node['reason']}")  # noqa: T201
+        reason = "; ".join(filter(None, (node["reason"], node["takeover"])))
+        print(f"{node['address']:<16} {node['state']:<13} {reason}")  # noqa: T201
+    print(f"failures that can be survived now: {cluster['failuresSurvived']}")  # noqa: T201
 
 
 def _fingerprint(options: argparse.Namespace) -> None:

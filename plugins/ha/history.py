@@ -17,7 +17,8 @@ from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from plugins.ha.stores import Stores
-from twistlock_console.events import RoleChanged
+from twistlock_console.defenders.returns import Returns
+from twistlock_console.events import Role, RoleChanged
 
 KEPT = 1_000
 log = logging.getLogger(__name__)
@@ -61,6 +62,21 @@ class History:
                 log.debug("history stays in the spool for now: %s", error)
                 return
             self._spool.unlink()
+
+    def note_returns(self, epoch: int, returns: Returns) -> bool:
+        """Add to our takeover under *epoch* who came back; False if that failed."""
+        told = {
+            "first": returns.first and returns.first.isoformat(timespec="milliseconds"),
+            "last": returns.last and returns.last.isoformat(timespec="milliseconds"),
+            "count": returns.count,
+        }
+        takeover = {"address": self._address, "epoch": epoch, "to": Role.PRIMARY.value}
+        try:
+            done = self._records.update_one(takeover, {"$set": {"defenders": told}})
+        except PyMongoError as error:
+            log.debug("the Defenders' return is not noted yet: %s", error)
+            return False
+        return done.matched_count > 0
 
     def _insert(self, entry: dict[str, Any]) -> None:
         try:

@@ -28,6 +28,7 @@ from plugins.ha.performer import Performer
 from plugins.ha.port_work import PortWork
 from plugins.ha.recovery import Recovery
 from plugins.ha.replica_set import ReplicaSet
+from plugins.ha.returning import Returning
 from plugins.ha.standing import Standing
 from plugins.ha.status import ClusterPolled, ClusterStatus
 from plugins.ha.step_work import StepWork
@@ -72,6 +73,7 @@ class HighAvailability:
         )
         spool = self.settings.folders.run / "history.jsonl"
         self.history = History(self.settings.node_address, spool, stores)
+        self._returning = Returning(whole_set["twistlock"], self.history)
         self.measures = Measures(node.ports)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._tenure = Tenure(node.bus)
@@ -228,6 +230,7 @@ class HighAvailability:
         look = partial(self._node.health.look, "membership", self._standing.check)
         every(1.0, "health-membership", look)
         every(30.0, "ports-proved", self._prove)
+        every(2.0, "defenders-back", self._look_who_is_back)
         every(1.0, "spares", self._node.ports.prepare)
         every(2.0, "own-pages", self._check_pages)
 
@@ -272,6 +275,11 @@ class HighAvailability:
         if self._tenure.role is Role.PRIMARY:
             own = fingerprint(mine.read_bytes())
             self.register.ensure(self.settings.node_address, own)
+
+    def _look_who_is_back(self) -> None:
+        hold = self.keeper.seen.hold
+        if hold is not None and self._tenure.role is Role.PRIMARY:
+            self._returning.look(hold.document.epoch, boottime_ns())
 
     def _ports_failed(self) -> None:
         now = boottime_ns()

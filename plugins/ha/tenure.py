@@ -49,16 +49,21 @@ class Tenure:
             self._marks = {}
         if seen.stepping and not before.stepping and not _writable(seen):
             self._cause = reason
-            self._marks = {"noticed": now}
-        if _writable(seen) and not _writable(before):
-            if "noticed" not in self._marks:
-                self._cause = "MongoDB elected this member"
-                self._marks = {"noticed": now}
-            self._marks.setdefault("elected", now)
+            self._marks = _noticed(seen, now)
+        self._mark_election(before, seen, now)
         if seen.hold and not before.hold:
             self._marks["lease"] = now
         if seen.ports is Ports.OPEN and before.ports is not Ports.OPEN:
             self._marks["ports"] = now
+
+    def _mark_election(self, before: Observation, seen: Observation, now: int) -> None:
+        if _elected(seen) and not _elected(before):
+            if "noticed" not in self._marks:
+                self._cause = "MongoDB elected this member"
+                self._marks = _noticed(seen, now)
+            self._marks.setdefault("elected", now)
+        if _writable(seen) and not _writable(before):
+            self._marks["writable"] = now
 
     def _publish(self, role: Role, seen: Observation, reason: str) -> None:
         why = self._why(role, seen, reason)
@@ -97,8 +102,25 @@ def _writable(seen: Observation) -> bool:
     return seen.member is not None and seen.member.writable
 
 
+def _elected(seen: Observation) -> bool:
+    """Our member names itself: it may still have to apply what it has fetched."""
+    return _writable(seen) or _followed(seen) == seen.me
+
+
+def _noticed(seen: Observation, now: int) -> dict[str, int]:
+    """The marks of a beginning: the former holder's last good answer, and now."""
+    if seen.sighting is None or seen.sighting.document.holder in ("", seen.me):
+        return {"noticed": now}
+    holder = seen.peer(seen.sighting.document.holder)
+    answered = max(seen.sighting.changed_at, holder.claimed_at if holder else 0)
+    return {"answered": min(answered, now), "noticed": now}
+
+
 def _phases(marks: dict[str, int]) -> dict[str, float]:
-    """Seconds each phase took, in the order they ended."""
+    """Seconds each phase took, in the order they ended.
+
+    They begin with the former holder's last good answer, where there was one.
+    """
     ordered = list(marks.items())
     return {
         name: round((at - ordered[place][1]) / SECOND, 4)

@@ -64,6 +64,7 @@ def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:
         "lagSeconds": 0.0,
         "lastSeen": "2026-11-01T12:00:00.000+00:00",
         "reason": "we stand by",
+        "takeover": "would take over first",
         "fingerprint": None,
     }
     assert shown["nodes"][1]["reason"] == "it serves"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+from plugins.ha.lease import NEVER_HELD, LeaseSighting
 from plugins.ha.observation import DEAD_MEMBER, Observation, Ports
 from plugins.ha.tenure import Tenure
 from tests.ha.observations import (
@@ -40,12 +41,21 @@ class Record:
 
 
 def test_a_tenure_begins_with_open_ports_and_tells_each_phase() -> None:
-    """From noticing the loss: the election, the lease, the ports."""
+    """From the last good answer of the primary before, 100 ms ago, on."""
     record = Record()
+    elected = candidate(member=replace(PRIMARY, writable=False))
 
-    record.follow(standby(), STANDING, candidate(), holder(), SERVING, reason=LOST)
+    record.follow(
+        standby(), STANDING, elected, candidate(), holder(), SERVING, reason=LOST
+    )
 
-    phases = {"elected": 0.1, "lease": 0.1, "ports": 0.1}
+    phases = {
+        "noticed": 0.1,
+        "elected": 0.1,
+        "writable": 0.1,
+        "lease": 0.1,
+        "ports": 0.1,
+    }
     assert record.changes == [RoleChanged(Role.STANDBY, Role.PRIMARY, LOST, 7, phases)]
     assert record.tenure.role is Role.PRIMARY
 
@@ -56,10 +66,21 @@ def test_an_election_that_was_not_asked_for_is_told_as_such() -> None:
 
     record.follow(standby(), candidate(), holder(), SERVING)
 
-    phases = {"lease": 0.1, "ports": 0.1}
+    phases = {"noticed": 0.1, "elected": 0.0, "writable": 0.0}
     cause = "MongoDB elected this member"
     change = record.changes[0]
-    assert (change.reason, change.phases) == (cause, {"elected": 0.0, **phases})
+    assert change.reason == cause
+    assert change.phases == {**phases, "lease": 0.1, "ports": 0.1}
+
+
+def test_the_first_takeover_of_all_has_nothing_to_notice() -> None:
+    """Nobody held the lease before."""
+    record = Record()
+    first = replace(candidate(), sighting=LeaseSighting(NEVER_HELD, NOW))
+
+    record.follow(replace(first, member=None), first, holder(), SERVING)
+
+    assert list(record.changes[0].phases) == ["elected", "writable", "lease", "ports"]
 
 
 def test_an_attempt_that_another_won_is_forgotten() -> None:

@@ -40,6 +40,8 @@ def told(resumed: Resumed, record: Mapping[str, Any] | None, times: Times) -> Fa
     phases: dict[str, float] = {}
     if record is not None:
         recorded = {name: float(took) for name, took in record["phases"].items()}
+        # The product begins with the last good answer, we with the fault.
+        recorded.pop("noticed", None)
         opened = datetime.fromisoformat(record["time"])
         first_write = max(0.0, (times.ended - opened).total_seconds())
         noticed = max(0.0, seconds - sum(recorded.values()) - first_write)

@@ -9,7 +9,10 @@ from twistlock_console.web.answers import Answer
 
 
 class NodeAnswer(Answer):
-    """A node of the cluster, or a host that asks to join."""
+    """A node of the cluster, or a host that asks to join.
+
+    *takeover* says whether it would take over if the primary failed now, and why not.
+    """
 
     address: str
     state: NodeState
@@ -18,11 +21,23 @@ class NodeAnswer(Answer):
     lag_seconds: float | None
     last_seen: datetime | None
     reason: str
+    takeover: str | None = None
     fingerprint: str | None
 
 
+class ReturnsAnswer(Answer):
+    """When the first and the last Defender came back under an epoch, if any did."""
+
+    first: datetime | None
+    last: datetime | None
+    count: int
+
+
 class RoleChangeAnswer(Answer):
-    """A change of role, with its reason and how long each phase took."""
+    """A change of role, with its reason and how long each phase took, in order.
+
+    The phases of a takeover begin with the last good answer of the primary before.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -33,6 +48,7 @@ class RoleChangeAnswer(Answer):
     reason: str
     epoch: int
     phases: dict[str, float]
+    defenders: ReturnsAnswer | None = None
 
 
 class ClusterAnswer(Answer):

@@ -18,6 +18,7 @@ from plugins.ha.states import NodeState
 from plugins.ha.web import brain, command
 from plugins.ha.web.chart import draw
 from plugins.ha.web.load_balancer import load_balancer_file
+from plugins.ha.web.timeline import in_order, timelines
 from twistlock_console.accounts.rights import Area
 from twistlock_console.errors import ConsoleError
 from twistlock_console.web.auth import pages_for
@@ -123,5 +124,13 @@ def _do(path: str, body: dict[str, object], told: str) -> ResponseReturnValue:
 def _show(template: str, **values: object) -> str:
     cluster = brain.look()
     addresses = [node["address"] for node in cluster["nodes"]]
+    for record in cluster["history"]:
+        record["phases"] = in_order(record["phases"])
     chart = draw(addresses, cluster["history"], datetime.now(UTC))
-    return render_template(template, cluster=cluster, chart=chart, **values)
+    return render_template(
+        template,
+        cluster=cluster,
+        chart=chart,
+        timelines=timelines(cluster["history"]),
+        **values,
+    )

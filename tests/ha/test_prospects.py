@@ -1,0 +1,71 @@
+"""Who would take over now, and why not."""
+
+import pytest
+
+from plugins.ha.observation import Observation
+from plugins.ha.prospects import prospect
+from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, holder, peer, standby
+
+SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
+BEHIND = peer(OTHER, optime=(89, 1))
+COPYING = peer(OTHER, state="STARTUP2")
+RESTS = peer(OTHER, resting=True)
+NO_MAJORITY = "would not take over: without the primary there is no majority"
+
+
+@pytest.mark.parametrize(
+    ("seen", "address", "told"),
+    [
+        pytest.param(holder(), OTHER, "would take over first", id="first"),
+        pytest.param(
+            holder(), THIRD, "would take over if 10.0.0.2 did not", id="second"
+        ),
+        pytest.param(standby(), ME, "would take over first", id="ourselves"),
+        pytest.param(
+            standby(member=None),
+            ME,
+            "would not take over: its database is UNKNOWN",
+            id="no-database",
+        ),
+        pytest.param(
+            holder(peers=(SILENT, peer(THIRD))),
+            OTHER,
+            "would not take over: it is out of reach",
+            id="silent",
+        ),
+        pytest.param(
+            holder(peers=(BEHIND, peer(THIRD))),
+            OTHER,
+            "would not take over: it lags 11 s behind",
+            id="behind",
+        ),
+        pytest.param(
+            holder(peers=(COPYING, peer(THIRD))),
+            OTHER,
+            "would not take over: its database is STARTUP2",
+            id="copying",
+        ),
+        pytest.param(
+            holder(peers=(RESTS, peer(THIRD))),
+            OTHER,
+            "would not take over: it rests after it gave up the role, or failed",
+            id="resting",
+        ),
+        pytest.param(
+            holder(),
+            "10.0.0.9",
+            "would not take over: it is no member yet",
+            id="stranger",
+        ),
+    ],
+)
+def test_each_standby_has_its_prospect(
+    seen: Observation, address: str, told: str
+) -> None:
+    """What would happen is told before it does."""
+    assert prospect(seen, address, 1, NOW) == told
+
+
+def test_without_a_majority_nobody_takes_over() -> None:
+    """Two nodes are both needed."""
+    assert prospect(holder(), OTHER, 0, NOW) == NO_MAJORITY
