@@ -58,9 +58,9 @@ class BackupNode:
 
 
 @contextmanager
-def started(root: Path) -> Iterator[BackupNode]:
+def started(root: Path, cache_gb: float = 0.25) -> Iterator[BackupNode]:
     """A set of one that runs until the end."""
-    settings = prepared(root)
+    settings = replace(prepared(root), database_cache_gb=cache_gb)
     mongod = Mongod(settings, Bus())
     mongod.start()
     try:

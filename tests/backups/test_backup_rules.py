@@ -112,7 +112,7 @@ def test_each_kind_has_its_period(
 
 
 def test_a_failure_is_tried_again_and_not_at_once() -> None:
-    """Fifteen minutes after an error, one after the end of the node."""
+    """Fifteen minutes after an error, seconds after the end of the node."""
     done = {Kind.WEEKLY: Past(SINCE), Kind.MONTHLY: Past(SINCE)}
     at = SINCE + DAY
     failed = {**done, Kind.DAILY: Past(SINCE, failed=at)}
@@ -121,6 +121,7 @@ def test_a_failure_is_tried_again_and_not_at_once() -> None:
     assert due(SINCE, failed, at + 14 * MINUTE) == ()
     assert due(SINCE, failed, at + 15 * MINUTE) == (Kind.DAILY,)
     assert due(SINCE, cut_short, at + MINUTE) == (Kind.DAILY,)
+    assert due(SINCE, cut_short, at) == ()
     assert due(SINCE, failed, at - MINUTE) == ()
 
 

@@ -24,7 +24,7 @@ from twistlock_console.events import BackupFinished, Role, RoleChanged
 if TYPE_CHECKING:
     from twistlock_console.node import Node
 
-TICK_SECONDS = 10.0
+TICK_SECONDS = 5.0
 HEALTH_SECONDS = 300.0
 SYSTEM = Who("the Console", api="schedule")
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ PERIODS = {
 FIRST_AFTER = timedelta(hours=1)
 #: After a failure; a backup that was cut short is begun anew sooner.
 AGAIN_AFTER = timedelta(minutes=15)
-RESUMED_AFTER = timedelta(minutes=1)
+RESUMED_AFTER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
