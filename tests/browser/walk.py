@@ -58,6 +58,8 @@ class Walk:
     def look(self, status: int = 200) -> dict[str, Any]:
         """Take the open page's pictures, and say what is wrong with it."""
         page, name = self._page, _name(self._page.url)
+        if page.locator("#plot").count():
+            page.locator("#plot svg").wait_for()
         grave = self._grave({"resultTypes": ["violations"]})
         self._picture(f"{name}-light")
         page.emulate_media(color_scheme="dark")

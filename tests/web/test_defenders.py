@@ -123,7 +123,7 @@ def test_events_are_listed_by_kind(admin: Visitor, database: Store) -> None:
 
     [audit] = _get(admin, "/audits/runtime/host?hostname=web-1&kind=file")
     [change] = _get(admin, "/audits/runtime/file-integrity")
-    page = admin.get("/monitor/events/host?rule=web").text
+    page = admin.get("/monitor/events/host?rule=web&plot=true").text
     empty = admin.get("/monitor/events/trouble").text
 
     assert (audit["kind"], audit["outcome"]) == ("process", "ended")

@@ -64,7 +64,9 @@ def _page(template: str, listable: Listable, kind: str) -> str:
     # The kind is the page's, and no wish of the reader.
     filters = {k: v for k, v in piece.wish.filters.items() if k != "kind"}
     shown = replace(piece, wish=replace(piece.wish, filters=filters))
-    return render_template(template, piece=shown, plot=_plot(listable, given))
+    # Counting takes time where there are many, so the plot is asked for by itself.
+    drawn = _plot(listable, given) if "plot" in request.args else None
+    return render_template(template, piece=shown, plot=drawn)
 
 
 def _given(kind: str) -> dict[str, str]:
