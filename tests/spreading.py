@@ -4,6 +4,8 @@ import pytest
 
 #: These share nothing, and are long enough to be worth a group each.
 SINGLE = ("tests/simulation/",)
+#: What takes minutes to make, and is shared by the tests of several files.
+SHARED = "formed"
 
 
 def spread(items: list[pytest.Item]) -> None:
@@ -28,6 +30,8 @@ def _turn(item: pytest.Item) -> int:
 def _group(item: pytest.Item) -> str:
     if item.get_closest_marker("timed"):
         return "timed"
+    if SHARED in getattr(item, "fixturenames", ()):
+        return SHARED
     if item.nodeid.startswith(SINGLE):
         return item.nodeid
     return item.nodeid.partition("::")[0]

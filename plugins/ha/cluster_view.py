@@ -153,5 +153,6 @@ def _wall(heard_at: int, moment: Moment) -> str | None:
 
 def _failures_survived(members: Sequence[MemberStatus]) -> int:
     """How many more nodes may fail before there is no majority."""
-    healthy = sum(member_state(m) is not NodeState.UNAVAILABLE for m in members)
-    return max(0, healthy - (len(members) // 2 + 1))
+    voters = [member for member in members if member.votes]
+    healthy = sum(member_state(m) is not NodeState.UNAVAILABLE for m in voters)
+    return max(0, healthy - (len(voters) // 2 + 1))

@@ -24,7 +24,7 @@ class ReplicaSet:
 
     def status(self) -> ClusterStatus:
         """The replica set as our member sees it."""
-        return ClusterStatus.from_answer(self.told_status())
+        return ClusterStatus.from_answer(self.told_status(), self.config())
 
     def told_status(self) -> dict[str, Any]:
         """The same as MongoDB tells it, whole."""

@@ -18,7 +18,10 @@ def address_of(host: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
-    """One member as `replSetGetStatus` lists it; *optime* is when its oplog ends."""
+    """One member as `replSetGetStatus` lists it; *optime* is when its oplog ends.
+
+    *votes* is in the configuration only: a member that still copies has no vote.
+    """
 
     member_id: int
     address: str
@@ -26,6 +29,7 @@ class MemberStatus:
     healthy: bool
     optime: datetime | None
     sync_source: str
+    votes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,9 @@ class ClusterStatus:
     members: tuple[MemberStatus, ...]
 
     @classmethod
-    def from_answer(cls, answer: Mapping[str, Any]) -> Self:
-        """Read the document that `replSetGetStatus` returns."""
+    def from_answer(cls, answer: Mapping[str, Any], config: Mapping[str, Any]) -> Self:
+        """Read what `replSetGetStatus` returns, and the set's configuration."""
+        voteless = {m["host"] for m in config["members"] if not m["votes"]}
         members = tuple(
             MemberStatus(
                 member_id=int(member["_id"]),
@@ -46,6 +51,7 @@ class ClusterStatus:
                 healthy=member.get("health") == 1,
                 optime=member.get("optimeDate"),
                 sync_source=address_of(member.get("syncSourceHost", "")),
+                votes=member["name"] not in voteless,
             )
             for member in answer["members"]
         )

@@ -98,7 +98,12 @@ class Visitor:
         shown = self._page.locator("#join-command")
         shown.wait_for()
         self._picture("join-command")
+        self._picture_of("ol.steps", "steps")
         return shown.inner_text()
+
+    def source(self) -> str:
+        """All of the open page's HTML."""
+        return self._page.content()
 
     def fingerprint(self, address: str) -> str:
         """The fingerprint that the open page shows for a host that waits."""
@@ -111,6 +116,7 @@ class Visitor:
         button = self._page.locator("button:enabled", has_text="Apply")
         button.wait_for()
         self._picture("apply")
+        self._picture_of("[aria-label=Nodes]", "waiting")
         button.click()
         return self._page.locator(".banner:visible").first.inner_text()
 
@@ -119,6 +125,7 @@ class Visitor:
         self._page.goto(f"https://{address}:8443{HA}")
         self._page.click(f"[aria-label='Remove {node}']")
         self._picture("remove")
+        self._picture_of("main", "removing")
         self._page.click("main .button.is-danger")
         return self._page.locator(".banner:visible").first.inner_text()
 
@@ -188,6 +195,11 @@ class Visitor:
     def messages(self) -> list[str]:
         """What the browser's console said of our pages' own mistakes."""
         return [text for text in self._messages if "Content Security" in text]
+
+    def _picture_of(self, part: str, name: str) -> None:
+        """For the manual: a part of the page, small."""
+        where = self._pictures / f"{name}.png"
+        self._page.locator(part).first.screenshot(path=where)
 
     def _picture(self, name: str) -> None:
         self._page.screenshot(path=self._pictures / f"{name}.png", full_page=True)

@@ -21,9 +21,9 @@ PORTS = {
 
 
 class AloneNode:
-    """The node's process, and what it says on its node API."""
+    """The node's process, and what it says on its node API; *more* settings."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **more: str) -> None:
         self.config = folder / "twistlock.cfg"
         keys = {
             **PORTS,
@@ -31,6 +31,7 @@ class AloneNode:
             "DATA_FOLDER": str(folder / "data"),
             "DATA_RECOVERY_VOLUME": str(folder / "backup"),
             "DATABASE_CACHE_GB": "0.25",
+            **more,
         }
         self.config.write_text("".join(f"{k}={v}\n" for k, v in keys.items()))
         self.settings: Settings = load_settings(self.config, {})

@@ -1,5 +1,6 @@
 """The cluster as the page and the API show it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -124,6 +125,24 @@ def test_each_node_is_shown_with_a_reason(
     assert node["reason"] == reason
     assert node["lagSeconds"] == (0.0 if state.healthy else None)
     assert (node["lastSeen"] is None) == (seen.peers == ())
+
+
+@pytest.mark.parametrize(
+    ("voting", "survived"),
+    [
+        pytest.param((True, True, True), 1, id="all-vote"),
+        pytest.param((True, True, False), 0, id="the-third-still-copies"),
+        pytest.param((True, False, False), 0, id="both-still-copy"),
+    ],
+)
+def test_a_member_that_copies_makes_nothing_safer(
+    voting: tuple[bool, ...], survived: int
+) -> None:
+    """Only members that vote count for how many more nodes may fail."""
+    members = zip(TRIO.members, voting, strict=True)
+    status = ClusterStatus(1, tuple(replace(m, votes=votes) for m, votes in members))
+
+    assert drawn(standby(), status)["failuresSurvived"] == survived
 
 
 def test_hosts_that_ask_to_join_are_shown_too() -> None:

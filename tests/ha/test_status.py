@@ -28,7 +28,8 @@ STATUS = ClusterStatus.from_answer(
             listed(2, "PRIMARY", optimeDate=THEN + timedelta(seconds=2)),
             listed(3, "(not reachable/healthy)", health=0, optimeDate=None),
         ],
-    }
+    },
+    {"members": [{"host": f"10.0.0.{n}:27017", "votes": n % 3} for n in (1, 2, 3)]},
 )
 
 
@@ -42,7 +43,9 @@ def test_the_sets_status_is_read_member_by_member() -> None:
                 MemberStatus(
                     2, OTHER, "PRIMARY", True, THEN + timedelta(seconds=2), ""
                 ),
-                MemberStatus(3, THIRD, "(not reachable/healthy)", False, None, ""),
+                MemberStatus(
+                    3, THIRD, "(not reachable/healthy)", False, None, "", votes=False
+                ),
             ),
         )
         == STATUS

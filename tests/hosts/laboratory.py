@@ -17,6 +17,9 @@ ADDRESSES = {
     "h2": f"{PREFIX}12",
     "h3": f"{PREFIX}13",
     "h4": f"{PREFIX}14",
+    "h5": f"{PREFIX}15",
+    "h6": f"{PREFIX}16",
+    "h7": f"{PREFIX}17",
     "lb": f"{PREFIX}50",
     "client": f"{PREFIX}100",
 }

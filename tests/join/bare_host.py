@@ -11,25 +11,51 @@ ENVIRONMENT = (
     "/usr/bin/env",
     "-i",
     "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME=/root",
 )
+SUDO = """#!/bin/sh
+exec "$@"
+"""
+# Asked for an environment it gives a copy of one that was made before; pip then finds
+# everything installed, and the rest of an installation goes its way.
+QUICK_PYTHON = """#!/bin/sh
+if [ "$1 $2 $3" = "-I -m venv" ]; then
+    release=$(basename "$5")
+    cp -a "{environments}/${{release%%-*}}/." "$5"
+    exec sed -i "1s,^#!.*,#!$5/bin/python," "$5/bin/twistlock-console"
+fi
+exec /usr/bin/python3 "$@"
+"""
 
 
 class BareHost:
-    """*host* as a fresh machine: nothing of ours on it, and no systemd."""
+    """*host* as a fresh machine: nothing of ours on it, and no systemd.
 
-    def __init__(self, host: Host) -> None:
+    With *environments*, a folder of Python environments by version, what is installed
+    on it is copied from there, unless *patient* is set.
+    """
+
+    def __init__(self, host: Host, environments: Path | None = None) -> None:
         self.host = host
         self.address = host.address
-        self.home = Path("/root")
-        sudo = self.tree("usr/local/bin/sudo")
-        sudo.parent.mkdir(parents=True)
-        sudo.write_text('#!/bin/sh\nexec "$@"\n')
-        sudo.chmod(0o755)
+        self.patient = environments is None
+        self.own_program("sudo", SUDO)
+        quick = QUICK_PYTHON.format(environments=environments)
+        self.quick_python = self.own_program("quick-python", quick)
         for place in OVERLAID:
             self._overlay(place)
         for place in ("/run", "/var/tmp"):  # noqa: S108 - each host has its own
             host.run("mount", "-t", "tmpfs", "tmpfs", place)
         host.run("mkdir", "-p", "/run/lock")
+
+    def own_program(self, name: str, text: str) -> str:
+        """Put a program of ours on its PATH, before the system's; gives its path."""
+        path = f"/usr/local/bin/{name}"
+        place = self.tree(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+        place.chmod(0o755)
+        return path
 
     def _overlay(self, place: str) -> None:
         upper, work = (self.host.folder / kind / place for kind in ("tree", "work"))
@@ -48,9 +74,10 @@ class BareHost:
 
     def bash(self, script: str, *, check: bool = True, seconds: float = 120) -> str:
         """Run *script* as root in root's home; its output, both streams together."""
+        quick = () if self.patient else (f"TWISTLOCK_PYTHON={self.quick_python}",)
         process = self.host.start(
             *ENVIRONMENT,
-            "HOME=/root",
+            *quick,
             "bash",
             "-c",
             f"cd /root\n{script}",
@@ -67,6 +94,11 @@ class BareHost:
         if check and process.returncode:
             raise AssertionError(f"{script}: exit {process.returncode}\n{output}")
         return output
+
+    def at_terminal(self, command: str, *, typed: str) -> str:
+        """Run *command* at a terminal at which *typed* is typed; what is seen there."""
+        seen = f"script -qec {shlex.quote(command)} /dev/null <<<{shlex.quote(typed)}"
+        return self.bash(seen).replace("\r\n", "\n")
 
     def unpack(self, tarball: Path) -> str:
         """Unpack a release in root's home; the folder."""

@@ -30,7 +30,14 @@ def host(tmp_path: Path) -> Iterator[BareHost]:
         yield BareHost(laboratory.host("h2"))
 
 
-def run(host: BareHost, before: str = "", *, primary: str = NEAR, off: int = 0) -> str:
+def run(
+    host: BareHost,
+    before: str = "",
+    *,
+    primary: str = NEAR,
+    off: int = 0,
+    option: str = "",
+) -> str:
     """Run the script on *host*, after *before*; what it said."""
     values = values_of(Settings(node_address=primary))
     script = join_script(
@@ -42,7 +49,7 @@ def run(host: BareHost, before: str = "", *, primary: str = NEAR, off: int = 0) 
     path = host.host.folder / "script.sh"
     path.write_text(script)
     path.chmod(0o644)
-    return host.bash(f"{before} bash {shlex.quote(str(path))}", check=False)
+    return host.bash(f"{before} bash {shlex.quote(str(path))} {option}", check=False)
 
 
 def stand_in(program: str, says: str) -> str:
@@ -146,6 +153,14 @@ def test_a_wrong_clock_is_told(host: BareHost) -> None:
 
     assert "Warning: The clock of this host is 10 min off the primary's" in said
     assert f"Error: {NEAR} does not answer on port 8083" in said
+
+
+def test_little_room_is_overruled_and_nothing_else(host: BareHost) -> None:
+    """With -y a small disk is a warning; a taken host stays a mistake."""
+    little = LACKS[2].values[0]
+
+    assert f"Error: {NEAR} does not answer" in run(host, little, option="-y")
+    assert NOTHING_INSTALLED in run(host, LACKS[6].values[0], option="-y")
 
 
 def test_all_lacks_are_told_at_once(host: BareHost) -> None:

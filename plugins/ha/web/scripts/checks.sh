@@ -3,6 +3,7 @@
 # of the script for hosts that join. Each check tells a problem in one sentence; all
 # are told before anybody stops.
 
+GO_ON=false
 PROBLEMS=0
 PYTHON=
 FIRST_PYTHON=11
@@ -16,6 +17,10 @@ warn() { colour 33 "Warning: $*"; }
 problem() {
     colour 31 "Error: $*"
     PROBLEMS=$((PROBLEMS + 1))
+}
+# Too little of something: the one kind of problem that -y overrules.
+short() {
+    if $GO_ON; then warn "$* Going on, because of -y."; else problem "$* To bypass, run again with -y."; fi
 }
 stop() {
     colour 31 "Error: $*"
@@ -78,14 +83,14 @@ check_disk() { # FOLDER GIGABYTES
     while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
     free=$(df -Pk "$folder" | awk 'NR == 2 { print int($4 / 1048576) }')
     [ "$free" -ge "$2" ] ||
-        problem "Low storage: $1 has $free GB free and the Console needs $2 GB. To bypass, run again with -y."
+        short "Low storage: $1 has $free GB free and the Console needs $2 GB."
 }
 
 check_memory() { # MEGABYTES
     local there
     there=$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)
     [ "$there" -ge "$1" ] ||
-        problem "Low memory: this host has $there MB and the Console needs $1 MB. To bypass, run again with -y."
+        short "Low memory: this host has $there MB and the Console needs $1 MB."
     [ "$(nproc)" -ge 2 ] || warn "This host has one CPU; two are recommended."
 }
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154  # the values and checks.sh stand above this
+# shellcheck shell=bash disable=SC2034,SC2154  # the values and checks.sh stand above this
 # What the join command runs on a host that is to become a node. It takes all that it
 # needs from the primary, and changes nothing before every check has passed.
 
@@ -7,7 +7,7 @@ NEEDED_DATA_GB=10
 NEEDED_INSTALL_GB=1
 LONGEST_CLOCK_DIFFERENCE=120
 WAIT_SECONDS=60
-GO_ON=${1-}
+if [ "${1-}" = -y ]; then GO_ON=true; fi
 WORK=
 
 main() {
@@ -23,7 +23,7 @@ main() {
     download
     prepare
     say "3/4 Installing"
-    bash "$WORK/release/twistlock.sh" -s ${GO_ON:+-y} -c "$WORK/joined.cfg" console
+    bash "$WORK/release/twistlock.sh" -s ${1:+"$1"} -c "$WORK/joined.cfg" console
     wait_until_known
 }
 
