@@ -36,7 +36,7 @@ class Liveness:
         try:
             while True:
                 self._look(boottime())
-                await asyncio.sleep(min(1.0, self._patience / 8))
+                await asyncio.sleep(min(1.0, self._patience / 12))
         finally:
             if self._ping:
                 self._ping.cancel()

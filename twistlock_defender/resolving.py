@@ -1,6 +1,7 @@
 """The addresses behind the Console's names, all of them, looked up each time anew."""
 
 import asyncio
+import ipaddress
 import logging
 import socket
 from collections.abc import Sequence
@@ -21,8 +22,13 @@ class Resolver:
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self._names = [parse(address) for address in addresses]
-        self._known: dict[tuple[str, int], list[Target]] = {}
+        names = [parse(address) for address in addresses]
+        self._names = [name for name in names if not _is_address(name[0])]
+        self._known = {
+            (name, port): [Target(name, port, name)]
+            for name, port in names
+            if _is_address(name)
+        }
         self._asked: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._troubles: dict[str, str] = {}
 
@@ -36,7 +42,8 @@ class Resolver:
         for name in self._names:
             if name not in self._asked:
                 self._asked[name] = asyncio.create_task(self._ask(*name))
-        await asyncio.wait(self._asked.values(), timeout=RESOLVE_SECONDS)
+        if self._asked:
+            await asyncio.wait(self._asked.values(), timeout=RESOLVE_SECONDS)
         for name, asked in list(self._asked.items()):
             if asked.done():
                 del self._asked[name]
@@ -75,3 +82,11 @@ def parse(address: str, usual: int = PORT) -> tuple[str, int]:
     if not port.isdecimal() or not 0 < int(port) < 65_536:
         raise FolderError(f"{address!r} is not an address; write name:{usual}")
     return name.strip("[]"), int(port)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -8,7 +8,7 @@ from twistlock_console.protocol import Goodbye
 FIRST_PAUSE = (0.1, 0.5)
 LONGEST_PAUSE = 15.0
 GROWTH = 1.5
-PATIENCE = 4.0
+PATIENCE = 3.0
 LONGEST_PATIENCE = 30.0
 TRY_AGAIN_AFTER = 10.0
 TRIES_AT_ONCE = 2

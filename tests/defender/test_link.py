@@ -224,7 +224,7 @@ def test_a_console_that_falls_silent_is_left(console: Path, folder: Folder) -> N
                 fake.connections[0].transport.pause_reading()
                 scene.find("never heard")
                 await until(lambda: not scene.connected, "the end")
-                assert "silent for 4 s" in str(scene.link.state.error)
+                assert "silent for 3 s" in str(scene.link.state.error)
 
     play(scene())
 

@@ -1,0 +1,105 @@
+"""Many light Defenders in one process: real links and outboxes, nothing to enforce.
+
+Each finds something many times a second until standard input is closed; then the
+program waits until everything is acknowledged, and prints how many each has found.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TextIO
+
+from twistlock_console.protocol import DefenderHello, PolicyPushed, Scan
+from twistlock_defender.clock import boottime
+from twistlock_defender.epoch import HighestEpoch
+from twistlock_defender.findings import body_of, dropped, trouble
+from twistlock_defender.folder import Folder
+from twistlock_defender.link import Link
+from twistlock_defender.outbox import Outbox
+
+EVERY_SECONDS = 0.2
+ACKNOWLEDGED_SECONDS = 60
+OUTBOX_BYTES = 64 * 1024 * 1024
+log = logging.getLogger(__name__)
+
+
+class LightDefender:
+    """The Defender whose papers are in *folder*; notes each of its connections."""
+
+    def __init__(self, folder: Folder, addresses: list[str], notes: TextIO) -> None:
+        self.name = folder.path.name
+        self.found = 0
+        self._notes = notes
+        self.outbox = Outbox(folder / "outbox.db", OUTBOX_BYTES, dropped)
+        epochs = HighestEpoch(folder / "epoch")
+        tls = folder.tls()
+        self.link = Link(addresses, lambda: tls, epochs, self, self.outbox)
+
+    async def find(self, rate: int, stop: asyncio.Event) -> None:
+        """Find *rate* things a second, until *stop*."""
+        each = round(rate * EVERY_SECONDS)
+        due = boottime()
+        while not stop.is_set():
+            numbers = range(self.found, self.found + each)
+            bodies = [body_of(trouble(str(number))) for number in numbers]
+            await asyncio.to_thread(self.outbox.add, bodies)
+            self.found += each
+            due += EVERY_SECONDS
+            await asyncio.sleep(max(0.0, due - boottime()))
+
+    def hello(self) -> DefenderHello:
+        """Who we are; a Console has taken us in."""
+        note = [self.name, self.link.state.epoch, boottime()]
+        self._notes.write(json.dumps(note) + "\n")
+        return DefenderHello(self.name, "26.11.1")
+
+    def obey(self, order: PolicyPushed | Scan) -> None:
+        """There is nothing to enforce."""
+
+    def malformed(self, sentence: str) -> None:
+        """Say so."""
+        log.error("%s", sentence)
+
+
+async def run(defenders: list[LightDefender], rate: int) -> None:
+    """Run all until standard input is closed and everything is acknowledged."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Each real Defender has threads of its own.
+    loop.set_default_executor(ThreadPoolExecutor(32))
+    loop.add_reader(sys.stdin, stop.set)
+    links = [asyncio.create_task(each.link.run()) for each in defenders]
+    await asyncio.gather(*(each.find(rate, stop) for each in defenders))
+    loop.remove_reader(sys.stdin)
+    async with asyncio.timeout(ACKNOWLEDGED_SECONDS):
+        while any(each.outbox.state().count for each in defenders):
+            await asyncio.sleep(0.1)
+    for link in links:
+        link.cancel()
+    await asyncio.gather(*links, return_exceptions=True)
+
+
+def main() -> None:
+    """Run the Defenders whose folders are given."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--notes", type=Path, required=True)
+    parser.add_argument("--rate", type=int, default=20)
+    parser.add_argument("--addresses", nargs="+", required=True)
+    parser.add_argument("folders", nargs="+", type=Path)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    with options.notes.open("w", buffering=1) as notes:
+        defenders = [
+            LightDefender(Folder(path), options.addresses, notes)
+            for path in options.folders
+        ]
+        asyncio.run(run(defenders, options.rate))
+    sys.stdout.write(json.dumps({each.name: each.found for each in defenders}))
+
+
+if __name__ == "__main__":
+    main()

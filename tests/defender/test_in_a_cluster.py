@@ -1,0 +1,163 @@
+"""Defenders and a real cluster: nothing that was found is lost, nothing comes twice."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.steps import heal
+from tests.hosts.cluster import Cluster
+from tests.hosts.laboratory import Laboratory
+from tests.hosts.node import PROJECT, HostedNode
+from tests.hosts.waiting import wait_for
+from twistlock_defender.clock import boottime
+
+pytestmark = [
+    pytest.mark.needs("ip", "iptables", "nsenter", "unshare", root=True),
+    pytest.mark.timed,
+    pytest.mark.timeout(420),
+]
+
+DEFENDERS, RATE = 200, 20
+PORT = 8084
+BACK_SECONDS = 5.0
+# `make chaos` takes two minutes.
+AWAY_SECONDS = float(os.environ.get("DEFENDERS_ALONE_SECONDS", "10"))
+
+Fault = Callable[[Cluster, HostedNode], None]
+FAULTS: dict[str, Fault] = {
+    "killed": lambda _, node: node.host.signal_all(signal.SIGKILL),
+    "frozen": lambda _, node: node.host.signal_all(signal.SIGSTOP),
+    "cut": lambda cluster, node: cluster.laboratory.set_cable(node.host, "down"),
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes, formed once."""
+    with Laboratory(tmp_path_factory.mktemp("fleet")) as laboratory:
+        formed = Cluster(laboratory)
+        formed.form()
+        yield formed
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory: two hundred outboxes on one disk would measure the disk."""
+    folder = Path("/dev/shm") / f"defenders-{os.getpid()}"  # noqa: S108
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def addresses(cluster: Cluster) -> list[str]:
+    """Where the nodes would serve Defenders."""
+    return [f"{node.address}:{PORT}" for node in cluster.nodes.values()]
+
+
+def stored(cluster: Cluster, like: str) -> dict[str, list[list[Any]]]:
+    """What a majority has of the findings of Defenders whose names begin so."""
+    node = cluster.nodes[cluster.wait_converged()]
+    config = ["--config", str(node.host.folder / "twistlock.cfg"), "--like", like]
+    program = node.host.start(
+        *(sys.executable, "-m", "tests.defender.stored", *config),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+    )
+    told, _ = program.communicate(timeout=60)
+    return dict(json.loads(told))
+
+
+def opened(cluster: Cluster, nodes: list[HostedNode]) -> float:
+    """When, on the clock of boot time, one of *nodes* opened its port."""
+
+    def open_one() -> bool:
+        for node in nodes:
+            with suppress(OSError), cluster.client.network():
+                socket.create_connection((node.address, PORT), 0.3).close()
+                return True
+        return False
+
+    wait_for(open_one, 60, "an open port", every=0.02)
+    return boottime()
+
+
+class Swarm:
+    """Two hundred light Defenders on the client's host, their folders in *memory*."""
+
+    def __init__(self, cluster: Cluster, memory: Path) -> None:
+        self._cluster = cluster
+        names = [f"swarm-{number:03}" for number in range(DEFENDERS)]
+        for name in names:
+            cluster.defender_papers(name, memory / name)
+        self._notes = memory / "notes"
+        self._notes.touch()
+        self._program = cluster.client.start(
+            *(sys.executable, "-m", "tests.defender.swarm"),
+            *("--notes", str(self._notes), "--rate", str(RATE)),
+            *("--addresses", *addresses(cluster), "--"),
+            *(str(memory / name) for name in names),
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def wait_back(self, epoch: int) -> list[float]:
+        """When each was taken in under a later epoch than *epoch*, once all are."""
+        everybody = wait_for(lambda: self._all(epoch), 60, "all Defenders back", 0.1)
+        return sorted(everybody.values())
+
+    def finish(self) -> dict[str, int]:
+        """Let them find nothing more; how many each found, when all is acknowledged."""
+        told, _ = self._program.communicate(timeout=120)
+        return dict(json.loads(told))
+
+    def _all(self, epoch: int) -> dict[str, float] | None:
+        found: dict[str, float] = {}
+        for line in self._notes.read_text().splitlines():
+            with suppress(ValueError):
+                name, under, moment = json.loads(line)
+                if under > epoch:
+                    found.setdefault(name, moment)
+        return found if len(found) == DEFENDERS else None
+
+
+def strike(cluster: Cluster, swarm: Swarm, fault: Fault) -> list[float]:
+    """The seconds after which each Defender was back, from the port's opening."""
+    serving = cluster.nodes[cluster.wait_converged()]
+    epoch = int(cluster.view(serving)["epoch"])
+    swarm.wait_back(epoch - 1)
+    others = [node for node in cluster.nodes.values() if node is not serving]
+    fault(cluster, serving)
+    since = opened(cluster, others)
+    back = swarm.wait_back(epoch)
+    heal(cluster)
+    return [moment - since for moment in back]
+
+
+def test_no_finding_is_lost_when_the_primary_is(
+    cluster: Cluster, memory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed, frozen or cut: all come back soon, and every finding is stored once."""
+    swarm = Swarm(cluster, memory)
+    took = {name: strike(cluster, swarm, fault) for name, fault in FAULTS.items()}
+    found = swarm.finish()
+    kept = stored(cluster, "swarm-")
+    with capsys.disabled():
+        sys.stdout.write(f"\n{sum(found.values()):,} findings; Defenders back after:\n")
+        for name, back in took.items():
+            median, last = back[DEFENDERS // 2], back[-1]
+            sys.stdout.write(f"{name}: median {median:.1f} s, last {last:.1f} s\n")
+    sentences = {name: [told[3] for told in events] for name, events in kept.items()}
+    assert {name: len(told) for name, told in sentences.items()} == found
+    assert all(told == [*map(str, range(len(told)))] for told in sentences.values())
+    assert [n for n, back in took.items() if back[-1] > BACK_SECONDS] == []
