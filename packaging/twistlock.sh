@@ -63,7 +63,7 @@ main() {
             exit
             ;;
         start | stop | console | onebox) ;;
-        defender) stop "This release brings no Defender for hosts of their own; install console or onebox." ;;
+        defender) stop "A Defender is deployed by its Console: copy the command from Manage > Defenders > Deploy, and run it on this host." ;;
         *)
             $UNINSTALL || {
                 usage >&2
@@ -136,7 +136,6 @@ install_console() { # COMPONENT
     version=$(cat "$HERE/VERSION")
     began=$SECONDS
     say "Installing Twistlock Console $version"
-    [ "$1" = console ] || warn "This release brings no Defender yet: the Console alone is installed."
     [ -r "$CONFIG" ] || stop "The configuration file $CONFIG cannot be read."
     agree
     check_machine
@@ -156,6 +155,7 @@ install_console() { # COMPONENT
     make_account
     switch_over
     finish "$version"
+    [ "$1" = console ] || say "Deploy this host's Defender from Manage > Defenders > Deploy."
     say "Done in $((SECONDS - began)) s; the log is $LOG."
     say "Twistlock Console installed successfully."
 }

@@ -102,6 +102,17 @@ def test_merge_keeps_values_and_new_comments(tmp_path: Path) -> None:
     )
 
 
+def test_a_defender_is_deployed_by_its_console(tmp_path: Path) -> None:
+    """The installer says where the command is."""
+    for part in (SCRIPT, CHECKS):
+        (tmp_path / part.name).write_text(part.read_text())
+    bash = ["bash", str(tmp_path / SCRIPT.name), "defender"]
+    ran = subprocess.run(bash, capture_output=True, text=True)
+
+    assert ran.returncode == 1
+    assert "Manage > Defenders > Deploy" in ran.stderr
+
+
 @pytest.mark.parametrize("arguments", [[], ["-x"], ["console", "more"], ["-c"]])
 def test_wrong_usage_is_told(arguments: list[str], tmp_path: Path) -> None:
     """Exit code 2 and the usage."""
