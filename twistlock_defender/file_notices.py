@@ -60,8 +60,8 @@ class Notices(FileSystemEventHandler):
         if not os.path.isdir(path):  # noqa: PTH112
             # Its folder: a file that is replaced is another file to the kernel.
             path, recursive = os.path.dirname(path), False  # noqa: PTH120
-        if not os.access(path, os.R_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "permission denied")
+        # watchdog passes over a folder that it may not read, and says nothing.
+        os.scandir(path).close()
         self._observer.schedule(self, path, recursive=recursive, event_filter=KINDS)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
