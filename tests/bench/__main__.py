@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import backups, failover, pages
+from tests.bench import backups, defenders, failover, pages
 from tests.bench.row import Row, show
 
 PARTS: dict[str, Callable[[int], Iterator[Row]]] = {
     "backups": backups.measure,
+    "defenders": defenders.measure,
     "failover": failover.measure,
     "opening": failover.measure_openings,
     "pages": pages.measure,
