@@ -3,9 +3,10 @@
 import argparse
 import inspect
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import is_dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -13,6 +14,7 @@ import app
 from plugins.ha.status import ClusterPolled
 from twistlock_console import events
 from twistlock_console.settings.keys import ACCEPTED, KEYS
+from twistlock_defender import cli as defender
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -84,3 +86,43 @@ def test_every_target_is_explained() -> None:
 
     assert phony is not None
     assert sorted(phony[1].split()) == sorted(explained)
+
+
+TYPED = re.compile(r"(?:sudo )?(?:\S*/)?(twistlock-(?:console|defender) .*)")
+QUOTED = re.compile(r"`(?:sudo )?(twistlock-(?:console|defender) [^`]+)`")
+#: What stands for something else, or for more: no command as it is.
+PLACEHOLDER = re.compile(r"[…|<>]|\.\.\.|, ")
+
+
+def documented_commands() -> Iterator[tuple[str, ...]]:
+    """Each command of ours in the manual, in a block of code or within a sentence."""
+    for page in PAGES:
+        fenced = re.split(r"^```.*$", page.read_text(), flags=re.MULTILINE)
+        for block in fenced[1::2]:
+            typed = (TYPED.match(line.strip()) for line in block.splitlines())
+            yield from (tuple(shlex.split(t[1], comments=True)) for t in typed if t)
+        for quoted in QUOTED.findall("".join(fenced[0::2])):
+            if not PLACEHOLDER.search(quoted):
+                yield tuple(shlex.split(quoted))
+
+
+@pytest.mark.parametrize("words", sorted(set(documented_commands())), ids=" ".join)
+def test_every_command_in_the_manual_can_be_typed(words: tuple[str, ...]) -> None:
+    """The real parser takes it as it stands there."""
+    console = PurePath(words[0]).name == "twistlock-console"
+    parser = app._parser() if console else defender._parser()
+
+    parser.parse_args(words[1:])
+
+
+def test_there_are_commands_in_the_manual() -> None:
+    """The search finds them."""
+    assert len(set(documented_commands())) >= 8
+
+
+@pytest.mark.parametrize("command", sorted(commands(defender._parser())))
+def test_every_command_of_the_defender_is_documented(command: str) -> None:
+    """Each has its row on the Defender's page."""
+    page = (DOCS / "defender.md").read_text()
+
+    assert re.search(rf"^\| `twistlock-defender {command}[ `]", page, re.MULTILINE)

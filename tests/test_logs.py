@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -151,3 +152,24 @@ def test_the_latest_lines_are_the_last_ones(settings: Settings) -> None:
 def test_both_formats_are_read_back(text: str, line: LogLine) -> None:
     """And what is neither is shown as it is."""
     assert read_line(text) == line
+
+
+def test_each_line_is_in_the_file_once(settings: Settings) -> None:
+    """Also where whoever starts the node sends standard error into the same file."""
+    program = (
+        "import logging, sys; from pathlib import Path\n"
+        "from twistlock_console.logs import log_as_node\n"
+        "from twistlock_console.settings import Settings\n"
+        "logging.getLogger().setLevel('INFO')\n"
+        "made = Settings(node_address='127.0.0.1', data_folder=Path(sys.argv[1]))\n"
+        "with log_as_node(made): logging.info('only once')\n"
+    )
+    with log_file(settings.folders).open("a") as file:
+        subprocess.run(
+            [sys.executable, "-c", program, str(settings.data_folder)],
+            stderr=file,
+            timeout=50,
+            check=True,
+        )
+
+    assert log_file(settings.folders).read_text().count("only once") == 1

@@ -5,6 +5,7 @@ Every record tells its node and epoch and, within a request, the request and its
 
 import json
 import logging
+import os
 import queue
 import re
 import sys
@@ -19,6 +20,7 @@ from flask import g, has_request_context
 from twistlock_console.database.run_log import rotate_files
 from twistlock_console.settings import Folders, LogFormat, Settings
 
+log = logging.getLogger(__name__)
 FILE = "console.log"
 #: What waits for a disk that stands still; more is left out of the file.
 MOST_WAITING = 10_000
@@ -107,7 +109,7 @@ def log_as_node(settings: Settings) -> Iterator[None]:
         listener = QueueListener(waiting, writer)
         listener.start()
         form = FORMATS[settings.log_format]()
-        _use(form, logging.StreamHandler(sys.stderr), _Waiting(waiting))
+        _use(form, *_on_stderr(settings), _Waiting(waiting))
         try:
             yield
         finally:
@@ -119,7 +121,7 @@ def log_as_server(settings: Settings, epoch: Callable[[], int]) -> None:
     PLACE.node = settings.node_address
     PLACE.epoch = epoch
     logging.getLogger().setLevel(logging.INFO)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers: list[logging.Handler] = [*_on_stderr(settings)]
     if settings.folders.log.is_dir():
         handlers.append(_writer(settings))
     _use(FORMATS[settings.log_format](), *handlers)
@@ -148,6 +150,17 @@ class _Waiting(QueueHandler):
             self.queue.put_nowait(record)
         except queue.Full:
             return
+
+
+def _on_stderr(settings: Settings) -> list[logging.Handler]:
+    """None where standard error is that file already: each line shall be there once."""
+    try:
+        there = log_file(settings.folders).stat()
+        if os.path.samestat(os.fstat(sys.stderr.fileno()), there):
+            return []
+    except (OSError, ValueError):
+        log.debug("standard error is no file")
+    return [logging.StreamHandler(sys.stderr)]
 
 
 def _writer(settings: Settings) -> WatchedFileHandler:

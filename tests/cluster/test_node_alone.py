@@ -12,6 +12,7 @@ import urllib3
 
 from tests.cluster.alone_node import PROJECT, AloneNode
 from tests.hosts.waiting import wait_for
+from tests.test_docs import documented_commands
 from twistlock_console.certificates import client_context
 
 pytestmark = pytest.mark.timeout(120)
@@ -62,6 +63,37 @@ def test_a_second_node_on_the_same_folder_is_refused(node: AloneNode) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert node.serves()
+
+
+#: What the manual's commands may do to a node that is being tested: look.
+SAFE = ("status", "config", "certs show", "support dump")
+TYPED = sorted(
+    {
+        words[1:]
+        for words in documented_commands()
+        if words[1] in SAFE or " ".join(words[1:3]) in SAFE
+    }
+)
+
+
+@pytest.mark.parametrize("words", TYPED, ids=" ".join)
+def test_commands_of_the_manual_run(
+    node: AloneNode, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Those that only look, just as they stand there."""
+    wait_for(node.serves, 30, "the node to serve")
+    command = [sys.executable, str(PROJECT / "app.py"), *words]
+    done = subprocess.run(
+        [*command, "--config", str(node.config)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
 
 
 def test_a_name_is_added_and_no_connection_ends(node: AloneNode) -> None:

@@ -1,5 +1,6 @@
 """The Console's REST API, as an administrator on a test host uses it."""
 
+import json
 import ssl
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ class ConsoleApi:
         return str(self.call(address, "POST", "/authenticate", credentials())["token"])
 
     def call(self, address: str, method: str, path: str, body: object = None) -> Any:
+        """The JSON of an answer; raises ConnectionError unless its status is 200."""
+        text = self.text(address, method, path, body)
+        return json.loads(text) if text else None
+
+    def text(self, address: str, method: str, path: str, body: object = None) -> str:
         """Call with the password; raises ConnectionError unless it answers 200."""
         basic = urllib3.make_headers(basic_auth=f"{USERNAME}:{PASSWORD}")
         path = f"/api/v1{path}"
@@ -36,10 +42,10 @@ class ConsoleApi:
                 answer = pool.request(method, path, json=body, headers=basic)
         except urllib3.exceptions.HTTPError as error:
             raise ConnectionError(f"{method} {address}{path}: {error}") from error
+        said = str(answer.data.decode(errors="replace"))
         if answer.status != 200:
-            said = answer.data.decode(errors="replace")
             raise ConnectionError(f"{method} {address}{path}: {answer.status} {said}")
-        return answer.json() if answer.data else None
+        return said
 
     def _pool(self, address: str) -> urllib3.HTTPSConnectionPool:
         return urllib3.HTTPSConnectionPool(

@@ -24,10 +24,13 @@ from twistlock_console.accounts.sessions import Session
 from twistlock_console.settings import Settings
 from twistlock_console.web.areas import areas_of
 from twistlock_console.web.auth import COOKIE_PART
+from twistlock_console.web.openapi import document
 from twistlock_console.web.storage import storage_of
 from twistlock_console.web.visits import SAFE, now
 
 PAGE = Path(__file__).parents[2] / "docs" / "roles.md"
+API_PAGE = PAGE.with_name("api.md")
+API_TABLE = "| method | path | what it does |\n|---|---|---|\n"
 ADMITTED = "admitted"
 WORDS = {Right.NONE: "-", Right.READ: "read", Right.CHANGE: "read, change"}
 HEAD = """# Roles
@@ -146,6 +149,25 @@ def test_the_manual_shows_what_came_out(guarded: Flask) -> None:
         PAGE.write_text(shown)
 
     assert PAGE.read_text() == shown
+
+
+def test_the_manual_lists_every_call_of_the_api(running: Settings) -> None:
+    """The table of docs/api.md is written by this test as well."""
+    app = wsgi.create(replace(running, high_availability_enabled=True))
+    head, table, _ = API_PAGE.read_text().partition(API_TABLE)
+    shown = head + table + "".join(api_calls(app))
+    if os.environ.get("ROLES_PAGE") == "write":
+        API_PAGE.write_text(shown)
+
+    assert table
+    assert API_PAGE.read_text() == shown
+
+
+def api_calls(app: Flask) -> Iterator[str]:
+    """A row for each call, from the description of the API."""
+    for path, methods in document(app)["paths"].items():
+        for method, told in methods.items():
+            yield f"| {method.upper()} | `{path}` | {told['summary']} |\n"
 
 
 def page(app: Flask) -> str:
