@@ -105,7 +105,7 @@ def test_it_gets_all_it_needs(
     ("shown", "sentence"),
     [
         pytest.param(
-            None, "wrong", "refuses: This deploy token has expired.", id="token"
+            (None, "wrong"), "refuses: This deploy token has expired.", id="token"
         ),
         pytest.param(("sha256//AAAA", TOKEN), "shows another key", id="pin"),
     ],
