@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
-from flask import Flask
+from flask import Flask, current_app
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from werkzeug.routing import Rule
 
@@ -52,6 +52,15 @@ def api_rules(app: Flask) -> list[tuple[Rule, str]]:
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     ]
     return sorted(found, key=lambda each: (each[0].rule, each[1]))
+
+
+def api_document() -> Json:
+    """Give the description of this application's API; it is made once."""
+    made = current_app.extensions.get("openapi")
+    if made is None:
+        made = document(current_app)
+        current_app.extensions["openapi"] = made
+    return cast(Json, made)
 
 
 def document(app: Flask) -> Json:

@@ -4,6 +4,7 @@ from flask import Flask
 
 from twistlock_console.web.menu import add_system_tab, add_tab
 from twistlock_console.web.pages import (
+    api,
     backups,
     comfort,
     compliance,
@@ -24,7 +25,7 @@ from twistlock_console.web.pages import (
 
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs."""
-    own = (entry, profile, comfort, history, logs, users, logon, system)
+    own = (entry, profile, comfort, history, logs, users, logon, system, api)
     room = (host_policy, events, compliance, defenders, deploy)
     for part in (*own, *room, backups):
         app.register_blueprint(part.bp)
@@ -44,3 +45,4 @@ def init_app(app: Flask) -> None:
     add_tab(app, "Manage / Authentication", "Logon", "logon.settings")
     add_system_tab(app, "General", "system.general")
     add_system_tab(app, "Backup & Restore", "backups.listed")
+    add_system_tab(app, "API", "api_page.calls")

@@ -1,0 +1,74 @@
+"""Manage > System > API: what the API offers, to read and to try."""
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.errors import NotFound
+from twistlock_console.web.api_example import example_of
+from twistlock_console.web.api_try import Outcome, perform
+from twistlock_console.web.auth import pages_for
+from twistlock_console.web.openapi import Json, api_document
+
+bp = Blueprint("api_page", __name__, url_prefix="/manage/system/api")
+# Trying a call changes what the call changes: its own guard decides about that.
+pages_for(bp, Area.OWN_ACCOUNT)
+
+
+@bp.get("")
+def calls() -> ResponseReturnValue:
+    """List the calls."""
+    groups: dict[str, list[Json]] = {}
+    for path, methods in api_document()["paths"].items():
+        for method, call in methods.items():
+            shown = {**call, "method": method.upper(), "path": path}
+            groups.setdefault(call["tags"][0], []).append(shown)
+    return render_template("api.html", groups=groups)
+
+
+@bp.get("/<call_id>")
+def call(call_id: str) -> ResponseReturnValue:
+    """Describe one call, with a form to try it."""
+    return _show(call_id, None)
+
+
+@bp.post("/<call_id>")
+def send(call_id: str) -> ResponseReturnValue:
+    """Try one call as the present user, and show what came back."""
+    method, path, described = _find(call_id)
+    values = {
+        parameter["name"]: request.form[f"{parameter['in']}-{parameter['name']}"]
+        for parameter in described["parameters"]
+        if request.form.get(f"{parameter['in']}-{parameter['name']}")
+    }
+    body = request.form.get("body", "") if "requestBody" in described else ""
+    return _show(call_id, perform(method, path, values, body))
+
+
+def _show(call_id: str, outcome: Outcome | None) -> str:
+    method, path, described = _find(call_id)
+    example = ""
+    if "requestBody" in described:
+        content = described["requestBody"]["content"].get("application/json")
+        example = example_of(content["schema"], _schemas()) if content else ""
+    return render_template(
+        "api_call.html",
+        method=method,
+        path=path,
+        call=described,
+        body=request.form.get("body") or example,
+        outcome=outcome,
+    )
+
+
+def _find(call_id: str) -> tuple[str, str, Json]:
+    for path, methods in api_document()["paths"].items():
+        for method, described in methods.items():
+            if described["operationId"] == call_id:
+                return method.upper(), path, described
+    raise NotFound("there is no such call; see Manage > System > API")
+
+
+def _schemas() -> Json:
+    schemas: Json = api_document()["components"]["schemas"]
+    return schemas
