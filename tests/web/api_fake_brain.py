@@ -34,6 +34,12 @@ CLUSTER = {
     "nodes": [NODE],
     "history": [CHANGE],
 }
+BACKUPS: dict[str, Any] = {
+    "backups": [],
+    "problem": "",
+    "work": None,
+    "results": {},
+}
 TOKEN = {"token": "token", "expiresAt": "2026-11-24T10:30:00+00:00"}
 
 
@@ -41,7 +47,9 @@ class FakeBrain:
     """Answers what the web process asks; refuses what a sole node refuses."""
 
     def get(self, path: str) -> Any:
-        """Show the cluster, or its join tokens."""
+        """Show the cluster, its join tokens, or that there are no backups."""
+        if path == "/v1/backups":
+            return BACKUPS
         if path.endswith("/join-tokens"):
             return [{"id": "1", "expiresAt": TOKEN["expiresAt"], "host": None}]
         return CLUSTER

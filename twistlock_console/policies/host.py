@@ -35,6 +35,8 @@ class StoredPolicy:
 
 def parse_policy(given: object) -> tuple[HostRule, ...]:
     """Read rules that somebody sent; raises Refused with what is wrong in which."""
+    if not isinstance(given, dict) or set(given) != {"rules"}:
+        raise Refused('send {"rules": [...]}, with every rule that shall be in force')
     try:
         return _policy.validate_python(given).rules
     except ValidationError as error:

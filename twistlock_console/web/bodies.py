@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from flask import request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
 from werkzeug.exceptions import UnsupportedMediaType
 
 from twistlock_console.accounts.logon import (
@@ -81,12 +82,29 @@ def json_body(kind: type[B]) -> B:
     The content type must be JSON: a page elsewhere cannot make a browser send that.
     """
     expect("body", kind)
-    if not request.is_json:
-        raise UnsupportedMediaType("send the body as application/json")
+    _must_be_json()
     try:
         return kind.model_validate_json(request.get_data())
     except ValidationError as error:
         raise Refused(_first_mistake(error)) from error
+
+
+def plain_json(described: object) -> object:
+    """Read a JSON body that is checked elsewhere against what is *described*.
+
+    Raises Refused where it is no JSON, or nested so deep that it means harm.
+    """
+    expect("body", described)
+    _must_be_json()
+    try:
+        return from_json(request.get_data())
+    except ValueError as error:
+        raise Refused("the body is not valid JSON") from error
+
+
+def _must_be_json() -> None:
+    if not request.is_json:
+        raise UnsupportedMediaType("send the body as application/json")
 
 
 def form_body(kind: type[B], fields: Mapping[str, object]) -> B:

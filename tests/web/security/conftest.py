@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from api_fake_brain import FakeBrain
 from flask import Flask
 from web_visitor import Visitor
 
 from twistlock_console.settings import Settings
+from twistlock_console.web import backups
 from twistlock_console.web.app import create_app
 from twistlock_console.web.storage import storage_of
 
@@ -16,6 +18,7 @@ def app(running: Settings) -> Iterator[Flask]:
     """The application, on a database that is empty when the module begins."""
     made = create_app(running)
     made.testing = True
+    made.extensions[backups.EXTENSION] = FakeBrain()
     database = storage_of(made).database()
     for name in database.list_collection_names():
         database[name].delete_many({})

@@ -11,7 +11,7 @@ from twistlock_console.accounts.rights import Area
 from twistlock_console.errors import Refused
 from twistlock_console.web import backups
 from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.bodies import Body, json_body
+from twistlock_console.web.bodies import Body, json_body, plain_json
 from twistlock_console.web.described import ApiCall
 
 bp = Blueprint("api_backups", __name__)
@@ -27,6 +27,9 @@ class NewBackup(Body):
 
     name: Name
     passphrase: str = Field(default="", max_length=1024)
+
+
+NameOrBackup = Name | NewBackup
 
 
 class Verification(Body):
@@ -74,11 +77,10 @@ def progress() -> ResponseReturnValue:
 
 
 @files.post("/backups")
-@ApiCall(body=Name | NewBackup)
+@ApiCall(body=NameOrBackup)
 def create() -> ResponseReturnValue:
     """Begin to make a backup; the body is its name, or an object."""
-    wanted = _name() if isinstance(request.get_json(silent=True), str) else None
-    body = NewBackup(name=wanted) if wanted else _new_backup()
+    body = _new_backup(plain_json(NameOrBackup))
     backups.order("create", body.name, **body.model_dump())
     return "", 200
 
@@ -106,8 +108,9 @@ def upload(file: str) -> ResponseReturnValue:
 @ApiCall(body=Name)
 def rename(file: str) -> ResponseReturnValue:
     """Give a manual backup another name; the body is the name."""
+    name = _name(plain_json(Name))
     backups.find(file)
-    backups.order("rename", file, id=file, name=_name())
+    backups.order("rename", file, id=file, name=name)
     return "", 200
 
 
@@ -139,16 +142,18 @@ def verify(file: str) -> ResponseReturnValue:
     return "", 200
 
 
-def _new_backup() -> NewBackup:
+def _new_backup(given: object) -> NewBackup:
+    if isinstance(given, str):
+        return NewBackup(name=_name(given))
     try:
-        return NewBackup.model_validate(request.get_json())
+        return NewBackup.model_validate(given)
     except ValidationError as error:
         raise Refused('send the name as a JSON string, or {"name": "…"}') from error
 
 
-def _name() -> str:
+def _name(given: object) -> str:
     try:
-        name: str = TypeAdapter(Name).validate_python(request.get_json())
+        name: str = TypeAdapter(Name).validate_python(given)
     except ValidationError as error:
         raise Refused("send the name as a JSON string") from error
     return name

@@ -1,12 +1,13 @@
 """The runtime policy for hosts over the API."""
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
 from twistlock_console.policies.host import parse_policy, read_policy
 from twistlock_console.protocol import HostPolicy
 from twistlock_console.web.api_auth import api_guard
+from twistlock_console.web.bodies import plain_json
 from twistlock_console.web.defender_changes import change_rules
 from twistlock_console.web.described import ApiCall
 from twistlock_console.web.storage import database
@@ -24,9 +25,9 @@ def host() -> ResponseReturnValue:
 
 
 @bp.put("/policies/runtime/host")
-@ApiCall(body=HostPolicy, body_required=True)
+@ApiCall(body=HostPolicy)
 def set_host() -> ResponseReturnValue:
     """Replace the rules for hosts; of a rule, what is left out has its default."""
-    rules = parse_policy(request.get_json())
+    rules = parse_policy(plain_json(HostPolicy))
     change_rules(rules, current_username(), "changed the runtime rules for hosts")
     return "", 200
