@@ -19,13 +19,17 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Measured *values* of one thing, and the same thing done the *baseline*'s way."""
+    """Measured *values* of one thing, and the same thing done the *baseline*'s way.
+
+    *note* explains them, below the table.
+    """
 
     name: str
     unit: str
     values: Sequence[float]
     baseline: Sequence[float] = ()
     goal: Goal | None = None
+    note: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -58,6 +62,7 @@ class Row:
             "ratio": round(self.ratio, 2) if self.ratio else None,
             "goal": [self.goal.median, self.goal.worst] if self.goal else None,
             "met": self.met,
+            "note": self.note,
         }
 
 
@@ -73,4 +78,8 @@ def show(rows: Sequence[Row]) -> None:
         figures = [told[k] for k in ("median", "worst", "runs", "baseline", "ratio")]
         shown = ["" if figure is None else f"{figure:g}" for figure in figures]
         table.add_row(row.name, row.unit, *shown, goal, met)
-    Console(width=120).print(table)
+    console = Console(width=120)
+    console.print(table)
+    for row in rows:
+        if row.note:
+            console.print(f"{row.name}: {row.note}", markup=False, soft_wrap=True)
