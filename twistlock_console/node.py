@@ -120,6 +120,7 @@ class Node:
             "epoch": self.permit.epoch,
             "pid": os.getpid(),
             "pids": {"mongod": self.mongod.pid, **self.ports.pids()},
+            "certificateExpires": self.renewal.expires(),
             "failing": dict(self.health.failing),
         }
 

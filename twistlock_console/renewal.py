@@ -19,7 +19,7 @@ from twistlock_console.database.client import (
     follow_certificate,
     root_credentials,
 )
-from twistlock_console.errors import ConsoleError, DatabaseError
+from twistlock_console.errors import ConsoleError, DatabaseError, IdentityError
 from twistlock_console.identity_files import NODE, load_certificate
 from twistlock_console.running import node_names
 from twistlock_console.settings import Settings
@@ -81,6 +81,14 @@ class Renewal:
                 self._renew(wanted, reason)
             if not self._mongod_knows:
                 self._tell_mongod()
+
+    def expires(self) -> str | None:
+        """When this node's certificate ends; None if it cannot be read."""
+        try:
+            found = load_certificate(self._folder / NODE)
+        except IdentityError:
+            return None
+        return found.not_valid_after_utc.isoformat(timespec="seconds")
 
     def renew(self, reason: str) -> x509.Certificate:
         """Issue the certificate anew, now, and have everything use it.

@@ -1,5 +1,6 @@
 """A node without high availability, started as a program."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from twistlock_console.node_client import NodeClient
 from twistlock_console.settings import Settings, load_settings
 
 PROJECT = Path(__file__).parents[2]
+# Tests run in several processes at a time: each has addresses of its own.
+NETWORK = f"127.{1 + os.getpid() // 250 % 250}.{os.getpid() % 250}"
 PORTS = {
     "MANAGEMENT_PORT_HTTPS": "18083",
     "MANAGEMENT_PORT_UI": "18443",
@@ -27,7 +30,7 @@ class AloneNode:
         self.config = folder / "twistlock.cfg"
         keys = {
             **PORTS,
-            "NODE_ADDRESS": "127.0.0.81",
+            "NODE_ADDRESS": f"{NETWORK}.81",
             "DATA_FOLDER": str(folder / "data"),
             "DATA_RECOVERY_VOLUME": str(folder / "backup"),
             "DATABASE_CACHE_GB": "0.25",

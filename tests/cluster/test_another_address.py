@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.alone_node import PROJECT, AloneNode
+from tests.cluster.alone_node import NETWORK, PROJECT, AloneNode
 from tests.hosts.waiting import wait_for
 from twistlock_console.certificates import names_in
 from twistlock_console.identity_files import load_certificate
 
 pytestmark = pytest.mark.timeout(180)
-BEFORE, AFTER = "127.0.0.85", "127.0.0.86"
+BEFORE, AFTER = f"{NETWORK}.85", f"{NETWORK}.86"
 Start = Callable[[str, str], AloneNode]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.alone_node import NETWORK
 from tests.hosts.waiting import wait_for
 from tests.join.manual import PAGES, as_written, commands
 
@@ -56,7 +57,7 @@ def test_a_checkout_runs(tmp_path: Path) -> None:
         subprocess.run(here.split(), cwd=tmp_path, check=True, timeout=60)
     for key, value in {
         "DATA_FOLDER": tmp_path / "data",
-        "NODE_ADDRESS": "127.0.0.83",
+        "NODE_ADDRESS": f"{NETWORK}.83",
         "DATABASE_CACHE_GB": "0.25",
     }.items():
         text = config.read_text().splitlines()
