@@ -126,7 +126,7 @@ def test_only_the_very_process_is_ended(miner: Path) -> None:
     assert end(process) == "could not be ended: it had ended by itself"
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid()])
+@pytest.mark.parametrize("pid", [1, pytest.param(os.getpid(), id="own")])
 def test_the_defender_does_not_end_itself(pid: int) -> None:
     """Nor the host's first process, whatever the rule says."""
     assert "would go with it" in end(Process(pid, 1, "", "", ""))

@@ -61,7 +61,7 @@ class FakeReplicaSet:
 
 
 @pytest.mark.parametrize("error", [None, DatabaseError("no answer")])
-@pytest.mark.parametrize("pid", [None, os.getpid()])
+@pytest.mark.parametrize("pid", [None, pytest.param(os.getpid(), id="own")])
 def test_a_node_is_left_again_and_again_and_then_no_more(
     error: DatabaseError | None, pid: int | None
 ) -> None:
