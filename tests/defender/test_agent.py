@@ -43,6 +43,7 @@ def memory_mb(pid: int) -> float:
     raise AssertionError("no VmRSS")
 
 
+@pytest.mark.timed
 def test_a_policy_is_enforced_told_and_kept(
     console: Path, folder: Folder, miner: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

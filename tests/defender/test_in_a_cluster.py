@@ -33,7 +33,9 @@ DEFENDERS, RATE = 200, 20
 PORT = 8084
 # Two hundred handshakes need processor time: the goal on a quiet machine is 5 s.
 BACK_SECONDS = float(os.environ.get("DEFENDERS_BACK_SECONDS", "15"))
-# The acceptance test is played with 120.
+# A denied process is ended within 1 s where the Defender gets its turn in time.
+ENDED_SECONDS = float(os.environ.get("DEFENDERS_ENDED_SECONDS", "5"))
+# Played with 120 before a release.
 ALONE_SECONDS = float(os.environ.get("DEFENDERS_ALONE_SECONDS", "8"))
 
 Fault = Callable[[Cluster, HostedNode], None]
@@ -139,7 +141,6 @@ class Agent:
         assert program.wait(20) != 0
         self.ended.append(boottime() - began)
         (self.watched / f"file-{number:03}").write_text("new")
-        wait_for(lambda: self.status()["waiting"] >= 0, 5, "a status")
 
 
 def test_a_defender_needs_no_console(cluster: Cluster, tmp_path: Path) -> None:
@@ -190,6 +191,7 @@ def test_a_defender_needs_no_console(cluster: Cluster, tmp_path: Path) -> None:
     assert times == sorted(times)
     assert all(alone_since < moment < alone_until for moment in times[1:])
     sys.stdout.write(f"denied processes lived {max(agent.ended):.2f} s at most\n")
+    assert max(agent.ended) < ENDED_SECONDS
 
 
 class Swarm:
