@@ -50,7 +50,10 @@ class Reader:
             8083,
             ssl_context=ssl.create_default_context(cafile=str(authority)),
             timeout=urllib3.Timeout(connect=2, read=20),
-            retries=False,
+            # A machine that is too busy may close the ports of a node for a moment.
+            retries=urllib3.Retry(
+                5, redirect=0, backoff_factor=0.5, raise_on_redirect=False
+            ),
             maxsize=1,
         )
         form = pool.request("GET", "/signup")
