@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import CDPSession, Page
+from playwright.sync_api import CDPSession, Error, Page
 
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 360, "height": 740}
@@ -50,10 +50,20 @@ class Walk:
             if kind in self._seen:
                 continue
             self._seen.add(kind)
-            answer = self._page.goto(address)
-            if "text/html" in (answer.headers["content-type"] if answer else ""):
-                yield self.look(answer.status if answer else 0)
+            if status := self._open(address):
+                yield self.look(status)
                 waiting += self._links()
+
+    def _open(self, address: str) -> int | None:
+        """Open a page; gives its status, or None for a file."""
+        try:
+            answer = self._page.goto(address)
+        except Error as error:
+            if "Download is starting" in str(error):
+                return None
+            raise
+        page = answer and "text/html" in answer.headers["content-type"]
+        return answer.status if answer and page else None
 
     def look(self, status: int = 200) -> dict[str, Any]:
         """Take the open page's pictures, and say what is wrong with it."""
