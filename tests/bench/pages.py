@@ -31,7 +31,7 @@ LITTLE = {"history": 1_000, "defenders": 1_000, "events": 1_000}
 MUCH = {"history": 200_000, "defenders": 10_000, "events": 1_000_000}
 SLOWEST = 1.5
 WARM = 5
-FILL_SECONDS = 400
+FILL_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True)
