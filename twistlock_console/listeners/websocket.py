@@ -8,6 +8,7 @@ import secrets
 import signal
 import ssl
 from asyncio import sslproto
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -99,6 +100,9 @@ async def _serve(
     if working.done():
         working.result()
     working.cancel()
+    # Its end has to be looked at, or asyncio logs it as an error.
+    with suppress(asyncio.CancelledError):
+        await working
     desk.close()
 
 
