@@ -1,6 +1,7 @@
 """What the Defender's tests share: its papers, and the Console that signed them."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def point(folder: Path, *addresses: str) -> None:
 
 @pytest.fixture
 def miner(tmp_path: Path) -> Path:
-    """A program of a name that nothing else has; it sleeps."""
-    path = tmp_path / "miner-of-this-test"
+    """A program that sleeps; tests beside this one must not deny its name."""
+    path = tmp_path / f"miner-{os.getpid()}"
     shutil.copy("/bin/sleep", path)
     return path
