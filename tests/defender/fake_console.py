@@ -77,7 +77,7 @@ def address(server: Server) -> str:
     return f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def until(look: Callable[[], object], what: str, seconds: float = 20) -> None:
+async def until(look: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Wait until there is something true; raises TimeoutError that names *what*."""
     try:
         async with asyncio.timeout(seconds):

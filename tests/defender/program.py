@@ -31,7 +31,7 @@ def running(
         yield program
     finally:
         program.send_signal(signal.SIGTERM)
-        assert program.wait(20) == 0, said(folder)
+        assert program.wait(60) == 0, said(folder)
 
 
 def said(folder: Folder) -> str:

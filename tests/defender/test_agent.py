@@ -28,6 +28,9 @@ from twistlock_console.protocol import (
 from twistlock_defender.cli import main
 from twistlock_defender.folder import Folder
 
+# Each starts programs, which take their time on a busy machine.
+pytestmark = pytest.mark.timeout(180)
+
 
 def screen(folder: Folder, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """The exit code of `status`, and its screen."""
@@ -95,9 +98,9 @@ def test_it_needs_no_console(
     for _ in range(2):
         with running(folder):
             program = subprocess.Popen([miner, "1000"])
-            assert program.wait(20) == -9
+            assert program.wait(60) == -9
             ended.append(program.pid)
-            wait_for(lambda: status(folder).get("waiting") == len(ended), 20, "waiting")
+            wait_for(lambda: status(folder).get("waiting") == len(ended), 60, "waiting")
     code, shown = screen(folder, capsys)
     assert (code, "not connected since" in shown) == (1, True)
     fake = FakeConsole(console)
@@ -154,7 +157,7 @@ def test_one_defender_a_folder(
 ) -> None:
     """A second one says so and ends."""
     with running(folder):
-        wait_for(lambda: status(folder), 20, "a status")
+        wait_for(lambda: status(folder), 60, "a status")
         code = main(["run", "--folder", str(folder.path)])
 
     assert code == 1

@@ -138,7 +138,7 @@ class Agent:
         """Start what is denied, and change what is watched; it must be ended."""
         began = boottime()
         program = self._host.start(str(self.miner), "1000")
-        assert program.wait(20) != 0
+        assert program.wait(60) != 0
         self.ended.append(boottime() - began)
         (self.watched / f"file-{number:03}").write_text("new")
 
