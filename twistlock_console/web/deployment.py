@@ -20,7 +20,7 @@ def console_names(settings: Settings) -> list[str]:
     certificate = read_certificate(settings.folders.certificates / NODE)
     shared = list(settings.console_san)
     others = sorted(names_in(certificate) - OWN - set(shared))
-    return [*shared, *others]
+    return [*shared, *others] or [settings.node_address]
 
 
 def addresses_for(settings: Settings, chosen: str) -> list[str]:

@@ -148,7 +148,11 @@ remove_program() {
         systemctl daemon-reload || true
     fi
     if [ -e "$FOLDER/pid" ]; then
-        kill "$(cat "$FOLDER/pid")" 2>/dev/null || true
+        local pid waited=0
+        pid=$(cat "$FOLDER/pid")
+        kill "$pid" 2>/dev/null || true
+        while kill -0 "$pid" 2>/dev/null && [ $((waited += 1)) -lt 50 ]; do sleep 0.1; done
+        kill -9 "$pid" 2>/dev/null || true
     fi
     rm -rf "${FOLDER:?}"
 }
