@@ -168,6 +168,27 @@ def shown(shared: Shared, node: HostedNode) -> dict[str, Any]:
     return dict(shared.at_database(node, "show"))
 
 
+def test_a_restore_reaches_every_node(shared: Shared) -> None:
+    """Ordered on a standby; the node that serves goes on serving, with the old data."""
+    first = shared.serving()
+    standby = next(n for n in shared.cluster.nodes.values() if n is not first)
+    file = next(b["id"] for b in shared.backups(first) if b["name"] == "generation1")
+    epoch = shared.cluster.view(first)["epoch"]
+
+    shared.command(standby, "backup", "restore", file)
+
+    for node in shared.cluster.nodes.values():
+        wait_for(
+            lambda node=node: shown(shared, node)["generations"] == [[1]] * 3,
+            30,
+            "the restored data",
+            every=0.5,
+        )
+    assert shared.serving() is first
+    assert shared.cluster.view(first)["epoch"] == epoch
+    shared.at_database(first, "write", "2", "4000")
+
+
 def test_a_failover_after_the_decision_brings_the_new_data(shared: Shared) -> None:
     """The next primary completes the restore before it serves."""
     first = shared.serving()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.backups.backup_node import BackupNode, contents, fill
 from twistlock_console import __version__
-from twistlock_console.backups import journal
+from twistlock_console.backups import identity, journal
 from twistlock_console.backups.dump import Store, dump
 from twistlock_console.backups.manifest import Held
 from twistlock_console.backups.progress import tell_nobody
@@ -144,6 +144,11 @@ def test_another_version_is_refused(
         node.load(made.file)
 
     assert journal.read(node.database) is None
+
+
+def test_the_identity_costs_little_memory() -> None:
+    """A backup may use 150 MB in all; deriving the key takes a fifth of it."""
+    assert identity.COST * 8 * 128 <= 32 * 1024**2
 
 
 def test_one_restore_at_a_time(node: BackupNode) -> None:

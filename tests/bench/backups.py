@@ -20,13 +20,14 @@ from twistlock_console.backups.child import Child
 from twistlock_console.backups.dump import Store
 from twistlock_console.backups.history_window import long_history
 from twistlock_console.backups.progress import tell_nobody
-from twistlock_console.backups.task import Task, Verb, Who
+from twistlock_console.backups.task import Task, Verb, Who, as_text
 
 MEGABYTES = int(os.environ.get("BACKUP_MB", "2048"))
 NAMES = ("events", "facts", "findings", "policies")
 BATCH = 1000
 DOCUMENT_BYTES = 1050
 MOST_RUNS = 3
+SOME = {"epoch": 1, "passphrase": as_text(b"a passphrase of the bench")}
 
 
 def measure(runs: int) -> Iterator[Row]:
@@ -121,7 +122,7 @@ def _written(database: Store) -> Iterator[None]:
 
 
 def _worker(node: BackupNode, number: int) -> dict[str, Any]:
-    task = _task(node, Verb.BACKUP, names=(f"bench{number}",), time=number + 5, epoch=1)
+    task = _task(node, Verb.BACKUP, names=(f"bench{number}",), time=number + 5, **SOME)
     with long_history(node.settings), _written(node.database):
         return _run(task)
 

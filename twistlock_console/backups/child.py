@@ -44,6 +44,8 @@ class Child:
             start_new_session=True,
         )
         with process:
+            if self._killed:
+                process.kill()  # it was ended before it had begun
             if process.stdin is None or process.stdout is None:
                 raise AssertionError("both are pipes")
             try:

@@ -24,8 +24,8 @@ PURPOSE = b"twistlock backup identity 1"
 CONFIG = "twistlock.cfg"
 SHORTEST = 12
 LARGEST_KEY_FILE = 64 * 1024
-#: Costs about 100 MB and a third of a second, once a backup: guessing costs the same.
-COST = 2**16
+#: Costs 32 MB and some tenths of a second, once a backup: guessing costs the same.
+COST = 2**15
 _FILES = TypeAdapter(dict[str, str])
 
 

@@ -51,6 +51,9 @@ def make(
     The older ones of a kind are deleted once the new one is sealed.
     """
     volume = Volume(settings.data_recovery_volume)
+    sealed = b""
+    if passphrase is not None:
+        sealed = identity.seal(identity.collect(settings.folders), passphrase)
     with Workplace(settings.folders) as place:
         try:
             dumped = dump(database, place.folder, tell)
@@ -59,9 +62,6 @@ def make(
                 f"the backup cannot be prepared in {place.folder}: {error.strerror}; "
                 "make room in DATA_FOLDER"
             ) from error
-        sealed = b""
-        if passphrase is not None:
-            sealed = identity.seal(identity.collect(settings.folders), passphrase)
         return [
             _write(_Draft(settings, wish, name, dumped, sealed), place, volume, tell)
             for name in wish.names

@@ -3,19 +3,22 @@
 import time
 from collections.abc import Callable
 from functools import partial
+from shutil import disk_usage
 from typing import Any
 from uuid import uuid4
 
 from pymongo.errors import PyMongoError
 
-from twistlock_console import audits
+from twistlock_console import __version__, audits
 from twistlock_console.audits import AuditType, Entry
 from twistlock_console.backups import identity, records
 from twistlock_console.backups.bounded import Bounded
 from twistlock_console.backups.dump import Store
 from twistlock_console.backups.jobs import Jobs
+from twistlock_console.backups.manifest import why_not_here
 from twistlock_console.backups.naming import BackupName, check_name
 from twistlock_console.backups.task import Task, Verb, Who, as_text
+from twistlock_console.backups.verify import read_manifest
 from twistlock_console.backups.volume import Stored, Volume
 from twistlock_console.errors import DatabaseError, Refused
 from twistlock_console.settings import Settings
@@ -62,7 +65,11 @@ class Orders:
 
     def restore(self, file: str, by: Who) -> str:
         """Begin to restore a backup; gives its run."""
-        self._find(file)
+        path = self.volume.path(file)
+        manifest = self.bounded.call(lambda: read_manifest(path))
+        free = disk_usage(self._settings.data_folder).free
+        if refusal := why_not_here(manifest, __version__, free):
+            raise Refused(refusal)
         return self._begin(Verb.RESTORE, by, file=file)
 
     def verify(self, file: str, by: Who, *, restored: bool) -> str:

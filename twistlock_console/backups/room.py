@@ -19,13 +19,14 @@ from twistlock_console.backups.volume_health import volume_health
 from twistlock_console.backups.workplace import sweep
 from twistlock_console.database.client import Client, connect, credentials_for
 from twistlock_console.errors import ConsoleError
-from twistlock_console.events import BackupFinished, Role, RoleChanged
+from twistlock_console.events import BackupFinished, HealthChanged, Role, RoleChanged
 
 if TYPE_CHECKING:
     from twistlock_console.node import Node
 
 TICK_SECONDS = 5.0
 HEALTH_SECONDS = 300.0
+CHECK = "backup-volume"
 SYSTEM = Who("the Console", api="schedule")
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,9 @@ class Backups:
             self._settings.data_recovery_volume.mkdir(mode=0o700, exist_ok=True)
         every, look = self._node.scheduler.every, self._node.health.look
         self._node.bus.subscribe(RoleChanged, self._role_changed)
+        self._node.bus.subscribe(HealthChanged, self._health_changed)
         every(TICK_SECONDS, "backups", self.tick)
-        check = partial(look, "backup-volume", lambda _node: self._problem())
+        check = partial(look, CHECK, lambda _node: self._problem())
         every(HEALTH_SECONDS, "health-backup-volume", check)
 
     def stop(self) -> None:
@@ -139,6 +141,14 @@ class Backups:
     def _role_changed(self, change: RoleChanged) -> None:
         if change.new is not Role.PRIMARY:
             self.jobs.cancel(records.CUT_SHORT)
+
+    def _health_changed(self, change: HealthChanged) -> None:
+        """Put on record that the volume fails, or works again."""
+        if change.check != CHECK or not self._node.ports.is_open:
+            return
+        told = "the backup volume works again" if change.healthy else change.reason
+        with suppress(ConsoleError):
+            self.orders.record(SYSTEM, told, failure=not change.healthy)
 
     def _problem(self) -> str | None:
         try:
