@@ -126,7 +126,9 @@ class Backups:
             BackupFinished(task.verb, task.what, error, ended.seconds, size)
         )
         if task.verb is Verb.RESTORE and not error:
-            self._node.ports.reopen(f"the backup {task.file} is put in force")
+            # Ports that do not close tell it themselves, and are closed again.
+            with suppress(ConsoleError):
+                self._node.ports.reopen(f"the backup {task.file} is put in force")
 
     def _note(self, ended: Ended, told: str) -> None:
         task, error = ended.task, ended.error
