@@ -5,16 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pymongo.errors import PyMongoError
-
-from twistlock_console import audits
-from twistlock_console.audits import AuditType, Entry
 from twistlock_console.certificates import names_in
-from twistlock_console.database.client import connect, credentials_for
-from twistlock_console.errors import DatabaseError
+from twistlock_console.command_history import record_command
 from twistlock_console.identity_files import AUTHORITY, NODE, load_certificate
 from twistlock_console.node_client import NodeClient
-from twistlock_console.settings import Settings, load_settings
+from twistlock_console.settings import load_settings
 
 SECONDS = 30.0
 
@@ -48,23 +43,5 @@ def _renew(options: argparse.Namespace) -> None:
         done: dict[str, Any] = client.post("/v1/certificates/renew")
     names = ", ".join(done["names"])
     print(f"Renewed until {done['expires'][:10]}, for {names}.")  # noqa: T201
-    _record(settings)
-
-
-def _record(settings: Settings) -> None:
-    """Put it on record; any node can, as the client finds the primary."""
-    entry = Entry(
-        type=AuditType.CLUSTER,
-        username="root",
-        source_ip="this host",
-        api="twistlock-console certs renew",
-        status=f"renewed the certificate of {settings.node_address}",
-    )
-    credentials = credentials_for(settings, "console")
-    try:
-        with connect(settings, credentials, app_name="certs", whole_set=True) as client:
-            audits.record(client["twistlock"], entry)
-    except PyMongoError as error:
-        raise DatabaseError(
-            f"it was renewed, but that is not on record: {error}"
-        ) from error
+    told = f"renewed the certificate of {settings.node_address}"
+    record_command(settings, "certs renew", told)

@@ -8,6 +8,7 @@ from typing import Any
 
 from plugins.ha.join import fingerprint_of
 from plugins.ha.recover_command import recover
+from twistlock_console.command_history import record_command
 from twistlock_console.errors import Refused
 from twistlock_console.node_client import NodeClient
 from twistlock_console.settings import Settings, load_settings
@@ -62,17 +63,26 @@ def _fingerprint(options: argparse.Namespace) -> None:
 
 
 def _apply(options: argparse.Namespace) -> None:
-    answer = _order(_settings(options), "apply", {})
+    settings = _settings(options)
+    answer = _order(settings, "apply", {})
+    told = f"admitted {', '.join(answer['admitted'])} to the cluster"
+    record_command(settings, "ha apply", told)
     print(f"Admitted {', '.join(answer['admitted'])}.")  # noqa: T201
 
 
 def _remove(options: argparse.Namespace) -> None:
-    _order(_settings(options), "remove", {"address": options.address})
+    settings = _settings(options)
+    _order(settings, "remove", {"address": options.address})
+    record_command(settings, "ha remove", f"removed the node {options.address}")
     print(f"Removed {options.address}.")  # noqa: T201
 
 
 def _switchover(options: argparse.Namespace) -> None:
-    _order(_settings(options), "switchover", {"address": options.address})
+    settings = _settings(options)
+    where = options.address or "the best standby"
+    # Before it: while the role changes hands there is nobody to write it down.
+    record_command(settings, "ha switchover", f"asked for a switchover to {where}")
+    _order(settings, "switchover", {"address": options.address})
     print("The switchover has begun; see `twistlock-console ha status`.")  # noqa: T201
 
 

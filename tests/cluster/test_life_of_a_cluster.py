@@ -83,6 +83,9 @@ def test_a_switchover_goes_where_it_is_told(cluster: Cluster) -> None:
     assert down["reason"] == "a switchover was asked for"
     assert (up["address"], up["to"]) == (address, "primary")
     assert up["epoch"] > down["epoch"]
+    trail = cluster.api.call(address, "GET", "/audits/mgmt?type=cluster&limit=1")
+    assert trail[0]["status"] == f"asked for a switchover to {address}"
+    assert (trail[0]["username"], trail[0]["sourceIP"]) == ("root", address)
 
 
 def test_a_switchover_to_a_dead_node_is_refused(cluster: Cluster) -> None:

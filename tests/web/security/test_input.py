@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from web_visitor import HTTPS, USERNAME, Visitor, basic
 
+from twistlock_console.defenders.deploy_tokens import new_token
 from twistlock_console.web.described import call_of
 from twistlock_console.web.list_query import conditions
 from twistlock_console.web.listable import Filter, Listable
@@ -150,6 +151,12 @@ def test_our_own_patterns_are_linear(admin: Visitor, name: str) -> None:
     assert time.process_time() - begun < 2
 
 
+def enrolment(app: Flask) -> dict[str, str]:
+    """The proof of a host that installs a Defender."""
+    token, _ = new_token(storage_of(app).database())
+    return {"Authorization": f"Bearer {token}"}
+
+
 def bodies(app: Flask) -> list[tuple[str, str]]:
     """Method and address of every call that takes a body."""
     return [
@@ -186,7 +193,7 @@ def test_no_body_is_too_much(
             data=body,
             content_type="application/json",
             base_url=HTTPS,
-            headers=AUTH,
+            headers=enrolment(app) if path.endswith("/enrol") else AUTH,
         )
 
         assert answer.status_code in status, (method, path, answer.text)
