@@ -66,6 +66,7 @@ def test_a_session_survives_the_death_of_the_primary(
     assert visitor("users", balancer.address) == [USERNAME]
     assert visitor("news") == []
     cluster.nodes["h1"].start()
+    cluster.wait_converged(90)
     visitor("open_cluster", balancer.address)
     visitor("wait_for_state", first, "SECONDARY")
     assert visitor("messages") == []
