@@ -12,6 +12,7 @@ import pytest
 
 import app
 from plugins.ha.status import ClusterPolled
+from tests.bench.__main__ import PARTS
 from twistlock_console import events
 from twistlock_console.settings.keys import ACCEPTED, KEYS
 from twistlock_defender import cli as defender
@@ -126,3 +127,9 @@ def test_every_command_of_the_defender_is_documented(command: str) -> None:
     page = (DOCS / "defender.md").read_text()
 
     assert re.search(rf"^\| `twistlock-defender {command}[ `]", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_every_part_of_the_benchmark_is_documented(part: str) -> None:
+    """Each has its row on the page of benchmarks."""
+    assert f"| `{part}` |" in (DOCS / "benchmarks.md").read_text()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tarfile
 from collections.abc import Iterator
 from signal import SIGKILL
 from typing import Any
@@ -108,6 +109,65 @@ def test_a_switchover_to_a_dead_node_is_refused(cluster: Cluster) -> None:
     assert cluster.primary() == serving
     victim.start()
     cluster.wait_converged()
+
+
+def test_metrics_and_support_tell_of_all_nodes(cluster: Cluster) -> None:
+    """The serving node's metrics name each node; one file has what each one says."""
+    serving = cluster.nodes[cluster.wait_converged()]
+    switched_on = {"enableMetricsCollection": True}
+    cluster.api.call(serving.address, "POST", "/settings/logging", switched_on)
+    dump = serving.host.folder / "dump.tar.gz"
+
+    metrics = cluster.api.text(serving.address, "GET", "/metrics")
+    told = command(serving, "support", "dump", "--output", str(dump))
+
+    for node in cluster.nodes.values():
+        role = 1.0 if node is serving else 0.0
+        assert f'twistlock_ha_role{{node="{node.address}"}} {role}' in metrics
+    assert 'twistlock_ha_failover_seconds{phase="ports"}' in metrics
+    assert 'twistlock_ha_ports_open{server="defenders"} 1.0' in metrics
+    assert "twistlock_ha_majority_write_seconds_count" in metrics
+    assert told.endswith("from 3 of 3 nodes.\n")
+    with tarfile.open(dump) as tar:
+        names = {name.removeprefix("twistlock-support/") for name in tar.getnames()}
+    assert {
+        f"{node.address}/{part}"
+        for node in cluster.nodes.values()
+        for part in ("cluster.json", "log.txt", "rs.status.json", "settings.json")
+    } <= names
+
+
+def test_a_failover_is_told_once(cluster: Cluster) -> None:
+    """By the node that took over, and by no other; what is open is in the database."""
+    before = cluster.wait_converged()
+    cluster.nodes[before].host.signal_all(SIGKILL)
+    wait_for(lambda: cluster.primary() not in (None, before), 30, "another serves")
+    after = cluster.nodes[cluster.primary() or ""]
+
+    wait_for(lambda: "this node serves now" in after.log.read_text(), 30, "the alert")
+    lost = f"the node {cluster.nodes[before].address} is lost"
+    wait_for(lambda: lost in after.log.read_text(), 40, "the loss of the node")
+    cluster.nodes[before].start()
+    wait_for(lambda: f"recovered: {lost}" in after.log.read_text(), 60, "its return")
+
+    assert after.log.read_text().count(f"raised: {lost}") == 1
+    cluster.wait_converged()
+
+
+def test_names_are_in_every_nodes_certificate(cluster: Cluster) -> None:
+    """Added at the serving one, renewed on each within seconds."""
+    serving = cluster.nodes[cluster.wait_converged()]
+
+    body = {"consoleSAN": ["lb.example.com"]}
+    cluster.api.call(serving.address, "POST", "/settings/certs", body)
+
+    for node in cluster.nodes.values():
+        wait_for(
+            lambda node=node: "lb.example.com" in command(node, "certs", "show"),
+            30,
+            "the name in the certificate",
+            every=1,
+        )
 
 
 def test_a_new_password_is_known_on_every_node(cluster: Cluster) -> None:

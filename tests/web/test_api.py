@@ -305,4 +305,4 @@ def test_a_plugin_adds_a_tab(running: Settings) -> None:
 
     pages = made.extensions["menu"].seen_by(lambda _blueprint: True)
     labels = [tab.label for tab in pages[-1].tabs]
-    assert labels == ["General", "Backup & Restore", "High Availability"]
+    assert labels == ["General", "Backup & Restore", "API", "High Availability"]
