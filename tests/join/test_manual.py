@@ -57,6 +57,7 @@ def test_a_checkout_runs(tmp_path: Path) -> None:
         subprocess.run(here.split(), cwd=tmp_path, check=True, timeout=60)
     for key, value in {
         "DATA_FOLDER": tmp_path / "data",
+        "DATA_RECOVERY_VOLUME": tmp_path / "backup",
         "NODE_ADDRESS": f"{NETWORK}.83",
         "DATABASE_CACHE_GB": "0.25",
     }.items():
