@@ -20,6 +20,7 @@ NEEDED_INSTALL_GB=1
 NEEDED_MEMORY_MB=1000
 START_SECONDS=90
 STOP_SECONDS=60
+REMOVE_SECONDS=60
 
 ASK=true
 KEEP_VALUES=false
@@ -285,13 +286,21 @@ must_be_alone() { # VERSION
     $GO_ON || stop "These nodes are still in the cluster: $OTHERS. Remove them on the page (Manage > System > High Availability, X), uninstall them, and run this again; -y removes them for you."
 }
 
+# A cluster of two is easily without a primary for a moment; then it is tried again.
 remove_others() {
-    local other
+    local other deadline=$((SECONDS + REMOVE_SECONDS))
     for other in $OTHERS; do
-        as_account "$INSTALL_FOLDER/current/bin/twistlock-console" ha remove "$other" ||
-            stop "$other could not be removed, see above; nothing was changed."
+        until as_account "$INSTALL_FOLDER/current/bin/twistlock-console" ha remove "$other" || is_gone "$other"; do
+            [ $SECONDS -lt $deadline ] || stop "$other could not be removed, see above; nothing was changed."
+            sleep 1
+        done
     done
     [ -z "$OTHERS" ] || warn "Removed from the cluster: $OTHERS. Uninstall the Console on them, then join them again."
+}
+
+is_gone() { # ADDRESS
+    local members
+    members=$(other_members) && ! grep -qxF "$1" <<<"$members"
 }
 
 is_clustered() { grep -q '^HIGH_AVAILABILITY_ENABLED=.*true' "$INSTALL_FOLDER/twistlock.cfg"; }
