@@ -115,3 +115,13 @@ def test_checks_are_chosen_by_id(root: Path) -> None:
     """And unknown ids are known to be unknown."""
     assert [r.id for r in checks.run(["other-roots"], root)] == ["other-roots"]
     assert checks.unknown(["other-roots", "x"]) == ["x"]
+
+
+def test_a_check_that_fails_in_an_unforeseen_way_stops_no_other(root: Path) -> None:
+    """It has not passed, and the run goes on."""
+    write(root / "etc/docker/daemon.json", '{"hosts": 7}')
+
+    found = {result.id: result for result in checks.run(None, root)}
+
+    assert "it cannot be looked at" in found["docker-network"].detail
+    assert len(found) == len(checks.CHECKS)

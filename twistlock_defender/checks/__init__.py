@@ -1,5 +1,6 @@
 """Compliance checks of the host, in the spirit of the CIS benchmark for Linux."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from twistlock_console.protocol import CheckResult
 from twistlock_defender.checks import accounts, docker, files, kernel, ssh
 from twistlock_defender.checks.check import Check
 from twistlock_defender.findings import LONGEST_SENTENCE, printable
+
+log = logging.getLogger(__name__)
 
 CHECKS: tuple[Check, ...] = (
     *ssh.CHECKS,
@@ -33,7 +36,9 @@ def unknown(ids: Sequence[str] | None) -> list[str]:
 def _result(check: Check, root: Path) -> CheckResult:
     try:
         fault = check.fault(root)
-    except OSError as error:
-        fault = f"it cannot be looked at: {error.strerror or error}"
+    except Exception as error:
+        # Files of others hold what nobody foresaw; the other checks must run.
+        log.exception("check %s failed", check.id)
+        fault = f"it cannot be looked at: {error}"
     detail = printable(fault or "", LONGEST_SENTENCE)
     return CheckResult(check.id, check.title, check.severity, not fault, detail)
