@@ -1,6 +1,7 @@
 """`twistlock-defender run` as a process of its own, and what it shows."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hosts.node import PROJECT
+from twistlock_console.processes import bound_to_us
 from twistlock_console.protocol import HostRule, PolicyPushed, hash_of
 from twistlock_defender.folder import Folder
 
@@ -25,8 +27,9 @@ def running(
     It is started by *before*, as *command*.
     """
     words = [*before, *command, "run", "--folder", str(folder.path)]
+    words[0] = shutil.which(words[0]) or words[0]
     with _log(folder).open("ab") as log:
-        program = subprocess.Popen(words, cwd=PROJECT, stderr=log)
+        program = subprocess.Popen(bound_to_us(words), cwd=PROJECT, stderr=log)
     try:
         yield program
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.node import PROJECT
+from twistlock_console.processes import bound_to_us
 from twistlock_defender.outbox import HELD_AT_MOST, Outbox
 from twistlock_defender.outbox_file import Lost
 
@@ -116,7 +117,9 @@ def test_what_was_added_survives_a_kill(tmp_path: Path) -> None:
     """Whatever `add` returned for is there after SIGKILL, once and in order."""
     path = tmp_path / "outbox.db"
     adder = subprocess.Popen(
-        [sys.executable, "-c", ADDER, str(path)], cwd=PROJECT, stdout=subprocess.PIPE
+        bound_to_us([sys.executable, "-c", ADDER, str(path)]),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
     )
     assert adder.stdout is not None
     told = [int(adder.stdout.readline()) for _ in range(100)]
