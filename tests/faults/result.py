@@ -15,6 +15,7 @@ class Result:
     acknowledged: int = 0
     unknown: int = 0
     lost: int = 0
+    doubled: int = 0
     epochs: int = 0
     unsettled: int = 0
     broken: list[str] = field(default_factory=list)

@@ -21,6 +21,12 @@ PROCESSES = (
         (do.end("node", SIGSTOP), do.pause(20), do.go_on("node"), do.pause(2)),
     ),
     Scenario(
+        "host frozen 60 s, requests queued",
+        "7, 8",
+        (do.freeze(), do.pause(60), do.thaw(), do.pause(2)),
+        thaws=True,
+    ),
+    Scenario(
         "node process and mongod stopped 6 s",
         "7",
         (

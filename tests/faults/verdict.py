@@ -53,7 +53,9 @@ def _writes_kept(
     result.lost = len(lost)
     if lost:
         yield f"acknowledged writes lost: {lost[:10]}"
-    if twice := rules.duplicated(writes, found):
+    twice = rules.duplicated(writes, found)
+    result.doubled = len(twice)
+    if twice:
         yield f"writes stored twice: {twice[:10]}"
     path = "/settings/logon"
     value = stage.cluster.api.call(serving.address, "GET", path)["sessionTimeoutSec"]
