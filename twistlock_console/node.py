@@ -37,6 +37,8 @@ from twistlock_console.support import Support
 from twistlock_console.web.storage import ensure_indexes
 
 DATABASE_START_SECONDS = 60.0
+#: A release that adds an index to a large collection builds it once.
+INDEX_MS = 30 * 60 * 1000
 LOOK_AT_CERTIFICATE_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,10 @@ class Node:
 
     def _ensure_indexes(self) -> None:
         credentials = credentials_for(self.settings, "console")
-        with connect(self.settings, credentials, app_name="indexes") as client:
+        client = connect(
+            self.settings, credentials, app_name="indexes", timeout_ms=INDEX_MS
+        )
+        with client:
             try:
                 ensure_indexes(client["twistlock"])
             except PyMongoError as error:
