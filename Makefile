@@ -10,7 +10,7 @@ ARGS ?=
 ONLY ?=
 
 # Most tests wait for something, so more of them than there are cores run at a time.
-SPREAD = -n 3 --dist loadgroup --no-loadscope-reorder
+SPREAD = -n 3 --dist loadscope --no-loadscope-reorder
 
 # Where Debian keeps the servers; not on everybody's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
+from xdist.remote import Producer
 
-from tests.spreading import spread
+from tests.spreading import Spreading, put_in_order
 
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 MEASURED = os.environ.get(COVERAGE)
@@ -34,10 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", TIMED)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together, before the workers are told."""
-    spread(items)
+    """Put the tests in the order in which several workers take them."""
+    put_in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spreading:
+    """Say which tests stay on one worker."""
+    return Spreading(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,37 +1,47 @@
 """Spreads the tests over several workers: which stay together, and which begin."""
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-#: These share nothing, and are long enough to be worth a group each.
+#: What is in these folders and files stays on one worker each: it judges times, and
+#: must not disturb its like, or shares what took long to make.
+TOGETHER = {
+    "timed": (
+        "tests/faults/",
+        "tests/load_balancer/",
+        "tests/defender/test_agent.py",
+        "tests/defender/test_in_a_cluster.py",
+    ),
+    "formed": ("tests/join/",),
+}
+#: These share nothing, and are long enough to go their own ways.
 SINGLE = ("tests/simulation/",)
-#: What takes minutes to make, and is shared by the tests of several files.
-SHARED = "formed"
 
 
-def spread(items: list[pytest.Item]) -> None:
-    """Put *items* in order and name the group of each, alike in every worker.
+class Spreading(LoadScopeScheduling):
+    """Gives a worker a whole group of tests at a time: mostly, those of a file."""
 
-    The tests of a file stay together, for they share what they start. Those that judge
-    times are one group: no two of them disturb each other. What starts whole clusters
-    goes first, so that nothing long is left for the end.
-    """
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def group(nodeid: str) -> str:
+    """Name the group of a test."""
+    for name, places in TOGETHER.items():
+        if nodeid.startswith(places):
+            return name
+    return nodeid if nodeid.startswith(SINGLE) else nodeid.partition("::")[0]
+
+
+def put_in_order(items: list[pytest.Item]) -> None:
+    """Have what starts whole clusters begin: nothing long is left for the end."""
     items.sort(key=_turn)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
 def _turn(item: pytest.Item) -> int:
-    if item.get_closest_marker("timed"):
+    if item.nodeid.startswith(TOGETHER["timed"]):
         return 0
+    if item.nodeid.startswith(TOGETHER["formed"]):
+        return 1
     root = (needs.kwargs.get("root") for needs in item.iter_markers("needs"))
-    return 1 if any(root) else 2
-
-
-def _group(item: pytest.Item) -> str:
-    if item.get_closest_marker("timed"):
-        return "timed"
-    if SHARED in getattr(item, "fixturenames", ()):
-        return SHARED
-    if item.nodeid.startswith(SINGLE):
-        return item.nodeid
-    return item.nodeid.partition("::")[0]
+    return 2 if any(root) else 3
