@@ -3,17 +3,8 @@
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-#: What is in these folders and files stays on one worker each: it judges times, and
-#: must not disturb its like, or shares what took long to make.
-TOGETHER = {
-    "timed": (
-        "tests/faults/",
-        "tests/load_balancer/",
-        "tests/defender/test_agent.py",
-        "tests/defender/test_in_a_cluster.py",
-    ),
-    "formed": ("tests/join/",),
-}
+#: Stay on one worker: they share what took long to make.
+TOGETHER = ("tests/join/",)
 #: These share nothing, and are long enough to go their own ways.
 SINGLE = ("tests/simulation/",)
 
@@ -27,9 +18,8 @@ class Spreading(LoadScopeScheduling):
 
 def group(nodeid: str) -> str:
     """Name the group of a test."""
-    for name, places in TOGETHER.items():
-        if nodeid.startswith(places):
-            return name
+    if nodeid.startswith(TOGETHER):
+        return "together"
     return nodeid if nodeid.startswith(SINGLE) else nodeid.partition("::")[0]
 
 
@@ -39,9 +29,7 @@ def put_in_order(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item) -> int:
-    if item.nodeid.startswith(TOGETHER["timed"]):
+    if item.nodeid.startswith(TOGETHER):
         return 0
-    if item.nodeid.startswith(TOGETHER["formed"]):
-        return 1
     root = (needs.kwargs.get("root") for needs in item.iter_markers("needs"))
-    return 2 if any(root) else 3
+    return 1 if any(root) else 2
