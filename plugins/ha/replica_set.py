@@ -52,6 +52,18 @@ class ReplicaSet:
         }
         self._run(command)
 
+    def give_up_stepping_down(self) -> int:
+        """End what our member was told to step down by and still waits; say how many.
+
+        It waits by its wall clock: set back meanwhile, that keeps it for as long in
+        between, neither primary nor standby, where it hears of no election.
+        """
+        waiting = {"currentOp": 1, "command.replSetStepDown": {"$exists": True}}
+        found = self._run(waiting)["inprog"]
+        for operation in found:
+            self._run({"killOp": 1, "op": operation["opid"]})
+        return len(found)
+
     def follow(self, host: str) -> None:
         """Have our member read the oplog of *host* ("address:port") from now on."""
         self._run({"replSetSyncFrom": host})

@@ -35,10 +35,20 @@ class StepWork:
         """Have our member make way, for *target* if one is named."""
         try:
             if target is None or not self._elect(target):
-                self._replica_set.step_down()
+                self._step_down()
         except ConsoleError as error:
             log.warning("our member may still be primary: %s", error)
         return _stepped()
+
+    def _step_down(self) -> None:
+        """Have it make way; what keeps it from that for too long is ended, once."""
+        try:
+            self._replica_set.step_down()
+        except ConsoleError as error:
+            if not self._replica_set.give_up_stepping_down():
+                raise
+            log.warning("our member steps down again, from the beginning: %s", error)
+            self._replica_set.step_down()
 
     def _elect(self, target: str) -> bool:
         """Have *target* stand for election; our member follows its higher term."""
