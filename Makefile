@@ -10,7 +10,7 @@ ARGS ?=
 ONLY ?=
 
 # Most tests wait for something much of the time; those that judge times run alone.
-SPREAD = -n 2 --dist loadscope --no-loadscope-reorder -m "not timed"
+SPREAD = -p tests.spreading -n 2 --dist loadscope --no-loadscope-reorder -m "not timed"
 
 # Where Debian keeps the servers; not on everybody's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin

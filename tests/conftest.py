@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
-from xdist.remote import Producer
-
-from tests.spreading import Spreading, put_in_order
 
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 MEASURED = os.environ.get(COVERAGE)
@@ -33,17 +30,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
     config.addinivalue_line("markers", NEEDS)
     config.addinivalue_line("markers", TIMED)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests in the order in which several workers take them."""
-    put_in_order(items)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spreading:
-    """Say which tests stay on one worker."""
-    return Spreading(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

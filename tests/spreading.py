@@ -1,6 +1,10 @@
-"""Spreads the tests over several workers: which stay together, and which begin."""
+"""Spreads the tests over several workers: which stay together, and which begin.
+
+A plugin of pytest: `-p tests.spreading -n 2`.
+"""
 
 import pytest
+from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 #: Stay on one worker: they share what took long to make.
@@ -23,7 +27,12 @@ def group(nodeid: str) -> str:
     return nodeid if nodeid.startswith(SINGLE) else nodeid.partition("::")[0]
 
 
-def put_in_order(items: list[pytest.Item]) -> None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spreading:
+    """Have the groups given out as they are here."""
+    return Spreading(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have what starts whole clusters begin: nothing long is left for the end."""
     items.sort(key=_turn)
 

@@ -22,7 +22,7 @@ from tests.hosts.waiting import wait_for
 from twistlock_console.processes import bound_to_us
 
 CLONE_NEWNET = 0x40000000
-COMMAND_SECONDS = 20
+COMMAND_SECONDS = 60
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # Process 1 reaps orphans by ignoring SIGCHLD, which outlives the exec. It is not
