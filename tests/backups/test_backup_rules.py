@@ -19,7 +19,7 @@ from twistlock_console.errors import Refused
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)
-HELD = Held("events", 2, 40, "0" * 64, 10, 20)
+HELD = Held("events", 2, 40, "0" * 64, 10, 20, "0" * 64)
 MANIFEST = Manifest("x", "26.11.1", 5, 7, "5.1", "AB", True, (HELD,))
 
 

@@ -31,7 +31,7 @@ def fingerprint(node: BackupNode, folder: Path, *left_out: str) -> dict[str, Hel
     folder.mkdir()
     found = dump(node.database, folder, tell_nobody).collections
     return {
-        each.name: replace(each, packed=0, metadata=0)
+        each.name: replace(each, packed=0, metadata=0, metadata_sha256="")
         for each in found
         if each.name not in left_out
     }

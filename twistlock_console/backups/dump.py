@@ -118,8 +118,9 @@ def _collection(
         "collectionName": info["name"],
         "type": "collection",
     }
-    text = json_util.dumps(metadata, json_options=json_util.CANONICAL_JSON_OPTIONS)
-    metadata_path(folder, place).write_bytes(gzip.compress(text.encode(), mtime=0))
+    canonical = json_util.CANONICAL_JSON_OPTIONS
+    text = json_util.dumps(metadata, json_options=canonical).encode()
+    metadata_path(folder, place).write_bytes(gzip.compress(text, mtime=0))
     with _sink(data_path(folder, place)) as sink:
         batches = collection.find_raw_batches({}, session=session, batch_size=BATCH)
         for batch in cast(Iterable[bytes], batches):
@@ -132,6 +133,7 @@ def _collection(
         sha256=sink.sha256,
         packed=data_path(folder, place).stat().st_size,
         metadata=metadata_path(folder, place).stat().st_size,
+        metadata_sha256=hashlib.sha256(text).hexdigest(),
     )
 
 

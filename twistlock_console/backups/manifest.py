@@ -22,7 +22,8 @@ Text = Annotated[str, Field(max_length=200)]
 class Held:
     """One collection: its documents, their bytes as BSON, and the hash of those.
 
-    *packed* and *metadata* are the sizes of its two files in the backup.
+    *packed* and *metadata* are the sizes of its two files in the backup;
+    *metadata_sha256* is the hash of its options and indexes, unpacked.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=120)]
@@ -31,6 +32,7 @@ class Held:
     sha256: Hash
     packed: Size
     metadata: Size
+    metadata_sha256: Hash
 
     @property
     def data_file(self) -> str:

@@ -85,7 +85,7 @@ def _load(database: Store, run: str, reader: Reader, tell: Tell) -> None:
     for entry in reader.entries():
         if entry.name in by_metadata:
             name = by_metadata[entry.name].name
-            metadata[name] = read_metadata(entry)
+            metadata[name] = read_metadata(entry, by_metadata[entry.name])
             _create(database, temporary(run, name), metadata[name]["options"])
         elif entry.name in held:
             each = held[entry.name]

@@ -9,7 +9,7 @@ from bson.errors import BSONError
 
 from twistlock_console.backups.archive import Entry, reading, unpacked
 from twistlock_console.backups.bson_stream import split
-from twistlock_console.backups.manifest import IDENTITY, Held, Manifest
+from twistlock_console.backups.manifest import Held, Manifest
 from twistlock_console.backups.progress import Meter, Tell
 from twistlock_console.errors import Refused
 
@@ -31,18 +31,22 @@ def verify(path: Path, tell: Tell, *, decode: bool = False) -> Manifest:
     with reading(path) as reader:
         meter = Meter("verifying", reader.manifest.size, tell)
         held = {each.data_file: each for each in reader.manifest.collections}
+        described = {each.metadata_file: each for each in reader.manifest.collections}
         for entry in reader.entries():
             if entry.name in held:
                 _verify_data(entry, held[entry.name], meter, decode=decode)
-            elif entry.name != IDENTITY:
-                read_metadata(entry)
+            elif entry.name in described:
+                read_metadata(entry, described[entry.name])
         return reader.manifest
 
 
-def read_metadata(entry: Entry) -> dict[str, object]:
-    """The options and indexes in *entry*; raises Refused."""
+def read_metadata(entry: Entry, held: Held) -> dict[str, object]:
+    """The options and indexes of *held* in *entry*; raises Refused."""
+    text = b"".join(unpacked(entry, LARGEST_METADATA))
+    if hashlib.sha256(text).hexdigest() != held.metadata_sha256:
+        raise Refused(f"{entry.name} in it is damaged")
     try:
-        found = json_util.loads(b"".join(unpacked(entry, LARGEST_METADATA)).decode())
+        found = json_util.loads(text.decode())
         if isinstance(found["options"], dict) and isinstance(found["indexes"], list):
             return dict(found)
     except (ValueError, KeyError, TypeError, RecursionError, BSONError):
