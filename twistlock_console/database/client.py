@@ -16,8 +16,12 @@ from twistlock_console.secret_files import read_text_secret
 from twistlock_console.settings import Settings
 
 CONNECT_TIMEOUT_MS = 1000
-#: The shortest that pymongo allows.
-HEARTBEAT_MS = 500
+#: How often a client of the whole set looks for the primary: the shortest that pymongo
+#: allows. It then has no use for the second connection on which pymongo times members.
+LOOKING: dict[str, Any] = {
+    "heartbeatFrequencyMS": 500,
+    "serverMonitoringMode": "poll",
+}
 
 Client = MongoClient[dict[str, Any]]
 # By identity: to pymongo, clients of the same members are equal.
@@ -82,7 +86,6 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
         socketTimeoutMS=timeout_ms,
         serverSelectionTimeoutMS=timeout_ms,
         connectTimeoutMS=min(CONNECT_TIMEOUT_MS, timeout_ms),
-        heartbeatFrequencyMS=HEARTBEAT_MS,
         w="majority",
         journal=True,
         readConcernLevel="majority",
@@ -107,7 +110,10 @@ def follow_certificate(settings: Settings) -> None:
 
 
 def _topology(whole_set: bool) -> dict[str, Any]:
-    return {"replicaSet": REPLICA_SET} if whole_set else {"directConnection": True}
+    if whole_set:
+        return {"replicaSet": REPLICA_SET, **LOOKING}
+    # Told of a change at once, and looking every ten seconds, as pymongo does itself.
+    return {"directConnection": True}
 
 
 def _login(credentials: Credentials | None) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def _event_list(*own: Column) -> Listable:
         ),
         order="time",
         newest_first=True,
+        apart="kind",
     )
 
 

@@ -44,7 +44,10 @@ def indexes_of(listable: Listable) -> list[IndexModel]:
     wanted += [(FIELD, usual)] if listable.searched else []
     if clock := listable.clock:
         wanted += [(clock.path,)]
-    paths = dict.fromkeys(tuple(dict.fromkeys((*each, "_id"))) for each in wanted)
+    part = (listable.column(listable.apart).path,) if listable.apart else ()
+    paths = dict.fromkeys(
+        tuple(dict.fromkeys((*part, *each, "_id"))) for each in wanted
+    )
     return [
         IndexModel([(path, ASCENDING) for path in each])
         for each in paths

@@ -57,15 +57,17 @@ class Listable:
     """A collection that can be listed.
 
     Without a wish, the list is sorted by the column *order*, downwards if
-    *newest_first*. *searched* says what a search looks at ("name or address"): the
-    documents then carry their words (words.py). *shape* makes the API's object from a
-    document, where that is more than its columns.
+    *newest_first*. *apart* is a column that every wish fixes: the parts of the
+    collection that it tells apart are lists of their own. *searched* says what a search
+    looks at ("name or address"): the documents then carry their words (words.py).
+    *shape* makes the API's object from a document, where that is more than its columns.
     """
 
     collection: str
     columns: tuple[Column, ...]
     order: str
     newest_first: bool = False
+    apart: str = ""
     searched: str = ""
     shape: Callable[[Document], Document] | None = None
 
