@@ -11,6 +11,10 @@ import pytest
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 MEASURED = os.environ.get(COVERAGE)
 TIMED = "timed: its times count, so the processes that it starts are not measured"
+UNMEASURED = (
+    "unmeasured: coverage need not follow into the processes that it starts; others "
+    "cover what they run, and measuring takes a third of their time"
+)
 NEEDS = (
     "needs(*programs, root=False): skip, with a sentence, where a program is missing "
     "or, with root, where no network namespace can be made"
@@ -30,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
     config.addinivalue_line("markers", NEEDS)
     config.addinivalue_line("markers", TIMED)
+    config.addinivalue_line("markers", UNMEASURED)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -46,7 +51,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip the test where this host lacks what its markers say it needs."""
-    _measure_children(measured=item.get_closest_marker("timed") is None)
+    marked = {mark.name for mark in item.iter_markers()}
+    _measure_children(measured=not marked & {"timed", "unmeasured"})
     for marker in item.iter_markers("needs"):
         for program in marker.args:
             if shutil.which(program) is None:

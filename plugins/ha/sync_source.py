@@ -1,15 +1,19 @@
-"""Which nodes our member need not wait for: silent, with another primary known.
+"""Which nodes our member need not wait for: silent, when another became primary.
 
 Pure.
 """
 
 from plugins.ha.observation import Observation
 
+#: In lease times. Later nobody waits for the primary of before, and who is silent may
+#: only be slow.
+AFTER_AN_ELECTION = 2
+
 
 def given_up(seen: Observation, now: int) -> frozenset[str]:
     """The addresses of the nodes from which our member expects an answer in vain."""
     primary = seen.member.primary if seen.member else None
-    if primary is None:
+    if primary is None or now > seen.named_at + AFTER_AN_ELECTION * seen.timing.ttl:
         return frozenset()
     return frozenset(
         peer.address

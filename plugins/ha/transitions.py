@@ -121,8 +121,12 @@ def ports_opened(seen: Observation) -> Observation:
 
 
 def ports_failed(seen: Observation, now: int) -> Observation:
-    """A service port could not be opened, or its server ended by itself."""
-    if seen.ports in (Ports.CLOSED, Ports.CLOSING, Ports.FAILED):
+    """A service port could not be opened, or its server ended by itself.
+
+    After the lease that is no failure: servers end themselves then, as they should.
+    """
+    over = seen.hold is not None and now >= seen.hold.deadline
+    if over or seen.ports in (Ports.CLOSED, Ports.CLOSING, Ports.FAILED):
         return seen
     failed = replace(
         seen, ports=Ports.FAILED, failures=seen.failures + 1, failed_at=now

@@ -21,6 +21,7 @@ from tests.hosts.node import PROJECT, HostedNode
 from tests.hosts.waiting import wait_for
 
 pytestmark = [
+    pytest.mark.unmeasured,
     pytest.mark.needs("ip", "nsenter", "unshare", root=True),
     pytest.mark.timeout(420),
 ]

@@ -14,6 +14,7 @@ from tests.hosts.load_balancer import start_haproxy
 from tests.hosts.waiting import wait_for
 
 pytestmark = [
+    pytest.mark.unmeasured,
     pytest.mark.needs("chromium", "haproxy", "ip", "nsenter", "unshare", root=True),
     pytest.mark.timeout(240),
 ]

@@ -17,6 +17,7 @@ from tests.hosts.node import HostedNode
 from tests.hosts.waiting import wait_for
 
 pytestmark = [
+    pytest.mark.unmeasured,
     pytest.mark.needs("chromium", "ip", "nsenter", "unshare", root=True),
     pytest.mark.timeout(240),
 ]

@@ -15,6 +15,7 @@ import pytest
 from twistlock_console.processes import bound_to_us
 
 pytestmark = [
+    pytest.mark.unmeasured,
     pytest.mark.needs("ip", "nsenter", "unshare", root=True),
     pytest.mark.timeout(240),
 ]

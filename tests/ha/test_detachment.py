@@ -19,21 +19,44 @@ REFUSES = peer(OTHER, refused=True)
     ("seen", "given"),
     [
         pytest.param(
-            standby(member=ELECTED, peers=(SILENT, peer(THIRD))), {OTHER}, id="silent"
+            standby(member=ELECTED, peers=(SILENT, peer(THIRD)), named_at=NOW - MS),
+            {OTHER},
+            id="silent",
         ),
         pytest.param(
-            standby(member=ELECTED, peers=(REFUSES, peer(THIRD))), {OTHER}, id="refuses"
+            standby(member=ELECTED, peers=(REFUSES, peer(THIRD)), named_at=NOW - MS),
+            {OTHER},
+            id="refuses",
         ),
         pytest.param(
-            standby(member=PRIMARY, peers=(SILENT, peer(THIRD))), {OTHER}, id="elected"
-        ),
-        pytest.param(standby(member=ELECTED), set(), id="well"),
-        pytest.param(standby(peers=(SILENT, peer(THIRD))), set(), id="still-primary"),
-        pytest.param(
-            standby(member=None, peers=(SILENT, peer(THIRD))), set(), id="unknown"
+            standby(member=PRIMARY, peers=(SILENT, peer(THIRD)), named_at=NOW - MS),
+            {OTHER},
+            id="elected",
         ),
         pytest.param(
-            standby(member=Member("SECONDARY", False), peers=(SILENT, peer(THIRD))),
+            standby(
+                member=ELECTED, peers=(SILENT, peer(THIRD)), named_at=NOW - 3601 * MS
+            ),
+            set(),
+            id="long-since",
+        ),
+        pytest.param(standby(member=ELECTED, named_at=NOW), set(), id="well"),
+        pytest.param(
+            standby(peers=(SILENT, peer(THIRD)), named_at=NOW),
+            set(),
+            id="still-primary",
+        ),
+        pytest.param(
+            standby(member=None, peers=(SILENT, peer(THIRD)), named_at=NOW),
+            set(),
+            id="unknown",
+        ),
+        pytest.param(
+            standby(
+                member=Member("SECONDARY", False),
+                peers=(SILENT, peer(THIRD)),
+                named_at=NOW,
+            ),
             set(),
             id="no-primary",
         ),

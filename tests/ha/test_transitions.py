@@ -196,6 +196,15 @@ def test_ports_that_are_not_open_cannot_fail(ports: Ports) -> None:
     assert transitions.ports_failed(seen, NOW) is seen
 
 
+def test_servers_that_end_with_the_lease_have_not_failed() -> None:
+    """A host that was frozen finds them ended, and need not rest for it."""
+    seen = holder(ports=Ports.OPEN)
+    assert seen.hold is not None
+
+    assert transitions.ports_failed(seen, seen.hold.deadline) is seen
+    assert transitions.ports_failed(seen, seen.hold.deadline - 1).failures == 1
+
+
 def test_ports_that_fail_again_make_it_hand_over() -> None:
     """Once it tries again; a node that is alone tries for ever."""
     first = transitions.ports_failed(holder(ports=Ports.OPENING), NOW)

@@ -111,7 +111,7 @@ class Cluster:
             return fault[0] is None
 
         try:
-            wait_for(whole, seconds, "a whole cluster", every=0.1)
+            wait_for(whole, seconds, "a whole cluster", every=0.5)
         except TimeoutError as error:
             raise TimeoutError(f"{error}: {fault[0]}") from None
         return wait_for(self.primary, 5, "a primary")

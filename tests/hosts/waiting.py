@@ -6,17 +6,23 @@ from typing import TypeVar
 
 from twistlock_console.clock import SECOND, boottime_ns
 
+FIRST_PAUSE = 0.01
 T = TypeVar("T")
 
 
 def wait_for(
-    look: Callable[[], T | None], seconds: float, what: str, every: float = 0.02
+    look: Callable[[], T | None], seconds: float, what: str, every: float = 0.3
 ) -> T:
-    """Look until there is something true; raises TimeoutError that names *what*."""
+    """Look until there is something true; raises TimeoutError that names *what*.
+
+    Looks often at first, and at last once in *every* seconds: a look may cost much.
+    """
     deadline = boottime_ns() + round(seconds * SECOND)
+    pause = FIRST_PAUSE
     while True:
         if found := look():
             return found
         if boottime_ns() > deadline:
             raise TimeoutError(f"not within {seconds:g} s: {what}")
-        time.sleep(every)
+        time.sleep(min(pause, every))
+        pause *= 1.5

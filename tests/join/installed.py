@@ -138,7 +138,7 @@ class Site:
 
     def wait_whole(self, host: BareHost) -> None:
         """Wait until *host* sees three healthy nodes that vote."""
-        wait_for(lambda: is_whole(host), CLUSTER_SECONDS, "three nodes", every=0.1)
+        wait_for(lambda: is_whole(host), CLUSTER_SECONDS, "three nodes", every=0.5)
 
 
 def configure(host: BareHost, folder: str, **keys: str) -> None:

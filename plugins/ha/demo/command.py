@@ -6,6 +6,12 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from plugins.ha.demo.headless import Headless
+from plugins.ha.demo.lines import Lines
+from plugins.ha.demo.performance import perform
+from plugins.ha.demo.screen import Screen
+from plugins.ha.demo.state import State, default_folder
+
 
 def add_to(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
@@ -26,13 +32,6 @@ def add_to(
 
 
 def _run(options: argparse.Namespace) -> None:
-    # Imported here: every node loads this module, and none needs the demo.
-    from plugins.ha.demo.headless import Headless
-    from plugins.ha.demo.lines import Lines
-    from plugins.ha.demo.performance import perform
-    from plugins.ha.demo.screen import Screen
-    from plugins.ha.demo.state import State, default_folder
-
     lines = Lines()
     state = State(options.state or default_folder())
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
