@@ -12,7 +12,7 @@ from plugins.ha import transitions
 from plugins.ha.observation import DEAD_MEMBER, Member, Update
 from plugins.ha.replica_set import ReplicaSet
 from plugins.ha.status import HelloAnswer
-from twistlock_console.clock import boottime_ns
+from twistlock_console.clock import MILLISECOND, boottime_ns
 from twistlock_console.errors import DatabaseError
 
 AWAIT_MS = 250
@@ -50,10 +50,14 @@ class MemberWatch:
     def _run(self) -> None:
         answer: HelloAnswer | None = None
         while not self._ended.is_set():
+            after, began = answer.topology_version if answer else None, boottime_ns()
             try:
-                after = answer.topology_version if answer else None
                 answer = self._replica_set.hello(after, AWAIT_MS)
                 self._tell(answer.member, answer.optime)
+                if answer.topology_version == after:
+                    # Outside a set a member answers at once, though nothing changed.
+                    spent = (boottime_ns() - began) // MILLISECOND
+                    self._ended.wait(max(AWAIT_MS - spent, 0) / 1000)
             except DatabaseError as error:
                 log.debug("%s", error)
                 answer = None

@@ -1,0 +1,41 @@
+"""Our own member is watched without a pause, and without a waste."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from plugins.ha.member_watch import AWAIT_MS, MemberWatch
+from plugins.ha.observation import Member, Update
+from plugins.ha.status import HelloAnswer
+from tests.hosts.waiting import wait_for
+
+REMOVED = Member("REMOVED", writable=False)
+
+
+class HastyReplicaSet:
+    """Answers at once, whatever it was asked to wait for, as a removed member does."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.asked = 0
+
+    def hello(self, after: Mapping[str, Any] | None, wait_ms: int) -> HelloAnswer:
+        """Give the present state."""
+        del after, wait_ms
+        self.asked += 1
+        return HelloAnswer(REMOVED, {"counter": self.changes}, (0, 0))
+
+
+def test_a_member_that_does_not_wait_is_not_asked_without_end() -> None:
+    """Nothing changes: it is asked as seldom as one that waits; a change is told."""
+    replica_set, told = HastyReplicaSet(), list[Update]()
+    watch = MemberWatch(replica_set, lambda: True, told.append)  # type: ignore[arg-type]
+    watch.start()
+    time.sleep(4 * AWAIT_MS / 1000)
+    asked = replica_set.asked
+    replica_set.changes += 1
+    wait_for(lambda: replica_set.asked > asked, 5, "another question")
+    watch.stop()
+
+    assert 2 <= asked <= 6
+    assert told
