@@ -31,6 +31,7 @@ COMMANDS = {
     "restore": "twistlock_console.backups.restore_command",
     "loadbalancer": "plugins.ha.load_balancer_command",
     "user": "twistlock_console.accounts.reset_command",
+    "defender": "twistlock_console.defenders.command",
     "support": "twistlock_console.support_command",
     "demo": "plugins.ha.demo.command",
 }

@@ -21,6 +21,7 @@ NEEDED_MEMORY_MB=1000
 START_SECONDS=90
 STOP_SECONDS=60
 REMOVE_SECONDS=60
+SERVE_SECONDS=60
 
 ASK=true
 KEEP_VALUES=false
@@ -37,11 +38,12 @@ OTHERS=
 
 usage() {
     cat <<'END'
-Usage: sudo ./twistlock.sh [OPTIONS] console|onebox
+Usage: sudo ./twistlock.sh [OPTIONS] console|defender|onebox
        sudo ./twistlock.sh -u
        sudo ./twistlock.sh start|stop|status
 
-Installs the Console, or repairs or upgrades the one that is installed.
+Installs the Console, or repairs or upgrades the one that is installed;
+the Defender of this host, from the Console that serves here; or both.
 
   -s        skip questions: agree to the terms in LICENSE
   -j        keep the values of the installed twistlock.cfg
@@ -63,8 +65,7 @@ main() {
             as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status
             exit
             ;;
-        start | stop | console | onebox) ;;
-        defender) stop "A Defender is deployed by its Console: copy the command from Manage > Defenders > Deploy, and run it on this host." ;;
+        start | stop | console | defender | onebox) ;;
         *)
             $UNINSTALL || {
                 usage >&2
@@ -82,8 +83,11 @@ main() {
     case $verb in
         start) start_console ;;
         stop) stop_console ;;
-        console | onebox)
+        console) guarded_install "$verb" 2>&1 | tee -a "$LOG" ;;
+        defender) deploy_defender 2>&1 | tee -a "$LOG" ;;
+        onebox)
             guarded_install "$verb" 2>&1 | tee -a "$LOG"
+            deploy_defender 2>&1 | tee -a "$LOG"
             ;;
     esac
 }
@@ -156,9 +160,23 @@ install_console() { # COMPONENT
     make_account
     switch_over
     finish "$version"
-    [ "$1" = console ] || say "Deploy this host's Defender from Manage > Defenders > Deploy."
     say "Done in $((SECONDS - began)) s; the log is $LOG."
     say "Twistlock Console installed successfully."
+}
+
+# As on any other host: with the command that the Console gives for it.
+deploy_defender() {
+    local command deadline=$((SECONDS + SERVE_SECONDS)) refusal=$INSTALL_FOLDER/refusal.txt
+    [ -x "$COMMAND" ] ||
+        stop "No Console is installed here. A Defender is deployed by its Console: copy the command from Manage > Defenders > Deploy, and run it on this host."
+    until command=$("$COMMAND" --log-level error defender command 2>"$refusal"); do
+        [ $SECONDS -lt $deadline ] ||
+            stop "The Console on this host gave no Defender: $(cat "$refusal")"
+        sleep 1
+    done
+    rm -f "$refusal"
+    say "Deploying the Defender of this host"
+    bash -c "set -o pipefail; ${command/sudo bash/bash}" || stop "The Defender was not deployed, see above; the Console is installed."
 }
 
 # A shell of its own, because of the pipe: what it sets is known only in it.
@@ -238,7 +256,6 @@ prepare_settings() {
         stop "The settings in $CONFIG cannot be used, see above; nothing was changed."
     check_libraries
     DATA_FOLDER=$(setting DATA_FOLDER)
-    if [ "$(setting HIGH_AVAILABILITY_ENABLED)" = true ]; then HA=true; else HA=false; fi
     local where
     where=$(data_folder_of_installed)
     [ -z "$where" ] || [ "$where" = "$DATA_FOLDER" ] ||
@@ -345,7 +362,7 @@ switch_over() {
     install -d -m 700 -o "$ACCOUNT" -g "$ACCOUNT" "$DATA_FOLDER" "$scripts" "$DATA_FOLDER/log" "$DATA_FOLDER/images" "$backups"
     [ ! -e "$scripts/twistlock.cfg" ] || cp -p "$scripts/twistlock.cfg" "$NEW/before.cfg"
     install -m 640 -o "$ACCOUNT" -g "$ACCOUNT" "$NEW/twistlock.cfg" "$scripts/twistlock.cfg"
-    if $HA; then keep_release; fi
+    keep_release
     chown -R "$ACCOUNT:$ACCOUNT" "$DATA_FOLDER"
     point_to "$NEW"
     start_console
@@ -361,7 +378,7 @@ port_numbers() {
     setting HIGH_AVAILABILITY_PORT
 }
 
-# The tarball from which hosts that join install; packed anew, as this one may be gone.
+# The tarball from which hosts that join, and Defenders, install; packed anew, as this one may be gone.
 # Not compressed: the wheels in it are.
 keep_release() {
     local tarball=$DATA_FOLDER/images/twistlock_console.tar.gz

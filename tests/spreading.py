@@ -7,8 +7,15 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-#: Stay on one worker: they share what took long to make.
-TOGETHER = ("tests/join/",)
+#: Stay on one worker, and begin. They share what took long to make, and clusters of
+#: three nodes: two of those at a time keep two cores so busy that they fail over.
+TOGETHER = (
+    "tests/join/",
+    "tests/backups/test_disaster.py",
+    "tests/browser/",
+    "tests/cluster/test_life_of_a_cluster.py",
+    "tests/demo/",
+)
 #: These share nothing, and are long enough to go their own ways.
 SINGLE = ("tests/simulation/",)
 
@@ -33,7 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spreadi
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have what starts whole clusters begin: nothing long is left for the end."""
+    """Have what is longest begin: nothing long is left for the end."""
     items.sort(key=_turn)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from twistlock_defender.errors import FolderError
 
-FOLDER = Path("/var/lib/twistlock/defender")
+FOLDER = Path("/var/lib/twistlock-defender")
 ENROL = "enrol it with the command of Manage > Defenders > Deploy"
 
 

@@ -49,7 +49,7 @@ class ClusterStatus:
                 address=address_of(member["name"]),
                 state=str(member["stateStr"]),
                 healthy=member.get("health") == 1,
-                optime=member.get("optimeDate"),
+                optime=_written(member.get("optimeDate")),
                 sync_source=address_of(member.get("syncSourceHost", "")),
                 votes=member["name"] not in voteless,
             )
@@ -97,6 +97,11 @@ class HelloAnswer:
         stamp = answer.get("lastWrite", {}).get("opTime", {}).get("ts")
         optime = (stamp.time, stamp.inc) if stamp is not None else (0, 0)
         return cls(member, answer.get("topologyVersion"), optime)
+
+
+def _written(optime: datetime | None) -> datetime | None:
+    """When it was written; a member that holds nothing yet tells of 1970."""
+    return optime if optime and optime.year > 1970 else None
 
 
 def _state(answer: Mapping[str, Any]) -> str:

@@ -140,17 +140,20 @@ def test_metrics_and_support_tell_of_all_nodes(cluster: Cluster) -> None:
 def test_a_failover_is_told_once(cluster: Cluster) -> None:
     """By the node that took over, and by no other; what is open is in the database."""
     before = cluster.wait_converged()
+    read = {node: len(node.log.read_text()) for node in cluster.nodes.values()}
+
+    def told() -> str:
+        # A loaded machine may have another failover: then another node goes on.
+        return "".join(node.log.read_text()[end:] for node, end in read.items())
+
     cluster.nodes[before].host.signal_all(SIGKILL)
-    wait_for(lambda: cluster.primary() not in (None, before), 30, "another serves")
-    after = cluster.nodes[cluster.primary() or ""]
-
-    wait_for(lambda: "this node serves now" in after.log.read_text(), 30, "the alert")
+    wait_for(lambda: "this node serves now" in told(), 60, "the alert")
     lost = f"the node {cluster.nodes[before].address} is lost"
-    wait_for(lambda: lost in after.log.read_text(), 40, "the loss of the node")
+    wait_for(lambda: lost in told(), 40, "the loss of the node")
     cluster.nodes[before].start()
-    wait_for(lambda: f"recovered: {lost}" in after.log.read_text(), 60, "its return")
+    wait_for(lambda: f"recovered: {lost}" in told(), 60, "its return")
 
-    assert after.log.read_text().count(f"raised: {lost}") == 1
+    assert told().count(f"raised: {lost}") == 1
     cluster.wait_converged()
 
 

@@ -69,6 +69,17 @@ def test_lag_is_counted_from_the_most_recent_member(
     assert ClusterStatus(0, ()).lag_seconds(address) is None
 
 
+def test_a_member_that_holds_nothing_yet_has_no_lag() -> None:
+    """It begins to copy, and tells of 1970."""
+    empty = listed(1, "STARTUP2", optimeDate=datetime(1970, 1, 1, tzinfo=UTC))
+    config = {"members": [{"host": "10.0.0.1:27017", "votes": 0}]}
+
+    status = ClusterStatus.from_answer({"members": [empty]}, config)
+
+    assert status.members[0].optime is None
+    assert status.lag_seconds(ME) is None
+
+
 @pytest.mark.parametrize(
     ("answer", "member", "optime"),
     [

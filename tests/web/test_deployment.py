@@ -34,7 +34,7 @@ def database(app: Flask) -> Store:
 @pytest.fixture(autouse=True)
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
     """This node's certificate is for the loopback alone, which no host can use."""
-    monkeypatch.setattr("twistlock_console.web.deployment.OWN", {"localhost"})
+    monkeypatch.setattr("twistlock_console.defenders.deployment.OWN", {"localhost"})
 
 
 @pytest.fixture

@@ -11,6 +11,13 @@ from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.accounts.rights import Area
 from twistlock_console.defenders.deploy_tokens import check_token
+from twistlock_console.defenders.deployment import (
+    SCRIPT,
+    addresses_for,
+    console_names,
+    defender_script,
+    refusal_script,
+)
 from twistlock_console.defenders.enrolment import enrol
 from twistlock_console.defenders.package import PACKAGE, defender_package
 from twistlock_console.errors import Refused
@@ -20,13 +27,6 @@ from twistlock_console.web.answers import Answer
 from twistlock_console.web.api_auth import admit, without_forms
 from twistlock_console.web.areas import assign
 from twistlock_console.web.bodies import Body, json_body
-from twistlock_console.web.deployment import (
-    SCRIPT,
-    addresses_for,
-    console_names,
-    defender_script,
-    refusal_script,
-)
 from twistlock_console.web.described import ApiCall
 from twistlock_console.web.storage import database
 
@@ -100,7 +100,7 @@ def enrolled() -> ResponseReturnValue:
     names = console_names(own)
     asked = urlsplit(f"//{request.host}").hostname or ""
     chosen = asked if asked in names else names[0]
-    addresses = addresses_for(own, chosen)
+    addresses = addresses_for(database(), own, chosen)
     return jsonify(
         certificate=enrol(database(), folder, body.defender, body.request),
         authority=(folder / AUTHORITY).read_text(),

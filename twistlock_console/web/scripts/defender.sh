@@ -2,7 +2,7 @@
 # Installs a Defender on this host, with everything from the Console; -u removes it.
 
 FOLDER=/opt/twistlock-defender
-DATA=/var/lib/twistlock/defender
+DATA=/var/lib/twistlock-defender
 ACCOUNT=twistlock-defender
 UNIT=/etc/systemd/system/twistlock-defender.service
 NAME=$(hostname)

@@ -3,12 +3,14 @@
 import re
 import shlex
 from importlib import resources
+from typing import Any
+
+from pymongo.database import Database
 
 from twistlock_console.certificates import names_in, public_key_pin
 from twistlock_console.errors import Refused
 from twistlock_console.identity_files import NODE, read_certificate
 from twistlock_console.settings import Settings
-from twistlock_console.web.storage import database
 
 OWN = {"127.0.0.1", "localhost"}
 SCRIPT = "/api/v1/scripts/defender.sh"
@@ -23,7 +25,9 @@ def console_names(settings: Settings) -> list[str]:
     return [*shared, *others] or [settings.node_address]
 
 
-def addresses_for(settings: Settings, chosen: str) -> list[str]:
+def addresses_for(
+    database: Database[dict[str, Any]], settings: Settings, chosen: str
+) -> list[str]:
     """Where a Defender looks for Consoles that was deployed by the name *chosen*.
 
     A name of the load balancer leads to whoever serves; an address leads to one node,
@@ -31,7 +35,7 @@ def addresses_for(settings: Settings, chosen: str) -> list[str]:
     """
     if chosen in settings.console_san:
         return [chosen]
-    hosts = database().client.admin.command("hello").get("hosts", [])
+    hosts = database.client.admin.command("hello").get("hosts", [])
     return list(dict.fromkeys([chosen, *(host.rpartition(":")[0] for host in hosts)]))
 
 
