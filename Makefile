@@ -58,6 +58,7 @@ bench: ## measured times, as tables; ONLY=failover|defenders|backups|pages
 chaos: ## every fault, as a table; takes long, needs root
 	@packaging/setup.sh test
 	$(PYTHON) -m tests.simulation --steps 1000000
+	$(PYTHON) -m tests.systemd
 	$(PYTHON) -m tests.backups.kill_rounds --rounds 20
 	$(PYTHON) -m tests.chaos $(ARGS)
 	$(PYTHON) -m tests.soak --minutes 5

@@ -73,7 +73,11 @@ def heard(old: Peer, answer: dict[str, Any], sent_at: int) -> Peer:
 
 
 class Heartbeats:
-    """One thread a peer; posts what each answers, or that its host refuses."""
+    """One thread a peer; posts what each answers, or that its host refuses.
+
+    When one is found lost, the others are asked at once: who stands for election must
+    know how recent they are.
+    """
 
     def __init__(
         self,
@@ -84,31 +88,43 @@ class Heartbeats:
         self._interval = interval_seconds
         self._client_of = client_of
         self._post = post
-        self._ended: dict[str, threading.Event] = {}
+        self._wakes: dict[str, threading.Event] = {}
+        self._lost: set[str] = set()
 
     def follow(self, addresses: set[str]) -> None:
         """Send heartbeats to exactly these *addresses* from now on."""
-        for gone in self._ended.keys() - addresses:
-            self._ended.pop(gone).set()
-        for new in addresses - self._ended.keys():
-            ended = self._ended[new] = threading.Event()
+        for gone in self._wakes.keys() - addresses:
+            self._wakes.pop(gone).set()
+        for new in addresses - self._wakes.keys():
+            wake = self._wakes[new] = threading.Event()
             threading.Thread(
-                target=self._run, args=(new, ended), name=f"beat-{new}", daemon=True
+                target=self._run, args=(new, wake), name=f"beat-{new}", daemon=True
             ).start()
 
     def stop(self) -> None:
         """Send no more."""
         self.follow(set())
 
-    def _run(self, address: str, ended: threading.Event) -> None:
+    def _run(self, address: str, wake: threading.Event) -> None:
         with self._client_of(address) as client:
-            while not ended.is_set():
+            while self._wakes.get(address) is wake:
                 started = boottime_ns()
-                self._beat(client)
+                wake.clear()
+                self._note(address, lost=self._beat(client))
                 spent = (boottime_ns() - started) / SECOND
-                ended.wait(max(self._interval - spent, 0.01))
+                wake.wait(max(self._interval - spent, 0.01))
 
-    def _beat(self, client: NodeClient) -> None:
+    def _note(self, address: str, *, lost: bool) -> None:
+        if not lost:
+            self._lost.discard(address)
+        elif address not in self._lost:
+            self._lost.add(address)
+            for other, wake in list(self._wakes.items()):
+                if other != address:
+                    wake.set()
+
+    def _beat(self, client: NodeClient) -> bool:
+        """Ask once; says whether the node is lost: it refuses, or has no mongod."""
         address = client.address
         sent_at = boottime_ns()
         try:
@@ -116,20 +132,21 @@ class Heartbeats:
         except NodeUnreachable as error:
             if error.refused:
                 self._post(lambda seen: _refused(seen, address, sent_at))
-            return
+            return error.refused
         except Removed as error:
             reason = str(error)
             self._post(lambda seen: transitions.resting(seen, FOREVER, reason))
-            return
+            return False
         except Refused as error:
             log.warning("%s refused a heartbeat: %s", address, error)
-            return
+            return False
         try:
             heard(Peer(address, 0), answer, sent_at)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             log.warning("%s answered a heartbeat with %r: %s", address, answer, error)
-            return
+            return False
         self._post(lambda seen: _heard(seen, address, answer, sent_at))
+        return not answer["mongodAlive"]
 
 
 def _heard(

@@ -127,3 +127,19 @@ def test_exactly_the_members_are_asked() -> None:
     assert last.closed.wait(WAIT_SECONDS)
     assert made.empty()
     assert (first.address, last.address) == (OTHER, THIRD)
+
+
+def test_the_others_are_asked_at_once_when_one_is_lost() -> None:
+    """Once, not again and again: whoever stands must know how recent they are."""
+    gone = Answers(OTHER, {**GOOD, "mongodAlive": False})
+    other = Answers(THIRD, GOOD)
+    clients = {OTHER: gone, THIRD: other}
+    beats = Heartbeats(60, lambda a: cast("NodeClient", clients[a]), lambda _: None)
+    beats.follow({THIRD})
+    assert other.asked.acquire(timeout=WAIT_SECONDS)
+    beats.follow({OTHER, THIRD})
+    try:
+        assert other.asked.acquire(timeout=WAIT_SECONDS)
+        assert not other.asked.acquire(timeout=0.2)
+    finally:
+        beats.stop()

@@ -1,7 +1,8 @@
 """Where systemd runs, twistlock.sh leaves starting and stopping to it.
 
-systemd itself runs on no test host. Its `systemctl` is played by a script that reads
-the unit and does what it says of program and user; systemd-analyze judges the rest.
+systemd itself runs on no test host; `python -m tests.systemd` starts a real one. Its
+`systemctl` is played by a script that reads the unit and does what it says of program
+and user; systemd-analyze judges the rest.
 """
 
 from collections.abc import Iterator
