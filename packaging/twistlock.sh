@@ -65,7 +65,11 @@ main() {
             as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status
             exit
             ;;
-        start | stop | console | defender | onebox) ;;
+        start | stop | console | onebox) ;;
+        defender)
+            [ -x "$COMMAND" ] ||
+                stop "No Console is installed here. A Defender is deployed by its Console: copy the command from Manage > Defenders > Deploy, and run it on this host."
+            ;;
         *)
             $UNINSTALL || {
                 usage >&2
@@ -167,8 +171,6 @@ install_console() { # COMPONENT
 # As on any other host: with the command that the Console gives for it.
 deploy_defender() {
     local command deadline=$((SECONDS + SERVE_SECONDS)) refusal=$INSTALL_FOLDER/refusal.txt
-    [ -x "$COMMAND" ] ||
-        stop "No Console is installed here. A Defender is deployed by its Console: copy the command from Manage > Defenders > Deploy, and run it on this host."
     until command=$("$COMMAND" --log-level error defender command 2>"$refusal"); do
         [ $SECONDS -lt $deadline ] ||
             stop "The Console on this host gave no Defender: $(cat "$refusal")"

@@ -7,14 +7,12 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-#: Stay on one worker, and begin. They share what took long to make, and clusters of
-#: three nodes: two of those at a time keep two cores so busy that they fail over.
+#: Stay on one worker, and begin. They share what took long to make, or start clusters
+#: of three nodes: two of those at a time keep two cores so busy that they fail over.
 TOGETHER = (
     "tests/join/",
-    "tests/backups/test_disaster.py",
     "tests/browser/",
     "tests/cluster/test_life_of_a_cluster.py",
-    "tests/demo/",
 )
 #: These share nothing, and are long enough to go their own ways.
 SINGLE = ("tests/simulation/",)

@@ -20,6 +20,7 @@ ADDRESSES = {
     "h5": f"{PREFIX}15",
     "h6": f"{PREFIX}16",
     "h7": f"{PREFIX}17",
+    "h8": f"{PREFIX}18",
     "lb": f"{PREFIX}50",
     "client": f"{PREFIX}100",
 }
@@ -29,9 +30,9 @@ class Host(Namespaces):
     """One host: *name*, *address*, its *folder* for files, and its *firewall*."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        super().__init__()
         self.name = name
         self.address = ADDRESSES[name]
+        super().__init__()
         self.folder = folder
         self.firewall = Firewall(self.run_in_network)
 
