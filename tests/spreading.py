@@ -11,8 +11,10 @@ from xdist.scheduler import LoadScopeScheduling
 #: of three nodes: two of those at a time keep two cores so busy that they fail over.
 TOGETHER = (
     "tests/join/",
+    "tests/backups/test_disaster.py",
     "tests/browser/",
     "tests/cluster/test_life_of_a_cluster.py",
+    "tests/demo/",
 )
 #: These share nothing, and are long enough to go their own ways.
 SINGLE = ("tests/simulation/",)
