@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import bson
 import pytest
 
-from twistlock_console.backups.bson_stream import count, split
+from twistlock_console.backups.bson_stream import Counting, count, split
 from twistlock_console.backups.contents import is_kept, is_leftover, temporary
 from twistlock_console.backups.manifest import (
     IDENTITY,
@@ -177,6 +177,11 @@ def test_documents_are_found_across_chunks() -> None:
     for size in (1, 3, 100, 10_000):
         cut = [stream[at : at + size] for at in range(0, len(stream), size)]
         assert [d for chunk in split(cut) for d in chunk] == documents
+        counting = Counting()
+        for chunk in cut:
+            counting.feed(chunk)
+        counting.close()
+        assert counting.documents == 50
     assert count(stream) == 50
 
 
@@ -187,5 +192,13 @@ def test_other_bytes_are_no_documents(stream: bytes) -> None:
     """Too small, too large, cut off: refused."""
     with pytest.raises(Refused):
         list(split([stream]))
+    with pytest.raises(Refused):
+        _count_all(stream)
     with pytest.raises((Refused, Exception)):
         count(stream)
+
+
+def _count_all(stream: bytes) -> None:
+    counting = Counting()
+    counting.feed(stream)
+    counting.close()

@@ -24,6 +24,30 @@ def split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
         raise Refused("it ends in the middle of a document")
 
 
+class Counting:
+    """Counts the documents of a stream whose chunks end anywhere; copies none."""
+
+    def __init__(self) -> None:
+        self.documents = 0
+        self._begins = 0
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next *chunk*; raises Refused where the bytes are no documents."""
+        data = self._held + chunk if self._held else chunk
+        at, end = self._begins, len(data)
+        while end - at >= _LENGTH.size:
+            at += _length(data, at)
+            self.documents += 1
+        self._begins = max(0, at - end)
+        self._held = data[at:]
+
+    def close(self) -> None:
+        """Raise Refused unless the stream ended where a document does."""
+        if self._begins or self._held:
+            raise Refused("it ends in the middle of a document")
+
+
 def count(chunk: bytes) -> int:
     """Count the whole documents in *chunk*; raises Refused if it has others."""
     documents, at, end = 0, 0, len(chunk)

@@ -8,7 +8,7 @@ from bson import json_util
 from bson.errors import BSONError
 
 from twistlock_console.backups.archive import Entry, reading, unpacked
-from twistlock_console.backups.bson_stream import split
+from twistlock_console.backups.bson_stream import Counting, split
 from twistlock_console.backups.manifest import Held, Manifest
 from twistlock_console.backups.progress import Meter, Tell
 from twistlock_console.errors import Refused
@@ -28,13 +28,14 @@ def verify(path: Path, tell: Tell, *, decode: bool = False) -> Manifest:
     Every hash, count and size is compared, and with *decode* every document is
     decoded: what was read from MongoDB a moment ago needs that no more.
     """
+    read = _decoded if decode else _read
     with reading(path) as reader:
         meter = Meter("verifying", reader.manifest.size, tell)
         held = {each.data_file: each for each in reader.manifest.collections}
         described = {each.metadata_file: each for each in reader.manifest.collections}
         for entry in reader.entries():
             if entry.name in held:
-                _verify_data(entry, held[entry.name], meter, decode=decode)
+                compare(held[entry.name], *read(entry, held[entry.name], meter))
             elif entry.name in described:
                 read_metadata(entry, described[entry.name])
         return reader.manifest
@@ -54,16 +55,27 @@ def read_metadata(entry: Entry, held: Held) -> dict[str, object]:
     raise Refused(f"{entry.name} in it is damaged")
 
 
-def _verify_data(entry: Entry, held: Held, meter: Meter, *, decode: bool) -> None:
+def _read(entry: Entry, held: Held, meter: Meter) -> tuple[int, str]:
+    """How many documents there are, and their hash."""
+    digest, counting = hashlib.sha256(), Counting()
+    for chunk in unpacked(entry, held.bytes):
+        digest.update(chunk)
+        counting.feed(chunk)
+        meter.add(len(chunk))
+    counting.close()
+    return counting.documents, digest.hexdigest()
+
+
+def _decoded(entry: Entry, held: Held, meter: Meter) -> tuple[int, str]:
+    """The same, when each of them could be decoded."""
     digest, documents = hashlib.sha256(), 0
     for chunk in split(unpacked(entry, held.bytes)):
         joined = b"".join(chunk)
         digest.update(joined)
         documents += len(chunk)
-        if decode:
-            _decode(joined, held)
+        _decode(joined, held)
         meter.add(len(joined))
-    compare(held, documents, digest.hexdigest())
+    return documents, digest.hexdigest()
 
 
 def compare(held: Held, documents: int, sha256: str) -> None:
