@@ -83,7 +83,7 @@ def _act(number: int, now: datetime) -> dict[str, Any]:
     status = ACTS[number % 3]
     entry = Entry(
         type=AuditType.SETTINGS if number % 3 == 2 else AuditType.LOGIN,
-        username=f"user{number % 97:02}",
+        username=f"user{number % 19:02}",
         source_ip=f"192.0.2.{number % 250}",
         api="/api/v1/settings/logon" if number % 3 == 2 else "/login",
         status=status,

@@ -30,7 +30,8 @@ from twistlock_console.clock import SECOND, boottime_ns
 LITTLE = {"history": 1_000, "defenders": 1_000, "events": 1_000}
 MUCH = {"history": 200_000, "defenders": 10_000, "events": 1_000_000}
 SLOWEST = 1.5
-#: What gives or counts all that is stored, at once; a plot comes after its page.
+#: What gives or counts all that is stored, at once; a plot comes after its page. All
+#: else gives 50 at most, and both nodes have so many of each: a row takes its time.
 WHOLE = ("/defenders/names", "?plot=true")
 WARM = 5
 FILL_SECONDS = 900
