@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
+from twistlock_console.backups.hashed import Hashed
 from twistlock_console.backups.manifest import MANIFEST, Manifest
 from twistlock_console.errors import Refused
 
@@ -134,11 +135,19 @@ class Reader:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Reader]:
-    """Open the backup at *path*; what is wrong with it is raised as Refused."""
+def reading(path: Path, sha256: str | None = None) -> Iterator[Reader]:
+    """Open the backup at *path*; what is wrong with it is raised as Refused.
+
+    So is another hash of the whole file than *sha256*, when all of it was read.
+    """
     try:
-        with path.open("rb") as raw, quick_gzip(raw, "rb") as file:
-            yield Reader(Source(file, path.stat().st_size))
+        with path.open("rb") as raw:
+            hashed = Hashed(raw)
+            outer = cast(BinaryIO, hashed) if sha256 else raw
+            with quick_gzip(outer, "rb") as file:
+                yield Reader(Source(file, path.stat().st_size))
+            if sha256:
+                hashed.must_be(sha256)
     except FileNotFoundError as error:
         raise Refused(f"there is no backup {path.name}") from error
     except DAMAGE as error:

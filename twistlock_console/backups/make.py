@@ -16,7 +16,7 @@ from twistlock_console.backups.verify import verify
 from twistlock_console.backups.volume import Volume, create, hash_of
 from twistlock_console.backups.workplace import Workplace
 from twistlock_console.certificates import fingerprint
-from twistlock_console.errors import ConsoleError
+from twistlock_console.errors import ConsoleError, Refused
 from twistlock_console.identity_files import AUTHORITY
 from twistlock_console.settings import Settings
 
@@ -141,8 +141,7 @@ def _check(made: Made, sha256: str, volume: Volume, tell: Tell) -> Made:
     """Read the file back, seal it, and delete what it replaces."""
     target = volume.path(made.file)
     try:
-        _read_back(target, sha256)
-        verify(target, tell)
+        _read_back(target, sha256, tell)
         volume.seal(made.file, sha256)
     except OSError as error:
         _remove(target)
@@ -155,12 +154,16 @@ def _check(made: Made, sha256: str, volume: Volume, tell: Tell) -> Made:
     return made
 
 
-def _read_back(target: Path, sha256: str) -> None:
-    if hash_of(target) != sha256:
+def _read_back(target: Path, sha256: str, tell: Tell) -> None:
+    try:
+        verify(target, tell, sha256=sha256)
+    except Refused as error:
+        if hash_of(target) == sha256:
+            raise
         raise ConsoleError(
             f"the backup volume {target.parent} gave back other bytes than were "
             "written; look at its disk"
-        )
+        ) from error
 
 
 def _prune(volume: Volume, newest: str) -> None:

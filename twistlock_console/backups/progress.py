@@ -8,7 +8,7 @@ from twistlock_console.clock import SECOND, boottime_ns
 
 EVERY_SECONDS = 0.3
 #: The part of the time in which the work rests, so that Defenders come first.
-REST = 0.1
+REST = 0.05
 
 
 @dataclass(frozen=True, slots=True)

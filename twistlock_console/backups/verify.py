@@ -22,14 +22,17 @@ def read_manifest(path: Path) -> Manifest:
         return reader.manifest
 
 
-def verify(path: Path, tell: Tell, *, decode: bool = False) -> Manifest:
+def verify(
+    path: Path, tell: Tell, *, decode: bool = False, sha256: str | None = None
+) -> Manifest:
     """Read all of the backup at *path*; raises Refused with what is wrong.
 
-    Every hash, count and size is compared, and with *decode* every document is
-    decoded: what was read from MongoDB a moment ago needs that no more.
+    Every hash, count and size is compared, the whole file's with *sha256* where that is
+    known, and with *decode* every document is decoded: what was read from MongoDB a
+    moment ago needs that no more.
     """
     read = _decoded if decode else _read
-    with reading(path) as reader:
+    with reading(path, sha256) as reader:
         meter = Meter("verifying", reader.manifest.size, tell)
         held = {each.data_file: each for each in reader.manifest.collections}
         described = {each.metadata_file: each for each in reader.manifest.collections}
