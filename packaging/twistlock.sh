@@ -87,10 +87,10 @@ main() {
     case $verb in
         start) start_console ;;
         stop) stop_console ;;
-        console) guarded_install "$verb" 2>&1 | tee -a "$LOG" ;;
+        console) guarded_install 2>&1 | tee -a "$LOG" ;;
         defender) deploy_defender 2>&1 | tee -a "$LOG" ;;
         onebox)
-            guarded_install "$verb" 2>&1 | tee -a "$LOG"
+            guarded_install 2>&1 | tee -a "$LOG"
             deploy_defender 2>&1 | tee -a "$LOG"
             ;;
     esac
@@ -138,7 +138,7 @@ read_arguments() {
 
 # --- installing --------------------------------------------------------------------
 
-install_console() { # COMPONENT
+install_console() {
     local version began
     [ -d "$HERE/wheels" ] ||
         stop "This is not the folder of an unpacked release; unpack twistlock_console_<version>.tar.gz and run its twistlock.sh."
@@ -185,7 +185,7 @@ deploy_defender() {
 guarded_install() {
     trap put_back EXIT
     trap 'exit 1' HUP INT TERM
-    install_console "$1"
+    install_console
 }
 
 agree() {

@@ -7,9 +7,9 @@ box=$1
 mount --make-rprivate /
 mount -t tmpfs box "$box"
 for place in etc opt usr/local var root; do
-    mkdir -p "$box/upper/$place" "$box/work/$place"
+    mkdir -p "$box/upper/$place" "$box/scratch/$place"
     mount -t overlay overlay "/$place" \
-        -o "lowerdir=/$place,upperdir=$box/upper/$place,workdir=$box/work/$place"
+        -o "lowerdir=/$place,upperdir=$box/upper/$place,workdir=$box/scratch/$place"
 done
 for place in /run /tmp /var/tmp /dev; do
     mount -t tmpfs tmpfs "$place"

@@ -50,13 +50,10 @@ class Counting:
 
 def count(chunk: bytes) -> int:
     """Count the whole documents in *chunk*; raises Refused if it has others."""
-    documents, at, end = 0, 0, len(chunk)
-    while at < end:
-        at += _length(chunk, at)
-        documents += 1
-    if at != end:
-        raise Refused("a document is cut off")
-    return documents
+    counting = Counting()
+    counting.feed(chunk)
+    counting.close()
+    return counting.documents
 
 
 def _documents(data: bytes) -> tuple[list[bytes], int]:
