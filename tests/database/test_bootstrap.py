@@ -1,23 +1,29 @@
 """A member's first start, and every start after it."""
 
+import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from database_node import HERE, free_port, prepared
+from pymongo.errors import OperationFailure
 
 from twistlock_console.bus import Bus
 from twistlock_console.certificates import issue_node_certificate
+from twistlock_console.database import bootstrap
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
-    is_initiated,
     prepare_secrets,
     wait_answering,
 )
 from twistlock_console.database.client import connect, credentials_for, root_credentials
 from twistlock_console.database.mongod import Mongod
+from twistlock_console.database.severing import sever
 from twistlock_console.errors import DatabaseError
 from twistlock_console.secret_files import write_secret
 from twistlock_console.settings import Settings
@@ -46,10 +52,8 @@ def test_a_silent_database_is_told(settings: Settings) -> None:
 
 def test_the_first_steps_may_be_repeated(running: Settings) -> None:
     """Each start runs them again, and changes nothing."""
-    initiate_set(running)
+    assert initiate_set(running)
     create_users(running)
-
-    assert is_initiated(running)
 
 
 def test_the_set_has_the_measured_timing(running: Settings) -> None:
@@ -85,6 +89,45 @@ def test_a_new_password_file_is_taken_over(running: Settings) -> None:
     finally:
         write_secret(file, before)
         create_users(running)
+
+
+def test_a_member_that_still_reads_its_configuration_is_not_a_new_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has none to tell, and takes none: it is asked until it knows."""
+    three = {"config": {"members": [{"host": f"10.0.0.{n}:27017"} for n in (1, 2, 3)]}}
+    unread = OperationFailure("no replset config has been received", 94)
+    known = OperationFailure("already initialized", 23)
+    member = MagicMock()
+    member.__enter__.return_value = member
+    member.admin.command.side_effect = [unread, known, unread, known, three]
+    monkeypatch.setattr(bootstrap, "connect", lambda *_, **__: member)
+
+    assert not initiate_set(settings)
+    asked = [call.args[0] for call in member.admin.command.call_args_list]
+    assert asked == ["replSetGetConfig", "replSetInitiate"] * 2 + ["replSetGetConfig"]
+
+
+def test_a_broken_connection_is_no_failure(running: Settings) -> None:
+    """A member that changes its state closes all of them: it is asked again."""
+    ended = threading.Event()
+    cut = []
+
+    def cut_all() -> None:
+        while not ended.wait(0.4):
+            cut.append(sever(os.getpid(), HERE, running.database_port))
+
+    with ThreadPoolExecutor() as pool:
+        cutting = pool.submit(cut_all)
+        try:
+            for _ in range(10):
+                assert initiate_set(running)
+                create_users(running)
+        finally:
+            ended.set()
+        cutting.result()
+
+    assert sum(cut) > 0
 
 
 def test_a_moved_node_finds_its_set_again(tmp_path: Path) -> None:

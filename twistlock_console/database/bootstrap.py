@@ -3,11 +3,11 @@
 import logging
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.database.client import (
@@ -24,6 +24,7 @@ from twistlock_console.settings import Folders, Settings
 
 SECRETS = (KEYFILE, "console.password", "cluster.password", "session.key")
 WRITABLE_SECONDS = 30.0
+STEADY_SECONDS = 15.0
 PAUSE = 0.02
 NOT_YET_INITIATED = 94
 ALREADY_INITIATED = 23
@@ -39,6 +40,7 @@ ROLES: dict[str, list[dict[str, str]]] = {
     ],
 }
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def prepare_secrets(folders: Folders) -> None:
@@ -67,15 +69,6 @@ def wait_answering(
     raise DatabaseError(f"the database did not answer within {seconds:g} s: {why}")
 
 
-def is_initiated(settings: Settings) -> bool:
-    """Say whether the local member has a replica-set configuration.
-
-    Raises DatabaseError.
-    """
-    with _root(settings) as client:
-        return _configuration(client) is not None
-
-
 def initiate_set(settings: Settings) -> bool:
     """Make the local member a set of one, and return when it can be written to.
 
@@ -84,18 +77,7 @@ def initiate_set(settings: Settings) -> bool:
     but not with high availability: there, a set of one without this node is what
     the others became when they removed it. Raises DatabaseError.
     """
-    with _root(settings) as client:
-        config = _configuration(client)
-        if config is None:
-            _initiate(client, settings)
-        elif len(config["members"]) > 1:
-            return False
-        elif config["members"][0]["host"] != _host(settings):
-            if settings.high_availability_enabled:
-                return False
-            _rehost(client, config, settings)
-        _wait_writable(client)
-        return True
+    return _as_root(settings, lambda client: _initiated(client, settings))
 
 
 def create_users(settings: Settings) -> None:
@@ -103,28 +85,69 @@ def create_users(settings: Settings) -> None:
 
     For a member that can be written to. Raises DatabaseError, IdentityError.
     """
-    with _root(settings) as client:
-        for name, roles in ROLES.items():
-            password = credentials_for(settings, name).password
-            user: dict[str, Any] = {"pwd": password, "roles": roles}
-            try:
-                client.admin.command("createUser", name, **user)
-            except OperationFailure as error:
-                if error.code != USER_EXISTS:
-                    raise
-                client.admin.command("updateUser", name, **user)
+    passwords = {name: credentials_for(settings, name).password for name in ROLES}
+    _as_root(settings, lambda client: _create_users(client, passwords))
 
 
-@contextmanager
-def _root(settings: Settings) -> Iterator[Client]:
-    """Give a client that may do anything; database errors become ours."""
-    try:
-        root = root_credentials(settings)
-        with connect(settings, root, app_name="bootstrap") as client:
-            yield client
-    except PyMongoError as error:
-        reason = str(error).partition(", full error")[0]
-        raise DatabaseError(f"the database cannot be set up: {reason}") from error
+def _as_root(settings: Settings, work: Callable[[Client], T]) -> T:
+    """Do *work*, which may be repeated, with a client that may do anything.
+
+    Does it again when the connection breaks: a member that has just started closes
+    all of them when it finds itself in another state, for example removed.
+    """
+    root = root_credentials(settings)
+    deadline = boottime_ns() + round(STEADY_SECONDS * SECOND)
+    while True:
+        try:
+            with connect(settings, root, app_name="bootstrap") as client:
+                return work(client)
+        except PyMongoError as error:
+            if not isinstance(error, AutoReconnect) or boottime_ns() > deadline:
+                reason = str(error).partition(", full error")[0]
+                raise DatabaseError(
+                    f"the database cannot be set up: {reason}"
+                ) from error
+            log.debug("the database is asked again: %s", error)
+        time.sleep(PAUSE)
+
+
+def _initiated(client: Client, settings: Settings) -> bool:
+    members = _found_or_made(client, settings)["members"]
+    if len(members) > 1:
+        return False
+    if members[0]["host"] != _host(settings):
+        if settings.high_availability_enabled:
+            return False
+        _rehost(client, settings)
+    _wait_writable(client)
+    return True
+
+
+def _create_users(client: Client, passwords: Mapping[str, str]) -> None:
+    for name, password in passwords.items():
+        user: dict[str, Any] = {"pwd": password, "roles": ROLES[name]}
+        try:
+            client.admin.command("createUser", name, **user)
+        except OperationFailure as error:
+            if error.code != USER_EXISTS:
+                raise
+            client.admin.command("updateUser", name, **user)
+
+
+def _found_or_made(client: Client, settings: Settings) -> dict[str, Any]:
+    """The member's configuration, made first where it has none.
+
+    One that still reads its own says that it has none, and refuses to get another.
+    """
+    deadline = boottime_ns() + round(STEADY_SECONDS * SECOND)
+    while (config := _configuration(client)) is None:
+        if boottime_ns() > deadline:
+            raise DatabaseError(
+                f"the database did not tell its members within {STEADY_SECONDS:g} s"
+            )
+        _initiate(client, settings)
+        time.sleep(PAUSE)
+    return config
 
 
 def _configuration(client: Client) -> dict[str, Any] | None:
@@ -152,11 +175,13 @@ def _initiate(client: Client, settings: Settings) -> None:
     except OperationFailure as error:
         if error.code != ALREADY_INITIATED:
             raise
+        return
     log.info("made the replica set %s with %s alone", REPLICA_SET, member["host"])
 
 
-def _rehost(client: Client, config: dict[str, Any], settings: Settings) -> None:
+def _rehost(client: Client, settings: Settings) -> None:
     """Give the only member its present address; forced, as it cannot be primary."""
+    config = client.admin.command("replSetGetConfig")["config"]
     before = config["members"][0]["host"]
     config["members"][0]["host"] = _host(settings)
     config["version"] += 1

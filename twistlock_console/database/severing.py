@@ -6,6 +6,7 @@ process take a copy of a descriptor of its own child; shutting that down ends th
 """
 
 import ctypes
+import errno
 import os
 import socket
 from contextlib import suppress
@@ -44,6 +45,8 @@ def _shut_down(process: int, descriptor: int, peer: tuple[str, int]) -> bool:
     copy = _libc.syscall(PIDFD_GETFD, process, descriptor, 0)
     if copy < 0:
         error = ctypes.get_errno()
+        if error == errno.EBADF:
+            return False  # closed since we looked
         raise OSError(error, os.strerror(error))
     with socket.socket(fileno=copy) as connection, suppress(OSError):
         if connection.getpeername() == peer:
