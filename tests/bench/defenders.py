@@ -5,6 +5,7 @@ TWISTLOCK_BENCH_DEFENDERS says how many, 10,000 if it says nothing.
 
 import asyncio
 import base64
+import itertools
 import json
 import os
 import random
@@ -26,7 +27,15 @@ from pathlib import Path
 from statistics import mean, quantiles
 
 from tests.bench.defender_stage import Stage, stage
-from tests.bench.light_defender import FIRST_PAUSE, PING, Light, Papers, issue, tune
+from tests.bench.light_defender import (
+    FIRST_PAUSE,
+    PING,
+    Light,
+    Papers,
+    issue,
+    loop_of_many,
+    tune,
+)
 from tests.bench.row import Goal, Row
 from twistlock_console.defenders import event_store
 from twistlock_console.protocol import Events, ProcessEvent, encode
@@ -51,7 +60,8 @@ def measure(_runs: int) -> Iterator[Row]:
     try:
         with stage() as made:
             papers = issue(made.settings.folders.certificates, folder, names)
-            yield from asyncio.run(_measure(made, papers, names))
+            with asyncio.Runner(loop_factory=loop_of_many) as runner:
+                yield from runner.run(_measure(made, papers, names))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -74,7 +84,7 @@ async def _measure(made: Stage, papers: Papers, names: list[str]) -> list[Row]:
         Row("memory of a connected Defender", "KiB", [each], goal=Goal(75, 75)),
         Row(f"CPU with {COUNT} idle Defenders", "%", [idle], goal=Goal(4, 4)),
     ]
-    rows += await _paced(lights)
+    rows += await _paced(made, lights)
     rows += await _storm(made, papers, lights, bare)
     rows += await _throughput(made, lights[:SENDERS], echoes)
     for light in lights:
@@ -166,8 +176,12 @@ async def _storm(
     ]
 
 
-async def _paced(lights: list[Light]) -> list[Row]:
-    """RATE events in a second, each from another Defender; how long until its ack."""
+async def _paced(made: Stage, lights: list[Light]) -> list[Row]:
+    """RATE events in a second, each from another Defender; how long until its ack.
+
+    The baseline is a bare `insert_many` of the same documents at the same rate.
+    """
+    bare = await asyncio.to_thread(_bare_waits, made)
     waits: list[float] = []
     sent: dict[str, float] = {}
     for light in lights:
@@ -185,7 +199,8 @@ async def _paced(lights: list[Light]) -> list[Row]:
     await asyncio.sleep(2)
     name = f"p99 of acknowledgements at {len(waits) / EVENT_SECONDS:.0f} events/s"
     waits += [PATIENCE] * len(sent)
-    return [Row(name, "s", [_quantile(waits, 99)], goal=Goal(0.06, 0.06))]
+    ours, theirs = [_quantile(waits, 99)], [_quantile(bare, 99)]
+    return [Row(name, "s", ours, baseline=theirs, goal=Goal(0.06, 0.06))]
 
 
 def _note_acks(
@@ -298,26 +313,56 @@ def _message(light: Light, size: int) -> bytes:
 
 def _bare_inserts(made: Stage) -> float:
     """Documents in a second, a thousand at a time, with the same indexes."""
+    began, count = time.monotonic(), 0
+    with _bare_collection(made) as insert:
+        while time.monotonic() - began < EVENT_SECONDS:
+            insert(1000)
+            count += 1000
+        return count / (time.monotonic() - began)
+
+
+def _bare_waits(made: Stage) -> list[float]:
+    """Seconds that each document waits at RATE, always those that are due at once."""
+    waits: list[float] = []
+    with _bare_collection(made) as insert:
+        began, count = time.monotonic(), 0
+        while (passed := time.monotonic() - began) < EVENT_SECONDS:
+            if due := int(passed * RATE) - count:
+                insert(due)
+                end = time.monotonic() - began
+                waits += [end - (count + n) / RATE for n in range(due)]
+                count += due
+            time.sleep(0.001)
+    return waits
+
+
+@contextmanager
+def _bare_collection(made: Stage) -> Iterator[Callable[[int], None]]:
+    """Give what inserts so many documents into a collection that is dropped."""
     collection = made.database["bench_events"]
     collection.create_indexes([*indexes_of(HOST_AUDITS), *event_store.INDEXES])
     light = Light("bare")
     events = json.loads(_message(light, 500))["events"]
-    documents = [
-        {**each, "defender": "bare", "received": datetime.now(UTC)} for each in events
-    ]
-    for each in documents:
-        each["time"] = datetime.now(UTC)
-    count, began = 0, time.monotonic()
-    while time.monotonic() - began < EVENT_SECONDS:
+    numbers = itertools.count()
+
+    def insert(count: int) -> None:
+        now = datetime.now(UTC)
         wave = [
-            {"_id": f"bare/{count + n}", **each}
-            for n, each in enumerate(documents + documents)
+            {
+                **events[n % len(events)],
+                "_id": f"bare/{next(numbers)}",
+                "defender": "bare",
+                "received": now,
+                "time": now,
+            }
+            for n in range(count)
         ]
         collection.insert_many(wave, ordered=False)
-        count += len(wave)
-    rate = count / (time.monotonic() - began)
-    collection.drop()
-    return rate
+
+    try:
+        yield insert
+    finally:
+        collection.drop()
 
 
 class Reader:

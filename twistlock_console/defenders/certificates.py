@@ -21,8 +21,3 @@ def revoke(database: Database[dict[str, Any]], defender: str, serial: str) -> No
         {"$setOnInsert": {"defender": defender, "expires": expires}},
         upsert=True,
     )
-
-
-def revoked(database: Database[dict[str, Any]]) -> frozenset[str]:
-    """Give the serials (hex) of all that were revoked."""
-    return frozenset(str(each["_id"]) for each in database[COLLECTION].find({}, {}))

@@ -3,6 +3,7 @@
 It looks for orders twice a second, carries them out and deletes them.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pymongo.database import Database
@@ -16,9 +17,6 @@ def give_order(database: Database[dict[str, Any]], defender: str, order: Order) 
     database[COLLECTION].insert_one({"defender": defender, "order": order})
 
 
-def take_orders(database: Database[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Give the orders, as (Defender, order), that nobody has carried out."""
-    found = list(database[COLLECTION].find().limit(1000))
-    if found:
-        database[COLLECTION].delete_many({"_id": {"$in": [d["_id"] for d in found]}})
-    return [(str(each["defender"]), str(each["order"])) for each in found]
+def forget_orders(database: Database[dict[str, Any]], taken: Iterable[object]) -> None:
+    """Delete the orders with these `_id`s: they were taken."""
+    database[COLLECTION].delete_many({"_id": {"$in": list(taken)}})

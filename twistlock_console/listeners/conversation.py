@@ -6,7 +6,10 @@ from websockets.exceptions import ConnectionClosed
 
 from twistlock_console.defenders.event_store import documents_of, store_compliance
 from twistlock_console.listeners.commit import GroupCommit
-from twistlock_console.listeners.defender_connection import DefenderConnection
+from twistlock_console.listeners.defender_connection import (
+    PONG,
+    DefenderConnection,
+)
 from twistlock_console.listeners.desk import Desk
 from twistlock_console.listeners.fleet import Fleet
 from twistlock_console.protocol import (
@@ -17,14 +20,11 @@ from twistlock_console.protocol import (
     Events,
     FactsChanged,
     Ping,
-    Pong,
     ProtocolError,
     check_protocol,
     decode_from_defender,
     encode,
 )
-
-PONG = encode(Pong())
 
 
 class Host:

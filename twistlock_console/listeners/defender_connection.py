@@ -3,16 +3,20 @@
 import asyncio
 from typing import cast
 
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
 
 from twistlock_console.certificates import Identity
 from twistlock_console.listeners.fence import Fence
 from twistlock_console.listeners.intake import Intake, Source
-from twistlock_console.protocol import ProtocolError
+from twistlock_console.protocol import Ping, Pong, ProtocolError, encode
 
 CHATTER_SECONDS = 10.0
 MOST_CHATTER = 60
 LONGEST_REASON = 120
+PING = encode(Ping()).encode()
+PONG = encode(Pong())
 
 
 class DefenderConnection(ServerConnection):
@@ -47,6 +51,25 @@ class DefenderConnection(ServerConnection):
         self.intake.received(cast(Source, self.transport), len(data))
         super().data_received(data)
 
+    def process_event(self, event: Request | Response | Frame) -> None:
+        """Answer a ping at once: ten thousand Defenders send little else."""
+        if self._is_ping(event):
+            broadcast([self], PONG)
+            if not self.storing:
+                self.finished()
+        else:
+            super().process_event(event)
+
+    def _is_ping(self, event: Request | Response | Frame) -> bool:
+        """Whether this is a ping as we write it, of who was greeted and is no flood."""
+        return (
+            isinstance(event, Frame)
+            and event.data == PING
+            and event.opcode is Opcode.TEXT
+            and self.number > 0
+            and self._counted()
+        )
+
     def send_data(self) -> None:
         """Write what is to be sent."""
         self.fence.check()
@@ -66,13 +89,16 @@ class DefenderConnection(ServerConnection):
 
     def count_chatter(self) -> None:
         """Count a message without events; raises ProtocolError for a flood of them."""
+        if not self._counted():
+            sentence = f"more than {MOST_CHATTER} messages without events in "
+            raise ProtocolError(f"{sentence}{CHATTER_SECONDS:.0f} s", code=1013)
+
+    def _counted(self) -> bool:
         now = self.loop.time()
         if now - self._chatter_since > CHATTER_SECONDS:
             self._chatter_since, self._chatter = now, 0
         self._chatter += 1
-        if self._chatter > MOST_CHATTER:
-            sentence = f"more than {MOST_CHATTER} messages without events in "
-            raise ProtocolError(f"{sentence}{CHATTER_SECONDS:.0f} s", code=1013)
+        return self._chatter <= MOST_CHATTER
 
 
 def connections_of(fence: Fence, intake: Intake) -> type[DefenderConnection]:

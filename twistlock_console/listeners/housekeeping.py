@@ -11,13 +11,12 @@ from pymongo.errors import PyMongoError
 
 from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.defenders import register
-from twistlock_console.defenders.certificates import revoked
-from twistlock_console.defenders.orders import take_orders
+from twistlock_console.defenders.news import take_news
 from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.listeners.commit import GroupCommit
 from twistlock_console.listeners.desk import Desk
 from twistlock_console.listeners.fleet import Fleet
-from twistlock_console.policies.host import read_policy, read_version
+from twistlock_console.policies.host import read_policy
 
 LOOK_SECONDS = 0.5
 SWEEP_SECONDS = 15.0
@@ -51,11 +50,12 @@ class Housekeeping:
 
     async def _look(self) -> None:
         do, fleet = self._desk.do, self._fleet
-        version, serials = await do(read_version), await do(revoked)
-        if version != fleet.policy_version or serials != self._revoked:
-            await fleet.learn(await do(read_policy), serials)
-            self._revoked = serials
-        for name, order in await do(take_orders):
+        news = await do(take_news)
+        known = (fleet.policy_version, self._revoked)
+        if (news.policy_version, news.revoked) != known:
+            await fleet.learn(await do(read_policy), news.revoked)
+            self._revoked = news.revoked
+        for name, order in news.orders:
             fleet.order(name, order)
 
     async def _sweep(self) -> None:

@@ -40,6 +40,9 @@ from twistlock_console.protocol import LARGEST_MESSAGE
 from twistlock_console.settings import Settings
 
 BACKLOG = 4096
+#: Connections taken between two looks at those that are here already: a crowd at the
+#: door must not stop who is inside.
+TAKEN_AT_ONCE = 16
 OPEN_SECONDS = 60
 CLOSE_SECONDS = 2
 SERVICE_RESTART = 1012
@@ -120,11 +123,12 @@ async def _listen(
     async def talk(connection: ServerConnection) -> None:
         await host.converse(cast(DefenderConnection, connection))
 
-    return await serve(
+    waiting = bind(place, BACKLOG)
+    server = await serve(
         talk,
-        sock=bind(place, BACKLOG),
+        sock=waiting,
         ssl=tls,
-        backlog=BACKLOG,
+        backlog=TAKEN_AT_ONCE,
         open_timeout=OPEN_SECONDS,
         ssl_handshake_timeout=OPEN_SECONDS,
         # Defenders ping, and who is silent is sent away: no task for each of them.
@@ -136,6 +140,9 @@ async def _listen(
         process_request=admit,
         create_connection=kind,
     )
+    # asyncio made the queue before the door as short as what it takes at once.
+    waiting.listen(BACKLOG)
+    return server
 
 
 def admit(connection: ServerConnection, _request: Request) -> Response | None:

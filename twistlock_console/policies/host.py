@@ -43,12 +43,6 @@ def parse_policy(given: object) -> tuple[HostRule, ...]:
         raise Refused(_told(error, given)) from error
 
 
-def read_version(database: Database[dict[str, Any]]) -> int:
-    """Give the version of the policy in force."""
-    found = database[COLLECTION].find_one({"_id": HOST_RUNTIME}, {"version": 1})
-    return int(found["version"]) if found else 0
-
-
 def read_policy(database: Database[dict[str, Any]]) -> StoredPolicy:
     """Give the policy in force."""
     return _stored(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
