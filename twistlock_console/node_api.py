@@ -5,25 +5,16 @@ Defender's certificate comes from the same authority and is turned away.
 """
 
 import logging
-import ssl
 import threading
-from collections import Counter
-from dataclasses import dataclass
 from socket import SO_REUSEADDR, SOL_SOCKET, socket
-from typing import Any, cast
+from typing import cast
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 from pymongo.errors import PyMongoError
 from werkzeug.exceptions import HTTPException
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from twistlock_console.certificates import (
-    Usage,
-    fingerprint,
-    peer_identity,
-    server_context,
-)
+from twistlock_console.certificates import Usage, server_context
 from twistlock_console.errors import (
     ConsoleError,
     DatabaseError,
@@ -31,21 +22,17 @@ from twistlock_console.errors import (
     Removed,
 )
 from twistlock_console.followed_tls import FollowedContext
+from twistlock_console.node_server import (
+    CALLER,
+    MOST_BYTES,
+    Caller,
+    Handler,
+    NodeServer,
+    Strangers,
+)
 from twistlock_console.settings import Settings
 
-HANDSHAKE_SECONDS = 5.0
-IDLE_SECONDS = 60.0
-MOST_STRANGERS = 64
-CALLER = "twistlock.caller"
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The node that asks: the name in its certificate, and its key's fingerprint."""
-
-    address: str
-    fingerprint: str
 
 
 def caller() -> Caller:
@@ -56,7 +43,7 @@ def caller() -> Caller:
 def node_app() -> Flask:
     """An application whose errors are JSON sentences, to hang routes on."""
     app = Flask("node_api")
-    app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
 
     @app.errorhandler(ConsoleError)
     def refused(error: ConsoleError) -> ResponseReturnValue:
@@ -81,102 +68,13 @@ def node_app() -> Flask:
     return app
 
 
-class _Handler(WSGIRequestHandler):
-    """Quiet, persistent connections."""
-
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE_SECONDS
-    disable_nagle_algorithm = True
-
-    def make_environ(self) -> dict[str, Any]:
-        """Add who asks."""
-        return {**super().make_environ(), CALLER: _caller(self.connection)}
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing of what went well; heartbeats come several a second."""
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Send the server's own words to our log."""
-        log.debug(message, *args)
-
-
-class _Strangers:
-    """Connections that have not shown a certificate yet, a few an address.
-
-    Each has a thread of the brain: a host that only connects must not have them all.
-    """
-
-    def __init__(self) -> None:
-        self._open: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def let_in(self, address: str) -> bool:
-        """Count one more; no if there are too many."""
-        with self._lock:
-            if self._open[address] >= MOST_STRANGERS:
-                return False
-            self._open[address] += 1
-            return True
-
-    def known(self, address: str) -> None:
-        """Count one less: it has shown who it is, or is gone."""
-        with self._lock:
-            self._open[address] -= 1
-            if self._open[address] <= 0:
-                del self._open[address]
-
-
-class _Server(ThreadedWSGIServer):
-    """Shakes hands on the connection's own thread, so a silent client stops no one."""
-
-    request_queue_size = 128
-    tls: FollowedContext
-    strangers: _Strangers
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Turn away the address from which too many connect and say nothing."""
-        return self.strangers.let_in(client_address[0])
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Shake hands, see that the caller is a node, then serve it."""
-        try:
-            request.settimeout(HANDSHAKE_SECONDS)
-            secured = self.tls.now().wrap_socket(request, server_side=True)
-        except (OSError, ValueError) as error:
-            log.debug("no handshake with %s: %s", client_address, error)
-            self.shutdown_request(request)
-            return
-        finally:
-            self.strangers.known(client_address[0])
-        if _is_node(secured):
-            super().process_request_thread(secured, client_address)
-        else:
-            log.warning("turned away %s: not a node's certificate", client_address)
-            self.shutdown_request(secured)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that goes away is no error of ours."""
-        log.debug("the connection of %s broke", client_address)
-
-
-def _caller(connection: Any) -> Caller:
-    der = connection.getpeercert(binary_form=True)
-    pem = ssl.DER_cert_to_PEM_cert(der).encode()
-    return Caller(peer_identity(der).common_name, fingerprint(pem))
-
-
-def _is_node(connection: ssl.SSLSocket) -> bool:
-    der = connection.getpeercert(binary_form=True)
-    return der is not None and peer_identity(der).usage is Usage.NODE
-
-
 class NodeApi:
     """Serves *app* on the node's private addresses from threads of its own."""
 
     def __init__(self, settings: Settings, app: Flask) -> None:
         self._settings = settings
         self._app = app
-        self._servers: list[_Server] = []
+        self._servers: list[NodeServer] = []
 
     def open(self) -> None:
         """Bind every private address and begin to serve.
@@ -190,13 +88,13 @@ class NodeApi:
         for address in self._settings.private_addresses:
             self._servers.append(self._serve(address, tls))
 
-    def _serve(self, address: str, tls: FollowedContext) -> _Server:
+    def _serve(self, address: str, tls: FollowedContext) -> NodeServer:
         port = self._settings.high_availability_port
         listening = _listen(address, port)
-        server = _Server(address, port, self._app, _Handler, fd=listening.fileno())
+        server = NodeServer(address, port, self._app, Handler, fd=listening.fileno())
         listening.close()
         server.tls = tls
-        server.strangers = _Strangers()
+        server.strangers = Strangers()
         server.daemon_threads = True
         threading.Thread(
             target=server.serve_forever,

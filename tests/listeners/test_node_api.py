@@ -1,0 +1,72 @@
+"""The node API's connections: they stay, and no request is taken for another."""
+
+import http.client
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from flask import request
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.certificates import client_context
+from twistlock_console.node_api import NodeApi, caller, node_app
+from twistlock_console.node_server import MOST_BYTES
+from twistlock_console.settings import Settings
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[http.client.HTTPSConnection]:
+    """A node's connection to a node API that gives back what it is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    app = node_app()
+
+    @app.route("/v1/echo", methods=["GET", "POST"])
+    def echo() -> ResponseReturnValue:
+        return {"caller": caller().address, "sent": request.get_data(as_text=True)}
+
+    api = NodeApi(replace(settings, high_availability_port=port), app)
+    api.open()
+    tls = client_context(settings.folders.certificates)
+    asking = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=tls)
+    asking.connect()
+    yield asking
+    asking.close()
+    api.close()
+
+
+def ask(
+    asking: http.client.HTTPSConnection, method: str, body: bytes | None = None
+) -> tuple[int, bytes]:
+    """Ask on the connection; the status and the answer."""
+    asking.request(method, "/v1/echo", body)
+    answer = asking.getresponse()
+    return answer.status, answer.read()
+
+
+def test_a_connection_stays(connection: http.client.HTTPSConnection) -> None:
+    """Questions and orders go over one: a handshake costs more than a heartbeat."""
+    one = connection.sock
+    told = [ask(connection, "GET"), ask(connection, "POST", b"x" * 70_000)]
+    told += [ask(connection, "GET"), ask(connection, "POST", b"GET / HTTP/1.1\r\n\r\n")]
+
+    assert connection.sock is one
+    assert [status for status, _ in told] == [200] * 4
+    assert all(b'"caller":"127.0.0.1"' in text for _, text in told)
+    assert b"GET / HTTP/1.1" in told[3][1]
+
+
+@pytest.mark.parametrize("length", [str(MOST_BYTES + 1), "many", "-1"])
+def test_what_is_not_read_ends_it(
+    connection: http.client.HTTPSConnection, length: str
+) -> None:
+    """A body that nobody read must not be taken for the next request."""
+    connection.putrequest("POST", "/v1/echo")
+    connection.putheader("Content-Length", length)
+    connection.endheaders(b"GET /v1/echo HTTP/1.1\r\n\r\n")
+    received = b""
+    while piece := connection.sock.recv(65536):
+        received += piece
+
+    assert received.count(b"HTTP/1.1 ") == 1
