@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 
@@ -12,8 +13,8 @@ COVERAGE = "COVERAGE_PROCESS_CONFIG"
 MEASURED = os.environ.get(COVERAGE)
 TIMED = "timed: its times count, so the processes that it starts are not measured"
 UNMEASURED = (
-    "unmeasured: coverage need not follow into the processes that it starts; others "
-    "cover what they run, and measuring takes a third of their time"
+    "unmeasured: coverage follows neither it nor the processes that it starts; others "
+    "cover what they run, and measuring takes a third of the time, or more than half"
 )
 NEEDS = (
     "needs(*programs, root=False): skip, with a sentence, where a program is missing "
@@ -59,6 +60,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.skip(f"{program} is not installed; run: make setup")
         if marker.kwargs.get("root") and (reason := _no_namespaces()):
             pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Have coverage look away from what need not be measured."""
+    tracer = sys.gettrace() if item.get_closest_marker("unmeasured") else None
+    if tracer is None:
+        return (yield)
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,6 +8,8 @@ from tests.simulation.run import FAULTS_FROM, Plan, Run
 from tests.simulation.shrink import failure, shrunk, told
 from tests.simulation.world import MILLISECOND, SECOND
 
+# What decides is covered by tables; thousands of steps a second are wanted here.
+pytestmark = pytest.mark.unmeasured
 RUNS = 500
 PARTS = 5
 TRIES = 200
