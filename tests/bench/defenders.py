@@ -86,6 +86,7 @@ async def _measure(made: Stage, papers: Papers, names: list[str]) -> list[Row]:
     ]
     rows += await _paced(made, lights)
     rows += await _storm(made, papers, lights, bare)
+    await asyncio.sleep(10)  # the register is written: that was the storm's
     rows += await _throughput(made, lights[:SENDERS], echoes)
     for light in lights:
         light.leave()

@@ -92,7 +92,7 @@ class Host:
         finally:
             connection.storing = None
             connection.intake.ends()
-        await connection.send(encode(Acknowledged(message.events[-1].number)))
+        await connection.tell(encode(Acknowledged(message.events[-1].number)))
 
 
 async def _be_greeted(connection: DefenderConnection) -> DefenderHello:

@@ -75,6 +75,13 @@ class DefenderConnection(ServerConnection):
         self.fence.check()
         super().send_data()
 
+    async def tell(self, text: str) -> None:
+        """Send *text*; waits only for who does not read what it was sent before."""
+        if self.transport.get_write_buffer_size():
+            await self.send(text)
+        else:
+            broadcast([self], text)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End: nobody waits for the events to be stored any more."""
         if self.storing:
