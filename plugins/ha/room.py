@@ -33,7 +33,7 @@ from plugins.ha.standing import Standing
 from plugins.ha.status import ClusterPolled, ClusterStatus
 from plugins.ha.step_work import StepWork
 from plugins.ha.stores import Stores
-from plugins.ha.sync_source import given_up
+from plugins.ha.sync_source import all_silent, given_up
 from plugins.ha.tenure import Tenure
 from twistlock_console import __version__
 from twistlock_console.certificates import fingerprint
@@ -117,8 +117,9 @@ class HighAvailability:
             with suppress(Refused):
                 self.hand_over(None, "this node is being stopped")
         self.keeper.retire()
+        alone = all_silent(self.keeper.seen, boottime_ns())
         deadline = boottime_ns() + int(HANDOVER_SECONDS * SECOND)
-        while self._in_office() and boottime_ns() < deadline:
+        while self._in_office() and not alone and boottime_ns() < deadline:
             time.sleep(0.02)
         self.keeper.stop()
         self._node.permit.revoke()
@@ -126,7 +127,9 @@ class HighAvailability:
         self._watch.stop()
         self._heartbeats.stop()
         self._performer.stop()
-        self.history.deliver()
+        # Without the others nothing is stored; it is delivered after the next start.
+        if not alone:
+            self.history.deliver()
         for client in self._clients:
             client.close()
 

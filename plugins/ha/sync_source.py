@@ -1,9 +1,9 @@
-"""Which nodes our member need not wait for: silent, when another became primary.
+"""Which nodes need not be waited for: those that are silent.
 
 Pure.
 """
 
-from plugins.ha.observation import Observation
+from plugins.ha.observation import Observation, Peer
 
 #: In lease times. Later nobody waits for the primary of before, and who is silent may
 #: only be slow.
@@ -18,6 +18,14 @@ def given_up(seen: Observation, now: int) -> frozenset[str]:
     return frozenset(
         peer.address
         for peer in seen.peers
-        if peer.address != primary
-        and (peer.refused or now > peer.heard_at + seen.timing.step_up_after)
+        if peer.address != primary and _is_silent(seen, peer, now)
     )
+
+
+def all_silent(seen: Observation, now: int) -> bool:
+    """Whether there are other nodes, and none of them can be asked now."""
+    return bool(seen.peers) and all(_is_silent(seen, p, now) for p in seen.peers)
+
+
+def _is_silent(seen: Observation, peer: Peer, now: int) -> bool:
+    return peer.refused or now > peer.heard_at + seen.timing.step_up_after

@@ -1,12 +1,13 @@
 """Nobody waits for a node that is silent once there is another primary."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from plugins.ha.detachment import TIMES, Detachment
-from plugins.ha.observation import Member, Observation
-from plugins.ha.sync_source import given_up
+from plugins.ha.observation import Member, Observation, Peer
+from plugins.ha.sync_source import all_silent, given_up
 from tests.ha.observations import ME, MS, NOW, OTHER, PRIMARY, THIRD, peer, standby
 from twistlock_console.errors import DatabaseError
 
@@ -67,6 +68,21 @@ def test_a_silent_node_is_given_up_for_another_primary(
 ) -> None:
     """Before there is another, its answer is the only one to wait for."""
     assert given_up(seen, NOW) == given
+
+
+@pytest.mark.parametrize(
+    ("peers", "alone"),
+    [
+        pytest.param((SILENT, replace(REFUSES, address=THIRD)), True, id="both"),
+        pytest.param((SILENT, peer(THIRD)), False, id="one"),
+        pytest.param((), False, id="a-set-of-one"),
+    ],
+)
+def test_a_node_whose_others_are_silent_is_alone(
+    peers: tuple[Peer, ...], alone: bool
+) -> None:
+    """When it stops, it waits neither for an heir nor for its history to be stored."""
+    assert all_silent(standby(peers=peers), NOW) is alone
 
 
 class FakeReplicaSet:

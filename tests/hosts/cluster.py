@@ -58,10 +58,13 @@ class Cluster:
     def stop(self) -> None:
         """End all nodes in an orderly way, those that stand by first."""
         serving = self.primary()
-        for name in sorted(self.nodes, key=lambda name: name == serving):
-            node = self.nodes[name]
-            if node.running:
+        running = {name: node for name, node in self.nodes.items() if node.running}
+        standbys = [node for name, node in running.items() if name != serving]
+        last = [node for name, node in running.items() if name == serving]
+        for nodes in (standbys, last):
+            for node in nodes:
                 node.host.signal(node.pids()["node"], signal.SIGTERM)
+            for node in nodes:
                 node.wait_ended()
 
     def _invite(self, node: HostedNode, primary: HostedNode) -> None:
