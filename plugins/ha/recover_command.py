@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import Any
 
+from twistlock_console.command_history import record_command
 from twistlock_console.errors import Refused
 from twistlock_console.node_client import NodeClient
 from twistlock_console.settings import load_settings
@@ -27,10 +28,11 @@ def recover(options: argparse.Namespace) -> None:
     settings = load_settings(options.config, os.environ, on_this_host=False)
     with NodeClient(settings, settings.node_address, timeout=SECONDS) as client:
         told: dict[str, Any] = client.get("/v1/ha/recovery")
+        others = ", ".join(told["others"]) or "nobody"
         print(  # noqa: T201
             WARNING.format(
                 address=told["address"],
-                others=", ".join(told["others"]) or "nobody",
+                others=others,
                 until=told["storedUntil"] or "an unknown time",
             )
         )
@@ -40,6 +42,8 @@ def recover(options: argparse.Namespace) -> None:
         client.post("/v1/ha/recovery", {"address": told["address"]})
     print(f"{told['address']} is alone now and will serve in a moment.")  # noqa: T201
     print("Let two new hosts join from its page, then click APPLY.")  # noqa: T201
+    done = f"made {told['address']} the only node, by force; left out {others}"
+    record_command(settings, "ha recover --force", done)
 
 
 def _confirm(address: str) -> None:

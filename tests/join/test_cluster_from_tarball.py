@@ -134,6 +134,8 @@ def test_two_of_three_are_destroyed(site: Site) -> None:
     assert all(host.address in told for host in lost)
     wait_for(lambda: serves(survivor), 30, "the survivor serves")
     assert view(survivor)["epoch"] > 1_000_000
+    on_record = site.api.call(survivor.address, "GET", "/audits/mgmt?search=force")
+    assert [each["username"] for each in on_record] == ["root"]
 
     for host in lost:
         start(host)
