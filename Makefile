@@ -20,7 +20,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
-demo: ## three nodes, load balancer and Defenders on this host, and a failover
+demo: ## three nodes and a load balancer on this host, and a failover
 	@packaging/setup.sh demo
 	@$(PYTHON) app.py demo $(ARGS)
 
@@ -51,7 +51,7 @@ fmt: ## format the code
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix-only --quiet .
 
-bench: ## measured times, as tables; ONLY=failover|defenders|backups|pages
+bench: ## measured times, as tables; ONLY=failover|opening|defenders|backups|pages
 	@packaging/setup.sh test
 	$(PYTHON) -m tests.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 

@@ -568,7 +568,7 @@ uninstall() {
         [ "$answer" = uninstall ] || stop "Nothing was changed."
     fi
     stop_console
-    for name in db log certificates secrets run scripts images; do
+    for name in db log certificates secrets run scripts images backup-work; do
         rm -rf "${folder:?}/$name"
     done
     rmdir "$folder" 2>/dev/null || true

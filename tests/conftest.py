@@ -9,6 +9,10 @@ from functools import cache
 
 import pytest
 
+from tests.hosts.cluster import Cluster
+from tests.hosts.laboratory import Laboratory
+from tests.load_balancer.fronts import NAMES
+
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 MEASURED = os.environ.get(COVERAGE)
 TIMED = "timed: its times count, so the processes that it starts are not measured"
@@ -47,6 +51,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("measured")
     for line in told:
         terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def timed_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes for all tests that judge times; each test leaves them whole."""
+    with Laboratory(tmp_path_factory.mktemp("timed")) as laboratory:
+        formed = Cluster(laboratory, CONSOLE_SAN=",".join(NAMES))
+        formed.form()
+        yield formed
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tarfile
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,14 +31,18 @@ def add_to(
     dump.add_argument(
         "address", nargs="*", help="a node to ask, should this one not run"
     )
-    dump.add_argument("--output", type=Path, metavar="FILE", help="where to put it")
+    dump.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to put it; /tmp"
+    )
     dump.add_argument("--config", type=Path, default=config, metavar="FILE")
     dump.set_defaults(run=_dump)
 
 
 def _dump(options: argparse.Namespace) -> None:
     settings = load_settings(options.config, os.environ, on_this_host=False)
-    output = options.output or Path(f"twistlock-support-{int(time.time())}.tar.gz")
+    # The account that this runs under may write there, whoever's folder we are in.
+    name = f"twistlock-support-{int(time.time())}.tar.gz"
+    output = options.output or Path(tempfile.gettempdir()) / name
     told = collect(settings, options.address)
     write(output, told)
     silent = sorted(node for node, parts in told.items() if "err" in parts)

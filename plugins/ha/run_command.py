@@ -9,6 +9,7 @@ from plugins.ha.node_routes import node_routes
 from plugins.ha.room import HighAvailability
 from twistlock_console.alone import Alone
 from twistlock_console.database.bootstrap import create_users, initiate_set
+from twistlock_console.errors import Refused
 from twistlock_console.kept_epoch import kept_epoch
 from twistlock_console.listeners import warm
 from twistlock_console.listeners.management import rehearse
@@ -63,13 +64,29 @@ def run_node(settings: Settings, signals: Signals) -> None:
     keeper: RoleKeeper | None = None
     try:
         node.start_database()
-        if not joins and initiate_set(settings):
-            create_users(settings)
+        if not joins:
+            _found_set(settings)
         keeper = _keeper(node)
         node.start(keeper)
         signals.wait()
     finally:
         node.stop(keeper)
+
+
+def _found_set(settings: Settings) -> None:
+    """Make a set of one with its users, unless our member belongs to a larger one.
+
+    Raises Refused where the node would serve without asking that one's lease.
+    """
+    if initiate_set(settings):
+        create_users(settings)
+    elif not settings.high_availability_enabled:
+        raise Refused(
+            "this node's database belongs to a cluster of several nodes, and without "
+            "high availability it would serve beside them; set "
+            "HIGH_AVAILABILITY_ENABLED=true, or remove the node on the primary's page "
+            "and uninstall it (twistlock.sh -u)"
+        )
 
 
 def _keeper(node: Node) -> RoleKeeper:

@@ -4,7 +4,7 @@ import json
 import sys
 import tarfile
 from collections.abc import Iterator
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 from typing import Any
 
 import pytest
@@ -87,6 +87,23 @@ def test_a_switchover_goes_where_it_is_told(cluster: Cluster) -> None:
     trail = cluster.api.call(address, "GET", "/audits/mgmt?type=cluster&limit=1")
     assert trail[0]["status"] == f"asked for a switchover to {address}"
     assert (trail[0]["username"], trail[0]["sourceIP"]) == ("root", address)
+
+
+def test_a_member_does_not_serve_without_high_availability(cluster: Cluster) -> None:
+    """A configuration that leaves it out would make a second Console beside this one."""
+    serving = cluster.wait_converged()
+    node = next(n for name, n in cluster.nodes.items() if name != serving)
+    node.host.signal(node.pids()["node"], SIGTERM)
+    node.wait_ended()
+    node.configure(HIGH_AVAILABILITY_ENABLED="false")
+    node.start()
+    node.wait_ended()
+    told = node.log.read_text().splitlines()[-1]
+
+    node.configure()
+    node.start()
+    assert "set HIGH_AVAILABILITY_ENABLED=true, or remove the node" in told
+    assert cluster.wait_converged() == serving
 
 
 def test_a_switchover_to_a_dead_node_is_refused(cluster: Cluster) -> None:

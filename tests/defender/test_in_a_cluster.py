@@ -18,7 +18,6 @@ import pytest
 from tests.defender.program import COMMAND
 from tests.faults.steps import heal
 from tests.hosts.cluster import Cluster
-from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import PROJECT, HostedNode
 from tests.hosts.waiting import wait_for
 from twistlock_defender.clock import boottime
@@ -46,13 +45,10 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes, formed once."""
-    with Laboratory(tmp_path_factory.mktemp("fleet")) as laboratory:
-        formed = Cluster(laboratory)
-        formed.form()
-        yield formed
+@pytest.fixture
+def cluster(timed_cluster: Cluster) -> Cluster:
+    """Three nodes, which other tests use too."""
+    return timed_cluster
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from tests.faults.scenario import Scenario
 from tests.faults.scenarios import CHOSEN
 from tests.faults.table import told
 from tests.hosts.cluster import Cluster
-from tests.hosts.laboratory import Laboratory
 
 pytestmark = [
     pytest.mark.needs("ip", "iptables", "nsenter", "unshare", root=True),
@@ -19,13 +18,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes, formed once: each scenario leaves them whole."""
-    with Laboratory(tmp_path_factory.mktemp("faults")) as laboratory:
-        formed = Cluster(laboratory)
-        formed.form()
-        yield formed
+@pytest.fixture
+def cluster(timed_cluster: Cluster) -> Cluster:
+    """Three nodes, which other tests use too."""
+    return timed_cluster
 
 
 @pytest.fixture(scope="module")

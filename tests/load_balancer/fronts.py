@@ -18,6 +18,8 @@ from tests.hosts.waiting import wait_for
 
 NAME = "console.test"
 HAPROXY, NGINX = ADDRESSES["lb"], ADDRESSES["h4"]
+#: What the nodes' certificates must hold.
+NAMES = (NAME, HAPROXY, NGINX)
 #: How each client comes to the Consoles; "direct" tries all three nodes at once.
 WAYS = {"haproxy": [HAPROXY], "nginx": [NGINX], "dns": [NAME]}
 

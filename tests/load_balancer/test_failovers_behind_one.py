@@ -14,7 +14,6 @@ from tests.faults.records import Answer
 from tests.faults.steps import heal
 from tests.hosts.cluster import Cluster
 from tests.hosts.console_api import PASSWORD, USERNAME
-from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import HostedNode
 from tests.hosts.waiting import wait_for
 from tests.load_balancer.fronts import HAPROXY, NAME, NGINX, WAYS, Fronts, Round
@@ -30,14 +29,11 @@ PICTURES = Path("build/pictures")
 
 
 @pytest.fixture(scope="module")
-def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronts]:
+def fronts(timed_cluster: Cluster) -> Fronts:
     """A cluster behind all of them."""
-    with Laboratory(tmp_path_factory.mktemp("fronts")) as laboratory:
-        cluster = Cluster(laboratory, CONSOLE_SAN=f"{NAME},{HAPROXY},{NGINX}")
-        cluster.form()
-        made = Fronts(cluster)
-        made.start()
-        yield made
+    made = Fronts(timed_cluster)
+    made.start()
+    return made
 
 
 def killed(_fronts: Fronts, node: HostedNode) -> None:

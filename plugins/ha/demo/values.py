@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 NODES = ("127.0.0.11", "127.0.0.12", "127.0.0.13")
 LOAD_BALANCER = "127.0.0.10"
 HTTPS_PORT = 8083
-PAGES_PORT = 8443
 WEBSOCKET_PORT = 8084
 
 

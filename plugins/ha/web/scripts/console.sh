@@ -121,7 +121,7 @@ told() {
 prepare() {
     local name
     [ ! -x "$INSTALL_FOLDER/twistlock.sh" ] || "$INSTALL_FOLDER/twistlock.sh" stop
-    for name in db certificates secrets run; do
+    for name in db certificates secrets run backup-work; do
         rm -rf "${DATA_FOLDER:?}/$name"
     done
     {
