@@ -105,10 +105,9 @@ class NodeApi:
         return server
 
     def close(self) -> None:
-        """Free the port; requests in flight end with the process."""
+        """Free the port; requests in flight get no answer."""
         for server in self._servers:
-            server.shutdown()
-            server.server_close()
+            server.end()
         self._servers.clear()
 
 

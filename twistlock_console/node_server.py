@@ -7,8 +7,11 @@ import logging
 import ssl
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from io import BytesIO
+from socket import SHUT_RDWR
 from typing import Any, cast
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
@@ -54,7 +57,10 @@ class Handler(WSGIRequestHandler):
 
         Werkzeug's own ends each connection, as it does not know where a body ends.
         """
-        environ = {**self.make_environ(), "wsgi.input": BytesIO(self._body())}
+        body = self._body()
+        if body is None:
+            return
+        environ = {**self.make_environ(), "wsgi.input": BytesIO(body)}
         app = cast(NodeServer, self.server).app
         pieces, status, headers = run_wsgi_app(app, environ, buffered=True)
         self.send_response(*_status(status))
@@ -63,14 +69,17 @@ class Handler(WSGIRequestHandler):
         self.end_headers()
         self.wfile.write(b"".join(pieces))
 
-    def _body(self) -> bytes:
-        """What was sent; nothing, and no further request, if it is not to be read."""
+    def _body(self) -> bytes | None:
+        """What was sent; None, and the connection ends, if it cannot be read whole."""
         told = self.headers.get("Content-Length", "0")
-        size = int(told) if told.isdecimal() else MOST_BYTES + 1
-        if size > MOST_BYTES or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
-            return b""
-        return self.rfile.read(size)
+        if "Transfer-Encoding" in self.headers or not told.isdecimal():
+            self.send_error(HTTPStatus.LENGTH_REQUIRED)
+        elif int(told) > MOST_BYTES:
+            self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        elif len(body := self.rfile.read(int(told))) == int(told):
+            return body
+        self.close_connection = True
+        return None
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing of what went well; heartbeats come several a second."""
@@ -113,6 +122,31 @@ class NodeServer(ThreadedWSGIServer):
     tls: FollowedContext
     strangers: Strangers
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._standing: set[ssl.SSLSocket] = set()
+        self._closed = False
+
+    def end(self) -> None:
+        """Free the port, and end the connections that stand.
+
+        A node that stops must look gone to the others, not frozen.
+        """
+        self._closed = True
+        self.shutdown()
+        self.server_close()
+        for connection in list(self._standing):
+            with suppress(OSError):
+                connection.shutdown(SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin a thread for the connection."""
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self.strangers.known(client_address[0])
+            raise
+
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Turn away the address from which too many connect and say nothing."""
         return self.strangers.let_in(client_address[0])
@@ -129,7 +163,12 @@ class NodeServer(ThreadedWSGIServer):
         finally:
             self.strangers.known(client_address[0])
         if _is_node(secured):
-            super().process_request_thread(secured, client_address)
+            self._standing.add(secured)
+            try:
+                if not self._closed:
+                    super().process_request_thread(secured, client_address)
+            finally:
+                self._standing.discard(secured)
         else:
             log.warning("turned away %s: not a node's certificate", client_address)
             self.shutdown_request(secured)

@@ -32,6 +32,7 @@ from twistlock_defender.troubles import Troubles
 
 PULSE_SECONDS = 1.0
 CERTIFICATE_SECONDS = 3600.0
+JUMP_SHOWN_SECONDS = 3600.0
 MEGABYTE = 1024 * 1024
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Agent:
         self._clock = ClockWatch()
         self._expires: datetime | None = None
         self._certificate_due = 0.0
+        self._jumped = 0.0
         self._status = StatusFile(folder / "status.json")
         epochs = HighestEpoch(folder / "epoch")
         self._link = Link(settings.addresses, folder.tls, epochs, self, outbox)
@@ -139,6 +141,9 @@ class Agent:
         self._outbox.retry()
         if jump := self._clock.jump():
             self._troubles.tell("clock", jump)
+            self._jumped = boottime()
+        elif boottime() - self._jumped > JUMP_SHOWN_SECONDS:
+            self._troubles.clear("clock")
         if boottime() >= self._certificate_due:
             self._check_certificate()
         self._show()
@@ -166,6 +171,7 @@ class Agent:
             since=link.since,
             epoch=link.epoch,
             error=link.error,
+            error_at=link.error_at,
             policy=policy.version,
             rule=policy.rule.name if policy.rule else None,
             waiting=outbox.count,
@@ -177,7 +183,7 @@ class Agent:
         )
         try:
             self._status.write(status)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log.warning("the status cannot be written: %s", error)
 
 

@@ -36,9 +36,7 @@ class Baseline:
             raise
         except sqlite3.DatabaseError as error:
             self.anew = f"{path} is damaged ({error}) and is begun anew"
-            for ending in ("", "-wal", "-shm"):
-                path.with_name(path.name + ending).unlink(missing_ok=True)
-            self._database = _open(path)
+            self._database = _open(remove(path))
 
     def close(self) -> None:
         """Close it; twice is as once."""
@@ -81,6 +79,13 @@ class Baseline:
                 "INSERT OR REPLACE INTO roots VALUES (?, ?)",
                 [(root.path, root.recursive) for root in roots],
             )
+
+
+def remove(path: Path) -> Path:
+    """Remove a baseline that nobody has open; gives its path again."""
+    for ending in ("", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    return path
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -87,14 +87,17 @@ class Comparison:
         )
 
 
-def walk(root: WatchedPath, watched: Watched) -> Iterator[str]:
-    """Every path that *root* covers and *watched* does not exclude."""
+def walk(root: WatchedPath, watched: Watched, unread: list[str]) -> Iterator[str]:
+    """Every path that *root* covers and *watched* does not exclude.
+
+    Folders that we may not read are added to *unread*.
+    """
     folders = [root.path]
     if watched.excludes(root.path):
         return
     yield root.path
     while folders:
-        for entry in _entries(folders.pop()):
+        for entry in _entries(folders.pop(), unread):
             if watched.excludes(entry.path) or not covers(root, entry.path):
                 continue
             yield entry.path
@@ -102,10 +105,13 @@ def walk(root: WatchedPath, watched: Watched) -> Iterator[str]:
                 folders.append(entry.path)
 
 
-def _entries(folder: str) -> list["os.DirEntry[str]"]:
+def _entries(folder: str, unread: list[str]) -> list["os.DirEntry[str]"]:
     """What is in *folder*; nothing when it is none, or may not be read."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
+    except PermissionError:
+        unread.append(folder)
+        return []
     except OSError:
         return []

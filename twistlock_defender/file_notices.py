@@ -19,6 +19,7 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
+from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyObserver
 
 from twistlock_console.protocol import HostRule, WatchedPath
@@ -45,16 +46,25 @@ class Notices(FileSystemEventHandler):
 
     def __init__(self, changed: Callable[[str], None]) -> None:
         self._changed = changed
-        self._observer = InotifyObserver()
-        self._observer.start()
+        self._observer: BaseObserver | None = None
+        self._refusal: OSError | None = None
+        try:
+            self._observer = InotifyObserver()
+            self._observer.start()
+        except OSError as error:
+            # Nothing can be watched then; everything is still compared.
+            self._refusal = error
 
     def close(self) -> None:
         """Watch nothing any more."""
-        self._observer.stop()
-        self._observer.join()
+        if self._observer and self._observer.is_alive():
+            self._observer.stop()
+            self._observer.join()
 
     def watch(self, root: WatchedPath) -> None:
         """Watch *root*. Raises OSError where the kernel does not let us."""
+        if self._refusal or self._observer is None:
+            raise self._refusal or OSError("no observer")
         path, recursive = root.path, root.recursive
         os.lstat(path)
         if not os.path.isdir(path):  # noqa: PTH112

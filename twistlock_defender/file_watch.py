@@ -16,7 +16,7 @@ from pathlib import Path
 
 from twistlock_console.protocol import HostRule
 from twistlock_defender.clock import boottime
-from twistlock_defender.file_baseline import Baseline
+from twistlock_defender.file_baseline import Baseline, remove
 from twistlock_defender.file_compare import MOST_FILES, Comparison, walk
 from twistlock_defender.file_notices import Notices, WatchedRoots
 from twistlock_defender.file_rules import Watched, covers
@@ -28,6 +28,9 @@ GATHER_SECONDS = 0.1
 REST_FACTOR = 20
 TOPIC = "files"
 UNREAD = "files that cannot be read"
+ANEW = "files anew"
+MOST = "files most"
+BASELINE = "baseline.db"
 log = logging.getLogger(__name__)
 
 
@@ -75,23 +78,32 @@ class FileWatch:
                 if rule and rule.files.paths:
                     self._watch(rule)
             except (OSError, sqlite3.Error) as error:
+                self._begin_anew_if_damaged(error)
                 sentence = f"files are not watched: {error}; tried again soon"
                 self._troubles.tell(TOPIC, sentence, rule.name if rule else "")
                 self._wait(COMPARE_UNWATCHED_SECONDS)
             else:
-                self._troubles.clear(TOPIC)
+                for topic in (TOPIC, UNREAD, ANEW, MOST):
+                    self._troubles.clear(topic)
                 self._wait(None)
+
+    def _begin_anew_if_damaged(self, error: Exception) -> None:
+        """Damage in the middle of the baseline shows only when that is read."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            path = remove(self._folder / BASELINE)
+            self._troubles.tell(ANEW, f"{path} is damaged ({error}) and is begun anew")
 
     def _watch(self, rule: HostRule) -> None:
         """Watch the files of *rule* until there is another one."""
         watched = Watched(rule.files, str(self._folder))
         with (
-            closing(Baseline(self._folder / "baseline.db")) as baseline,
+            closing(Baseline(self._folder / BASELINE)) as baseline,
             closing(Notices(self._paths.put)) as notices,
             closing(WatchedRoots(rule, notices, self._troubles)) as roots,
         ):
             if baseline.anew:
-                self._troubles.tell(f"{TOPIC} anew", baseline.anew)
+                self._troubles.tell(ANEW, baseline.anew)
             roots.watch()
             self._compare_all(rule, watched, baseline)
             baseline.keep_roots(watched.roots)
@@ -110,12 +122,14 @@ class FileWatch:
             self._report,
             lambda path: not any(covers(r, path) for r in known),
         )
-        paths = chain.from_iterable(walk(root, watched) for root in watched.roots)
+        unread = comparison.unread
+        roots = (walk(root, watched, unread) for root in watched.roots)
+        paths = chain.from_iterable(roots)
         for path in islice(paths, MOST_FILES):
             comparison.examine_if_touched(path)
         if next(paths, None):
             self._troubles.tell(
-                f"{TOPIC} most",
+                MOST,
                 f"rule {rule.name} watches more than {MOST_FILES:,} files; the others "
                 "are not watched",
                 rule.name,

@@ -31,12 +31,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """Where the link stands; *since* when, and the last *error* of an attempt."""
+    """Where the link stands; *since* when, and the last *error*, now or before."""
 
     connected: str | None
     since: datetime
     epoch: int
     error: str | None = None
+    error_at: datetime | None = None
 
 
 class Link:
@@ -108,7 +109,7 @@ class Link:
         )
         self._session = session
         log.info("connected to %s, epoch %d", greeted.target, greeted.epoch)
-        self._tell(connected=str(greeted.target), error=None)
+        self._tell(connected=str(greeted.target))
         try:
             await session.run()
         except Silent as error:
@@ -126,14 +127,13 @@ class Link:
     def _leave(self, greeted: Greeted, reason: str) -> None:
         self._tell(connected=None, error=f"{greeted.target}: {reason}")
 
-    def _tell(self, *, connected: str | None, error: str | None) -> None:
-        state = replace(
-            self.state, connected=connected, epoch=self._epochs.value, error=error
-        )
-        if state == self.state:
-            return
+    def _tell(self, *, connected: str | None, error: str | None = None) -> None:
+        before = self.state
+        state = replace(before, connected=connected, epoch=self._epochs.value)
         if error:
-            log.info("%s", error)
+            state = replace(state, error=error, error_at=utc_now())
+            if (error, connected) != (before.error, before.connected):
+                log.info("%s", error)
         if connected != self.state.connected:
             state = replace(state, since=utc_now())
         self.state = state

@@ -19,8 +19,8 @@ from twistlock_defender.processes import (
     all_pids,
     command_of,
     look_at,
+    owner_of,
     user_name,
-    user_of,
 )
 from twistlock_defender.troubles import Report, Troubles
 
@@ -114,7 +114,7 @@ class ProcessWatch:
 def _act(process: Process, rule: HostRule) -> ProcessEvent:
     effect = rule.processes.effect
     # Read first: a process that was ended tells nothing.
-    command, user, time = command_of(process.pid), user_of(process.pid), utc_now()
+    command, user, time = command_of(process.pid), owner_of(process.pid), utc_now()
     outcome = end(process) if effect == "prevent" else "alerted"
     log.warning("%s (%d), which %s denies: %s", *_names(process), rule.name, outcome)
     return ProcessEvent(
@@ -126,7 +126,8 @@ def _act(process: Process, rule: HostRule) -> ProcessEvent:
         printable(process.path, 4096),
         printable(process.name, 255),
         printable(command, 1024),
-        printable(user, 255),
+        # Not before: its name may be in a directory that does not answer.
+        printable("" if user is None else user_name(user), 255),
         outcome,
     )
 

@@ -40,13 +40,12 @@ def command_of(pid: int) -> str:
     return os.fsdecode(words.rstrip(b"\0").replace(b"\0", b" "))
 
 
-def user_of(pid: int) -> str:
-    """The name of the user that *pid* runs as, or its number."""
+def owner_of(pid: int) -> int | None:
+    """The number of the user that *pid* runs as."""
     try:
-        uid = (PROC / str(pid)).stat().st_uid
+        return (PROC / str(pid)).stat().st_uid
     except OSError:
-        return ""
-    return user_name(uid)
+        return None
 
 
 def user_name(uid: int) -> str:

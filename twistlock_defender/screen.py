@@ -30,7 +30,7 @@ def screen(status: Status, *, running: bool, now: datetime) -> list[str]:
         ("Defender", f"{status.defender}, version {status.version}"),
         ("Running", f"process {status.pid}" if running else "no; start the Defender"),
         ("Console", _console(status, running, now)),
-        ("Last error", status.error or "none"),
+        ("Last error", _last_error(status, now)),
         ("Epoch", str(status.epoch)),
         ("Policy", _policy(status)),
         ("Outbox", _outbox(status, now)),
@@ -39,6 +39,14 @@ def screen(status: Status, *, running: bool, now: datetime) -> list[str]:
     lines = [f"{name:<12} {value}" for name, value in rows]
     lines += [f"{'Trouble':<12} {sentence}" for sentence in status.troubles]
     return lines
+
+
+def _last_error(status: Status, now: datetime) -> str:
+    if not status.error:
+        return "none"
+    if not status.error_at:
+        return status.error
+    return f"{status.error}, {age((now - status.error_at).total_seconds())} ago"
 
 
 def age(seconds: float) -> str:

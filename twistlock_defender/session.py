@@ -34,7 +34,8 @@ from twistlock_defender.outbox_file import Entry
 FACTS_SECONDS = 3600.0
 LINGER_SECONDS = 0.02
 BATCH_BYTES = 256 * 1024
-UNACKNOWLEDGED_AT_MOST = 4 * MOST_EVENTS
+#: More would lie unread at the Console while it stores, and our pings behind them.
+MESSAGES_AHEAD = 3
 GOODBYE_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class Session:
             self._unacknowledged.append((self._sent, len(batch)))
             self._liveness.waits()
             await self._connection.send(events_message(batch))
-            while sum(n for _, n in self._unacknowledged) > UNACKNOWLEDGED_AT_MOST:
+            while len(self._unacknowledged) >= MESSAGES_AHEAD:
                 self._room.clear()
                 await self._room.wait()
 

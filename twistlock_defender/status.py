@@ -28,6 +28,7 @@ class Status:
     since: datetime
     epoch: int
     error: str | None
+    error_at: datetime | None
     policy: int
     rule: str | None
     waiting: int

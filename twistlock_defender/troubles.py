@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from twistlock_console.protocol import Event
 from twistlock_defender.clock import boottime
-from twistlock_defender.findings import trouble
+from twistlock_defender.findings import LONGEST_SENTENCE, printable, trouble
 
 TOLD_AGAIN_SECONDS = 3600.0
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Troubles:
 
     def tell(self, topic: str, sentence: str, rule: str = "") -> None:
         """Say that *sentence* is so, until it is cleared."""
-        now = boottime()
+        now, sentence = boottime(), printable(sentence, LONGEST_SENTENCE)
         with self._lock:
             if self._standing.get(topic) == sentence:
                 return

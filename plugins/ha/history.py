@@ -32,7 +32,9 @@ class History:
         self._spool = spool
         self._records = stores.written("ha_history")
         self._shown = stores.shown("ha_history")
+        #: Held for a moment only: who notes a change of role must not wait.
         self._lock = threading.Lock()
+        self._delivering = threading.Lock()
 
     def record(self, change: RoleChanged) -> None:
         """Write *change* to the spool; it outlives a crash of this node."""
@@ -51,17 +53,28 @@ class History:
 
     def deliver(self) -> None:
         """Move what is spooled into the database, if a primary takes it now."""
-        with self._lock:
-            waiting = self._waiting()
-            if not waiting:
-                return
+        with self._delivering:
+            with self._lock:
+                text = self._spool.read_bytes() if self._spool.exists() else b""
             try:
-                for entry in waiting:
+                for entry in self._entries(text):
                     self._insert(entry)
             except PyMongoError as error:
                 log.debug("history stays in the spool for now: %s", error)
                 return
-            self._spool.unlink()
+            if text:
+                self._forget(len(text))
+
+    def _forget(self, size: int) -> None:
+        """Take the first *size* bytes off the spool: they were delivered."""
+        with self._lock:
+            rest = self._spool.read_bytes()[size:]
+            if rest:
+                shorter = self._spool.with_suffix(".new")
+                shorter.write_bytes(rest)
+                shorter.replace(self._spool)
+            else:
+                self._spool.unlink()
 
     def note_returns(self, epoch: int, returns: Returns) -> bool:
         """Add to our takeover under *epoch* who came back; False if that failed."""
@@ -84,11 +97,9 @@ class History:
         except DuplicateKeyError:
             log.debug("the history record %s was delivered before", entry["_id"])
 
-    def _waiting(self) -> list[dict[str, Any]]:
-        if not self._spool.exists():
-            return []
+    def _entries(self, text: bytes) -> list[dict[str, Any]]:
         entries = []
-        for line in self._spool.read_text(encoding="utf-8").splitlines():
+        for line in text.splitlines():
             try:
                 entries.append(json.loads(line))
             except ValueError:

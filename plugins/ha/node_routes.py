@@ -104,7 +104,8 @@ def _recovery_routes(bp: Blueprint, room: HighAvailability) -> None:
 
     @bp.post("/recovery")
     def recover() -> ResponseReturnValue:
-        if _text(_body(), "address") != caller().address:
+        mine = room.settings.node_address
+        if {_text(_body(), "address"), caller().address} != {mine}:
             raise Refused("Only this host's own command line can ask for recovery.")
         room.recovery.perform()
         return {}

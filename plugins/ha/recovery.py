@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
+
+from pymongo.errors import PyMongoError
 
 from plugins.ha import transitions
 from plugins.ha.keeper import Keeper
@@ -26,6 +29,8 @@ from twistlock_console.node_client import NodeClient
 # Two nodes that were left out could elect each other this often and still be behind.
 EPOCH_LEAP = 1_000_000
 WRITABLE_SECONDS = 30
+INSIST_SECONDS = 45
+PAUSE_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 
@@ -68,10 +73,12 @@ class Recovery:
         # A lease request of ours is under way: the keeper shall not make another.
         self.keeper.post(lambda seen: replace(seen, asking=True))
         try:
-            self._become_alone()
-            self._leap()
+            # Half of it done could not be asked for again: then this node serves.
+            deadline = boottime_ns() + INSIST_SECONDS * SECOND
+            _insist(self._become_alone, deadline)
+            _insist(self._leap, deadline)
             for other in prospect.others:
-                self.register.remove(other)
+                _insist(partial(self.register.remove, other), deadline)
         finally:
             self.keeper.post(transitions.lease_answered)
         log.warning("recovered: %s is the only node of its cluster", self.address)
@@ -125,4 +132,16 @@ class Recovery:
             released=True,
         )
         if not self.lease.replace(before, leapt, 5.0):
-            raise DatabaseError("the lease changed meanwhile; run the command again")
+            raise DatabaseError("the lease changed meanwhile")
+
+
+def _insist(step: Callable[[], None], deadline: int) -> None:
+    """Take *step* again until it is taken; raises the error at the *deadline*."""
+    while True:
+        try:
+            return step()
+        except (DatabaseError, PyMongoError) as error:
+            if boottime_ns() > deadline:
+                raise
+            log.warning("recovering: tried again: %s", error)
+        time.sleep(PAUSE_SECONDS)

@@ -117,10 +117,10 @@ class HighAvailability:
             with suppress(Refused):
                 self.hand_over(None, "this node is being stopped")
         self.keeper.retire()
-        alone = all_silent(self.keeper.seen, boottime_ns())
         deadline = boottime_ns() + int(HANDOVER_SECONDS * SECOND)
-        while self._in_office() and not alone and boottime_ns() < deadline:
+        while self._in_office() and not self._alone() and boottime_ns() < deadline:
             time.sleep(0.02)
+        alone = self._alone()
         self.keeper.stop()
         self._node.permit.revoke()
         self._node.ports.close_all()
@@ -166,6 +166,11 @@ class HighAvailability:
 
     def _peers(self) -> list[str]:
         return [peer.address for peer in self.keeper.seen.peers]
+
+    def _alone(self) -> bool:
+        """Whether nobody is there who could take over, or store anything with us."""
+        seen = self.keeper.seen
+        return seen.hold is None and all_silent(seen, boottime_ns())
 
     def _in_office(self) -> bool:
         seen = self.keeper.seen

@@ -29,7 +29,6 @@ from statistics import mean, quantiles
 from tests.bench.defender_stage import Stage, stage
 from tests.bench.light_defender import (
     FIRST_PAUSE,
-    PING,
     Light,
     Papers,
     issue,
@@ -120,7 +119,7 @@ async def _idle(pid: int, lights: list[Light]) -> float:
         step = max(1, round(len(lights) / 300))
         first = round(passed * 10) % 300 * step
         for light in lights[first : first + step]:
-            light.send(PING)
+            light.ping()
         await asyncio.sleep(0.1)
     return 100 * (_cpu(pid) - spent) / (time.monotonic() - began)
 

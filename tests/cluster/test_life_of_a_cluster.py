@@ -90,7 +90,7 @@ def test_a_switchover_goes_where_it_is_told(cluster: Cluster) -> None:
 
 
 def test_a_member_does_not_serve_without_high_availability(cluster: Cluster) -> None:
-    """A configuration that leaves it out would make a second Console beside this one."""
+    """A configuration that leaves it out would make a second Console beside it."""
     serving = cluster.wait_converged()
     node = next(n for name, n in cluster.nodes.items() if name != serving)
     node.host.signal(node.pids()["node"], SIGTERM)

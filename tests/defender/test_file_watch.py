@@ -1,5 +1,6 @@
 """Changes to watched files are told, those made while nobody looked too."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -20,6 +21,7 @@ from twistlock_console.protocol import (
     TroubleEvent,
     WatchedPath,
 )
+from twistlock_defender import file_notices, file_watch
 from twistlock_defender.file_rules import Record, Watched, change_of
 from twistlock_defender.file_watch import FileWatch
 from twistlock_defender.troubles import Troubles
@@ -229,3 +231,57 @@ watch.close()
     said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=20)
 
     assert "cannot be watched: not permitted; run the Defender as root" in said
+
+
+def test_without_notices_files_are_still_compared(
+    start: Callable[[FilePart], FileWatch],
+    tree: Path,
+    found: Found,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel gives no more inotify instances: it says so, and goes on looking."""
+
+    def refused() -> None:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(file_notices, "InotifyObserver", refused)
+    monkeypatch.setattr(file_watch, "COMPARE_UNWATCHED_SECONDS", 0.2)
+    start(part(tree))
+    (tree / "one").write_text("changed")
+
+    found.wait(("one", "modified"))
+    told = [event.sentence for event in found if isinstance(event, TroubleEvent)]
+    assert any("too many inotify instances" in sentence for sentence in told)
+
+
+def test_a_baseline_damaged_inside_is_begun_anew(
+    start: Callable[[FilePart], FileWatch],
+    tree: Path,
+    found: Found,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its beginning is sound, so that shows only when the damaged part is read."""
+    monkeypatch.setattr(file_watch, "COMPARE_UNWATCHED_SECONDS", 0.1)
+    for number in range(2000):
+        (tree / f"file-{number}").touch()
+    start(part(tree)).close()
+    file = tmp_path / "defender" / "baseline.db"
+    damaged = bytearray(file.read_bytes())
+    damaged[4096 * 3 :] = os.urandom(len(damaged) - 4096 * 3)
+    file.write_bytes(damaged)
+
+    start(part(tree))
+
+    told = [event.sentence for event in found if isinstance(event, TroubleEvent)]
+    assert any("is damaged" in sentence for sentence in told)
+
+
+def test_a_path_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+    """A file may be called anything; the status must be written all the same."""
+    name = os.fsdecode(b"/home/x/" + bytes([255]))
+    troubles = Troubles(lambda _: None)
+    troubles.tell("files", f"{name} cannot be read")
+
+    [told] = troubles.standing()
+    assert told.encode().endswith(b" cannot be read")

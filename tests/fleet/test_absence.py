@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import pytest
 from defender_client import NOON
+from pymongo import UpdateOne
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect
 
 from twistlock_console.certificates import Identity, Usage
 from twistlock_console.defenders import register
@@ -173,3 +175,27 @@ def test_a_new_console_gives_everybody_time(
 
 async def _never(_documents: object) -> int:
     raise AssertionError("nothing is stored here")
+
+
+def test_what_could_not_be_written_does_not_overtake() -> None:
+    """A departure noted while the write before it failed comes behind the arrival."""
+    written: list[list[str]] = []
+
+    async def write(changes: list[UpdateOne]) -> None:
+        if not written:
+            written.append([])
+            ledger.note("d", "left", second_left)
+            raise AutoReconnect("the primary is gone")
+        written.append([names[id(change)] for change in changes])
+        raise asyncio.CancelledError
+
+    ledger = Ledger(write)
+    first_left, link, second_left = (UpdateOne({}, {"$set": {}}) for _ in range(3))
+    names = {id(link): "link", id(second_left): "left"}
+    ledger.note("d", "left", first_left)
+    ledger.note("d", "link", link)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(ledger.run())
+
+    assert written[1] == ["link", "left"]

@@ -135,6 +135,19 @@ def test_a_flood_of_pings_is_sent_away(fleet: FleetClient, neighbour: Dialled) -
     assert (code, "without events" in reason) == (1013, True)
 
 
+def test_a_flood_of_websocket_pings_is_cut_off(
+    fleet: FleetClient, neighbour: Dialled
+) -> None:
+    """Who sends more of them than a Defender ever would, and perhaps reads nothing."""
+    flood = fleet.dial("flood").greet()
+    with suppress(ConnectionClosed):
+        for _ in range(2000):
+            flood.connection.ping()
+
+    assert answered(neighbour, 1) < LONGEST
+    assert flood.ending()[0] == 1006
+
+
 def test_a_flood_of_events_gets_no_more_than_its_share(
     fleet: FleetClient, neighbour: Dialled
 ) -> None:

@@ -10,7 +10,9 @@ from flask import request
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.certificates import client_context
+from twistlock_console.errors import NodeUnreachable
 from twistlock_console.node_api import NodeApi, caller, node_app
+from twistlock_console.node_client import NodeClient
 from twistlock_console.node_server import MOST_BYTES
 from twistlock_console.settings import Settings
 
@@ -70,3 +72,22 @@ def test_what_is_not_read_ends_it(
         received += piece
 
     assert received.count(b"HTTP/1.1 ") == 1
+    assert received.startswith((b"HTTP/1.1 411", b"HTTP/1.1 413"))
+
+
+def test_a_node_that_stops_looks_gone(settings: Settings) -> None:
+    """Not frozen: its standing connections end with the port."""
+    app = node_app()
+    app.add_url_rule("/v1/well", view_func=lambda: {"well": True})
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    alone = replace(settings, high_availability_port=port)
+    api = NodeApi(alone, app)
+    api.open()
+    with NodeClient(alone, "127.0.0.1") as client:
+        assert client.get("/v1/well") == {"well": True}
+        api.close()
+
+        with pytest.raises(NodeUnreachable) as caught:
+            client.get("/v1/well")
+        assert caught.value.refused

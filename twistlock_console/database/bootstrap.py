@@ -96,13 +96,15 @@ def _as_root(settings: Settings, work: Callable[[Client], T]) -> T:
     all of them when it finds itself in another state, for example removed.
     """
     root = root_credentials(settings)
-    deadline = boottime_ns() + round(STEADY_SECONDS * SECOND)
+    deadline = None
     while True:
         try:
             with connect(settings, root, app_name="bootstrap") as client:
                 return work(client)
         except PyMongoError as error:
-            if not isinstance(error, AutoReconnect) or boottime_ns() > deadline:
+            now = boottime_ns()
+            deadline = deadline or now + round(STEADY_SECONDS * SECOND)
+            if not isinstance(error, AutoReconnect) or now > deadline:
                 reason = str(error).partition(", full error")[0]
                 raise DatabaseError(
                     f"the database cannot be set up: {reason}"

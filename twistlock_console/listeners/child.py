@@ -59,6 +59,7 @@ class ChildListener:
         self._spare: Spare | None = None
         self._opening: Life | None = None
         self._life: Life | None = None
+        self._dying: Life | None = None
 
     @property
     def pid(self) -> int | None:
@@ -112,12 +113,15 @@ class ChildListener:
             raise ListenerError(f"{self.name} is stuck while opening")
         try:
             with self._state:
-                life, self._life = self._life, None
+                # One that would not close is tried again by the next call.
+                life = self._dying = self._life or self._dying
+                self._life = None
             if life:
                 if grace > 0:
                     life.terminate()
                     life.ended.wait(grace)
                 self._bury(life)
+                self._dying = None
         finally:
             self._turn.release()
 

@@ -6,10 +6,7 @@ from websockets.exceptions import ConnectionClosed
 
 from twistlock_console.defenders.event_store import documents_of, store_compliance
 from twistlock_console.listeners.commit import GroupCommit
-from twistlock_console.listeners.defender_connection import (
-    PONG,
-    DefenderConnection,
-)
+from twistlock_console.listeners.defender_connection import DefenderConnection
 from twistlock_console.listeners.desk import Desk
 from twistlock_console.listeners.fleet import Fleet
 from twistlock_console.protocol import (
@@ -20,20 +17,27 @@ from twistlock_console.protocol import (
     Events,
     FactsChanged,
     Ping,
+    Pong,
     ProtocolError,
     check_protocol,
     decode_from_defender,
     encode,
 )
 
+PONG = encode(Pong())
+
 
 class Host:
-    """Receives Defenders: one *converse* for each connection."""
+    """Receives Defenders: one *converse* for each connection.
 
-    def __init__(self, fleet: Fleet, commit: GroupCommit, desk: Desk) -> None:
+    What compliance *checks* said is stored by a desk of its own: thousands of hosts
+    may run them at once, and nobody else waits for that.
+    """
+
+    def __init__(self, fleet: Fleet, commit: GroupCommit, checks: Desk) -> None:
         self._fleet = fleet
         self._commit = commit
-        self._desk = desk
+        self._checks = checks
 
     async def converse(self, connection: DefenderConnection) -> None:
         """Greet a Defender, then answer it until it leaves.
@@ -44,6 +48,7 @@ class Host:
             await connection.send(self._fleet.greeting)
             hello = await _be_greeted(connection)
             self._fleet.check(connection)
+            connection.finished()
             self._fleet.enter(connection, hello)
             try:
                 async for frame in connection:
@@ -73,20 +78,20 @@ class Host:
 
     async def _keep(self, connection: DefenderConnection, message: Events) -> None:
         """Acknowledge *message* when a majority has it; who leaves stops waiting."""
-        # Until the revocations are known, nothing of anybody is stored.
-        await self._fleet.loaded.wait()
-        self._fleet.check(connection)
-        name = connection.identity.common_name
-        stored = self._commit.keep(documents_of(name, message.events))
-        connection.storing = stored
         connection.intake.begins()
         try:
+            # Until the revocations are known, nothing of anybody is stored.
+            await self._fleet.loaded.wait()
+            self._fleet.check(connection)
+            name = connection.identity.common_name
+            stored = self._commit.keep(documents_of(name, message.events))
+            connection.storing = stored
             await stored
             runs = [e for e in message.events if isinstance(e, ComplianceEvent)]
             if runs:
-                await self._desk.do(store_compliance, name, runs)
+                await self._checks.do(store_compliance, name, runs)
         except asyncio.CancelledError:
-            if stored.cancelled():
+            if connection.storing and connection.storing.cancelled():
                 return
             raise
         finally:

@@ -1,7 +1,8 @@
 """One Defender's connection: fenced, counted, and small, for there are thousands."""
 
 import asyncio
-from typing import cast
+import logging
+from typing import Any, cast
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.frames import Frame, Opcode
@@ -9,14 +10,15 @@ from websockets.http11 import Request, Response
 
 from twistlock_console.certificates import Identity
 from twistlock_console.listeners.fence import Fence
-from twistlock_console.listeners.intake import Intake, Source
-from twistlock_console.protocol import Ping, Pong, ProtocolError, encode
+from twistlock_console.listeners.intake import Intake
+from twistlock_console.protocol import ProtocolError
 
 CHATTER_SECONDS = 10.0
 MOST_CHATTER = 60
 LONGEST_REASON = 120
-PING = encode(Ping()).encode()
-PONG = encode(Pong())
+READ_AHEAD = 32 * 1024
+CONTROL = frozenset({Opcode.PING, Opcode.PONG})
+log = logging.getLogger(__name__)
 
 
 class DefenderConnection(ServerConnection):
@@ -41,6 +43,8 @@ class DefenderConnection(ServerConnection):
         """Begin."""
         self.fence.check()
         self.heard = self.loop.time()
+        # What TLS has read and we have not counts, too.
+        cast(Any, transport).set_read_buffer_limits(READ_AHEAD)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -48,27 +52,31 @@ class DefenderConnection(ServerConnection):
         self.fence.check()
         self.heard = self.loop.time()
         self._unfinished += len(data)
-        self.intake.received(cast(Source, self.transport), len(data))
+        self.intake.received(self, len(data))
         super().data_received(data)
 
     def process_event(self, event: Request | Response | Frame) -> None:
-        """Answer a ping at once: ten thousand Defenders send little else."""
-        if self._is_ping(event):
-            broadcast([self], PONG)
+        """Note that a ping was answered: that is all that most Defenders send.
+
+        The library answers it by itself. Who sends a flood of them, and perhaps never
+        reads an answer, is cut off.
+        """
+        super().process_event(event)
+        if isinstance(event, Frame) and event.opcode in CONTROL:
+            if not self._counted():
+                log.warning("a flood of pings: cut off %s", self.remote_address)
+                self.transport.abort()
             if not self.storing:
                 self.finished()
-        else:
-            super().process_event(event)
 
-    def _is_ping(self, event: Request | Response | Frame) -> bool:
-        """Whether this is a ping as we write it, of who was greeted and is no flood."""
-        return (
-            isinstance(event, Frame)
-            and event.data == PING
-            and event.opcode is Opcode.TEXT
-            and self.number > 0
-            and self._counted()
-        )
+    def pause_reading(self) -> None:
+        """Have nothing read: for the intake."""
+        self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Have it read again, unless its own queue is full."""
+        if not self.recv_messages.paused:
+            self.transport.resume_reading()
 
     def send_data(self) -> None:
         """Write what is to be sent."""

@@ -51,12 +51,12 @@ class Housekeeping:
     async def _look(self) -> None:
         do, fleet = self._desk.do, self._fleet
         news = await do(take_news)
+        for name, order in news.orders:
+            fleet.order(name, order)
         known = (fleet.policy_version, self._revoked)
         if (news.policy_version, news.revoked) != known:
             await fleet.learn(await do(read_policy), news.revoked)
             self._revoked = news.revoked
-        for name, order in news.orders:
-            fleet.order(name, order)
 
     async def _sweep(self) -> None:
         do, fleet = self._desk.do, self._fleet

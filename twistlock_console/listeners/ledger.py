@@ -39,5 +39,6 @@ class Ledger:
             await self._write(list(taken.values()))
         except PyMongoError as error:
             log.warning("the register of Defenders waits: %s", error)
-            # What was noted meanwhile is newer.
-            self._changes = {**taken, **self._changes}
+            # What was noted meanwhile is newer, and comes behind what was not.
+            older = {k: v for k, v in taken.items() if k not in self._changes}
+            self._changes = {**older, **self._changes}

@@ -74,13 +74,13 @@ def prepare_defenders(settings: Settings) -> Serve:
 async def _serve(
     tls: ssl.SSLContext, settings: Settings, fence: Fence, report: Report
 ) -> None:
-    desk = Desk(settings)
+    desk, checks = Desk(settings), Desk(settings, threads=1)
     clock = ServiceClock()
     server = register.Server(secrets.token_hex(8), fence.epoch, settings.node_address)
     ledger = Ledger(lambda changes: desk.do(register.write, changes))
     commit = GroupCommit(lambda documents: desk.do(store_events, documents))
     fleet = Fleet(server, ledger, clock)
-    host = Host(fleet, commit, desk)
+    host = Host(fleet, commit, checks)
     house = Housekeeping(fleet, commit, desk)
     kind = connections_of(fence, Intake())
     servers = [await _listen(settings, at, tls, host, kind) for at in _places(settings)]
@@ -107,6 +107,7 @@ async def _serve(
     with suppress(asyncio.CancelledError):
         await working
     desk.close()
+    checks.close()
 
 
 def _places(settings: Settings) -> list[tuple[str, int]]:

@@ -1,0 +1,84 @@
+"""The history is noted here first, and delivered when a primary takes it."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from plugins.ha.history import History
+from plugins.ha.stores import Stores
+from twistlock_console.events import Role, RoleChanged
+
+
+class Store:
+    """A collection, by whatever name, that calls *meanwhile* while it stores."""
+
+    def __init__(self) -> None:
+        self.stored: list[str] = []
+        self.meanwhile = lambda: None
+        self.silent = False
+
+    def written(self, _name: str) -> "Store":
+        """Itself."""
+        return self
+
+    shown = written
+
+    def insert_one(self, entry: dict[str, Any]) -> None:
+        """Store the entry's reason."""
+        self.meanwhile()
+        if self.silent:
+            raise AutoReconnect("no primary")
+        self.stored.append(entry["reason"])
+
+
+def changed(reason: str) -> RoleChanged:
+    """This node became primary."""
+    return RoleChanged(Role.STANDBY, Role.PRIMARY, reason, 7, {})
+
+
+@pytest.fixture
+def store() -> Store:
+    """An empty one."""
+    return Store()
+
+
+@pytest.fixture
+def history(tmp_path: Path, store: Store) -> History:
+    """With its spool in a folder that goes."""
+    return History("10.0.0.1", tmp_path / "history.jsonl", cast(Stores, store))
+
+
+def test_a_change_is_noted_while_others_are_delivered(
+    history: History, store: Store, tmp_path: Path
+) -> None:
+    """Whoever keeps the role must not wait for a database that does not answer."""
+    history.record(changed("first"))
+
+    def note() -> None:
+        store.meanwhile = lambda: None
+        history.record(changed("second"))
+
+    store.meanwhile = note
+    history.deliver()
+    left = (tmp_path / "history.jsonl").read_text().splitlines()
+
+    assert [json.loads(line)["reason"] for line in left] == ["second"]
+    history.deliver()
+    assert store.stored == ["first", "second"]
+    assert not (tmp_path / "history.jsonl").exists()
+
+
+def test_what_nobody_takes_stays(history: History, store: Store) -> None:
+    """In its order."""
+    store.silent = True
+    history.record(changed("first"))
+    history.deliver()
+    store.silent = False
+    history.record(changed("second"))
+
+    history.deliver()
+
+    assert store.stored == ["first", "second"]
