@@ -64,6 +64,7 @@ def build(work: Path, output: Path, version: str | None) -> Path:
     _build_own_wheel(source, wheels)
     _carried_wheels(wheels)
     _copy_plain_files(source, release, version)
+    shutil.copytree(PROJECT / "docs", release / "docs")
     _require_own_wheel(release)
     collect_licences(wheels, release / "licenses")
     write_checksums(release)

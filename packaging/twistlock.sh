@@ -237,6 +237,7 @@ make_release_folder() { # VERSION
     MONGOD=$(echo "$NEW"/lib/python3*/site-packages/fiftyone/db/bin/mongod)
     chmod 755 "$MONGOD"
     cp "$HERE"/{twistlock.sh,checks.sh,VERSION,LICENSE,README.md,twistlock-console.service} "$NEW/"
+    cp -r "$HERE/docs" "$NEW/"
     cp -r "$HERE/licenses" "$NEW/"
 }
 
