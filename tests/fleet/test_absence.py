@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 from defender_client import NOON
@@ -22,6 +23,7 @@ from twistlock_console.listeners.defender_connection import DefenderConnection
 from twistlock_console.listeners.desk import Desk
 from twistlock_console.listeners.fleet import Fleet
 from twistlock_console.listeners.housekeeping import Housekeeping
+from twistlock_console.listeners.intake import Intake
 from twistlock_console.listeners.ledger import Ledger
 from twistlock_console.protocol import DefenderHello, Facts
 from twistlock_console.settings import Settings
@@ -109,6 +111,7 @@ class Connection:
         self.identity = Identity(Usage.DEFENDER, name, 1, expires)
         self.heard = heard
         self.storing = object() if storing else None
+        self.unread = False
         self.policy = ""
         self.number = 0
         self.remote_address = ("10.1.0.1", 50_000)
@@ -163,7 +166,7 @@ def test_a_new_console_gives_everybody_time(
     desk = Desk(settings)
 
     async def sweep() -> None:
-        house = Housekeeping(fleet_of(), GroupCommit(_never), desk)
+        house = Housekeeping(fleet_of(), GroupCommit(_never), desk, Intake())
         house._opened_ns = opened  # a hundred seconds need not pass
         await house._sweep()
 
@@ -171,6 +174,29 @@ def test_a_new_console_gives_everybody_time(
     desk.close()
 
     assert entry(database, "gone")["connected"] is not away
+
+
+def test_who_is_not_read_is_told_that_we_are_here(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pings lie unread: it would take us for gone, and come again with all else."""
+    told: list[object] = []
+    monkeypatch.setattr(housekeeping, "REASSURE_SECONDS", 0.01)
+    monkeypatch.setattr(housekeeping, "broadcast", lambda some, _: told.extend(some))
+    intake, paused = Intake(limit=10), MagicMock()
+    intake.begins()
+    intake.received(paused, 11)
+    desk = Desk(settings)
+
+    async def reassure() -> None:
+        house = Housekeeping(fleet_of(), GroupCommit(_never), desk, intake)
+        await asyncio.wait_for(house.reassure(), 0.5)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(reassure())
+    desk.close()
+
+    assert told[0] is paused
 
 
 async def _never(_documents: object) -> int:

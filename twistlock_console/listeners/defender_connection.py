@@ -25,7 +25,8 @@ class DefenderConnection(ServerConnection):
     """Takes and gives nothing once the right to serve has ended.
 
     *identity* is what the certificate says, *policy* the hash of the rule that the
-    Defender was last known to have, *heard* the loop's time when it last sent anything.
+    Defender was last known to have, *heard* the loop's time when it last sent anything,
+    *unread* whether the intake has it wait.
     """
 
     fence: Fence
@@ -34,6 +35,7 @@ class DefenderConnection(ServerConnection):
     policy = ""
     number = 0
     heard = 0.0
+    unread = False
     storing: asyncio.Future[None] | None = None
     _unfinished = 0
     _chatter = 0
@@ -71,10 +73,12 @@ class DefenderConnection(ServerConnection):
 
     def pause_reading(self) -> None:
         """Have nothing read: for the intake."""
+        self.unread = True
         self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Have it read again, unless its own queue is full."""
+        self.unread, self.heard = False, self.loop.time()
         if not self.recv_messages.paused:
             self.transport.resume_reading()
 

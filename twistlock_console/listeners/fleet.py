@@ -128,7 +128,8 @@ class Fleet:
                 self.check(connection)
             except ProtocolError as error:
                 self.send_away(connection, str(error))
-            if connection.heard < silent_since and not connection.storing:
+            waits = connection.storing or connection.unread
+            if connection.heard < silent_since and not waits:
                 self.send_away(connection, "nothing was heard for too long")
 
     def order(self, name: str, order: str) -> None:

@@ -4,35 +4,46 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
+from websockets.asyncio.server import broadcast
 
 from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.defenders import register
 from twistlock_console.defenders.news import take_news
 from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.listeners.commit import GroupCommit
+from twistlock_console.listeners.defender_connection import DefenderConnection
 from twistlock_console.listeners.desk import Desk
 from twistlock_console.listeners.fleet import Fleet
+from twistlock_console.listeners.intake import Intake
 from twistlock_console.policies.host import read_policy
+from twistlock_console.protocol import Pong, encode
 
 LOOK_SECONDS = 0.5
 SWEEP_SECONDS = 15.0
+#: Less than a Defender's patience.
+REASSURE_SECONDS = 2.0
+AT_ONCE = 100
 #: How long Defenders have to come back after a failover before they count as away.
 SETTLE_SECONDS = 60.0
 SILENCE_SECONDS = 90.0
 HOUR = 3600
 COUNTERS = "defender_counters"
+PONG = encode(Pong())
 log = logging.getLogger(__name__)
 
 
 class Housekeeping:
     """Looks for what the pages changed, and keeps register, clocks and counters."""
 
-    def __init__(self, fleet: Fleet, commit: GroupCommit, desk: Desk) -> None:
+    def __init__(
+        self, fleet: Fleet, commit: GroupCommit, desk: Desk, intake: Intake
+    ) -> None:
         self._fleet = fleet
+        self._intake = intake
         self._commit = commit
         self._desk = desk
         self._opened = register.present_time()
@@ -47,6 +58,18 @@ class Housekeeping:
     async def sweep(self) -> None:
         """Every quarter of a minute: who is away, who was silent, and the counters."""
         await _again(SWEEP_SECONDS, self._sweep)
+
+    async def reassure(self) -> None:
+        """Every two seconds: tell whom we do not read now that we are here.
+
+        Their pings lie unread, and they would take us for gone.
+        """
+        while True:
+            await asyncio.sleep(REASSURE_SECONDS)
+            waiting = cast(list[DefenderConnection], self._intake.paused)
+            for first in range(0, len(waiting), AT_ONCE):
+                broadcast(waiting[first : first + AT_ONCE], PONG)
+                await asyncio.sleep(0)
 
     async def _look(self) -> None:
         do, fleet = self._desk.do, self._fleet

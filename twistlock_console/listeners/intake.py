@@ -39,6 +39,11 @@ class Intake:
         """Whether more should not be read now."""
         return self._storing > 0 and self.unfinished > self._limit
 
+    @property
+    def paused(self) -> list[Source]:
+        """Who is not read now."""
+        return list(self._paused)
+
     def received(self, source: Source, size: int) -> None:
         """Count *size* bytes more from *source*, which may be paused for it."""
         self.unfinished += size

@@ -81,8 +81,9 @@ async def _serve(
     commit = GroupCommit(lambda documents: desk.do(store_events, documents))
     fleet = Fleet(server, ledger, clock)
     host = Host(fleet, commit, checks)
-    house = Housekeeping(fleet, commit, desk)
-    kind = connections_of(fence, Intake())
+    intake = Intake()
+    house = Housekeeping(fleet, commit, desk, intake)
+    kind = connections_of(fence, intake)
     servers = [await _listen(settings, at, tls, host, kind) for at in _places(settings)]
 
     def leave() -> None:
@@ -94,7 +95,7 @@ async def _serve(
     report.ready()
     papers = settings.folders.certificates
     following = follow(tls, papers, lambda: follow_certificate(settings))
-    works = (commit.run(), ledger.run(), house.look(), house.sweep())
+    works = (commit.run(), ledger.run(), house.look(), house.sweep(), house.reassure())
     working = asyncio.gather(*works, following)
     closed = asyncio.gather(*(each.wait_closed() for each in servers))
     # A work that fails ends the server: without it nothing here can be trusted.
