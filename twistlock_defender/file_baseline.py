@@ -25,11 +25,13 @@ NEXT = "SELECT path FROM files WHERE path > ? ORDER BY path LIMIT ?"
 class Baseline:
     """The baseline at *path*. One thread uses it. Its calls raise sqlite3.Error.
 
-    A damaged one is begun anew; that is told by `anew`.
+    A damaged one is begun anew; that is told by `anew`. What cannot be written, on a
+    full disk, stays in *unkept*, which the next baseline is given.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, unkept: dict[str, Record | None]) -> None:
         self.anew: str | None = None
+        self._unkept = unkept
         try:
             self._database = _open(path)
         except sqlite3.OperationalError:
@@ -44,20 +46,24 @@ class Baseline:
 
     def get(self, path: str) -> Record | None:
         """What *path* was."""
+        if path in self._unkept:
+            return self._unkept[path]
         row = self._database.execute(FIND, (os.fsencode(path),)).fetchone()
         return Record(*row) if row else None
 
     def keep(self, records: Sequence[tuple[str, Record | None]]) -> None:
         """Keep what the paths are now; None for nothing there."""
+        self._unkept.update(records)
         rows = [
             (os.fsencode(path), record.hash, record.mode, record.owner, record.stamp)
-            for path, record in records
+            for path, record in self._unkept.items()
             if record
         ]
-        gone = [(os.fsencode(path),) for path, record in records if record is None]
+        gone = [(os.fsencode(p),) for p, record in self._unkept.items() if not record]
         with self._database:
             self._database.executemany(KEEP, rows)
             self._database.executemany("DELETE FROM files WHERE path = ?", gone)
+        self._unkept.clear()
 
     def paths(self) -> Iterator[str]:
         """All paths; the baseline may change meanwhile."""

@@ -3,6 +3,8 @@
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from watchdog.events import (
     DirAttribEvent,
@@ -19,7 +21,7 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers.api import BaseObserver
+from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.inotify import InotifyObserver
 
 from twistlock_console.protocol import HostRule, WatchedPath
@@ -61,7 +63,7 @@ class Notices(FileSystemEventHandler):
             self._observer.stop()
             self._observer.join()
 
-    def watch(self, root: WatchedPath) -> None:
+    def watch(self, root: WatchedPath) -> "Held":
         """Watch *root*. Raises OSError where the kernel does not let us."""
         if self._refusal or self._observer is None:
             raise self._refusal or OSError("no observer")
@@ -72,13 +74,45 @@ class Notices(FileSystemEventHandler):
             path, recursive = os.path.dirname(path), False  # noqa: PTH120
         # watchdog passes over a folder that it may not read, and says nothing.
         os.scandir(path).close()
-        self._observer.schedule(self, path, recursive=recursive, event_filter=KINDS)
+        identity = _identity(path)
+        watch = self._observer.schedule(
+            self, path, recursive=recursive, event_filter=KINDS
+        )
+        return Held(path, identity, watch)
+
+    def stands(self, held: "Held") -> bool:
+        """Whether the folder is still there and watched: one in its place is another.
+
+        It may have the number of the one before; but then that one's thread has ended.
+        """
+        try:
+            same = _identity(held.path) == held.identity
+        except OSError:
+            return False
+        emitters = self._observer.emitters if self._observer else set()
+        watched = any(e.watch == held.watch and e.is_alive() for e in emitters)
+        return same and watched
+
+    def forget(self, held: "Held") -> None:
+        """Watch it no more."""
+        if self._observer:
+            with suppress(KeyError):
+                self._observer.unschedule(held.watch)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Pass the paths on."""
         self._changed(os.fsdecode(event.src_path))
         if event.dest_path:
             self._changed(os.fsdecode(event.dest_path))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A folder that is watched: the one that had the *path* at that time."""
+
+    path: str
+    identity: tuple[int, int]
+    watch: ObservedWatch
 
 
 class WatchedRoots:
@@ -89,6 +123,7 @@ class WatchedRoots:
         self._notices = notices
         self._troubles = troubles
         self.missing = list(rule.files.paths)
+        self._held: dict[WatchedPath, Held] = {}
 
     def close(self) -> None:
         """Clear the troubles told."""
@@ -96,17 +131,26 @@ class WatchedRoots:
             self._troubles.clear(f"watching {root.path}")
 
     def watch(self) -> None:
-        """Begin to watch what is not watched yet."""
+        """Begin to watch what is not watched yet, or not any more."""
+        for root, held in list(self._held.items()):
+            if not self._notices.stands(held):
+                self._notices.forget(self._held.pop(root))
+                self.missing.append(root)
         for root in list(self.missing):
             topic = f"watching {root.path}"
             try:
-                self._notices.watch(root)
+                self._held[root] = self._notices.watch(root)
             except OSError as error:
                 sentence = f"{root.path} cannot be watched: {_reason(error)}"
                 self._troubles.tell(topic, sentence, self._rule.name)
             else:
                 self.missing.remove(root)
                 self._troubles.clear(topic)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)  # noqa: PTH116
+    return found.st_dev, found.st_ino
 
 
 def _reason(error: OSError) -> str:

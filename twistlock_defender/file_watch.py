@@ -19,7 +19,7 @@ from twistlock_defender.clock import boottime
 from twistlock_defender.file_baseline import Baseline, remove
 from twistlock_defender.file_compare import MOST_FILES, Comparison, walk
 from twistlock_defender.file_notices import Notices, WatchedRoots
-from twistlock_defender.file_rules import Watched, covers
+from twistlock_defender.file_rules import Record, Watched, covers
 from twistlock_defender.troubles import Report, Troubles
 
 COMPARE_SECONDS = 60.0
@@ -45,6 +45,7 @@ class FileWatch:
         self._report = report
         self._troubles = troubles
         self._rule: HostRule | None = None
+        self._unkept: dict[str, Record | None] = {}
         self._changed = False
         self._stopping = False
         self._paths: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -98,15 +99,15 @@ class FileWatch:
         """Watch the files of *rule* until there is another one."""
         watched = Watched(rule.files, str(self._folder))
         with (
-            closing(Baseline(self._folder / BASELINE)) as baseline,
+            closing(Baseline(self._folder / BASELINE, self._unkept)) as baseline,
             closing(Notices(self._paths.put)) as notices,
             closing(WatchedRoots(rule, notices, self._troubles)) as roots,
         ):
             if baseline.anew:
                 self._troubles.tell(ANEW, baseline.anew)
             roots.watch()
-            self._compare_all(rule, watched, baseline)
-            baseline.keep_roots(watched.roots)
+            if self._compare_all(rule, watched, baseline):
+                baseline.keep_roots(watched.roots)
             while not self._changed:
                 every = COMPARE_UNWATCHED_SECONDS if roots.missing else COMPARE_SECONDS
                 self._examine_noticed(rule, watched, baseline, boottime() + every)
@@ -114,7 +115,8 @@ class FileWatch:
                     roots.watch()
                     self._compare_all(rule, watched, baseline)
 
-    def _compare_all(self, rule: HostRule, watched: Watched, base: Baseline) -> None:
+    def _compare_all(self, rule: HostRule, watched: Watched, base: Baseline) -> bool:
+        """Compare everything; False if there was another rule before the end."""
         known = base.roots()
         comparison = Comparison(
             base,
@@ -127,6 +129,9 @@ class FileWatch:
         paths = chain.from_iterable(roots)
         for path in islice(paths, MOST_FILES):
             comparison.examine_if_touched(path)
+            if self._changed:
+                comparison.settle()
+                return False
         if next(paths, None):
             self._troubles.tell(
                 MOST,
@@ -141,6 +146,7 @@ class FileWatch:
                 comparison.examine(path)
         comparison.settle()
         self._tell_unread(comparison)
+        return True
 
     def _examine_noticed(
         self, rule: HostRule, watched: Watched, base: Baseline, until: float

@@ -3,8 +3,10 @@
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +23,7 @@ from twistlock_console.protocol import (
     TroubleEvent,
     WatchedPath,
 )
-from twistlock_defender import file_notices, file_watch
+from twistlock_defender import file_baseline, file_notices, file_watch
 from twistlock_defender.file_rules import Record, Watched, change_of
 from twistlock_defender.file_watch import FileWatch
 from twistlock_defender.troubles import Troubles
@@ -285,3 +287,43 @@ def test_a_path_that_is_no_text_can_be_told(tmp_path: Path) -> None:
 
     [told] = troubles.standing()
     assert told.encode().endswith(b" cannot be read")
+
+
+def test_a_folder_made_anew_is_watched_again(
+    start: Callable[[FilePart], FileWatch],
+    tree: Path,
+    found: Found,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel's notices belong to the folder that was there before."""
+    monkeypatch.setattr(file_watch, "COMPARE_SECONDS", 0.3)
+    start(part(tree / "deep"))
+    shutil.rmtree(tree / "deep")
+    wait_for(lambda: ("deep", "deleted") in found.files(), 10, "its end")
+    (tree / "deep").mkdir()
+    wait_for(lambda: ("deep", "created") in found.files(), 10, "its return")
+    monkeypatch.setattr(file_watch, "COMPARE_SECONDS", 60)
+    time.sleep(0.5)
+
+    (tree / "deep" / "three").touch()
+
+    wait_for(lambda: ("three", "created") in found.files(), 10, "a notice")
+
+
+def test_what_cannot_be_kept_is_told_once(
+    start: Callable[[FilePart], FileWatch],
+    tree: Path,
+    found: Found,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The disk is full: the baseline stays behind what was told, in memory."""
+    monkeypatch.setattr(file_watch, "COMPARE_UNWATCHED_SECONDS", 0.1)
+    start(part(tree))
+    with monkeypatch.context() as broken:
+        broken.setattr(file_baseline, "KEEP", "INSERT INTO nothing VALUES (?,?,?,?,?)")
+        (tree / "one").write_text("changed")
+        found.wait(("one", "modified"))
+        time.sleep(0.5)
+    (tree / "deep" / "two").write_text("changed, too")
+
+    found.wait(("one", "modified"), ("two", "modified"))
