@@ -65,9 +65,9 @@ class Outbox:
         self.on_new()
 
     def retry(self) -> None:
-        """Try again to write what is held in memory, if anything is."""
+        """Try again to write: what is held, or nothing, to see if it works."""
         with self._lock:
-            if not self._held:
+            if not self._held and not self._trouble:
                 return
             self._write_held()
         self.on_new()
