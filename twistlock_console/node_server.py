@@ -162,16 +162,16 @@ class NodeServer(ThreadedWSGIServer):
             return
         finally:
             self.strangers.known(client_address[0])
-        if _is_node(secured):
-            self._standing.add(secured)
-            try:
-                if not self._closed:
-                    super().process_request_thread(secured, client_address)
-            finally:
-                self._standing.discard(secured)
-        else:
+        if not _is_node(secured):
             log.warning("turned away %s: not a node's certificate", client_address)
             self.shutdown_request(secured)
+            return
+        self._standing.add(secured)
+        if self._closed:
+            self.shutdown_request(secured)
+        else:
+            super().process_request_thread(secured, client_address)
+        self._standing.discard(secured)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that goes away is no error of ours."""
