@@ -6,12 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hosts.cluster import Cluster
-from tests.hosts.laboratory import Laboratory
-from tests.load_balancer.fronts import NAMES
+if TYPE_CHECKING:
+    from tests.hosts.cluster import Cluster
 
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 MEASURED = os.environ.get(COVERAGE)
@@ -54,8 +54,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def timed_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def timed_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster"]:
     """Three nodes for all tests that judge times; each test leaves them whole."""
+    # Here: this file also works where there are no other tests.
+    from tests.hosts.cluster import Cluster
+    from tests.hosts.laboratory import Laboratory
+    from tests.load_balancer.fronts import NAMES
+
     with Laboratory(tmp_path_factory.mktemp("timed")) as laboratory:
         formed = Cluster(laboratory, CONSOLE_SAN=",".join(NAMES))
         formed.form()

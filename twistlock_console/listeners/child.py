@@ -7,7 +7,7 @@ from typing import Protocol
 from twistlock_console.errors import ListenerError
 from twistlock_console.listeners.life import Life
 from twistlock_console.listeners.sockets import wait_until
-from twistlock_console.listeners.spare import Server, Spare
+from twistlock_console.listeners.spare import Server, Spare, SpareGone
 from twistlock_console.permit import Permit
 from twistlock_console.settings import Settings
 
@@ -86,15 +86,21 @@ class ChildListener:
             if self._life:
                 return
             spare, self._spare = self._find_spare(), None
-            life = self._opening = spare.life
             try:
-                spare.let_in(OPEN_SECONDS)
-                self._adopt(life)
-            except ListenerError:
-                self._bury(life)
-                raise
-            finally:
-                self._opening = None
+                self._let_in(spare)
+            except SpareGone:
+                self._let_in(self._find_spare())
+
+    def _let_in(self, spare: Spare) -> None:
+        life = self._opening = spare.life
+        try:
+            spare.let_in(OPEN_SECONDS)
+            self._adopt(life)
+        except ListenerError:
+            self._bury(life)
+            raise
+        finally:
+            self._opening = None
 
     def _find_spare(self) -> Spare:
         if self._spare and not self._spare.life.ended.is_set():

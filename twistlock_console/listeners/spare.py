@@ -25,6 +25,10 @@ class Server:
     prepare: Prepare
 
 
+class SpareGone(ListenerError):
+    """It died while it waited; its end may not have been told yet."""
+
+
 class Spare:
     """One process of *server*; it ends when this object is dropped, unless let in.
 
@@ -52,14 +56,23 @@ class Spare:
                 raise
 
     def let_in(self, seconds: float) -> None:
-        """Have it serve; return when it says that it does. Raises ListenerError."""
+        """Have it serve; return when it says that it does.
+
+        Raises SpareGone if it died while it waited, and ListenerError.
+        """
         try:
-            self._gate.send(True)
+            self._open_gate()
             self.life.wait_for_report(self._report, seconds)
         except OSError as error:
-            raise ListenerError(f"the waiting process is gone: {error}") from error
+            raise ListenerError(f"the process is gone: {error}") from error
         finally:
             self._close()
+
+    def _open_gate(self) -> None:
+        try:
+            self._gate.send(True)
+        except OSError as error:
+            raise SpareGone(f"the waiting process is gone: {error}") from error
 
     def _close(self) -> None:
         self._report.close()
