@@ -114,13 +114,13 @@ def _as_root(settings: Settings, work: Callable[[Client], T]) -> T:
 
 
 def _initiated(client: Client, settings: Settings) -> bool:
-    members = _found_or_made(client, settings)["members"]
-    if len(members) > 1:
+    config = _found_or_made(client, settings)
+    if len(config["members"]) > 1:
         return False
-    if members[0]["host"] != _host(settings):
+    if config["members"][0]["host"] != _host(settings):
         if settings.high_availability_enabled:
             return False
-        _rehost(client, settings)
+        _rehost(client, config, settings)
     _wait_writable(client)
     return True
 
@@ -181,9 +181,8 @@ def _initiate(client: Client, settings: Settings) -> None:
     log.info("made the replica set %s with %s alone", REPLICA_SET, member["host"])
 
 
-def _rehost(client: Client, settings: Settings) -> None:
+def _rehost(client: Client, config: dict[str, Any], settings: Settings) -> None:
     """Give the only member its present address; forced, as it cannot be primary."""
-    config = client.admin.command("replSetGetConfig")["config"]
     before = config["members"][0]["host"]
     config["members"][0]["host"] = _host(settings)
     config["version"] += 1

@@ -1,7 +1,6 @@
 """What the Defenders' server must know within a second, read with one question.
 
-It asks twice a second for as long as it serves; three questions took three times the
-processor time of a thousand Defenders' pings.
+It asks twice a second for as long as it serves, whoever is connected.
 """
 
 from dataclasses import dataclass
