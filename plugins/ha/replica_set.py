@@ -1,12 +1,14 @@
 """Our own member's replica-set commands: the one module that sends them."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from plugins.ha.status import ClusterStatus, HelloAnswer
+from twistlock_console.clock import SECOND
 from twistlock_console.errors import DatabaseError
 
 #: For so long our member does not stand again. Short: another failure may follow, for
@@ -40,6 +42,11 @@ class ReplicaSet:
         if after is not None:
             command |= {"topologyVersion": after, "maxAwaitTimeMS": wait_ms}
         return HelloAnswer.from_answer(self._run(command))
+
+    def clock(self) -> int:
+        """The wall clock of our member, in nanoseconds since 1970."""
+        told: datetime = self._run({"hello": 1})["localTime"]
+        return round(told.timestamp() * SECOND)
 
     def step_up(self) -> None:
         """Have our member stand for election now."""

@@ -11,6 +11,7 @@ from pymongo import MongoClient
 
 from plugins.ha import switchover, transitions
 from plugins.ha.alert_source import cluster_sources
+from plugins.ha.clock_watch import ClockWatch
 from plugins.ha.cluster_view import Moment, Picture, view
 from plugins.ha.detachment import Detachment
 from plugins.ha.heartbeats import Heartbeats
@@ -91,6 +92,7 @@ class HighAvailability:
             self.settings.heartbeat_interval_ms / 1000, self.client, self.keeper.post
         )
         self._standing = Standing(self)
+        self._clock_watch = ClockWatch(self.replica_set, self.keeper)
         self.recovery = Recovery(
             address=self.settings.node_address,
             port=self.settings.database_port,
@@ -237,6 +239,8 @@ class HighAvailability:
         every(1.0, "register", self._keep_register)
         look = partial(self._node.health.look, "membership", self._standing.check)
         every(1.0, "health-membership", look)
+        look = partial(self._node.health.look, "clock", self._clock_watch.check)
+        every(1.0, "health-clock", look)
         every(30.0, "ports-proved", self._prove)
         every(2.0, "defenders-back", self._look_who_is_back)
         every(1.0, "spares", self._node.ports.prepare)

@@ -24,6 +24,8 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 15.0
 LONG_RUN = 30.0
 STOP_SECONDS = 10.0
+#: One that must start anew has stuck already, and may not end by itself.
+ANEW_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +50,7 @@ class Mongod:
         self._bus = bus
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: threading.Thread | None = None
-        self._stop = -1
+        self._stop = self._anew = -1
         #: Why it last ended, as a sentence; "" before that.
         self.reason = ""
 
@@ -74,6 +76,7 @@ class Mongod:
         find_mongod(self._settings)
         wait_until_free(self._settings.folders.database)
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._anew = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._keeper = threading.Thread(
             target=self._keep, args=[self._stop], name="mongod-keeper", daemon=True
         )
@@ -86,7 +89,13 @@ class Mongod:
         os.eventfd_write(self._stop, 1)
         self._keeper.join()
         os.close(self._stop)
+        os.close(self._anew)
         self._keeper = None
+
+    def restart(self) -> None:
+        """Have mongod end, within ANEW_SECONDS, and start anew; returns at once."""
+        if self._keeper is not None:
+            os.eventfd_write(self._anew, 1)
 
     def rotate(self, most_bytes: int = MOST_BYTES) -> None:
         """Let mongod begin a new log if the present one has *most_bytes*."""
@@ -123,12 +132,20 @@ class Mongod:
         log.info("mongod started with process id %s", process.pid)
         self._bus.publish(DatabaseStarted(process.pid))
         try:
-            _wait_for_end(process.pid, stop)
+            _wait_for_end(process.pid, stop, self._anew)
             if _ready(stop, seconds=0):
-                return _end(process)
+                return _end(process, STOP_SECONDS)
+            if self._told_to_start_anew():
+                return _end(process, ANEW_SECONDS)
             return run_log.reason(process.wait())
         finally:
             self._process = None
+
+    def _told_to_start_anew(self) -> bool:
+        try:
+            return bool(os.eventfd_read(self._anew))
+        except BlockingIOError:
+            return False
 
     def _spawn(self) -> tuple[RunLog, subprocess.Popen[bytes]]:
         folders = self._settings.folders
@@ -149,21 +166,21 @@ class Mongod:
         return run_log, process
 
 
-def _end(process: subprocess.Popen[bytes]) -> str:
-    graceful = end_group(process.pid, grace=STOP_SECONDS)
+def _end(process: subprocess.Popen[bytes], grace: float) -> str:
+    graceful = end_group(process.pid, grace=grace)
     process.poll()
     if graceful:
         return "mongod was stopped"
-    return f"mongod did not stop within {STOP_SECONDS:g} s and was killed"
+    return f"mongod did not stop within {grace:g} s and was killed"
 
 
-def _wait_for_end(pid: int, stop: int) -> None:
-    """Return when our child *pid* has ended, or when *stop* is ready."""
+def _wait_for_end(pid: int, *wishes: int) -> None:
+    """Return when our child *pid* has ended, or when one of *wishes* is ready."""
     child = os.pidfd_open(pid)
     try:
         poll = select.poll()
-        poll.register(child, select.POLLIN)
-        poll.register(stop, select.POLLIN)
+        for each in (child, *wishes):
+            poll.register(each, select.POLLIN)
         poll.poll()
     finally:
         os.close(child)

@@ -15,6 +15,7 @@ from twistlock_console.protocol import ProtocolError
 
 CHATTER_SECONDS = 10.0
 MOST_CHATTER = 60
+MOST_PINGS = 600
 LONGEST_REASON = 120
 READ_AHEAD = 32 * 1024
 CONTROL = frozenset({Opcode.PING, Opcode.PONG})
@@ -39,7 +40,8 @@ class DefenderConnection(ServerConnection):
     storing: asyncio.Future[None] | None = None
     _unfinished = 0
     _chatter = 0
-    _chatter_since = 0.0
+    _pings = 0
+    _counted_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -65,7 +67,9 @@ class DefenderConnection(ServerConnection):
         """
         super().process_event(event)
         if isinstance(event, Frame) and event.opcode in CONTROL:
-            if not self._counted():
+            self._count_from_now_on()
+            self._pings += 1
+            if self._pings > MOST_PINGS:
                 log.warning("a flood of pings: cut off %s", self.remote_address)
                 self.transport.abort()
             if not self.storing:
@@ -108,16 +112,17 @@ class DefenderConnection(ServerConnection):
 
     def count_chatter(self) -> None:
         """Count a message without events; raises ProtocolError for a flood of them."""
-        if not self._counted():
+        self._count_from_now_on()
+        self._chatter += 1
+        if self._chatter > MOST_CHATTER:
             sentence = f"more than {MOST_CHATTER} messages without events in "
             raise ProtocolError(f"{sentence}{CHATTER_SECONDS:.0f} s", code=1013)
 
-    def _counted(self) -> bool:
+    def _count_from_now_on(self) -> None:
+        """Begin again with both counts, once their time is over."""
         now = self.loop.time()
-        if now - self._chatter_since > CHATTER_SECONDS:
-            self._chatter_since, self._chatter = now, 0
-        self._chatter += 1
-        return self._chatter <= MOST_CHATTER
+        if now - self._counted_since > CHATTER_SECONDS:
+            self._counted_since, self._chatter, self._pings = now, 0, 0
 
 
 def connections_of(fence: Fence, intake: Intake) -> type[DefenderConnection]:

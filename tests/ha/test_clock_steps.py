@@ -1,0 +1,113 @@
+"""A member whose clock was set back starts anew, when nobody needs it."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plugins.ha.clock_steps import HARMLESS, TURN, Clock, may_restart
+from plugins.ha.observation import Observation
+from tests.ha.observations import (
+    MS,
+    NOW,
+    SECOND,
+    THIRD,
+    candidate,
+    holder,
+    orphan,
+    peer,
+    serving_peer,
+    standby,
+)
+
+HOUR = 3600 * SECOND
+DELAYS = st.integers(0, 90 * SECOND)
+DOWNLOADING = peer(THIRD, state="STARTUP2")
+
+
+@given(DELAYS, DELAYS, st.integers(0, 1000 * SECOND))
+def test_a_delay_is_no_step(before: int, after: int, later: int) -> None:
+    """However long the answer takes, and whoever was frozen meanwhile."""
+    clock = Clock().read(told=HOUR + before, sent=0, received=before + after)
+
+    now = later + before + after
+    clock = clock.read(told=HOUR + now + before, sent=now, received=now + before)
+
+    assert clock.until == 0
+
+
+@given(st.integers(HARMLESS + 200 * MS, HOUR), st.integers(0, 50 * MS))
+def test_a_step_back_is_found_and_lasts_as_long_as_it_is(step: int, took: int) -> None:
+    """What waits by the clock waits so much longer, and no more."""
+    clock = Clock().read(HOUR, sent=0, received=took)
+
+    clock = clock.read(HOUR + SECOND - step, sent=SECOND, received=SECOND + took)
+
+    assert clock.noticed_at == SECOND + took
+    assert SECOND + step <= clock.until <= 2 * SECOND + step + took
+
+
+def test_a_step_ahead_is_nothing_and_the_way_back_a_step() -> None:
+    """Also over several answers, and a smaller step does not shorten a larger one."""
+    clock = Clock().read(0, 0, 0).read(HOUR + SECOND, SECOND, SECOND)
+    assert clock.until == 0
+
+    back = clock.read(2 * SECOND, 2 * SECOND, 2 * SECOND)
+    again = back.read(-7 * SECOND, 3 * SECOND, 3 * SECOND)
+
+    assert back.until == again.until == HOUR + 3 * SECOND
+    assert again.noticed_at == 3 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("seen", "age", "may"),
+    [
+        pytest.param(standby(), 0, True, id="all-others-are-well"),
+        pytest.param(holder(), HOUR, False, id="it-serves"),
+        pytest.param(standby(stepping=True), HOUR, False, id="it-steps-down"),
+        pytest.param(standby(member=None), HOUR, False, id="it-is-silent"),
+        pytest.param(candidate(), 0, True, id="elected-in-vain"),
+        pytest.param(candidate(member_id=9), 0, True, id="elected-waits-for-nobody"),
+        pytest.param(
+            standby(peers=(serving_peer(), DOWNLOADING)), HOUR, False, id="is-needed"
+        ),
+        pytest.param(
+            standby(peers=(serving_peer(), peer(THIRD, mongod_alive=False))),
+            HOUR,
+            False,
+            id="the-other-has-no-database",
+        ),
+        pytest.param(
+            standby(peers=(serving_peer(), peer(THIRD, refused=True))),
+            HOUR,
+            False,
+            id="the-other-is-gone",
+        ),
+        pytest.param(orphan(), 0, True, id="nobody-serves"),
+        pytest.param(standby(peers=()), 0, True, id="alone"),
+        pytest.param(standby(member_id=9), 0, False, id="the-other-goes-first"),
+        pytest.param(standby(member_id=9), TURN, True, id="its-turn"),
+    ],
+)
+def test_when_it_starts_anew(seen: Observation, age: int, may: bool) -> None:
+    """Never while it serves, nor while who serves needs it."""
+    assert may_restart(seen, Clock(0, noticed_at=NOW - age, until=HOUR), NOW) is may
+
+
+@given(st.integers(0, 4 * SECOND), st.integers(0, 4 * SECOND), st.integers(0, 2 * TURN))
+def test_two_are_not_away_at_once(first: int, second: int, later: int) -> None:
+    """Both clocks were set back, and each noticed it within some seconds."""
+    now = NOW + later
+    heard = replace(serving_peer(), member_id=9, heard_at=now)
+    seen = standby(peers=(heard, peer(THIRD, heard_at=now)))
+    clocks = [Clock(0, NOW + noticed, 4 * HOUR) for noticed in (first, second)]
+    at_first = may_restart(seen, clocks[0], now)
+    mirrored = replace(
+        seen, member_id=3, peers=(heard, peer(member_id=1, heard_at=now))
+    )
+    at_second = may_restart(mirrored, clocks[1], now)
+
+    assert at_first is (later >= first)
+    if at_second:
+        assert later >= first + 10 * SECOND
