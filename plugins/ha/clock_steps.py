@@ -18,7 +18,7 @@ HARMLESS = SECOND
 TURN = 15 * SECOND
 STATES = ("PRIMARY", "SECONDARY")
 REASON = (
-    "the clock of this host was set back, on which its database waits; the database "
+    "the clock of this host was set back, and its database waits by it; the database "
     "starts anew when nobody needs it"
 )
 
@@ -52,7 +52,7 @@ def may_restart(seen: Observation, clock: Clock, now: int) -> bool:
         return False
     if now < clock.noticed_at + _before_us(seen) * TURN:
         return False
-    serving = any(p.holding and _answers(seen, p, now) for p in seen.peers)
+    serving = any(p.holding and seen.is_heard(p, now) for p in seen.peers)
     return not serving or all(_is_well(seen, p, now) for p in seen.peers)
 
 
@@ -68,8 +68,4 @@ def _before_us(seen: Observation) -> int:
 
 
 def _is_well(seen: Observation, peer: Peer, now: int) -> bool:
-    return peer.state in STATES and peer.mongod_alive and _answers(seen, peer, now)
-
-
-def _answers(seen: Observation, peer: Peer, now: int) -> bool:
-    return not peer.refused and now < peer.heard_at + seen.timing.step_up_after
+    return peer.state in STATES and peer.mongod_alive and seen.is_heard(peer, now)

@@ -52,7 +52,7 @@ def _without(seen: Observation, primary: Peer, now: int) -> Call:
 
 
 def _stand(seen: Observation, name: str, lost_at: int, now: int) -> Call:
-    fresh = [peer for peer in seen.peers if _fresh(seen, peer, now)]
+    fresh = [peer for peer in seen.peers if seen.is_heard(peer, now)]
     if not fresh:
         reason = f"{name} is silent, and so is everybody else: no majority"
         return Call(False, reason, now + seen.timing.heartbeat)
@@ -69,7 +69,8 @@ def _stand(seen: Observation, name: str, lost_at: int, now: int) -> Call:
 
 def _other_primary(seen: Observation, now: int) -> Peer | None:
     return next(
-        (peer for peer in seen.peers if peer.writable and _fresh(seen, peer, now)), None
+        (peer for peer in seen.peers if peer.writable and seen.is_heard(peer, now)),
+        None,
     )
 
 
@@ -85,7 +86,7 @@ def _witness(seen: Observation, primary: str, now: int) -> str | None:
         (
             peer.address
             for peer in seen.peers
-            if primary in peer.hears and _fresh(seen, peer, now)
+            if primary in peer.hears and seen.is_heard(peer, now)
         ),
         None,
     )
@@ -97,7 +98,7 @@ def _unheard_since(seen: Observation, lost_at: int, now: int) -> str | None:
         (
             peer.address
             for peer in seen.peers
-            if peer.heard_at < lost_at and _fresh(seen, peer, now)
+            if peer.heard_at < lost_at and seen.is_heard(peer, now)
         ),
         None,
     )
@@ -123,14 +124,6 @@ def _claims(seen: Observation, primary: Peer) -> bool:
         return True
     named = seen.member is not None and seen.member.primary == primary.address
     return named and primary.heard_at < seen.named_at
-
-
-def _fresh(seen: Observation, peer: Peer, now: int) -> bool:
-    return (
-        not peer.refused
-        and bool(peer.heard_at)
-        and now < peer.heard_at + seen.timing.step_up_after
-    )
 
 
 def _is_better(peer: Peer, seen: Observation) -> bool:

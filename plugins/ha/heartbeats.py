@@ -39,9 +39,7 @@ def testimony(seen: Observation, reason: str, now: int) -> dict[str, Any]:
         "hears": [
             peer.address
             for peer in seen.peers
-            if peer.writable
-            and not peer.refused
-            and now < peer.heard_at + seen.timing.step_up_after
+            if peer.writable and seen.is_heard(peer, now)
         ],
         "resting": now < seen.resting_until,
         "version": __version__,

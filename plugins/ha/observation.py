@@ -126,6 +126,11 @@ class Observation:
         """The peer at *address*, if it is one of ours."""
         return next((peer for peer in self.peers if peer.address == address), None)
 
+    def is_heard(self, peer: Peer, now: int) -> bool:
+        """Whether *peer* answered a moment ago, and its host has not refused since."""
+        until = peer.heard_at + self.timing.step_up_after
+        return not peer.refused and bool(peer.heard_at) and now < until
+
 
 Update = Callable[[Observation], Observation]
 """What was learned, as the step from one observation to the next."""

@@ -34,7 +34,7 @@ def _ourselves(seen: Observation, now: int) -> Peer:
 
 
 def _why_not(node: Peer, seen: Observation, now: int) -> str | None:
-    if node.refused or now > node.heard_at + seen.timing.step_up_after:
+    if not seen.is_heard(node, now):
         return "it is out of reach"
     if node.state != "SECONDARY":
         return f"its database is {node.state}"

@@ -44,7 +44,7 @@ def _unfit(seen: Observation, peer: Peer, now: int) -> str | None:
 
 
 def _no_voter(seen: Observation, peer: Peer, now: int) -> str | None:
-    if peer.refused or now > peer.heard_at + seen.timing.step_up_after:
+    if not seen.is_heard(peer, now):
         return f"{peer.address} is out of reach."
     if peer.state != "SECONDARY":
         return f"{peer.address} is {peer.state}, not SECONDARY."

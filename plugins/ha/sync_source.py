@@ -3,7 +3,7 @@
 Pure.
 """
 
-from plugins.ha.observation import Observation, Peer
+from plugins.ha.observation import Observation
 
 #: In lease times. Later nobody waits for the primary of before, and who is silent may
 #: only be slow.
@@ -18,14 +18,10 @@ def given_up(seen: Observation, now: int) -> frozenset[str]:
     return frozenset(
         peer.address
         for peer in seen.peers
-        if peer.address != primary and _is_silent(seen, peer, now)
+        if peer.address != primary and not seen.is_heard(peer, now)
     )
 
 
 def all_silent(seen: Observation, now: int) -> bool:
     """Whether there are other nodes, and none of them can be asked now."""
-    return bool(seen.peers) and all(_is_silent(seen, p, now) for p in seen.peers)
-
-
-def _is_silent(seen: Observation, peer: Peer, now: int) -> bool:
-    return peer.refused or now > peer.heard_at + seen.timing.step_up_after
+    return bool(seen.peers) and not any(seen.is_heard(p, now) for p in seen.peers)

@@ -4,15 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from database_node import prepared
+from database_node import prepared, set_of_one
 
-from twistlock_console.bus import Bus
-from twistlock_console.database.bootstrap import (
-    create_users,
-    initiate_set,
-    wait_answering,
-)
-from twistlock_console.database.mongod import Mongod
 from twistlock_console.settings import Settings
 
 
@@ -24,12 +17,5 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     settings = prepared(tmp_path_factory.mktemp("database") / "node")
-    mongod = Mongod(settings, Bus())
-    mongod.start()
-    try:
-        wait_answering(settings, 30)
-        initiate_set(settings)
-        create_users(settings)
+    with set_of_one(settings):
         yield settings
-    finally:
-        mongod.stop()

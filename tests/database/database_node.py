@@ -2,12 +2,20 @@
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from twistlock_console.bus import Bus
 from twistlock_console.certificates import create_authority, issue_node_certificate
 from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.database.bootstrap import prepare_secrets
+from twistlock_console.database.bootstrap import (
+    create_users,
+    initiate_set,
+    prepare_secrets,
+    wait_answering,
+)
+from twistlock_console.database.mongod import Mongod
 from twistlock_console.settings import Settings
 
 HERE = "127.0.0.1"
@@ -33,6 +41,20 @@ def prepared(root: Path) -> Settings:
     create_authority(settings.folders.certificates)
     issue_node_certificate(settings.folders.certificates, [HERE])
     return settings
+
+
+@contextmanager
+def set_of_one(settings: Settings) -> Iterator[Mongod]:
+    """A mongod that runs as a set of one with its users, until the end."""
+    mongod = Mongod(settings, Bus())
+    mongod.start()
+    try:
+        wait_answering(settings, 30)
+        initiate_set(settings)
+        create_users(settings)
+        yield mongod
+    finally:
+        mongod.stop()
 
 
 def eventually(true: Callable[[], object], seconds: float = 15.0) -> bool:

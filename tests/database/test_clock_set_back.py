@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from database_node import prepared
+from database_node import prepared, set_of_one
 from pymongo import timeout
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -23,13 +23,7 @@ from plugins.ha.replica_set import ReplicaSet
 from tests.ha.observations import candidate
 from tests.hosts.fake_clock import SECONDS_TO_NOTICE, FakeClock
 from tests.hosts.waiting import wait_for
-from twistlock_console.bus import Bus
 from twistlock_console.database.binary import find_mongod
-from twistlock_console.database.bootstrap import (
-    create_users,
-    initiate_set,
-    wait_answering,
-)
 from twistlock_console.database.client import Client, connect, credentials_for
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.node import Node
@@ -53,17 +47,12 @@ def worn(tmp_path: Path) -> Iterator[Worn]:
     clock = FakeClock(tmp_path / "clock")
     program = clock.worn_by(find_mongod(settings))
     settings = replace(settings, mongod_binary=program)
-    mongod = Mongod(settings, Bus())
-    mongod.start()
-    try:
-        wait_answering(settings, 30)
-        initiate_set(settings)
-        create_users(settings)
-        me = credentials_for(settings, "cluster")
-        with connect(settings, me, app_name="test", timeout_ms=2000) as client:
-            yield Worn(mongod, clock, client)
-    finally:
-        mongod.stop()
+    me = credentials_for(settings, "cluster")
+    with (
+        set_of_one(settings) as mongod,
+        connect(settings, me, app_name="test", timeout_ms=2000) as client,
+    ):
+        yield Worn(mongod, clock, client)
 
 
 @pytest.fixture
