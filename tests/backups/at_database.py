@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pymongo.errors import OperationFailure
+
 from twistlock_console.backups.dump import Store
 from twistlock_console.backups.progress import tell_nobody
 from twistlock_console.backups.restore import Order, load
@@ -61,7 +63,8 @@ def load_and_commit(settings: Settings, database: Store, file: str) -> None:
     """
     for tries in range(9):
         order = Order(f"try{tries}", settings.data_recovery_volume / file, "admin")
-        with suppress(ConsoleError):
+        # It drops what is being loaded, too: an index on that is then interrupted.
+        with suppress(ConsoleError, OperationFailure):
             load(database, order, settings.data_folder, tell_nobody)
             return
     raise TimeoutError("no try was quick enough")

@@ -9,6 +9,7 @@ import pytest
 import urllib3
 
 from tests.backups.alone_node import BackupsOfNode
+from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 from twistlock_console.certificates import client_context
 
@@ -68,14 +69,15 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackupsOfNode]:
+def node(request: pytest.FixtureRequest) -> Iterator[BackupsOfNode]:
     """One node that serves; killed at the end."""
-    started = BackupsOfNode(tmp_path_factory.mktemp("pages"), "127.0.0.84")
-    started.start()
-    try:
-        yield started
-    finally:
-        started.kill()
+    with server_folder(request, "pages") as folder:
+        started = BackupsOfNode(folder, "127.0.0.84")
+        started.start()
+        try:
+            yield started
+        finally:
+            started.kill()
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from tests.hosts.cluster import Cluster
 from tests.hosts.console_api import ConsoleApi
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import PROJECT, HostedNode
+from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 
 pytestmark = [
@@ -104,9 +105,9 @@ def run(node: HostedNode, *words: str, typed: str = "") -> str:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
     """Three nodes with some data."""
-    with Laboratory(tmp_path_factory.mktemp("disaster")) as laboratory:
+    with server_folder(request, "disaster") as folder, Laboratory(folder) as laboratory:
         site = Shared(laboratory)
         site.cluster.form()
         site.at_database(site.serving(), "write", "1", "4000")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.backups.alone_node import PROJECT, BackupsOfNode
 from tests.backups.kill_rounds import Rounds
+from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 from twistlock_console.errors import Refused
 
@@ -16,14 +17,15 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackupsOfNode]:
+def running(request: pytest.FixtureRequest) -> Iterator[BackupsOfNode]:
     """One node that serves; killed at the end."""
-    started = BackupsOfNode(tmp_path_factory.mktemp("backups"), "127.0.0.82")
-    started.start()
-    try:
-        yield started
-    finally:
-        started.kill()
+    with server_folder(request, "backups") as folder:
+        started = BackupsOfNode(folder, "127.0.0.82")
+        started.start()
+        try:
+            yield started
+        finally:
+            started.kill()
 
 
 def command(node: BackupsOfNode, *words: str, typed: str = "") -> tuple[int, str]:

@@ -14,6 +14,7 @@ from tests.browser.remote_visitor import RemoteVisitor, visitor_on
 from tests.hosts.console_api import PASSWORD, USERNAME
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import HostedNode
+from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 
 pytestmark = [
@@ -26,9 +27,9 @@ FILLED = ("--history", "60", "--defenders", "40", "--events", "200")
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostedNode]:
+def node(request: pytest.FixtureRequest) -> Iterator[HostedNode]:
     """A node with high availability, alone, with something in every list."""
-    with Laboratory(tmp_path_factory.mktemp("pages")) as laboratory:
+    with server_folder(request, "pages") as folder, Laboratory(folder) as laboratory:
         client = laboratory.host("client")
         made = HostedNode(
             laboratory.host("h1"), client, HIGH_AVAILABILITY_STATE="PRIMARY"

@@ -5,16 +5,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.alone_node import AloneNode
+from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AloneNode]:
+def node(request: pytest.FixtureRequest) -> Iterator[AloneNode]:
     """One node that serves; killed at the end, if it is still there."""
-    started = AloneNode(tmp_path_factory.mktemp("alone"))
-    try:
-        wait_for(started.serves, 60, "the node to serve")
-        yield started
-    finally:
-        started.process.kill()
-        started.process.wait()
+    with server_folder(request, "alone") as folder:
+        started = AloneNode(folder)
+        try:
+            wait_for(started.serves, 60, "the node to serve")
+            yield started
+        finally:
+            started.process.kill()
+            started.process.wait()

@@ -12,6 +12,7 @@ import pytest
 from tests.hosts.cluster import Cluster
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import PROJECT, HostedNode
+from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 
 pytestmark = [
@@ -21,9 +22,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Three nodes, ended in an orderly way when all tests are done."""
-    with Laboratory(tmp_path_factory.mktemp("life")) as laboratory:
+    with server_folder(request, "life") as folder, Laboratory(folder) as laboratory:
         formed = Cluster(laboratory)
         formed.form()
         yield formed

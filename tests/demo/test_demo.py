@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.hosts.server_folder import server_folder
 from twistlock_console.processes import bound_to_us
 
 pytestmark = [
@@ -126,9 +127,10 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def state(request: pytest.FixtureRequest) -> Iterator[Path]:
     """The folder that the demos of this module have one after the other."""
-    return tmp_path_factory.mktemp("demo")
+    with server_folder(request, "demo") as folder:
+        yield folder
 
 
 @pytest.fixture

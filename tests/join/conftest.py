@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.laboratory import Laboratory
+from tests.hosts.server_folder import server_folder
 from tests.join.formation import Formed, form
 from tests.join.installed import Site
 from twistlock_console import __version__
@@ -73,10 +74,10 @@ def next_release(tmp_path_factory: pytest.TempPathFactory, environments: Path) -
 
 @pytest.fixture(scope="package")
 def formed(
-    tmp_path_factory: pytest.TempPathFactory, release: Path, environments: Path
+    request: pytest.FixtureRequest, release: Path, environments: Path
 ) -> Iterator[Formed]:
     """Three hosts that became a cluster. Each test leaves a whole one behind."""
-    with Laboratory(tmp_path_factory.mktemp("site")) as laboratory:
+    with server_folder(request, "site") as folder, Laboratory(folder) as laboratory:
         yield form(Site(laboratory, environments), release)
 
 
