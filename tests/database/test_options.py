@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from twistlock_console.database.options import as_file, mongod_options
+from twistlock_console.database.options import (
+    EVICTION,
+    SMALL_PAGES,
+    as_file,
+    mongod_options,
+)
 from twistlock_console.settings import Settings
 
 CHOSEN = Settings(
@@ -29,6 +34,9 @@ def told(path: str, settings: Settings = CHOSEN) -> object:
     [
         ("storage.dbPath", "/data/db"),
         ("storage.wiredTiger.engineConfig.cacheSizeGB", 0.75),
+        ("storage.wiredTiger.engineConfig.configString", EVICTION),
+        ("storage.wiredTiger.collectionConfig.configString", SMALL_PAGES),
+        ("storage.wiredTiger.indexConfig.configString", SMALL_PAGES),
         ("net.bindIp", "192.0.2.7,127.0.0.1"),
         ("net.port", 27020),
         ("net.unixDomainSocket.enabled", False),

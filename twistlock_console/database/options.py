@@ -11,6 +11,12 @@ LOG = "mongod.log"
 KEYFILE = "mongod.key"
 OPLOG_MB = 1024
 
+#: A page is written back at a stroke, and all writes wait for the processor meanwhile:
+#: 0.1 s for one of 10 MB, its default. It counts for collections made from now on.
+SMALL_PAGES = "memory_page_max=1m"
+#: One thread that writes pages back, not four at the same time.
+EVICTION = "eviction=(threads_min=1,threads_max=1)"
+
 PARAMETERS: Mapping[str, bool | int | str] = {
     # Users are made with the keyfile: nobody gets in without a password, ever.
     "enableLocalhostAuthBypass": False,
@@ -36,11 +42,16 @@ def mongod_options(settings: Settings) -> dict[str, object]:
     """Give the options of this node's mongod, in the shape of its file."""
     folders = settings.folders
     certificates = folders.certificates
-    cache = {"cacheSizeGB": settings.database_cache_gb}
+    engine = {"cacheSizeGB": settings.database_cache_gb, "configString": EVICTION}
+    small_pages = {"configString": SMALL_PAGES}
     return {
         "storage": {
             "dbPath": str(folders.database),
-            "wiredTiger": {"engineConfig": cache},
+            "wiredTiger": {
+                "engineConfig": engine,
+                "collectionConfig": small_pages,
+                "indexConfig": small_pages,
+            },
         },
         "net": {
             "bindIp": ",".join(settings.private_addresses),
