@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 COVERAGE := $(PYTHON) -m coverage
-SHELL_SCRIPTS = .ci/run $(shell find packaging plugins config tests -name "*.sh")
+SHELL_SCRIPTS = .ci/run $(shell find packaging plugins twistlock_console config tests -name "*.sh")
 
 # Words for the target's program: make demo ARGS="…", make test ARGS="tests/web -x".
 ARGS ?=

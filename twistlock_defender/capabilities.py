@@ -10,6 +10,7 @@ class Capability(IntEnum):
     DAC_READ_SEARCH = 2
     KILL = 5
     SYS_PTRACE = 19
+    SYS_ADMIN = 21
 
 
 def may(capability: Capability) -> bool:

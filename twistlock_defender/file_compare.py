@@ -1,19 +1,17 @@
 """Compares watched files with their baseline, and tells what changed."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from twistlock_console.protocol import FileEvent, HostRule, WatchedPath
+from twistlock_console.protocol import FileEvent, HostRule
 from twistlock_defender.clock import utc_now
 from twistlock_defender.file_baseline import Baseline
 from twistlock_defender.file_records import record_of, stamp_of
-from twistlock_defender.file_rules import Record, Watched, change_of, covers
+from twistlock_defender.file_rules import Record, change_of
 from twistlock_defender.findings import UNNUMBERED, printable
 from twistlock_defender.troubles import Report
 
 PIECE = 200
-MOST_FILES = 100_000
 
 
 @dataclass(slots=True)
@@ -21,14 +19,17 @@ class Comparison:
     """One comparison for *rule*; what was found is reported, then becomes baseline.
 
     *silent* says of a path that it had no baseline before: nothing is reported.
-    *unread* collects what we may not read.
+    *writer* says who wrote to a path. *unread* collects what we may not read, *folders*
+    those that were looked into.
     """
 
     baseline: Baseline
     rule: HostRule
     report: Report
     silent: Callable[[str], bool] = lambda path: False
+    writer: Callable[[str], str | None] = lambda path: None
     unread: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
     _found: list[FileEvent] = field(default_factory=list)
     _records: list[tuple[str, Record | None]] = field(default_factory=list)
 
@@ -84,34 +85,9 @@ class Comparison:
             after.hash or None if after else None,
             shown.mode if shown else None,
             printable(shown.owner, 255) if shown else None,
+            self._process(path) if change in ("created", "modified") else None,
         )
 
-
-def walk(root: WatchedPath, watched: Watched, unread: list[str]) -> Iterator[str]:
-    """Every path that *root* covers and *watched* does not exclude.
-
-    Folders that we may not read are added to *unread*.
-    """
-    folders = [root.path]
-    if watched.excludes(root.path):
-        return
-    yield root.path
-    while folders:
-        for entry in _entries(folders.pop(), unread):
-            if watched.excludes(entry.path) or not covers(root, entry.path):
-                continue
-            yield entry.path
-            if root.recursive and entry.is_dir(follow_symlinks=False):
-                folders.append(entry.path)
-
-
-def _entries(folder: str, unread: list[str]) -> list["os.DirEntry[str]"]:
-    """What is in *folder*; nothing when it is none, or may not be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except PermissionError:
-        unread.append(folder)
-        return []
-    except OSError:
-        return []
+    def _process(self, path: str) -> str | None:
+        found = self.writer(path)
+        return printable(found, 255) if found else None

@@ -1,6 +1,5 @@
 """The kernel's notices of changes below watched paths, through watchdog."""
 
-import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,8 +23,7 @@ from watchdog.events import (
 from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.inotify import InotifyObserver
 
-from twistlock_console.protocol import HostRule, WatchedPath
-from twistlock_defender.troubles import Troubles
+from twistlock_console.protocol import WatchedPath
 
 # Not that a file was opened or read: we do so ourselves.
 KINDS: list[type[FileSystemEvent]] = [
@@ -115,59 +113,6 @@ class Held:
     watch: ObservedWatch
 
 
-class WatchedRoots:
-    """The roots of *rule*, as far as the kernel lets us watch them; it says if not."""
-
-    def __init__(self, rule: HostRule, notices: Notices, troubles: Troubles) -> None:
-        self._rule = rule
-        self._notices = notices
-        self._troubles = troubles
-        self.missing = list(rule.files.paths)
-        self._held: dict[WatchedPath, Held] = {}
-
-    def close(self) -> None:
-        """Clear the troubles told."""
-        for root in self.missing:
-            self._troubles.clear(f"watching {root.path}")
-
-    def watch(self) -> None:
-        """Begin to watch what is not watched yet, or not any more."""
-        for root, held in list(self._held.items()):
-            if not self._notices.stands(held):
-                self._notices.forget(self._held.pop(root))
-                self.missing.append(root)
-        for root in list(self.missing):
-            topic = f"watching {root.path}"
-            try:
-                self._held[root] = self._notices.watch(root)
-            except OSError as error:
-                sentence = f"{root.path} cannot be watched: {_reason(error)}"
-                self._troubles.tell(topic, sentence, self._rule.name)
-            else:
-                self.missing.remove(root)
-                self._troubles.clear(topic)
-
-
 def _identity(path: str) -> tuple[int, int]:
     found = os.stat(path)  # noqa: PTH116
     return found.st_dev, found.st_ino
-
-
-def _reason(error: OSError) -> str:
-    match error.errno:
-        case errno.ENOENT | errno.ENOTDIR:
-            return "it is not there; create it or take it out of the rule"
-        case errno.EACCES | errno.EPERM:
-            return "not permitted; run the Defender as root"
-        case errno.ENOSPC:
-            return (
-                "too many inotify watches; raise fs.inotify.max_user_watches "
-                "(it is compared every 10 s instead)"
-            )
-        case errno.EMFILE:
-            return (
-                "too many inotify instances; raise fs.inotify.max_user_instances "
-                "(it is compared every 10 s instead)"
-            )
-        case _:
-            return error.strerror or str(error)

@@ -5,21 +5,23 @@ compared once a minute too, for what no notice came of.
 """
 
 import logging
-import os
 import queue
 import sqlite3
 import threading
 import time
 from contextlib import closing, suppress
-from itertools import chain, islice
+from dataclasses import dataclass
 from pathlib import Path
 
 from twistlock_console.protocol import HostRule
 from twistlock_defender.clock import boottime
 from twistlock_defender.file_baseline import Baseline, remove
-from twistlock_defender.file_compare import MOST_FILES, Comparison, walk
-from twistlock_defender.file_notices import Notices, WatchedRoots
+from twistlock_defender.file_compare import Comparison
+from twistlock_defender.file_notices import Notices
+from twistlock_defender.file_roots import WatchedRoots
 from twistlock_defender.file_rules import Record, Watched, covers
+from twistlock_defender.file_survey import MOST, UNREAD, survey
+from twistlock_defender.file_writers import Writers
 from twistlock_defender.troubles import Report, Troubles
 
 COMPARE_SECONDS = 60.0
@@ -27,11 +29,20 @@ COMPARE_UNWATCHED_SECONDS = 10.0
 GATHER_SECONDS = 0.1
 REST_FACTOR = 20
 TOPIC = "files"
-UNREAD = "files that cannot be read"
 ANEW = "files anew"
-MOST = "files most"
 BASELINE = "baseline.db"
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """All that is open while one rule is watched."""
+
+    rule: HostRule
+    watched: Watched
+    baseline: Baseline
+    roots: WatchedRoots
+    writers: Writers
 
 
 class FileWatch:
@@ -102,61 +113,49 @@ class FileWatch:
             closing(Baseline(self._folder / BASELINE, self._unkept)) as baseline,
             closing(Notices(self._paths.put)) as notices,
             closing(WatchedRoots(rule, notices, self._troubles)) as roots,
+            closing(Writers()) as writers,
         ):
+            scene = _Scene(rule, watched, baseline, roots, writers)
             if baseline.anew:
                 self._troubles.tell(ANEW, baseline.anew)
             roots.watch()
-            if self._compare_all(rule, watched, baseline):
+            if self._look_at_all(scene):
                 baseline.keep_roots(watched.roots)
             while not self._changed:
-                every = COMPARE_UNWATCHED_SECONDS if roots.missing else COMPARE_SECONDS
-                self._examine_noticed(rule, watched, baseline, boottime() + every)
+                gaps = roots.missing or roots.incomplete
+                every = COMPARE_UNWATCHED_SECONDS if gaps else COMPARE_SECONDS
+                self._examine_noticed(scene, boottime() + every)
                 if not self._changed:
                     roots.watch()
-                    self._compare_all(rule, watched, baseline)
+                    self._look_at_all(scene)
 
-    def _compare_all(self, rule: HostRule, watched: Watched, base: Baseline) -> bool:
+    def _look_at_all(self, scene: _Scene) -> bool:
         """Compare everything; False if there was another rule before the end."""
-        known = base.roots()
+        known = scene.baseline.roots()
         comparison = Comparison(
-            base,
-            rule,
+            scene.baseline,
+            scene.rule,
             self._report,
             lambda path: not any(covers(r, path) for r in known),
+            scene.writers.take,
         )
-        unread = comparison.unread
-        roots = (walk(root, watched, unread) for root in watched.roots)
-        paths = chain.from_iterable(roots)
-        for path in islice(paths, MOST_FILES):
-            comparison.examine_if_touched(path)
-            if self._changed:
-                comparison.settle()
-                return False
-        if next(paths, None):
-            self._troubles.tell(
-                MOST,
-                f"rule {rule.name} watches more than {MOST_FILES:,} files; the others "
-                "are not watched",
-                rule.name,
-            )
-        for path in base.paths():
-            if path not in watched:
-                base.keep([(path, None)])
-            elif not os.path.lexists(path):
-                comparison.examine(path)
-        comparison.settle()
-        self._tell_unread(comparison)
-        return True
+        whole = survey(comparison, scene.watched, self._troubles, lambda: self._changed)
+        if whole:
+            for folder in {*comparison.folders, *scene.roots.folders}:
+                scene.writers.watch(folder)
+            scene.roots.check(comparison.folders)
+        return whole
 
-    def _examine_noticed(
-        self, rule: HostRule, watched: Watched, base: Baseline, until: float
-    ) -> None:
+    def _examine_noticed(self, scene: _Scene, until: float) -> None:
         """Examine what notices come of, until *until* or a change of the rule."""
+        watched = scene.watched
         rest: dict[str, float] = {}
         waiting: set[str] = set()
         while not self._changed and (left := until - boottime()) > 0:
             waiting |= self._gather(min(left, 1.0) if waiting else left)
-            comparison = Comparison(base, rule, self._report)
+            comparison = Comparison(
+                scene.baseline, scene.rule, self._report, writer=scene.writers.take
+            )
             for path in sorted(waiting):
                 began = boottime()
                 if path in watched and rest.get(path, 0) > began:
@@ -180,17 +179,6 @@ class FileWatch:
         while not self._paths.empty():
             paths.add(self._paths.get())
         return {path for path in paths if path is not None}
-
-    def _tell_unread(self, comparison: Comparison) -> None:
-        if not comparison.unread:
-            self._troubles.clear(UNREAD)
-            return
-        self._troubles.tell(
-            UNREAD,
-            f"{len(comparison.unread)} watched files cannot be read, "
-            f"{comparison.unread[0]} for one; run the Defender as root",
-            comparison.rule.name,
-        )
 
     def _wait(self, seconds: float | None) -> None:
         """Until the rule changes, or *seconds* are over."""

@@ -23,7 +23,12 @@ from twistlock_console.protocol import (
     TroubleEvent,
     WatchedPath,
 )
-from twistlock_defender import file_baseline, file_notices, file_watch
+from twistlock_defender import (
+    file_baseline,
+    file_notices,
+    file_watch,
+    file_writers,
+)
 from twistlock_defender.file_rules import Record, Watched, change_of
 from twistlock_defender.file_watch import FileWatch
 from twistlock_defender.troubles import Troubles
@@ -327,3 +332,76 @@ def test_what_cannot_be_kept_is_told_once(
     (tree / "deep" / "two").write_text("changed, too")
 
     found.wait(("one", "modified"), ("two", "modified"))
+
+
+@pytest.mark.needs(root=True)
+def test_who_wrote_is_told(
+    start: Callable[[FilePart], FileWatch], tree: Path, found: Found
+) -> None:
+    """With all rights: the process that wrote, also through a file that was replaced.
+
+    Who changed rights stays unknown.
+    """
+    start(part(tree))
+    script = f"""
+import pathlib, time
+tree = pathlib.Path("{tree}")
+(tree / "one").write_text("11")
+(tree / "draft").write_text("22")
+(tree / "draft").replace(tree / "deep" / "two")
+(tree / "deep").chmod(0o711)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script]) as writer:
+        try:
+            found.wait(("one", "modified"), ("two", "modified"), ("deep", "attributes"))
+            name = Path(f"/proc/{writer.pid}/comm").read_text().strip()
+        finally:
+            writer.kill()
+
+    told = {Path(e.path).name: e.process for e in found if isinstance(e, FileEvent)}
+    who = f"{name} ({writer.pid})"
+    assert told == {"one": who, "two": who, "deep": None}
+
+
+def test_without_the_right_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is not even asked."""
+    monkeypatch.setattr(file_writers, "may", lambda _: False)
+    writers = file_writers.Writers()
+    writers.watch("/etc")
+
+    assert writers.take("/etc/passwd") is None
+    assert writers.take("/nothing") is None
+    writers.close()
+
+
+@pytest.mark.needs("unshare", root=True)
+def test_a_new_folder_for_which_no_watch_is_left_is_told(tree: Path) -> None:
+    """watchdog would be silent; it is compared every 10 s then."""
+    script = f"""
+import sys, time, tempfile
+from pathlib import Path
+from twistlock_console.protocol import *
+from twistlock_defender import file_watch
+from twistlock_defender.troubles import Troubles
+Path("/proc/sys/user/max_inotify_watches").write_text("4")
+file_watch.COMPARE_SECONDS = 0.3
+troubles = Troubles(lambda events: None)
+watch = file_watch.FileWatch(Path(tempfile.mkdtemp()), print, troubles)
+watch.open()
+watch.apply(HostRule("r", files=FilePart((WatchedPath("{tree}", True),))))
+time.sleep(2)
+assert not troubles.standing(), troubles.standing()
+for number in range(5):
+    Path("{tree}", f"more-{{number}}").mkdir()
+while not troubles.standing():
+    time.sleep(0.02)
+print(*troubles.standing())
+watch.close()
+"""
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", script]
+
+    said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=20)
+
+    assert f"folders are not watched, {tree}/" in said
+    assert " for one: too many inotify watches; raise fs.inotify.max_user" in said

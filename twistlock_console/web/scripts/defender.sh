@@ -7,6 +7,7 @@ ACCOUNT=twistlock-defender
 UNIT=/etc/systemd/system/twistlock-defender.service
 NAME=$(hostname)
 PREVENT=
+WRITERS=
 PYTHON=
 WORK=
 
@@ -17,12 +18,13 @@ stop() {
 
 main() {
     local option act=deploy
-    while getopts "un:p" option; do
+    while getopts "un:pw" option; do
         case $option in
             u) act=remove ;;
             n) NAME=$OPTARG ;;
             p) PREVENT=yes ;;
-            *) stop "Options are: -n NAME, -p to let it end processes, -u to uninstall." ;;
+            w) WRITERS=yes ;;
+            *) stop "Options are: -n NAME, -p to let it end processes, -w to let it tell who wrote to a file, -u to uninstall." ;;
         esac
     done
     [ "$(id -u)" = 0 ] || stop "This script must be run as root; run it with sudo."
@@ -87,7 +89,7 @@ END
     {
         printf '#!/usr/bin/env bash\nset -euo pipefail\nCONSOLE= PIN= TOKEN= VERSION=\n'
         declare -f stop main remove remove_program
-        printf 'FOLDER=%q DATA=%q ACCOUNT=%q UNIT=%q NAME= PREVENT=\n' "$FOLDER" "$DATA" "$ACCOUNT" "$UNIT"
+        printf 'FOLDER=%q DATA=%q ACCOUNT=%q UNIT=%q NAME= PREVENT= WRITERS=\n' "$FOLDER" "$DATA" "$ACCOUNT" "$UNIT"
         printf 'deploy() { stop "Copy the command from Manage > Defenders > Deploy to install."; }\n'
         # shellcheck disable=SC2016  # it is the script's argument list
         printf 'main "$@"\n'
@@ -104,10 +106,12 @@ enrol() {
     chmod 700 "$DATA"
 }
 
-# It reads all files and looks at all processes; it may end some only with -p.
+# It reads all files and looks at all processes; it may end some only with -p. The
+# kernel tells who wrote to a file to those with CAP_SYS_ADMIN alone, hence -w.
 start() {
     local rights=CAP_DAC_READ_SEARCH,CAP_SYS_PTRACE
     [ -z "$PREVENT" ] || rights=$rights,CAP_KILL
+    [ -z "$WRITERS" ] || rights=$rights,CAP_SYS_ADMIN
     if [ -d /run/systemd/system ]; then
         cat >"$UNIT" <<END
 [Unit]
