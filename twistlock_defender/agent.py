@@ -11,9 +11,11 @@ from datetime import datetime
 
 from twistlock_console import __version__
 from twistlock_console.protocol import (
+    CertificateRenewed,
     DefenderHello,
     Event,
     PolicyPushed,
+    RenewalRequested,
     Scan,
 )
 from twistlock_defender import certificate
@@ -116,8 +118,16 @@ class Agent:
             facts=self._facts.look(),
         )
 
-    def obey(self, order: PolicyPushed | Scan) -> None:
-        """Enforce another policy, or run the checks."""
+    def renewal(self) -> RenewalRequested | None:
+        """Ask for a certificate when ours ends soon."""
+        try:
+            return certificate.renewal(self._folder, self._settings.defender)
+        except DefenderError as error:
+            log.warning("the certificate is not renewed: %s", error)
+            return None
+
+    def obey(self, order: PolicyPushed | Scan | CertificateRenewed) -> None:
+        """Enforce another policy, run the checks, or keep another certificate."""
         match order:
             case PolicyPushed():
                 log.info("policy version %d came", order.version)
@@ -126,10 +136,22 @@ class Agent:
                 self._enforcement.apply(order.rule)
             case Scan():
                 self._enforcement.scan()
+            case CertificateRenewed():
+                self._keep_certificate(order)
 
     def malformed(self, sentence: str) -> None:
         """Tell of a message that could not be read."""
         self._troubles.tell("message", sentence)
+
+    def _keep_certificate(self, renewed: CertificateRenewed) -> None:
+        """It counts from the next connection on; this one goes on with the old one."""
+        try:
+            end = certificate.keep(self._folder, renewed.certificate)
+        except (DefenderError, OSError) as error:
+            log.warning("the Console's new certificate is left aside: %s", error)
+        else:
+            log.info("our certificate was renewed; it is valid until %s", end.date())
+            self._certificate_due = 0.0
 
     async def _beat(self) -> None:
         while True:

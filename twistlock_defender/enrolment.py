@@ -11,16 +11,15 @@ from typing import Annotated
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
 )
-from cryptography.x509.oid import NameOID
 from pydantic import Field, TypeAdapter, ValidationError
 
+from twistlock_defender.certificate import request_for
 from twistlock_defender.errors import EnrolError
 from twistlock_defender.folder import DefenderSettings, Folder
 from twistlock_defender.resolving import parse
@@ -59,10 +58,7 @@ def enrol(enrolment: Enrolment, folder: Folder, outbox_mb: int) -> None:
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = enrolment.name or socket.gethostname()
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
-    request = builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
-    papers = _ask(enrolment, {"defender": name, "request": request})
+    papers = _ask(enrolment, {"defender": name, "request": request_for(key, name)})
     _check(papers, key)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     folder.write("key.pem", pem)

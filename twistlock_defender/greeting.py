@@ -31,11 +31,12 @@ KEEPALIVE = (
 
 @dataclass(frozen=True, slots=True)
 class Greeted:
-    """A Console at *target* that may be obeyed, under *epoch*."""
+    """A Console at *target* that may be obeyed, under *epoch*, and what it offers."""
 
     connection: ClientConnection
     target: Target
     epoch: int
+    renews: bool
 
 
 async def greet(target: Target, tls: ssl.SSLContext, epochs: HighestEpoch) -> Greeted:
@@ -58,15 +59,15 @@ async def greet(target: Target, tls: ssl.SSLContext, epochs: HighestEpoch) -> Gr
     try:
         async with asyncio.timeout(HELLO_SECONDS):
             frame = await connection.recv()
-        epoch = _judge(frame, epochs)
+        hello = _judge(frame, epochs)
     except BaseException:
         connection.transport.abort()
         raise
-    return Greeted(connection, target, epoch)
+    return Greeted(connection, target, hello.epoch, hello.renews)
 
 
-def _judge(frame: str | bytes, epochs: HighestEpoch) -> int:
-    """The epoch in *frame*; raises Unwelcome if it is lower than one that was seen."""
+def _judge(frame: str | bytes, epochs: HighestEpoch) -> ConsoleHello:
+    """The hello in *frame*; raises Unwelcome if its epoch is lower than one seen."""
     hello = decode_from_console(frame)
     if not isinstance(hello, ConsoleHello):
         raise Unwelcome("its first message is no hello")
@@ -76,7 +77,7 @@ def _judge(frame: str | bytes, epochs: HighestEpoch) -> int:
             f"it serves under epoch {hello.epoch}, which is over; "
             f"epoch {epochs.value} was seen"
         )
-    return hello.epoch
+    return hello
 
 
 async def _reach(target: Target) -> socket.socket:

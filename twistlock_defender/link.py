@@ -105,7 +105,11 @@ class Link:
         if greeted.epoch > self._obeyed:
             self._obeyed, self._mistaken = greeted.epoch, 0
         session = Session(
-            greeted.connection, self._orders, self._outbox, patience(self._mistaken)
+            greeted.connection,
+            self._orders,
+            self._outbox,
+            patience(self._mistaken),
+            renews=greeted.renews,
         )
         self._session = session
         log.info("connected to %s, epoch %d", greeted.target, greeted.epoch)

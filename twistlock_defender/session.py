@@ -6,6 +6,7 @@ ahead of the acknowledgements.
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from twistlock_console.protocol import (
     MOST_EVENTS,
     Acknowledged,
+    CertificateRenewed,
     ConsoleHello,
     DefenderHello,
     Facts,
@@ -23,6 +25,7 @@ from twistlock_console.protocol import (
     PolicyPushed,
     Pong,
     ProtocolError,
+    RenewalRequested,
     Scan,
     decode_from_console,
     encode,
@@ -32,6 +35,7 @@ from twistlock_defender.liveness import Liveness
 from twistlock_defender.outbox_file import Entry
 
 FACTS_SECONDS = 3600.0
+RENEWAL_SECONDS = 3600.0
 LINGER_SECONDS = 0.02
 BATCH_BYTES = 256 * 1024
 #: More would lie unread at the Console while it stores, and our pings behind them.
@@ -46,8 +50,11 @@ class Orders(Protocol):
     def hello(self) -> DefenderHello:
         """Our first message."""
 
-    def obey(self, order: PolicyPushed | Scan) -> None:
+    def obey(self, order: PolicyPushed | Scan | CertificateRenewed) -> None:
         """Do as told."""
+
+    def renewal(self) -> RenewalRequested | None:
+        """Ask for another certificate, when ours ends soon."""
 
     def malformed(self, sentence: str) -> None:
         """A message could not be read, and was left aside."""
@@ -64,7 +71,10 @@ class Findings(Protocol):
 
 
 class Session:
-    """Talks over *connection*; *patience* is in seconds. `new` says: more to send."""
+    """Talks over *connection*; *patience* is in seconds. `new` says: more to send.
+
+    *renews* is whether the Console said that it renews certificates.
+    """
 
     def __init__(
         self,
@@ -72,11 +82,14 @@ class Session:
         orders: Orders,
         findings: Findings,
         patience: float,
+        *,
+        renews: bool = False,
     ) -> None:
         self._connection = connection
         self._orders = orders
         self._findings = findings
         self._liveness = Liveness(connection, patience)
+        self._renews = renews
         self._sent = 0
         self._unacknowledged: deque[tuple[int, int]] = deque()
         self._room = asyncio.Event()
@@ -95,6 +108,7 @@ class Session:
             self._receive(),
             self._send_findings(),
             self._tell_facts(hello.facts),
+            self._renew(),
             self._liveness.watch(),
             self._leave(),
         )
@@ -112,7 +126,7 @@ class Session:
             match message:
                 case Acknowledged(through):
                     await self._acknowledge(through)
-                case PolicyPushed() | Scan():
+                case PolicyPushed() | Scan() | CertificateRenewed():
                     await asyncio.to_thread(self._orders.obey, message)
                 case Goodbye():
                     self.goodbye = message
@@ -155,6 +169,16 @@ class Session:
             if facts != told:
                 await self._connection.send(encode(FactsChanged(facts)))
                 told = facts
+
+    async def _renew(self) -> None:
+        # Not all at the same time: whole fleets are deployed in one day.
+        await asyncio.sleep(random.random() * RENEWAL_SECONDS)  # noqa: S311
+        while True:
+            if self._renews and (
+                asked := await asyncio.to_thread(self._orders.renewal)
+            ):
+                await self._connection.send(encode(asked))
+            await asyncio.sleep(RENEWAL_SECONDS)
 
     async def _leave(self) -> None:
         """End some time after a goodbye, should the Console not end it itself."""

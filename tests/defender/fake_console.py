@@ -7,9 +7,10 @@ from pathlib import Path
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 
-from twistlock_console.certificates import Usage, server_context
+from twistlock_console.certificates import Usage, server_context, sign_request
 from twistlock_console.protocol import (
     Acknowledged,
+    CertificateRenewed,
     ConsoleHello,
     DefenderHello,
     Event,
@@ -17,6 +18,7 @@ from twistlock_console.protocol import (
     FromConsole,
     Ping,
     Pong,
+    RenewalRequested,
     decode_from_defender,
     encode,
 )
@@ -26,14 +28,17 @@ class FakeConsole:
     """With the certificates in *folder*, under *epoch*.
 
     *pushes* are sent to each Defender after its hello. While `acknowledging` is off,
-    events are noted and not acknowledged.
+    events are noted and not acknowledged. While `renewing` is on, certificates are
+    renewed.
     """
 
     def __init__(self, folder: Path, epoch: int = 7, *pushes: FromConsole) -> None:
+        self._folder = folder
         self._tls = server_context(folder, client=Usage.DEFENDER)
         self._epoch = epoch
         self.pushes = list(pushes)
         self.acknowledging = True
+        self.renewing = False
         self.hellos: list[DefenderHello] = []
         self.messages: list[list[Event]] = []
         self.connections: list[ServerConnection] = []
@@ -54,7 +59,9 @@ class FakeConsole:
 
     async def _talk(self, connection: ServerConnection) -> None:
         self.connections.append(connection)
-        await connection.send(encode(ConsoleHello(self._epoch, "26.11.1")))
+        await connection.send(
+            encode(ConsoleHello(self._epoch, "26.11.1", renews=self.renewing))
+        )
         async for frame in connection:
             await self._answer(connection, frame)
 
@@ -68,6 +75,16 @@ class FakeConsole:
                 self.messages.append(list(events))
                 if self.acknowledging:
                     await connection.send(encode(Acknowledged(events[-1].number)))
+            case RenewalRequested(request):
+                name = self.hellos[-1].defender
+                made = sign_request(
+                    self._folder,
+                    request.encode(),
+                    usage=Usage.DEFENDER,
+                    common_name=name,
+                    names=[],
+                )
+                await connection.send(encode(CertificateRenewed(made.decode())))
             case Ping():
                 await connection.send(encode(Pong()))
 

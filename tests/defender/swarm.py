@@ -13,7 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 
-from twistlock_console.protocol import DefenderHello, PolicyPushed, Scan
+from twistlock_console.protocol import (
+    CertificateRenewed,
+    DefenderHello,
+    PolicyPushed,
+    Scan,
+)
 from twistlock_defender.clock import boottime
 from twistlock_defender.epoch import HighestEpoch
 from twistlock_defender.findings import body_of, dropped, trouble
@@ -57,7 +62,10 @@ class LightDefender:
         self._notes.write(json.dumps(note) + "\n")
         return DefenderHello(self.name, "26.11.1")
 
-    def obey(self, order: PolicyPushed | Scan) -> None:
+    def renewal(self) -> None:
+        """Its certificate is new."""
+
+    def obey(self, order: PolicyPushed | Scan | CertificateRenewed) -> None:
         """There is nothing to enforce."""
 
     def malformed(self, sentence: str) -> None:

@@ -11,9 +11,11 @@ from tests.defender.conftest import NAME
 from tests.defender.fake_console import FakeConsole, until
 from twistlock_console.certificates import create_authority, issue_node_certificate
 from twistlock_console.protocol import (
+    CertificateRenewed,
     DefenderHello,
     Goodbye,
     PolicyPushed,
+    RenewalRequested,
     Scan,
     TroubleEvent,
 )
@@ -32,14 +34,19 @@ class Duty:
     """Notes its orders."""
 
     def __init__(self) -> None:
-        self.orders: list[PolicyPushed | Scan] = []
+        self.orders: list[PolicyPushed | Scan | CertificateRenewed] = []
+        self.renews: RenewalRequested | None = None
         self.left_aside: list[str] = []
 
     def hello(self) -> DefenderHello:
         """Who we are."""
         return DefenderHello(NAME, "26.11.1")
 
-    def obey(self, order: PolicyPushed | Scan) -> None:
+    def renewal(self) -> RenewalRequested | None:
+        """Ask as the test says."""
+        return self.renews
+
+    def obey(self, order: PolicyPushed | Scan | CertificateRenewed) -> None:
         """Note it."""
         self.orders.append(order)
 

@@ -28,6 +28,7 @@ from twistlock_console.protocol import (
 )
 from twistlock_defender import certificate
 from twistlock_defender.cli import main
+from twistlock_defender.errors import FolderError
 from twistlock_defender.folder import Folder
 
 # Each starts programs, which take their time on a busy machine.
@@ -236,11 +237,7 @@ def test_a_certificate_that_expired(
     enforce(folder, rule(miner))
     soon = datetime.now(UTC) + timedelta(days=5)
     assert "our certificate expires on" in str(certificate.fault(soon))
-    request = make_request(folder / "key.pem", NAME)
-    issued = sign_request(
-        console, request, usage=Usage.DEFENDER, common_name=NAME, names=[], days=0
-    )
-    (folder / "certificate.pem").write_bytes(issued)
+    certificate_of(folder, console, days=0)
     fake = FakeConsole(console)
 
     async def scene() -> None:
@@ -254,6 +251,65 @@ def test_a_certificate_that_expired(
     asyncio.run(scene())
     main(["status", "--folder", str(folder.path)])
     assert "and no Console lets us in; check this" in capsys.readouterr().out
+
+
+HASTY = """
+import sys
+from twistlock_defender import session
+from twistlock_defender.cli import main
+session.RENEWAL_SECONDS = 0.2
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_certificate_is_renewed(folder: Folder, console: Path) -> None:
+    """By the Console, long before its end; the connection stays."""
+    certificate_of(folder, console, days=99)
+    before = certificate.expires(folder)
+    fake = FakeConsole(console)
+    fake.renewing = True
+
+    async def scene() -> None:
+        async with fake.open() as serving:
+            point(folder.path, serving)
+            with running(folder, command=(sys.executable, "-c", HASTY)):
+                await until(lambda: certificate.expires(folder) > before, "a new one")
+
+    asyncio.run(scene())
+    assert certificate.expires(folder) > before + timedelta(days=900)
+    assert len(fake.hellos) == 1
+    assert certificate.renewal(folder, NAME) is None
+    folder.tls()
+
+
+def certificate_of(folder: Folder, console: Path, *, days: int) -> None:
+    """Give the Defender a certificate that is valid for *days*."""
+    issued = sign_request(
+        console,
+        make_request(folder / "key.pem", NAME),
+        usage=Usage.DEFENDER,
+        common_name=NAME,
+        names=[],
+        days=days,
+    )
+    (folder / "certificate.pem").write_bytes(issued)
+
+
+def test_a_wrong_certificate_is_left_aside(folder: Folder, console: Path) -> None:
+    """Garbage, another key's, one that ends sooner: ours stays."""
+    ours = (folder / "certificate.pem").read_bytes()
+    certificate_of(folder, console, days=1)
+    sooner = (folder / "certificate.pem").read_text()
+    (folder / "certificate.pem").write_bytes(ours)
+    for wrong, told_ in (
+        ("garbage", "cannot be read"),
+        ((console / "node.pem").read_text(), "another key"),
+        (sooner, "not end later"),
+    ):
+        with pytest.raises(FolderError, match=told_):
+            certificate.keep(folder, wrong)
+
+    assert (folder / "certificate.pem").read_bytes() == ours
 
 
 CLOCK = """

@@ -11,12 +11,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from defender_client import NOON, FleetClient, trouble, until
+from cryptography.x509.oid import NameOID
+from defender_client import NOON, Dialled, FleetClient, trouble, until
 from pymongo.database import Database
 
+from twistlock_console.certificates import Usage, make_request, sign_request
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.defenders import certificates
 from twistlock_console.defenders.orders import give_order
+from twistlock_console.defenders.renewal import serials_of
 from twistlock_console.defenders.returns import returned
 from twistlock_console.identity_files import read_key
 from twistlock_console.listeners.child import ChildListener
@@ -29,6 +32,7 @@ from twistlock_console.protocol import (
     FactsChanged,
     HostRule,
     Ping,
+    RenewalRequested,
     hash_of,
 )
 from twistlock_console.settings import Settings
@@ -161,6 +165,56 @@ def test_an_expired_certificate_is_told_so(
     code, reason = fleet.dial("old-1").greet().ending()
 
     assert (code, "expired on" in reason) == (1008, True)
+
+
+def test_a_certificate_that_ends_soon_is_renewed(
+    fleet: FleetClient, database: Documents, settings: Settings
+) -> None:
+    """Once; a decommission ends both, whichever is in use by then."""
+    folder = settings.folders.certificates
+    fleet.certificate("late-1")
+    request = make_request(fleet.key("late-1"), "any")
+    short = {"usage": Usage.DEFENDER, "common_name": "late-1", "names": []}
+    fleet.replace_certificate("late-1", sign_request(folder, request, days=99, **short))
+    old = f"{serial(fleet, 'late-1'):x}"
+    defender = fleet.dial("late-1").greet()
+    registered(database, "late-1", connected=True)
+
+    first, second = (renewed(defender, request) for _ in range(2))
+    fleet.replace_certificate("late-1", first.encode())
+    defender.connection.close()
+    registered(database, "late-1", connected=False)
+    fleet.dial("late-1").greet()
+    entry = registered(database, "late-1", connected=True)
+
+    made = fleet.certificate("late-1")
+    name = made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    assert first == second
+    assert name == "late-1"
+    assert made.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1000)
+    assert entry["certificate"]["serial"] == f"{made.serial_number:x}"
+    assert serials_of(entry) == {old, f"{made.serial_number:x}"}
+
+
+def renewed(defender: Dialled, request: bytes) -> str:
+    """The certificate that the Console gives for *request*."""
+    defender.send(RenewalRequested(request.decode()))
+    return str(defender.read_type("certificate")["certificate"])
+
+
+def test_a_certificate_that_is_good_is_not_renewed(
+    fleet: FleetClient, database: Documents
+) -> None:
+    """Nor is one for a request that is none; the Defender stays, and is heard."""
+    defender = fleet.dial("web-1").greet()
+    registered(database, "web-1", connected=True)
+    defender.send(RenewalRequested("no request"))
+    defender.send(RenewalRequested(make_request(fleet.key("web-1"), "x").decode()))
+
+    assert defender.report(trouble(1)) == 1
+    assert serials_of(registered(database, "web-1", connected=True)) == {
+        f"{serial(fleet, 'web-1'):x}"
+    }
 
 
 def test_orders_of_the_pages_reach_a_defender(

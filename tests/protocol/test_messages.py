@@ -11,6 +11,7 @@ from twistlock_console.protocol import (
     LARGEST_MESSAGE,
     PROTOCOL,
     Acknowledged,
+    CertificateRenewed,
     ConsoleHello,
     DefenderHello,
     Events,
@@ -24,6 +25,7 @@ from twistlock_console.protocol import (
     PolicyPushed,
     Pong,
     ProtocolError,
+    RenewalRequested,
     Scan,
     TroubleEvent,
     check_protocol,
@@ -50,7 +52,8 @@ FIRST, SECOND = (TroubleEvent(number, NOON, "no permission") for number in (1, 2
 
 
 @given(
-    st.builds(ConsoleHello, NATURAL, NAME, NATURAL)
+    st.builds(ConsoleHello, NATURAL, NAME, NATURAL, st.booleans())
+    | st.builds(CertificateRenewed, NAME)
     | st.builds(PolicyPushed, NATURAL, NAME, RULE)
     | st.builds(Acknowledged, NATURAL)
     | st.builds(Goodbye, NATURAL, NATURAL)
@@ -64,6 +67,7 @@ def test_what_a_console_writes_a_defender_reads(message: FromConsole) -> None:
 @given(
     st.builds(DefenderHello, NAME, NAME, NATURAL, NAME, FACTS)
     | st.builds(FactsChanged, FACTS)
+    | st.builds(RenewalRequested, NAME)
     | st.sampled_from([Ping(), Events((FIRST,)), Events((FIRST, SECOND))])
 )
 def test_what_a_defender_writes_a_console_reads(message: FromDefender) -> None:
@@ -78,6 +82,7 @@ def test_the_first_message_tells_the_epoch() -> None:
         "protocol": 1,
         "epoch": 7,
         "version": "1.2.3",
+        "renews": False,
     }
 
 
@@ -94,7 +99,7 @@ def test_garbage_is_an_error_and_nothing_else(frame: str | bytes) -> None:
 
 @given(
     st.dictionaries(st.text(), JSON),
-    st.sampled_from(["hello", "ping", "events", "facts"]),
+    st.sampled_from(["hello", "ping", "events", "facts", "renewal"]),
 )
 def test_a_type_with_garbage_is_an_error_or_a_message(
     members: dict[str, object], kind: str
@@ -105,7 +110,7 @@ def test_a_type_with_garbage_is_an_error_or_a_message(
     except ProtocolError:
         return
 
-    assert isinstance(message, Ping | DefenderHello | FactsChanged | Events)
+    assert isinstance(message, FromDefender)
     assert decode_from_defender(encode(message)) == message
 
 

@@ -90,12 +90,17 @@ def test_a_decommissioned_defender_is_gone_with_its_certificate(
 ) -> None:
     """From the page, on record; a second time there is none."""
     _register(database, "web-1")
+    follower = {"after": "5e0", "serial": "5e1", "pem": "…"}
+    database["defenders"].update_one(
+        {"_id": "web-1"}, {"$set": {"certificate.next": follower}}
+    )
     admin.send("/manage/defenders/decommission?hostname=web-1", hostname="web-1")
     again = admin.send("/manage/defenders/decommission", hostname="web-1")
     told = admin.get(again.location).text
 
     assert _get(admin, "/defenders") == []
-    assert database["revoked_certificates"].find_one({"_id": "5eweb-1"})
+    revoked = {each["_id"] for each in database["revoked_certificates"].find()}
+    assert revoked >= {"5eweb-1", "5e0", "5e1"}
     assert database["defender_orders"].find_one({"defender": "web-1"})
     assert "There is no Defender web-1." in told
     assert "decommissioned the Defender web-1" in str(_get(admin, "/audits/mgmt"))

@@ -52,7 +52,9 @@ def arrived(server: Server, arrival: Arrival, now: datetime) -> UpdateOne:
     plain = {
         "version": arrival.version,
         "policy": arrival.policy,
-        "certificate": {"serial": arrival.serial, "expires": arrival.expires},
+        # Not the whole of it: which certificate may follow is there, too.
+        "certificate.serial": arrival.serial,
+        "certificate.expires": arrival.expires,
         "link": {
             **asdict(server),
             "server": server.id,

@@ -1,10 +1,15 @@
 """What the Console says to one Defender, from its greeting on."""
 
 import asyncio
+import logging
+from pathlib import Path
 
+from pymongo.errors import PyMongoError
 from websockets.exceptions import ConnectionClosed
 
 from twistlock_console.defenders.event_store import documents_of, store_compliance
+from twistlock_console.defenders.renewal import renew
+from twistlock_console.errors import Refused
 from twistlock_console.listeners.commit import GroupCommit
 from twistlock_console.listeners.defender_connection import DefenderConnection
 from twistlock_console.listeners.desk import Desk
@@ -12,6 +17,7 @@ from twistlock_console.listeners.fleet import Fleet
 from twistlock_console.protocol import (
     HELLO_SECONDS,
     Acknowledged,
+    CertificateRenewed,
     ComplianceEvent,
     DefenderHello,
     Events,
@@ -19,25 +25,31 @@ from twistlock_console.protocol import (
     Ping,
     Pong,
     ProtocolError,
+    RenewalRequested,
     check_protocol,
     decode_from_defender,
     encode,
 )
 
 PONG = encode(Pong())
+log = logging.getLogger(__name__)
 
 
 class Host:
     """Receives Defenders: one *converse* for each connection.
 
     What compliance *checks* said is stored by a desk of its own: thousands of hosts
-    may run them at once, and nobody else waits for that.
+    may run them at once, and nobody else waits for that. It renews their certificates,
+    too, with the authority in *papers*.
     """
 
-    def __init__(self, fleet: Fleet, commit: GroupCommit, checks: Desk) -> None:
+    def __init__(
+        self, fleet: Fleet, commit: GroupCommit, checks: Desk, papers: Path
+    ) -> None:
         self._fleet = fleet
         self._commit = commit
         self._checks = checks
+        self._papers = papers
 
     async def converse(self, connection: DefenderConnection) -> None:
         """Greet a Defender, then answer it until it leaves.
@@ -73,8 +85,25 @@ class Host:
                 connection.count_chatter()
                 self._fleet.describe(connection, changed)
                 await asyncio.sleep(0)
+            case RenewalRequested(request):
+                connection.count_chatter()
+                await self._renew(connection, request)
             case DefenderHello():
                 raise ProtocolError("a second hello", code=1002)
+
+    async def _renew(self, connection: DefenderConnection, request: str) -> None:
+        await self._fleet.loaded.wait()
+        self._fleet.check(connection)
+        try:
+            certificate = await self._checks.do(
+                renew, self._papers, connection.identity, request
+            )
+        except (Refused, PyMongoError) as error:
+            # It goes on with the one it has, and asks again in an hour.
+            name = connection.identity.common_name
+            log.warning("Defender %s gets no new certificate: %s", name, error)
+        else:
+            await connection.send(encode(CertificateRenewed(certificate)))
 
     async def _keep(self, connection: DefenderConnection, message: Events) -> None:
         """Acknowledge *message* when a majority has it; who leaves stops waiting."""

@@ -42,7 +42,7 @@ class Fleet:
     """Knows the connections by the Defenders' names; runs on the event loop alone."""
 
     def __init__(self, server: Server, ledger: Ledger, clock: ServiceClock) -> None:
-        self.greeting = encode(ConsoleHello(server.epoch, __version__))
+        self.greeting = encode(ConsoleHello(server.epoch, __version__, renews=True))
         self.server = server
         self.clock = clock
         self.closed: Counter[str] = Counter()

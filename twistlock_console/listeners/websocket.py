@@ -80,7 +80,7 @@ async def _serve(
     ledger = Ledger(lambda changes: desk.do(register.write, changes))
     commit = GroupCommit(lambda documents: desk.do(store_events, documents))
     fleet = Fleet(server, ledger, clock)
-    host = Host(fleet, commit, checks)
+    host = Host(fleet, commit, checks, settings.folders.certificates)
     intake = Intake()
     house = Housekeeping(fleet, commit, desk, intake)
     kind = connections_of(fence, intake)

@@ -15,6 +15,7 @@ from twistlock_console.protocol.bounds import (
     M,
     Name,
     Natural,
+    Papers,
     ProtocolError,
     Word,
     decode_as,
@@ -26,6 +27,8 @@ PROTOCOL: Final = 1
 """The protocol's version; peers with different versions do not talk."""
 LARGEST_MESSAGE: Final = 1024 * 1024
 """Characters of a message, at most."""
+RENEWED_DAYS: Final = 100
+"""A Defender's certificate is renewed so many days before its end, and not earlier."""
 HELLO_SECONDS: Final = 60.0
 """How long either side waits for the other's first message."""
 
@@ -35,12 +38,14 @@ class ConsoleHello:
     """The Console's first message.
 
     *epoch* grows with every Console that takes over. A Defender keeps the highest it
-    has seen and leaves a Console that shows a lower one.
+    has seen and leaves a Console that shows a lower one. *renews* says whether it
+    answers a RenewalRequested; older ones would take offence.
     """
 
     epoch: Natural
     version: Name
     protocol: Natural = PROTOCOL
+    renews: bool = False
     type: Literal["hello"] = "hello"
 
 
@@ -60,6 +65,14 @@ class Acknowledged:
 
     through: Natural
     type: Literal["ack"] = "ack"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRenewed:
+    """The answer to a RenewalRequested: the Defender's next *certificate* (PEM)."""
+
+    certificate: Papers
+    type: Literal["certificate"] = "certificate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +159,33 @@ class FactsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewalRequested:
+    """Asks for another certificate, for the key that signed *request* (PEM).
+
+    The one of this connection must end within RENEWED_DAYS.
+    """
+
+    request: Papers
+    type: Literal["renewal"] = "renewal"
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Asks whether the Console still serves; answered with a Pong."""
 
     type: Literal["ping"] = "ping"
 
 
-FromConsole = ConsoleHello | PolicyPushed | Acknowledged | Scan | Goodbye | Pong
-FromDefender = DefenderHello | Events | FactsChanged | Ping
+FromConsole = (
+    ConsoleHello
+    | PolicyPushed
+    | Acknowledged
+    | CertificateRenewed
+    | Scan
+    | Goodbye
+    | Pong
+)
+FromDefender = DefenderHello | Events | FactsChanged | RenewalRequested | Ping
 
 _from_console: TypeAdapter[FromConsole] = TypeAdapter(
     Annotated[FromConsole, Field(discriminator="type")]

@@ -7,6 +7,7 @@ from pydantic import Field
 from twistlock_console.audits import AuditType
 from twistlock_console.defenders import certificates, event_store, register
 from twistlock_console.defenders.orders import give_order
+from twistlock_console.defenders.renewal import serials_of
 from twistlock_console.defenders.settings import (
     DefenderSettings,
     write_defender_settings,
@@ -33,7 +34,7 @@ def decommission(name: str) -> None:
         found = store[register.COLLECTION].find_one({"_id": name})
         if found is None:
             raise Refused(f"there is no Defender {name}")
-        if serial := (found.get("certificate") or {}).get("serial"):
+        for serial in serials_of(found):
             certificates.revoke(store, name, serial)
         give_order(store, name, "leave")
         store[register.COLLECTION].delete_one({"_id": name})
