@@ -21,11 +21,13 @@ from plugins.ha.actions import (
 )
 from plugins.ha.election import should_step_up
 from plugins.ha.lease import Hold, LeaseDocument, LeaseSighting, free_at
-from plugins.ha.observation import Observation, Ports
+from plugins.ha.observation import Observation, Peer, Ports
 from plugins.ha.switchover import best
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
+#: A majority stores within a second where it can; catching up may take a few.
+STUCK = 10 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +160,32 @@ def _as_candidate(seen: Observation, now: int) -> Decision:
         wait = (wait_until - now) / 1e9
         reason = f"elected; the lease of {holder} runs out in {wait:.1f} s"
         return Decision((), reason, wait_until)
+    if now >= _free_since(seen, wait_until) + STUCK and _well_peer(seen, now):
+        # Its entries may be hidden from the others, who hear it and so elect nobody.
+        reason = f"elected, and for {STUCK // SECOND} s no majority stored the lease"
+        return Decision(_leave(seen, now), reason, now + SECOND)
     if seen.asking:
         return _wait(seen, "elected; asked for the lease", now)
     return Decision(
         (TakeLease(seen.sighting.document),), "elected; the lease is free", now + _BEAT
+    )
+
+
+def _free_since(seen: Observation, wait_until: int) -> int:
+    """Since when nothing but a majority keeps us from the lease."""
+    return max(wait_until, seen.writable_since, seen.stepped_at, seen.resting_until)
+
+
+def _well_peer(seen: Observation, now: int) -> Peer | None:
+    """One that could be primary in our place, as far as we know."""
+    return next(
+        (
+            peer
+            for peer in seen.peers
+            if seen.is_heard(peer, now)
+            if peer.state == "SECONDARY" and peer.mongod_alive
+        ),
+        None,
     )
 
 

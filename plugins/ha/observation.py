@@ -92,7 +92,8 @@ class Observation:
     """Everything a decision looks at.
 
     *member* is None while our mongod has not answered lately: its role is unknown.
-    *named_at* is when it began to name another primary than before.
+    *named_at* is when it began to name another primary than before, *writable_since*
+    when our member became writable.
     *renounced* is the last epoch it held and dropped; it never serves under it again.
     *asking* means that a lease request is in flight, *taking* that it would give us
     a lease we do not hold yet, *stepping* that our member is
@@ -106,6 +107,7 @@ class Observation:
     timing: Timing
     member: Member | None = None
     named_at: int = 0
+    writable_since: int = 0
     sighting: LeaseSighting | None = None
     hold: Hold | None = None
     renounced: int = 0

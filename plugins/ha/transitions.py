@@ -65,8 +65,14 @@ def member_seen(
     """Our mongod answered `hello`; None means that it was silent for too long."""
     before = seen.member.primary if seen.member else None
     named = member.primary if member else None
-    named_at = seen.named_at if named == before else now
-    return replace(seen, member=member, optime=optime or seen.optime, named_at=named_at)
+    was_writable = seen.member is not None and seen.member.writable
+    return replace(
+        seen,
+        member=member,
+        optime=optime or seen.optime,
+        named_at=seen.named_at if named == before else now,
+        writable_since=seen.writable_since if was_writable else now,
+    )
 
 
 def peer_heard(seen: Observation, peer: Peer) -> Observation:

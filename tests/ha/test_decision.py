@@ -45,7 +45,16 @@ from tests.ha.sketch import (
 SERVING = seen(
     member=PRIMARY, hold=HOLD, ports=Ports.OPEN, sighting=sighting(LEASE, ago=100)
 )
-ELECTED = seen(member=PRIMARY, sighting=sighting(LEASE_OF_B, ago=500))
+ELECTED = seen(
+    member=PRIMARY, writable_since=NOW, sighting=sighting(LEASE_OF_B, ago=500)
+)
+STUCK = replace(
+    ELECTED,
+    writable_since=NOW - 10 * SECOND,
+    sighting=sighting(LEASE_OF_B, ago=20_000),
+)
+NOT_STORED = "elected, and for 10 s no majority stored the lease"
+SYNCING = peer(C, state="STARTUP2")
 ASKED = Handover(None, "asked by admin")
 BEAT = NOW + 200 * MS
 SOON = NOW + 50 * MS
@@ -136,6 +145,29 @@ def test_without_the_lease_ports_are_closed(
             replace(ELECTED, asking=True),
             Decision((), "elected; asked for the lease", BEAT),
             id="asked-for",
+        ),
+        pytest.param(
+            replace(STUCK, asking=True),
+            Decision((StepDown(),), NOT_STORED, NOW + SECOND),
+            id="not-stored-for-long",
+        ),
+        pytest.param(
+            replace(STUCK, asking=True, stepping=True),
+            Decision((), NOT_STORED, NOW + SECOND),
+            id="not-stored-for-long-and-stepping-down",
+        ),
+        *(
+            pytest.param(
+                replace(STUCK, asking=True, **{since: NOW - 9 * SECOND}),
+                Decision((), "elected; asked for the lease", BEAT),
+                id=f"not-stored-for-nine-seconds-of-{since}",
+            )
+            for since in ("writable_since", "stepped_at", "resting_until")
+        ),
+        pytest.param(
+            replace(STUCK, asking=True, peers=(peer(B, ago=900), SYNCING)),
+            Decision((), "elected; asked for the lease", BEAT),
+            id="not-stored-and-nobody-could-do-better",
         ),
         pytest.param(
             replace(ELECTED, resting_until=NOW + 300 * MS, resting_reason="resting: x"),

@@ -130,6 +130,18 @@ def test_a_newly_named_primary_is_dated() -> None:
     assert transitions.member_seen(blind, other, None, NOW + 1).named_at == NOW + 1
 
 
+def test_it_is_dated_when_a_member_became_writable() -> None:
+    """Told again, that it is stays of the same date."""
+    primary = Member("PRIMARY", writable=True, primary=THIRD)
+
+    first = transitions.member_seen(standby(), primary, None, NOW)
+    again = transitions.member_seen(first, primary, None, NOW + 5)
+    blind = transitions.member_seen(again, None, None, NOW + 6)
+    anew = transitions.member_seen(blind, primary, None, NOW + 7)
+
+    assert [s.writable_since for s in (first, again, anew)] == [NOW, NOW, NOW + 7]
+
+
 def test_peers_are_the_other_members() -> None:
     """Known ones keep what was heard of them, and strangers are not taken in."""
     seen = standby()

@@ -176,6 +176,7 @@ KINDS: dict[str, Apply] = {
     "database killed": _database_crash,
     "slow disk": _set("mongod.slowness", SECOND),
     "clock step": _set("mongod.stubborn", value=True),
+    "oplog hidden": _set("mongod.hidden", value=True),
     "late answers": _set("lease.lateness", SECOND * 3 // 4),
     "ports sick": _set("ports.sick", value=True),
     "ports stuck": _set("ports.stuck", value=True),

@@ -37,6 +37,7 @@ class Mongod:
         self.term = 0
         self.voted_in = 0
         self.stubborn = False
+        self.hidden = False
         self.slowness = 0
         self._forget()
 

@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.simulation.elections import ELECTION_TIMEOUT
+from tests.simulation.oplog import FIRST
 from tests.simulation.world import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 def tell(member: "Mongod", peer: "Mongod") -> None:
     """A heartbeat; from the primary it carries the oplog as well."""
     leads = member.state == "PRIMARY"
-    member.send(
-        peer, partial(hear, peer, member.number, member.term, member.tip, leads=leads)
-    )
+    tip = FIRST if member.hidden else member.tip
+    member.send(peer, partial(hear, peer, member.number, member.term, tip, leads=leads))
 
 
 def hear(

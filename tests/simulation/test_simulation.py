@@ -144,6 +144,23 @@ def test_ports_that_do_not_close_keep_nobody_from_serving() -> None:
         assert any(node.serves() for node in run.nodes), f"seed {seed}"
 
 
+def test_a_primary_whose_entries_nobody_gets_makes_way() -> None:
+    """All hear it and so elect nobody else, and no majority stores its lease."""
+    for seed in range(5):
+        run = _struck(
+            seed,
+            Fault(0, "oplog hidden", 1, 0, 60 * SECOND),
+            Fault(SECOND, "election", 1, 0, 0),
+        )
+        stuck = run.nodes[(run.server[0] + 1) % 3]
+
+        run.until(run.world.now + 5 * SECOND)
+        assert (stuck.mongod.state, stuck.serves()) == ("PRIMARY", False)
+        run.until(run.world.now + 20 * SECOND)
+
+        assert any(node.serves() for node in run.nodes), f"seed {seed}"
+
+
 def test_a_failure_is_told_with_the_smallest_plan_that_shows_it() -> None:
     """What is printed can be played again, and holds no fault that does not matter."""
     needed = Fault(0, "killed", 0, 1, 3 * SECOND)
