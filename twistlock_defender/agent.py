@@ -144,7 +144,7 @@ class Agent:
         self._troubles.tell("message", sentence)
 
     def _keep_certificate(self, renewed: CertificateRenewed) -> None:
-        """It counts from the next connection on; this one goes on with the old one."""
+        """It counts from the next connection on."""
         try:
             end = certificate.keep(self._folder, renewed.certificate)
         except (DefenderError, OSError) as error:

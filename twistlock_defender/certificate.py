@@ -71,12 +71,14 @@ def request_for(key: "ec.EllipticCurvePrivateKey", name: str) -> str:
 def keep(folder: Folder, pem: str) -> datetime:
     """Put *pem* in the place of ours; gives its end. Raises FolderError, OSError."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
         found = x509.load_pem_x509_certificate(pem.encode())
-    except ValueError as error:
+        key = found.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise FolderError("it cannot be read") from error
-    if found.public_key() != _key(folder).public_key():
+    if key != _key(folder).public_key():
         raise FolderError("it is for another key")
     if found.not_valid_after_utc <= expires(folder):
         raise FolderError("it does not end later than ours")

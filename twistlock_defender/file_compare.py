@@ -12,6 +12,7 @@ from twistlock_defender.findings import UNNUMBERED, printable
 from twistlock_defender.troubles import Report
 
 PIECE = 200
+WRITTEN = ("created", "modified")
 
 
 @dataclass(slots=True)
@@ -44,8 +45,10 @@ class Comparison:
         if before == after:
             return
         change = change_of(before, after)
+        # Asked in any case: who wrote then has not written next time.
+        writer = self.writer(path)
         if change and not self.silent(path):
-            self._found.append(self._event(path, before, after))
+            self._found.append(self._event(path, before, after, writer))
         self._records.append((path, after))
         if len(self._records) >= PIECE:
             self.settle()
@@ -69,7 +72,11 @@ class Comparison:
         self._found, self._records = [], []
 
     def _event(
-        self, path: str, before: Record | None, after: Record | None
+        self,
+        path: str,
+        before: Record | None,
+        after: Record | None,
+        writer: str | None,
     ) -> FileEvent:
         change = change_of(before, after)
         assert change is not None  # noqa: S101  for the type checker
@@ -85,9 +92,5 @@ class Comparison:
             after.hash or None if after else None,
             shown.mode if shown else None,
             printable(shown.owner, 255) if shown else None,
-            self._process(path) if change in ("created", "modified") else None,
+            printable(writer, 255) if writer and change in WRITTEN else None,
         )
-
-    def _process(self, path: str) -> str | None:
-        found = self.writer(path)
-        return printable(found, 255) if found else None

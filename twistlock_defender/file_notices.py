@@ -73,8 +73,9 @@ class Notices(FileSystemEventHandler):
         # watchdog passes over a folder that it may not read, and says nothing.
         os.scandir(path).close()
         identity = _identity(path)
+        # With a slash at its end the kernel follows a link to a folder.
         watch = self._observer.schedule(
-            self, path, recursive=recursive, event_filter=KINDS
+            self, f"{path.rstrip('/')}/", recursive=recursive, event_filter=KINDS
         )
         return Held(path, identity, watch)
 
@@ -99,9 +100,9 @@ class Notices(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Pass the paths on."""
-        self._changed(os.fsdecode(event.src_path))
-        if event.dest_path:
-            self._changed(os.fsdecode(event.dest_path))
+        for path in (event.src_path, event.dest_path):
+            if path:
+                self._changed(os.fsdecode(path).rstrip("/") or "/")
 
 
 @dataclass(frozen=True, slots=True)

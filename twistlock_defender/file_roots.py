@@ -9,13 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from twistlock_console.protocol import HostRule, WatchedPath
+from twistlock_defender.clock import boottime
 from twistlock_defender.file_notices import Held, Notices
 from twistlock_defender.file_rules import below
 from twistlock_defender.troubles import Troubles
 
 INODE = re.compile(r"^inotify .*\bino:([0-9a-f]+)", re.MULTILINE)
 SETTLE_SECONDS = 0.5
-LOST = "folders without notices"
+ANEW_SECONDS = 600.0
 NO_MORE_WATCHES = (
     "too many inotify watches; raise fs.inotify.max_user_watches "
     "(it is compared every 10 s instead)"
@@ -31,6 +32,7 @@ class WatchedRoots:
         self._troubles = troubles
         self.missing = list(rule.files.paths)
         self.incomplete = False
+        self._anew_at = 0.0
         self._held: dict[WatchedPath, Held] = {}
 
     @property
@@ -42,7 +44,8 @@ class WatchedRoots:
         """Clear the troubles told."""
         for root in self.missing:
             self._troubles.clear(f"watching {root.path}")
-        self._troubles.clear(LOST)
+        for root in self._rule.files.paths:
+            self._troubles.clear(f"below {root.path}")
 
     def watch(self) -> None:
         """Begin to watch what is not watched yet, or not any more."""
@@ -66,36 +69,46 @@ class WatchedRoots:
 
         watchdog passes over a folder for which no watch is left, and says nothing.
         """
-        if lost := self._lost(folders):
+        if lost := _lost(folders):
             # A new folder has its watch a moment after it is there.
             time.sleep(SETTLE_SECONDS)
-            lost = self._lost(lost)
-        if lost:
+            lost = _lost(folders)
+        if lost and boottime() >= self._anew_at:
             # There may be watches again.
-            for root in self._held:
-                self._notices.forget(self._held[root])
-                self.missing.append(root)
-            self._held.clear()
-            self.watch()
-            lost = self._lost(lost)
+            self._anew_at = boottime() + ANEW_SECONDS
+            self._begin_anew(lost)
+            lost = _lost(folders)
         self.incomplete = bool(lost)
-        if lost:
-            sentence = f"{len(lost)} folders are not watched, {lost[0]} for one: "
-            self._troubles.tell(LOST, sentence + NO_MORE_WATCHES, self._rule.name)
-        else:
-            self._troubles.clear(LOST)
+        for root in self._rule.files.paths:
+            topic = f"below {root.path}"
+            if any(below(root.path, path) for path in lost):
+                sentence = f"folders below {root.path} are not watched: "
+                self._troubles.tell(topic, sentence + NO_MORE_WATCHES, self._rule.name)
+            else:
+                self._troubles.clear(topic)
 
-    def _lost(self, folders: Sequence[str]) -> list[str]:
-        """Those of *folders* that should be watched and are not."""
-        known = _watched_by_the_kernel()
-        # Some file systems show the kernel's notices other numbers than us.
-        shown = [path for path in self.folders if _number(path) in known]
-        return [
-            path
-            for path in folders
-            if (number := _number(path)) and number not in known
-            if any(below(root, path) for root in shown)
-        ]
+    def _begin_anew(self, lost: Sequence[str]) -> None:
+        for root, held in list(self._held.items()):
+            if any(below(held.path, path) for path in lost):
+                self._notices.forget(self._held.pop(root))
+                self.missing.append(root)
+        self.watch()
+
+
+def _lost(folders: Sequence[str]) -> list[str]:
+    """Those of *folders* that the kernel does not watch.
+
+    Some file systems show the kernel's notices other numbers than us: of one where no
+    folder seems to be watched, nothing is said.
+    """
+    known = _watched_by_the_kernel()
+    found = {path: at for path in folders if (at := _place(path))}
+    comparable = {device for device, number in found.values() if number in known}
+    return [
+        path
+        for path, (device, number) in found.items()
+        if device in comparable and number not in known
+    ]
 
 
 def _watched_by_the_kernel() -> set[int]:
@@ -112,12 +125,13 @@ def _watched_by_the_kernel() -> set[int]:
     return found
 
 
-def _number(path: str) -> int:
-    """The number of the folder at *path* in its file system; 0 when it is gone."""
+def _place(path: str) -> tuple[int, int] | None:
+    """The file system of the folder at *path*, and its number there."""
     try:
-        return os.stat(path).st_ino  # noqa: PTH116
+        found = os.stat(path)  # noqa: PTH116
     except OSError:
-        return 0
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _reason(error: OSError) -> str:

@@ -5,10 +5,13 @@ unknown, and so does who has ended before we looked. Source: man 7 fanotify.
 """
 
 import ctypes
+import logging
 import os
 import select
 import threading
+import time
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 
@@ -24,8 +27,11 @@ WRITTEN = ctypes.c_uint64(FAN_MODIFY | FAN_CLOSE_WRITE | FAN_EVENT_ON_CHILD)
 AT_FDCWD = -100
 EVENT = Struct("=IBBHQii")
 """Length, version, reserved, header's length, mask, descriptor, process."""
-ROOM = 8192
+#: For 64 events: each opens a file.
+ROOM = 64 * EVENT.size
+REST_SECONDS = 0.02
 MOST = 10_000
+log = logging.getLogger(__name__)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -35,8 +41,8 @@ class Writers:
 
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[int, int], str] = OrderedDict()
-        self._events = _open() if may(Capability.SYS_ADMIN) else -1
         self._ending = os.eventfd(0, os.EFD_CLOEXEC)
+        self._events = _open() if may(Capability.SYS_ADMIN) else -1
         self._thread = threading.Thread(target=self._read, name="writers", daemon=True)
         if self._events >= 0:
             self._thread.start()
@@ -68,24 +74,35 @@ class Writers:
         poll.register(self._events, select.POLLIN)
         poll.register(self._ending, select.POLLIN)
         while all(ready != self._ending for ready, _ in poll.poll()):
-            data = os.read(self._events, ROOM)
-            start = 0
-            while start < len(data):
-                size, *_, file, pid = EVENT.unpack_from(data, start)
-                start += size
-                # There is none in the notice that notices were lost.
-                if file >= 0:
-                    self._note(file, pid)
+            # The kernel opens each file for us, which can fail for one of them.
+            with suppress(OSError):
+                self._take_in(os.read(self._events, ROOM))
+            # Meanwhile it makes one event of all that a process writes to a file.
+            time.sleep(REST_SECONDS)
 
-    def _note(self, file: int, pid: int) -> None:
+    def _take_in(self, data: bytes) -> None:
+        for start in range(0, len(data), EVENT.size):
+            *_, mask, file, pid = EVENT.unpack_from(data, start)
+            if file < 0:
+                # Events were lost: whom we know of need not be the last.
+                self._last.clear()
+            else:
+                self._note(file, pid, wrote=bool(mask & FAN_MODIFY))
+
+    def _note(self, file: int, pid: int, *, wrote: bool) -> None:
         try:
-            written = os.fstat(file)
-            name = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
-        except OSError:
-            return
+            found = os.fstat(file)
         finally:
             os.close(file)
-        self._last[written.st_dev, written.st_ino] = f"{name} ({pid})"
+        key = (found.st_dev, found.st_ino)
+        try:
+            name = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+        except OSError:
+            self._last.pop(key, None)
+            return
+        # Who closes a file may have written by way of its memory, or not at all.
+        if wrote or key not in self._last:
+            self._last[key] = f"{name} ({pid})"
         if len(self._last) > MOST:
             self._last.popitem(last=False)
 
@@ -93,5 +110,9 @@ class Writers:
 def _open() -> int:
     """Give a descriptor for events, or -1."""
     flags = FAN_CLOEXEC | FAN_NONBLOCK
-    opened: int = _libc.fanotify_init(flags, os.O_RDONLY | os.O_CLOEXEC)
+    files = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    opened: int = _libc.fanotify_init(flags, files)
+    if opened < 0:
+        reason = os.strerror(ctypes.get_errno())
+        log.warning("who writes to watched files is not known: fanotify: %s", reason)
     return opened

@@ -122,7 +122,8 @@ class Link:
         except (OSError, WebSocketException) as error:
             self._leave(greeted, reason_of(error))
         else:
-            self._leave(greeted, "it said goodbye")
+            goodbye = "it said goodbye" if session.goodbye else "we come anew"
+            self._leave(greeted, goodbye)
         finally:
             self._session = None
             greeted.connection.transport.abort()

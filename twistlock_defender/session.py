@@ -21,6 +21,7 @@ from twistlock_console.protocol import (
     DefenderHello,
     Facts,
     FactsChanged,
+    FromConsole,
     Goodbye,
     PolicyPushed,
     Pong,
@@ -123,16 +124,22 @@ class Session:
                 sentence = f"the Console's message is left aside: {error}"
                 await asyncio.to_thread(self._orders.malformed, sentence)
                 continue
-            match message:
-                case Acknowledged(through):
-                    await self._acknowledge(through)
-                case PolicyPushed() | Scan() | CertificateRenewed():
-                    await asyncio.to_thread(self._orders.obey, message)
-                case Goodbye():
-                    self.goodbye = message
-                    self._leaving.set()
-                case ConsoleHello() | Pong():
-                    pass
+            await self._hear(message)
+            if isinstance(message, CertificateRenewed):
+                # The Console shows the new one once we come with it.
+                return
+
+    async def _hear(self, message: FromConsole) -> None:
+        match message:
+            case Acknowledged(through):
+                await self._acknowledge(through)
+            case PolicyPushed() | Scan() | CertificateRenewed():
+                await asyncio.to_thread(self._orders.obey, message)
+            case Goodbye():
+                self.goodbye = message
+                self._leaving.set()
+            case ConsoleHello() | Pong():
+                pass
 
     async def _acknowledge(self, through: int) -> None:
         # Whatever the Console says: what it was never sent it cannot have.

@@ -15,12 +15,13 @@ from cryptography.x509.oid import NameOID
 from defender_client import NOON, Dialled, FleetClient, trouble, until
 from pymongo.database import Database
 
-from twistlock_console.certificates import Usage, make_request, sign_request
+from twistlock_console.certificates import Identity, Usage, make_request, sign_request
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.defenders import certificates
 from twistlock_console.defenders.orders import give_order
-from twistlock_console.defenders.renewal import serials_of
+from twistlock_console.defenders.renewal import renew, revoke_all
 from twistlock_console.defenders.returns import returned
+from twistlock_console.errors import Refused
 from twistlock_console.identity_files import read_key
 from twistlock_console.listeners.child import ChildListener
 from twistlock_console.policies.host import write_policy
@@ -180,12 +181,15 @@ def test_a_certificate_that_ends_soon_is_renewed(
     defender = fleet.dial("late-1").greet()
     registered(database, "late-1", connected=True)
 
-    first, second = (renewed(defender, request) for _ in range(2))
+    first = renewed(defender, request)
+    again = fleet.dial("late-1").greet()
+    second = renewed(again, request)
     fleet.replace_certificate("late-1", first.encode())
-    defender.connection.close()
+    again.connection.close()
     registered(database, "late-1", connected=False)
     fleet.dial("late-1").greet()
     entry = registered(database, "late-1", connected=True)
+    revoke_all(database, "late-1", {})
 
     made = fleet.certificate("late-1")
     name = made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
@@ -193,7 +197,8 @@ def test_a_certificate_that_ends_soon_is_renewed(
     assert name == "late-1"
     assert made.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1000)
     assert entry["certificate"]["serial"] == f"{made.serial_number:x}"
-    assert serials_of(entry) == {old, f"{made.serial_number:x}"}
+    revoked = {each["_id"] for each in database["revoked_certificates"].find()}
+    assert revoked == {old, f"{made.serial_number:x}"}
 
 
 def renewed(defender: Dialled, request: bytes) -> str:
@@ -205,16 +210,38 @@ def renewed(defender: Dialled, request: bytes) -> str:
 def test_a_certificate_that_is_good_is_not_renewed(
     fleet: FleetClient, database: Documents
 ) -> None:
-    """Nor is one for a request that is none; the Defender stays, and is heard."""
+    """The Defender stays, and is heard."""
     defender = fleet.dial("web-1").greet()
-    registered(database, "web-1", connected=True)
-    defender.send(RenewalRequested("no request"))
     defender.send(RenewalRequested(make_request(fleet.key("web-1"), "x").decode()))
 
     assert defender.report(trouble(1)) == 1
-    assert serials_of(registered(database, "web-1", connected=True)) == {
-        f"{serial(fleet, 'web-1'):x}"
-    }
+    assert database["renewed_certificates"].count_documents({}) == 0
+
+
+@pytest.mark.parametrize("wrong", ["none", "another", "revoked"])
+def test_a_wrong_request_gets_no_certificate(
+    fleet: FleetClient, database: Documents, settings: Settings, wrong: str
+) -> None:
+    """One that is none, or for another key; or the certificate was just revoked."""
+    folder = settings.folders.certificates
+    fleet.certificate("other-1")
+    request = make_request(fleet.key("other-1"), "x")
+    der = fleet.certificate("other-1" if wrong == "revoked" else "web-1").public_bytes(
+        Encoding.DER
+    )
+    soon = datetime.now(UTC) + timedelta(days=9)
+    identity = Identity(Usage.DEFENDER, "web-1", 0x77, soon)
+    if wrong == "revoked":
+        certificates.revoke(database, "web-1", "77")
+    text = "nonsense" if wrong == "none" else request.decode()
+
+    with pytest.raises(Refused):
+        renew(database, folder, identity, der, text)
+
+    made = database["renewed_certificates"].find_one({"_id": "77"})
+    assert (made is not None) == (wrong == "revoked")
+    if made:
+        assert database["revoked_certificates"].find_one({"_id": made["serial"]})
 
 
 def test_orders_of_the_pages_reach_a_defender(

@@ -67,6 +67,7 @@ def test_the_console_speaks_first_and_tells_its_epoch(open_settings: Settings) -
         "protocol": 1,
         "epoch": 7,
         "version": twistlock_console.__version__,
+        "renews": True,
     }
 
 

@@ -90,10 +90,8 @@ def test_a_decommissioned_defender_is_gone_with_its_certificate(
 ) -> None:
     """From the page, on record; a second time there is none."""
     _register(database, "web-1")
-    follower = {"after": "5e0", "serial": "5e1", "pem": "…"}
-    database["defenders"].update_one(
-        {"_id": "web-1"}, {"$set": {"certificate.next": follower}}
-    )
+    follower = {"_id": "5e0", "defender": "web-1", "serial": "5e1", "pem": "…"}
+    database["renewed_certificates"].insert_one(follower)
     admin.send("/manage/defenders/decommission?hostname=web-1", hostname="web-1")
     again = admin.send("/manage/defenders/decommission", hostname="web-1")
     told = admin.get(again.location).text

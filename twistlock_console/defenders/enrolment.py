@@ -9,8 +9,8 @@ from cryptography import x509
 from pymongo.database import Database
 
 from twistlock_console.certificates import Usage, sign_request
-from twistlock_console.defenders import certificates, register
-from twistlock_console.defenders.renewal import serials_of
+from twistlock_console.defenders import register
+from twistlock_console.defenders.renewal import revoke_all
 from twistlock_console.errors import IdentityError, Refused
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
@@ -45,8 +45,7 @@ def enrol(
         )
     except IdentityError as error:
         raise Refused(str(error)) from error
-    for before in serials_of(known):
-        certificates.revoke(database, name, before)
+    revoke_all(database, name, known)
     _register(database, name, x509.load_pem_x509_certificate(pem))
     return pem.decode()
 

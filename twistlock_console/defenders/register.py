@@ -52,9 +52,7 @@ def arrived(server: Server, arrival: Arrival, now: datetime) -> UpdateOne:
     plain = {
         "version": arrival.version,
         "policy": arrival.policy,
-        # Not the whole of it: which certificate may follow is there, too.
-        "certificate.serial": arrival.serial,
-        "certificate.expires": arrival.expires,
+        "certificate": {"serial": arrival.serial, "expires": arrival.expires},
         "link": {
             **asdict(server),
             "server": server.id,

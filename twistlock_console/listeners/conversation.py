@@ -8,7 +8,7 @@ from pymongo.errors import PyMongoError
 from websockets.exceptions import ConnectionClosed
 
 from twistlock_console.defenders.event_store import documents_of, store_compliance
-from twistlock_console.defenders.renewal import renew
+from twistlock_console.defenders.renewal import check_due, renew
 from twistlock_console.errors import Refused
 from twistlock_console.listeners.commit import GroupCommit
 from twistlock_console.listeners.defender_connection import DefenderConnection
@@ -94,15 +94,21 @@ class Host:
     async def _renew(self, connection: DefenderConnection, request: str) -> None:
         await self._fleet.loaded.wait()
         self._fleet.check(connection)
+        if not connection.may_ask_for_renewal():
+            return
+        tls = connection.transport.get_extra_info("ssl_object")
+        der, identity = tls.getpeercert(binary_form=True), connection.identity
         try:
+            check_due(identity)
             certificate = await self._checks.do(
-                renew, self._papers, connection.identity, request
+                renew, self._papers, identity, der, request
             )
         except (Refused, PyMongoError) as error:
             # It goes on with the one it has, and asks again in an hour.
             name = connection.identity.common_name
             log.warning("Defender %s gets no new certificate: %s", name, error)
         else:
+            self._fleet.check(connection)
             await connection.send(encode(CertificateRenewed(certificate)))
 
     async def _keep(self, connection: DefenderConnection, message: Events) -> None:

@@ -16,6 +16,7 @@ from twistlock_console.protocol import ProtocolError
 CHATTER_SECONDS = 10.0
 MOST_CHATTER = 60
 MOST_PINGS = 600
+RENEWAL_SECONDS = 60.0
 LONGEST_REASON = 120
 READ_AHEAD = 32 * 1024
 CONTROL = frozenset({Opcode.PING, Opcode.PONG})
@@ -42,6 +43,7 @@ class DefenderConnection(ServerConnection):
     _chatter = 0
     _pings = 0
     _counted_since = 0.0
+    _renewable_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -117,6 +119,14 @@ class DefenderConnection(ServerConnection):
         if self._chatter > MOST_CHATTER:
             sentence = f"more than {MOST_CHATTER} messages without events in "
             raise ProtocolError(f"{sentence}{CHATTER_SECONDS:.0f} s", code=1013)
+
+    def may_ask_for_renewal(self) -> bool:
+        """Whether it may ask now; it has not for a while."""
+        now = self.loop.time()
+        if now < self._renewable_at:
+            return False
+        self._renewable_at = now + RENEWAL_SECONDS
+        return True
 
     def _count_from_now_on(self) -> None:
         """Begin again with both counts, once their time is over."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from twistlock_console.audits import AuditType
-from twistlock_console.defenders import certificates, event_store, register
+from twistlock_console.defenders import event_store, register
 from twistlock_console.defenders.orders import give_order
-from twistlock_console.defenders.renewal import serials_of
+from twistlock_console.defenders.renewal import revoke_all
 from twistlock_console.defenders.settings import (
     DefenderSettings,
     write_defender_settings,
@@ -34,8 +34,7 @@ def decommission(name: str) -> None:
         found = store[register.COLLECTION].find_one({"_id": name})
         if found is None:
             raise Refused(f"there is no Defender {name}")
-        for serial in serials_of(found):
-            certificates.revoke(store, name, serial)
+        revoke_all(store, name, found)
         give_order(store, name, "leave")
         store[register.COLLECTION].delete_one({"_id": name})
         store[event_store.COMPLIANCE].delete_one({"_id": name})

@@ -12,7 +12,12 @@ from pymongo.database import Database
 
 from twistlock_console.accounts import known_origins, login_failures, revocations
 from twistlock_console.alerts.store import QUEUE
-from twistlock_console.defenders import certificates, deploy_tokens, event_store
+from twistlock_console.defenders import (
+    certificates,
+    deploy_tokens,
+    event_store,
+    renewal,
+)
 from twistlock_console.web.list_query import indexes_of
 from twistlock_console.web.lists import LISTS
 
@@ -34,6 +39,7 @@ INDEXES: dict[str, list[IndexModel]] = {
     QUEUE: [IndexModel([("channel", ASCENDING), ("created", ASCENDING)])],
     event_store.COLLECTION: event_store.INDEXES,
     certificates.COLLECTION: certificates.INDEXES,
+    renewal.COLLECTION: renewal.INDEXES,
     deploy_tokens.COLLECTION: deploy_tokens.INDEXES,
 }
 
