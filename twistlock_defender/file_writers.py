@@ -86,7 +86,9 @@ class Writers:
             if file < 0:
                 # Events were lost: whom we know of need not be the last.
                 self._last.clear()
-            else:
+                continue
+            # Each descriptor is ours to close, whatever becomes of the one before.
+            with suppress(OSError):
                 self._note(file, pid, wrote=bool(mask & FAN_MODIFY))
 
     def _note(self, file: int, pid: int, *, wrote: bool) -> None:
