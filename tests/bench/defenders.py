@@ -4,29 +4,19 @@ TWISTLOCK_BENCH_DEFENDERS says how many, 10,000 if it says nothing.
 """
 
 import asyncio
-import base64
-import itertools
-import json
 import os
 import random
 import shutil
-import socket
-import ssl
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, quantiles
 
+from tests.bench.bare_inserts import insert_rate, insert_waits
 from tests.bench.defender_stage import Stage, stage
+from tests.bench.findings import message
 from tests.bench.light_defender import (
     FIRST_PAUSE,
     Light,
@@ -35,11 +25,9 @@ from tests.bench.light_defender import (
     loop_of_many,
     tune,
 )
+from tests.bench.page_reader import Reader
 from tests.bench.row import Goal, Row
-from twistlock_console.defenders import event_store
-from twistlock_console.protocol import Events, ProcessEvent, encode
-from twistlock_console.web.list_query import indexes_of
-from twistlock_console.web.lists import HOST_AUDITS
+from tests.bench.running_servers import plain_server
 
 COUNT = int(os.environ.get("TWISTLOCK_BENCH_DEFENDERS", "10000"))
 SENDERS = 1000
@@ -48,7 +36,6 @@ EVENT_SECONDS = 10.0
 RATE = 3000
 AT_ONCE = 256
 TICKS = os.sysconf("SC_CLK_TCK")
-PASSWORD = "Correct-horse-9-battery"
 
 
 def measure(_runs: int) -> Iterator[Row]:
@@ -181,7 +168,7 @@ async def _paced(made: Stage, lights: list[Light]) -> list[Row]:
 
     The baseline is a bare `insert_many` of the same documents at the same rate.
     """
-    bare = await asyncio.to_thread(_bare_waits, made)
+    bare = await asyncio.to_thread(insert_waits, made, RATE, EVENT_SECONDS)
     waits: list[float] = []
     sent: dict[str, float] = {}
     for light in lights:
@@ -194,7 +181,7 @@ async def _paced(made: Stage, lights: list[Light]) -> list[Row]:
             count += 1
             if light.name not in sent:
                 sent[light.name] = time.monotonic()
-                light.send(_message(light, 1))
+                light.send(message(light, 1))
         await asyncio.sleep(0.005)
     await asyncio.sleep(2)
     name = f"p99 of acknowledgements at {len(waits) / EVENT_SECONDS:.0f} events/s"
@@ -220,7 +207,7 @@ async def _throughput(made: Stage, lights: list[Light], echoes: float) -> list[R
     """Events in a second, acknowledged one message after the other."""
     single = await _acknowledged(lights, 1)
     many = await _acknowledged(lights, 20)
-    bare = await asyncio.to_thread(_bare_inserts, made)
+    bare = await asyncio.to_thread(insert_rate, made, EVENT_SECONDS)
     return [
         Row(
             f"bare echo {echoes:.0f}/s through 1-event messages {single:.0f}/s",
@@ -241,7 +228,7 @@ async def _acknowledged(lights: list[Light], size: int) -> float:
     """Each sends a message of *size* events when the one before was acknowledged."""
 
     def begin(light: Light) -> int:
-        light.send(_message(light, size))
+        light.send(message(light, size))
         return size
 
     return await _closed_loop(lights, begin, lambda text: text.startswith(b'{"thr'))
@@ -250,7 +237,7 @@ async def _acknowledged(lights: list[Light], size: int) -> float:
 async def _echo_rate(papers: Papers, port: int, names: list[str]) -> float:
     lights = [Light(name) for name in names]
     await _fill(lights, papers, port, keep=True)
-    text = _message(lights[0], 1)
+    text = message(lights[0], 1)
 
     def begin(light: Light) -> int:
         light.send(text)
@@ -287,143 +274,6 @@ async def _closed_loop(
     over = True
     await asyncio.sleep(1)
     return rate
-
-
-def _message(light: Light, size: int) -> bytes:
-    now = datetime.now(UTC)
-    events = []
-    for _ in range(size):
-        light.number += 1
-        events.append(
-            ProcessEvent(
-                number=light.number,
-                time=now,
-                rule="default",
-                effect="alert",
-                pid=4711,
-                path="/usr/bin/nc.openbsd",
-                name="nc.openbsd",
-                command="nc -l -p 4444 -e /bin/sh",
-                user="www-data",
-                outcome="alerted",
-            )
-        )
-    return encode(Events(tuple(events))).encode()
-
-
-def _bare_inserts(made: Stage) -> float:
-    """Documents in a second, a thousand at a time, with the same indexes."""
-    began, count = time.monotonic(), 0
-    with _bare_collection(made) as insert:
-        while time.monotonic() - began < EVENT_SECONDS:
-            insert(1000)
-            count += 1000
-        return count / (time.monotonic() - began)
-
-
-def _bare_waits(made: Stage) -> list[float]:
-    """Seconds that each document waits at RATE, always those that are due at once."""
-    waits: list[float] = []
-    with _bare_collection(made) as insert:
-        began, count = time.monotonic(), 0
-        while (passed := time.monotonic() - began) < EVENT_SECONDS:
-            if due := int(passed * RATE) - count:
-                insert(due)
-                end = time.monotonic() - began
-                waits += [end - (count + n) / RATE for n in range(due)]
-                count += due
-            time.sleep(0.001)
-    return waits
-
-
-@contextmanager
-def _bare_collection(made: Stage) -> Iterator[Callable[[int], None]]:
-    """Give what inserts so many documents into a collection that is dropped."""
-    collection = made.database["bench_events"]
-    collection.create_indexes([*indexes_of(HOST_AUDITS), *event_store.INDEXES])
-    light = Light("bare")
-    events = json.loads(_message(light, 500))["events"]
-    numbers = itertools.count()
-
-    def insert(count: int) -> None:
-        now = datetime.now(UTC)
-        wave = [
-            {
-                **events[n % len(events)],
-                "_id": f"bare/{next(numbers)}",
-                "defender": "bare",
-                "received": now,
-                "time": now,
-            }
-            for n in range(count)
-        ]
-        collection.insert_many(wave, ordered=False)
-
-    try:
-        yield insert
-    finally:
-        collection.drop()
-
-
-class Reader:
-    """An administrator who looks at the Defenders ten times a second."""
-
-    def __init__(self, made: Stage) -> None:
-        self._base = f"https://127.0.0.1:{made.settings.management_port_https}/api/v1"
-        self._tls = ssl.create_default_context()
-        self._tls.check_hostname = False
-        self._tls.verify_mode = ssl.CERT_NONE
-        self._ended = threading.Event()
-        self._waits: list[float] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        """Sign up and begin."""
-        body = json.dumps({"username": "admin", "password": PASSWORD}).encode()
-        self._ask("/signup", body)
-        self._ask("/defenders")
-        self._thread.start()
-
-    def stop(self) -> list[float]:
-        """Give the seconds that each look took."""
-        self._ended.set()
-        self._thread.join(30)
-        return self._waits
-
-    def _run(self) -> None:
-        while not self._ended.wait(0.1):
-            began = time.monotonic()
-            # While no node serves the port refuses: that is another row's business.
-            with suppress(urllib.error.URLError):
-                self._ask("/defenders?limit=50")
-                self._waits.append(time.monotonic() - began)
-
-    def _ask(self, path: str, body: bytes | None = None) -> None:
-        basic = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
-        headers = {"Authorization": f"Basic {basic}"}
-        if body:
-            headers = {"Content-Type": "application/json"}
-        asked = urllib.request.Request(self._base + path, body, headers)  # noqa: S310
-        urllib.request.urlopen(asked, context=self._tls, timeout=30).read()  # noqa: S310
-
-
-@contextmanager
-def plain_server(kind: str, folder: Path) -> Iterator[int]:
-    """Run one of the servers to compare with; gives its port."""
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = int(holder.getsockname()[1])
-    arguments = ["-m", "tests.bench.plain_servers", kind, str(folder), str(port)]
-    process = subprocess.Popen([sys.executable, *arguments])
-    try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield port
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _resident(pid: int) -> float:
