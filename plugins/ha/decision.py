@@ -21,7 +21,7 @@ from plugins.ha.actions import (
 )
 from plugins.ha.election import should_step_up
 from plugins.ha.lease import Hold, LeaseDocument, LeaseSighting, free_at
-from plugins.ha.observation import Observation, Peer, Ports
+from plugins.ha.observation import Observation, Ports
 from plugins.ha.switchover import best
 
 MILLISECOND = 1_000_000
@@ -160,10 +160,13 @@ def _as_candidate(seen: Observation, now: int) -> Decision:
         wait = (wait_until - now) / 1e9
         reason = f"elected; the lease of {holder} runs out in {wait:.1f} s"
         return Decision((), reason, wait_until)
-    if now >= _free_since(seen, wait_until) + STUCK and _well_peer(seen, now):
+    if _is_stuck(seen, wait_until, now):
         # Its entries may be hidden from the others, who hear it and so elect nobody.
+        # It rests, so that no late answer gives it the lease while it steps down.
         reason = f"elected, and for {STUCK // SECOND} s no majority stored the lease"
-        return Decision(_leave(seen, now), reason, now + SECOND)
+        actions = _leave(seen, now)
+        actions = (DropLease(), *actions) if actions else ()
+        return Decision(actions, reason, now + SECOND)
     if seen.asking:
         return _wait(seen, "elected; asked for the lease", now)
     return Decision(
@@ -171,22 +174,20 @@ def _as_candidate(seen: Observation, now: int) -> Decision:
     )
 
 
-def _free_since(seen: Observation, wait_until: int) -> int:
-    """Since when nothing but a majority keeps us from the lease."""
-    return max(wait_until, seen.writable_since, seen.stepped_at, seen.resting_until)
+def _is_stuck(seen: Observation, wait_until: int, now: int) -> bool:
+    """Whether nothing has kept us from the lease for long but the others, who are well.
 
-
-def _well_peer(seen: Observation, now: int) -> Peer | None:
-    """One that could be primary in our place, as far as we know."""
-    return next(
-        (
-            peer
-            for peer in seen.peers
-            if seen.is_heard(peer, now)
-            if peer.state == "SECONDARY" and peer.mongod_alive
-        ),
-        None,
+    They must be a majority without us: fewer cannot elect anybody in our place.
+    """
+    free_since = max(
+        wait_until, seen.writable_since, seen.stepped_at, seen.resting_until
     )
+    well = [
+        peer
+        for peer in seen.peers
+        if peer.is_well and seen.is_heard(peer, now) and now >= peer.well_since + STUCK
+    ]
+    return now >= free_since + STUCK and 2 * len(well) > len(seen.peers) + 1
 
 
 def _holder_renounced(seen: Observation, sighting: LeaseSighting) -> bool:

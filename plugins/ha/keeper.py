@@ -103,7 +103,8 @@ class Keeper:
     def _begin(self, action: do.Action, reason: str) -> None:
         begun = transitions.begun(self._seen, action, reason, boottime_ns())
         self._change(begun, reason)
-        log.debug("%s: %s", reason, action)
+        steps = isinstance(action, do.StepUp | do.StepDown)
+        log.log(logging.INFO if steps else logging.DEBUG, "%s: %s", reason, action)
         self._performer.perform(action, self.post)
 
     def _change(self, seen: Observation, reason: str) -> None:

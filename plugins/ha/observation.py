@@ -48,7 +48,8 @@ class Peer:
     recent their oplog is. *holding* is the epoch it serves under, 0 when it serves
     under none; *taking* that it may get one by a request in flight. *hears* names
     the writable primaries it heard a moment ago. *reason* is its own sentence on why
-    it serves, or not.
+    it serves, or not. *well_since* is when it was first heard to be well, without a
+    gap since.
     """
 
     address: str
@@ -68,6 +69,13 @@ class Peer:
     resting: bool = False
     version: str = ""
     reason: str = ""
+    well_since: int = 0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it was a standby that stores, when it was last heard."""
+        fit = self.state == "SECONDARY" and self.mongod_alive
+        return fit and not self.refused and not self.resting
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,19 @@ def member_seen(
 
 def peer_heard(seen: Observation, peer: Peer) -> Observation:
     """A peer answered a heartbeat, or refused one."""
-    peers = tuple(peer if old.address == peer.address else old for old in seen.peers)
-    return replace(seen, peers=peers)
+    return replace(
+        seen,
+        peers=tuple(
+            _dated(peer, old, seen) if old.address == peer.address else old
+            for old in seen.peers
+        ),
+    )
+
+
+def _dated(peer: Peer, before: Peer, seen: Observation) -> Peer:
+    gap = peer.heard_at - before.heard_at
+    same = peer.is_well and before.is_well and gap < seen.timing.step_up_after
+    return replace(peer, well_since=before.well_since if same else peer.heard_at)
 
 
 def peers_set(

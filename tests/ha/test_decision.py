@@ -54,7 +54,6 @@ STUCK = replace(
     sighting=sighting(LEASE_OF_B, ago=20_000),
 )
 NOT_STORED = "elected, and for 10 s no majority stored the lease"
-SYNCING = peer(C, state="STARTUP2")
 ASKED = Handover(None, "asked by admin")
 BEAT = NOW + 200 * MS
 SOON = NOW + 50 * MS
@@ -148,7 +147,7 @@ def test_without_the_lease_ports_are_closed(
         ),
         pytest.param(
             replace(STUCK, asking=True),
-            Decision((StepDown(),), NOT_STORED, NOW + SECOND),
+            Decision((DropLease(), StepDown()), NOT_STORED, NOW + SECOND),
             id="not-stored-for-long",
         ),
         pytest.param(
@@ -165,9 +164,22 @@ def test_without_the_lease_ports_are_closed(
             for since in ("writable_since", "stepped_at", "resting_until")
         ),
         pytest.param(
-            replace(STUCK, asking=True, peers=(peer(B, ago=900), SYNCING)),
+            replace(STUCK, asking=True, peers=(peer(B),)),
             Decision((), "elected; asked for the lease", BEAT),
-            id="not-stored-and-nobody-could-do-better",
+            id="not-stored-in-a-set-of-two",
+        ),
+        *(
+            pytest.param(
+                replace(STUCK, asking=True, peers=(peer(B), other)),
+                Decision((), "elected; asked for the lease", BEAT),
+                id=f"not-stored-and-the-other-{why}",
+            )
+            for why, other in {
+                "silent": peer(C, ago=900),
+                "syncing": peer(C, state="STARTUP2"),
+                "resting": peer(C, resting=True),
+                "well-for-nine-seconds": peer(C, well_since=NOW - 9 * SECOND),
+            }.items()
         ),
         pytest.param(
             replace(ELECTED, resting_until=NOW + 300 * MS, resting_reason="resting: x"),

@@ -155,6 +155,26 @@ def test_peers_are_the_other_members() -> None:
     assert seen.member_id == 5
 
 
+@pytest.mark.parametrize(
+    ("later", "kept"),
+    [
+        pytest.param(peer(THIRD, heard_at=NOW + 200 * MS), True, id="heard-on"),
+        pytest.param(peer(THIRD, heard_at=NOW + 800 * MS), False, id="after-a-gap"),
+        pytest.param(
+            peer(THIRD, heard_at=NOW + 200 * MS, state="ROLLBACK"), False, id="unwell"
+        ),
+    ],
+)
+def test_it_is_dated_since_when_a_peer_is_well(later: Peer, kept: bool) -> None:
+    """Without a gap: in one it may have been anything."""
+    seen = standby(peers=(peer(THIRD, state="STARTUP2"),))
+    seen = transitions.peer_heard(seen, peer(THIRD, heard_at=NOW))
+
+    [dated] = transitions.peer_heard(seen, later).peers
+
+    assert dated.well_since == (NOW if kept else later.heard_at)
+
+
 def test_the_lease_is_dated_by_its_changes() -> None:
     """Not by the looks at it."""
     seen = transitions.lease_sighted(standby(sighting=None), lease(), NOW)

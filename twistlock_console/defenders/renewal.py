@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -85,7 +86,7 @@ def _check_key(der: bytes, request: str) -> None:
     try:
         ours = x509.load_der_x509_certificate(der).public_key()
         asked = x509.load_pem_x509_csr(request.encode()).public_key()
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise Refused("the request for a certificate cannot be read") from error
     if ours != asked:
         raise Refused("the request is for another key than the certificate's")
