@@ -5,9 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 from twistlock_console.errors import ConsoleError
 from twistlock_console.listeners.answering import PING, OwnPages
@@ -23,6 +28,20 @@ KEYS = {
     "DATABASE_PORT": "37017",
     "DATABASE_CACHE_GB": "0.25",
 }
+
+
+@contextmanager
+def serving(
+    request: pytest.FixtureRequest, name: str, address: str
+) -> Iterator["BackupsOfNode"]:
+    """For a fixture: one node that serves; killed at the end."""
+    with server_folder(request, name) as folder:
+        node = BackupsOfNode(folder, address)
+        node.start()
+        try:
+            yield node
+        finally:
+            node.kill()
 
 
 class BackupsOfNode:

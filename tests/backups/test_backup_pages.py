@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.backups.alone_node import BackupsOfNode
-from tests.hosts.server_folder import server_folder
+from tests.backups.alone_node import BackupsOfNode, serving
 from tests.hosts.waiting import wait_for
 from twistlock_console.certificates import client_context
 
@@ -71,13 +70,8 @@ class Browser:
 @pytest.fixture(scope="module")
 def node(request: pytest.FixtureRequest) -> Iterator[BackupsOfNode]:
     """One node that serves; killed at the end."""
-    with server_folder(request, "pages") as folder:
-        started = BackupsOfNode(folder, "127.0.0.84")
-        started.start()
-        try:
-            yield started
-        finally:
-            started.kill()
+    with serving(request, "pages", "127.0.0.84") as node:
+        yield node
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.backups.alone_node import PROJECT, BackupsOfNode
+from tests.backups.alone_node import PROJECT, BackupsOfNode, serving
 from tests.backups.kill_rounds import Rounds
-from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 from twistlock_console.errors import Refused
 
@@ -19,13 +18,8 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest) -> Iterator[BackupsOfNode]:
     """One node that serves; killed at the end."""
-    with server_folder(request, "backups") as folder:
-        started = BackupsOfNode(folder, "127.0.0.82")
-        started.start()
-        try:
-            yield started
-        finally:
-            started.kill()
+    with serving(request, "backups", "127.0.0.82") as node:
+        yield node
 
 
 def command(node: BackupsOfNode, *words: str, typed: str = "") -> tuple[int, str]:
