@@ -42,9 +42,9 @@ def renew(
     """Give a certificate (PEM) that takes the place of *identity*'s, which is *der*.
 
     It is noted before it is given away, so that a decommission ends both. Each is
-    followed by one other, whoever asks how often, and for the same key. Raises Refused.
+    followed by one other, whoever asks how often, and for the same key. Look with
+    `check_due` before. Raises Refused.
     """
-    check_due(identity)
     _check_key(der, request)
     name, serial = identity.common_name, f"{identity.serial:x}"
     try:
