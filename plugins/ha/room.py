@@ -1,10 +1,8 @@
 """High availability in a node: makes the parts, and ties them to bus and jobs."""
 
-import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from pymongo import MongoClient
@@ -30,30 +28,28 @@ from plugins.ha.port_work import PortWork
 from plugins.ha.recovery import Recovery
 from plugins.ha.replica_set import ReplicaSet
 from plugins.ha.returning import Returning
+from plugins.ha.rounds import Rounds
 from plugins.ha.standing import Standing
-from plugins.ha.status import ClusterPolled, ClusterStatus
+from plugins.ha.status import ClusterPolled
 from plugins.ha.step_work import StepWork
 from plugins.ha.stores import Stores
-from plugins.ha.sync_source import all_silent, given_up
+from plugins.ha.sync_source import all_silent
 from plugins.ha.tenure import Tenure
 from twistlock_console import __version__
-from twistlock_console.certificates import fingerprint
 from twistlock_console.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.database.client import connect, credentials_for
-from twistlock_console.errors import ConsoleError, DatabaseError, Refused
+from twistlock_console.errors import ConsoleError, Refused
 from twistlock_console.events import (
     DatabaseStopped,
     ListenerFailed,
     Role,
     RoleChanged,
 )
-from twistlock_console.identity_files import NODE
 from twistlock_console.node import Node
 from twistlock_console.node_client import NodeClient
 
 HANDOVER_SECONDS = 5.0
 SHOWN_HISTORY = 100
-log = logging.getLogger(__name__)
 
 
 class HighAvailability:
@@ -74,7 +70,6 @@ class HighAvailability:
         )
         spool = self.settings.folders.run / "history.jsonl"
         self.history = History(self.settings.node_address, spool, stores)
-        self._returning = Returning(whole_set["twistlock"], self.history)
         self.measures = Measures(node.ports)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._tenure = Tenure(node.bus)
@@ -92,7 +87,6 @@ class HighAvailability:
             self.settings.heartbeat_interval_ms / 1000, self.client, self.keeper.post
         )
         self._standing = Standing(self)
-        self._clock_watch = ClockWatch(self.replica_set, self.keeper)
         self.recovery = Recovery(
             address=self.settings.node_address,
             port=self.settings.database_port,
@@ -102,10 +96,9 @@ class HighAvailability:
             keeper=self.keeper,
             client_of=self.client,
         )
-        self._detachment = Detachment(
-            self.replica_set, lambda: node.mongod.pid, self.settings.database_port
+        self._rounds = self._make_rounds(
+            Returning(whole_set["twistlock"], self.history)
         )
-        self._status: ClusterStatus | None = None
         self._subscribe()
 
     def start(self) -> None:
@@ -160,7 +153,7 @@ class HighAvailability:
             reason=self._standing.reason or self.keeper.reason,
             removed=self._standing.reason is not None,
             version=__version__,
-            status=self._status,
+            status=self._rounds.status,
             requests=requests,
             history=self.history.latest(SHOWN_HISTORY),
         )
@@ -218,12 +211,33 @@ class HighAvailability:
             StepWork(self.replica_set, self.client),
         )
 
+    def _make_rounds(self, returning: Returning) -> Rounds:
+        node, database_port = self._node, self.settings.database_port
+        return Rounds(
+            node=node,
+            keeper=self.keeper,
+            tenure=self._tenure,
+            replica_set=self.replica_set,
+            store=self._store,
+            heartbeats=self._heartbeats,
+            membership=self.membership,
+            register=self.register,
+            history=self.history,
+            returning=returning,
+            port_work=self._port_work,
+            detachment=Detachment(
+                self.replica_set, lambda: node.mongod.pid, database_port
+            ),
+            standing=self._standing,
+            clock_watch=ClockWatch(self.replica_set, self.keeper),
+        )
+
     def _subscribe(self) -> None:
-        bus, every = self._node.bus, self._node.scheduler.every
+        bus = self._node.bus
         bus.subscribe(DatabaseStopped, lambda _: self._watch.database_ended())
         bus.subscribe(ListenerFailed, lambda _: self._ports_failed())
         bus.subscribe(RoleChanged, self.history.record)
-        bus.subscribe(ClusterPolled, self._follow)
+        bus.subscribe(ClusterPolled, self._rounds.follow)
         self._node.support.peers = self._peers
         self._node.support.parts |= {
             "cluster": self.view,
@@ -231,75 +245,8 @@ class HighAvailability:
             "rs.conf": self.replica_set.config,
         }
         self._node.watch.sources += cluster_sources(self)
-        every(self.settings.poll_interval_ms / 1000, "poll", self._poll)
-        every(self.settings.lease_ttl_ms / 18_000, "lease-sighting", self._sight)
-        every(self.settings.heartbeat_interval_ms / 1000, "detach", self._detach)
-        every(1.0, "history", self.history.deliver)
-        every(0.5, "membership", self._advance)
-        every(1.0, "register", self._keep_register)
-        look = partial(self._node.health.look, "membership", self._standing.check)
-        every(1.0, "health-membership", look)
-        look = partial(self._node.health.look, "clock", self._clock_watch.check)
-        every(1.0, "health-clock", look)
-        every(30.0, "ports-proved", self._prove)
-        every(2.0, "defenders-back", self._look_who_is_back)
-        every(1.0, "spares", self._node.ports.prepare)
-        every(2.0, "own-pages", self._check_pages)
-
-    def _poll(self) -> None:
-        """Ask `rs.status()` once; no answer is an answer too."""
-        try:
-            self._status = self.replica_set.status()
-        except DatabaseError as error:
-            log.debug("cannot read the replica set's status: %s", error)
-            self._status = None
-        self._node.bus.publish(ClusterPolled(self._status))
-
-    def _follow(self, event: ClusterPolled) -> None:
-        """Exchange heartbeats with the members that the set has now."""
-        if event.status is None:
-            return
-        members = {m.address: m.member_id for m in event.status.members}
-        mine = members.pop(self.settings.node_address, 0)
-        self.keeper.post(lambda seen: transitions.peers_set(seen, mine, members))
-        self._heartbeats.follow(set(members))
-
-    def _detach(self) -> None:
-        seen = self.keeper.seen
-        self._detachment.keep(given_up(seen, boottime_ns()))
-
-    def _sight(self) -> None:
-        """Look at the lease in our own member, so that we know when it changed."""
-        try:
-            document = self._store.read(0.5)
-        except DatabaseError:
-            return
-        now = boottime_ns()
-        self.keeper.post(lambda seen: transitions.lease_sighted(seen, document, now))
-
-    def _advance(self) -> None:
-        if self._tenure.role is Role.PRIMARY and self.keeper.seen.handover is None:
-            self.membership.advance()
-
-    def _keep_register(self) -> None:
-        self.register.refresh()
-        mine = self.settings.folders.certificates / NODE
-        if self._tenure.role is Role.PRIMARY:
-            own = fingerprint(mine.read_bytes())
-            self.register.ensure(self.settings.node_address, own)
-
-    def _look_who_is_back(self) -> None:
-        hold = self.keeper.seen.hold
-        if hold is not None and self._tenure.role is Role.PRIMARY:
-            self._returning.look(hold.document.epoch, boottime_ns())
+        self._rounds.schedule()
 
     def _ports_failed(self) -> None:
         now = boottime_ns()
         self.keeper.post(lambda seen: transitions.ports_failed(seen, now))
-
-    def _check_pages(self) -> None:
-        if self._tenure.role is Role.PRIMARY and (update := self._port_work.check()):
-            self.keeper.post(update)
-
-    def _prove(self) -> None:
-        self.keeper.post(lambda seen: transitions.ports_proved(seen, boottime_ns()))
