@@ -52,10 +52,11 @@ def _tell_unread(comparison: Comparison, troubles: Troubles) -> None:
     if not comparison.unread:
         troubles.clear(UNREAD)
         return
+    # Not how many: the same sentence is told once.
     troubles.tell(
         UNREAD,
-        f"{len(comparison.unread)} watched files cannot be read, "
-        f"{comparison.unread[0]} for one; run the Defender as root",
+        f"watched files cannot be read, {min(comparison.unread)} for one; run the "
+        "Defender as root",
         comparison.rule.name,
     )
 
