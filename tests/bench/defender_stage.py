@@ -107,7 +107,8 @@ def _prepared(root: Path) -> list[Settings]:
         communication_port=ports[1],
         management_port_https=ports[2],
         management_port_ui=ports[3],
-        database_cache_gb=0.5,
+        # As docs/install.md says for thousands of Defenders.
+        database_cache_gb=2,
     )
     first.folders.create()
     prepare_secrets(first.folders)

@@ -14,8 +14,14 @@ OPLOG_MB = 1024
 #: A page is written back at a stroke, and all writes wait for the processor meanwhile:
 #: 0.1 s for one of 10 MB, its default. It counts for collections made from now on.
 SMALL_PAGES = "memory_page_max=1m"
-#: One thread that writes pages back, not four at the same time.
-EVICTION = "eviction=(threads_min=1,threads_max=1)"
+#: One thread that writes pages back, not four at the same time, and not all the time:
+#: by default it begins at 5 % of the cache, and who writes must help it from 20 % on.
+#: What a checkpoint writes once a minute need not be written before.
+EVICTION = (
+    "eviction=(threads_min=1,threads_max=1),"
+    "eviction_dirty_target=40,eviction_dirty_trigger=60,"
+    "eviction_updates_target=20,eviction_updates_trigger=40"
+)
 
 PARAMETERS: Mapping[str, bool | int | str] = {
     # Users are made with the keyfile: nobody gets in without a password, ever.
