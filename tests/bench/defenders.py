@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean, quantiles
 
+import uvloop
+
 from tests.bench.bare_inserts import insert_rate, insert_waits
 from tests.bench.defender_stage import Stage, stage
 from tests.bench.findings import message
@@ -22,7 +24,6 @@ from tests.bench.light_defender import (
     Light,
     Papers,
     issue,
-    loop_of_many,
     tune,
 )
 from tests.bench.page_reader import Reader
@@ -46,7 +47,7 @@ def measure(_runs: int) -> Iterator[Row]:
     try:
         with stage() as made:
             papers = issue(made.settings.folders.certificates, folder, names)
-            with asyncio.Runner(loop_factory=loop_of_many) as runner:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 yield from runner.run(_measure(made, papers, names))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,14 +6,10 @@ the server. Each has a certificate of its own.
 
 import asyncio
 import gc
-import math
 import random
 import resource
-import select
-import selectors
 import socket
 import ssl
-from asyncio import sslproto
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,35 +29,7 @@ UPGRADE = (
 )
 PATIENCE = 60.0
 FIRST_PAUSE = (0.1, 0.5)
-A_FEW = 64
 HANDSHAKES_AT_ONCE = 128
-
-
-class Turns(selectors.EpollSelector):
-    """Gives a few ready connections at a time, those that wait longest first.
-
-    As the loop's own it would give thousands, and each step of a handshake would wait
-    for that step of all others: but in the world each Defender has a host of its own.
-    """
-
-    _selector: select.epoll
-
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait as the loop asks for."""
-        # The kernel knows milliseconds; a wait must not be cut to none.
-        wait = -1 if timeout is None else math.ceil(max(timeout, 0) * 1000) / 1000
-        keys = self.get_map()
-        return [
-            (keys[fd], _events(found) & keys[fd].events)
-            for fd, found in self._selector.poll(wait, A_FEW)
-        ]
-
-
-def _events(found: int) -> int:
-    reads = selectors.EVENT_READ if found & ~select.EPOLLOUT else 0
-    return reads | (selectors.EVENT_WRITE if found & ~select.EPOLLIN else 0)
 
 
 class Papers(ssl.SSLContext):
@@ -108,14 +76,8 @@ def tune() -> None:
     """Let this process hold thousands of connections."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    sslproto.SSLProtocol.max_size = 16 * 1024
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
-
-
-def loop_of_many() -> asyncio.AbstractEventLoop:
-    """Make the loop for thousands of Defenders."""
-    return asyncio.SelectorEventLoop(Turns())
 
 
 class Light(asyncio.Protocol):

@@ -1,4 +1,4 @@
-"""What Defenders' figures are held against: bare TLS, and a websocket echo.
+"""What Defenders' figures are held against: bare TLS of asyncio, and our server's echo.
 
 python -m tests.bench.plain_servers tls|echo CERTIFICATES PORT
 """
@@ -6,13 +6,17 @@ python -m tests.bench.plain_servers tls|echo CERTIFICATES PORT
 import asyncio
 import ssl
 import sys
+from asyncio import sslproto
 from pathlib import Path
 
+import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 
 from twistlock_console.certificates import Usage, server_context
 from twistlock_console.listeners.websocket import BACKLOG, CUT_OFF, _tune
 
+#: asyncio clears a buffer of 256 KiB for every TLS connection otherwise.
+TLS_BUFFER = 16 * 1024
 GREETING = b'\x81\x10{"type":"hello"}'
 
 
@@ -69,4 +73,6 @@ async def main(kind: str, folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
+    sslproto.SSLProtocol.max_size = TLS_BUFFER
+    runner = asyncio if sys.argv[1] == "tls" else uvloop
+    runner.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

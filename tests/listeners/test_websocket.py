@@ -1,10 +1,8 @@
 """The websocket server: who is let in, what is said first, how it ends."""
 
-import asyncio
 import json
 import ssl
 import threading
-from asyncio import sslproto
 from contextlib import suppress
 
 import pytest
@@ -208,9 +206,3 @@ def test_no_frame_comes_after_the_permit_has_ended(
 
     assert frame is None
     assert until(lambda: refuses(open_settings.communication_port), 1.0)
-
-
-def test_asyncio_still_has_the_buffer_that_we_make_smaller() -> None:
-    """Without it each connection takes 240 KiB more; look for its new name."""
-    assert isinstance(sslproto.SSLProtocol.max_size, int)
-    assert asyncio.sslproto is sslproto

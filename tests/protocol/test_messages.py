@@ -32,6 +32,7 @@ from twistlock_console.protocol import (
     decode_from_console,
     decode_from_defender,
     encode,
+    encode_ack,
 )
 
 JSON = st.recursive(
@@ -62,6 +63,12 @@ FIRST, SECOND = (TroubleEvent(number, NOON, "no permission") for number in (1, 2
 def test_what_a_console_writes_a_defender_reads(message: FromConsole) -> None:
     """Encoding and decoding are inverse."""
     assert decode_from_console(encode(message)) == message
+
+
+@given(NATURAL)
+def test_the_fast_way_to_acknowledge_is_the_same(through: int) -> None:
+    """It knows the format by heart, and must not drift away from it."""
+    assert encode_ack(through) == encode(Acknowledged(through))
 
 
 @given(

@@ -16,7 +16,6 @@ from twistlock_console.listeners.desk import Desk
 from twistlock_console.listeners.fleet import Fleet
 from twistlock_console.protocol import (
     HELLO_SECONDS,
-    Acknowledged,
     CertificateRenewed,
     ComplianceEvent,
     DefenderHello,
@@ -29,6 +28,7 @@ from twistlock_console.protocol import (
     check_protocol,
     decode_from_defender,
     encode,
+    encode_ack,
 )
 
 PONG = encode(Pong())
@@ -132,7 +132,7 @@ class Host:
         finally:
             connection.storing = None
             connection.intake.ends()
-        await connection.tell(encode(Acknowledged(message.events[-1].number)))
+        await connection.tell(encode_ack(message.events[-1].number))
 
 
 async def _be_greeted(connection: DefenderConnection) -> DefenderHello:

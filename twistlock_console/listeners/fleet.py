@@ -53,7 +53,7 @@ class Fleet:
         self._numbers = itertools.count(1)
         self._policy = StoredPolicy(-1, ())
         self._frames: dict[str, tuple[str, str]] = {}
-        self._revoked: frozenset[str] = frozenset()
+        self._revoked: frozenset[int] = frozenset()
         self._farewells: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -102,7 +102,7 @@ class Fleet:
     def check(self, connection: DefenderConnection) -> None:
         """Raise ProtocolError if the certificate does not count any more."""
         identity = connection.identity
-        if f"{identity.serial:x}" in self._revoked:
+        if identity.serial in self._revoked:
             raise ProtocolError("this certificate was revoked; deploy anew", code=1008)
         if identity.expires < present_time():
             ended = f"{identity.expires:%Y-%m-%d}"
@@ -110,12 +110,13 @@ class Fleet:
             raise ProtocolError(sentence, code=1008)
 
     async def learn(self, policy: StoredPolicy, revoked: frozenset[str]) -> None:
-        """Put a policy and revocations in force for all who are connected."""
+        """Put a policy and revocations (serials in hex) in force for all here."""
         frames = {"": _frame(policy.version, None)}
         for rule in policy.rules:
             pushed = PolicyPushed(policy.version, hash_of(rule), rule)
             frames[rule.name] = (pushed.hash, encode(pushed))
-        self._policy, self._frames, self._revoked = policy, frames, revoked
+        self._policy, self._frames = policy, frames
+        self._revoked = frozenset(int(serial, 16) for serial in revoked)
         self.loaded.set()
         async for connection in self._in_turns():
             self._push(connection)

@@ -1,4 +1,4 @@
-"""The server that Defenders hold their websockets to: asyncio, mutual TLS 1.3."""
+"""The server that Defenders hold their websockets to: uvloop, mutual TLS 1.3."""
 
 import asyncio
 import gc
@@ -7,11 +7,11 @@ import resource
 import secrets
 import signal
 import ssl
-from asyncio import sslproto
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, cast
 
+import uvloop
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -40,15 +40,11 @@ from twistlock_console.protocol import LARGEST_MESSAGE
 from twistlock_console.settings import Settings
 
 BACKLOG = 4096
-#: Connections taken between two looks at those that are here already: a crowd at the
-#: door must not stop who is inside.
-TAKEN_AT_ONCE = 16
 OPEN_SECONDS = 60
 CLOSE_SECONDS = 2
 SERVICE_RESTART = 1012
 #: OpenSSL's X509_V_FLAG_NO_CHECK_TIME.
 NO_CHECK_TIME = 0x200000
-TLS_BUFFER = 16 * 1024
 # A peer that sends a little too much is told; one that sends far more is just cut off.
 CUT_OFF = 2 * LARGEST_MESSAGE
 
@@ -66,7 +62,7 @@ def prepare_defenders(settings: Settings) -> Serve:
     logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
 
     def run(settings: Settings, fence: Fence, report: Report) -> None:
-        asyncio.run(_serve(tls, settings, fence, report))
+        uvloop.run(_serve(tls, settings, fence, report))
 
     return run
 
@@ -125,12 +121,13 @@ async def _listen(
     async def talk(connection: ServerConnection) -> None:
         await host.converse(cast(DefenderConnection, connection))
 
-    waiting = bind(place, BACKLOG)
-    server = await serve(
+    return await serve(
         talk,
-        sock=waiting,
+        sock=bind(place, BACKLOG),
         ssl=tls,
-        backlog=TAKEN_AT_ONCE,
+        # uvloop takes one at a time between two looks at those that are here already:
+        # a crowd at the door does not stop who is inside.
+        backlog=BACKLOG,
         open_timeout=OPEN_SECONDS,
         ssl_handshake_timeout=OPEN_SECONDS,
         # Defenders ping, and who is silent is sent away: no task for each of them.
@@ -142,9 +139,6 @@ async def _listen(
         process_request=admit,
         create_connection=kind,
     )
-    # asyncio made the queue before the door as short as what it takes at once.
-    waiting.listen(BACKLOG)
-    return server
 
 
 def admit(connection: ServerConnection, _request: Request) -> Response | None:
@@ -163,10 +157,6 @@ def admit(connection: ServerConnection, _request: Request) -> Response | None:
 def _tune() -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # asyncio clears a buffer of 256 KiB for every TLS connection. The attribute is
-    # private: a test tells when it goes.
-    if hasattr(sslproto.SSLProtocol, "max_size"):
-        sslproto.SSLProtocol.max_size = TLS_BUFFER
     # Collections stop the loop, for long when there are many connections.
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)

@@ -40,6 +40,7 @@ from twistlock_console.protocol.messages import (
     decode_from_console,
     decode_from_defender,
     encode,
+    encode_ack,
 )
 from twistlock_console.protocol.policy import (
     CompliancePart,
@@ -95,6 +96,7 @@ __all__ = [
     "decode_from_defender",
     "decode_rule",
     "encode",
+    "encode_ack",
     "encode_event",
     "encode_rule",
     "hash_of",

@@ -203,6 +203,11 @@ def encode(message: FromConsole | FromDefender) -> str:
     return _kinds[type(message)].dump_json(message, by_alias=True).decode()
 
 
+def encode_ack(through: int) -> str:
+    """Write Acknowledged(*through*), at a tenth of the cost: each message gets one."""
+    return f'{{"through":{through},"type":"ack"}}'
+
+
 def decode_from_console(frame: str | bytes) -> FromConsole:
     """Read what a Console sent. Raises ProtocolError."""
     return _decode(_from_console, frame)
