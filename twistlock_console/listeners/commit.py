@@ -3,6 +3,9 @@
 What arrives while one write runs goes into the next, so that the wait for a majority
 is shared. Each Defender has one message here at most, first come, first served: who
 sends much waits as long as who sends little.
+
+All of one write are acknowledged before the next begins. So the Defenders answer while
+the databases work, and neither waits for the other.
 """
 
 import asyncio
@@ -26,10 +29,18 @@ Store = Callable[[list[RawBSONDocument]], Awaitable[int]]
 
 @dataclass(slots=True)
 class Parcel:
-    """Documents of one message, and who waits for them to be stored."""
+    """Documents of one message; *acknowledge* is called when a majority has them.
+
+    It must not fail, since everybody waits.
+    """
 
     documents: Documents
-    stored: asyncio.Future[None]
+    acknowledge: Callable[[], None]
+    wanted: bool = True
+
+    def abandon(self) -> None:
+        """Acknowledge nothing, and drop what is not being written yet."""
+        self.wanted, self.documents = False, ()
 
 
 class GroupCommit:
@@ -45,15 +56,12 @@ class GroupCommit:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def keep(self, documents: Documents) -> asyncio.Future[None]:
-        """Give a future that is done when a majority has the *documents*.
-
-        Cancel it when nobody waits any more: what is not being written yet is dropped.
-        """
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Parcel(documents, stored))
+    def keep(self, documents: Documents, acknowledge: Callable[[], None]) -> Parcel:
+        """Have *documents* stored soon, and *acknowledge* called then."""
+        parcel = Parcel(documents, acknowledge)
+        self._waiting.append(parcel)
         self._some.set()
-        return stored
+        return parcel
 
     async def run(self) -> None:
         """Write for ever; while the database is away, the same again and again."""
@@ -69,7 +77,7 @@ class GroupCommit:
         count = 0
         while self._waiting and count < MOST:
             parcel = self._waiting.popleft()
-            if not parcel.stored.done():
+            if parcel.wanted:
                 parcels.append(parcel)
                 count += len(parcel.documents)
         return parcels
@@ -87,5 +95,5 @@ class GroupCommit:
             pause = min(2 * pause, LONGEST_PAUSE)
         self.stored += len(documents)
         for parcel in parcels:
-            if not parcel.stored.done():
-                parcel.stored.set_result(None)
+            if parcel.wanted:
+                parcel.acknowledge()

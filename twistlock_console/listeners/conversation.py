@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 
 from pymongo.errors import PyMongoError
@@ -50,6 +51,7 @@ class Host:
         self._commit = commit
         self._checks = checks
         self._papers = papers
+        self._noting: set[asyncio.Task[None]] = set()
 
     async def converse(self, connection: DefenderConnection) -> None:
         """Greet a Defender, then answer it until it leaves.
@@ -64,6 +66,7 @@ class Host:
             self._fleet.enter(connection, hello)
             try:
                 async for frame in connection:
+                    connection.in_work = True
                     await self._answer(connection, frame)
                     connection.finished()
             finally:
@@ -112,27 +115,48 @@ class Host:
             await connection.send(encode(CertificateRenewed(certificate)))
 
     async def _keep(self, connection: DefenderConnection, message: Events) -> None:
-        """Acknowledge *message* when a majority has it; who leaves stops waiting."""
+        """Have *message* stored, and acknowledged when a majority has it.
+
+        Does not wait for that: the next message does.
+        """
         connection.intake.begins()
         try:
             # Until the revocations are known, nothing of anybody is stored.
             await self._fleet.loaded.wait()
-            self._fleet.check(connection)
-            name = connection.identity.common_name
-            stored = self._commit.keep(documents_of(name, message.events))
-            connection.storing = stored
-            await stored
-            runs = [e for e in message.events if isinstance(e, ComplianceEvent)]
-            if runs:
-                await self._checks.do(store_compliance, name, runs)
-        except asyncio.CancelledError:
-            if connection.storing and connection.storing.cancelled():
-                return
-            raise
+            await connection.settled()
         finally:
-            connection.storing = None
             connection.intake.ends()
-        await connection.tell(encode_ack(message.events[-1].number))
+        if not await connection.reads():
+            await asyncio.sleep(0)
+            return
+        self._fleet.check(connection)
+        name = connection.identity.common_name
+        ack = encode_ack(message.events[-1].number)
+        stored = partial(connection.acknowledge, ack)
+        if runs := [e for e in message.events if isinstance(e, ComplianceEvent)]:
+            stored = partial(self._note_runs, connection, runs, ack)
+        documents = documents_of(name, message.events)
+        connection.stores(self._commit.keep(documents, stored))
+
+    def _note_runs(
+        self, connection: DefenderConnection, runs: list[ComplianceEvent], ack: str
+    ) -> None:
+        """Store what the checks said, and acknowledge the message then."""
+
+        async def note() -> None:
+            name = connection.identity.common_name
+            try:
+                await self._checks.do(store_compliance, name, runs)
+            except PyMongoError as error:
+                # It will come again, and bring the same.
+                log.warning("checks of Defender %s are not stored: %s", name, error)
+                connection.transport.abort()
+            else:
+                connection.acknowledge(ack)
+
+        task = asyncio.get_running_loop().create_task(note())
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
 
 
 async def _be_greeted(connection: DefenderConnection) -> DefenderHello:

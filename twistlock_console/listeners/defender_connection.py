@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any, cast
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from twistlock_console.certificates import Identity
+from twistlock_console.listeners.commit import Parcel
 from twistlock_console.listeners.fence import Fence
 from twistlock_console.listeners.intake import Intake
 from twistlock_console.protocol import ProtocolError
@@ -28,7 +31,8 @@ class DefenderConnection(ServerConnection):
 
     *identity* is what the certificate says, *policy* the hash of the rule that the
     Defender was last known to have, *heard* the loop's time when it last sent anything,
-    *unread* whether the intake has it wait.
+    *unread* whether the intake has it wait, *storing* the message that is being stored,
+    *in_work* whether another is being answered or waits for that.
     """
 
     fence: Fence
@@ -38,8 +42,11 @@ class DefenderConnection(ServerConnection):
     number = 0
     heard = 0.0
     unread = False
-    storing: asyncio.Future[None] | None = None
+    storing: Parcel | None = None
+    in_work = False
+    _settled: asyncio.Future[None] | None = None
     _unfinished = 0
+    _held = 0
     _chatter = 0
     _pings = 0
     _counted_since = 0.0
@@ -74,7 +81,7 @@ class DefenderConnection(ServerConnection):
             if self._pings > MOST_PINGS:
                 log.warning("a flood of pings: cut off %s", self.remote_address)
                 self.transport.abort()
-            if not self.storing:
+            if not self.in_work:
                 self.finished()
 
     def pause_reading(self) -> None:
@@ -93,24 +100,53 @@ class DefenderConnection(ServerConnection):
         self.fence.check()
         super().send_data()
 
-    async def tell(self, text: str) -> None:
-        """Send *text*; waits only for who does not read what it was sent before."""
-        if self.transport.get_write_buffer_size():
-            await self.send(text)
-        else:
+    async def settled(self) -> None:
+        """Wait until the last message is stored, or nobody waits for it any more."""
+        if self.storing:
+            self._settled = self.loop.create_future()
+            await self._settled
+
+    async def reads(self) -> bool:
+        """Wait until the Defender reads what it is told; gives whether it is here."""
+        if self.paused and self.state is State.OPEN:
+            with suppress(OSError):
+                await self.drain()
+        return self.state is State.OPEN
+
+    def stores(self, parcel: Parcel) -> None:
+        """Note that a message is being stored, with the bytes that have arrived."""
+        self.storing = parcel
+        self.intake.begins()
+        self._held, self._unfinished = self._unfinished, 0
+
+    def acknowledge(self, text: str) -> None:
+        """Send *text*, which says that the message is stored; does not wait."""
+        if self.storing:
             broadcast([self], text)
+            self._stored()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: nobody waits for the events to be stored any more."""
         if self.storing:
-            self.storing.cancel()
+            self.storing.abandon()
+            self._stored()
         self.finished()
         super().connection_lost(exc)
 
     def finished(self) -> None:
-        """Note that what arrived so far was dealt with."""
+        """Note that what arrived was dealt with, but for what is being stored."""
+        self.in_work = False
         size, self._unfinished = self._unfinished, 0
         self.intake.finished(size)
+
+    def _stored(self) -> None:
+        self.storing = None
+        self.intake.ends()
+        held, self._held = self._held, 0
+        self.intake.finished(held)
+        waiting, self._settled = self._settled, None
+        if waiting and not waiting.done():
+            waiting.set_result(None)
 
     def count_chatter(self) -> None:
         """Count a message without events; raises ProtocolError for a flood of them."""
