@@ -1,7 +1,8 @@
 """What many sent is written at once, acknowledged when stored, and tried again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import bson
 from bson.raw_bson import RawBSONDocument
@@ -44,23 +45,31 @@ class Database:
         return self.told
 
 
+@asynccontextmanager
+async def running(database: Database) -> AsyncIterator[GroupCommit]:
+    """A group commit at work, which stores in *database*."""
+    commit = GroupCommit(database.store)
+    task = asyncio.create_task(commit.run())
+    try:
+        yield commit
+    finally:
+        task.cancel()
+
+
 def test_all_of_a_write_are_acknowledged_before_the_next_begins() -> None:
     """What comes during a write goes into the next one together."""
 
     async def play() -> list[str]:
         database = Database()
-        commit = GroupCommit(database.store)
-        running = asyncio.create_task(commit.run())
-        commit.keep([document("a")], database.acknowledge("a"))
-        await database.until_told(1)
-        for name in "bc":
-            commit.keep([document(name)], database.acknowledge(name))
-        database.may_end.release()
-        await database.until_told(3)
-        database.may_end.release()
-        told = await database.until_told(5)
-        running.cancel()
-        return told
+        async with running(database) as commit:
+            commit.keep([document("a")], database.acknowledge("a"))
+            await database.until_told(1)
+            for name in "bc":
+                commit.keep([document(name)], database.acknowledge(name))
+            database.may_end.release()
+            await database.until_told(3)
+            database.may_end.release()
+            return await database.until_told(5)
 
     assert asyncio.run(play()) == [
         "write a",
@@ -76,20 +85,17 @@ def test_what_nobody_waits_for_is_neither_written_nor_acknowledged() -> None:
 
     async def play() -> list[str]:
         database = Database()
-        commit = GroupCommit(database.store)
-        running = asyncio.create_task(commit.run())
-        first = commit.keep([document("a")], database.acknowledge("a"))
-        await database.until_told(1)
-        second = commit.keep([document("b")], database.acknowledge("b"))
-        commit.keep([document("c")], database.acknowledge("c"))
-        first.abandon()
-        second.abandon()
-        database.may_end.release()
-        await database.until_told(2)
-        database.may_end.release()
-        told = await database.until_told(3)
-        running.cancel()
-        return told
+        async with running(database) as commit:
+            first = commit.keep([document("a")], database.acknowledge("a"))
+            await database.until_told(1)
+            second = commit.keep([document("b")], database.acknowledge("b"))
+            commit.keep([document("c")], database.acknowledge("c"))
+            first.abandon()
+            second.abandon()
+            database.may_end.release()
+            await database.until_told(2)
+            database.may_end.release()
+            return await database.until_told(3)
 
     assert asyncio.run(play()) == ["write a", "write c", "acknowledge c"]
 
@@ -100,16 +106,14 @@ def test_what_could_not_be_stored_is_tried_again_and_not_acknowledged() -> None:
     async def play() -> tuple[list[str], int]:
         database = Database()
         database.fails = 1
-        commit = GroupCommit(database.store)
-        running = asyncio.create_task(commit.run())
-        commit.keep([document("a")], database.acknowledge("a"))
-        await database.until_told(1)
-        database.may_end.release()
-        await database.until_told(2)
-        before = commit.stored
-        database.may_end.release()
-        told = await database.until_told(3)
-        running.cancel()
+        async with running(database) as commit:
+            commit.keep([document("a")], database.acknowledge("a"))
+            await database.until_told(1)
+            database.may_end.release()
+            await database.until_told(2)
+            before = commit.stored
+            database.may_end.release()
+            told = await database.until_told(3)
         return told, before
 
     assert asyncio.run(play()) == (["write a", "write a", "acknowledge a"], 0)
