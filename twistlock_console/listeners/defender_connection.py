@@ -130,21 +130,17 @@ class DefenderConnection(ServerConnection):
         if self.storing:
             self.storing.abandon()
             self._stored()
-        self._forget()
+        self.finished()
         super().connection_lost(exc)
 
     def finished(self) -> None:
-        """Note that what arrived was dealt with, unless there is more in the queue."""
+        """Note that what arrived was dealt with, but for what is being stored."""
         self.in_work = False
-        if not self.recv_messages.frames:
-            self._forget()
-
-    def _forget(self) -> None:
         size, self._unfinished = self._unfinished, 0
         self.intake.finished(size)
 
     def _stored(self) -> None:
-        self.storing, self.heard = None, self.loop.time()
+        self.storing = None
         self.intake.ends()
         held, self._held = self._held, 0
         self.intake.finished(held)
