@@ -146,8 +146,8 @@ class Session:
         through = min(through, self._sent)
         while self._unacknowledged and self._unacknowledged[0][0] <= through:
             self._unacknowledged.popleft()
-        if self._unacknowledged:
-            self._liveness.waits()
+        if not self._unacknowledged:
+            self._liveness.rests()
         self._room.set()
         await asyncio.to_thread(self._findings.delete, through)
 
