@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from pymongo.errors import AutoReconnect
+from websockets.asyncio.messages import Assembler
+from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -56,7 +58,7 @@ class Case:
         protocol = ServerProtocol()
         self.connection: DefenderConnection = kind(protocol, cast(Any, None))
         self.connection.transport = cast(Any, self.wire)
-        self.connection.recv_messages = cast(Any, Wire())
+        self.connection.recv_messages = Assembler()
         protocol.state = State.OPEN
         self.arrives(100)
 
@@ -109,6 +111,20 @@ def test_each_waits_for_the_one_before() -> None:
         case.connection.finished()
         assert case.intake.unfinished == 0
         assert not case.intake.is_full
+
+    play(act)
+
+
+def test_what_is_in_the_queue_counts() -> None:
+    """Also when something else was dealt with meanwhile, as a ping."""
+
+    async def act(case: Case) -> None:
+        case.connection.recv_messages.put(Frame(Opcode.TEXT, b"{}"))
+        case.connection.finished()
+        assert case.intake.unfinished == 100
+        await case.connection.recv_messages.get()
+        case.connection.finished()
+        assert case.intake.unfinished == 0
 
     play(act)
 

@@ -40,7 +40,11 @@ class Parcel:
 
     def abandon(self) -> None:
         """Acknowledge nothing, and drop what is not being written yet."""
-        self.wanted, self.documents = False, ()
+        self.wanted, self.documents, self.acknowledge = False, (), _nobody
+
+
+def _nobody() -> None:
+    """Acknowledge nothing; who left is not kept in memory."""
 
 
 class GroupCommit:

@@ -126,6 +126,8 @@ class Host:
             await connection.settled()
         finally:
             connection.intake.ends()
+            # Whoever is not read may have waited for this one alone.
+            connection.intake.finished(0)
         if not await connection.reads():
             await asyncio.sleep(0)
             return
@@ -148,11 +150,13 @@ class Host:
             try:
                 await self._checks.do(store_compliance, name, runs)
             except PyMongoError as error:
-                # It will come again, and bring the same.
                 log.warning("checks of Defender %s are not stored: %s", name, error)
-                connection.transport.abort()
             else:
                 connection.acknowledge(ack)
+            finally:
+                if connection.storing:
+                    # It will come again, and bring the same.
+                    connection.transport.abort()
 
         task = asyncio.get_running_loop().create_task(note())
         self._noting.add(task)

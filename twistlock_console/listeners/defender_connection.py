@@ -130,17 +130,21 @@ class DefenderConnection(ServerConnection):
         if self.storing:
             self.storing.abandon()
             self._stored()
-        self.finished()
+        self._forget()
         super().connection_lost(exc)
 
     def finished(self) -> None:
-        """Note that what arrived was dealt with, but for what is being stored."""
+        """Note that what arrived was dealt with, unless there is more in the queue."""
         self.in_work = False
+        if not self.recv_messages.frames:
+            self._forget()
+
+    def _forget(self) -> None:
         size, self._unfinished = self._unfinished, 0
         self.intake.finished(size)
 
     def _stored(self) -> None:
-        self.storing = None
+        self.storing, self.heard = None, self.loop.time()
         self.intake.ends()
         held, self._held = self._held, 0
         self.intake.finished(held)
