@@ -22,10 +22,15 @@ from twistlock_defender.greeting import Greeted, greet
 from twistlock_defender.outbox import Outbox
 from twistlock_defender.reasons import reason_of
 from twistlock_defender.resolving import Resolver
-from twistlock_defender.retrying import Target, hinted_pause, patience, pause
+from twistlock_defender.retrying import (
+    Target,
+    failures,
+    hinted_pause,
+    patience,
+    pause,
+)
 from twistlock_defender.session import Orders, Session
 
-SETTLED_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
@@ -85,9 +90,9 @@ class Link:
         try:
             while True:
                 greeted = await dialer.dial(failed)
-                began = boottime()
+                began, later = boottime(), greeted.epoch > self._obeyed
                 rest = await self._visit(greeted)
-                failed = 0 if boottime() - began > SETTLED_SECONDS else failed + 1
+                failed = failures(failed, boottime() - began, later_epoch=later)
                 await asyncio.sleep(rest or pause(failed, _chance()))
         finally:
             self._outbox.on_new = lambda: None

@@ -7,6 +7,7 @@ from twistlock_console.protocol import Goodbye
 
 FIRST_PAUSE = (0.1, 0.5)
 LONGEST_PAUSE = 15.0
+SETTLED_SECONDS = 10.0
 GROWTH = 1.5
 PATIENCE = 3.0
 LONGEST_PATIENCE = 30.0
@@ -37,6 +38,15 @@ def pause(round_: int, chance: float) -> float:
     longest = min(longest, LONGEST_PAUSE)
     shortest = min(shortest, LONGEST_PAUSE / 2)
     return shortest + chance * (longest - shortest)
+
+
+def failures(before: int, lasted: float, *, later_epoch: bool) -> int:
+    """How often we have failed in a row, after a visit that *lasted* some seconds.
+
+    *before* is how often until then. A visit under a later epoch than all before is
+    none of them: it is not we who were sent away, but that Console that was lost.
+    """
+    return 0 if later_epoch or lasted > SETTLED_SECONDS else before + 1
 
 
 def hinted_pause(goodbye: Goodbye, chance: float) -> float:

@@ -10,8 +10,10 @@ from twistlock_defender.retrying import (
     LONGEST_PATIENCE,
     LONGEST_PAUSE,
     PATIENCE,
+    SETTLED_SECONDS,
     Target,
     due,
+    failures,
     hinted_pause,
     in_turn,
     patience,
@@ -41,6 +43,22 @@ def test_a_failover_is_not_slept_through() -> None:
         if 2 < tried < 10:
             assert pause(round_, 0.5) <= tried
         tried += pause(round_, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("lasted", "later_epoch", "after"),
+    [
+        (1.0, False, 4),
+        (SETTLED_SECONDS, False, 4),
+        (SETTLED_SECONDS + 1, False, 0),
+        (1.0, True, 0),
+    ],
+)
+def test_short_visits_count_as_failures(
+    lasted: float, *, later_epoch: bool, after: int
+) -> None:
+    """But not those to a Console that has just taken over, and was lost, too."""
+    assert failures(3, lasted, later_epoch=later_epoch) == after
 
 
 def test_a_goodbye_says_when_to_come_back() -> None:
