@@ -60,7 +60,13 @@ class NamesHere:
     @cached_property
     def _client(self) -> Client:
         credentials = credentials_for(self._settings, "console")
-        return connect(self._settings, credentials, app_name="names", timeout_ms=2000)
+        return connect(
+            self._settings,
+            credentials,
+            app_name="names",
+            timeout_ms=2000,
+            retry_reads=False,
+        )
 
     def read(self) -> tuple[str, ...]:
         """Give them; raises DatabaseError when the database does not answer."""

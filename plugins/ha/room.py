@@ -186,6 +186,7 @@ class HighAvailability:
             timeout_ms=timeout_ms,
             whole_set=whole_set,
             awaits=awaits,
+            retry_reads=whole_set,
         )
         self._clients.append(client)
         return client

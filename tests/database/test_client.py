@@ -4,7 +4,16 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from twistlock_console.database.client import Credentials, connect, credentials_for
+from twistlock_console.bus import Bus
+from twistlock_console.database.bootstrap import wait_answering
+from twistlock_console.database.client import (
+    Client,
+    Credentials,
+    connect,
+    credentials_for,
+    root_credentials,
+)
+from twistlock_console.database.mongod import Mongod
 from twistlock_console.settings import Settings
 
 
@@ -82,3 +91,34 @@ def test_every_write_waits_for_a_majority(running: Settings) -> None:
 def test_a_password_is_never_printed() -> None:
     """Credentials may end in a log line; the password may not."""
     assert "secret" not in repr(Credentials("console", "secret"))
+
+
+def test_who_asks_all_the_time_is_refused_once(settings: Settings) -> None:
+    """By a member that belongs to no set, as one that was removed; others ask on."""
+
+    def requests(client: Client) -> int:
+        return int(client["admin"].command("serverStatus")["network"]["numRequests"])
+
+    def asked(*, retry_reads: bool) -> int:
+        with connect(
+            settings,
+            root_credentials(settings),
+            app_name="test",
+            timeout_ms=1000,
+            retry_reads=retry_reads,
+        ) as client:
+            before = requests(client)
+            with pytest.raises(PyMongoError):
+                client["twistlock"]["lease"].find_one()
+            return requests(client) - before
+
+    mongod = Mongod(settings, Bus())
+    mongod.start()
+    try:
+        wait_answering(settings, 30)
+        once, again = asked(retry_reads=False), asked(retry_reads=True)
+    finally:
+        mongod.stop()
+    # Once the second number is small, too, the switch is needless.
+    assert once < 10
+    assert again > 50

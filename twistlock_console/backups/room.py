@@ -79,7 +79,7 @@ class Backups:
         """Sweep up after those that were killed, and begin what is due."""
         try:
             # Where nobody is served this keeps the connection of `before_serving` open.
-            journal.read(self.database)
+            self.database.command("ping")
             if self._node.ports.is_open and self.jobs.run is None:
                 self._look_after()
         except PyMongoError as error:

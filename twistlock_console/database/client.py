@@ -63,6 +63,7 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
     timeout_ms: int = 5000,
     whole_set: bool = False,
     awaits: bool = False,
+    retry_reads: bool = True,
     seeds: Sequence[str] = (),
 ) -> Client:
     """Give a client of the local member, or with *whole_set* of the primary.
@@ -70,6 +71,10 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
     *seeds* are more members, as "address:port", to find the set by. Each call takes
     at most *timeout_ms* in all. Writes return when a majority has them journaled,
     and reads see only such writes. Connects when first used.
+
+    pymongo repeats a read without a pause until its time is over, and a member that
+    was removed, or copies its data, refuses every one: who asks all the time switches
+    *retry_reads* off, or keeps a processor busy.
     """
     here = f"{settings.node_address}:{settings.database_port}"
     certificates = settings.folders.certificates
@@ -90,6 +95,7 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
         journal=True,
         readConcernLevel="majority",
         retryWrites=True,
+        retryReads=retry_reads,
         **_topology(whole_set),
         **_login(credentials),
     )
