@@ -16,12 +16,15 @@ ENVIRONMENT = (
 SUDO = """#!/bin/sh
 exec "$@"
 """
-# Asked for an environment it gives a copy of one that was made before; pip then finds
-# everything installed, and the rest of an installation goes its way.
-QUICK_PYTHON = """#!/bin/sh
+ENVIRONMENTS = "/mnt"
+# Asked for an environment it gives one that was made before, whose libraries all hosts
+# share; pip then finds everything installed, and the rest goes its way.
+QUICK_PYTHON = f"""#!/bin/sh
 if [ "$1 $2 $3" = "-I -m venv" ]; then
     release=$(basename "$5")
-    cp -a "{environments}/${{release%%-*}}/." "$5"
+    made={ENVIRONMENTS}/${{release%%-*}}
+    cp -a "$made/bin" "$made/pyvenv.cfg" "$5"
+    ln -s "$made/lib" "$5/lib"
     exec sed -i "1s,^#!.*,#!$5/bin/python," "$5/bin/twistlock-console"
 fi
 exec /usr/bin/python3 "$@"
@@ -32,7 +35,7 @@ class BareHost:
     """*host* as a fresh machine: nothing of ours on it, and no systemd.
 
     With *environments*, a folder of Python environments by version, what is installed
-    on it is copied from there, unless *patient* is set.
+    on it is taken from there, unless *patient* is set.
     """
 
     def __init__(self, host: Host, environments: Path | None = None) -> None:
@@ -40,8 +43,9 @@ class BareHost:
         self.address = host.address
         self.patient = environments is None
         self.own_program("sudo", SUDO)
-        quick = QUICK_PYTHON.format(environments=environments)
-        self.quick_python = self.own_program("quick-python", quick)
+        self.quick_python = self.own_program("quick-python", QUICK_PYTHON)
+        if environments:
+            host.run("mount", "--bind", str(environments), ENVIRONMENTS)
         for place in OVERLAID:
             self._overlay(place)
         # Of a Console on this machine the host's own tree shows nothing.

@@ -59,6 +59,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environments(tmp_path_factory: pytest.TempPathFactory, release: Path) -> Path:
     """The Python environments of the releases that were built, by version."""
     folder = tmp_path_factory.mktemp("environments")
+    # The Console's own user reads there.
+    folder.chmod(0o755)
     _add_environment(folder, release, __version__)
     return folder
 

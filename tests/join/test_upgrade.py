@@ -17,6 +17,7 @@ from tests.join.installed import (
     serves,
     states,
     uninstall,
+    view,
 )
 from tests.join.manual import as_written
 from twistlock_console import __version__
@@ -63,6 +64,7 @@ def test_a_failed_run_leaves_the_old_installation_working(
     assert "Port 9999 is taken" in said
     assert "Putting the earlier installation back" in said
 
+    wait_for(lambda: view(host), 60, "the old one runs")
     site.wait_whole(site.serving())
     _is_at(host, __version__)
     assert host.bash(f"cat {CONFIG}; ls /opt/twistlock/releases") == before
