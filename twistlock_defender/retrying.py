@@ -43,8 +43,8 @@ def pause(round_: int, chance: float) -> float:
 def failures(before: int, lasted: float, *, later_epoch: bool) -> int:
     """How often we have failed in a row, after a visit that *lasted* some seconds.
 
-    *before* is how often until then. A visit under a later epoch than all before is
-    none of them: it is not we who were sent away, but that Console that was lost.
+    *before* is how often until then. The first visit under a later epoch is none of
+    them: of several failovers in a row, each is answered as fast as the first.
     """
     return 0 if later_epoch or lasted > SETTLED_SECONDS else before + 1
 

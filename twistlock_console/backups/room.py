@@ -78,7 +78,8 @@ class Backups:
     def tick(self) -> None:
         """Sweep up after those that were killed, and begin what is due."""
         try:
-            # Where nobody is served this keeps the connection of `before_serving` open.
+            # Where nobody is served this keeps the connection of `before_serving` open;
+            # no read, for a member that copies its data refuses those.
             self.database.command("ping")
             if self._node.ports.is_open and self.jobs.run is None:
                 self._look_after()
