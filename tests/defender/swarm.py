@@ -26,7 +26,8 @@ from twistlock_defender.folder import Folder
 from twistlock_defender.link import Link
 from twistlock_defender.outbox import Outbox
 
-EVERY_SECONDS = 0.2
+#: All write to disk with one processor, where each host would have its own.
+EVERY_SECONDS = 0.5
 ACKNOWLEDGED_SECONDS = 60
 OUTBOX_BYTES = 64 * 1024 * 1024
 log = logging.getLogger(__name__)

@@ -19,7 +19,6 @@ from tests.faults.records import Answer, Outcome, Write
 
 SECOND = 1_000_000_000
 SAME_TENURE = 3 * SECOND
-# How long an answer that a node sent may take to be noted, on a busy machine.
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,24 +143,27 @@ class Host:
     def _note_runs(
         self, connection: DefenderConnection, runs: list[ComplianceEvent], ack: str
     ) -> None:
-        """Store what the checks said, and acknowledge the message then."""
-
-        async def note() -> None:
-            name = connection.identity.common_name
-            try:
-                await self._checks.do(store_compliance, name, runs)
-            except PyMongoError as error:
-                log.warning("checks of Defender %s are not stored: %s", name, error)
-            else:
-                connection.acknowledge(ack)
-            finally:
-                if connection.storing:
-                    # It will come again, and bring the same.
-                    connection.transport.abort()
-
-        task = asyncio.get_running_loop().create_task(note())
+        """Begin to store what the checks said; others do not wait for it."""
+        noting = self._store_runs(connection, runs, ack)
+        task = asyncio.get_running_loop().create_task(noting)
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
+
+    async def _store_runs(
+        self, connection: DefenderConnection, runs: list[ComplianceEvent], ack: str
+    ) -> None:
+        """Store what the checks said, and acknowledge the message then."""
+        name = connection.identity.common_name
+        try:
+            await self._checks.do(store_compliance, name, runs)
+        except PyMongoError as error:
+            log.warning("checks of Defender %s are not stored: %s", name, error)
+        else:
+            connection.acknowledge(ack)
+        finally:
+            if connection.storing:
+                # It will come again, and bring the same.
+                connection.transport.abort()
 
 
 async def _be_greeted(connection: DefenderConnection) -> DefenderHello:
