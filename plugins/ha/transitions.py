@@ -133,8 +133,8 @@ def lease_held(
 
 
 def ports_opened(seen: Observation) -> Observation:
-    """The service ports answer."""
-    return replace(seen, ports=Ports.OPEN)
+    """The service ports answer, unless one has failed since they did."""
+    return replace(seen, ports=Ports.OPEN) if seen.ports is Ports.OPENING else seen
 
 
 def ports_failed(seen: Observation, now: int) -> Observation:

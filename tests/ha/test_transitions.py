@@ -251,6 +251,13 @@ def test_ports_that_fail_again_make_it_hand_over() -> None:
     assert alone.handover is None
 
 
+def test_ports_of_which_one_failed_have_not_opened() -> None:
+    """One server may end while another is still being opened, or asked."""
+    failed = transitions.ports_failed(holder(ports=Ports.OPENING), NOW)
+
+    assert transitions.ports_opened(failed) is failed
+
+
 def test_ports_follow_their_server() -> None:
     """Open, closed, stuck, and proved once they stayed open for half a minute."""
     seen = holder(ports=Ports.OPENING, failures=1, failed_at=NOW)
