@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import socket
 import threading
@@ -236,8 +237,10 @@ def test_both_open_or_none(
     ports: ServicePorts, settings: Settings, events: list[object]
 ) -> None:
     """A port in use closes the other server as well, and says which one it is."""
-    with bind(("127.0.0.1", settings.communication_port), 1):
-        with pytest.raises(ListenerError, match=str(settings.communication_port)):
+    taken = f"cannot listen on .*:{settings.communication_port}: Address already in use"
+    # The other program goes on accepting.
+    with bind(("127.0.0.1", settings.communication_port), 4096):
+        with pytest.raises(ListenerError, match=taken):
             ports.open_all()
 
         assert refuses(settings.management_port_https)
@@ -245,6 +248,24 @@ def test_both_open_or_none(
 
     failures = [event for event in events if isinstance(event, ListenerFailed)]
     assert [failure.name for failure in failures] == ["defenders"]
+    ports.open_all()
+    assert ports.is_open
+
+
+def test_a_node_without_descriptors_says_so(ports: ServicePorts) -> None:
+    """That is a reason like any other: it is told, and opening works later."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    taken = [os.dup(0) for _ in range(highest)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+    try:
+        with pytest.raises(ListenerError, match="Too many open files"):
+            ports.open_all()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
     ports.open_all()
     assert ports.is_open
 

@@ -97,7 +97,10 @@ class ChildListener:
             spare.let_in(OPEN_SECONDS)
             self._adopt(life)
         except ListenerError:
-            self._bury(life)
+            # Whoever else has the port still accepts: that must not hide why.
+            life.kill()
+            if not life.ended.wait(REAP_SECONDS):
+                wait_until(False, self._server.addresses, CLOSE_SECONDS)
             raise
         finally:
             self._opening = None

@@ -42,8 +42,12 @@ class Spare:
         permit: Permit,
         on_end: Callable[[Life], None],
     ) -> None:
-        self._report, report = context.Pipe(duplex=False)
-        gate, self._gate = context.Pipe(duplex=False)
+        try:
+            self._report, report = context.Pipe(duplex=False)
+            gate, self._gate = context.Pipe(duplex=False)
+        except OSError as error:
+            sentence = f"{server.name} cannot be started: {error}"
+            raise ListenerError(sentence) from error
         arguments = (server.prepare, settings, permit, report, gate)
         process = context.Process(
             target=begin, args=arguments, name=server.name, daemon=True
