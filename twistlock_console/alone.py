@@ -8,6 +8,7 @@ from twistlock_console.errors import ConsoleError
 from twistlock_console.events import ListenerFailed, Role, RoleChanged
 from twistlock_console.listeners.ports import ServicePorts
 from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.processes import give_up
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 15.0
@@ -45,6 +46,12 @@ class Alone:
         self._permit.revoke()
 
     def _run(self) -> None:
+        try:
+            self._keep_open()
+        except Exception:
+            give_up("the keeper of the ports ended in an error nobody foresaw")
+
+    def _keep_open(self) -> None:
         pause = FIRST_PAUSE
         while not self._ended.is_set():
             self._failed.clear()

@@ -10,12 +10,14 @@ from plugins.ha import transitions
 from plugins.ha.observation import Observation, Peer, Ports, Update
 from twistlock_console import __version__
 from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.errors import NodeUnreachable, Refused, Removed
+from twistlock_console.errors import ConsoleError, NodeUnreachable, Refused, Removed
 from twistlock_console.node_client import NodeClient
 from twistlock_console.permit import FOREVER
+from twistlock_console.processes import give_up
 
 PATH = "/v1/ha/heartbeat"
 ANSWER_SECONDS = 1.0
+PAUSE_INTERVALS = 25
 log = logging.getLogger(__name__)
 
 
@@ -104,13 +106,26 @@ class Heartbeats:
         self.follow(set())
 
     def _run(self, address: str, wake: threading.Event) -> None:
-        with self._client_of(address) as client:
+        try:
             while self._wakes.get(address) is wake:
-                started = boottime_ns()
-                wake.clear()
-                self._note(address, lost=self._beat(client))
-                spent = (boottime_ns() - started) / SECOND
-                wake.wait(max(self._interval - spent, 0.01))
+                self._ask(address, wake)
+        except Exception:
+            give_up(f"the heartbeats to {address} ended in an error nobody foresaw")
+
+    def _ask(self, address: str, wake: threading.Event) -> None:
+        """Send heartbeats, until they are not wanted or our certificate is no good."""
+        try:
+            with self._client_of(address) as client:
+                while self._wakes.get(address) is wake:
+                    started = boottime_ns()
+                    wake.clear()
+                    self._note(address, lost=self._beat(client))
+                    spent = (boottime_ns() - started) / SECOND
+                    wake.wait(max(self._interval - spent, 0.01))
+        except ConsoleError as error:
+            log.warning("%s gets no heartbeats now: %s", address, error)
+            wake.clear()
+            wake.wait(PAUSE_INTERVALS * self._interval)
 
     def _note(self, address: str, *, lost: bool) -> None:
         if not lost:

@@ -10,7 +10,12 @@ from plugins.ha.heartbeats import Heartbeats
 from plugins.ha.heartbeats import testimony as told_by
 from plugins.ha.observation import Observation, Update
 from tests.ha.observations import NOW, OTHER, THIRD, holder, standby
-from twistlock_console.errors import NodeUnreachable, Refused, Removed
+from twistlock_console.errors import (
+    IdentityError,
+    NodeUnreachable,
+    Refused,
+    Removed,
+)
 from twistlock_console.node_client import NodeClient
 from twistlock_console.permit import FOREVER
 
@@ -127,6 +132,24 @@ def test_exactly_the_members_are_asked() -> None:
     assert last.closed.wait(WAIT_SECONDS)
     assert made.empty()
     assert (first.address, last.address) == (OTHER, THIRD)
+
+
+def test_a_certificate_that_cannot_be_used_now_is_waited_for() -> None:
+    """The peer is asked as soon as there is one."""
+    client = Answers(OTHER, GOOD)
+    refusals = iter([IdentityError("the certificate is not valid yet")])
+
+    def client_of(_address: str) -> NodeClient:
+        for refusal in refusals:
+            raise refusal
+        return cast("NodeClient", client)
+
+    beats = Heartbeats(0.01, client_of, lambda _: None)
+    beats.follow({OTHER})
+
+    assert client.asked.acquire(timeout=WAIT_SECONDS)
+    beats.stop()
+    assert client.closed.wait(WAIT_SECONDS)
 
 
 def test_the_others_are_asked_at_once_when_one_is_lost() -> None:
