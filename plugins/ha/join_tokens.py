@@ -85,11 +85,14 @@ class JoinTokens:
 
     def revoke(self, token_id: str) -> None:
         """Let nobody use the token again; raises Refused when there is none such."""
-        changed = self._tokens.update_one(
-            {"_id": {"$regex": f"^{re.escape(token_id)}"}}, {"$set": {"revoked": True}}
-        )
-        if len(token_id) < TOKEN_ID or not changed.matched_count:
+        named = {"_id": {"$regex": f"^{re.escape(token_id)}"}}
+        # A shorter one might name the token of somebody else.
+        if len(token_id) < TOKEN_ID or not self._revoke(named):
             raise Refused(f"There is no join token {token_id}.")
+
+    def _revoke(self, which: dict[str, Any]) -> bool:
+        changed = self._tokens.update_one(which, {"$set": {"revoked": True}})
+        return bool(changed.matched_count)
 
     def revoke_for(self, host: str) -> None:
         """Let *host* use none of its tokens again."""

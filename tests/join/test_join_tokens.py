@@ -78,6 +78,11 @@ def test_a_revoked_token(site: Site, command: str) -> None:
     address = site.serving().address
     found = site.api.call(address, "GET", "/high-availability/join-tokens")
     path = f"/high-availability/join-tokens/{found[0]['id']}"
+    with pytest.raises(ConnectionError):
+        site.api.call(address, "DELETE", path[:-1])
+    assert (
+        site.api.call(address, "GET", "/high-availability/join-tokens")[0] == found[0]
+    )
     site.api.call(address, "DELETE", path)
     said = refused(site.host("h5"), command)
 
