@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from listener_clients import (
@@ -255,7 +256,7 @@ def test_both_open_or_none(
 def test_a_node_without_descriptors_says_so(ports: ServicePorts) -> None:
     """That is a reason like any other: it is told, and opening works later."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
     taken = [os.dup(0) for _ in range(highest)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
     try:

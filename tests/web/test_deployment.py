@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pymongo.database import Database
 from web_visitor import Visitor, basic
 
 from twistlock_console.certificates import make_key, make_request
+from twistlock_console.defenders.enrolment import enrol
 from twistlock_console.defenders.package import PACKAGE, RELEASE, defender_package
 from twistlock_console.errors import Refused
 from twistlock_console.settings import Settings
@@ -22,6 +24,7 @@ from twistlock_console.web.storage import storage_of
 DEPLOY = "/manage/defenders/deploy"
 ENROL = "/api/v1/defenders/enrol"
 SCRIPT = "/api/v1/scripts/defender.sh"
+WHEEL = bytes(1 << 20)
 Store = Database[dict[str, Any]]
 
 
@@ -113,6 +116,25 @@ def test_a_host_gets_a_certificate_for_its_name(
     assert database["deploy_tokens"].find_one({"used": 2})
 
 
+def test_of_hosts_with_one_name_the_last_has_it(
+    database: Store, running: Settings, request_pem: str
+) -> None:
+    """However many ask at once: what the others were given counts no more."""
+    folder = running.folders.certificates
+
+    def ask(_number: int) -> str:
+        made = enrol(database, folder, "web-1", request_pem)
+        return f"{x509.load_pem_x509_certificate(made.encode()).serial_number:x}"
+
+    with ThreadPoolExecutor(8) as hosts:
+        given = set(hosts.map(ask, range(8)))
+
+    revoked = set(database["revoked_certificates"].distinct("_id"))
+    entry = database["defenders"].find_one({"_id": "web-1"})
+    assert entry
+    assert given - revoked == {entry["certificate"]["serial"]}
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -165,8 +187,10 @@ def test_the_package_has_the_wheels_that_a_defender_needs(
     with tarfile.open(images / RELEASE, "w:gz") as release:
         for name in [*names, "pydantic_core-2-cp311-cp311-x.whl", "README.md"]:
             member = tarfile.TarInfo(f"twistlock/wheels/{name}")
-            member.size = 3
-            release.addfile(member, io.BytesIO(b"zip"))
+            member.size = len(WHEEL)
+            release.addfile(member, io.BytesIO(WHEEL))
+    with ThreadPoolExecutor(8) as hosts:
+        list(hosts.map(defender_package, [images] * 8))
     path = f"/api/v1/images/{PACKAGE}"
     with admin.get(path, Authorization=f"Bearer {token}") as answer:
         sent = answer.data

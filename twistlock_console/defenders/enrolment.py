@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from pymongo import ReturnDocument
 from pymongo.database import Database
 
 from twistlock_console.certificates import Usage, sign_request
@@ -46,23 +47,28 @@ def enrol(
     except IdentityError as error:
         raise Refused(str(error)) from error
     revoke_all(database, name, known)
-    _register(database, name, x509.load_pem_x509_certificate(pem))
+    before = _register(database, name, x509.load_pem_x509_certificate(pem))
+    # Two hosts may ask for one name at once; the later has it.
+    revoke_all(database, name, before)
     return pem.decode()
 
 
 def _register(
     database: Database[dict[str, Any]], name: str, certificate: x509.Certificate
-) -> None:
+) -> dict[str, Any]:
+    """Register *certificate*; gives the entry that was there before."""
     now = datetime.now(UTC)
     papers = {
         "serial": f"{certificate.serial_number:x}",
         "expires": certificate.not_valid_after_utc,
     }
-    database[register.COLLECTION].update_one(
+    before: dict[str, Any] | None = database[register.COLLECTION].find_one_and_update(
         {"_id": name},
         {
             "$set": {"certificate": papers},
             "$setOnInsert": {"connected": False, "lastModified": now, "version": ""},
         },
         upsert=True,
+        return_document=ReturnDocument.BEFORE,
     )
+    return before or {}

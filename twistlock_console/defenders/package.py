@@ -4,6 +4,7 @@ import io
 import os
 import re
 import tarfile
+import threading
 from pathlib import Path
 
 from twistlock_console.errors import Refused
@@ -16,6 +17,8 @@ NEEDED = {
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions"),
     *("typing_inspection", "cryptography", "cffi", "pycparser"),
 }
+#: A whole fleet may ask for the first one at once.
+_making = threading.Lock()
 
 
 def defender_package(images: Path) -> Path:
@@ -26,23 +29,31 @@ def defender_package(images: Path) -> Path:
             "The Console was not installed by twistlock.sh, so it has no release to "
             f"take the Defender from; put the release tarball at {release}."
         )
-    if not package.exists() or package.stat().st_mtime < release.stat().st_mtime:
-        _make(release, package)
+    with _making:
+        if not package.exists() or package.stat().st_mtime < release.stat().st_mtime:
+            _make(release, package)
     return package
 
 
 def _make(release: Path, package: Path) -> None:
     draft = package.with_suffix(f".{os.getpid()}")
-    with tarfile.open(release) as whole, tarfile.open(draft, "w") as part:
-        for member in whole:
-            name = Path(member.name).name
-            if not member.isfile() or not _is_needed(name):
-                continue
-            content = whole.extractfile(member)
-            kept = tarfile.TarInfo(name)
-            kept.size, kept.mode = member.size, 0o644
-            part.addfile(kept, content or io.BytesIO())
-    draft.replace(package)
+    try:
+        with tarfile.open(release) as whole, tarfile.open(draft, "w") as part:
+            _copy_needed(whole, part)
+        draft.replace(package)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _copy_needed(whole: tarfile.TarFile, part: tarfile.TarFile) -> None:
+    for member in whole:
+        name = Path(member.name).name
+        if not member.isfile() or not _is_needed(name):
+            continue
+        content = whole.extractfile(member)
+        kept = tarfile.TarInfo(name)
+        kept.size, kept.mode = member.size, 0o644
+        part.addfile(kept, content or io.BytesIO())
 
 
 def _is_needed(name: str) -> bool:
