@@ -11,8 +11,10 @@ from web_visitor import Visitor, basic
 from twistlock_console import __version__
 from twistlock_console.defenders.event_store import documents_of, store_events
 from twistlock_console.defenders.settings import read_defender_settings
+from twistlock_console.errors import ConsoleError
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import FileEvent, ProcessEvent
+from twistlock_console.protocol.policy import MOST_RULES
 from twistlock_console.web.event_plot import BARS, plot
 from twistlock_console.web.storage import ensure_indexes, storage_of
 
@@ -206,6 +208,37 @@ def test_a_bad_rule_is_refused_with_its_reason(admin: Visitor, database: Store) 
     assert "etc/passwd</textarea>" in page.text
     assert api.get_json()["err"].startswith("rule 'web': files.paths.0.path")
     assert read_policy(database).version == 0
+
+
+def test_rules_that_do_not_go_together_are_refused(
+    admin: Visitor, database: Store
+) -> None:
+    """A name that another rule has, and more rules than Defenders are told."""
+    names = [f"rule-{number}" for number in range(MOST_RULES)]
+    _put(admin, {"rules": [{"name": name} for name in names]})
+    form = {"version": "1", "hosts": "*"}
+    renamed = admin.send(f"{RULES}/rule", before=names[0], name=names[1], **form)
+    more = admin.send(f"{RULES}/rule", name="more", **form)
+
+    assert (renamed.status_code, more.status_code) == (400, 400)
+    assert f"wo rules are called &#39;{names[1]}&#39;; rename one" in renamed.text
+    assert [rule.name for rule in read_policy(database).rules] == names
+
+
+def test_stored_rules_of_one_name_can_be_mended(
+    admin: Visitor, database: Store
+) -> None:
+    """They are shown, and may be replaced; what is no rule is told as that."""
+    _put(admin, {"rules": [{"name": "web"}]})
+    database["policies"].update_one({}, {"$push": {"rules.rules": {"name": "web"}}})
+    shown = admin.get(RULES).text
+    mended = _put(admin, {"rules": [{"name": "web"}]})
+    database["policies"].update_one({}, {"$push": {"rules.rules": {"nam": "web"}}})
+
+    assert shown.count("/rule?name=web") == 2
+    assert mended.status_code == 200
+    with pytest.raises(ConsoleError, match="the stored host policy cannot be read"):
+        read_policy(database)
 
 
 def test_who_looked_at_older_rules_is_told(admin: Visitor, database: Store) -> None:

@@ -14,6 +14,7 @@ from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.defenders import register
 from twistlock_console.defenders.news import take_news
 from twistlock_console.defenders.settings import read_defender_settings
+from twistlock_console.errors import ConsoleError
 from twistlock_console.listeners.commit import GroupCommit
 from twistlock_console.listeners.defender_connection import DefenderConnection
 from twistlock_console.listeners.desk import Desk
@@ -118,6 +119,8 @@ async def _again(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
             await act()
         except PyMongoError as error:
             log.warning("the database does not answer the Defenders' server: %s", error)
+        except ConsoleError as error:
+            log.error("Defenders keep the policy they have: %s", error)  # noqa: TRY400
         await asyncio.sleep(seconds)
 
 

@@ -9,13 +9,14 @@ from pydantic import TypeAdapter, ValidationError
 from pymongo import ReturnDocument
 from pymongo.database import Database
 
-from twistlock_console.errors import Refused
+from twistlock_console.errors import ConsoleError, Refused
 from twistlock_console.protocol import HostPolicy, HostRule
 from twistlock_console.protocol.bounds import first_mistake
 
 COLLECTION = "policies"
 HOST_RUNTIME = "hostRuntime"
 _policy: TypeAdapter[HostPolicy] = TypeAdapter(HostPolicy)
+_rules: TypeAdapter[tuple[HostRule, ...]] = TypeAdapter(tuple[HostRule, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,18 @@ def parse_policy(given: object) -> tuple[HostRule, ...]:
     """Read rules that somebody sent; raises Refused with what is wrong in which."""
     if not isinstance(given, dict) or set(given) != {"rules"}:
         raise Refused('send {"rules": [...]}, with every rule that shall be in force')
+    return _checked(given).rules
+
+
+def _checked(given: dict[str, Any]) -> HostPolicy:
     try:
-        return _policy.validate_python(given).rules
+        return _policy.validate_python(given)
     except ValidationError as error:
         raise Refused(_told(error, given)) from error
 
 
 def read_policy(database: Database[dict[str, Any]]) -> StoredPolicy:
-    """Give the policy in force."""
+    """Give the policy in force. Raises ConsoleError when it cannot be read."""
     return _stored(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
 
 
@@ -56,17 +61,17 @@ def write_policy(
 ) -> tuple[StoredPolicy, StoredPolicy]:
     """Put *rules* in force as *owner*; gives the policy before and after.
 
-    Rules that did not change keep who changed them and when. With *seen* it is
-    refused if another version is in force by now.
+    Rules that did not change keep who changed them and when. Raises Refused for rules
+    that do not go together, and with *seen* if another version is in force by now.
     """
     old = read_policy(database)
     if seen is not None and seen != old.version:
         raise Refused("somebody changed the rules meanwhile; look again, then repeat")
-    signed = _signed(rules, old.rules, owner)
+    signed = _checked({"rules": _signed(rules, old.rules, owner)})
     written = database[COLLECTION].find_one_and_update(
         {"_id": HOST_RUNTIME, **({"version": old.version} if old.version else {})},
         {
-            "$set": {"rules": _policy.dump_python(HostPolicy(signed), by_alias=True)},
+            "$set": {"rules": _policy.dump_python(signed, by_alias=True)},
             "$inc": {"version": 1},
         },
         upsert=not old.version,
@@ -74,7 +79,7 @@ def write_policy(
     )
     if written is None:
         raise Refused("somebody changed the rules meanwhile; look again, then repeat")
-    return old, replace(old, version=written["version"], rules=signed)
+    return old, replace(old, version=written["version"], rules=signed.rules)
 
 
 def _signed(
@@ -96,7 +101,14 @@ def _signed(
 def _stored(found: dict[str, Any] | None) -> StoredPolicy:
     if found is None:
         return StoredPolicy(0, ())
-    rules = _policy.validate_python(found["rules"]).rules
+    # Only whether each can be read: what does not go together must be shown, to be
+    # mended.
+    try:
+        rules = _rules.validate_python(found["rules"]["rules"])
+    except ValidationError as error:
+        raise ConsoleError(
+            f"the stored host policy cannot be read{first_mistake(error)}"
+        ) from error
     return StoredPolicy(int(found["version"]), rules)
 
 
