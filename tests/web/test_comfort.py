@@ -109,6 +109,14 @@ def test_static_files_are_packed_and_kept(visitor: Visitor) -> None:
         assert again.status_code == 304
 
 
+@pytest.mark.parametrize("query", ["", "?v=1"])
+def test_no_other_file_is_read(visitor: Visitor, query: str) -> None:
+    """Not even to find out that it is not given: it may be larger than the memory."""
+    unreadable = "../" * 12 + "proc/self/mem"
+
+    assert visitor.get(f"/static/{unreadable}{query}").status_code == 404
+
+
 def test_pages_are_not_packed(admin: Visitor) -> None:
     """The length of a packed page would tell of the secrets in it."""
     answer = admin.get(PAGE, **{"Accept-Encoding": "gzip"})

@@ -14,6 +14,7 @@ from flask import Flask, Response, request, url_for
 FOLDER = Path(__file__).parent / "static"
 PACKED = {"text/css", "text/javascript", "image/svg+xml"}
 ONE_YEAR = 31_536_000
+FOUND = {200, 206, 304}
 
 
 def init_app(app: Flask) -> None:
@@ -38,9 +39,10 @@ def _packed(name: str) -> bytes:
 
 
 def _send(response: Response) -> Response:
-    name = (request.view_args or {}).get("filename", "")
-    if request.endpoint != "static" or not (FOLDER / name).is_file():
+    # What was not found may name any file of this host.
+    if request.endpoint != "static" or response.status_code not in FOUND:
         return response
+    name = (request.view_args or {}).get("filename", "")
     if request.args.get("v") == _mark(name):
         kept = f"public, max-age={ONE_YEAR}, immutable"
         response.headers["Cache-Control"] = kept
