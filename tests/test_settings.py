@@ -211,8 +211,20 @@ def test_mistakes_in_the_environment_are_told_as_such(load: Load) -> None:
         pytest.param(
             f"CONSOLE_CN={'x' * 65}",
             f"line 2: CONSOLE_CN is '{'x' * 57}...': "
-            "a common name has at most 64 printable characters",
+            "a common name is a DNS name or an IP address, of at most 64 characters",
             id="common-name",
+        ),
+        pytest.param(
+            "CONSOLE_CN=Zürich",
+            "line 2: CONSOLE_CN is 'Zürich': "
+            "a common name is a DNS name or an IP address, of at most 64 characters",
+            id="no-name",
+        ),
+        pytest.param(
+            "CONSOLE_SAN=fe80::1%eth0",
+            "line 2: CONSOLE_SAN is 'fe80::1%eth0': 'fe80::1%eth0' is an address of "
+            "one host's network interface; no certificate can name it",
+            id="scoped-address",
         ),
         pytest.param(
             "CONSOLE_SAN=a.example,300.1.1.1",

@@ -57,10 +57,17 @@ def address(text: str) -> str:
 
 
 def common_name(text: str) -> str:
-    """Read a certificate's common name; nothing means: find it."""
-    if len(text) > 64 or not text.isprintable():
-        raise ValueError("a common name has at most 64 printable characters")
-    return text
+    """Read a certificate's common name; nothing means: find it.
+
+    It is among the names that clients may use, so it must be one.
+    """
+    wrong = "a common name is a DNS name or an IP address, of at most 64 characters"
+    if len(text) > 64:
+        raise ValueError(wrong)
+    try:
+        return _name(text) if text else ""
+    except ValueError as error:
+        raise ValueError(wrong) from error
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -112,11 +119,17 @@ def _name(text: str) -> str:
     kind, prefix, rest = text.partition(":")
     name = rest if prefix and kind.upper() in ("DNS", "IP") else text
     try:
-        return str(ip_address(name))
+        parsed = ip_address(name)
     except ValueError:
         if len(name) > 253 or not _DNS_NAME.fullmatch(name):
             raise ValueError(
                 f"{name[:80]!r} is neither a DNS name nor an IP address; "
                 "write them with commas between"
             ) from None
-    return name
+        return name
+    if "%" in name:
+        raise ValueError(
+            f"{name[:80]!r} is an address of one host's network interface; no "
+            "certificate can name it"
+        )
+    return str(parsed)
