@@ -85,7 +85,15 @@ def test_a_list_is_narrowed(
 
 
 @pytest.mark.parametrize(
-    "query", ["failure=maybe", "from=yesterday", "to=2026-13-01", "type=other"]
+    "query",
+    [
+        "failure=maybe",
+        "from=yesterday",
+        "to=2026-13-01",
+        "type=other",
+        "from=0001-01-01T00:00:00%2B23:59",
+        "to=9999-12-31T23:59:59Z",
+    ],
 )
 def test_an_impossible_filter_is_refused(admin: Visitor, query: str) -> None:
     """A filter that means nothing is said, never taken for another."""

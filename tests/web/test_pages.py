@@ -265,6 +265,7 @@ def test_strong_passwords_can_be_required(admin: Visitor) -> None:
         pytest.param("/\t/elsewhere.test/", False, id="control-character"),
         pytest.param("javascript:alert(1)", False, id="script"),
         pytest.param("", False, id="nothing"),
+        pytest.param("//[", False, id="no-address"),
     ],
 )
 def test_only_our_own_pages_are_returned_to(wish: str, *, path: bool) -> None:

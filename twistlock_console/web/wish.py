@@ -11,6 +11,8 @@ from twistlock_console.web.listable import Column, Filter, Listable
 
 MOST = 50
 #: Skipping costs time; what lies farther is reached with from, to and filters.
+#: Whatever is added to one of them, a database can still hold it.
+YEARS = range(1970, 9999)
 FARTHEST = 10_000
 
 
@@ -102,13 +104,16 @@ def _value(column: Column, text: str) -> str | bool:
 
 def _moment(given: Mapping[str, str], name: str) -> datetime | None:
     text = given.get(name, "")
+    if not text:
+        return None
     try:
-        moment = datetime.fromisoformat(text) if text else None
-    except ValueError:
+        moment = datetime.fromisoformat(text)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise Refused(f"{name}: give a time like 2026-11-24T09:30:00Z") from None
-    if moment is None or moment.tzinfo:
-        return moment
-    return moment.replace(tzinfo=UTC)
+    if moment.year not in YEARS:
+        raise Refused(f"{name}: give a time from {YEARS[0]} to {YEARS[-1]}")
+    return moment
 
 
 def _whole(given: Mapping[str, str], name: str, usual: int) -> int:

@@ -91,7 +91,10 @@ def logout() -> ResponseReturnValue:
 
 def local_path(wish: str) -> str | None:
     """Give *wish* if it is a path on this Console, and nothing else."""
-    parts = urlsplit(wish)
+    try:
+        parts = urlsplit(wish)
+    except ValueError:
+        return None
     ours = wish.startswith("/") and not wish.startswith(("//", "/\\"))
     plain = wish.isprintable() and "\\" not in wish
     return wish if ours and plain and not (parts.scheme or parts.netloc) else None
