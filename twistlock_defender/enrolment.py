@@ -60,12 +60,26 @@ def enrol(enrolment: Enrolment, folder: Folder, outbox_mb: int) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     papers = _ask(enrolment, {"defender": name, "request": request_for(key, name)})
     _check(papers, key)
+    _forget_another_console(folder, papers.authority.encode())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     folder.write("key.pem", pem)
     folder.write("certificate.pem", papers.certificate.encode())
     folder.write("ca.pem", papers.authority.encode())
     addresses = tuple(_with_port(a, papers.port) for a in papers.addresses)
     folder.write_settings(DefenderSettings(name, addresses, outbox_mb))
+
+
+def _forget_another_console(folder: Folder, authority: bytes) -> None:
+    """Forget what holds for the Console before, if that had another *authority*.
+
+    Its epochs have nothing to do with those of the next, which would be refused, and
+    the next has no results of checks. What is about this host stays: the rule holds
+    until the next Console sends one, and findings that wait are sent to it.
+    """
+    known = folder / "ca.pem"
+    if known.exists() and known.read_bytes().strip() != authority.strip():
+        for name in ("epoch", "checks-ran"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _ask(enrolment: Enrolment, body: object) -> Papers:

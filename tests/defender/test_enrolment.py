@@ -13,11 +13,14 @@ import pytest
 
 from twistlock_console.certificates import (
     Usage,
+    create_authority,
+    issue_node_certificate,
     public_key_pin,
     server_context,
     sign_request,
 )
 from twistlock_defender.cli import main
+from twistlock_defender.epoch import HighestEpoch
 from twistlock_defender.folder import DefenderSettings, Folder
 
 TOKEN = "deploy-secret"
@@ -141,3 +144,36 @@ def test_a_console_that_does_not_answer_is_told(
 
     assert code == 1
     assert "127.0.0.1:9 does not answer: " in capsys.readouterr().err
+
+
+def test_another_console_is_obeyed_whatever_its_epoch(
+    console: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same one is not: what was seen of it holds. Rule and findings stay."""
+    other = tmp_path / "other"
+    other.mkdir()
+    create_authority(other)
+    issue_node_certificate(other, ["127.0.0.1"])
+    place = tmp_path / "defender"
+    place.mkdir()
+    names = {"checks-ran", "policy.json", "outbox.db", "baseline.db"}
+    for name in names:
+        (place / name).touch()
+    assert HighestEpoch(place / "epoch").admits(9)
+
+    deploy(monkeypatch, console, place)
+    deploy(monkeypatch, console, place)
+    assert HighestEpoch(place / "epoch").value == 9
+    assert names <= {path.name for path in place.iterdir()}
+    deploy(monkeypatch, other, place)
+
+    assert HighestEpoch(place / "epoch").value == 0
+    left = names & {path.name for path in place.iterdir()}
+    assert left == names - {"checks-ran"}
+
+
+def deploy(monkeypatch: pytest.MonkeyPatch, console: Path, place: Path) -> None:
+    """Enrol at *console* what is in *place*."""
+    pin = public_key_pin((console / "node.pem").read_bytes())
+    with api(console, server_context(console, client=None)) as (where, _):
+        assert enrol(monkeypatch, where, pin, place, TOKEN) == 0
