@@ -62,7 +62,10 @@ class Notices(FileSystemEventHandler):
             self._observer.join()
 
     def watch(self, root: WatchedPath) -> "Held":
-        """Watch *root*. Raises OSError where the kernel does not let us."""
+        """Watch *root*. Raises OSError where the kernel does not let us.
+
+        ValueError where *root* cannot be a path at all.
+        """
         if self._refusal or self._observer is None:
             raise self._refusal or OSError("no observer")
         path, recursive = root.path, root.recursive

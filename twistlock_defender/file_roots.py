@@ -57,7 +57,7 @@ class WatchedRoots:
             topic = f"watching {root.path}"
             try:
                 self._held[root] = self._notices.watch(root)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 sentence = f"{root.path} cannot be watched: {_reason(error)}"
                 self._troubles.tell(topic, sentence, self._rule.name)
             else:
@@ -134,7 +134,9 @@ def _place(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ValueError):
+        return f"no path can be so ({error}); mend it in the rule"
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             return "it is not there; create it or take it out of the rule"

@@ -25,7 +25,8 @@ class Watched:
     """The paths that *part* watches; what is below *own* is never one."""
 
     def __init__(self, part: FilePart, own: str) -> None:
-        self.roots = part.paths
+        # Nothing has a path with a NUL, and Python does not even look.
+        self.roots = tuple(root for root in part.paths if "\0" not in root.path)
         self._own = own
         globs = [g for glob in part.exclusions for g in (glob, f"{glob}/*")]
         excluded = "|".join(map(translate, globs))

@@ -89,7 +89,9 @@ class FileWatch:
             try:
                 if rule and rule.files.paths:
                     self._watch(rule)
-            except (OSError, sqlite3.Error) as error:
+            except Exception as error:
+                # Hosts hold what nobody foresaw; this thread must not end for it.
+                log.debug("files are not watched", exc_info=True)
                 self._begin_anew_if_damaged(error)
                 sentence = f"files are not watched: {error}; tried again soon"
                 self._troubles.tell(TOPIC, sentence, rule.name if rule else "")
@@ -103,8 +105,10 @@ class FileWatch:
         """Damage in the middle of the baseline shows only when that is read."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            path = remove(self._folder / BASELINE)
-            self._troubles.tell(ANEW, f"{path} is damaged ({error}) and is begun anew")
+            with suppress(OSError):
+                path = remove(self._folder / BASELINE)
+                sentence = f"{path} is damaged ({error}) and is begun anew"
+                self._troubles.tell(ANEW, sentence)
 
     def _watch(self, rule: HostRule) -> None:
         """Watch the files of *rule* until there is another one."""

@@ -42,6 +42,7 @@ class ProcessWatch:
         self._current: HostRule | None = None
         self._denied = Denied(HostRule("none").processes)
         self._known: dict[int, tuple[Process, float]] = {}
+        self._rights_told = True
         self._changed = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="processes", daemon=True)
@@ -65,31 +66,42 @@ class ProcessWatch:
     def _run(self) -> None:
         round_ = 0
         while not self._stopping:
-            if self._changed.is_set():
-                self._changed.clear()
-                self._take_up()
             self._try_to_look(everyone=round_ % LOOK_AT_ALL == 0)
             round_ += 1
             self._changed.wait(LOOK_SECONDS if self._denied else None)
 
+    def _try_to_look(self, *, everyone: bool) -> None:
+        try:
+            if self._changed.is_set():
+                self._changed.clear()
+                self._take_up()
+            if self._denied:
+                self._look(everyone=everyone)
+            if not self._rights_told:
+                self._tell_rights()
+        except Exception as error:
+            # Hosts hold what nobody foresaw; this thread must not end for it.
+            log.debug("processes cannot be looked at", exc_info=True)
+            # What was found before the error was not acted on.
+            self._known.clear()
+            self._troubles.tell(TOPIC, f"processes cannot be looked at: {error}")
+        else:
+            self._troubles.clear(TOPIC)
+
     def _take_up(self) -> None:
         rule = self._rule
         self._current = rule
+        self._rights_told = False
         self._denied = Denied((rule or HostRule("none")).processes)
         self._known.clear()
+
+    def _tell_rights(self) -> None:
+        rule = self._current
         if rule and rule.processes.denied and (sentence := _powerless(rule)):
             self._troubles.tell(RIGHTS, sentence, rule.name)
         else:
             self._troubles.clear(RIGHTS)
-
-    def _try_to_look(self, *, everyone: bool) -> None:
-        try:
-            if self._denied:
-                self._look(everyone=everyone)
-        except OSError as error:
-            self._troubles.tell(TOPIC, f"processes cannot be looked at: {error}")
-        else:
-            self._troubles.clear(TOPIC)
+        self._rights_told = True
 
     def _look(self, *, everyone: bool) -> None:
         now, pids = boottime(), all_pids()

@@ -213,6 +213,46 @@ def test_a_path_that_is_not_there_is_told(
     )
 
 
+def test_what_can_be_no_path_is_told(
+    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+) -> None:
+    """An older Console lets such rules pass; the other paths are watched."""
+    start(part(Path("/etc/a\0b"), tree))
+    (tree / "one").write_text("11")
+
+    found.wait(("one", "modified"))
+    [trouble] = [event for event in found if isinstance(event, TroubleEvent)]
+    assert "cannot be watched: no path can be so (embedded null" in trouble.sentence
+
+
+def test_what_nobody_foresaw_is_told_and_outlived(
+    start: Callable[[FilePart], FileWatch],
+    found: Found,
+    tree: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the error is, files are watched again once it is gone."""
+
+    def broken(*_: object) -> bool:
+        raise ValueError("unforeseen")
+
+    monkeypatch.setattr(file_watch, "COMPARE_UNWATCHED_SECONDS", 0.1)
+    watch = start(part(tree))
+    with monkeypatch.context() as context:
+        context.setattr(file_watch, "survey", broken)
+        watch.apply(HostRule("again", files=part(tree)))
+        wait_for(lambda: troubles(found), 10, "a trouble")
+    (tree / "one").write_text("11")
+
+    found.wait(("one", "modified"))
+    assert troubles(found) == ["files are not watched: unforeseen; tried again soon"]
+
+
+def troubles(found: Found) -> list[str]:
+    """The sentences told."""
+    return [event.sentence for event in found if isinstance(event, TroubleEvent)]
+
+
 @pytest.mark.needs("setpriv", root=True)
 def test_without_the_right_it_says_so(tree: Path) -> None:
     """What may be watched still is."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
 from twistlock_console.protocol import Event, HostRule, ProcessEvent, ProcessPart
 from twistlock_defender.ending import end
@@ -121,6 +122,35 @@ def test_only_the_very_process_is_ended(miner: Path) -> None:
 def test_the_defender_does_not_end_itself(pid: int) -> None:
     """Nor the host's first process, whatever the rule says."""
     assert "would go with it" in end(Process(pid, 1, "", "", ""))
+
+
+def test_it_looks_again_when_it_may_open_files_again(miner: Path) -> None:
+    """A rule that comes while there are no descriptors left is enforced later."""
+    script = f"""
+import resource, subprocess, time
+from twistlock_console.protocol import HostRule, ProcessPart
+from twistlock_defender.process_watch import ProcessWatch
+from twistlock_defender.troubles import Troubles
+troubles = Troubles(lambda events: None)
+watch = ProcessWatch(lambda events: None, troubles)
+watch.open()
+least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+watch.apply(HostRule("r", processes=ProcessPart(("{miner.name}",), "prevent")))
+while not troubles.standing():
+    time.sleep(0.02)
+print(*troubles.standing())
+resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+print(subprocess.Popen(["{miner}", "1000"]).wait(10))
+watch.close()
+"""
+    command = [sys.executable, "-c", script]
+
+    said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=20)
+
+    trouble, ended = said.splitlines()
+    assert trouble.startswith("processes cannot be looked at: [Errno 24] Too many")
+    assert ended == "-9"
 
 
 @pytest.mark.needs("setpriv", root=True)

@@ -1,5 +1,6 @@
 """Rules of the pages and calls about Defenders, their policy and their events."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -239,6 +240,26 @@ def test_stored_rules_of_one_name_can_be_mended(
     assert mended.status_code == 200
     with pytest.raises(ConsoleError, match="the stored host policy cannot be read"):
         read_policy(database)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"files": {"paths": [{"path": "/etc/\0"}]}},
+        {"files": {"exclusions": ["/etc/*\x1f"]}},
+        {"processes": {"denied": ["nc\x7f"]}},
+        {"hosts": ["web-*\n"]},
+    ],
+)
+def test_control_characters_are_refused(
+    part: dict[str, object], admin: Visitor, database: Store
+) -> None:
+    """The sentence names the rule; no Defender could do anything with them."""
+    answer = _put(admin, {"rules": [{"name": "web"} | part]})
+
+    assert answer.status_code == 400
+    assert re.match("rule 'web': .* holds a control char", answer.get_json()["err"])
+    assert read_policy(database).version == 0
 
 
 def test_who_looked_at_older_rules_is_told(admin: Visitor, database: Store) -> None:

@@ -1,5 +1,6 @@
 """The runtime policy for hosts: one document, whose version grows with each change."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from twistlock_console.protocol.bounds import first_mistake
 
 COLLECTION = "policies"
 HOST_RUNTIME = "hostRuntime"
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _policy: TypeAdapter[HostPolicy] = TypeAdapter(HostPolicy)
 _rules: TypeAdapter[tuple[HostRule, ...]] = TypeAdapter(tuple[HostRule, ...])
 
@@ -38,7 +40,10 @@ def parse_policy(given: object) -> tuple[HostRule, ...]:
     """Read rules that somebody sent; raises Refused with what is wrong in which."""
     if not isinstance(given, dict) or set(given) != {"rules"}:
         raise Refused('send {"rules": [...]}, with every rule that shall be in force')
-    return _checked(given).rules
+    rules = _checked(given).rules
+    for rule in rules:
+        _check_characters(rule)
+    return rules
 
 
 def _checked(given: dict[str, Any]) -> HostPolicy:
@@ -46,6 +51,21 @@ def _checked(given: dict[str, Any]) -> HostPolicy:
         return _policy.validate_python(given)
     except ValidationError as error:
         raise Refused(_told(error, given)) from error
+
+
+def _check_characters(rule: HostRule) -> None:
+    """Refuse control characters: nothing has a path with a NUL, and nobody sees them.
+
+    Not in the kinds of the protocol: rules that were stored before must be readable.
+    """
+    paths = (each.path for each in rule.files.paths)
+    globs = (*rule.hosts, *rule.processes.denied, *rule.files.exclusions)
+    for text in (*paths, *globs):
+        if CONTROL.search(text):
+            raise Refused(
+                f"rule {rule.name!r}: {text!r} holds a control character; put * in the "
+                "place of it in a pattern, or leave it out"
+            )
 
 
 def read_policy(database: Database[dict[str, Any]]) -> StoredPolicy:
