@@ -43,6 +43,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._held: deque[str] = deque()
         self._overheld = 0
+        self._given = 0
         self._trouble: str | None = None
         self._file: OutboxFile | None = None
         self._closed = False
@@ -81,6 +82,8 @@ class Outbox:
         with self._lock:
             self._attempt(lambda file: file.tell_of_lost(self._notice))
             self._attempt(lambda file: found.extend(file.after(after, count)))
+            if found:
+                self._given = max(self._given, found[-1].number)
         fitting: list[Entry] = []
         for entry in found:
             size -= len(entry.body)
@@ -105,17 +108,12 @@ class Outbox:
                 count, size = count + self._file.count, self._file.bytes
             return OutboxState(count, size, oldest, self._trouble)
 
-    def _open(self) -> OutboxFile:
-        try:
-            return OutboxFile(self._path, self._limit)
-        except sqlite3.DatabaseError as error:
-            if not _damaged(error):
-                raise
-            self._set_aside(error)
-            return OutboxFile(self._path, self._limit)
-
     def _set_aside(self, error: sqlite3.Error) -> None:
-        for ending in ("", "-wal", "-shm"):
+        if self._file:
+            self._file.close()
+            self._file = None
+        # The file itself last: a new one must not find what belongs to the old.
+        for ending in ("-wal", "-shm", ""):
             path = self._path.with_name(self._path.name + ending)
             if path.exists():
                 path.replace(path.with_name(f"{path.name}.damaged"))
@@ -140,12 +138,23 @@ class Outbox:
         if self._closed:
             return False
         try:
-            self._file = self._file or self._open()
-            act(self._file)
+            try:
+                self._do(act)
+            except sqlite3.DatabaseError as error:
+                if not _damaged(error):
+                    raise
+                # Opening reads not every page: some damage shows only now.
+                self._set_aside(error)
+                self._do(act)
             return True
         except (sqlite3.Error, OSError) as error:
             self._note(error)
             return False
+
+    def _do(self, act: Callable[[OutboxFile], object]) -> None:
+        if not self._file:
+            self._file = OutboxFile(self._path, self._limit, self._given)
+        act(self._file)
 
     def _note(self, error: sqlite3.Error | OSError) -> None:
         sentence = (
@@ -155,12 +164,8 @@ class Outbox:
         if sentence != self._trouble:
             log.error("%s", sentence)
         self._trouble = sentence
-        if self._file and _damaged(error):
-            # The next attempt finds it so, and sets it aside.
-            self._file.close()
-            self._file = None
 
 
 def _damaged(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

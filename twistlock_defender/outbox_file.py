@@ -63,11 +63,16 @@ class Lost:
 class OutboxFile:
     """The file at *path*, of about *limit* bytes. Its calls raise sqlite3.Error.
 
-    One thread at a time. *count* and *bytes* tell what is in it.
+    One thread at a time. *count* and *bytes* tell what is in it. Numbers up to *given*
+    are those of a file before, and are not given again.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path, limit: int, given: int) -> None:
         self._limit = limit
+        # A Defender that is installed again has lost its numbers, yet the Console
+        # takes a number that it knows for a repetition. Milliseconds outrun findings,
+        # but for a moment.
+        self._begin = max(time.time_ns() // 1_000_000, given)
         self._database = sqlite3.connect(
             path, BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -124,9 +129,7 @@ class OutboxFile:
         # FULL: a commit is on disk, so that a power cut takes nothing back.
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(SCHEMA)
-        # A Defender that is installed again has lost its numbers, yet the Console
-        # takes a number that it knows for a repetition. Milliseconds outrun findings.
-        self._database.execute(BEGIN_NUMBERS, (time.time_ns() // 1_000_000,))
+        self._database.execute(BEGIN_NUMBERS, (self._begin,))
         self._measure()
 
     def _drop_oldest(self) -> None:

@@ -204,3 +204,53 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     assert [body for _, body in everything(outbox)] == ["a"]
     assert (tmp_path / "outbox.db.damaged").exists()
     outbox.close()
+
+
+@pytest.mark.parametrize("use", ["add", "delete"])
+def test_damage_that_opening_does_not_notice(use: str, tmp_path: Path) -> None:
+    """In the list of free pages, which is read when something is added or deleted."""
+    outbox = opened(tmp_path, limit=64 * MEGABYTE)
+    outbox.add([f"{number}" + "x" * 3000 for number in range(100)])
+    numbers = [number for number, _ in everything(outbox)]
+    outbox.delete(numbers[49])
+    outbox.close()
+    damage_free_pages(tmp_path / "outbox.db")
+    outbox = opened(tmp_path, limit=64 * MEGABYTE)
+    assert [number for number, _ in everything(outbox)] == numbers[50:]
+    assert not (tmp_path / "outbox.db.damaged").exists()
+
+    if use == "delete":
+        outbox.delete(numbers[-1])
+    outbox.add(["a" * 9000, "b"])
+
+    assert [body[0] for _, body in everything(outbox)] == ["a", "b"]
+    assert everything(outbox)[0][0] > numbers[-1]
+    assert outbox.state().trouble is None
+    assert (tmp_path / "outbox.db.damaged").exists()
+    outbox.close()
+
+
+def test_a_damaged_file_that_stays_is_told(tmp_path: Path) -> None:
+    """It cannot be set aside: findings are held until it can."""
+    (tmp_path / "outbox.db").write_bytes(b"no database at all" * 1000)
+    (tmp_path / "outbox.db.damaged").mkdir()
+
+    outbox = opened(tmp_path)
+    outbox.add(["a"])
+    assert "cannot be written" in str(outbox.state().trouble)
+    (tmp_path / "outbox.db.damaged").rmdir()
+    outbox.retry()
+
+    assert [body for _, body in everything(outbox)] == ["a"]
+    assert outbox.state().trouble is None
+    outbox.close()
+
+
+def damage_free_pages(path: Path) -> None:
+    """Spoil the first page that lists free ones (sqlite.org/fileformat2.html)."""
+    content = bytearray(path.read_bytes())
+    size = int.from_bytes(content[16:18])
+    trunk = (int.from_bytes(content[32:36]) - 1) * size
+    assert trunk > 0
+    content[trunk : trunk + size] = b"\xff" * size
+    path.write_bytes(content)
