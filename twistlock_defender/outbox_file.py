@@ -24,6 +24,9 @@ BEGIN_NUMBERS = """
 INSERT INTO sqlite_sequence SELECT 'events', ?
     WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'events')
 """
+RAISE_NUMBERS = (
+    "UPDATE sqlite_sequence SET seq = :begin WHERE name = 'events' AND seq < :begin"
+)
 LAST_NUMBER = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
 SKIP_NUMBERS = "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'events'"
 ADD_LOST = """
@@ -69,9 +72,9 @@ class OutboxFile:
 
     def __init__(self, path: Path, limit: int, given: int) -> None:
         self._limit = limit
-        # A Defender that is installed again has lost its numbers, yet the Console
-        # takes a number that it knows for a repetition. Milliseconds outrun findings,
-        # but for a moment.
+        # A Defender that is installed again has lost its numbers, and one whose disk
+        # is set back has forgotten the last, yet the Console takes a number that it
+        # knows for a repetition. Milliseconds outrun findings, but for a moment.
         self._begin = max(time.time_ns() // 1_000_000, given)
         self._database = sqlite3.connect(
             path, BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -89,7 +92,7 @@ class OutboxFile:
     def add(self, bodies: Sequence[str], skipped: int) -> None:
         """Append *bodies*; *skipped* earlier ones never came here, and are lost."""
         rows = [(body,) for body in bodies]
-        with self._transaction():
+        with self._adding():
             if skipped:
                 [(last,)] = self._database.execute(LAST_NUMBER).fetchall()
                 self._database.execute(SKIP_NUMBERS, (skipped,))
@@ -117,7 +120,7 @@ class OutboxFile:
         if not rows:
             return
         body = notice(Lost(*rows[0]))
-        with self._transaction():
+        with self._adding():
             self._database.execute("DELETE FROM lost")
             self._database.execute(
                 "INSERT INTO events (body, notice) VALUES (?, 1)", (body,)
@@ -154,6 +157,16 @@ class OutboxFile:
 
     def _measure(self) -> None:
         [(self.count, self.bytes)] = self._database.execute(SIZE, (ALL,)).fetchall()
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """A transaction that gives numbers, none below where this file began.
+
+        Not at opening: a full disk can be read, and this costs no commit of its own.
+        """
+        with self._transaction():
+            self._database.execute(RAISE_NUMBERS, {"begin": self._begin})
+            yield
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

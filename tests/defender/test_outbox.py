@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.node import PROJECT
+from tests.hosts.waiting import wait_for
 from twistlock_console.processes import bound_to_us
 from twistlock_defender.outbox import HELD_AT_MOST, Outbox
 from twistlock_defender.outbox_file import Lost
@@ -94,6 +96,46 @@ def test_a_number_is_never_given_twice(tmp_path: Path) -> None:
 
     [(third, _)] = everything(outbox)
     assert first < second < third
+    outbox.close()
+
+
+def test_a_number_is_not_given_twice_though_the_disk_is_set_back(
+    tmp_path: Path,
+) -> None:
+    """To a snapshot of before: the Console has findings that the outbox has not."""
+    outbox = opened(tmp_path)
+    outbox.add(["a"])
+    outbox.close()
+    snapshot = (tmp_path / "outbox.db").read_bytes()
+    outbox = opened(tmp_path)
+    outbox.add(["b"])
+    (first, _), (second, _) = everything(outbox)
+    outbox.close()
+    (tmp_path / "outbox.db").write_bytes(snapshot)
+    wait_for(lambda: time.time_ns() // 1_000_000 > second, 5, "the next millisecond")
+
+    outbox = opened(tmp_path)
+    outbox.add(["c"])
+
+    assert everything(outbox)[0] == (first, "a")
+    assert everything(outbox)[1][0] > second
+    outbox.close()
+
+
+def test_numbers_rise_though_the_clock_is_set_back(tmp_path: Path) -> None:
+    """An outbox that began while the clock was ahead goes on where it was."""
+    outbox = opened(tmp_path)
+    ahead = 2 * time.time_ns() // 1_000_000
+    with sqlite3.connect(tmp_path / "outbox.db") as other:
+        other.execute("UPDATE sqlite_sequence SET seq = ?", (ahead,))
+    other.close()
+    outbox.add(["a"])
+    outbox.close()
+
+    outbox = opened(tmp_path)
+    outbox.add(["b"])
+
+    assert everything(outbox) == [(ahead + 1, "a"), (ahead + 2, "b")]
     outbox.close()
 
 
