@@ -26,17 +26,20 @@ class Names(Protocol):
 class Dialer(Generic[T]):
     """Tries what *names* gives with *attempt*, which tells of its failures itself.
 
-    *discard* takes what a second successful attempt gave.
+    *discard* takes what a second successful attempt gave, and what *stands* no more:
+    several may succeed at once, and one of them may outdate another.
     """
 
     def __init__(
         self,
         names: Names,
         attempt: Callable[[Target], Awaitable[T | None]],
+        stands: Callable[[T], bool],
         discard: Callable[[T], object],
     ) -> None:
         self._names = names
         self._attempt = attempt
+        self._stands = stands
         self._discard = discard
         self._began: dict[asyncio.Task[T | None], tuple[Target, float]] = {}
 
@@ -91,7 +94,9 @@ class Dialer(Generic[T]):
             for task in done:
                 del self._began[task]
                 if (found := task.result()) is not None:
-                    return found
+                    if self._stands(found):
+                        return found
+                    self._discard(found)
             if done and not every:
                 return None
         return None

@@ -84,6 +84,7 @@ class Link:
         dialer = Dialer(
             self._resolver,
             self._attempt,
+            lambda greeted: self._epochs.admits(greeted.epoch),
             lambda late: late.connection.transport.abort(),
         )
         failed = 0
