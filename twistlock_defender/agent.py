@@ -162,7 +162,7 @@ class Agent:
         """Look after what nothing else wakes us for, and show where we stand."""
         self._outbox.retry()
         if jump := self._clock.jump():
-            self._troubles.tell("clock", jump)
+            self._troubles.tell("clock", jump.sentence, alike=f"clock {jump.way}")
             self._jumped = boottime()
         elif boottime() - self._jumped > JUMP_SHOWN_SECONDS:
             self._troubles.clear("clock")

@@ -1,6 +1,7 @@
 """The Defender's two clocks: one for deadlines, one for what people read."""
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 LEAST_JUMP = 5.0
@@ -17,21 +18,30 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """The wall clock was set: a *sentence* about it, and which *way*."""
+
+    sentence: str
+    way: str
+
+
 class ClockWatch:
     """Notices that somebody set the wall clock."""
 
     def __init__(self) -> None:
         self._offset = time.time() - boottime()
 
-    def jump(self) -> str | None:
+    def jump(self) -> Jump | None:
         """Say how far the wall clock has jumped since the last call, if it has."""
         before, self._offset = self._offset, time.time() - boottime()
         seconds = self._offset - before
         if abs(seconds) < LEAST_JUMP:
             return None
         way = "forward" if seconds > 0 else "back"
-        return (
+        return Jump(
             f"at {utc_now():%Y-%m-%d %H:%M:%S} UTC this host's clock jumped "
             f"{abs(seconds):.0f} s {way}; the times of findings before and after "
-            "do not fit together"
+            "do not fit together",
+            way,
         )

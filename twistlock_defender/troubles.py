@@ -18,7 +18,8 @@ class Troubles:
     """One sentence a topic, from any thread.
 
     Each is reported once, and again only when it comes back after an hour: a trouble
-    that comes and goes must not fill the outbox.
+    that comes and goes must not fill the outbox. Nor must one whose sentence is another
+    each time: such are told as *alike*, and as one sentence count all that are.
     """
 
     def __init__(self, report: Report) -> None:
@@ -27,17 +28,18 @@ class Troubles:
         self._standing: dict[str, str] = {}
         self._told: dict[str, float] = {}
 
-    def tell(self, topic: str, sentence: str, rule: str = "") -> None:
+    def tell(
+        self, topic: str, sentence: str, rule: str = "", *, alike: str = ""
+    ) -> None:
         """Say that *sentence* is so, until it is cleared."""
         now, sentence = boottime(), printable(sentence, LONGEST_SENTENCE)
         with self._lock:
             if self._standing.get(topic) == sentence:
                 return
             self._standing[topic] = sentence
-            told = self._told.get(sentence)
-            self._told[sentence] = now
+            anew = self._is_new(alike or sentence, now)
         log.error("%s", sentence)
-        if told is None or now - told > TOLD_AGAIN_SECONDS:
+        if anew:
             self._report([trouble(sentence, rule)])
 
     def clear(self, topic: str) -> None:
@@ -58,3 +60,13 @@ class Troubles:
         """All sentences that are so now."""
         with self._lock:
             return list(self._standing.values())
+
+    def _is_new(self, told: str, now: float) -> bool:
+        """Whether *told* was not within the last hour; it is from now on."""
+        recent = {
+            each: then
+            for each, then in self._told.items()
+            if now - then <= TOLD_AGAIN_SECONDS
+        }
+        self._told = recent | {told: now}
+        return told not in recent

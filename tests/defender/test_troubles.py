@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.defender.program import push, running, said, status
 from tests.hosts.waiting import wait_for
 from twistlock_console.certificates import Usage, make_request, sign_request
 from twistlock_console.protocol import (
+    Event,
     FilePart,
     HostRule,
     ProcessPart,
@@ -26,10 +28,12 @@ from twistlock_console.protocol import (
     WatchedPath,
     encode,
 )
-from twistlock_defender import certificate
+from twistlock_defender import certificate, troubles
 from twistlock_defender.cli import main
 from twistlock_defender.errors import FolderError
+from twistlock_defender.findings import dropped
 from twistlock_defender.folder import Folder
+from twistlock_defender.outbox import Outbox
 
 # Each starts programs, which take their time on a busy machine.
 pytestmark = pytest.mark.timeout(180)
@@ -333,3 +337,40 @@ def test_a_clock_that_jumps(folder: Folder, miner: Path, tmp_path: Path) -> None
         told(folder, "this host's clock jumped 3600 s back")
         is_enforced(miner)
         wait_for(lambda: status(folder)["waiting"] >= 3, 60, "the findings")
+
+
+def test_a_clock_that_jumps_again_and_again(folder: Folder, tmp_path: Path) -> None:
+    """All is shown here; the Console is told of the first, each way."""
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with running(folder, command=[sys.executable, "-c", CLOCK, str(clock)]):
+        wait_for(lambda: status(folder), 60, "a status")
+        for ahead, sentence in (
+            (-1000, "1000 s back"),
+            (-3000, "2000 s back"),
+            (0, "3000 s forward"),
+            (-4000, "4000 s back"),
+        ):
+            clock.write_text(str(ahead))
+            told(folder, f"this host's clock jumped {sentence}")
+
+    outbox = Outbox(folder / "outbox.db", 1 << 24, dropped)
+    findings = " ".join(entry.body for entry in outbox.batch(0, 99, 1 << 24))
+    outbox.close()
+    jumps = re.findall(r"clock jumped (\w+ s \w+)", findings)
+    assert jumps == ["1000 s back", "3000 s forward"]
+
+
+def test_what_was_told_is_forgotten_when_it_would_be_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sentences hold names and numbers: there is no end to them."""
+    monkeypatch.setattr(troubles, "TOLD_AGAIN_SECONDS", 0.0)
+    found: list[Event] = []
+    kept = troubles.Troubles(found.extend)
+
+    for number in range(20):
+        kept.tell("files", f"file {number} cannot be read")
+
+    assert len(found) == 20
+    assert len(kept._told) < 20
