@@ -71,6 +71,17 @@ class Jobs:
             self._child = Child(task, self._tell)
         threading.Thread(target=self._do, args=[task, self._child], daemon=True).start()
 
+    def while_idle(self, work: Callable[[], object]) -> bool:
+        """Do *work* unless a task is under way; says whether it was done.
+
+        No task begins before *work* has ended, so *work* cannot begin one.
+        """
+        with self._turn:
+            if self._task is not None:
+                return False
+            work()
+            return True
+
     def cancel(self, reason: str) -> None:
         """End what is under way, if anything is."""
         if (child := self._child) is not None:

@@ -18,7 +18,7 @@ from twistlock_console.backups.task import Verb, Who
 from twistlock_console.backups.volume_health import volume_health
 from twistlock_console.backups.workplace import sweep
 from twistlock_console.database.client import Client, connect, credentials_for
-from twistlock_console.errors import ConsoleError
+from twistlock_console.errors import ConsoleError, Refused
 from twistlock_console.events import BackupFinished, HealthChanged, Role, RoleChanged
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class Backups:
             # Where nobody is served this keeps the connection of `before_serving` open;
             # no read, for a member that copies its data refuses those.
             self.database.command("ping")
-            if self._node.ports.is_open and self.jobs.run is None:
-                self._look_after()
+            if self._node.ports.is_open and self.jobs.while_idle(self._sweep):
+                self._begin_what_is_due()
         except PyMongoError as error:
             log.info("backups are looked after later: %s", error)
 
@@ -93,15 +93,16 @@ class Backups:
         except PyMongoError:
             return {}
 
-    def _look_after(self) -> None:
+    def _sweep(self) -> None:
+        """What seems to be under way is not, as long as none can begin."""
         journal.sweep(self.database, None)
         records.note_interrupted(self.database, None)
         with suppress(ConsoleError):
             self.orders.bounded.call(partial(sweep, self._settings.folders))
-        if self._settings.data_recovery_enabled:
-            self._begin_what_is_due()
 
     def _begin_what_is_due(self) -> None:
+        if not self._settings.data_recovery_enabled:
+            return
         now = datetime.now(UTC)
         since = records.since(self.database, now)
         found = records.past(records.last_results(self.database))
@@ -110,7 +111,9 @@ class Backups:
                 secret = self.orders.key()
             except ConsoleError:
                 secret = None  # the health check tells of it
-            self.orders.back_up(tuple(kinds), secret, SYSTEM)
+            # Where a person's work began meanwhile, it is due at the next tick still.
+            with suppress(Refused):
+                self.orders.back_up(tuple(kinds), secret, SYSTEM)
 
     def _ended(self, ended: Ended) -> None:
         task, error = ended.task, ended.error
