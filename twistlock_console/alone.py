@@ -5,7 +5,7 @@ import threading
 
 from twistlock_console.bus import Bus
 from twistlock_console.errors import ConsoleError
-from twistlock_console.events import ListenerFailed, Role, RoleChanged
+from twistlock_console.events import ListenerFailed, ListenersPaused, Role, RoleChanged
 from twistlock_console.listeners.ports import ServicePorts
 from twistlock_console.permit import FOREVER, Permit
 from twistlock_console.processes import give_up
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Alone:
-    """Opens the ports at the start under *epoch*, and again whenever a server ends."""
+    """Opens the ports at the start under *epoch*, and again whenever they close."""
 
     def __init__(
         self, ports: ServicePorts, permit: Permit, bus: Bus, *, epoch: int = 1
@@ -27,9 +27,10 @@ class Alone:
         self._permit = permit
         self._bus = bus
         self._ended = threading.Event()
-        self._failed = threading.Event()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alone", daemon=True)
-        bus.subscribe(ListenerFailed, lambda _: self._failed.set())
+        bus.subscribe(ListenerFailed, lambda _: self._closed.set())
+        bus.subscribe(ListenersPaused, lambda _: self._closed.set())
 
     def start(self) -> None:
         """Take the primary role."""
@@ -39,7 +40,7 @@ class Alone:
     def stop(self) -> None:
         """Close the ports, after requests in flight had a moment to finish."""
         self._ended.set()
-        self._failed.set()
+        self._closed.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         self._ports.close_all(grace=GRACE_SECONDS)
@@ -54,9 +55,9 @@ class Alone:
     def _keep_open(self) -> None:
         pause = FIRST_PAUSE
         while not self._ended.is_set():
-            self._failed.clear()
+            self._closed.clear()
             if self._open():
-                self._failed.wait()
+                self._closed.wait()
                 pause = FIRST_PAUSE
             self._ended.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

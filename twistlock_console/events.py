@@ -50,6 +50,13 @@ class ListenerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenersPaused:
+    """All service ports were closed on purpose, and are to be opened again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseStarted:
     """Our mongod runs with this process id; it may not answer yet."""
 

@@ -43,7 +43,7 @@ def decide(seen: Observation, now: int) -> Decision:
     """Say what this node does next. When in doubt, it stands by."""
     if seen.hold is not None:
         return _as_holder(seen, seen.hold, now)
-    if seen.ports in (Ports.OPEN, Ports.FAILED):
+    if seen.ports in (Ports.OPEN, Ports.FAILED, Ports.PAUSED):
         return Decision((ClosePorts(),), "ports were open without the lease", now)
     if seen.ports is not Ports.CLOSED:
         return _while_closing(seen, now)
@@ -71,7 +71,7 @@ def _as_holder(seen: Observation, hold: Hold, now: int) -> Decision:
     if seen.ports is Ports.CLOSED:
         reason = f"the lease was acknowledged (epoch {epoch})"
         return Decision((OpenPorts(epoch),), reason, now)
-    if seen.ports is Ports.FAILED and now >= _reopen_at(seen):
+    if _must_reopen(seen, now):
         return Decision((ClosePorts(),), "opening the service ports again", now)
     return _hold_on(seen, hold, f"serving under epoch {epoch}", now)
 
@@ -81,7 +81,7 @@ def _go(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
     match seen.ports:
         case Ports.OPEN:
             return Decision((ClosePorts(drain=True),), reason, now)
-        case Ports.FAILED:
+        case Ports.FAILED | Ports.PAUSED:
             return Decision((ClosePorts(),), reason, now)
         case Ports.CLOSED:
             return Decision((DropLease(), _pass_on(seen, hold, now)), reason, now)
@@ -116,6 +116,11 @@ def _hold_on(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
     if seen.ports is Ports.FAILED:
         wake_at = min(wake_at, _reopen_at(seen))
     return Decision((), reason, wake_at)
+
+
+def _must_reopen(seen: Observation, now: int) -> bool:
+    failed = seen.ports is Ports.FAILED and now >= _reopen_at(seen)
+    return failed or seen.ports is Ports.PAUSED
 
 
 def _reopen_at(seen: Observation) -> int:

@@ -11,13 +11,14 @@ from plugins.ha.lease import Hold, LeaseSighting
 
 
 class Ports(StrEnum):
-    """What the service ports of this node do."""
+    """What the service ports of this node do; paused ones were closed on purpose."""
 
     CLOSED = "closed"
     OPENING = "opening"
     OPEN = "open"
     CLOSING = "closing"
     FAILED = "failed"
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,8 @@ class Observation:
     a lease we do not hold yet, *stepping* that our member is
     being stepped up or down; *stepped_at* is when it last was. *resting_until* keeps
     a node that could not serve, or handed over, from standing at once again.
-    *failures* counts how often the ports failed in a row, last at *failed_at*.
+    *failures* counts how often the ports failed in a row, last at *failed_at*; *pause*
+    is why they were last closed on purpose, to be opened again.
     """
 
     me: str
@@ -124,6 +126,7 @@ class Observation:
     ports: Ports = Ports.CLOSED
     failures: int = 0
     failed_at: int = 0
+    pause: str = ""
     peers: tuple[Peer, ...] = ()
     optime: tuple[int, int] = (0, 0)
     handover: Handover | None = None

@@ -42,6 +42,7 @@ from twistlock_console.errors import ConsoleError, Refused
 from twistlock_console.events import (
     DatabaseStopped,
     ListenerFailed,
+    ListenersPaused,
     Role,
     RoleChanged,
 )
@@ -237,6 +238,7 @@ class HighAvailability:
         bus = self._node.bus
         bus.subscribe(DatabaseStopped, lambda _: self._watch.database_ended())
         bus.subscribe(ListenerFailed, lambda _: self._ports_failed())
+        bus.subscribe(ListenersPaused, self._ports_paused)
         bus.subscribe(RoleChanged, self.history.record)
         bus.subscribe(ClusterPolled, self._rounds.follow)
         self._node.support.peers = self._peers
@@ -251,3 +253,6 @@ class HighAvailability:
     def _ports_failed(self) -> None:
         now = boottime_ns()
         self.keeper.post(lambda seen: transitions.ports_failed(seen, now))
+
+    def _ports_paused(self, pause: ListenersPaused) -> None:
+        self.keeper.post(lambda seen: transitions.ports_paused(seen, pause.reason))

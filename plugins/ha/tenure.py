@@ -79,13 +79,16 @@ class Tenure:
         self._bus.publish(change)
 
     def _why(self, role: Role, seen: Observation, reason: str) -> str:
-        """Why the role changed; ports may fail and open again under one lease."""
+        """Why the role changed; ports may close and open again under one lease."""
         if role is Role.PRIMARY:
             return self._cause
-        if seen.hold is None or seen.ports is not Ports.FAILED:
-            return reason
-        self._cause = "the service ports opened again"
-        return "a service port failed"
+        if seen.hold is not None and seen.ports is Ports.PAUSED:
+            self._cause = f"the service ports opened again: {seen.pause}"
+            return seen.pause
+        if seen.hold is not None and seen.ports is Ports.FAILED:
+            self._cause = "the service ports opened again"
+            return "a service port failed"
+        return reason
 
 
 def _role_of(seen: Observation) -> Role:

@@ -143,7 +143,7 @@ def ports_failed(seen: Observation, now: int) -> Observation:
     After the lease that is no failure: servers end themselves then, as they should.
     """
     over = seen.hold is not None and now >= seen.hold.deadline
-    if over or seen.ports in (Ports.CLOSED, Ports.CLOSING, Ports.FAILED):
+    if over or seen.ports not in (Ports.OPENING, Ports.OPEN):
         return seen
     failed = replace(
         seen, ports=Ports.FAILED, failures=seen.failures + 1, failed_at=now
@@ -152,6 +152,17 @@ def ports_failed(seen: Observation, now: int) -> Observation:
         return failed
     # Said once, here: the same failures must not end the next time it serves, too.
     return leaving(failed, None, "the service ports do not stay open here")
+
+
+def ports_paused(seen: Observation, reason: str) -> Observation:
+    """The service ports were closed on purpose, and shall be opened again.
+
+    That says nothing against this node: it neither counts as a failure, nor makes up
+    for one.
+    """
+    if seen.ports not in (Ports.OPENING, Ports.OPEN):
+        return seen
+    return replace(seen, ports=Ports.PAUSED, pause=reason)
 
 
 def ports_stuck(seen: Observation, now: int) -> Observation:

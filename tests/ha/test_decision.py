@@ -73,6 +73,11 @@ SOON = NOW + 50 * MS
             id="failed",
         ),
         pytest.param(
+            seen(member=PRIMARY, ports=Ports.PAUSED),
+            Decision((ClosePorts(),), "ports were open without the lease", NOW),
+            id="paused",
+        ),
+        pytest.param(
             seen(member=PRIMARY, ports=Ports.CLOSING),
             Decision((StepDown(),), "the service ports are closing", BEAT),
             id="closing-while-elected",
@@ -276,6 +281,11 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
             Decision((ClosePorts(),), "opening the service ports again", NOW),
             id="ports-failed-often",
         ),
+        pytest.param(
+            {"ports": Ports.PAUSED, "failures": 1, "failed_at": NOW},
+            Decision((ClosePorts(),), "opening the service ports again", NOW),
+            id="ports-paused",
+        ),
     ],
 )
 def test_the_holder_serves_and_renews(
@@ -350,6 +360,11 @@ def test_a_lost_lease_closes_the_ports_at_once(
             {"ports": Ports.FAILED},
             Decision((ClosePorts(),), "asked by admin", NOW),
             id="failed-ports",
+        ),
+        pytest.param(
+            {"ports": Ports.PAUSED},
+            Decision((ClosePorts(),), "asked by admin", NOW),
+            id="paused-ports",
         ),
         pytest.param(
             {"ports": Ports.CLOSING},

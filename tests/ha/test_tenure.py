@@ -127,6 +127,22 @@ def test_ports_that_fail_under_a_lease_are_told_as_such() -> None:
     ]
 
 
+def test_ports_that_are_closed_for_a_moment_say_what_for() -> None:
+    """A restore is told as a restore, on both sides of the pause."""
+    record = Record()
+    record.follow(holder(), SERVING)
+    paused = replace(SERVING, ports=Ports.PAUSED, pause="the backup x is put in force")
+
+    record.follow(SERVING, paused, holder(), SERVING, reason="serving under epoch 7")
+
+    told = [(change.new, change.reason, change.epoch) for change in record.changes[1:]]
+    again = "the service ports opened again: the backup x is put in force"
+    assert told == [
+        (Role.STANDBY, "the backup x is put in force", 7),
+        (Role.PRIMARY, again, 7),
+    ]
+
+
 def test_a_lease_lost_before_the_ports_were_open_is_on_record() -> None:
     """An epoch that nobody was served under is told once all the same."""
     record = Record()

@@ -220,12 +220,30 @@ def test_an_answered_request_is_not_in_flight() -> None:
     assert transitions.lease_answered(seen) == candidate()
 
 
-@pytest.mark.parametrize("ports", [Ports.CLOSED, Ports.CLOSING, Ports.FAILED])
+@pytest.mark.parametrize(
+    "ports", [Ports.CLOSED, Ports.CLOSING, Ports.FAILED, Ports.PAUSED]
+)
 def test_ports_that_are_not_open_cannot_fail(ports: Ports) -> None:
-    """A server that is ended on purpose is no failure."""
+    """A server that is ended on purpose is no failure, and needs no pause."""
     seen = holder(ports=ports)
 
     assert transitions.ports_failed(seen, NOW) is seen
+    assert transitions.ports_paused(seen, "a restore") is seen
+
+
+@pytest.mark.parametrize("ports", [Ports.OPENING, Ports.OPEN])
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_planned_pause_of_the_ports_is_no_failure(
+    ports: Ports, failures: int
+) -> None:
+    """However often and soon after a failure it comes: no rest, and no handover."""
+    seen = holder(ports=ports, failures=failures, failed_at=NOW)
+
+    once = transitions.ports_paused(seen, "a restore")
+    twice = transitions.ports_paused(replace(once, ports=Ports.OPEN), "another")
+
+    assert once == replace(seen, ports=Ports.PAUSED, pause="a restore")
+    assert twice == replace(seen, ports=Ports.PAUSED, pause="another")
 
 
 def test_servers_that_end_with_the_lease_have_not_failed() -> None:
@@ -310,6 +328,7 @@ UPDATES: st.SearchStrategy[Update] = st.one_of(
             transitions.ports_opened,
             transitions.ports_closed,
             lambda s: transitions.ports_failed(s, NOW),
+            lambda s: transitions.ports_paused(s, "a restore"),
             lambda s: transitions.ports_stuck(s, NOW),
             lambda s: transitions.ports_proved(s, NOW),
             lambda s: transitions.stepped(s, NOW),

@@ -16,7 +16,12 @@ from twistlock_console.certificates import (
     make_request,
     sign_request,
 )
-from twistlock_console.events import ListenerClosed, ListenerFailed, ListenerOpened
+from twistlock_console.events import (
+    ListenerClosed,
+    ListenerFailed,
+    ListenerOpened,
+    ListenersPaused,
+)
 from twistlock_console.listeners import warm
 from twistlock_console.listeners.ports import ServicePorts
 from twistlock_console.permit import FOREVER, Permit
@@ -90,7 +95,7 @@ def permit() -> Permit:
 def events(bus: Bus) -> list[object]:
     """What was published about listeners, in order."""
     heard: list[object] = []
-    for kind in (ListenerOpened, ListenerClosed, ListenerFailed):
+    for kind in (ListenerOpened, ListenerClosed, ListenerFailed, ListenersPaused):
         bus.subscribe(kind, heard.append)
     return heard
 

@@ -25,7 +25,12 @@ from listener_clients import (
 )
 
 from twistlock_console.errors import ListenerError
-from twistlock_console.events import ListenerClosed, ListenerFailed, ListenerOpened
+from twistlock_console.events import (
+    ListenerClosed,
+    ListenerFailed,
+    ListenerOpened,
+    ListenersPaused,
+)
 from twistlock_console.listeners.ports import ServicePorts
 from twistlock_console.listeners.sockets import bind
 from twistlock_console.settings import Settings
@@ -200,6 +205,20 @@ def test_a_server_that_ends_by_itself_is_told_once(
     failures = [event for event in events if isinstance(event, ListenerFailed)]
     assert failures == [ListenerFailed(name, f"{name} was ended by signal 9 (SIGKILL)")]
     assert get(settings.management_port_https)[0] == 200
+
+
+def test_ports_that_are_closed_to_be_reopened_have_not_failed(
+    ports: ServicePorts, events: list[object]
+) -> None:
+    """Whoever decides about them hears why, when all of them refuse."""
+    ports.open_all()
+    events.clear()
+
+    ports.reopen("the backup x is put in force")
+
+    assert ports.pids() == {}
+    assert [type(event) for event in events[:-1]] == [ListenerClosed] * 2
+    assert events[-1] == ListenersPaused("the backup x is put in force")
 
 
 def test_the_worker_goes_with_its_arbiter(

@@ -8,7 +8,12 @@ from functools import partial
 
 from twistlock_console.bus import Bus
 from twistlock_console.errors import ListenerError
-from twistlock_console.events import ListenerClosed, ListenerFailed, ListenerOpened
+from twistlock_console.events import (
+    ListenerClosed,
+    ListenerFailed,
+    ListenerOpened,
+    ListenersPaused,
+)
 from twistlock_console.listeners.child import ChildListener, Listener
 from twistlock_console.listeners.management import prepare_management
 from twistlock_console.listeners.spare import Server
@@ -103,7 +108,7 @@ class ServicePorts:
         """Close everything; whoever decides about the ports opens them again."""
         log.warning("the service ports are closed for a moment: %s", reason)
         self.close_all()
-        self._bus.publish(ListenerFailed("ports", reason))
+        self._bus.publish(ListenersPaused(reason))
 
     def _failed(self, name: str, reason: str) -> None:
         log.error("%s", reason)
