@@ -107,6 +107,25 @@ def test_a_member_does_not_serve_without_high_availability(cluster: Cluster) -> 
     assert cluster.wait_converged() == serving
 
 
+def test_restores_in_a_row_keep_the_role(cluster: Cluster) -> None:
+    """Each closes the ports for a moment, is on record as that, and is no failure."""
+    serving = cluster.wait_converged()
+    node = cluster.nodes[serving]
+    command(node, "backup", "create", "mine")
+    (file,) = [each["id"] for each in node.ask("/v1/backups")["backups"]]
+
+    for _ in range(2):
+        before = len(history(cluster))
+        command(node, "backup", "restore", file)
+        wait_for(lambda end=before: len(history(cluster)) >= end + 2, 30, "the restore")
+
+        told = [(each["to"], each["reason"]) for each in history(cluster)[before:]]
+        why = f"the backup {file} is put in force"
+        again = f"the service ports opened again: {why}"
+        assert told == [("standby", why), ("primary", again)]
+    assert cluster.wait_converged() == serving
+
+
 def test_a_switchover_to_a_dead_node_is_refused(cluster: Cluster) -> None:
     """The sentence says why, and nothing changes."""
     serving = cluster.wait_converged()
