@@ -92,8 +92,9 @@ def _failover_metric(history: Iterable[Mapping[str, Any]]) -> Metric:
         "How long each phase of the latest takeover took.",
         labels=["phase"],
     )
-    latest = next((h for h in history if h.get("to") == Role.PRIMARY), None)
-    for phase, seconds in (latest["phases"] if latest else {}).items():
+    # Ports that only closed and opened again were no takeover, and have no phases.
+    takeovers = (h["phases"] for h in history if h.get("to") == Role.PRIMARY)
+    for phase, seconds in next(filter(None, takeovers), {}).items():
         if isinstance(seconds, int | float):
             family.add_metric([phase], seconds)
     return family

@@ -32,6 +32,7 @@ VIEW = {
         {"address": "10.0.0.3", "state": NodeState.UNAVAILABLE, "lagSeconds": None},
     ],
     "history": [
+        {"to": "primary", "phases": {}},
         {"to": "standby", "phases": {}},
         {"to": "primary", "phases": {"elected": 0.2, "lease": 0.1}},
     ],
