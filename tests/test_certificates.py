@@ -32,6 +32,7 @@ from twistlock_console.certificates import (
     make_key,
     make_request,
     peer_identity,
+    pin_of,
     public_key_pin,
     server_context,
     sign_request,
@@ -298,6 +299,7 @@ def test_fingerprint_and_pin_are_those_of_openssl(node: Path) -> None:
     assert fingerprint(pem) == answer.stdout.hex(":").upper()
     expected = f"sha256//{base64.b64encode(answer.stdout).decode()}"
     assert public_key_pin(pem) == expected
+    assert pin_of(fingerprint(pem)) == expected
 
 
 def request_of(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:

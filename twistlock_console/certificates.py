@@ -47,6 +47,7 @@ __all__ = [
     "make_request",
     "names_in",
     "peer_identity",
+    "pin_of",
     "public_key_pin",
     "server_context",
     "sign_request",
@@ -117,7 +118,13 @@ def fingerprint(csr_or_cert_pem: bytes) -> str:
 
 def public_key_pin(cert_pem: bytes) -> str:
     """Give the public key's hash as ``curl --pinnedpubkey`` takes it."""
-    return f"sha256//{base64.b64encode(_public_key_hash(cert_pem)).decode()}"
+    return pin_of(fingerprint(cert_pem))
+
+
+def pin_of(shown: str) -> str:
+    """Give the pin of the key that has the fingerprint *shown*: the same hash."""
+    digest = bytes.fromhex(shown.replace(":", ""))
+    return f"sha256//{base64.b64encode(digest).decode()}"
 
 
 def _public_key_hash(pem: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """A new host's side of joining: asks the primary, waits for APPLY, takes its papers.
 
 Before APPLY the host has no certificate of ours; it knows the primary by the pin of
-its key, and the primary knows it by its join token. After APPLY its secrets come
+its key, and the primary knows it by its join token. While it waits it learns of the
+other nodes, and asks them when the role has moved. After APPLY its secrets come
 over the node API, where it must prove with its own key who it is.
 """
 
@@ -55,30 +56,35 @@ def join(settings: Settings, pause: Callable[[float], None]) -> None:
     }
     primary = PinnedClient(invitation, source=settings.node_address)
     primary.insist(Question("POST", REQUESTS, body), pause)
-    answer = _wait_for_apply(primary, settings.node_address, pause)
-    _take_papers(settings, invitation, answer)
+    answer = _wait_for_apply(settings, invitation, primary, pause)
+    _take_papers(settings, primary.address, answer)
 
 
 def _wait_for_apply(
-    primary: PinnedClient, address: str, pause: Callable[[float], None]
+    settings: Settings,
+    invitation: Invitation,
+    primary: PinnedClient,
+    pause: Callable[[float], None],
 ) -> Mapping[str, Any]:
-    question = Question("GET", f"{REQUESTS}/{address}")
+    question = Question("GET", f"{REQUESTS}/{settings.node_address}")
     while True:
         answer = primary.insist(question, pause)
         if answer["state"] == "APPROVED":
             return answer
+        if (told := invitation.informed(answer)) != invitation:
+            invitation = told
+            invitation.write(settings.folders)
+            primary.learn(invitation)
         pause(ASK_AGAIN_SECONDS)
 
 
-def _take_papers(
-    settings: Settings, invitation: Invitation, answer: Mapping[str, Any]
-) -> None:
+def _take_papers(settings: Settings, primary: str, answer: Mapping[str, Any]) -> None:
     folders = settings.folders
     write_secret(folders.certificates / "ca.pem", answer["authority"].encode())
     certificate = answer["certificate"].encode()
     store_node_certificate(folders.certificates, certificate)
     try:
-        with NodeClient(settings, invitation.address) as client:
+        with NodeClient(settings, primary) as client:
             papers = client.get("/v1/ha/papers")
         for name, content in papers.items():
             write_secret(_place(folders, name), content.encode())

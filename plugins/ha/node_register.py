@@ -9,6 +9,7 @@ import logging
 from pymongo.errors import PyMongoError
 
 from plugins.ha.stores import Stores
+from twistlock_console.certificates import pin_of
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ class NodeRegister:
         self._nodes = stores.written("ha_nodes")
         self._shown = stores.shown("ha_nodes")
         self._removed: frozenset[str] = frozenset()
-        self._admitted: frozenset[str] = frozenset()
+        self._admitted: dict[str, str] = {}
 
     def admit(self, address: str, fingerprint: str) -> None:
         """The node at *address* has this key now; one that had another is out."""
@@ -36,7 +37,7 @@ class NodeRegister:
 
     def ensure(self, address: str, fingerprint: str) -> None:
         """Admit this node unless the last refresh found it admitted or removed."""
-        if fingerprint not in self._admitted | self._removed:
+        if fingerprint not in self._removed.union(self._admitted):
             self.admit(address, fingerprint)
 
     def remove(self, address: str) -> None:
@@ -44,15 +45,22 @@ class NodeRegister:
         self._nodes.update_many({"address": address}, {"$set": {"removed": True}})
 
     def refresh(self) -> None:
-        """Read again who was removed; keeps the last answer if there is none."""
+        """Read again who is in and out; keeps the last answer if there is none."""
         try:
             found = list(self._shown.find())
         except PyMongoError as error:
             log.debug("the register of nodes cannot be read: %s", error)
             return
-        removed = {str(node["_id"]) for node in found if node["removed"]}
-        self._removed = frozenset(removed)
-        self._admitted = frozenset(str(node["_id"]) for node in found) - removed
+        self._removed = frozenset(str(node["_id"]) for node in found if node["removed"])
+        self._admitted = {
+            str(node["_id"]): str(node["address"])
+            for node in found
+            if not node["removed"]
+        }
+
+    def pins(self) -> dict[str, str]:
+        """The pins of the nodes of this cluster, by address; as of the last refresh."""
+        return {address: pin_of(key) for key, address in self._admitted.items()}
 
     def is_removed(self, fingerprint: str) -> bool:
         """Whether the node with this key was removed; as of the last refresh."""

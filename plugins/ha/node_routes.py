@@ -157,9 +157,13 @@ def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
     @bp.post("/join-answer")
     def answer() -> ResponseReturnValue:
         body = _body()
-        found = room.requests.answer(_text(body, "token"), _text(body, "address"))
+        address = _text(body, "address")
+        found = room.requests.answer(_text(body, "token"), address)
         authority = room.settings.folders.certificates / AUTHORITY
-        return {**found, "authority": authority.read_text()}
+        # Whom to ask from now on: the role may move before the host is admitted.
+        nodes = room.register.pins()
+        nodes.pop(address, None)
+        return {**found, "authority": authority.read_text(), "nodes": nodes}
 
 
 def _serving(room: HighAvailability) -> None:

@@ -1,4 +1,7 @@
-"""A client for a host that has no certificate of ours yet: it knows a key's pin."""
+"""A client for a host that has no certificate of ours yet: it knows keys by their pins.
+
+Of the nodes that it knows one serves; it stays with that one as long as it answers.
+"""
 
 import json
 import logging
@@ -14,6 +17,12 @@ from twistlock_console.errors import Refused
 
 ASK_AGAIN_SECONDS = 1.0
 TIMEOUT_SECONDS = 10.0
+#: So many tries are left to a failover; then a person may have to help.
+PATIENCE = 60
+ADVICE = (
+    "; if another node is the primary now, copy the join command anew from its page, "
+    "and run it here"
+)
 log = logging.getLogger(__name__)
 
 
@@ -32,26 +41,37 @@ class PinnedClient:
     def __init__(self, invitation: Invitation, *, source: str) -> None:
         self._invitation = invitation
         self._source = source
+        self.address = invitation.address
+
+    def learn(self, invitation: Invitation) -> None:
+        """Ask the nodes of *invitation* from now on, first the one that answered."""
+        self._invitation = invitation
+        if self.address not in invitation.pins:
+            self.address = invitation.address
 
     def insist(
         self, question: Question, pause: Callable[[float], None]
     ) -> Mapping[str, Any]:
-        """Ask until there is an answer; a primary may be failing over just now."""
+        """Ask one node after the other until there is an answer.
+
+        The role may be moving just now, or have moved since the last answer.
+        """
+        tries = 0
         while True:
             try:
                 return self.ask(question)
             except (OSError, HTTPException, ValueError) as error:
-                log.warning(
-                    "%s does not answer (%s); asking again",
-                    self._invitation.address,
-                    error,
-                )
-                pause(ASK_AGAIN_SECONDS)
+                tries += 1
+                advice = ADVICE if tries > PATIENCE else ""
+                told = f"{self.address} does not answer ({error}); asking again"
+                log.warning("%s%s", told, advice)
+            self.address = _after(self.address, list(self._invitation.pins))
+            pause(ASK_AGAIN_SECONDS)
 
     def ask(self, question: Question) -> Mapping[str, Any]:
         """Ask once; raises Refused, or what http.client and json raise."""
         connection = HTTPSConnection(
-            self._invitation.address,
+            self.address,
             self._invitation.port,
             timeout=TIMEOUT_SECONDS,
             source_address=(self._source, 0),
@@ -82,12 +102,17 @@ class PinnedClient:
     def _check_pin(self, connection: HTTPSConnection) -> None:
         der = connection.sock.getpeercert(binary_form=True) or b""
         shown = public_key_pin(ssl.DER_cert_to_PEM_cert(der).encode())
-        if shown != self._invitation.pin:
+        if shown != self._invitation.pins[self.address]:
             raise Refused(
-                f"{self._invitation.address} shows another key than the join command "
+                f"{self.address} shows another key than the join command "
                 "was made for; somebody may be in between. Copy the command anew and "
                 "compare."
             )
+
+
+def _after(address: str, addresses: list[str]) -> str:
+    """The one that comes after *address*; after the last, the first again."""
+    return addresses[(addresses.index(address) + 1) % len(addresses)]
 
 
 def _unverified() -> ssl.SSLContext:

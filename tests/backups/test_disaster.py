@@ -275,7 +275,7 @@ def rejoin(shared: Shared, primary: HostedNode) -> None:
     others = [node for name, node in cluster.nodes.items() if name != "h4"]
     for node in others:
         node.configure(**{"HIGH_AVAILABILITY_STATE": "SECONDARY", **shared.keys})
-        cluster._invite(node, primary)
+        cluster.invite(node, primary)
         node.start()
     wait_for(lambda: cluster.view(primary)["applyReady"], 60, "two requests")
     cluster.api.call(primary.address, "POST", "/high-availability/apply")

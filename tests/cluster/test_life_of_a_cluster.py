@@ -1,6 +1,7 @@
 """The cluster's life as an operator leads it from the command line of any node."""
 
 import json
+import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from plugins.ha.invitation import INVITATION
 from tests.hosts.cluster import Cluster
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import PROJECT, HostedNode
@@ -208,6 +210,29 @@ def test_names_are_in_every_nodes_certificate(cluster: Cluster) -> None:
             "the name in the certificate",
             every=1,
         )
+
+
+def test_a_host_that_waits_follows_the_role(cluster: Cluster) -> None:
+    """Its command names a node that is no primary any more when it is admitted."""
+    serving = cluster.wait_converged()
+    heir, name = (each for each in cluster.nodes if each != serving)
+    first, second, node = (cluster.nodes[each] for each in (serving, heir, name))
+    command(first, "ha", "remove", node.address)
+    node.host.signal_all(SIGKILL)
+    node.wait_ended()
+    shutil.rmtree(node.settings.folders.root)
+    node.settings.folders.create()
+
+    cluster.invite(node, first)
+    node.start()
+    told = node.settings.folders.secrets / INVITATION
+    wait_for(lambda: second.address in told.read_text(), 30, "it knows the other node")
+    command(second, "ha", "switchover", second.address)
+    wait_for(lambda: cluster.primary() == heir, 30, "the switchover")
+    wait_for(lambda: cluster.view(second)["applyReady"], 30, "its request")
+    command(second, "ha", "apply")
+
+    assert cluster.wait_converged(60) == heir
 
 
 def test_a_new_password_is_known_on_every_node(cluster: Cluster) -> None:

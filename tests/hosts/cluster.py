@@ -48,7 +48,7 @@ class Cluster:
         wait_for(lambda: self.primary() == "h1", FORM_SECONDS, "the first node serves")
         (sign_up or self.api.sign_up)(first.address)
         for node in others:
-            self._invite(node, first)
+            self.invite(node, first)
             node.start()
         wait_for(lambda: self.view(first)["applyReady"], FORM_SECONDS, "two requests")
         self.api.call(first.address, "POST", "/high-availability/apply")
@@ -67,7 +67,8 @@ class Cluster:
             for node in nodes:
                 node.wait_ended()
 
-    def _invite(self, node: HostedNode, primary: HostedNode) -> None:
+    def invite(self, node: HostedNode, primary: HostedNode) -> None:
+        """Leave an invitation on *node*, as a join command of *primary* does."""
         path = "/high-availability/join-token"
         made = self.api.call(primary.address, "POST", path)
         pin = re.search("sha256//[A-Za-z0-9+/=]+", made["command"])

@@ -83,8 +83,9 @@ class OpenTokenAnswer(Answer):
 
 
 class JoinAnswer(Answer):
-    """What became of a request to join."""
+    """What became of a request to join; *nodes* are those to ask, with their pins."""
 
     state: str
     certificate: str | None
     authority: str
+    nodes: dict[str, str]

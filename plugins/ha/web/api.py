@@ -129,7 +129,7 @@ def ask_to_join() -> ResponseReturnValue:
 @ApiCall(answer=JoinAnswer)
 def answer_to_join(address: str) -> ResponseReturnValue:
     """What became of a host's request."""
-    answer: dict[str, str] = brain.ask(
+    answer: dict[str, object] = brain.ask(
         "join-answer", {"token": _token(), "address": address}
     )
     return answer
