@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -74,6 +75,8 @@ class Agent:
         self._status = StatusFile(folder / "status.json")
         epochs = HighestEpoch(folder / "epoch")
         self._link = Link(settings.addresses, folder.tls, epochs, self, outbox)
+        # What an earlier connection ordered may still be under way.
+        self._obeying = threading.Lock()
 
     def open(self) -> None:
         """Enforce what the Console said last."""
@@ -128,16 +131,17 @@ class Agent:
 
     def obey(self, order: PolicyPushed | Scan | CertificateRenewed) -> None:
         """Enforce another policy, run the checks, or keep another certificate."""
-        match order:
-            case PolicyPushed():
-                log.info("policy version %d came", order.version)
-                self._policy.keep(order)
-                self._troubles.clear("message")
-                self._enforcement.apply(order.rule)
-            case Scan():
-                self._enforcement.scan()
-            case CertificateRenewed():
-                self._keep_certificate(order)
+        with self._obeying:
+            match order:
+                case PolicyPushed():
+                    log.info("policy version %d came", order.version)
+                    self._policy.keep(order)
+                    self._troubles.clear("message")
+                    self._enforcement.apply(order.rule)
+                case Scan():
+                    self._enforcement.scan()
+                case CertificateRenewed():
+                    self._keep_certificate(order)
 
     def malformed(self, sentence: str) -> None:
         """Tell of a message that could not be read."""

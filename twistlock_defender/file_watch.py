@@ -187,6 +187,9 @@ class FileWatch:
     def _wait(self, seconds: float | None) -> None:
         """Until the rule changes, or *seconds* are over."""
         until = None if seconds is None else boottime() + seconds
-        while not self._changed and (until is None or boottime() < until):
+        # The end may have been asked for while the last change was being taken up.
+        while not (self._changed or self._stopping):
+            if until is not None and boottime() >= until:
+                return
             with suppress(queue.Empty):
                 self._paths.get(timeout=seconds)
