@@ -98,15 +98,31 @@ def test_a_problem_must_last() -> None:
     """What is gone sooner is never told; the time begins anew after a gap."""
     patience = {Kind.NODE_LOST: 10}
 
-    since, first = lasting([LOST, LAG], {}, 100, patience)
-    since, at_once = lasting([LOST], since, 109, patience)
-    since, now = lasting([LOST], since, 110, patience)
-    gone, none = lasting([], since, 111, patience)
-    _, again = lasting([LOST], gone, 112, patience)
+    since, first = lasting([LOST, LAG], {}, 100, patience, {})
+    since, at_once = lasting([LOST], since, 109, patience, {})
+    since, now = lasting([LOST], since, 110, patience, {})
+    gone, none = lasting([], since, 111, patience, {})
+    _, again = lasting([LOST], gone, 112, patience, {})
 
     assert first == (LAG,)
     assert (at_once, now) == ((), (LOST,))
     assert (none, again) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("is_open", "lasted"),
+    [pytest.param(True, (LOST,), id="open"), pytest.param(False, (), id="over")],
+)
+def test_what_was_told_and_is_still_there_has_lasted(
+    is_open: bool, lasted: tuple[Problem, ...]
+) -> None:
+    """Also for a node that has just taken over and sees it for the first time."""
+    told = {LOST.key: Told(LOST, 1, is_open)}
+
+    since, now = lasting([LOST], {}, 100, {Kind.NODE_LOST: 10}, told)
+
+    assert now == lasted
+    assert since == {LOST.key: 100}
 
 
 def test_many_defenders_lost_at_once_are_one_alert() -> None:

@@ -19,7 +19,7 @@ from plugins.ha.alert_source import problems_in
 from twistlock_console.alerts import store
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.outbox import Outbox
-from twistlock_console.alerts.rules import Kind, Notice, Problem, State
+from twistlock_console.alerts.rules import Kind, Notice, Problem, State, Told
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
@@ -355,6 +355,31 @@ def test_the_serving_node_watches(
         ("nodeLost", "recovered"),
     ]
     assert "10.0.0.2 fell silent" in receiver.bodies()[0]["message"]
+
+
+def test_a_takeover_ends_no_problem(
+    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+) -> None:
+    """What another node told of, and what this one sees too, goes on being told."""
+    admin.call(ALERTS, hook(receiver, nodeLostSeconds=3600), Authorization=basic())
+    store.note_epoch(database, 5)
+    store.tell(database, [Notice(LOST, 1, State.RAISED)], [])
+    looks: list[int] = []
+
+    def look(*_: object) -> list[Problem]:
+        looks.append(1)
+        return [LOST]
+
+    watch = Watch(running)
+    watch.sources.append(Source(frozenset({Kind.NODE_LOST}), look))
+    watch.follow(RoleChanged(Role.STANDBY, Role.PRIMARY, "why", 5, {}))
+    try:
+        assert eventually(lambda: len(looks) == 2)
+    finally:
+        watch.stop()
+
+    assert receiver.got == []
+    assert store.read_told(database) == {LOST.key: Told(LOST, 1, is_open=True)}
 
 
 def test_open_problems_are_on_the_page(admin: Visitor, database: store.Store) -> None:

@@ -101,16 +101,20 @@ def lasting(
     since: Mapping[str, int],
     now: int,
     patience: Mapping[Kind, int],
+    told: Mapping[str, Told],
 ) -> tuple[dict[str, int], tuple[Problem, ...]]:
     """Give since when each problem is seen, and those that lasted long enough.
 
-    Times are nanoseconds; *patience* says how long a kind must last.
+    Times are nanoseconds; *patience* says how long a kind must last. What was *told*
+    and is open still has lasted, whoever told it and however short it is seen here.
     """
     seen = {problem.key: since.get(problem.key, now) for problem in problems}
+    still_open = {key for key, each in told.items() if each.is_open}
     old_enough = tuple(
         problem
         for problem in problems
-        if now - seen[problem.key] >= patience.get(problem.kind, 0)
+        if problem.key in still_open
+        or now - seen[problem.key] >= patience.get(problem.kind, 0)
     )
     return seen, old_enough
 

@@ -136,10 +136,10 @@ class _Round:
     def _problems(self, settings: AlertSettings) -> Iterable[rules.Notice]:
         wanted = kinds_wanted(settings)
         problems, known = self._look(settings, wanted)
-        self._since, lasting = rules.lasting(
-            problems, self._since, boottime_ns(), patience(settings)
-        )
         told = store.read_told(self._database)
+        self._since, lasting = rules.lasting(
+            problems, self._since, boottime_ns(), patience(settings), told
+        )
         yield from rules.due(lasting, told, known & wanted)
 
     def _look(
