@@ -2,14 +2,17 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.log_lines import LogLine, latest, read_line
 from twistlock_console.logs import (
     PLACE,
@@ -173,3 +176,88 @@ def test_each_line_is_in_the_file_once(settings: Settings) -> None:
         )
 
     assert log_file(settings.folders).read_text().count("only once") == 1
+
+
+def told(capsys: pytest.CaptureFixture[str], what: str, seconds: float = 20) -> str:
+    """Wait until *what* is on standard error; give all that is there until then."""
+    text, deadline = "", boottime_ns() + round(seconds * SECOND)
+    while what not in text and boottime_ns() < deadline:
+        threading.Event().wait(0.01)
+        text += capsys.readouterr().err
+    return text
+
+
+def test_a_file_deleted_on_a_full_disk_is_made_anew(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What could not be written holds up nothing that comes after it."""
+    log_file(settings.folders).symlink_to("/dev/full")
+    with log_as_node(settings):
+        log.info("no room")
+        text = told(capsys, "No space left on device")
+        log_file(settings.folders).unlink()
+
+        log.info("lost")
+        log.info("written")
+
+    assert "lines are left out of" in text
+    assert '"message": "written"' in log_file(settings.folders).read_text()
+
+
+def test_a_server_on_a_full_disk_goes_on(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its log fails none of its calls; why lines are missing is told once a minute."""
+    log_file(settings.folders).symlink_to("/dev/full")
+    log_as_server(settings, lambda: 0)
+    for _ in range(9):
+        log.info("no room")
+    log_file(settings.folders).unlink()
+
+    log.info("lost")
+    log.info("written")
+
+    text = capsys.readouterr().err
+    assert text.count("No space left on device") == 1
+    assert "Traceback" not in text
+    assert '"message": "written"' in log_file(settings.folders).read_text()
+
+
+def test_a_node_ends_on_a_full_disk(settings: Settings) -> None:
+    """What still waits for room is left out."""
+    log_file(settings.folders).symlink_to("/dev/full")
+
+    with log_as_node(settings):
+        log.info("no room")
+
+    assert log_file(settings.folders).is_symlink()
+
+
+def test_a_node_ends_however_slow_its_disk_is(settings: Settings) -> None:
+    """Also when no more lines may wait; the disk is a pipe that is read at the end."""
+    program = (
+        "import logging, sys; from pathlib import Path\n"
+        "from twistlock_console import logs; from twistlock_console.settings import *\n"
+        "logging.getLogger().setLevel('INFO'); logs.MOST_WAITING = 1\n"
+        "made = Settings(node_address='127.0.0.1', data_folder=Path(sys.argv[1]))\n"
+        "with logs.log_as_node(made):\n"
+        "    for _ in range(9): logging.info('x' * 1_000_000)\n"
+        "    print('ending', flush=True)\n"
+    )
+    os.mkfifo(log_file(settings.folders))
+    disk = os.open(log_file(settings.folders), os.O_RDONLY | os.O_NONBLOCK)
+    with (
+        os.fdopen(disk, "rb") as reading,
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(settings.data_folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as node,
+    ):
+        assert node.stdout
+        assert node.stdout.readline() == b"ending\n"
+        os.set_blocking(disk, True)
+        while reading.read(65_536):
+            pass
+
+        assert node.wait(20) == 0

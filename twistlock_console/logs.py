@@ -10,14 +10,15 @@ import queue
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 
 from flask import g, has_request_context
 
 from twistlock_console.database.run_log import rotate_files
+from twistlock_console.log_writer import LogWriter
 from twistlock_console.settings import Folders, LogFormat, Settings
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def log_as_node(settings: Settings) -> Iterator[None]:
     """
     waiting: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
     PLACE.node = settings.node_address
-    with closing(_writer(settings)) as writer:
+    with closing(LogWriter(log_file(settings.folders))) as writer:
         listener = QueueListener(waiting, writer)
         listener.start()
         form = FORMATS[settings.log_format]()
@@ -113,7 +114,9 @@ def log_as_node(settings: Settings) -> Iterator[None]:
         try:
             yield
         finally:
-            listener.stop()
+            # Full: the disk stands still, and nothing can be said to the thread.
+            with suppress(queue.Full):
+                listener.stop()
 
 
 def log_as_server(settings: Settings, epoch: Callable[[], int]) -> None:
@@ -123,7 +126,7 @@ def log_as_server(settings: Settings, epoch: Callable[[], int]) -> None:
     logging.getLogger().setLevel(logging.INFO)
     handlers: list[logging.Handler] = [*_on_stderr(settings)]
     if settings.folders.log.is_dir():
-        handlers.append(_writer(settings))
+        handlers.append(LogWriter(log_file(settings.folders)))
     _use(FORMATS[settings.log_format](), *handlers)
 
 
@@ -161,10 +164,6 @@ def _on_stderr(settings: Settings) -> list[logging.Handler]:
     except (OSError, ValueError):
         log.debug("standard error is no file")
     return [logging.StreamHandler(sys.stderr)]
-
-
-def _writer(settings: Settings) -> WatchedFileHandler:
-    return WatchedFileHandler(log_file(settings.folders), encoding="utf-8")
 
 
 def _use(form: logging.Formatter, *handlers: logging.Handler) -> None:
