@@ -38,6 +38,7 @@ from twistlock_console.web.storage import storage_of
 ALERTS, LOGGING = "/api/v1/settings/alerts", "/api/v1/settings/logging"
 SECRET = "only the receiver knows"
 LOST = Problem(Kind.NODE_LOST, "10.0.0.2", "the node 10.0.0.2 is lost")
+LAG = Problem(Kind.MEMBER_LAG, "10.0.0.3", "the database of 10.0.0.3 is 30 s behind")
 
 
 class Receiver:
@@ -144,7 +145,12 @@ def webhook(**fields: object) -> dict[str, object]:
         (ALERTS, webhook(secret={"encrypted": "forged"}), "did not write it"),
         (ALERTS, {"nodeLostSeconds": 0}, "greater than or equal to 1"),
         (LOGGING, {"syslog": {"addr": "host:514"}}, "write udp://host:port"),
+        (LOGGING, {"syslog": {"addr": "udp://[x:514"}}, "write udp://host:port"),
+        (LOGGING, {"syslog": {"addr": "udp://host#x:514"}}, "write udp://host:port"),
+        (LOGGING, {"syslog": {"addr": "udp://host:\u0663"}}, "write udp://host:port"),
         (LOGGING, {"syslog": {"addr": "tcp://host:99999"}}, "from 1 to 65535"),
+        (LOGGING, {"syslog": {"addr": "udp://a..b:514"}}, "neither a name nor an IPv4"),
+        (LOGGING, {"syslog": {"addr": "udp://\u2100:514"}}, "neither a name nor"),
     ],
 )
 def test_wrong_settings_are_refused(
@@ -265,6 +271,45 @@ def test_after_a_day_an_alert_is_given_up(
     send(outbox(running), database)
 
     assert store.waiting(database, "webhook", 9) == []
+
+
+@pytest.mark.parametrize("address", ["udp://a..b:514", "tcp://[x:514"])
+def test_an_address_that_was_stored_and_is_none_is_a_failed_attempt(
+    admin: Visitor, running: Settings, database: store.Store, address: str
+) -> None:
+    """The channel rests and gives up as always; the page shows what to mend."""
+    syslog = {"enabled": True, "addr": address, "format": "rfc5424"}
+    database["settings"].insert_one({"_id": "logging", "syslog": syslog})
+    notices = [Notice(LOST, 1, State.RAISED), Notice(LAG, 1, State.RAISED)]
+    store.tell(database, notices[:1], ["syslog"])
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    database[store.QUEUE].update_many({}, {"$set": {"created": long_ago}})
+    store.tell(database, notices[1:], ["syslog"])
+
+    send(outbox(running), database)
+    answer = admin.call(f"{ALERTS}/test", {}, Authorization=basic())
+    page = admin.get("/manage/alerts/logging").get_data(as_text=True)
+
+    waiting = [each.notice for each in store.waiting(database, "syslog", 9)]
+    assert waiting == notices[1:]
+    assert answer.status_code == 400
+    assert f"{address} cannot be reached" in answer.get_json()["err"]
+    assert f'value="{address}"' in page
+
+
+def test_a_full_queue_is_that_of_its_channel_alone(
+    database: store.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alerts that syslog does not take leave room for those of the webhook."""
+    monkeypatch.setattr("twistlock_console.alerts.store.MOST_WAITING", 2)
+    notices = [Notice(LOST, number, State.RAISED) for number in (1, 2, 3)]
+    store.tell(database, notices, ["syslog"])
+
+    store.tell(database, notices[:1], ["syslog", "webhook"])
+
+    assert len(store.waiting(database, "syslog", 9)) == 2
+    waiting = [each.notice for each in store.waiting(database, "webhook", 9)]
+    assert waiting == notices[:1]
 
 
 @pytest.mark.parametrize("form", ["rfc5424", "rfc3164"])

@@ -47,8 +47,8 @@ def post(url: str, secret: bytes, notice: Notice, at: datetime, sender: Sender) 
 def log_to(to: Syslog, notice: Notice, at: datetime, sender: Sender) -> None:
     """Send *notice* to the syslog server; raises Refused when it cannot be reached."""
     frame = messages.syslog_frame(to.format, notice, at, sender)
-    parts = urlsplit(to.addr)
     try:
+        parts = urlsplit(to.addr)
         match parts.scheme:
             case "unix":
                 _to_socket(parts.path, frame)
@@ -56,7 +56,8 @@ def log_to(to: Syslog, notice: Notice, at: datetime, sender: Sender) -> None:
                 _over_tcp(parts.hostname or "", parts.port or 514, to.format, frame)
             case _:
                 _over_udp(parts.hostname or "", parts.port or 514, frame)
-    except OSError as error:
+    # ValueError: what cannot be a host's name fails before it is looked up.
+    except (OSError, ValueError) as error:
         raise Refused(
             f"the syslog server {to.addr} cannot be reached: {error}"
         ) from error

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, InvalidToken
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pymongo.database import Database
 
 from twistlock_console.accounts.sessions import derive_key
@@ -19,6 +19,8 @@ from twistlock_console.web.bodies import Body
 
 SETTINGS = "settings"
 SHORTEST_SECRET = 16
+#: Tells that settings are those in force, which were checked when they were sent.
+STORED = "stored"
 
 
 class Secret(Body):
@@ -78,16 +80,11 @@ class Syslog(Body):
 
     @field_validator("addr")
     @classmethod
-    def _known(cls, addr: str) -> str:
-        if not re.fullmatch(r"(udp|tcp)://[^/\s:@]+:\d{1,5}|unix:///\S+", addr):
-            raise ValueError(
-                "write udp://host:port, tcp://host:port or unix:///path/of/socket"
-            )
-        if (
-            not addr.startswith("unix:")
-            and not 1 <= int(addr.rpartition(":")[2]) < 2**16
-        ):
-            raise ValueError("a port is a number from 1 to 65535")
+    def _known(cls, addr: str, info: ValidationInfo) -> str:
+        # What an earlier release took must not keep anybody from reading the settings,
+        # neither the alerts nor the page on which the address can be mended.
+        if info.context != STORED:
+            _check_syslog_address(addr)
         return addr
 
 
@@ -105,7 +102,7 @@ _NAMES: dict[type[Body], str] = {AlertSettings: "alerts", LoggingSettings: "logg
 def read(database: Database[dict[str, Any]], kind: type[S]) -> S:
     """Read the settings in force."""
     found = database[SETTINGS].find_one({"_id": _NAMES[kind]}, {"_id": False})
-    return kind.model_validate(found or {})
+    return kind.model_validate(found or {}, context=STORED)
 
 
 def write(database: Database[dict[str, Any]], new: S) -> None:
@@ -142,6 +139,21 @@ class Seal:
                 "webhook.secret.encrypted: this Console did not write it; send the "
                 "secret as plain"
             ) from error
+
+
+def _check_syslog_address(addr: str) -> None:
+    if not re.fullmatch(r"(udp|tcp)://[^/\s:@?#[\]]+:[0-9]{1,5}|unix:///\S+", addr):
+        raise ValueError(
+            "write udp://host:port, tcp://host:port or unix:///path/of/socket"
+        )
+    if addr.startswith("unix:"):
+        return
+    if not 1 <= int(addr.rpartition(":")[2]) < 2**16:
+        raise ValueError("a port is a number from 1 to 65535")
+    try:
+        (urlsplit(addr).hostname or "").encode("idna")
+    except ValueError as error:
+        raise ValueError("the host is neither a name nor an IPv4 address") from error
 
 
 def _is_web_address(url: str) -> bool:

@@ -17,7 +17,7 @@ from twistlock_console.alerts.rules import Kind, Notice, Problem, State, Told
 
 TOLD = "alerts"
 QUEUE = "alert_queue"
-#: When nobody takes alerts any more, further ones are left out of the queue.
+#: When a channel takes no alerts any more, further ones are left out of its queue.
 MOST_WAITING = 1_000
 DUPLICATE_KEY = 11000
 FAILOVER = "failover"
@@ -48,13 +48,12 @@ def told_epoch(database: Store) -> int | None:
 
 def tell(database: Store, notices: Iterable[Notice], channels: Iterable[str]) -> None:
     """Put *notices* into the queue of each channel, then note that they were told."""
-    notices, channels, now = tuple(notices), tuple(channels), datetime.now(UTC)
-    room = MOST_WAITING - database[QUEUE].estimated_document_count()
+    notices, now = tuple(notices), datetime.now(UTC)
     wanted = [
         InsertOne(_queued(notice, channel, now))
-        for notice in notices
         for channel in channels
-    ][: max(0, room)]
+        for notice in notices[: _room(database, channel)]
+    ]
     if wanted:
         _insert(database, wanted)
     for notice in notices:
@@ -85,6 +84,12 @@ def waiting(database: Store, channel: str, most: int) -> list[Waiting]:
 def sent(database: Store, delivery: str) -> None:
     """Take what was sent, or given up, out of the queue."""
     database[QUEUE].delete_one({"_id": delivery})
+
+
+def _room(database: Store, channel: str) -> int:
+    return MOST_WAITING - database[QUEUE].count_documents(
+        {"channel": channel}, limit=MOST_WAITING
+    )
 
 
 def _insert(database: Store, wanted: list[InsertOne[dict[str, Any]]]) -> None:
