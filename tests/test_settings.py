@@ -211,13 +211,13 @@ def test_mistakes_in_the_environment_are_told_as_such(load: Load) -> None:
         pytest.param(
             f"CONSOLE_CN={'x' * 65}",
             f"line 2: CONSOLE_CN is '{'x' * 57}...': "
-            "a common name is a DNS name or an IP address, of at most 64 characters",
+            "a common name has at most 64 letters of ASCII, and no %",
             id="common-name",
         ),
         pytest.param(
             "CONSOLE_CN=Zürich",
             "line 2: CONSOLE_CN is 'Zürich': "
-            "a common name is a DNS name or an IP address, of at most 64 characters",
+            "a common name has at most 64 letters of ASCII, and no %",
             id="no-name",
         ),
         pytest.param(

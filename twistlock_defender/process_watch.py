@@ -82,8 +82,6 @@ class ProcessWatch:
         except Exception as error:
             # Hosts hold what nobody foresaw; this thread must not end for it.
             log.debug("processes cannot be looked at", exc_info=True)
-            # What was found before the error was not acted on.
-            self._known.clear()
             self._troubles.tell(TOPIC, f"processes cannot be looked at: {error}")
         else:
             self._troubles.clear(TOPIC)
@@ -116,11 +114,27 @@ class ProcessWatch:
             process = look_at(pid)
             if process is None or (known and known[0] == process):
                 continue
-            self._known[pid] = (process, now)
             if process in self._denied:
                 found.append(process)
+            else:
+                self._known[pid] = (process, now)
         if found and self._current:
-            self._report([_act(process, self._current) for process in found])
+            self._act_on(found, self._current, now)
+
+    def _act_on(self, found: list[Process], rule: HostRule, now: float) -> None:
+        """Act on all of *found*; one with which that fails is found again soon."""
+        events = []
+        failure: Exception | None = None
+        for process in found:
+            try:
+                events.append(_act(process, rule))
+                self._known[process.pid] = (process, now)
+            except Exception as error:
+                failure = error
+        if events:
+            self._report(events)
+        if failure:
+            raise failure
 
 
 def _act(process: Process, rule: HostRule) -> ProcessEvent:

@@ -115,6 +115,24 @@ def test_a_policy_arrives_within_a_second_of_its_change(
     assert again.read()["type"] == "pong"
 
 
+def test_a_policy_that_cannot_be_read_stops_nothing_else(
+    fleet: FleetClient, database: Documents, server: ChildListener
+) -> None:
+    """Findings are stored, who was revoked is sent away, and another one may come."""
+    broken = {"version": 5, "rules": {"rules": [{"name": ""}]}}
+    server.close()
+    database["policies"].insert_one({"_id": "hostRuntime", **broken})
+    server.open()
+    revoked, other = fleet.dial("gone-2").greet(), fleet.dial("web-1").greet()
+    stored = other.report(trouble(1))
+    certificates.revoke(database, "gone-2", f"{serial(fleet, 'gone-2'):x}")
+    code, _ = revoked.ending()
+    write_policy(database, [HostRule("web", hosts=("web-*",))], "admin")
+
+    assert (stored, code) == (1, 1008)
+    assert other.read_type("policy", 5)["rule"]["name"] == "web"
+
+
 def test_the_newer_of_two_connections_with_one_certificate_stays(
     fleet: FleetClient,
 ) -> None:

@@ -80,7 +80,7 @@ class Fleet:
         arrival = _arrival(connection, hello)
         noted = register.arrived(self.server, arrival, present_time())
         self._ledger.note(name, "link", noted)
-        if self.loaded.is_set():
+        if self._frames:
             self._push(connection)
 
     def leave(self, connection: DefenderConnection) -> None:
@@ -109,18 +109,24 @@ class Fleet:
             sentence = f"this certificate expired on {ended}; deploy anew"
             raise ProtocolError(sentence, code=1008)
 
-    async def learn(self, policy: StoredPolicy, revoked: frozenset[str]) -> None:
-        """Put a policy and revocations (serials in hex) in force for all here."""
+    async def revoke(self, revoked: frozenset[str]) -> None:
+        """Have no certificate whose serial (hex) is in *revoked* count any more.
+
+        Until this is known nothing of anybody is stored.
+        """
+        self._revoked = frozenset(int(serial, 16) for serial in revoked)
+        self.loaded.set()
+        await self.check_all()
+
+    async def learn(self, policy: StoredPolicy) -> None:
+        """Put a policy in force for all here."""
         frames = {"": _frame(policy.version, None)}
         for rule in policy.rules:
             pushed = PolicyPushed(policy.version, hash_of(rule), rule)
             frames[rule.name] = (pushed.hash, encode(pushed))
         self._policy, self._frames = policy, frames
-        self._revoked = frozenset(int(serial, 16) for serial in revoked)
-        self.loaded.set()
         async for connection in self._in_turns():
             self._push(connection)
-        await self.check_all()
 
     async def check_all(self, silent_since: float = 0.0) -> None:
         """Send away whose certificate has ended, and who was silent for too long."""

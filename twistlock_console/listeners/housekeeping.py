@@ -50,6 +50,7 @@ class Housekeeping:
         self._opened = register.present_time()
         self._opened_ns = boottime_ns()
         self._revoked: frozenset[str] | None = None
+        self._told = ""
         self._counted: Counter[str] = Counter()
 
     async def look(self) -> None:
@@ -77,10 +78,22 @@ class Housekeeping:
         news = await do(take_news)
         for name, order in news.orders:
             fleet.order(name, order)
-        known = (fleet.policy_version, self._revoked)
-        if (news.policy_version, news.revoked) != known:
-            await fleet.learn(await do(read_policy), news.revoked)
+        if news.revoked != self._revoked:
+            await fleet.revoke(news.revoked)
             self._revoked = news.revoked
+        if news.policy_version != fleet.policy_version:
+            await self._learn_policy()
+
+    async def _learn_policy(self) -> None:
+        try:
+            policy = await self._desk.do(read_policy)
+        except ConsoleError as error:
+            if str(error) != self._told:
+                log.error("Defenders go on with their policy: %s", error)  # noqa: TRY400
+            self._told = str(error)
+        else:
+            self._told = ""
+            await self._fleet.learn(policy)
 
     async def _sweep(self) -> None:
         do, fleet = self._desk.do, self._fleet
@@ -119,8 +132,6 @@ async def _again(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
             await act()
         except PyMongoError as error:
             log.warning("the database does not answer the Defenders' server: %s", error)
-        except ConsoleError as error:
-            log.error("Defenders keep the policy they have: %s", error)  # noqa: TRY400
         await asyncio.sleep(seconds)
 
 

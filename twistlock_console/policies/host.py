@@ -84,7 +84,7 @@ def write_policy(
     Rules that did not change keep who changed them and when. Raises Refused for rules
     that do not go together, and with *seen* if another version is in force by now.
     """
-    old = read_policy(database)
+    old = _replaced(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
     if seen is not None and seen != old.version:
         raise Refused("somebody changed the rules meanwhile; look again, then repeat")
     signed = _checked({"rules": _signed(rules, old.rules, owner)})
@@ -130,6 +130,14 @@ def _stored(found: dict[str, Any] | None) -> StoredPolicy:
             f"the stored host policy cannot be read{first_mistake(error)}"
         ) from error
     return StoredPolicy(int(found["version"]), rules)
+
+
+def _replaced(found: dict[str, Any] | None) -> StoredPolicy:
+    """What is stored; one that cannot be read may be replaced by another."""
+    try:
+        return _stored(found)
+    except ConsoleError:
+        return StoredPolicy(int(found["version"]) if found else 0, ())
 
 
 def _told(error: ValidationError, given: object) -> str:

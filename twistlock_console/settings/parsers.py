@@ -59,15 +59,15 @@ def address(text: str) -> str:
 def common_name(text: str) -> str:
     """Read a certificate's common name; nothing means: find it.
 
-    It is among the names that clients may use, so it must be one.
+    It is among the certificate's names too, which hold no other characters, and the
+    addresses among them in one form.
     """
-    wrong = "a common name is a DNS name or an IP address, of at most 64 characters"
-    if len(text) > 64:
-        raise ValueError(wrong)
+    if len(text) > 64 or not (text.isascii() and text.isprintable()) or "%" in text:
+        raise ValueError("a common name has at most 64 letters of ASCII, and no %")
     try:
-        return _name(text) if text else ""
-    except ValueError as error:
-        raise ValueError(wrong) from error
+        return _name(text)
+    except ValueError:
+        return text
 
 
 def names(text: str) -> tuple[str, ...]:

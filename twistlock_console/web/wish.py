@@ -11,9 +11,9 @@ from twistlock_console.web.listable import Column, Filter, Listable
 
 MOST = 50
 #: Skipping costs time; what lies farther is reached with from, to and filters.
-#: Whatever is added to one of them, a database can still hold it.
-YEARS = range(1970, 9999)
 FARTHEST = 10_000
+#: Of times that are asked for. A database holds them, and those a little beyond.
+YEARS = range(1970, 9999)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,10 @@ def save() -> ResponseReturnValue:
 
     def changed(present: Rules) -> Rules:
         new = rule_from(request.form)
-        if before:
-            return tuple(new if each.name == before else each for each in present)
-        return (new, *present)
+        if not before:
+            return (new, *present)
+        here = _place(present, "before")
+        return (*present[:here], new, *present[here + 1 :])
 
     try:
         _change(changed, f"saved the host rule {name}")
@@ -114,9 +115,9 @@ def _seen() -> int:
     return int(given[:12]) if given.isdecimal() else -1
 
 
-def _place(present: Rules) -> int:
+def _place(present: Rules, member: str = "name") -> int:
     names = [each.name for each in present]
-    name = request.form.get("name", "")
+    name = request.form.get(member, "")
     if name not in names:
         raise Refused(f"there is no rule {name!r} any more")
     return names.index(name)
