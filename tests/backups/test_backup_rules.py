@@ -1,5 +1,6 @@
 """The decisions about backups: names, contents, schedule, manifest, documents."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import bson
@@ -152,6 +153,17 @@ def test_a_damaged_manifest_is_refused(change: tuple[bytes, bytes]) -> None:
     """Nothing is believed of a manifest that is not one."""
     with pytest.raises(Refused, match="manifest is damaged"):
         Manifest.from_bytes(MANIFEST.as_bytes().replace(*change))
+
+
+@pytest.mark.parametrize(
+    "name", ["lease", "ha_nodes", "backup_journal", "restoring.r.users", "system.js"]
+)
+def test_a_backup_of_the_clusters_own_is_refused(name: str) -> None:
+    """Whoever made that file: no restore replaces the lease or the register."""
+    made = replace(MANIFEST, collections=(HELD, replace(HELD, name=name)))
+
+    with pytest.raises(Refused, match=f"holds '{name}', which is the cluster's own"):
+        Manifest.from_bytes(made.as_bytes())
 
 
 def test_two_collections_of_one_name_are_refused() -> None:

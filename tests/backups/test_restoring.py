@@ -132,6 +132,25 @@ def test_a_damaged_backup_changes_nothing(node: BackupNode, place: float) -> Non
     assert noted.state is State.FAILED
 
 
+def test_a_backup_that_is_not_the_sealed_one_changes_nothing(node: BackupNode) -> None:
+    """However good it looks by itself; one that bears no seal may be restored."""
+    fill(node.database)
+    sealed = node.make("sealed").file
+    _changed(node.database)
+    other = node.make("other").file
+    (node.volume / sealed).write_bytes((node.volume / other).read_bytes())
+    before = contents(node.database, "events", "settings", "users")
+
+    with pytest.raises(Refused, match="it was changed since it was made"):
+        node.load(sealed)
+
+    assert journal.complete(node.database) is None
+    assert contents(node.database, "events", "settings", "users") == before
+    (node.volume / f"{sealed}.sha256").unlink()
+    node.load(sealed)
+    assert journal.complete(node.database) == sealed
+
+
 def test_another_version_is_refused(
     node: BackupNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,9 @@ hostile file could hold besides is refused, and nothing is ever unpacked to a di
 
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -96,10 +97,14 @@ class Source:
 
 
 class Reader:
-    """The manifest of an open backup, and then its entries in their order."""
+    """The manifest of an open backup, and then its entries in their order.
 
-    def __init__(self, source: Source) -> None:
+    *check* is called when all of it was read, before the entries end.
+    """
+
+    def __init__(self, source: Source, check: Callable[[], None]) -> None:
         self._source = source
+        self._check = check
         first = self._next()
         if first is None or first.name != MANIFEST:
             raise Refused("it does not begin with a manifest")
@@ -123,6 +128,7 @@ class Reader:
         while rest := self._source.read(CHUNK):
             if rest.strip(b"\0"):
                 raise Refused("something follows its end")
+        self._check()
 
     def _next(self) -> Entry | None:
         block = self._source.exactly(BLOCK)
@@ -138,16 +144,15 @@ class Reader:
 def reading(path: Path, sha256: str | None = None) -> Iterator[Reader]:
     """Open the backup at *path*; what is wrong with it is raised as Refused.
 
-    So is another hash of the whole file than *sha256*, when all of it was read.
+    So is another hash of the whole file than *sha256*, at the end of its entries.
     """
     try:
         with path.open("rb") as raw:
             hashed = Hashed(raw)
-            outer = cast(BinaryIO, hashed) if sha256 else raw
+            outer = raw if sha256 is None else cast(BinaryIO, hashed)
             with quick_gzip(outer, "rb") as file:
-                yield Reader(Source(file, path.stat().st_size))
-            if sha256:
-                hashed.must_be(sha256)
+                source = Source(file, path.stat().st_size)
+                yield Reader(source, partial(hashed.must_be, sha256))
     except FileNotFoundError as error:
         raise Refused(f"there is no backup {path.name}") from error
     except DAMAGE as error:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from twistlock_console.backups.contents import is_kept
 from twistlock_console.errors import Refused
 
 MANIFEST = "manifest.json"
@@ -82,13 +83,22 @@ class Manifest:
 
     @staticmethod
     def from_bytes(text: bytes) -> "Manifest":
-        """Read it; raises Refused if it is damaged or of another format."""
+        """Read it; raises Refused if it is damaged or of another format.
+
+        So it does if a restore of it would replace what is the cluster's own.
+        """
         try:
             found = _ADAPTER.validate_json(text)
         except ValidationError as error:
             raise Refused("its manifest is damaged or of another format") from error
         if found.format != FORMAT or len(found.files) < 2 * len(found.collections):
             raise Refused("its manifest is damaged or of another format")
+        for held in found.collections:
+            if not is_kept(held.name):
+                raise Refused(
+                    f"it holds {held.name!r}, which is the cluster's own and is in no "
+                    "backup that a Console made"
+                )
         return found
 
 

@@ -30,6 +30,7 @@ from twistlock_console.backups.manifest import (
 from twistlock_console.backups.progress import Meter, Tell
 from twistlock_console.backups.switching import AUDITS, Journal, State
 from twistlock_console.backups.verify import compare, read_metadata
+from twistlock_console.backups.volume import Volume
 from twistlock_console.errors import Refused
 
 BATCH_BYTES = 4 * 1024**2
@@ -51,11 +52,12 @@ def load(database: Store, order: Order, data_folder: Path, tell: Tell) -> Manife
     """Load the backup, verify it, and commit it; ``journal.complete`` does the rest.
 
     Until the commit nothing that counts is changed, and what was loaded is dropped if
-    anything fails. Raises ConsoleError.
+    anything fails, or if the file is not the one that was sealed. Raises ConsoleError.
     """
     now = datetime.now(UTC)
     began = Journal(order.run, State.LOADING, order.path.name, order.by, now)
-    with reading(order.path) as reader:
+    volume = Volume(order.path.parent)
+    with reading(order.path, volume.sealed_hash(order.path.name)) as reader:
         free = disk_usage(data_folder).free
         if refusal := why_not_here(reader.manifest, __version__, free):
             raise Refused(refusal)
