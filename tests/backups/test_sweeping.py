@@ -1,20 +1,44 @@
 """The remains of work that was killed, and work that begins meanwhile."""
 
 import threading
+from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
-from tests.backups.backup_node import BackupNode
+from tests.backups.at_database import make_due
+from tests.backups.backup_node import BackupNode, fill
 from tests.hosts.waiting import wait_for
 from twistlock_console.backups import records
 from twistlock_console.backups.dump import Store
+from twistlock_console.backups.naming import Kind
 from twistlock_console.backups.room import Backups
-from twistlock_console.backups.task import Who
+from twistlock_console.backups.task import Task, Verb, Who
 from twistlock_console.bus import Bus
+from twistlock_console.events import BackupFinished
 from twistlock_console.node import Node
 
 FIRST_OF_THE_SWEEP = 2
 ADMIN = Who("admin")
+
+
+@dataclass
+class Ports:
+    """Service ports that are open until they are to be opened again."""
+
+    is_open: bool = True
+    reasons: list[str] = field(default_factory=list)
+
+    def reopen(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self.is_open = False
+
+
+def backups_at(node: BackupNode, ports: Ports, bus: Bus) -> Backups:
+    """The room of a node that serves with *ports*."""
+    permit = SimpleNamespace(epoch=7)
+    parts = SimpleNamespace(settings=node.settings, bus=bus, permit=permit, ports=ports)
+    return Backups(cast(Node, parts))
 
 
 class Met(Backups):
@@ -68,3 +92,47 @@ def test_what_was_killed_is_noted_as_cut_short(node: BackupNode) -> None:
 
     outcome = records.last_results(node.database)["manual"]
     assert (outcome["state"], outcome["error"]) == ("failed", records.CUT_SHORT)
+
+
+def test_a_restore_that_is_decided_is_put_in_force_at_once(node: BackupNode) -> None:
+    """Not when the ports happen to open again, for what is written until then is lost.
+
+    It went well, even if its process was killed before it could say so.
+    """
+    fill(node.database)
+    file = node.make("mine").file
+    node.load(file, "run1")
+    ports, bus, told = Ports(), Bus(), []
+    bus.subscribe(BackupFinished, told.append)
+    backups = backups_at(node, ports, bus)
+    # Its process finds that a restore was decided, and so ends in an error.
+    task = Task(
+        verb=Verb.RESTORE, run="run1", settings=node.settings, by=ADMIN, file=file
+    )
+    note = partial(records.begin, node.database, [task.verb], task.run, "10.0.0.1")
+    try:
+        backups.jobs.begin(task, note)
+        wait_for(lambda: backups.jobs.run is None, 20, "the end of the restore")
+    finally:
+        backups.stop()
+
+    assert ports.reasons == [f"the backup {file} is put in force"]
+    assert [event.error for event in told] == [""]
+    assert records.last_results(node.database)["restore"]["state"] == "done"
+
+
+def test_whoever_serves_finds_a_restore_that_was_decided(node: BackupNode) -> None:
+    """Also where nobody was left to say so; nothing else begins before it is done."""
+    fill(node.database)
+    file = node.make("mine").file
+    node.load(file)
+    make_due(node.database)
+    ports = Ports()
+    backups = backups_at(node, ports, Bus())
+    try:
+        backups.tick()
+    finally:
+        backups.stop()
+
+    assert ports.reasons == [f"the backup {file} is put in force"]
+    assert Kind.DAILY not in records.last_results(node.database)

@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from twistlock_console.backups.history_window import long_history
 from twistlock_console.backups.jobs import Ended, Jobs
 from twistlock_console.backups.orders import Orders
 from twistlock_console.backups.schedule import due
-from twistlock_console.backups.task import Verb, Who
+from twistlock_console.backups.switching import State
+from twistlock_console.backups.task import Task, Verb, Who
 from twistlock_console.backups.volume_health import volume_health
 from twistlock_console.backups.workplace import sweep
 from twistlock_console.database.client import Client, connect, credentials_for
@@ -76,12 +78,14 @@ class Backups:
         journal.complete(self.database)
 
     def tick(self) -> None:
-        """Sweep up after those that were killed, and begin what is due."""
+        """Finish what those that were killed have left, and begin what is due."""
         try:
             # Where nobody is served this keeps the connection of `before_serving` open;
             # no read, for a member that copies its data refuses those.
             self.database.command("ping")
-            if self._node.ports.is_open and self.jobs.while_idle(self._sweep):
+            idle = self._node.ports.is_open and self.jobs.while_idle(self._sweep)
+            # A restore that was decided has closed them.
+            if idle and self._node.ports.is_open:
                 self._begin_what_is_due()
         except PyMongoError as error:
             log.info("backups are looked after later: %s", error)
@@ -95,6 +99,10 @@ class Backups:
 
     def _sweep(self) -> None:
         """What seems to be under way is not, as long as none can begin."""
+        found = journal.read(self.database)
+        if found and found.state is State.SWITCHING and self._node.ports.is_open:
+            # Whatever is written before the ports next open would be lost.
+            self._reopen(found.file)
         journal.sweep(self.database, None)
         records.note_interrupted(self.database, None)
         with suppress(ConsoleError):
@@ -116,6 +124,9 @@ class Backups:
                 self.orders.back_up(tuple(kinds), secret, SYSTEM)
 
     def _ended(self, ended: Ended) -> None:
+        if ended.error and self._is_decided(ended.task):
+            log.warning("the restore is decided, and %s", ended.error)
+            ended = replace(ended, error="")
         task, error = ended.task, ended.error
         told = f"{task.verb} of {task.what}"
         level = logging.ERROR if error else logging.INFO
@@ -130,9 +141,24 @@ class Backups:
             BackupFinished(task.verb, task.what, error, ended.seconds, size)
         )
         if task.verb is Verb.RESTORE and not error:
-            # Ports that do not close tell it themselves, and are closed again.
-            with suppress(ConsoleError):
-                self._node.ports.reopen(f"the backup {task.file} is put in force")
+            self._reopen(task.file)
+
+    def _is_decided(self, task: Task) -> bool:
+        """Whether *task* is a restore that takes effect, however its process ended."""
+        if task.verb is not Verb.RESTORE:
+            return False
+        try:
+            found = journal.read(self.database)
+        except PyMongoError:
+            return False  # a tick asks again
+        decided = (State.SWITCHING, State.DONE)
+        return bool(found and found.run == task.run and found.state in decided)
+
+    def _reopen(self, file: str) -> None:
+        """Put the backup *file* in force: it is done before the ports open."""
+        # Ports that do not close tell it themselves, and are closed again.
+        with suppress(ConsoleError):
+            self._node.ports.reopen(f"the backup {file} is put in force")
 
     def _note(self, ended: Ended, told: str) -> None:
         task, error = ended.task, ended.error
