@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import bson
@@ -16,11 +17,13 @@ from tests.backups.backup_node import PASSPHRASE, BackupNode, fill
 from twistlock_console import __version__
 from twistlock_console.backups import identity
 from twistlock_console.backups.archive import reading
+from twistlock_console.backups.make import Wish, make
 from twistlock_console.backups.manifest import IDENTITY
 from twistlock_console.backups.progress import Progress, tell_nobody
 from twistlock_console.backups.verify import verify
 from twistlock_console.backups.volume import Volume
 from twistlock_console.backups.workplace import FOLDER, Workplace, sweep
+from twistlock_console.certificates import create_authority
 from twistlock_console.errors import ConsoleError, Refused
 from twistlock_console.identity_files import AUTHORITY_KEY
 
@@ -90,15 +93,39 @@ def test_it_is_one_moment_across_collections(node: BackupNode) -> None:
 def test_the_newest_of_a_kind_replaces_the_one_before(node: BackupNode) -> None:
     """Once it has been verified; backups of other names stay."""
     fill(node.database)
-    old = f"daily-{__version__}-5.tar.gz"
-    other = f"mine-{__version__}-5.tar.gz"
-    for file in (old, other):
-        (node.volume / file).write_bytes(b"x")
+    kept = _made_at(5, node, "mine")
+    _made_at(5, node, "daily")
 
     made = node.make("daily", "weekly")
 
     found = {each.name.file for each in Volume(node.volume).list()}
-    assert found == {made.file, made.file.replace("daily", "weekly"), other}
+    assert found == {made.file, made.file.replace("daily", "weekly"), kept}
+
+
+def test_what_another_console_left_is_not_replaced(
+    node: BackupNode, tmp_path: Path
+) -> None:
+    """It was installed anew on the old volume: that holds all there is of the old one.
+
+    Nor is what cannot be read: it is not known to be of this Console.
+    """
+    fill(node.database)
+    unreadable = f"daily-{__version__}-4.tar.gz"
+    (node.volume / unreadable).write_bytes(b"x")
+    lost = replace(node.settings, data_folder=tmp_path / "lost")
+    lost.folders.create()
+    create_authority(lost.folders.certificates)
+    theirs = _made_at(5, replace(node, settings=lost), "daily")
+
+    made = node.make("daily")
+
+    found = {each.name.file for each in Volume(node.volume).list()}
+    assert found == {made.file, theirs, unreadable}
+
+
+def _made_at(time: int, node: BackupNode, name: str) -> str:
+    wish = Wish((name,), time, 7)
+    return make(node.settings, node.database, wish, None, tell_nobody)[0].file
 
 
 def test_the_identity_is_there_for_who_knows_the_passphrase(node: BackupNode) -> None:
@@ -138,8 +165,6 @@ def test_a_key_file_must_be_a_secret_and_long_enough(tmp_path: Path) -> None:
 
 def test_progress_is_told_in_bytes(node: BackupNode) -> None:
     """Each phase begins at nothing and knows its total."""
-    from twistlock_console.backups.make import Wish, make
-
     fill(node.database)
     told: list[Progress] = []
     make(node.settings, node.database, Wish(("x",), 5, 1), None, told.append)

@@ -12,8 +12,8 @@ from twistlock_console.backups.dump import Dump, Store, data_path, dump, metadat
 from twistlock_console.backups.manifest import IDENTITY, MANIFEST, Manifest
 from twistlock_console.backups.naming import BackupName, Kind
 from twistlock_console.backups.progress import Meter, Tell
-from twistlock_console.backups.verify import verify
-from twistlock_console.backups.volume import Volume, create, hash_of
+from twistlock_console.backups.verify import read_manifest, verify
+from twistlock_console.backups.volume import Stored, Volume, create, hash_of
 from twistlock_console.backups.workplace import Workplace
 from twistlock_console.certificates import fingerprint
 from twistlock_console.errors import ConsoleError, Refused
@@ -48,7 +48,7 @@ def make(
 ) -> list[Made]:
     """Make the backups; raises ConsoleError and pymongo's errors.
 
-    The older ones of a kind are deleted once the new one is sealed.
+    This Console's older ones of a kind are deleted once the new one is sealed.
     """
     volume = Volume(settings.data_recovery_volume)
     sealed = b""
@@ -150,7 +150,7 @@ def _check(made: Made, sha256: str, volume: Volume, tell: Tell) -> Made:
         _remove(target)
         raise
     if made.manifest.name in Kind.__members__.values():
-        _prune(volume, made.file)
+        _prune(volume, made)
     return made
 
 
@@ -166,11 +166,25 @@ def _read_back(target: Path, sha256: str, tell: Tell) -> None:
         ) from error
 
 
-def _prune(volume: Volume, newest: str) -> None:
-    name = BackupName.of(newest)
+def _prune(volume: Volume, newest: Made) -> None:
+    """Delete what *newest* replaces.
+
+    A volume outlives its Console: what another has left there may be all that there is
+    of it, and the name does not tell.
+    """
     for old in volume.list():
-        if old.name.name == name.name and old.name.file != newest:
+        same_kind = old.name.name == newest.manifest.name
+        if same_kind and old.name.file != newest.file and _is_ours(volume, old, newest):
             volume.delete(old.name.file)
+
+
+def _is_ours(volume: Volume, old: Stored, ours: Made) -> bool:
+    """Whether the Console that made *ours* made *old*, too; in doubt it did not."""
+    try:
+        found = read_manifest(volume.path(old.name.file))
+    except Refused:
+        return False
+    return found.authority == ours.manifest.authority
 
 
 def _remove(path: Path) -> None:
