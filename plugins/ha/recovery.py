@@ -21,6 +21,7 @@ from plugins.ha.keeper import Keeper
 from plugins.ha.lease_store import LeaseStore
 from plugins.ha.node_register import NodeRegister
 from plugins.ha.replica_set import ReplicaSet
+from plugins.ha.states import NodeState
 from plugins.ha.status import address_of
 from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.errors import DatabaseError, NodeUnreachable, Refused
@@ -59,6 +60,7 @@ class Recovery:
         """What it would do; raises Refused where there is nothing to recover from."""
         if self.keeper.seen.hold is not None:
             raise Refused(f"{self.address} serves; there is nothing to recover from.")
+        self._must_have_copied()
         members = self.replica_set.config()["members"]
         addresses = [address_of(member["host"]) for member in members]
         others = tuple(one for one in addresses if one != self.address)
@@ -82,6 +84,23 @@ class Recovery:
         finally:
             self.keeper.post(transitions.lease_answered)
         log.warning("recovered: %s is the only node of its cluster", self.address)
+
+    def _must_have_copied(self) -> None:
+        """Refuse it to a node whose database still copies all data.
+
+        That takes the configuration and never becomes writable, and those who have the
+        data are out as soon as they hear of it.
+        """
+        if self.replica_set.hello().member.state != NodeState.RECOVERING:
+            return  # a member that is out tells no status
+        members = self.replica_set.status().members
+        own = next((m.state for m in members if m.address == self.address), None)
+        if own == NodeState.STARTUP2:
+            raise Refused(
+                f"{self.address} has not copied all data yet: alone it could not "
+                "serve, and the others would be left out. Bring one of them back; if "
+                "both are destroyed, restore a backup on a new host."
+            )
 
     def _must_be_silent(self, other: str) -> None:
         try:

@@ -1,0 +1,80 @@
+"""Recovery by force is refused where it would leave nobody with the data."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from plugins.ha.recovery import Recovery
+from plugins.ha.replica_set import ReplicaSet
+from plugins.ha.status import ClusterStatus, HelloAnswer
+from twistlock_console.errors import DatabaseError, NodeUnreachable, Refused
+from twistlock_console.node_client import NodeClient
+
+ME, OTHER = "10.0.0.1", "10.0.0.2"
+CONFIG = {
+    "members": [{"host": f"{address}:27017", "votes": 1} for address in (ME, OTHER)]
+}
+#: What `hello` tells of a member that may and may not be read from, and is out.
+READABLE, UNREADABLE = {"secondary": True}, {"secondary": False}
+OUT = {"secondary": False, "isreplicaset": True}
+
+
+@dataclass
+class FakeReplicaSet:
+    """Our member of two: as `hello` tells it, and its state as the status does."""
+
+    told: dict[str, Any]
+    state: str
+
+    def config(self) -> dict[str, Any]:
+        return CONFIG
+
+    def hello(self) -> HelloAnswer:
+        return HelloAnswer.from_answer(self.told)
+
+    def status(self) -> ClusterStatus:
+        if self.state == "REMOVED":
+            raise DatabaseError("replSetGetStatus was refused")
+        members = [
+            {"_id": 0, "name": f"{ME}:27017", "stateStr": self.state},
+            {"_id": 1, "name": f"{OTHER}:27017", "stateStr": "STARTUP2"},
+        ]
+        return ClusterStatus.from_answer({"members": members}, CONFIG)
+
+
+@contextmanager
+def silent(address: str) -> Iterator[NodeClient]:
+    """A node that does not answer."""
+    raise NodeUnreachable(f"{address} does not answer")
+    yield
+
+
+def recovery(told: dict[str, Any], state: str) -> Recovery:
+    """What can be asked of a node that does not serve."""
+    parts: Any = SimpleNamespace(seen=SimpleNamespace(hold=None))
+    replica_set = cast(ReplicaSet, FakeReplicaSet(told, state))
+    client_of = cast(Any, silent)
+    return Recovery(ME, 27017, replica_set, parts, parts, parts, client_of)
+
+
+def test_a_node_that_still_copies_is_not_recovered() -> None:
+    """It could never serve, and the two that have the data would be shut out."""
+    with pytest.raises(Refused, match="has not copied all data yet"):
+        recovery(UNREADABLE, "STARTUP2").prospect()
+
+
+@pytest.mark.parametrize(
+    ("told", "state"),
+    [
+        pytest.param(READABLE, "SECONDARY", id="standby"),
+        pytest.param(UNREADABLE, "RECOVERING", id="catches-up"),
+        pytest.param(OUT, "REMOVED", id="other-address"),
+    ],
+)
+def test_a_node_with_the_data_may_be(told: dict[str, Any], state: str) -> None:
+    """Whoever is silent is left out, even if this node is not in its own set."""
+    assert recovery(told, state).prospect().others == (OTHER,)
