@@ -429,11 +429,11 @@ finish() { # VERSION
     if [ -e "$NEW/before.cfg" ]; then
         install -m 640 -o "$ACCOUNT" -g "$ACCOUNT" "$NEW/before.cfg" "$DATA_FOLDER/scripts/twistlock.cfg.old"
     fi
-    SWITCHED=false
+    # What runs now is the new release; nothing is put back any more.
+    trap - EXIT
     for folder in "$INSTALL_FOLDER"/releases/*; do
         [ "$folder" = "$NEW" ] || rm -rf "$folder"
     done
-    NEW=
     say "Version $1 is installed in $INSTALL_FOLDER, its data in $DATA_FOLDER."
 }
 
