@@ -81,19 +81,27 @@ main() {
     exec 9>/run/lock/twistlock-install || stop "/run/lock/twistlock-install cannot be written."
     flock -n 9 || stop "Another twistlock.sh runs on this host; wait until it ends."
     if $UNINSTALL; then
-        uninstall 2>&1 | tee -a "$LOG"
+        logged uninstall
         return
     fi
     case $verb in
         start) start_console ;;
         stop) stop_console ;;
-        console) guarded_install 2>&1 | tee -a "$LOG" ;;
-        defender) deploy_defender 2>&1 | tee -a "$LOG" ;;
+        console) logged guarded_install ;;
+        defender) logged deploy_defender ;;
         onebox)
-            guarded_install 2>&1 | tee -a "$LOG"
-            deploy_defender 2>&1 | tee -a "$LOG"
+            logged guarded_install
+            logged deploy_defender
             ;;
     esac
+}
+
+# A signal for all of us must leave the log to who has something to put back and to say.
+logged() { # FUNCTION
+    "$1" 2>&1 | {
+        trap '' HUP INT TERM
+        exec tee -ap "$LOG"
+    }
 }
 
 read_arguments() {
@@ -184,7 +192,8 @@ deploy_defender() {
 # A shell of its own, because of the pipe: what it sets is known only in it.
 guarded_install() {
     trap put_back EXIT
-    trap 'exit 1' HUP INT TERM
+    # Once: signals come in twos, and the second would end what puts back.
+    trap "trap '' HUP INT TERM; exit 1" HUP INT TERM
     install_console
 }
 
@@ -353,11 +362,12 @@ switch_over() {
     local scripts=$DATA_FOLDER/scripts backups began
     backups=$(setting DATA_RECOVERY_VOLUME)
     began=$SECONDS
+    # From here on: who is interrupted while it stops has to start it again.
+    SWITCHED=true
     if $WAS_RUNNING; then
         say "Stopping the installed Console"
         stop_console
     fi
-    SWITCHED=true
     port_numbers | xargs -r echo >"$NEW/ports.txt"
     # shellcheck disable=SC2046  # a list of numbers
     check_ports $(cat "$NEW/ports.txt")
@@ -440,6 +450,7 @@ finish() { # VERSION
 # A run that did not come to its end: the old installation goes on as before.
 put_back() {
     local status=$?
+    trap '' HUP INT TERM PIPE
     trap - EXIT
     set +e
     if $SWITCHED; then
@@ -497,6 +508,8 @@ start_console() {
     ulimit -n 64000 2>/dev/null || true
     install -d -m 700 -o "$ACCOUNT" -g "$ACCOUNT" "$folder/run"
     (
+        # What is ignored here, while we put back, would be ignored for ever there.
+        trap - HUP INT TERM PIPE
         cd /
         exec setsid setpriv --reuid="$ACCOUNT" --regid="$ACCOUNT" --init-groups --no-new-privs \
             env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \

@@ -30,7 +30,13 @@ def run(installer: Path, calls: str) -> subprocess.CompletedProcess[str]:
     with installer.open("a") as file:
         file.write(calls)
     return subprocess.run(
-        ["bash", installer], capture_output=True, text=True, timeout=20
+        ["bash", installer],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=20,
+        # Signals for its group are for nobody else.
+        start_new_session=True,
     )
 
 
@@ -52,4 +58,101 @@ def test_what_is_installed_stays_whatever_interrupts_the_tidying(
     )
 
     assert ran.returncode == 1
-    assert (releases / "new").exists(), ran.stderr
+    assert (releases / "new").exists(), ran.stdout
+
+
+@pytest.mark.parametrize("signals", ["INT", "HUP", "TERM HUP"])
+def test_an_interrupted_upgrade_puts_the_earlier_console_back(
+    installer: Path, signals: str
+) -> None:
+    """Signals to all its processes, whenever it stops a Console, change nothing."""
+    ignore = 'trap "" HUP INT TERM'
+    kill = f"for signal in {signals}; do kill -s $signal 0; done"
+    run(
+        installer,
+        f"stop_console() {{ say Stopping; bash -c '{ignore}; {kill}'; }}"
+        """
+        point_to() { say "Back to $1"; }
+        start_console() { say Started; }
+        setting() { :; }
+        install_console() {
+            until [ -e "$LOG" ]; do sleep 0.01; done
+            PREVIOUS=old WAS_RUNNING=true
+            switch_over
+        }
+        logged guarded_install
+        """,
+    )
+
+    said = (installer.parent / "install.log").read_text().splitlines()
+    assert said[:-1] == [
+        "Stopping the installed Console",
+        "Stopping",
+        "Stopping",
+        "Warning: Putting the earlier installation back.",
+        "Back to old",
+        "Started",
+    ]
+    assert "was not installed" in said[-1]
+
+
+def test_who_is_not_heard_puts_the_earlier_console_back(installer: Path) -> None:
+    """Where its words go nobody reads any more, and a signal comes on top of it."""
+    run(
+        installer,
+        """
+        stop_console() { kill -s HUP $BASHPID; }
+        point_to() { :; }
+        start_console() { touch "$HERE/started"; }
+        install_console() { PREVIOUS=old WAS_RUNNING=true SWITCHED=true; exit 1; }
+        mkfifo "$HERE/words"
+        exec 3<>"$HERE/words" 4>"$HERE/words" 3>&-
+        (guarded_install) >&4 2>&4
+        """,
+    )
+
+    assert (installer.parent / "started").exists()
+
+
+def test_who_reads_along_may_leave(installer: Path) -> None:
+    """A terminal or a pager that has gone ends no installation, and no log of it."""
+    run(
+        installer,
+        """
+        install_console() { seq 20000; touch "$HERE/installed"; }
+        mkfifo "$HERE/words"
+        exec 3<>"$HERE/words" 4>"$HERE/words" 3>&-
+        logged guarded_install >&4
+        """,
+    )
+
+    assert (installer.parent / "installed").exists()
+    assert (installer.parent / "install.log").read_text().endswith("\n20000\n")
+
+
+def test_a_console_that_was_put_back_heeds_signals(installer: Path) -> None:
+    """What the installer ignores meanwhile is not ignored by what it starts."""
+    program = installer.parent / "setsid"
+    program.write_text(
+        '#!/usr/bin/env bash\ntrap >"$0.new" && mv "$0.new" "$0.ignored"\n'
+    )
+    program.chmod(0o755)
+
+    run(
+        installer,
+        """
+        data_folder_of_installed() { echo "$DATA_FOLDER"; }
+        has_systemd() { false; }
+        keeper_pid() { [ -e "$HERE/setsid.ignored" ]; }
+        install() { :; }
+        chown() { :; }
+        PATH=$HERE:$PATH
+        mkdir -p "$DATA_FOLDER/log"
+        trap '' HUP INT TERM PIPE
+        start_console
+        """,
+    )
+
+    # Of what runs in the background bash has the terminal's signals ignored.
+    ignored = (installer.parent / "setsid.ignored").read_text().split()
+    assert set(ignored) - {"trap", "--", "''"} <= {"SIGINT", "SIGQUIT"}
