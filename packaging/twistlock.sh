@@ -186,7 +186,8 @@ deploy_defender() {
     done
     rm -f "$refusal"
     say "Deploying the Defender of this host"
-    bash -c "set -o pipefail; ${command/sudo bash/bash}" || stop "The Defender was not deployed, see above; the Console is installed."
+    # Without our lock: where there is no systemd, the Defender goes on for good.
+    bash -c "set -o pipefail; ${command/sudo bash/bash}" 9>&- || stop "The Defender was not deployed, see above; the Console is installed."
 }
 
 # A shell of its own, because of the pipe: what it sets is known only in it.

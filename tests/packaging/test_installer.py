@@ -156,3 +156,24 @@ def test_a_console_that_was_put_back_heeds_signals(installer: Path) -> None:
     # Of what runs in the background bash has the terminal's signals ignored.
     ignored = (installer.parent / "setsid.ignored").read_text().split()
     assert set(ignored) - {"trap", "--", "''"} <= {"SIGINT", "SIGQUIT"}
+
+
+def test_a_defender_without_systemd_does_not_hold_the_lock(installer: Path) -> None:
+    """What was deployed stays, and the next run of the installer is not refused."""
+    ran = run(
+        installer,
+        """
+        mkdir -p "$INSTALL_FOLDER"
+        # As a Console tells it: what is downloaded starts a Defender and ends.
+        console() { echo "sleep 60 </dev/null >/dev/null 2>&1 & echo \\$! >$HERE/pid"; }
+        COMMAND=console
+        exec 9>"$HERE/lock"
+        flock -n 9
+        deploy_defender
+        exec 9>&-
+        flock -n "$HERE/lock" echo free || echo held
+        kill "$(cat "$HERE/pid")"
+        """,
+    )
+
+    assert ran.stdout.splitlines()[-1] == "free"
