@@ -88,7 +88,7 @@ PYTHONPATH=$FOLDER/lib exec $PYTHON -P -m twistlock_defender "\$@"
 END
     {
         printf '#!/usr/bin/env bash\nset -euo pipefail\nCONSOLE= PIN= TOKEN= VERSION=\n'
-        declare -f stop main remove remove_program
+        declare -f stop main remove remove_program running
         printf 'FOLDER=%q DATA=%q ACCOUNT=%q UNIT=%q NAME= PREVENT= WRITERS=\n' "$FOLDER" "$DATA" "$ACCOUNT" "$UNIT"
         printf 'deploy() { stop "Copy the command from Manage > Defenders > Deploy to install."; }\n'
         # shellcheck disable=SC2016  # it is the script's argument list
@@ -151,14 +151,21 @@ remove_program() {
         rm -f "$UNIT"
         systemctl daemon-reload || true
     fi
-    if [ -e "$FOLDER/pid" ]; then
-        local pid waited=0
-        pid=$(cat "$FOLDER/pid")
-        kill "$pid" 2>/dev/null || true
-        while kill -0 "$pid" 2>/dev/null && [ $((waited += 1)) -lt 50 ]; do sleep 0.1; done
-        kill -9 "$pid" 2>/dev/null || true
-    fi
+    local waited=0
+    running | xargs -r kill 2>/dev/null || true
+    while [ -n "$(running)" ] && [ $((waited += 1)) -lt 50 ]; do sleep 0.1; done
+    running | xargs -r kill -9 2>/dev/null || true
     rm -rf "${FOLDER:?}"
+}
+
+# The Defender of this folder, whoever started it, has its lock open; so has a container's,
+# which is another file of that name. One that only begins has none yet: it is known by its
+# number, which may be another program's by now.
+running() {
+    local pid
+    pid=$(cat "$FOLDER/pid" 2>/dev/null) || pid=none
+    ! tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q "twistlock.defender run --folder $DATA " || echo "$pid"
+    find /proc/[0-9]*/fd -lname "$DATA/lock" -exec test {} -ef "$DATA/lock" \; -print 2>/dev/null | cut -d/ -f3 || true
 }
 
 remove() {

@@ -1,0 +1,84 @@
+"""What the script for Defenders ends when it removes one or installs it anew."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from twistlock_defender.status import RunLock
+
+SCRIPT = Path("twistlock_console/web/scripts/defender.sh")
+CALL = 'main "$@" </dev/null\nexit\n'
+SERVES = """
+import sys
+from pathlib import Path
+from twistlock_defender.status import RunLock
+with RunLock(Path(sys.argv[1])) as lock:
+    print(lock.take(), flush=True)
+    sys.stdin.read()
+"""
+BEGINS = "#!/bin/sh\necho begins\nread -r line\n"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The folder of the Defender's data; that of its programs is beside it."""
+    for name in ("data", "programs"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "data"
+
+
+def remove_program(data: Path) -> None:
+    """Let the script take the programs away that use *data*."""
+    text = SCRIPT.read_text()
+    assert text.endswith(CALL)
+    folders = f"FOLDER={data.parent}/programs DATA={data} UNIT={data}/unit\n"
+    script = f"set -euo pipefail\n{text.removesuffix(CALL)}{folders}remove_program\n"
+    subprocess.run(["bash"], input=script, text=True, check=True, timeout=20)
+    assert not (data.parent / "programs").exists()
+
+
+@contextmanager
+def running(*command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program from when it has said something until it is told to end."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        # It ends when nothing more comes.
+
+
+def test_a_defender_that_was_started_by_hand_is_ended(data: Path) -> None:
+    """As everybody must after a boot, where there is no systemd."""
+    with running(sys.executable, "-c", SERVES, data / "lock") as defender:
+        remove_program(data)
+
+        assert defender.wait(10) < 0
+
+
+def test_a_defender_that_only_begins_is_ended(data: Path) -> None:
+    """It has no lock yet; the script wrote its number down."""
+    program = data.parent / "programs/twistlock-defender"
+    program.write_text(BEGINS)
+    program.chmod(0o755)
+    with running(program, "run", "--folder", data) as defender:
+        (data.parent / "programs/pid").write_text(f"{defender.pid}\n")
+        remove_program(data)
+
+        assert defender.wait(10) < 0
+
+
+def test_nobody_else_is_ended(data: Path) -> None:
+    """Not who has the number of a Defender that ended, nor one of another folder."""
+    other = data.parent / "lock"
+    with RunLock(data / "lock") as lock:
+        assert lock.take()
+    with running(sys.executable, "-c", SERVES, other) as program:
+        (data.parent / "programs/pid").write_text(f"{program.pid}\n")
+        remove_program(data)
+
+        assert program.poll() is None
