@@ -256,7 +256,8 @@ prepare_settings() {
     local installed=$INSTALL_FOLDER/twistlock.cfg settings
     settings=$NEW/twistlock.cfg
     if $KEEP_VALUES && [ -e "$installed" ]; then
-        merge "$CONFIG" "$installed" >"$settings"
+        read_as_account "$installed" "$NEW/kept.cfg"
+        merge "$CONFIG" "$NEW/kept.cfg" >"$settings"
     else
         cat "$CONFIG" >"$settings"
     fi
@@ -373,15 +374,35 @@ switch_over() {
     # shellcheck disable=SC2046  # a list of numbers
     check_ports $(cat "$NEW/ports.txt")
     [ "$PROBLEMS" = 0 ] || stop "The ports of the Console are not free."
-    install -d -m 700 -o "$ACCOUNT" -g "$ACCOUNT" "$DATA_FOLDER" "$scripts" "$DATA_FOLDER/log" "$DATA_FOLDER/images" "$backups"
-    [ ! -e "$scripts/twistlock.cfg" ] || cp -p "$scripts/twistlock.cfg" "$NEW/before.cfg"
-    install -m 640 -o "$ACCOUNT" -g "$ACCOUNT" "$NEW/twistlock.cfg" "$scripts/twistlock.cfg"
+    make_folders "$backups"
+    [ ! -e "$scripts/twistlock.cfg" ] || read_as_account "$scripts/twistlock.cfg" "$NEW/before.cfg"
+    write_as_account "$scripts/twistlock.cfg" <"$NEW/twistlock.cfg"
     keep_release
-    chown -R "$ACCOUNT:$ACCOUNT" "$DATA_FOLDER"
     point_to "$NEW"
     start_console
     wait_until_it_runs
     ! $WAS_RUNNING || say "The Console was down for about $((SECONDS - began)) s."
+}
+
+make_folders() { # BACKUPS
+    install -d -m 700 -o "$ACCOUNT" -g "$ACCOUNT" "$DATA_FOLDER"
+    chown -Rh "$ACCOUNT:$ACCOUNT" "$DATA_FOLDER"
+    as_account install -d -m 700 "$DATA_FOLDER"/{scripts,log,images}
+    case $1 in
+        "$DATA_FOLDER"/*) as_account install -d -m 700 "$1" ;;
+        *) install -d -m 700 -o "$ACCOUNT" -g "$ACCOUNT" "$1" ;;
+    esac
+}
+
+# In its folders the account may have put a link to what is root's: there it reads and
+# writes itself. Whole, or what was there before stays.
+read_as_account() { # FILE COPY
+    (umask 077 && as_account cat "$1" >"$2.part" && mv "$2.part" "$2")
+}
+
+write_as_account() { # FILE
+    # shellcheck disable=SC2016  # the account's shell expands it
+    as_account bash -c 'umask 027; rm -f "$1.new"; cat >"$1.new" && mv -T "$1.new" "$1"' bash "$1"
 }
 
 port_numbers() {
@@ -402,9 +423,10 @@ keep_release() {
         $(sed 's,^[0-9a-f]*  ,./,' "$HERE/SHA256SUMS") |
         "$PYTHON" -I -c 'import gzip, shutil, sys
 with gzip.open(sys.stdout.buffer, "wb", compresslevel=0) as packed:
-    shutil.copyfileobj(sys.stdin.buffer, packed)' >"$tarball.new"
-    chmod 600 "$tarball.new"
-    mv "$tarball.new" "$tarball"
+    shutil.copyfileobj(sys.stdin.buffer, packed)' |
+        write_as_account "$tarball.part"
+    # Only now: had it broken off, it would look whole to the account.
+    as_account mv -T "$tarball.part" "$tarball"
 }
 
 point_to() { # FOLDER
@@ -438,7 +460,7 @@ link() { # TARGET NAME
 finish() { # VERSION
     local folder
     if [ -e "$NEW/before.cfg" ]; then
-        install -m 640 -o "$ACCOUNT" -g "$ACCOUNT" "$NEW/before.cfg" "$DATA_FOLDER/scripts/twistlock.cfg.old"
+        write_as_account "$DATA_FOLDER/scripts/twistlock.cfg.old" <"$NEW/before.cfg"
     fi
     # What runs now is the new release; nothing is put back any more.
     trap - EXIT
@@ -455,11 +477,11 @@ put_back() {
     trap - EXIT
     set +e
     if $SWITCHED; then
-        tail -n 3 "$DATA_FOLDER/log/console.log" 2>/dev/null >&2
+        as_account tail -n 3 "$DATA_FOLDER/log/console.log" 2>/dev/null >&2
         stop_console
         if [ -n "$PREVIOUS" ]; then
             warn "Putting the earlier installation back."
-            [ ! -e "$NEW/before.cfg" ] || cp -p "$NEW/before.cfg" "$DATA_FOLDER/scripts/twistlock.cfg"
+            [ ! -e "$NEW/before.cfg" ] || write_as_account "$DATA_FOLDER/scripts/twistlock.cfg" <"$NEW/before.cfg"
             point_to "$PREVIOUS"
             ! $WAS_RUNNING || start_console
         else
@@ -507,18 +529,19 @@ start_console() {
     fi
     keeper_pid >/dev/null && return
     ulimit -n 64000 2>/dev/null || true
-    install -d -m 700 -o "$ACCOUNT" -g "$ACCOUNT" "$folder/run"
+    as_account install -d -m 700 "$folder/run"
     (
         # What is ignored here, while we put back, would be ignored for ever there.
         trap - HUP INT TERM PIPE
         cd /
+        # shellcheck disable=SC2016  # the account's shell expands it
         exec setsid setpriv --reuid="$ACCOUNT" --regid="$ACCOUNT" --init-groups --no-new-privs \
             env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-            bash "$INSTALL_FOLDER/twistlock.sh" --install-folder "$INSTALL_FOLDER" keep
-    ) >>"$folder/log/console.log" 2>&1 </dev/null 9>&- &
+            bash -c 'exec bash "$@" >>"$0" 2>&1' "$folder/log/console.log" \
+            "$INSTALL_FOLDER/twistlock.sh" --install-folder "$INSTALL_FOLDER" keep
+    ) >/dev/null 2>&1 </dev/null 9>&- &
     local deadline=$((SECONDS + 10))
     until keeper_pid >/dev/null || [ $SECONDS -ge $deadline ]; do sleep 0.1; done
-    chown "$ACCOUNT:$ACCOUNT" "$folder/log/console.log"
 }
 
 stop_console() {

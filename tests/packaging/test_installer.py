@@ -144,8 +144,7 @@ def test_a_console_that_was_put_back_heeds_signals(installer: Path) -> None:
         data_folder_of_installed() { echo "$DATA_FOLDER"; }
         has_systemd() { false; }
         keeper_pid() { [ -e "$HERE/setsid.ignored" ]; }
-        install() { :; }
-        chown() { :; }
+        as_account() { :; }
         PATH=$HERE:$PATH
         mkdir -p "$DATA_FOLDER/log"
         trap '' HUP INT TERM PIPE
