@@ -26,6 +26,8 @@ SERVE_SECONDS=60
 ASK=true
 KEEP_VALUES=false
 UNINSTALL=false
+# Whether the settings have values of the installed file, which the account may write.
+KEPT=false
 
 # What an interrupted run has to put back.
 NEW=
@@ -253,9 +255,12 @@ make_release_folder() { # VERSION
 
 # The settings of this run are in $NEW/twistlock.cfg until it switches over.
 prepare_settings() {
-    local installed=$INSTALL_FOLDER/twistlock.cfg settings
+    local installed=$INSTALL_FOLDER/twistlock.cfg settings judge=() backups
     settings=$NEW/twistlock.cfg
     if $KEEP_VALUES && [ -e "$installed" ]; then
+        KEPT=true
+        # One of them is a program, which is tried.
+        judge=(as_account)
         read_as_account "$installed" "$NEW/kept.cfg"
         merge "$CONFIG" "$NEW/kept.cfg" >"$settings"
     else
@@ -266,10 +271,13 @@ prepare_settings() {
         merge "$settings" "$NEW/given.cfg" >"$NEW/merged.cfg"
         mv "$NEW/merged.cfg" "$settings"
     fi
-    "$NEW/bin/twistlock-console" config --config "$settings" >"$NEW/settings.txt" ||
+    "${judge[@]}" "$NEW/bin/twistlock-console" config --config "$settings" >"$NEW/settings.txt" ||
         stop "The settings in $CONFIG cannot be used, see above; nothing was changed."
     check_libraries
     DATA_FOLDER=$(setting DATA_FOLDER)
+    backups=$(setting DATA_RECOVERY_VOLUME)
+    ! $KEPT || in_data "$backups" || [ -d "$backups" ] ||
+        stop "The folder $backups for backups is not there; make it (install -d -m 700 -o $ACCOUNT -g $ACCOUNT '$backups') and run this again; nothing was changed."
     local where
     where=$(data_folder_of_installed)
     [ -z "$where" ] || [ "$where" = "$DATA_FOLDER" ] ||
@@ -388,11 +396,14 @@ make_folders() { # BACKUPS
     install -d -m 700 -o "$ACCOUNT" -g "$ACCOUNT" "$DATA_FOLDER"
     chown -Rh "$ACCOUNT:$ACCOUNT" "$DATA_FOLDER"
     as_account install -d -m 700 "$DATA_FOLDER"/{scripts,log,images}
-    case $1 in
-        "$DATA_FOLDER"/*) as_account install -d -m 700 "$1" ;;
-        *) install -d -m 700 -o "$ACCOUNT" -g "$ACCOUNT" "$1" ;;
-    esac
+    if in_data "$1"; then
+        as_account install -d -m 700 "$1"
+    elif ! $KEPT; then
+        install -d -m 700 -o "$ACCOUNT" -g "$ACCOUNT" "$1"
+    fi
 }
+
+in_data() { [[ $1 == "$DATA_FOLDER"/* ]]; } # FOLDER
 
 # In its folders the account may have put a link to what is root's: there it reads and
 # writes itself. Whole, or what was there before stays.
@@ -430,6 +441,7 @@ with gzip.open(sys.stdout.buffer, "wb", compresslevel=0) as packed:
 }
 
 point_to() { # FOLDER
+    local unit
     link "$1" "$INSTALL_FOLDER/current"
     link "$DATA_FOLDER/scripts/twistlock.cfg" "$INSTALL_FOLDER/twistlock.cfg"
     link current/twistlock.sh "$INSTALL_FOLDER/twistlock.sh"
@@ -445,8 +457,12 @@ END
     chmod 755 "$COMMAND.new"
     mv "$COMMAND.new" "$COMMAND"
     has_systemd || return 0
-    sed -e "s,@INSTALL_FOLDER@,$INSTALL_FOLDER,g" -e "s,@DATA_FOLDER@,$DATA_FOLDER,g" \
-        -e "s,@DATA_RECOVERY_VOLUME@,$(setting DATA_RECOVERY_VOLUME),g" "$1/twistlock-console.service" >"$UNIT"
+    # Not with sed: of a value that closes its s command it would run the rest.
+    unit=$(cat "$1/twistlock-console.service")
+    unit=${unit//@INSTALL_FOLDER@/"$INSTALL_FOLDER"}
+    unit=${unit//@DATA_FOLDER@/"$DATA_FOLDER"}
+    unit=${unit//@DATA_RECOVERY_VOLUME@/"$(setting DATA_RECOVERY_VOLUME)"}
+    printf '%s\n' "$unit" >"$UNIT"
     systemctl daemon-reload
     systemctl enable --quiet twistlock-console.service
 }
