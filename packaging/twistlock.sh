@@ -493,7 +493,7 @@ put_back() {
     trap - EXIT
     set +e
     if $SWITCHED; then
-        as_account tail -n 3 "$DATA_FOLDER/log/console.log" 2>/dev/null >&2
+        as_account tail -n 3 "$DATA_FOLDER/log/console.log" >&2 2>/dev/null
         stop_console
         if [ -n "$PREVIOUS" ]; then
             warn "Putting the earlier installation back."

@@ -84,7 +84,10 @@ def test_an_interrupted_upgrade_puts_the_earlier_console_back(
         """,
     )
 
-    said = (installer.parent / "install.log").read_text().splitlines()
+    lines = (installer.parent / "install.log").read_text().splitlines()
+    # bash may overlook an INT that its child survived; the next step then fails, for
+    # this host has no account of ours.
+    said = [line for line in lines if "invalid user" not in line]
     assert said[:-1] == [
         "Stopping the installed Console",
         "Stopping",

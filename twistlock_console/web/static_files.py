@@ -39,10 +39,11 @@ def _packed(name: str) -> bytes:
 
 
 def _send(response: Response) -> Response:
-    # What was not found may name any file of this host.
-    if request.endpoint != "static" or response.status_code not in FOUND:
-        return response
     name = (request.view_args or {}).get("filename", "")
+    # What was not found may name any file of this host.
+    given = request.endpoint == "static" and response.status_code in FOUND
+    if not given or not (FOLDER / name).is_file():
+        return response
     if request.args.get("v") == _mark(name):
         kept = f"public, max-age={ONE_YEAR}, immutable"
         response.headers["Cache-Control"] = kept
