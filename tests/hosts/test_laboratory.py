@@ -46,12 +46,12 @@ def running(host: Host) -> list[str]:
 
 
 def reaches(one: Host, other: Host) -> bool:
-    """Whether a connection from *one* to *other* stands within half a second."""
+    """Whether a connection from *one* to *other* stands within two seconds."""
     with other.network():
         server = socket.create_server((other.address, 0))
     with server, one.network():
         try:
-            socket.create_connection(server.getsockname(), timeout=0.5).close()
+            socket.create_connection(server.getsockname(), timeout=2).close()
         except OSError:
             return False
         return True
