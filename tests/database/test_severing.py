@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twistlock_console.database.severing import sever
+from twistlock_console.database.severing import sever, shut_down_connections
 
 CLIENT = """
 import socket, sys
@@ -48,3 +48,44 @@ def test_nothing_of_it_is_kept() -> None:
     sever(os.getpid(), "127.0.0.1", 9)
 
     assert open_descriptors() == before
+
+
+HOLDER = """
+import os, socket, sys
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
+pipe, _ = os.pipe()
+file = os.open("/dev/null", os.O_RDONLY)
+closed = os.open("/dev/null", os.O_RDONLY)
+os.close(closed)
+print(pipe, file, closed, connection.fileno(), flush=True)
+print(connection.recv(1), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_descriptor_that_changed_after_the_look_is_passed_over() -> None:
+    """Numbers of sockets may be those of pipes, files or nothing when we use them.
+
+    They stop nothing: the connection behind them in the list is cut.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        command = [sys.executable, "-I", "-c", HOLDER, str(port)]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            descriptors = [int(word) for word in child.stdout.readline().split()]
+            process = os.pidfd_open(child.pid)
+            before = open_descriptors()
+            cut = shut_down_connections(process, descriptors, ("127.0.0.1", port))
+            after = open_descriptors()
+            told = child.stdout.readline()
+            child.kill()
+            child.wait()
+            late = shut_down_connections(process, descriptors, ("127.0.0.1", port))
+            os.close(process)
+
+    assert (cut, told) == (1, "b''\n")
+    assert late == 0
+    assert after == before

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,15 +24,14 @@ def sever(pid: int, host: str, port: int) -> int:
     """
     process = os.pidfd_open(pid)
     try:
-        return sum(
-            _shut_down(process, descriptor, (host, port))
-            for descriptor in _sockets(Path(f"/proc/{pid}/fd"))
-        )
+        descriptors = socket_descriptors(Path(f"/proc/{pid}/fd"))
+        return shut_down_connections(process, descriptors, (host, port))
     finally:
         os.close(process)
 
 
-def _sockets(folder: Path) -> list[int]:
+def socket_descriptors(folder: Path) -> list[int]:
+    """Return the descriptors in *folder* that were sockets when they were read."""
     found = []
     for entry in folder.iterdir():
         # It may be closed while we look.
@@ -41,15 +41,39 @@ def _sockets(folder: Path) -> list[int]:
     return found
 
 
+def shut_down_connections(
+    process: int, descriptors: Iterable[int], peer: tuple[str, int]
+) -> int:
+    """Shut down those of *descriptors* that are connections to *peer*; count them.
+
+    *process* is the pidfd of the process that they belong to. It goes on running, so
+    each may be closed, or be something else, by now: what counts is the copy.
+    """
+    return sum(_shut_down(process, descriptor, peer) for descriptor in descriptors)
+
+
 def _shut_down(process: int, descriptor: int, peer: tuple[str, int]) -> bool:
-    copy = _libc.syscall(PIDFD_GETFD, process, descriptor, 0)
-    if copy < 0:
-        error = ctypes.get_errno()
-        if error == errno.EBADF:
-            return False  # closed since we looked
-        raise OSError(error, os.strerror(error))
-    with socket.socket(fileno=copy) as connection, suppress(OSError):
+    copy = _copy_descriptor(process, descriptor)
+    if copy is None:
+        return False
+    try:
+        connection = socket.socket(fileno=copy)
+    except OSError:  # no socket: the number was given to something else
+        os.close(copy)
+        return False
+    with connection, suppress(OSError):
         if connection.getpeername() == peer:
             connection.shutdown(socket.SHUT_RDWR)
             return True
     return False
+
+
+def _copy_descriptor(process: int, descriptor: int) -> int | None:
+    """Copy a descriptor of *process*; None if it, or the process, is gone by now."""
+    copy: int = _libc.syscall(PIDFD_GETFD, process, descriptor, 0)
+    if copy >= 0:
+        return copy
+    error = ctypes.get_errno()
+    if error in (errno.EBADF, errno.ESRCH):
+        return None
+    raise OSError(error, os.strerror(error))
