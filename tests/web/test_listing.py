@@ -103,6 +103,16 @@ def test_an_impossible_filter_is_refused(admin: Visitor, query: str) -> None:
     assert answer.get_json()["err"].startswith(query.partition("=")[0])
 
 
+@pytest.mark.parametrize("limit", ["51", "500", "32768", "9" * 200])
+def test_a_larger_limit_than_ours_gives_our_limit(
+    admin: Visitor, database: Store, limit: str
+) -> None:
+    """A client cannot know how many items a piece has at most; it gets as many."""
+    _fill(database, 60)
+
+    assert len(_names(admin, f"limit={limit}")) == 50
+
+
 def test_the_page_sorts_filters_and_turns_pages(
     admin: Visitor, database: Store
 ) -> None:
@@ -180,12 +190,67 @@ def test_a_total_is_exact_as_far_as_is_counted(
         headers = admin.get(f"{TRAIL}?{query}", Authorization=basic()).headers
         return headers["Total-Count"], headers["Total-Count-Exact"]
 
-    assert total("") == ("30", "false")
-    assert total("search=user") == ("20", "false")
-    assert total("type=settings") == ("15", "true")
+    assert total("limit=9") == ("30", "false")
+    assert total("limit=9&search=user") == ("20", "false")
+    assert total("limit=9&type=settings") == ("15", "true")
     assert "of about 30" in admin.get("/manage/logs/history?limit=9").text
     narrowed = admin.get("/manage/logs/history?limit=9&search=user").text
-    assert "1-9 of more than 20" in narrowed
+    assert "1-9 of at least 20" in narrowed
+
+
+def _paged_by_total(admin: Visitor, query: str) -> list[str]:
+    """Return all names, as a client does that goes on until it has the total."""
+    names: list[str] = []
+    while True:
+        url = f"{TRAIL}?{query}&limit=7&offset={len(names)}"
+        answer = admin.get(url, Authorization=basic())
+        names += [entry["username"] for entry in answer.get_json()]
+        if len(names) >= int(answer.headers["Total-Count"]):
+            return names
+
+
+@pytest.mark.parametrize("query", ["search=user", "from=1990-01-01", "to=2040-05-02"])
+def test_a_client_pages_by_the_total_to_the_end(
+    admin: Visitor, database: Store, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """Counting stops at a limit; paging by Total-Count does not, nor does it loop."""
+    monkeypatch.setattr(listing, "COUNTED", 10)
+    _fill(database, 45)
+
+    names = _paged_by_total(admin, f"{query}&sort=username")
+
+    users = [f"user{n:03}" for n in range(45)]
+    assert [name for name in names if name != USERNAME] == users
+
+
+@pytest.mark.parametrize(
+    ("counted", "exact", "offset", "found", "total"),
+    [
+        pytest.param(1000, False, 0, 11, (1000, False), id="more-and-capped"),
+        pytest.param(1000, False, 1000, 11, (1011, False), id="more-beyond-the-cap"),
+        pytest.param(1000, False, 995, 11, (1006, False), id="more-across-the-cap"),
+        pytest.param(1000, False, 1200, 4, (1204, True), id="last-piece"),
+        pytest.param(1000, False, 5000, 0, (1000, False), id="behind-the-end"),
+        pytest.param(6000, False, 5000, 0, (5000, False), id="estimate-too-high"),
+        pytest.param(4000, False, 5000, 11, (5011, False), id="estimate-too-low"),
+        pytest.param(30, True, 0, 11, (30, True), id="counted"),
+        pytest.param(10, True, 0, 11, (11, False), id="one-more-since-counting"),
+        pytest.param(30, True, 20, 10, (30, True), id="counted-last-piece"),
+        pytest.param(30, True, 40, 0, (30, True), id="counted-behind-the-end"),
+        pytest.param(0, True, 0, 0, (0, True), id="empty"),
+        pytest.param(3, False, 0, 0, (0, True), id="empty-and-estimated"),
+    ],
+)
+def test_the_total_exceeds_the_piece_exactly_while_more_follow(
+    counted: int, exact: bool, offset: int, found: int, total: tuple[int, bool]
+) -> None:
+    """The total agrees with what was read, whatever was counted."""
+    wish = Wish(limit=10, offset=offset)
+
+    reconciled = listing.reconcile_total(counted, exact, wish, found)
+
+    assert reconciled == total
+    assert (reconciled[0] > offset + min(found, 10)) is (found > 10)
 
 
 def _wishes(listable: Listable) -> Iterator[Wish]:

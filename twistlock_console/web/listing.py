@@ -30,7 +30,8 @@ class Piece:
     """The items asked for, and how many there are in all.
 
     Where *exact* is false, *total* is about right, or with a search or a filter the
-    least that there are.
+    least that there are. In any case it exceeds the end of this piece exactly while
+    more items follow, so that a client may page by it.
     """
 
     items: list[Document]
@@ -51,13 +52,35 @@ def fetch(database: Store, listable: Listable, given: Mapping[str, str]) -> Piec
     """Read the piece that a query string asks for; raises Refused."""
     wish = Wish.from_arguments(given, listable)
     query = conditions(listable, wish)
-    found = _find(database, listable, wish).skip(wish.offset).limit(wish.limit)
+    # One more than is asked for tells whether more items follow.
+    found = _find(database, listable, wish).skip(wish.offset).limit(wish.limit + 1)
     try:
         items = [listable.item(document) for document in found]
-        total, exact = _count(database, listable.collection, query)
+        counted, exact = _count(database, listable.collection, query)
     except ExecutionTimeout:
         raise Refused(TOO_LONG) from None
-    return Piece(items, total, exact, wish, listable)
+    total, exact = reconcile_total(counted, exact, wish, len(items))
+    return Piece(items[: wish.limit], total, exact, wish, listable)
+
+
+def reconcile_total(
+    counted: int, exact: bool, wish: Wish, found: int
+) -> tuple[int, bool]:
+    """Return the total that agrees with the piece, and whether it is exact.
+
+    Counting is bounded, or done at another moment than reading. A client that pages
+    until it has as many as the total says must neither stop early nor go on for ever.
+
+    Args:
+        found: how many items were read, at most one more than the wish's limit.
+    """
+    end = wish.offset + min(found, wish.limit)
+    if found > wish.limit:
+        return max(counted, end + 1), exact and counted > end
+    if found:
+        return end, True
+    # Nothing lies here: the list ends at the offset or before.
+    return min(counted, wish.offset), exact or not wish.offset
 
 
 def download(database: Store, listable: Listable, given: Mapping[str, str]) -> Response:
