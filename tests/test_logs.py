@@ -120,6 +120,23 @@ def test_a_large_file_gives_way_to_a_new_one(
     ]
 
 
+def test_a_long_log_is_not_continued_from_an_older_file(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where lines in between are left out, older lines would look like their sequel."""
+    monkeypatch.setattr("twistlock_console.log_lines.MOST_BYTES", 30)
+    newest = log_file(settings.folders)
+    Path(f"{newest}.1").write_text("an older line\n")
+    newest.write_text("".join(f"line {n}\n" for n in range(10)))
+
+    assert [line.log for line in latest(settings.folders, 100)] == [
+        "line 6",
+        "line 7",
+        "line 8",
+        "line 9",
+    ]
+
+
 def test_the_latest_lines_are_the_last_ones(settings: Settings) -> None:
     """However long the file is, only its end is read."""
     with log_file(settings.folders).open("w") as file:

@@ -10,8 +10,8 @@ from twistlock_console.logs import log_file
 from twistlock_console.settings import Folders
 
 MOST_LINES = 2_000
-#: No more of a file is read; a line has 200 bytes or so.
-MOST_BYTES = 1024 * 1024
+#: No more of a file is read; a line has 200 bytes or so, a traceback 4,000.
+MOST_BYTES = 4 * 1024 * 1024
 _PLAIN = re.compile(r"(\d{4}-\d\d-\d\dT\S{8,}Z) ([A-Z]+) (.*)")
 
 
@@ -35,9 +35,10 @@ def latest(folders: Folders, count: int) -> list[LogLine]:
     """
     newest = log_file(folders)
     count = min(count, MOST_LINES)
-    lines = _tail(newest)
-    if len(lines) < count:
-        lines = _tail(Path(f"{newest}.1")) + lines
+    lines, is_whole = _tail(newest)
+    # Where the beginning of a file was left out, an older one does not go on from it.
+    if len(lines) < count and is_whole:
+        lines = _tail(Path(f"{newest}.1"))[0] + lines
     return [read_line(line) for line in lines[-count:]]
 
 
@@ -62,13 +63,14 @@ def _from_json(fields: dict[str, Any]) -> LogLine:
     return LogLine(time, level, f"{first}\n{error}".strip())
 
 
-def _tail(file: Path) -> list[str]:
+def _tail(file: Path) -> tuple[list[str], bool]:
+    """Return the last lines of *file*, and whether they are all that it has."""
     if not file.exists():
-        return []
+        return [], True
     with file.open("rb") as log:
         size = log.seek(0, 2)
         begin = max(0, size - MOST_BYTES)
         log.seek(begin)
         lines = log.read(MOST_BYTES).decode(errors="replace").splitlines()
     # The first one may have lost its beginning.
-    return lines[1:] if begin else lines
+    return (lines[1:], False) if begin else (lines, True)

@@ -47,13 +47,29 @@ def test_the_page_and_the_api_show_the_latest_lines(
     assert "<b>" not in page
 
 
-@pytest.mark.parametrize("lines", ["0", "2001", "x", "-1"])
+@pytest.mark.parametrize("lines", ["0", "x", "-1", "1.5", "000"])
 def test_a_bad_number_of_lines_is_refused(admin: Visitor, lines: str) -> None:
     """With the sentence that says what would be right."""
     answer = admin.get(f"/api/v1/logs/console?lines={lines}", Authorization=basic())
 
     assert answer.status_code == 400
-    assert answer.get_json()["err"] == "lines: give a whole number from 1 to 2000"
+    assert answer.get_json()["err"] == "lines: give a whole number from 1; 2000 is the most"
+
+
+@pytest.mark.parametrize("lines", ["2001", "32768", "9" * 200])
+def test_asking_for_more_lines_than_there_are_gives_all(
+    admin: Visitor, running: Settings, lines: str
+) -> None:
+    """A client cannot know the bound: the page and the API give the most there is."""
+    log_file(running.folders).write_text("".join(f"line {n}\n" for n in range(2500)))
+
+    api = admin.get(f"/api/v1/logs/console?lines={lines}", Authorization=basic())
+    page = admin.get(f"/manage/logs/console?lines={lines}")
+
+    told = [line["log"] for line in api.get_json()]
+    assert told == [f"line {n}" for n in range(500, 2500)]
+    assert page.status_code == 200
+    assert 'value="2000"' in page.text
 
 
 def test_every_answer_names_its_request(blind: Flask, logged: io.StringIO) -> None:

@@ -15,7 +15,7 @@ def parameters_of(listable: Listable, *, pieces: bool) -> list[Json]:
     found: list[Json] = []
     if pieces:
         found += [
-            _query("limit", _whole(MOST), f"at most {MOST}"),
+            _query("limit", _whole(), f"{MOST} is the most, also if more is asked for"),
             _query("offset", _whole(FARTHEST), "how many to skip"),
         ]
     if listable.searched:
@@ -41,8 +41,9 @@ def _filter(column: Column) -> Json:
     return _query(column.name, schema, "those with this value")
 
 
-def _whole(most: int) -> Json:
-    return {"type": "integer", "minimum": 0, "maximum": most}
+def _whole(most: int | None = None) -> Json:
+    bound = {} if most is None else {"maximum": most}
+    return {"type": "integer", "minimum": 0, **bound}
 
 
 def _query(name: str, schema: Json, told: str) -> Json:

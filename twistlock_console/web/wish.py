@@ -8,6 +8,7 @@ from typing import Self
 
 from twistlock_console.errors import Refused
 from twistlock_console.web.listable import Column, Filter, Listable
+from twistlock_console.web.query_numbers import parse_up_to
 
 MOST = 50
 #: Skipping costs time; what lies farther is reached with from, to and filters.
@@ -37,7 +38,7 @@ class Wish:
         if sort and sort not in names:
             raise Refused(f"sort: choose one of {', '.join(names)}")
         return cls(
-            limit=min(_whole(given, "limit", MOST), MOST) or MOST,
+            limit=_limit(given),
             offset=_whole(given, "offset", 0),
             search=given.get("search", "").strip()[:100] if listable.searched else "",
             sort=sort,
@@ -114,6 +115,13 @@ def _moment(given: Mapping[str, str], name: str) -> datetime | None:
     if moment.year not in YEARS:
         raise Refused(f"{name}: give a time from {YEARS[0]} to {YEARS[-1]}")
     return moment
+
+
+def _limit(given: Mapping[str, str]) -> int:
+    limit = parse_up_to(given.get("limit", "") or str(MOST), MOST)
+    if limit is None:
+        raise Refused(f"limit: give a whole number; {MOST} is the most")
+    return limit or MOST
 
 
 def _whole(given: Mapping[str, str], name: str, usual: int) -> int:

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
 from twistlock_console.web.auth import pages_for
-from twistlock_console.web.logs import USUAL_LINES, lines_wished
+from twistlock_console.web.logs import count_wished, lines_wished
 
 bp = Blueprint("logs", __name__, url_prefix="/manage/logs")
 pages_for(bp, Area.SYSTEM)
@@ -14,6 +14,6 @@ pages_for(bp, Area.SYSTEM)
 @bp.get("/console")
 def console() -> ResponseReturnValue:
     """Show the latest lines, the newest first."""
-    wished = request.args.get("lines") or str(USUAL_LINES)
     lines = lines_wished(request.args)[::-1]
+    wished = count_wished(request.args)
     return render_template("logs.html", lines=lines, wished=wished)
