@@ -126,13 +126,39 @@ def test_an_upload_is_verified_first(node: BackupsOfNode, browser: Browser) -> N
 
     cut = browser.call("POST", f"/backups/{file}", content[:-200])
     wrong = browser.call("POST", "/backups/../../etc/passwd", content)
-    other = browser.call("POST", "/backups/moved-1.0-5.tar.gz", content)
     good = browser.call("POST", f"/backups/{file}", content)
     again = browser.call("POST", f"/backups/{file}", content)
 
     assert (cut.status, good.status, again.status) == (400, 200, 400), good.data
     assert wrong.status in (400, 404, 405)
-    assert f"upload it as {file}" in json.loads(other.data)["err"]
+    assert file in [each["id"] for each in node.listed()]
+    idle(node)
+    assert list((node.settings.data_folder / "backup-work").iterdir()) == []
+
+
+def test_an_upload_is_judged_by_its_content(
+    node: BackupsOfNode, browser: Browser
+) -> None:
+    """What a browser made of the name of a file that it downloaded twice is no bar."""
+    file = made(node, browser, "twice")
+    content = browser.call("GET", f"/backups/{file}").data
+    browser.call("DELETE", f"/backups/{file}")
+    altered = file.replace(".tar.gz", " (1).tar.gz")
+
+    other = browser.call("POST", "/backups/twice-1.0-5.tar.gz", content)
+    by_api = node.listed()
+    again = browser.call("POST", "/backups/other.tgz", content)
+    browser.call("DELETE", f"/backups/{file}")
+    no_backup = browser.call("POST", f"/backups/{file}", b"no backup")
+    browser.send(f"{PAGE}/upload", PAGE, file=(altered, content, "application/gzip"))
+    page = browser.open(PAGE).data.decode()
+
+    assert (other.status, other.data) == (200, b"")
+    assert file in [each["id"] for each in by_api]
+    assert json.loads(again.data)["err"] == f"there is a backup {file} already"
+    assert no_backup.status == 400
+    assert json.loads(no_backup.data)["err"].startswith(f"{file} ")
+    assert f"The backup was uploaded and is stored as {file}." in page
     assert file in [each["id"] for each in node.listed()]
     idle(node)
     assert list((node.settings.data_folder / "backup-work").iterdir()) == []

@@ -52,6 +52,36 @@ def test_other_files_are_no_backups(file: str) -> None:
         BackupName.of(file)
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("nightly-26.11.0-1795478400.tar.gz", "nightly"),
+        ("nightly-26.11.0-1795478400 (1).tar.gz", "nightly"),
+        ("nightly-26.11.0-1795478400.tar(2).gz", "nightly"),
+        ("Copy of nightly-26.11.0-1795478400.tar.gz", "nightly"),
+        ("nightly-1.0-5.tar.gz", "nightly"),
+        ("nightly-26.11.0-1795478400.tar.gz.part", "nightly"),
+        ("../nightly-26.11.0-1795478400.tar.gz", "nightly"),
+        ("backup.tgz", "made"),
+        ("", "made"),
+        ("x" * 5000, "made"),
+        ("Sicherung\n.tar.gz", "made"),
+    ],
+)
+def test_a_backup_is_named_by_its_content(file: str, name: str) -> None:
+    """A file's name gives at most the given name; moment and version are inside."""
+    named = BackupName.of_content(file, "made", "26.11.1", 7)
+
+    assert named == BackupName(name, "26.11.1", 7)
+
+
+@pytest.mark.parametrize(("name", "version"), [("../x", "1.0"), ("x", "../1"), ("", "")])
+def test_a_content_without_a_name_is_refused(name: str, version: str) -> None:
+    """What a manifest says must not lead out of the volume."""
+    with pytest.raises(Refused, match="is not the name of a backup"):
+        BackupName.of_content("backup.tgz", name, version, 7)
+
+
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "x" * 65, "ä", "weekly"])
 def test_a_bad_name_is_refused(name: str) -> None:
     """A person's names are short and plain, and not those of the Console."""

@@ -11,7 +11,9 @@ from twistlock_console import __version__
 from twistlock_console.backups import identity, journal
 from twistlock_console.backups.dump import Store, dump
 from twistlock_console.backups.manifest import Held
+from twistlock_console.backups.naming import BackupName
 from twistlock_console.backups.progress import tell_nobody
+from twistlock_console.backups.restore_command import Candidate, find_backups
 from twistlock_console.backups.switching import (
     Drop,
     Journal,
@@ -20,6 +22,7 @@ from twistlock_console.backups.switching import (
     active_run,
     steps,
 )
+from twistlock_console.backups.volume import Volume
 from twistlock_console.errors import Refused
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -66,6 +69,22 @@ def test_what_was_backed_up_is_there_again(node: BackupNode, tmp_path: Path) -> 
     assert node.database["events"].index_information() == indexes
     assert node.database["events"].options() == options
     assert not any("restoring" in n for n in node.database.list_collection_names())
+
+
+def test_a_backup_under_another_name_is_found_and_loaded(node: BackupNode) -> None:
+    """The offline restore judges files by their content, as an upload does."""
+    fill(node.database)
+    made = node.make()
+    volume = Volume(node.volume)
+    renamed = made.file.replace(".tar.gz", " (1).tar.gz")
+    volume.path(made.file).rename(volume.root / renamed)
+    (volume.root / "notes.tar.gz").write_bytes(b"no backup")
+
+    found = find_backups(volume)
+
+    parsed = BackupName.of(made.file)
+    assert found == [Candidate(volume.root / renamed, parsed, is_sealed=False)]
+    assert node.load(renamed) == made.manifest
 
 
 def test_the_cluster_and_the_records_stay(node: BackupNode) -> None:

@@ -31,7 +31,7 @@ def admit(settings: Settings, upload: Path, file: str, tell: Tell) -> dict[str, 
 def _compare(manifest: Manifest, name: BackupName) -> None:
     right = BackupName(name.name, manifest.version, manifest.time)
     if name != right:
-        raise Refused(f"this is a backup of another moment; upload it as {right.file}")
+        raise Refused(f"it is not what it was when it was sent: it is {right.file} now")
 
 
 def _store(settings: Settings, upload: Path, file: str, volume: Volume) -> None:

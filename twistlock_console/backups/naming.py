@@ -11,12 +11,16 @@ from twistlock_console.errors import Refused
 ENDING = ".tar.gz"
 #: Written beside a backup when it has been verified, as ``sha256sum`` writes it.
 SEAL = ".sha256"
+LONGEST_FILE_NAME = 255
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_FILE = re.compile(
+_STEM = (
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9_-]{0,63})-(?P<version>[0-9][0-9A-Za-z.+]{0,31})"
-    r"-(?P<time>[0-9]{1,12})\.tar\.gz"
+    r"-(?P<time>[0-9]{1,12})"
 )
+_FILE = re.compile(_STEM + r"\.tar\.gz")
+#: A name that a browser or a person changed: "nightly-26.11.0-1795478400 (1).tar.gz".
+_ALTERED = re.compile(r"(?:.*[^A-Za-z0-9_.+-])?" + _STEM + r"(?![0-9]).*", re.DOTALL)
 
 
 class Kind(StrEnum):
@@ -67,6 +71,16 @@ class BackupName:
                 "before-upgrade-26.11.0-1795478400.tar.gz"
             )
         return found
+
+    @classmethod
+    def of_content(cls, file: str, name: str, version: str, time: int) -> Self:
+        """Name a backup by what it holds; *file* is what it is called elsewhere.
+
+        Only the given name is taken from *file*, if one can be found in it, for a
+        backup may have been renamed since. Raises Refused where no name results.
+        """
+        found = _ALTERED.fullmatch(file[:LONGEST_FILE_NAME])
+        return cls.of(cls(found["name"] if found else name, version, time).file)
 
 
 def check_name(name: str) -> str:

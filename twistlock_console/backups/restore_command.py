@@ -5,17 +5,19 @@ import getpass
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from twistlock_console.backups import journal
 from twistlock_console.backups.identity import read_key_file, unseal
 from twistlock_console.backups.manifest import Manifest
+from twistlock_console.backups.naming import ENDING, BackupName
 from twistlock_console.backups.new_identity import put_in_force, sealed_identity
 from twistlock_console.backups.progress import Progress
 from twistlock_console.backups.restore import Order, load
 from twistlock_console.backups.scratch import running_database
 from twistlock_console.backups.verify import read_manifest
-from twistlock_console.backups.volume import Stored, Volume
+from twistlock_console.backups.volume import Volume
 from twistlock_console.certificates import fingerprint
 from twistlock_console.errors import Refused, SettingsError
 from twistlock_console.identity_files import AUTHORITY
@@ -58,7 +60,7 @@ def _restore(options: argparse.Namespace) -> None:
     settings = load_settings(options.config, os.environ)
     folder = options.folder or options.data_recovery_folder
     volume = Volume(folder or settings.data_recovery_volume)
-    chosen = volume.path(_choose(volume.list(), volume.root).name.file)
+    chosen = _choose(find_backups(volume), volume.root).path
     try:
         with sole_node(settings.folders):
             _restore_here(settings, chosen, options)
@@ -70,13 +72,45 @@ def _restore(options: argparse.Namespace) -> None:
     print(f"Restored {chosen.name}. Start the Console now.")  # noqa: T201
 
 
-def _choose(found: Sequence[Stored], folder: Path) -> Stored:
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A backup that can be restored: where it lies, and what it holds."""
+
+    path: Path
+    name: BackupName
+    is_sealed: bool
+
+
+def find_backups(volume: Volume) -> list[Candidate]:
+    """Return the backups in *volume*, also those whose files were given other names."""
+    named = [
+        Candidate(volume.path(each.name.file), each.name, each.verified is not None)
+        for each in volume.list()
+    ]
+    others = sorted(volume.root.glob(f"*{ENDING}"), key=lambda path: path.name)
+    return named + [
+        found
+        for path in others
+        if BackupName.parse(path.name) is None and (found := _by_content(path))
+    ]
+
+
+def _by_content(path: Path) -> Candidate | None:
+    try:
+        held = read_manifest(path)
+        name = BackupName.of_content(path.name, held.name, held.version, held.time)
+    except Refused:
+        return None
+    return Candidate(path, name, is_sealed=False)
+
+
+def _choose(found: Sequence[Candidate], folder: Path) -> Candidate:
     if not found:
         raise Refused(f"there is no backup in {folder}")
     print("Please select from the following:")  # noqa: T201
     for number, each in enumerate(found):
         name, made = each.name, f"{each.name.made:%Y-%m-%d %H:%M:%S %z} UTC"
-        unsealed = "" if each.verified else "  (unsealed)"
+        unsealed = "" if each.is_sealed else "  (unsealed)"
         print(f"{number}: {name.name:<20} {name.version:<12} {made}{unsealed}")  # noqa: T201
     try:
         typed = input("Please enter your selection: ").strip()

@@ -79,7 +79,12 @@ class Volume:
             raise self.failure(error) from error
 
     def sealed_hash(self, file: str) -> str | None:
-        """The hash that *file* had when it was sealed; None without a seal."""
+        """The hash that *file* had when it was sealed; None without a seal.
+
+        A file that was given another name has none.
+        """
+        if BackupName.parse(file) is None:
+            return None
         try:
             text = _seal(self.path(file)).read_text(encoding="ascii")
         except (FileNotFoundError, UnicodeError):

@@ -3,12 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, cast
 
 from flask import Response, current_app, request, send_file
 
 from twistlock_console.audits import AuditType
 from twistlock_console.backups.naming import BackupName
+from twistlock_console.backups.verify import read_manifest
 from twistlock_console.backups.volume import Volume
 from twistlock_console.clock import SECOND, boottime_ns
 from twistlock_console.errors import ConsoleError, NotFound, Refused
@@ -59,24 +62,40 @@ def download(file: str) -> Response:
     return answer
 
 
-def upload(file: str, source: IO[bytes]) -> bool:
-    """Take the backup that *source* gives; False if it is still being verified.
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An uploaded backup: the *file* that it is stored as, once it *is_stored*."""
 
-    Raises Refused with what is wrong with it.
+    file: str
+    is_stored: bool
+
+
+def upload(file: str, source: IO[bytes]) -> Upload:
+    """Store the backup that *source* gives, under the name that its content has.
+
+    *file* is what the client calls it. Raises Refused with what is wrong with it.
     """
-    name = BackupName.of(file)
-    if any(each["id"] == name.file for each in look()["backups"]):
-        raise Refused(f"there is a backup {name.file} already")
     with kept_upload(source) as path:
+        name = _name_of(path, file).file
+        if any(each["id"] == name for each in look()["backups"]):
+            raise Refused(f"there is a backup {name} already")
         # The node takes the file over under another name, and deletes it.
         handed = path.with_name(f"{path.name}-whole")
         handed.hardlink_to(path)
     try:
-        run = order("admit", file, upload=str(handed), id=file)["run"]
+        run = order("admit", name, upload=str(handed), id=name)["run"]
     except ConsoleError:
         handed.unlink(missing_ok=True)
         raise
-    return _ended(run)
+    return Upload(name, _ended(run))
+
+
+def _name_of(path: Path, file: str) -> BackupName:
+    try:
+        manifest = read_manifest(path)
+    except Refused as error:
+        raise Refused(str(error).replace(path.name, file[:100])) from error
+    return BackupName.of_content(file, manifest.name, manifest.version, manifest.time)
 
 
 def _ended(run: str) -> bool:

@@ -97,8 +97,9 @@ def download(file: str) -> Response:
 def upload(file: str) -> ResponseReturnValue:
     """Upload a backup; the body is the file itself.
 
-    It is verified before it is taken. A large one is still being verified when this
-    answers; GET /backups/progress tells how it ended.
+    It is verified before it is taken. Version and time in its name follow from its
+    content, whatever they are in the path. A large one is still being verified when
+    this answers; GET /backups/progress tells how it ended.
     """
     backups.upload(file, cast(Any, request.stream))
     return "", 200

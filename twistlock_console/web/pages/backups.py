@@ -51,13 +51,16 @@ def download() -> ResponseReturnValue:
 def upload() -> ResponseReturnValue:
     """Take a backup from the visitor's computer."""
 
-    def take() -> None:
+    def take() -> str:
         sent = request.files.get("file")
         if sent is None or not sent.filename:
             raise Refused("choose a file first")
-        backups.upload(sent.filename, cast(Any, sent.stream))
+        taken = backups.upload(sent.filename, cast(Any, sent.stream))
+        if taken.is_stored:
+            return f"The backup was uploaded and is stored as {taken.file}."
+        return f"The backup {taken.file} was uploaded and is being verified."
 
-    return _do(take, "The backup was uploaded.")
+    return _tell(take)
 
 
 @files.get("/one")
@@ -101,12 +104,19 @@ def _order(verb: str, told: str, **body: object) -> ResponseReturnValue:
 
 
 def _do(act: Callable[[], object], told: str) -> ResponseReturnValue:
-    try:
+    def done() -> str:
         act()
+        return told
+
+    return _tell(done)
+
+
+def _tell(act: Callable[[], str]) -> ResponseReturnValue:
+    """Show the sentence that *act* returns, or why it failed, on the page of all."""
+    try:
+        flash(act())
     except ConsoleError as error:
         flash(str(error), "error")
-    else:
-        flash(told)
     return redirect(url_for("backups.listed"), 303)
 
 
