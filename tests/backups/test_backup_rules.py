@@ -75,7 +75,9 @@ def test_a_backup_is_named_by_its_content(file: str, name: str) -> None:
     assert named == BackupName(name, "26.11.1", 7)
 
 
-@pytest.mark.parametrize(("name", "version"), [("../x", "1.0"), ("x", "../1"), ("", "")])
+@pytest.mark.parametrize(
+    ("name", "version"), [("../x", "1.0"), ("x", "../1"), ("", "")]
+)
 def test_a_content_without_a_name_is_refused(name: str, version: str) -> None:
     """What a manifest says must not lead out of the volume."""
     with pytest.raises(Refused, match="is not the name of a backup"):

@@ -53,7 +53,10 @@ def test_a_bad_number_of_lines_is_refused(admin: Visitor, lines: str) -> None:
     answer = admin.get(f"/api/v1/logs/console?lines={lines}", Authorization=basic())
 
     assert answer.status_code == 400
-    assert answer.get_json()["err"] == "lines: give a whole number from 1; 2000 is the most"
+    assert (
+        answer.get_json()["err"]
+        == "lines: give a whole number from 1; 2000 is the most"
+    )
 
 
 @pytest.mark.parametrize("lines", ["2001", "32768", "9" * 200])

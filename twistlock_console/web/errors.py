@@ -16,6 +16,7 @@ from twistlock_console.accounts.errors import (
     WrongCredentials,
 )
 from twistlock_console.errors import ConsoleError, NotFound, Refused
+from twistlock_console.web.form_refusals import explain_csrf_error
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def init_app(app: Flask) -> None:
     """Answer every error in one sentence: JSON under /api/, else a page."""
     app.register_error_handler(ConsoleError, _refused)
     app.register_error_handler(PyMongoError, _database_failed)
-    app.register_error_handler(CSRFError, _stale_form)
+    app.register_error_handler(CSRFError, _form_refused)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
 
@@ -85,9 +86,11 @@ def _database_failed(error: PyMongoError) -> ResponseReturnValue:
     return response
 
 
-def _stale_form(error: CSRFError) -> ResponseReturnValue:
-    log.info("%s: refused a form: %s", request.path, error.description)
-    return answer(400, "this form is out of date; open the page again and repeat")
+def _form_refused(error: CSRFError) -> ResponseReturnValue:
+    reason = error.description or ""
+    log.info("%s: refused a form: %s", request.path, reason)
+    sentence = explain_csrf_error(reason, request.host, request.referrer or "")
+    return answer(400, sentence)
 
 
 def _http(error: HTTPException) -> ResponseReturnValue:

@@ -70,9 +70,7 @@ def reconcile_total(
 
     Counting is bounded, or done at another moment than reading. A client that pages
     until it has as many as the total says must neither stop early nor go on for ever.
-
-    Args:
-        found: how many items were read, at most one more than the wish's limit.
+    *found* items were read, at most one more than the wish's limit.
     """
     end = wish.offset + min(found, wish.limit)
     if found > wish.limit:

@@ -1,5 +1,6 @@
 """What another site may not do: send our forms, frame our pages, lead people away."""
 
+import html
 import re
 from urllib.parse import urlsplit
 
@@ -72,6 +73,66 @@ def test_a_form_sent_from_another_site_is_refused(admin: Visitor) -> None:
     )
 
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        pytest.param(
+            {"Referer": "https://console.example.com/login", "Host": "10.0.0.1:8083"},
+            "The browser opened console.example.com, and the Console was asked as "
+            "10.0.0.1:8083: a proxy in front of it changes the Host header",
+            id="rewritten-host",
+        ),
+        pytest.param(
+            {"Referer": "https://console.test:8443/login", "Host": "console.test"},
+            "opened console.test:8443, and the Console was asked as console.test",
+            id="port-dropped",
+        ),
+        pytest.param(
+            {"Referer": "http://console.test/login"},
+            "with http, and a proxy in front of the Console made https of it",
+            id="http-outside",
+        ),
+        pytest.param({}, "The Referer header is missing", id="referrer-removed"),
+    ],
+)
+def test_a_form_refused_because_of_a_proxy_says_so(
+    visitor: Visitor, headers: dict[str, str], told: str
+) -> None:
+    """Repeating the form would never help; the page says what a proxy does wrong."""
+    page = visitor.get("/login", Host=headers.get("Host", "console.test")).text
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert token is not None
+    fields = {**SENT, "csrf_token": token[1]}
+    # The cookie jar asks for a name; a proxy sends the cookie on whatever the Host is.
+    cookie = visitor.client.get_cookie("__Host-session", domain="console.test")
+    sent = {"Cookie": f"__Host-session={cookie.value}"} if cookie else {}
+
+    answer = visitor.client.post(
+        "/login", base_url=HTTPS, data=fields, headers={**sent, **headers}
+    )
+
+    text = " ".join(html.unescape(answer.text).split())
+    assert answer.status_code == 400
+    assert told in text
+    assert "out of date" not in text
+
+
+def test_a_form_without_a_cookie_says_so(visitor: Visitor, app: Flask) -> None:
+    """A browser or proxy that drops cookies is named, for a new form will not help."""
+    page = visitor.get("/login").text
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert token is not None
+    answer = app.test_client().post(
+        "/login",
+        base_url=HTTPS,
+        data={**SENT, "csrf_token": token[1]},
+        headers={"Referer": f"{HTTPS}/login"},
+    )
+
+    assert answer.status_code == 400
+    assert "session cookie of this form did not arrive" in answer.text
 
 
 def test_a_form_cannot_call_the_api(admin: Visitor) -> None:
