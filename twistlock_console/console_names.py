@@ -40,9 +40,11 @@ def checked_names(wanted: Sequence[str]) -> tuple[str, ...]:
         found = [name for text in wanted for name in _one(text)]
     except ValueError as error:
         raise Refused(str(error)) from error
-    if len(set(found)) > MOST:
+    # DNS knows no case: of two spellings the first one stays.
+    each_once = {name.lower(): name for name in reversed(found)}
+    if len(each_once) > MOST:
         raise Refused(f"a certificate can have {MOST} more names at most")
-    return tuple(dict.fromkeys(found))
+    return tuple(name for name in dict.fromkeys(found) if name in each_once.values())
 
 
 def _one(text: str) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from twistlock_console.permit import Permit
 from twistlock_console.renewal import Renewal
 from twistlock_console.scheduler import Scheduler
 from twistlock_console.settings import Settings
+from twistlock_console.stored_formats import upgrade_if_needed
 from twistlock_console.support import Support
 from twistlock_console.web.storage import ensure_indexes
 
@@ -64,7 +65,7 @@ class Node:
         PLACE.epoch = lambda: self.permit.epoch
         self.mongod = Mongod(settings, self.bus)
         self.backups = Backups(self)
-        prepare = self.backups.before_serving
+        prepare = self._before_serving
         self.ports = ServicePorts(settings, self.permit, self.bus, prepare=prepare)
         self.routes: Flask = node_app()
         self.health = Health(self)
@@ -75,6 +76,11 @@ class Node:
         self.watch = Watch(settings)
         self.watch.sources += core_sources(self)
         self._api = NodeApi(settings, self.routes)
+
+    def _before_serving(self) -> None:
+        """Make the data ready while the ports are closed; raises DatabaseError."""
+        self.backups.before_serving()
+        upgrade_if_needed(self.backups.database)
 
     def _prepare_database(self, change: RoleChanged) -> None:
         """Make missing indexes on a thread of its own: nobody waits for them."""

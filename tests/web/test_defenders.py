@@ -262,6 +262,32 @@ def test_control_characters_are_refused(
     assert read_policy(database).version == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param("WEB", "there is a rule 'web'", id="case"),
+        pytest.param("\uff57eb", "there is a rule 'web'", id="full-width"),
+        pytest.param("w\u0435b", "mixes Cyrillic and Latin letters", id="look-alike"),
+        pytest.param("web\u200b", "invisible character U+200B", id="invisible"),
+    ],
+)
+def test_a_new_rule_may_not_look_like_another(
+    admin: Visitor, database: Store, name: str, words: str
+) -> None:
+    """One that the policy has already stays, and can be renamed."""
+    _put(admin, {"rules": [{"name": "web"}]})
+    answer = _put(admin, {"rules": [{"name": "web"}, {"name": name}]})
+    stored = {"_id": "hostRuntime"}
+    twins = [{"name": "web"}, {"name": name}]
+    database["policies"].update_one(stored, {"$set": {"rules.rules": twins}})
+    kept = _put(admin, {"rules": [*twins, {"name": "third"}]})
+    renamed = _put(admin, {"rules": [{"name": "web"}, {"name": "fourth"}]})
+
+    assert answer.status_code == 400
+    assert words in answer.get_json()["err"]
+    assert (kept.status_code, renamed.status_code) == (200, 200)
+
+
 def test_who_looked_at_older_rules_is_told(admin: Visitor, database: Store) -> None:
     """Two administrators do not undo each other's changes unawares."""
     assert _put(admin, {"rules": [{"name": "web"}]}).status_code == 200

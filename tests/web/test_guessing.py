@@ -118,3 +118,19 @@ def test_waiting_does_not_tell_which_accounts_exist(admin: Visitor, app: Flask) 
     answers = [guesser.call(AUTHENTICATE, {**WRONG, "username": n}) for n in names]
 
     assert [answer.status_code for answer in answers] == [429, 429]
+
+
+def test_another_case_is_no_other_account(admin: Visitor, app: Flask) -> None:
+    """Whoever varies the case of a name has no more free guesses."""
+    guesser = Visitor(app.test_client(), ELSEWHERE)
+    names = ["admin", "Admin", "ADMIN", "aDmin", "adMin"]
+    codes = [
+        guesser.call(AUTHENTICATE, {**WRONG, "username": name}).status_code
+        for name in names
+    ]
+    failures = storage_of(app).database()["login_failures"]
+    counted = failures.find_one({"_id": f"pair:{ELSEWHERE}:{USERNAME}"})
+
+    assert codes == [401] * 5
+    assert counted is not None
+    assert counted["count"] == 5

@@ -7,7 +7,7 @@ from flask import Flask
 from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor, basic
 from werkzeug.test import TestResponse
 
-from twistlock_console.accounts import user_changes
+from twistlock_console.accounts import user_changes, users
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.errors import Refused
 from twistlock_console.web.storage import storage_of
@@ -80,6 +80,13 @@ def test_a_put_replaces_all_but_the_password(admin: Visitor) -> None:
             400,
             "there is a user admin already",
         ),
+        (
+            "POST",
+            USERS,
+            JANE | {"username": "aDMIN"},
+            400,
+            "there is a user admin already",
+        ),
         ("POST", USERS, {"username": "jane"}, 400, "password: a new user needs one"),
         ("POST", USERS, JANE | {"username": "a b"}, 400, "a username has 1 to 64"),
         ("POST", USERS, JANE | {"password": "short"}, 400, "at least 8 characters"),
@@ -87,6 +94,7 @@ def test_a_put_replaces_all_but_the_password(admin: Visitor) -> None:
         ("PUT", USERS, {"username": "jane"}, 404, "there is no user jane"),
         ("DELETE", f"{USERS}/jane", None, 404, "there is no user jane"),
         ("DELETE", f"{USERS}/admin", None, 400, "you cannot delete the account"),
+        ("DELETE", f"{USERS}/ADMIN", None, 400, "you cannot delete the account"),
         ("PUT", USERS, {"username": "admin"}, 400, "admin is the last administrator"),
     ],
 )
@@ -102,6 +110,65 @@ def test_what_may_not_be_is_refused(
     assert role_of(admin, "admin") == "admin"
     assert role_of(admin, "jane") is None
     assert len(trail) == (0 if "role" in sentence else 1)
+
+
+def test_an_account_is_named_in_any_case(admin: Visitor, app: Flask) -> None:
+    """At the login and over the API; the history has the account's own name."""
+    send(admin, "POST", USERS, JANE | {"username": "Jane"})
+    jane = Visitor(app.test_client())
+    logged_in = jane.log_in("JANE", JANE["password"]).status_code
+    history = send(admin, "GET", "/api/v1/audits/mgmt?username=Jane").get_json()
+    changed = send(admin, "PUT", USERS, {"username": "jane", "role": "operator"})
+    role = role_of(admin, "Jane")
+    deleted = send(admin, "DELETE", f"{USERS}/jAne")
+
+    assert logged_in == 303
+    assert [entry["status"] for entry in history] == ["successful login attempt"]
+    assert (changed.status_code, role) == (200, "operator")
+    assert deleted.status_code == 200
+    assert role_of(admin, "Jane") is None
+
+
+def test_of_two_at_once_one_gets_the_name(admin: Visitor, app: Flask) -> None:
+    """The database itself keeps names apart, however they are written."""
+    store = storage_of(app).database()
+
+    def add(name: str) -> bool:
+        try:
+            user_changes.add(store, name, "hash", UserRole.AUDITOR)
+        except Refused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(add, ["ann", "Ann", "aNn", "anN"] * 2))
+
+    assert added.count(True) == 1
+
+
+def test_accounts_from_before_that_differ_only_in_case_go_on(
+    admin: Visitor, app: Flask
+) -> None:
+    """Each is found by its exact name, one also by any other; the other can go."""
+    store = storage_of(app).database()
+    before = store["users"].find_one({"_id": "admin"})
+    assert before
+    del before["nameKey"]
+    store["users"].update_one({"_id": "admin"}, {"$unset": {"nameKey": ""}})
+    store["users"].insert_one({**before, "_id": "Admin"})
+    users.add_name_keys(store)
+    codes = [
+        admin.get(USERS, Authorization=basic(name)).status_code
+        for name in ("admin", "Admin", "ADMIN")
+    ]
+    found = users.find(store, "ADMIN")
+    deleted = send(admin, "DELETE", f"{USERS}/Admin")
+
+    assert codes == [200] * 3
+    assert found
+    assert found.username == "admin"
+    assert deleted.status_code == 200
+    assert role_of(admin, "admin") == "admin"
 
 
 def test_two_administrators_cannot_remove_each_other(

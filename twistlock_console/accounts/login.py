@@ -1,6 +1,6 @@
 """Logging in with a username and a password, and changing the password."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymongo.database import Database
@@ -16,6 +16,7 @@ from twistlock_console.accounts.slowdown import Origin
 from twistlock_console.accounts.users import User
 from twistlock_console.audits import AuditType, Entry
 from twistlock_console.errors import Refused
+from twistlock_console.names import name_key
 
 Store = Database[dict[str, Any]]
 
@@ -35,8 +36,8 @@ class Attempt:
 
     @property
     def origin(self) -> Origin:
-        """By what its failure is counted."""
-        return Origin(self.username, self.address, self.device)
+        """By what its failure is counted: the name in whatever case is one account."""
+        return Origin(name_key(self.username), self.address, self.device)
 
     def entry(self, status: str, *, failure: bool = False) -> Entry:
         """Describe how the attempt ended, for the audit trail."""
@@ -60,7 +61,8 @@ def sign_up(database: Store, attempt: Attempt) -> User:
 def log_in(database: Store, attempt: Attempt) -> User:
     """Let a person in; raises WrongCredentials or TooManyFailures."""
     user = check(database, attempt)
-    audits.record(database, attempt.entry("successful login attempt"))
+    named = replace(attempt, username=user.username)
+    audits.record(database, named.entry("successful login attempt"))
     return user
 
 

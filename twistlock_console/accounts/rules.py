@@ -3,6 +3,7 @@
 import re
 
 from twistlock_console.errors import Refused
+from twistlock_console.names import name_key
 
 SPECIAL = "~!@#$%^&*()-_=+|[{}];:'\\\",<.>/?"
 SHORTEST = 8
@@ -39,7 +40,7 @@ def _rules(password: str, username: str, *, strong: bool) -> list[tuple[bool, st
     rules = [
         (len(password) < shortest, f"must have at least {shortest} characters"),
         (len(password) > LONGEST, f"must have at most {LONGEST} characters"),
-        (password == username, "must differ from the username"),
+        (name_key(password) == name_key(username), "must differ from the username"),
     ]
     if strong:
         rules += [

@@ -18,7 +18,9 @@ from twistlock_console.accounts.users import (
     SETTINGS,
     Store,
     User,
+    find,
     new_document,
+    stored_name,
 )
 from twistlock_console.errors import NotFound, Refused
 
@@ -33,7 +35,9 @@ Step = Callable[[ClientSession], None]
 
 
 def add(database: Store, username: str, password_hash: str, role: UserRole) -> User:
-    """Store a new user; raises Refused if the name is taken."""
+    """Store a new user; raises Refused if the name is taken, in whatever case."""
+    if taken := find(database, username):
+        raise Refused(f"there is a user {taken.username} already")
     document = new_document(username, password_hash, role)
     try:
         database[COLLECTION].insert_one(document)
@@ -50,6 +54,7 @@ def replace(
     Another password ends the user's sessions. Gives the user before and after;
     raises NotFound, or Refused for the last administrator.
     """
+    username = stored_name(database, username)
     fields: dict[str, Any] = {"role": role, "lastModified": datetime.now(UTC)}
     change: dict[str, Any] = {"$set": fields}
     if password_hash is not None:
@@ -69,6 +74,7 @@ def remove(database: Store, username: str) -> User:
 
     Raises NotFound, or Refused for the last administrator.
     """
+    username = stored_name(database, username)
 
     def step(session: ClientSession) -> None:
         database[COLLECTION].delete_one({"_id": username}, session=session)

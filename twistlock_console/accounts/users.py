@@ -5,19 +5,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from pymongo import ReturnDocument
+from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.errors import NotFound, Refused
+from twistlock_console.names import name_key
 from twistlock_console.words import FIELD, words_of
 
 COLLECTION = "users"
 SETTINGS = "settings"
 INITIALIZED = "initialized"
 ALREADY_INITIALIZED = "system already initialized"
+#: The name as it is compared. Where a database from before has `Admin` beside `admin`,
+#: only one of them has the field, and the other is found by its exact name.
+NAME_KEY = "nameKey"
+INDEXES = [IndexModel([(NAME_KEY, ASCENDING)], unique=True, sparse=True)]
 
 Store = Database[dict[str, Any]]
 
@@ -70,9 +75,27 @@ def create_first(database: Store, username: str, password_hash: str) -> User:
 
 
 def find(database: Store, username: str) -> User | None:
-    """Give the user with exactly this name, if there is one."""
-    found = database[COLLECTION].find_one({"_id": username})
-    return User.from_document(found) if found else None
+    """Return the user of this name, in whatever case it is written."""
+    either = {"$or": [{"_id": username}, {NAME_KEY: name_key(username)}]}
+    found = {each["_id"]: each for each in database[COLLECTION].find(either)}
+    document = found.get(username) or next(iter(found.values()), None)
+    return User.from_document(document) if document else None
+
+
+def stored_name(database: Store, username: str) -> str:
+    """Return the user's name as it is stored; raises NotFound if there is none."""
+    if (user := find(database, username)) is None:
+        raise NotFound(f"there is no user {username}")
+    return user.username
+
+
+def add_name_keys(database: Store) -> None:
+    """Store the compared form of each name that a release before did not store."""
+    users = database[COLLECTION]
+    names = [str(each["_id"]) for each in users.find({NAME_KEY: None}, {})]
+    for name in sorted(names, key=lambda name: (name != name_key(name), name)):
+        if users.find_one({NAME_KEY: name_key(name)}) is None:
+            users.update_one({"_id": name}, {"$set": {NAME_KEY: name_key(name)}})
 
 
 def set_password(database: Store, username: str, password_hash: str) -> User:
@@ -80,7 +103,8 @@ def set_password(database: Store, username: str, password_hash: str) -> User:
 
     Raises NotFound when there is no such user.
     """
-    return _end_sessions(database, username, {"passwordHash": password_hash})
+    name = stored_name(database, username)
+    return _end_sessions(database, name, {"passwordHash": password_hash})
 
 
 def end_sessions(database: Store, username: str) -> None:
@@ -110,6 +134,7 @@ def new_document(username: str, password_hash: str, role: UserRole) -> dict[str,
     """
     return {
         "_id": username,
+        NAME_KEY: name_key(username),
         "passwordHash": password_hash,
         "role": role,
         "authType": "basic",

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from twistlock_console.errors import Refused
+from twistlock_console.names import name_key
 
 ENDING = ".tar.gz"
 #: Written beside a backup when it has been verified, as ``sha256sum`` writes it.
@@ -90,7 +91,7 @@ def check_name(name: str) -> str:
             "give the backup a name of up to 64 letters, digits, - and _, which "
             "begins with a letter or a digit"
         )
-    if name in Kind.__members__.values():
+    if name_key(name) in Kind.__members__.values():
         raise Refused(
             f"{name} is what the Console calls its own backups; choose another"
         )

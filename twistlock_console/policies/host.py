@@ -11,6 +11,7 @@ from pymongo import ReturnDocument
 from pymongo.database import Database
 
 from twistlock_console.errors import ConsoleError, Refused
+from twistlock_console.names import check_new_name, name_key
 from twistlock_console.protocol import HostPolicy, HostRule
 from twistlock_console.protocol.bounds import first_mistake
 
@@ -87,6 +88,7 @@ def write_policy(
     old = _replaced(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
     if seen is not None and seen != old.version:
         raise Refused("somebody changed the rules meanwhile; look again, then repeat")
+    _check_new_names(rules, old.rules)
     signed = _checked({"rules": _signed(rules, old.rules, owner)})
     written = database[COLLECTION].find_one_and_update(
         {"_id": HOST_RUNTIME, **({"version": old.version} if old.version else {})},
@@ -100,6 +102,25 @@ def write_policy(
     if written is None:
         raise Refused("somebody changed the rules meanwhile; look again, then repeat")
     return old, replace(old, version=written["version"], rules=signed.rules)
+
+
+def _check_new_names(rules: Sequence[HostRule], before: Sequence[HostRule]) -> None:
+    """Raise Refused for a new name that looks like another rule's.
+
+    Names that the policy has already stay as they are.
+    """
+    known = {rule.name for rule in before}
+    taken: dict[str, str] = {}
+    for rule in sorted(rules, key=lambda rule: rule.name not in known):
+        twin = taken.setdefault(name_key(rule.name), rule.name)
+        if rule.name in known:
+            continue
+        check_new_name(rule.name)
+        if twin != rule.name:
+            raise Refused(
+                f"there is a rule {twin!r}, from which {rule.name!r} differs only in "
+                "case or in the form of its letters; give it another name"
+            )
 
 
 def _signed(

@@ -9,6 +9,8 @@ import secrets
 from flask import Response, current_app, request
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from twistlock_console.names import name_key
+
 COOKIE = "__Host-device"
 ONE_YEAR = 31_536_000
 #: So many accounts that one browser is known for.
@@ -19,14 +21,14 @@ def known_device(username: str) -> str:
     """Give the name of a browser that logged in as *username* before, else ""."""
     if request.path.startswith("/api/"):
         return ""
-    return _read().get(username, "")
+    return _read().get(name_key(username), "")
 
 
 def remember_device(response: Response, username: str) -> None:
     """Let this browser be known for *username* from now on."""
-    known = _read()
-    name = known.pop(username, "") or secrets.token_urlsafe(12)
-    latest = [*known.items(), (username, name)][-MOST:]
+    known, key = _read(), name_key(username)
+    name = known.pop(key, "") or secrets.token_urlsafe(12)
+    latest = [*known.items(), (key, name)][-MOST:]
     response.set_cookie(
         COOKIE,
         str(_signer().dumps(latest)),
@@ -39,9 +41,10 @@ def remember_device(response: Response, username: str) -> None:
 
 def _read() -> dict[str, str]:
     try:
-        return dict(_signer().loads(request.cookies.get(COOKIE, "")))
+        known = dict(_signer().loads(request.cookies.get(COOKIE, "")))
     except BadSignature:
         return {}
+    return {name_key(username): name for username, name in known.items()}
 
 
 def _signer() -> URLSafeSerializer:

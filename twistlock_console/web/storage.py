@@ -10,7 +10,12 @@ from flask import Flask, current_app
 from pymongo import ASCENDING, IndexModel, MongoClient
 from pymongo.database import Database
 
-from twistlock_console.accounts import known_origins, login_failures, revocations
+from twistlock_console.accounts import (
+    known_origins,
+    login_failures,
+    revocations,
+    users,
+)
 from twistlock_console.alerts.store import QUEUE
 from twistlock_console.defenders import (
     certificates,
@@ -36,6 +41,7 @@ INDEXES: dict[str, list[IndexModel]] = {
     revocations.COLLECTION: [
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
     ],
+    users.COLLECTION: users.INDEXES,
     QUEUE: [IndexModel([("channel", ASCENDING), ("created", ASCENDING)])],
     event_store.COLLECTION: event_store.INDEXES,
     certificates.COLLECTION: certificates.INDEXES,

@@ -1,6 +1,6 @@
 """Users added, changed and deleted, the same way from a page and from the API."""
 
-from twistlock_console.accounts import user_changes
+from twistlock_console.accounts import user_changes, users
 from twistlock_console.accounts.logon import read_logon
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.rules import check_password, check_username
@@ -36,7 +36,8 @@ def change_user(body: UserBody) -> None:
 def remove_user(username: str) -> None:
     """Delete a user; raises Refused for oneself and the last administrator."""
     with recorded(AuditType.USER, f"deleted the user {username}") as change:
-        if username == current_username():
+        found = users.find(database(), username)
+        if found and found.username == current_username():
             raise Refused("you cannot delete the account that you are logged in with")
         change.old = _told(user_changes.remove(database(), username))
 

@@ -98,8 +98,9 @@ def enrolled() -> ResponseReturnValue:
     own, body = _settings(), json_body(EnrolBody)
     folder = own.folders.certificates
     names = console_names(own)
+    # It gives the name in small letters, whatever the certificate has.
     asked = urlsplit(f"//{request.host}").hostname or ""
-    chosen = asked if asked in names else names[0]
+    chosen = next((name for name in names if name.lower() == asked), names[0])
     addresses = addresses_for(database(), own, chosen)
     return jsonify(
         certificate=enrol(database(), folder, body.defender, body.request),

@@ -1,0 +1,51 @@
+"""Compare names regardless of case and Unicode form, and check new ones. Pure.
+
+Users, Defenders and rules have names that people read and type. Two names that look
+the same must not belong to two things: `Admin` beside `admin`, or a name with a
+Cyrillic letter beside its Latin twin. Names that exist already go on working.
+"""
+
+import re
+import unicodedata
+
+from twistlock_console.errors import Refused
+
+#: Alphabets whose letters look alike. A word of letters from two of them is refused.
+LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
+#: General categories of characters that cannot be seen.
+INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def name_key(name: str) -> str:
+    """Return the form of *name* that is compared: NFKC, without case."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return unicodedata.normalize("NFKC", folded)
+
+
+def check_new_name(name: str) -> None:
+    """Raise Refused if *name* holds what cannot be seen or told apart.
+
+    That is an invisible character, a blank at either end, or a word with letters of
+    two alphabets that look alike.
+    """
+    for character in name:
+        if unicodedata.category(character) in INVISIBLE:
+            raise Refused(
+                f"the name {name!r} holds the invisible character "
+                f"U+{ord(character):04X}; type the name again without it"
+            )
+    if name != name.strip():
+        raise Refused(f"the name {name!r} begins or ends with a blank; remove it")
+    for word in _WORD.findall(unicodedata.normalize("NFC", name)):
+        if len(found := LOOK_ALIKE.intersection(map(_alphabet, word))) > 1:
+            mixed = " and ".join(sorted(each.capitalize() for each in found))
+            raise Refused(
+                f"the name {name!r} mixes {mixed} letters, which look alike; write "
+                f"the word {word!r} in one alphabet"
+            )
+
+
+def _alphabet(letter: str) -> str:
+    """Return the first word of the letter's Unicode name, which is its script."""
+    return unicodedata.name(letter, "").partition(" ")[0]

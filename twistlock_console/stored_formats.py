@@ -1,0 +1,37 @@
+"""Bring what an earlier release stored into the form that this one reads."""
+
+from typing import Any
+
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from twistlock_console.accounts import users
+from twistlock_console.errors import DatabaseError
+
+SETTINGS = "settings"
+#: The document that says which form is stored. A restore brings the backup's own.
+FORMAT_ID = "storedFormat"
+FORMAT = 1
+Store = Database[dict[str, Any]]
+
+
+def upgrade_if_needed(database: Store) -> None:
+    """Upgrade a database that an earlier release wrote; one read if it is not.
+
+    For the serving node while its ports are closed. Raises DatabaseError.
+    """
+    try:
+        found = database[SETTINGS].find_one({"_id": FORMAT_ID}) or {}
+        if found.get("version", 0) < FORMAT:
+            upgrade(database)
+    except PyMongoError as error:
+        raise DatabaseError(
+            f"the stored data cannot be brought into the form of this release: {error}"
+        ) from error
+
+
+def upgrade(database: Store) -> None:
+    """Upgrade everything; each step may be repeated. pymongo's errors pass through."""
+    users.add_name_keys(database)
+    form = {"$set": {"version": FORMAT}}
+    database[SETTINGS].update_one({"_id": FORMAT_ID}, form, upsert=True)
