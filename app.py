@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 
 from twistlock_console import __version__
-from twistlock_console.errors import ConsoleError
-from twistlock_console.logs import configure_logging
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.logs.setup import configure_logging
 
 # twistlock.sh sets the variable where DATA_FOLDER is another.
 DEFAULT_CONFIG = Path(
@@ -22,18 +22,18 @@ DEFAULT_CONFIG = Path(
 #: The module of each command. Only that of the command that is asked for is imported:
 #: all of them take a second.
 COMMANDS = {
-    "run": "plugins.ha.run_command",
-    "status": "twistlock_console.status_command",
-    "config": "twistlock_console.config_command",
-    "certs": "twistlock_console.certs_command",
-    "ha": "plugins.ha.commands",
-    "backup": "twistlock_console.backups.command",
-    "restore": "twistlock_console.backups.restore_command",
-    "loadbalancer": "plugins.ha.load_balancer_command",
-    "user": "twistlock_console.accounts.reset_command",
-    "defender": "twistlock_console.defenders.command",
-    "support": "twistlock_console.support_command",
-    "demo": "plugins.ha.demo.command",
+    "run": "plugins.ha.cli.run",
+    "status": "twistlock_console.cli.status",
+    "config": "twistlock_console.cli.config",
+    "certs": "twistlock_console.cli.certs",
+    "ha": "plugins.ha.cli.ha",
+    "backup": "twistlock_console.cli.backup",
+    "restore": "twistlock_console.cli.restore",
+    "loadbalancer": "plugins.ha.cli.load_balancer",
+    "user": "twistlock_console.cli.user",
+    "defender": "twistlock_console.cli.defender",
+    "support": "twistlock_console.cli.support",
+    "demo": "demo.command",
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from flask import Flask
 
 from plugins.ha.web import HaWeb
-from twistlock_console.errors import SettingsError
+from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import Settings, load_settings
 from twistlock_console.web.app import WebPlugin, create_app
 
@@ -33,7 +33,7 @@ def _plugins(settings: Settings) -> Iterator[WebPlugin]:
     if settings.high_availability_enabled:
         yield HaWeb()
     if os.environ.get("TWISTLOCK_DEMO"):
-        yield pkgutil.resolve_name("plugins.ha.demo.writes_api:DemoWrites")()
+        yield pkgutil.resolve_name("demo.writes_api:DemoWrites")()
 
 
 def _from_environment() -> Settings:

@@ -13,14 +13,14 @@ from typing import Any
 
 from pymongo.database import Database
 
-from twistlock_console import audits
-from twistlock_console.audits import AuditType, Entry
+from twistlock_console.audit import trail
+from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.common.search_terms import FIELD, words_of
 from twistlock_console.database.client import connect, root_credentials
 from twistlock_console.defenders import event_store, register
 from twistlock_console.protocol import Event, Facts, FileEvent, ProcessEvent
 from twistlock_console.settings import load_settings
-from twistlock_console.web.storage import DATABASE, ensure_indexes
-from twistlock_console.words import FIELD, words_of
+from twistlock_console.web.common.database import DATABASE, ensure_indexes
 
 Store = Database[dict[str, Any]]
 AT_ONCE = 5_000
@@ -37,7 +37,7 @@ def fill_history(database: Store, begin: int, end: int) -> None:
     """Store acts of administrators, numbered from *begin* to before *end*."""
     now = datetime.now(UTC)
     for numbers in _batches(range(begin, end)):
-        database[audits.COLLECTION].insert_many(
+        database[trail.COLLECTION].insert_many(
             [_act(number, now) for number in numbers], ordered=False
         )
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistlock_console.audits import LONGEST_DIFFERENCE, difference
+from twistlock_console.audit.trail import LONGEST_DIFFERENCE, difference
 
 SECRET = "correct horse battery"
 

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from twistlock_console.certificates import (
+from twistlock_console.common.errors import IdentityError
+from twistlock_console.pki.certificates import (
     Identity,
     Usage,
     client_context,
@@ -38,7 +39,6 @@ from twistlock_console.certificates import (
     sign_request,
     store_node_certificate,
 )
-from twistlock_console.errors import IdentityError
 
 NAMES = ["127.0.0.1", "console.example.com"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.cluster_manager import detect
+from twistlock_console.settings.orchestrator import detect
 
 
 def test_a_plain_host_has_none(tmp_path: Path) -> None:

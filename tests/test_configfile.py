@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistlock_console.configfile import LARGEST, Entry, parse
+from twistlock_console.settings.config_file import LARGEST, Entry, parse
 
 ENVIRON = {"SET": "from outside", "EMPTY": "", "CODE": "$(reboot)"}
 

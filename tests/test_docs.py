@@ -11,18 +11,18 @@ from pathlib import Path, PurePath
 import pytest
 
 import app
-from plugins.ha.status import ClusterPolled
+from plugins.ha.replication.status import ClusterPolled
 from tests.bench.__main__ import PARTS
-from twistlock_console import events
+from twistlock_console.events import types
 from twistlock_console.settings.keys import ACCEPTED, KEYS
-from twistlock_defender import cli as defender
+from twistlock_defender.cli import main as defender
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
-EVENTS = [kind for _, kind in inspect.getmembers(events, is_dataclass)]
+EVENTS = [kind for _, kind in inspect.getmembers(types, is_dataclass)]
 
 
 def commands(parser: argparse.ArgumentParser, words: str = "") -> Iterator[str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.log_lines import LogLine, latest, read_line
-from twistlock_console.logs import (
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.logs.reader import LogLine, latest, read_line
+from twistlock_console.logs.setup import (
     PLACE,
     JsonLines,
     PlainLines,
@@ -105,7 +105,7 @@ def test_a_large_file_gives_way_to_a_new_one(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who writes goes on in the new one, and reading spans both."""
-    monkeypatch.setattr("twistlock_console.logs.MOST_BYTES", 10)
+    monkeypatch.setattr("twistlock_console.logs.setup.MOST_BYTES", 10)
     with log_as_node(settings):
         log.info("first")
     rotate(settings.folders)
@@ -124,7 +124,7 @@ def test_a_long_log_is_not_continued_from_an_older_file(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where lines in between are left out, older lines would look like their sequel."""
-    monkeypatch.setattr("twistlock_console.log_lines.MOST_BYTES", 30)
+    monkeypatch.setattr("twistlock_console.logs.reader.MOST_BYTES", 30)
     newest = log_file(settings.folders)
     Path(f"{newest}.1").write_text("an older line\n")
     newest.write_text("".join(f"line {n}\n" for n in range(10)))
@@ -178,7 +178,7 @@ def test_each_line_is_in_the_file_once(settings: Settings) -> None:
     """Also where whoever starts the node sends standard error into the same file."""
     program = (
         "import logging, sys; from pathlib import Path\n"
-        "from twistlock_console.logs import log_as_node\n"
+        "from twistlock_console.logs.setup import log_as_node\n"
         "from twistlock_console.settings import Settings\n"
         "logging.getLogger().setLevel('INFO')\n"
         "made = Settings(node_address='127.0.0.1', data_folder=Path(sys.argv[1]))\n"

@@ -4,8 +4,8 @@ import unicodedata
 
 import pytest
 
-from twistlock_console.console_names import checked_names
-from twistlock_console.errors import Refused
+from twistlock_console.certificate_renewal.names import checked_names
+from twistlock_console.common.errors import Refused
 from twistlock_console.names import check_new_name, name_key
 
 

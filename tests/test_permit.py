@@ -4,8 +4,8 @@ import time
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.system.serving_permit import FOREVER, Permit
 
 
 def test_a_permit_is_born_revoked() -> None:

@@ -9,17 +9,17 @@ import pytest
 from cryptography import x509
 
 from tests.test_certificates import call, make_node, serving
-from twistlock_console.certificate_ends import endings
-from twistlock_console.certificates import (
+from twistlock_console.certificate_renewal.renewal import Renewal, why_renew
+from twistlock_console.common.errors import DatabaseError
+from twistlock_console.node.lifecycle import fit_identity
+from twistlock_console.pki.certificates import (
     client_context,
     issue_node_certificate,
     server_context,
 )
-from twistlock_console.errors import DatabaseError
-from twistlock_console.followed_tls import FollowedContext
-from twistlock_console.identity_files import load_certificate
-from twistlock_console.renewal import Renewal, why_renew
-from twistlock_console.running import fit_identity
+from twistlock_console.pki.expiry import endings
+from twistlock_console.pki.identity_files import load_certificate
+from twistlock_console.pki.reloading_tls import FollowedContext
 from twistlock_console.settings import Settings
 
 NAMES = ["10.0.0.1", "127.0.0.1", "localhost", "h1"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.fake_clock import FakeClock, find_library
-from twistlock_console.scheduler import Interval
+from twistlock_console.system.scheduler import Interval
 
 JOBS = """
 import threading, time

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.errors import IdentityError
-from twistlock_console.secret_files import (
+from twistlock_console.common.atomic_files import (
     make_secret,
     read_secret,
     read_text_secret,
     write_secret,
 )
+from twistlock_console.common.errors import IdentityError
 
 
 def mode(path: Path) -> int:

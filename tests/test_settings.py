@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
-from twistlock_console.errors import SettingsError
+from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import (
     Folders,
     InitialState,

@@ -7,13 +7,13 @@ from stat import S_IMODE
 
 import pytest
 
-from twistlock_console.certificates import create_authority, issue_node_certificate
-from twistlock_console.errors import DatabaseError, Refused
-from twistlock_console.logs import log_file
-from twistlock_console.node_api import NodeApi, node_app
+from twistlock_console.cli.support import collect, write
+from twistlock_console.common.errors import DatabaseError, Refused
+from twistlock_console.logs.setup import log_file
+from twistlock_console.node_api.app import NodeApi, node_app
+from twistlock_console.pki.certificates import create_authority, issue_node_certificate
 from twistlock_console.settings import Settings
-from twistlock_console.support import HIDDEN, Support, without_secrets
-from twistlock_console.support_command import collect, write
+from twistlock_console.support.bundle import HIDDEN, Support, without_secrets
 
 PLANTED = "PLANTED-7391"
 

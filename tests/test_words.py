@@ -2,7 +2,7 @@
 
 import pytest
 
-from twistlock_console.words import terms_of, words_of
+from twistlock_console.common.search_terms import terms_of, words_of
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 
 import wsgi
-from twistlock_console.errors import SettingsError
-from twistlock_console.secret_files import make_secret
+from twistlock_console.common.atomic_files import make_secret
+from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import Settings
 
 

@@ -8,7 +8,7 @@ Cyrillic letter beside its Latin twin. Names that exist already go on working.
 import re
 import unicodedata
 
-from twistlock_console.errors import Refused
+from twistlock_console.common.errors import Refused
 
 #: Alphabets whose letters look alike. A word of letters from two of them is refused.
 LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})

@@ -6,7 +6,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from twistlock_console.accounts import users
-from twistlock_console.errors import DatabaseError
+from twistlock_console.common.errors import DatabaseError
 
 SETTINGS = "settings"
 #: The document that says which form is stored. A restore brings the backup's own.

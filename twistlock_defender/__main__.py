@@ -2,6 +2,6 @@
 
 import sys
 
-from twistlock_defender.cli import main
+from twistlock_defender.cli.main import main
 
 sys.exit(main())

@@ -4,15 +4,15 @@ from itertools import product
 
 import pytest
 
-from twistlock_console.accounts.passwords import hash_password, matches
-from twistlock_console.accounts.rights import RIGHTS, Area, may
-from twistlock_console.accounts.roles import UserRole
-from twistlock_console.accounts.rules import (
+from twistlock_console.accounts.credential_rules import (
     check_password,
     check_repeated,
     check_username,
 )
-from twistlock_console.errors import Refused
+from twistlock_console.accounts.passwords import hash_password, matches
+from twistlock_console.accounts.rights import RIGHTS, Area, may
+from twistlock_console.accounts.roles import UserRole
+from twistlock_console.common.errors import Refused
 
 
 @pytest.mark.parametrize(

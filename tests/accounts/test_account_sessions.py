@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from twistlock_console import clock
-from twistlock_console.accounts.remembered import KEEP_NS, MOST, Remembered
+from twistlock_console.accounts.password_cache import KEEP_NS, MOST, Remembered
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.accounts.sessions import (
     Age,
@@ -18,6 +17,7 @@ from twistlock_console.accounts.sessions import (
     write_token,
 )
 from twistlock_console.accounts.users import User
+from twistlock_console.common import clock
 
 USER = User("jane", UserRole.ADMIN, "hash", 3, datetime(2026, 11, 23, tzinfo=UTC))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twistlock_console.accounts.slowdown import (
+from twistlock_console.accounts.login_throttle import (
     FREE,
     LOCKED,
     LOCKS,

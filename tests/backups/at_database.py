@@ -13,11 +13,11 @@ from typing import Any
 
 from pymongo.errors import OperationFailure
 
-from twistlock_console.backups.dump import Store
-from twistlock_console.backups.progress import tell_nobody
-from twistlock_console.backups.restore import Order, load
+from twistlock_console.backups.format.progress import tell_nobody
+from twistlock_console.backups.operations.dump import Store
+from twistlock_console.backups.operations.restore import Order, load
+from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.client import connect, credentials_for
-from twistlock_console.errors import ConsoleError
 from twistlock_console.settings import Settings, load_settings
 
 NAMES = ("g_first", "g_second", "g_third")

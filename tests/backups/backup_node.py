@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.database.database_node import prepared
-from twistlock_console.backups.dump import Store
-from twistlock_console.backups.make import Made, Wish, make
-from twistlock_console.backups.manifest import Manifest
-from twistlock_console.backups.progress import tell_nobody
-from twistlock_console.backups.restore import Order, load
-from twistlock_console.bus import Bus
+from twistlock_console.backups.format.manifest import Manifest
+from twistlock_console.backups.format.progress import tell_nobody
+from twistlock_console.backups.operations.create import Made, Wish, make
+from twistlock_console.backups.operations.dump import Store
+from twistlock_console.backups.operations.restore import Order, load
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -22,6 +21,7 @@ from twistlock_console.database.bootstrap import (
 )
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.database.mongod import Mongod
+from twistlock_console.events.bus import Bus
 from twistlock_console.settings import Settings
 
 PASSPHRASE = b"correct horse battery"

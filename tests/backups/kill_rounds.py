@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tests.backups.alone_node import BackupsOfNode
 from tests.hosts.waiting import wait_for
-from twistlock_console.backups.progress import tell_nobody
-from twistlock_console.backups.verify import verify
-from twistlock_console.backups.workplace import FOLDER
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.backups.format.progress import tell_nobody
+from twistlock_console.backups.storage.verify import verify
+from twistlock_console.backups.storage.work_folder import FOLDER
+from twistlock_console.common.clock import SECOND, boottime_ns
 
 DOCUMENTS = 20_000
 SWEPT_SECONDS = 60

@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 import bson
 import pytest
 
-from twistlock_console.backups.bson_stream import Counting, count, split
-from twistlock_console.backups.contents import is_kept, is_leftover, temporary
-from twistlock_console.backups.manifest import (
+from twistlock_console.backups.format.bson_stream import Counting, count, split
+from twistlock_console.backups.format.collections import is_kept, is_leftover, temporary
+from twistlock_console.backups.format.manifest import (
     IDENTITY,
     Held,
     Manifest,
     why_not_here,
 )
-from twistlock_console.backups.naming import BackupName, Kind, check_name
-from twistlock_console.backups.schedule import Past, due
-from twistlock_console.errors import Refused
+from twistlock_console.backups.format.naming import BackupName, Kind, check_name
+from twistlock_console.backups.jobs.schedule import Past, due
+from twistlock_console.common.errors import Refused
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)

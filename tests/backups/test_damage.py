@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.backups.backup_node import BackupNode, fill
-from twistlock_console.backups.progress import tell_nobody
-from twistlock_console.backups.verify import verify
-from twistlock_console.errors import Refused
+from twistlock_console.backups.format.progress import tell_nobody
+from twistlock_console.backups.storage.verify import verify
+from twistlock_console.common.errors import Refused
 
 Change = Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]
 

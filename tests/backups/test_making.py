@@ -15,17 +15,17 @@ import pytest
 
 from tests.backups.backup_node import PASSPHRASE, BackupNode, fill
 from twistlock_console import __version__
-from twistlock_console.backups import identity
-from twistlock_console.backups.archive import reading
-from twistlock_console.backups.make import Wish, make
-from twistlock_console.backups.manifest import IDENTITY
-from twistlock_console.backups.progress import Progress, tell_nobody
-from twistlock_console.backups.verify import verify
-from twistlock_console.backups.volume import Volume
-from twistlock_console.backups.workplace import FOLDER, Workplace, sweep
-from twistlock_console.certificates import create_authority
-from twistlock_console.errors import ConsoleError, Refused
-from twistlock_console.identity_files import AUTHORITY_KEY
+from twistlock_console.backups.format import sealed_identity
+from twistlock_console.backups.format.archive import reading
+from twistlock_console.backups.format.manifest import IDENTITY
+from twistlock_console.backups.format.progress import Progress, tell_nobody
+from twistlock_console.backups.operations.create import Wish, make
+from twistlock_console.backups.storage.verify import verify
+from twistlock_console.backups.storage.volume import Volume
+from twistlock_console.backups.storage.work_folder import FOLDER, Workplace, sweep
+from twistlock_console.common.errors import ConsoleError, Refused
+from twistlock_console.pki.certificates import create_authority
+from twistlock_console.pki.identity_files import AUTHORITY_KEY
 
 
 def test_it_holds_what_was_there(node: BackupNode) -> None:
@@ -136,30 +136,31 @@ def test_the_identity_is_there_for_who_knows_the_passphrase(node: BackupNode) ->
         sealed = next(e.read() for e in reader.entries() if e.name == IDENTITY)
     key = node.settings.folders.certificates / AUTHORITY_KEY
 
-    assert identity.unseal(sealed, PASSPHRASE)[AUTHORITY_KEY] == key.read_text()
+    assert sealed_identity.unseal(sealed, PASSPHRASE)[AUTHORITY_KEY] == key.read_text()
     assert b"PRIVATE" not in sealed
     for wrong in (b"another passphrase", PASSPHRASE[:-1]):
         with pytest.raises(Refused, match="cannot be decrypted"):
-            identity.unseal(sealed, wrong)
+            sealed_identity.unseal(sealed, wrong)
     with pytest.raises(Refused, match="cannot be decrypted"):
-        identity.unseal(b"{}", PASSPHRASE)
+        sealed_identity.unseal(b"{}", PASSPHRASE)
 
 
 def test_a_key_file_must_be_a_secret_and_long_enough(tmp_path: Path) -> None:
     """Each mistake has its sentence, which says how to make a good one."""
     path = tmp_path / "key"
     with pytest.raises(ConsoleError, match="missing"):
-        identity.read_key_file(path)
+        sealed_identity.read_key_file(path)
     path.write_text("short")
     path.chmod(0o600)
     with pytest.raises(ConsoleError, match="openssl rand"):
-        identity.read_key_file(path)
+        sealed_identity.read_key_file(path)
     path.write_text("long enough for a key\n")
-    assert identity.read_key_file(path) == b"long enough for a key"
+    assert sealed_identity.read_key_file(path) == b"long enough for a key"
     with pytest.raises(Refused, match="at least 12"):
-        identity.check_passphrase("short")
+        sealed_identity.check_passphrase("short")
     assert (
-        identity.check_passphrase("long enough to be one") == b"long enough to be one"
+        sealed_identity.check_passphrase("long enough to be one")
+        == b"long enough to be one"
     )
 
 

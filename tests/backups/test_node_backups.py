@@ -10,7 +10,7 @@ import pytest
 from tests.backups.alone_node import PROJECT, BackupsOfNode, serving
 from tests.backups.kill_rounds import Rounds
 from tests.hosts.waiting import wait_for
-from twistlock_console.errors import Refused
+from twistlock_console.common.errors import Refused
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -8,13 +8,13 @@ import pytest
 
 from tests.backups.backup_node import BackupNode, contents, fill
 from twistlock_console import __version__
-from twistlock_console.backups import identity, journal
-from twistlock_console.backups.dump import Store, dump
-from twistlock_console.backups.manifest import Held
-from twistlock_console.backups.naming import BackupName
-from twistlock_console.backups.progress import tell_nobody
-from twistlock_console.backups.restore_command import Candidate, find_backups
-from twistlock_console.backups.switching import (
+from twistlock_console.backups.format import sealed_identity
+from twistlock_console.backups.format.manifest import Held
+from twistlock_console.backups.format.naming import BackupName
+from twistlock_console.backups.format.progress import tell_nobody
+from twistlock_console.backups.operations import restore_journal
+from twistlock_console.backups.operations.dump import Store, dump
+from twistlock_console.backups.operations.restore_plan import (
     Drop,
     Journal,
     Rename,
@@ -22,8 +22,9 @@ from twistlock_console.backups.switching import (
     active_run,
     steps,
 )
-from twistlock_console.backups.volume import Volume
-from twistlock_console.errors import Refused
+from twistlock_console.backups.storage.volume import Volume
+from twistlock_console.cli.restore import Candidate, find_backups
+from twistlock_console.common.errors import Refused
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SWITCHING = Journal("r", State.SWITCHING, "f", "admin", NOW, ("a", "b"))
@@ -62,7 +63,7 @@ def test_what_was_backed_up_is_there_again(node: BackupNode, tmp_path: Path) -> 
     _changed(node.database)
 
     node.load(made.file)
-    file = journal.complete(node.database)
+    file = restore_journal.complete(node.database)
 
     assert file == made.file
     assert fingerprint(node, tmp_path / "after", *altered) == before
@@ -94,7 +95,7 @@ def test_the_cluster_and_the_records_stay(node: BackupNode) -> None:
     _changed(node.database)
 
     node.load(made.file)
-    journal.complete(node.database)
+    restore_journal.complete(node.database)
 
     lease = node.database["lease"].find_one()
     assert lease == {"_id": "console", "epoch": 9}
@@ -110,7 +111,7 @@ def test_all_sessions_end(node: BackupNode) -> None:
     made = node.make()
 
     node.load(made.file)
-    journal.complete(node.database)
+    restore_journal.complete(node.database)
 
     user = node.database["users"].find_one()
     assert user is not None
@@ -143,10 +144,10 @@ def test_a_damaged_backup_changes_nothing(node: BackupNode, place: float) -> Non
     with pytest.raises(Refused):
         node.load(made.file)
 
-    assert journal.complete(node.database) is None
+    assert restore_journal.complete(node.database) is None
     assert contents(node.database, "events", "settings", "users") == before
     assert not any("restoring" in n for n in node.database.list_collection_names())
-    noted = journal.read(node.database)
+    noted = restore_journal.read(node.database)
     assert noted is not None
     assert noted.state is State.FAILED
 
@@ -163,11 +164,11 @@ def test_a_backup_that_is_not_the_sealed_one_changes_nothing(node: BackupNode) -
     with pytest.raises(Refused, match="it was changed since it was made"):
         node.load(sealed)
 
-    assert journal.complete(node.database) is None
+    assert restore_journal.complete(node.database) is None
     assert contents(node.database, "events", "settings", "users") == before
     (node.volume / f"{sealed}.sha256").unlink()
     node.load(sealed)
-    assert journal.complete(node.database) == sealed
+    assert restore_journal.complete(node.database) == sealed
 
 
 def test_another_version_is_refused(
@@ -176,17 +177,19 @@ def test_another_version_is_refused(
     """The sentence says which version to install; nothing is loaded."""
     fill(node.database)
     made = node.make()
-    monkeypatch.setattr("twistlock_console.backups.restore.__version__", "99.1.0")
+    monkeypatch.setattr(
+        "twistlock_console.backups.operations.restore.__version__", "99.1.0"
+    )
 
     with pytest.raises(Refused, match=f"install version {__version__}, restore there"):
         node.load(made.file)
 
-    assert journal.read(node.database) is None
+    assert restore_journal.read(node.database) is None
 
 
 def test_the_identity_costs_little_memory() -> None:
     """A backup may use 150 MB in all; deriving the key takes a fifth of it."""
-    assert identity.COST * 8 * 128 <= 32 * 1024**2
+    assert sealed_identity.COST * 8 * 128 <= 32 * 1024**2
 
 
 def test_one_restore_at_a_time(node: BackupNode) -> None:
@@ -198,26 +201,26 @@ def test_one_restore_at_a_time(node: BackupNode) -> None:
     with pytest.raises(Refused, match="under way already"):
         node.load(made.file, "second")
 
-    assert journal.complete(node.database) == made.file
+    assert restore_journal.complete(node.database) == made.file
     node.load(made.file, "second")
-    assert journal.complete(node.database) == made.file
+    assert restore_journal.complete(node.database) == made.file
 
 
 def test_a_killed_restore_is_given_up_by_whoever_serves_next(node: BackupNode) -> None:
     """Its collections are dropped; it cannot be committed any more."""
     fill(node.database)
     order = Journal("dead", State.LOADING, "f", "admin", NOW)
-    journal.begin(node.database, order)
+    restore_journal.begin(node.database, order)
     node.database["restoring.dead.events"].insert_one({"_id": 1})
     node.database["restoring.dead.more"].insert_one({"_id": 1})
 
-    journal.sweep(node.database, "dead")
+    restore_journal.sweep(node.database, "dead")
     assert "restoring.dead.events" in node.database.list_collection_names()
-    journal.sweep(node.database, None)
+    restore_journal.sweep(node.database, None)
 
     assert not any("restoring" in n for n in node.database.list_collection_names())
     with pytest.raises(Refused, match="nothing was changed"):
-        journal.commit(node.database, "dead", ["events"])
+        restore_journal.commit(node.database, "dead", ["events"])
 
 
 def test_it_is_completed_from_wherever_it_stopped(node: BackupNode) -> None:
@@ -226,17 +229,17 @@ def test_it_is_completed_from_wherever_it_stopped(node: BackupNode) -> None:
     made = node.make()
     expected = contents(node.database, "empty", "events", "settings")
     found = len(node.load(made.file, "counting").collections)
-    journal.complete(node.database)
+    restore_journal.complete(node.database)
     for done in range(found + 1):
         _changed(node.database)
         node.load(made.file, f"run{done}")
-        noted = journal.read(node.database)
+        noted = restore_journal.read(node.database)
         assert noted is not None
         for step in steps(noted, node.database.list_collection_names())[:done]:
             if isinstance(step, Rename):
                 node.database[step.source].rename(step.target, dropTarget=True)
 
-        assert journal.complete(node.database) == made.file
+        assert restore_journal.complete(node.database) == made.file
 
         assert contents(node.database, "empty", "events", "settings") == expected
         assert "later" not in node.database.list_collection_names()

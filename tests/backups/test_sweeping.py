@@ -9,14 +9,14 @@ from typing import cast
 from tests.backups.at_database import make_due
 from tests.backups.backup_node import BackupNode, fill
 from tests.hosts.waiting import wait_for
-from twistlock_console.backups import records
-from twistlock_console.backups.dump import Store
-from twistlock_console.backups.naming import Kind
-from twistlock_console.backups.room import Backups
-from twistlock_console.backups.task import Task, Verb, Who
-from twistlock_console.bus import Bus
-from twistlock_console.events import BackupFinished
-from twistlock_console.node import Node
+from twistlock_console.backups.format.naming import Kind
+from twistlock_console.backups.jobs import records
+from twistlock_console.backups.jobs.runtime import Backups
+from twistlock_console.backups.jobs.task import Task, Verb, Who
+from twistlock_console.backups.operations.dump import Store
+from twistlock_console.events.bus import Bus
+from twistlock_console.events.types import BackupFinished
+from twistlock_console.node.node import Node
 
 FIRST_OF_THE_SWEEP = 2
 ADMIN = Who("admin")

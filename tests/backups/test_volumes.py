@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.backups.bounded import Bounded
-from twistlock_console.backups.volume_health import volume_health
-from twistlock_console.errors import ConsoleError
+from twistlock_console.backups.storage.health import volume_health
+from twistlock_console.backups.storage.timeout import Bounded
+from twistlock_console.common.errors import ConsoleError
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from typing import Any
 
 from tests.backups.backup_node import BackupNode, started
 from tests.bench.row import Goal, Row
-from twistlock_console.backups import journal
-from twistlock_console.backups.child import Child
-from twistlock_console.backups.dump import Store
-from twistlock_console.backups.history_window import long_history
-from twistlock_console.backups.progress import tell_nobody
-from twistlock_console.backups.task import Task, Verb, Who, as_text
+from twistlock_console.backups.format.progress import tell_nobody
+from twistlock_console.backups.jobs.task import Task, Verb, Who, as_text
+from twistlock_console.backups.jobs.worker_process import Child
+from twistlock_console.backups.operations import restore_journal
+from twistlock_console.backups.operations.dump import Store
+from twistlock_console.backups.operations.snapshot_history import long_history
 
 MEGABYTES = int(os.environ.get("BACKUP_MB", "2048"))
 NAMES = ("events", "facts", "findings", "policies")
@@ -132,7 +132,7 @@ def _restore(node: BackupNode, file: str) -> dict[str, Any]:
     indexes = [node.database[name].index_information() for name in NAMES]
     done = _run(_task(node, Verb.RESTORE, file=file))
     began = time.monotonic()
-    journal.complete(node.database)
+    restore_journal.complete(node.database)
     done["seconds"] += time.monotonic() - began
     # The worker has compared every byte; what it does not read are the indexes.
     assert [node.database[name].index_information() for name in NAMES] == indexes

@@ -14,8 +14,8 @@ from tests.bench.defender_stage import Stage
 from tests.bench.findings import message
 from tests.bench.light_defender import Light
 from twistlock_console.defenders import event_store
-from twistlock_console.web.list_query import indexes_of
-from twistlock_console.web.lists import HOST_AUDITS
+from twistlock_console.web.lists.query import indexes_of
+from twistlock_console.web.lists.registry import HOST_AUDITS
 
 
 def insert_rate(made: Stage, seconds: float) -> float:

@@ -12,8 +12,6 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from twistlock_console.bus import Bus
-from twistlock_console.certificates import create_authority, issue_node_certificate
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -26,12 +24,14 @@ from twistlock_console.database.client import (
     root_credentials,
 )
 from twistlock_console.database.mongod import Mongod
-from twistlock_console.listeners import warm
-from twistlock_console.listeners.child import ChildListener
-from twistlock_console.listeners.ports import servers
-from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.events.bus import Bus
+from twistlock_console.pki.certificates import create_authority, issue_node_certificate
+from twistlock_console.servers.service_ports import servers
+from twistlock_console.servers.supervisor import forkserver
+from twistlock_console.servers.supervisor.child_listener import ChildListener
 from twistlock_console.settings import Settings
-from twistlock_console.web.storage import ensure_indexes
+from twistlock_console.system.serving_permit import FOREVER, Permit
+from twistlock_console.web.common.database import ensure_indexes
 
 NODES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
@@ -77,7 +77,7 @@ def stage() -> Iterator[Stage]:
     nodes = _prepared(root)
     mongods = [Mongod(node, Bus()) for node in nodes]
     made = None
-    warm.start(wait=30)
+    forkserver.start(wait=30)
     try:
         for mongod, node in zip(mongods, nodes, strict=True):
             mongod.start()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twistlock_console.certificates import (
+from twistlock_console.pki.certificates import (
     Usage,
     make_key,
     make_request,

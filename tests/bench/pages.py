@@ -25,7 +25,7 @@ from tests.hosts.console_api import PASSWORD, USERNAME
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import HostedNode
 from tests.hosts.waiting import wait_for
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.common.clock import SECOND, boottime_ns
 
 LITTLE = {"history": 1_000, "defenders": 1_000, "events": 1_000}
 MUCH = {"history": 200_000, "defenders": 10_000, "events": 1_000_000}

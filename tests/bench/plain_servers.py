@@ -12,8 +12,8 @@ from pathlib import Path
 import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 
-from twistlock_console.certificates import Usage, server_context
-from twistlock_console.listeners.websocket import BACKLOG, CUT_OFF, _tune
+from twistlock_console.pki.certificates import Usage, server_context
+from twistlock_console.servers.defenders.server import BACKLOG, CUT_OFF, _tune
 
 #: asyncio clears a buffer of 256 KiB for every TLS connection otherwise.
 TLS_BUFFER = 16 * 1024

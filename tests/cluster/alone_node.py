@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twistlock_console.errors import ConsoleError
-from twistlock_console.listeners.answering import PING, OwnPages
-from twistlock_console.node_client import NodeClient
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.node_api.client import NodeClient
+from twistlock_console.servers.supervisor.self_check import PING, OwnPages
 from twistlock_console.settings import Settings, load_settings
 
 PROJECT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plugins.ha.invitation import INVITATION
+from plugins.ha.membership.invitation import INVITATION
 from tests.hosts.cluster import Cluster
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import PROJECT, HostedNode

@@ -17,7 +17,13 @@ from websockets.sync.client import connect as open_websocket
 from tests.cluster.alone_node import PROJECT, AloneNode
 from tests.faults.asking import as_defender
 from tests.hosts.waiting import wait_for
-from twistlock_console.certificates import (
+from twistlock_console.database.client import (
+    Client,
+    connect,
+    credentials_for,
+    follow_certificate,
+)
+from twistlock_console.pki.certificates import (
     Usage,
     client_context,
     issue_node_certificate,
@@ -26,13 +32,7 @@ from twistlock_console.certificates import (
     names_in,
     sign_request,
 )
-from twistlock_console.database.client import (
-    Client,
-    connect,
-    credentials_for,
-    follow_certificate,
-)
-from twistlock_console.identity_files import load_certificate
+from twistlock_console.pki.identity_files import load_certificate
 from twistlock_console.protocol import DefenderHello, Ping, encode
 
 pytestmark = pytest.mark.timeout(120)

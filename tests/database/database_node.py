@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from twistlock_console.bus import Bus
-from twistlock_console.certificates import create_authority, issue_node_certificate
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -16,6 +14,8 @@ from twistlock_console.database.bootstrap import (
     wait_answering,
 )
 from twistlock_console.database.mongod import Mongod
+from twistlock_console.events.bus import Bus
+from twistlock_console.pki.certificates import create_authority, issue_node_certificate
 from twistlock_console.settings import Settings
 
 HERE = "127.0.0.1"

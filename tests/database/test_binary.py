@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.binary import find_mongod
-from twistlock_console.errors import DatabaseError
 from twistlock_console.settings import Settings
 
 

@@ -12,8 +12,8 @@ import pytest
 from database_node import HERE, free_port, prepared
 from pymongo.errors import OperationFailure
 
-from twistlock_console.bus import Bus
-from twistlock_console.certificates import issue_node_certificate
+from twistlock_console.common.atomic_files import write_secret
+from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database import bootstrap
 from twistlock_console.database.bootstrap import (
     create_users,
@@ -24,8 +24,8 @@ from twistlock_console.database.bootstrap import (
 from twistlock_console.database.client import connect, credentials_for, root_credentials
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.database.severing import sever
-from twistlock_console.errors import DatabaseError
-from twistlock_console.secret_files import write_secret
+from twistlock_console.events.bus import Bus
+from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.settings import Settings
 
 

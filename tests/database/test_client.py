@@ -4,7 +4,6 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from twistlock_console.bus import Bus
 from twistlock_console.database.bootstrap import wait_answering
 from twistlock_console.database.client import (
     Client,
@@ -14,6 +13,7 @@ from twistlock_console.database.client import (
     root_credentials,
 )
 from twistlock_console.database.mongod import Mongod
+from twistlock_console.events.bus import Bus
 from twistlock_console.settings import Settings
 
 

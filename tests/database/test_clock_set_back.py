@@ -16,17 +16,17 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from plugins.ha.clock_watch import ClockWatch
-from plugins.ha.keeper import Keeper
-from plugins.ha.observation import Update
-from plugins.ha.replica_set import ReplicaSet
+from plugins.ha.consensus.observation import Update
+from plugins.ha.controller.clock_monitor import ClockWatch
+from plugins.ha.controller.controller import Keeper
+from plugins.ha.replication.replica_set import ReplicaSet
 from tests.ha.observations import candidate
 from tests.hosts.fake_clock import SECONDS_TO_NOTICE, FakeClock
 from tests.hosts.waiting import wait_for
 from twistlock_console.database.binary import find_mongod
 from twistlock_console.database.client import Client, connect, credentials_for
 from twistlock_console.database.mongod import Mongod
-from twistlock_console.node import Node
+from twistlock_console.node.node import Node
 
 pytestmark = pytest.mark.needs("faketime")
 HOUR = 3600

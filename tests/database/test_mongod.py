@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from database_node import HERE, eventually, gone
 
-from twistlock_console.bus import Bus
+from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.bootstrap import initiate_set, wait_answering
 from twistlock_console.database.client import connect, root_credentials
 from twistlock_console.database.folder_lock import wait_until_free
 from twistlock_console.database.mongod import Mongod, next_pause
-from twistlock_console.errors import DatabaseError
-from twistlock_console.events import DatabaseStarted, DatabaseStopped
+from twistlock_console.events.bus import Bus
+from twistlock_console.events.types import DatabaseStarted, DatabaseStopped
 from twistlock_console.settings import Settings
 
 

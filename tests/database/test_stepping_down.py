@@ -9,11 +9,11 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from plugins.ha.replica_set import ReplicaSet
-from plugins.ha.step_work import StepWork
+from plugins.ha.controller.election_actions import StepWork
+from plugins.ha.replication.replica_set import ReplicaSet
 from tests.hosts.waiting import wait_for
 from twistlock_console.database.client import connect, credentials_for
-from twistlock_console.node_client import NodeClient
+from twistlock_console.node_api.client import NodeClient
 from twistlock_console.settings import Settings
 
 Client = MongoClient[dict[str, Any]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.certificates import (
+from twistlock_console.pki.certificates import (
     Usage,
     create_authority,
     issue_node_certificate,
@@ -15,7 +15,7 @@ from twistlock_console.certificates import (
     make_request,
     sign_request,
 )
-from twistlock_defender.folder import Folder
+from twistlock_defender.common.folder import Folder
 
 NAME = "agent-1"
 

@@ -19,12 +19,12 @@ from twistlock_console.protocol import (
     PolicyPushed,
     Scan,
 )
-from twistlock_defender.clock import boottime
-from twistlock_defender.epoch import HighestEpoch
-from twistlock_defender.findings import body_of, dropped, trouble
-from twistlock_defender.folder import Folder
-from twistlock_defender.link import Link
-from twistlock_defender.outbox import Outbox
+from twistlock_defender.common.clock import boottime
+from twistlock_defender.common.findings import body_of, dropped, trouble
+from twistlock_defender.common.folder import Folder
+from twistlock_defender.link.client import Link
+from twistlock_defender.link.epoch import HighestEpoch
+from twistlock_defender.store.outbox import Outbox
 
 #: All write to disk with one processor, where each host would have its own.
 EVERY_SECONDS = 0.5

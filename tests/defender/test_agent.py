@@ -25,8 +25,8 @@ from twistlock_console.protocol import (
     encode,
     hash_of,
 )
-from twistlock_defender.cli import main
-from twistlock_defender.folder import Folder
+from twistlock_defender.cli.main import main
+from twistlock_defender.common.folder import Folder
 
 # Each starts programs, which take their time on a busy machine.
 pytestmark = pytest.mark.timeout(180)

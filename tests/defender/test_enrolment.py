@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.certificates import (
+from twistlock_console.pki.certificates import (
     Usage,
     create_authority,
     issue_node_certificate,
@@ -19,9 +19,9 @@ from twistlock_console.certificates import (
     server_context,
     sign_request,
 )
-from twistlock_defender.cli import main
-from twistlock_defender.epoch import HighestEpoch
-from twistlock_defender.folder import DefenderSettings, Folder
+from twistlock_defender.cli.main import main
+from twistlock_defender.common.folder import DefenderSettings, Folder
+from twistlock_defender.link.epoch import HighestEpoch
 
 TOKEN = "deploy-secret"
 

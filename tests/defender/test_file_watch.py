@@ -23,15 +23,10 @@ from twistlock_console.protocol import (
     TroubleEvent,
     WatchedPath,
 )
-from twistlock_defender import (
-    file_baseline,
-    file_notices,
-    file_watch,
-    file_writers,
-)
-from twistlock_defender.file_rules import Record, Watched, change_of
-from twistlock_defender.file_watch import FileWatch
-from twistlock_defender.troubles import Troubles
+from twistlock_defender.common.problems import Troubles
+from twistlock_defender.files import baseline, fanotify, inotify, monitor
+from twistlock_defender.files.monitor import FileWatch
+from twistlock_defender.files.rules import Record, Watched, change_of
 
 OLD = Record("h1", "0644", "root:root", "1")
 
@@ -236,10 +231,10 @@ def test_what_nobody_foresaw_is_told_and_outlived(
     def broken(*_: object) -> bool:
         raise ValueError("unforeseen")
 
-    monkeypatch.setattr(file_watch, "COMPARE_UNWATCHED_SECONDS", 0.1)
+    monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.1)
     watch = start(part(tree))
     with monkeypatch.context() as context:
-        context.setattr(file_watch, "survey", broken)
+        context.setattr(monitor, "survey", broken)
         watch.apply(HostRule("again", files=part(tree)))
         wait_for(lambda: troubles(found), 10, "a trouble")
     (tree / "one").write_text("11")
@@ -291,8 +286,8 @@ def test_without_notices_files_are_still_compared(
     def refused() -> None:
         raise OSError(errno.EMFILE, "too many")
 
-    monkeypatch.setattr(file_notices, "InotifyObserver", refused)
-    monkeypatch.setattr(file_watch, "COMPARE_UNWATCHED_SECONDS", 0.2)
+    monkeypatch.setattr(inotify, "InotifyObserver", refused)
+    monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.2)
     start(part(tree))
     (tree / "one").write_text("changed")
 
@@ -309,7 +304,7 @@ def test_a_baseline_damaged_inside_is_begun_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its beginning is sound, so that shows only when the damaged part is read."""
-    monkeypatch.setattr(file_watch, "COMPARE_UNWATCHED_SECONDS", 0.1)
+    monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.1)
     for number in range(2000):
         (tree / f"file-{number}").touch()
     start(part(tree)).close()
@@ -341,13 +336,13 @@ def test_a_folder_made_anew_is_watched_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The kernel's notices belong to the folder that was there before."""
-    monkeypatch.setattr(file_watch, "COMPARE_SECONDS", 0.3)
+    monkeypatch.setattr(monitor, "COMPARE_SECONDS", 0.3)
     start(part(tree / "deep"))
     shutil.rmtree(tree / "deep")
     wait_for(lambda: ("deep", "deleted") in found.files(), 10, "its end")
     (tree / "deep").mkdir()
     wait_for(lambda: ("deep", "created") in found.files(), 10, "its return")
-    monkeypatch.setattr(file_watch, "COMPARE_SECONDS", 60)
+    monkeypatch.setattr(monitor, "COMPARE_SECONDS", 60)
     time.sleep(0.5)
 
     (tree / "deep" / "three").touch()
@@ -362,10 +357,10 @@ def test_what_cannot_be_kept_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The disk is full: the baseline stays behind what was told, in memory."""
-    monkeypatch.setattr(file_watch, "COMPARE_UNWATCHED_SECONDS", 0.1)
+    monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.1)
     start(part(tree))
     with monkeypatch.context() as broken:
-        broken.setattr(file_baseline, "KEEP", "INSERT INTO nothing VALUES (?,?,?,?,?)")
+        broken.setattr(baseline, "KEEP", "INSERT INTO nothing VALUES (?,?,?,?,?)")
         (tree / "one").write_text("changed")
         found.wait(("one", "modified"))
         time.sleep(0.5)
@@ -421,8 +416,8 @@ time.sleep(60)
 
 def test_without_the_right_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel is not even asked."""
-    monkeypatch.setattr(file_writers, "may", lambda _: False)
-    writers = file_writers.Writers()
+    monkeypatch.setattr(fanotify, "may", lambda _: False)
+    writers = fanotify.Writers()
     writers.watch("/etc")
 
     assert writers.take("/etc/passwd") is None

@@ -20,7 +20,7 @@ from tests.faults.steps import heal
 from tests.hosts.cluster import Cluster
 from tests.hosts.node import PROJECT, HostedNode
 from tests.hosts.waiting import wait_for
-from twistlock_defender.clock import boottime
+from twistlock_defender.common.clock import boottime
 
 pytestmark = [
     pytest.mark.needs("ip", "iptables", "nsenter", "unshare", root=True),

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.defender.conftest import NAME
 from tests.defender.fake_console import FakeConsole, until
-from twistlock_console.certificates import create_authority, issue_node_certificate
+from twistlock_console.pki.certificates import create_authority, issue_node_certificate
 from twistlock_console.protocol import (
     CertificateRenewed,
     DefenderHello,
@@ -19,14 +19,14 @@ from twistlock_console.protocol import (
     Scan,
     TroubleEvent,
 )
-from twistlock_defender.clock import boottime
-from twistlock_defender.epoch import HighestEpoch
-from twistlock_defender.findings import body_of, dropped, trouble
-from twistlock_defender.folder import Folder
-from twistlock_defender.link import Link
-from twistlock_defender.liveness import PING_SECONDS
-from twistlock_defender.outbox import Outbox
-from twistlock_defender.retrying import PATIENCE
+from twistlock_defender.common.clock import boottime
+from twistlock_defender.common.findings import body_of, dropped, trouble
+from twistlock_defender.common.folder import Folder
+from twistlock_defender.link.backoff import PATIENCE
+from twistlock_defender.link.client import Link
+from twistlock_defender.link.epoch import HighestEpoch
+from twistlock_defender.link.keepalive import PING_SECONDS
+from twistlock_defender.store.outbox import Outbox
 
 PUSHED = PolicyPushed(3, "abc", None)
 

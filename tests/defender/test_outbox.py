@@ -13,9 +13,9 @@ import pytest
 
 from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
-from twistlock_console.processes import bound_to_us
-from twistlock_defender.outbox import HELD_AT_MOST, Outbox
-from twistlock_defender.outbox_file import Lost
+from twistlock_console.system.child_processes import bound_to_us
+from twistlock_defender.store.outbox import HELD_AT_MOST, Outbox
+from twistlock_defender.store.outbox_file import Lost
 
 MEGABYTE = 1024 * 1024
 

@@ -11,11 +11,11 @@ import pytest
 from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
 from twistlock_console.protocol import Event, HostRule, ProcessEvent, ProcessPart
-from twistlock_defender.ending import end
-from twistlock_defender.process_rules import Denied, Process
-from twistlock_defender.process_watch import ProcessWatch
-from twistlock_defender.processes import look_at
-from twistlock_defender.troubles import Troubles
+from twistlock_defender.common.problems import Troubles
+from twistlock_defender.common.proc import look_at
+from twistlock_defender.processes.kill import end
+from twistlock_defender.processes.monitor import ProcessWatch
+from twistlock_defender.processes.rules import Denied, Process
 
 
 class Found(list[ProcessEvent]):
@@ -158,8 +158,8 @@ def test_without_the_right_it_says_so() -> None:
     """The sentence tells what to do."""
     program = subprocess.Popen(["sleep", "1000"])
     script = (
-        "from twistlock_defender.ending import end\n"
-        "from twistlock_defender.processes import look_at\n"
+        "from twistlock_defender.processes.kill import end\n"
+        "from twistlock_defender.common.proc import look_at\n"
         f"print(end(look_at({program.pid})))"
     )
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twistlock_console.protocol import Goodbye
-from twistlock_defender.retrying import (
+from twistlock_defender.link.backoff import (
     FIRST_PAUSE,
     LONGEST_PATIENCE,
     LONGEST_PAUSE,

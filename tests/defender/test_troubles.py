@@ -18,7 +18,7 @@ from tests.defender.conftest import NAME, point
 from tests.defender.fake_console import FakeConsole, until
 from tests.defender.program import push, running, said, status
 from tests.hosts.waiting import wait_for
-from twistlock_console.certificates import Usage, make_request, sign_request
+from twistlock_console.pki.certificates import Usage, make_request, sign_request
 from twistlock_console.protocol import (
     Event,
     FilePart,
@@ -28,12 +28,13 @@ from twistlock_console.protocol import (
     WatchedPath,
     encode,
 )
-from twistlock_defender import certificate, troubles
-from twistlock_defender.cli import main
-from twistlock_defender.errors import FolderError
-from twistlock_defender.findings import dropped
-from twistlock_defender.folder import Folder
-from twistlock_defender.outbox import Outbox
+from twistlock_defender.cli.main import main
+from twistlock_defender.common import problems
+from twistlock_defender.common.errors import FolderError
+from twistlock_defender.common.findings import dropped
+from twistlock_defender.common.folder import Folder
+from twistlock_defender.identity import certificate
+from twistlock_defender.store.outbox import Outbox
 
 # Each starts programs, which take their time on a busy machine.
 pytestmark = pytest.mark.timeout(180)
@@ -365,9 +366,9 @@ def test_what_was_told_is_forgotten_when_it_would_be_told_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Sentences hold names and numbers: there is no end to them."""
-    monkeypatch.setattr(troubles, "TOLD_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(problems, "TOLD_AGAIN_SECONDS", 0.0)
     found: list[Event] = []
-    kept = troubles.Troubles(found.extend)
+    kept = problems.Troubles(found.extend)
 
     for number in range(20):
         kept.tell("files", f"file {number} cannot be read")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from plugins.ha.demo.console_lines import Order, Verb, parse
-from twistlock_console.errors import Refused
+from demo.console_lines import Order, Verb, parse
+from twistlock_console.common.errors import Refused
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from plugins.ha.demo.failovers import Times, record_of, told
-from plugins.ha.demo.writer import Resumed
+from demo.failovers import Times, record_of, told
+from demo.writer import Resumed
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000_000

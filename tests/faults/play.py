@@ -10,8 +10,8 @@ from tests.faults.steps import heal
 from tests.faults.verdict import judge
 from tests.hosts.cluster import Cluster
 from tests.hosts.waiting import wait_for
-from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.errors import ConsoleError
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import ConsoleError
 
 # Longer than any budget: a figure over the budget is worth more than none.
 PATIENCE = 40.0

@@ -19,7 +19,7 @@ from websockets.exceptions import WebSocketException
 
 from tests.faults.asking import DEFENDER_PORT, Connection, as_defender, trusting
 from tests.faults.records import Answer
-from twistlock_console.clock import boottime_ns
+from twistlock_console.common.clock import boottime_ns
 from twistlock_console.protocol import (
     ConsoleHello,
     DefenderHello,

@@ -10,7 +10,7 @@ from tests.faults.records import Answer, Outcome, Write, answers, writes
 from tests.hosts.cluster import Cluster
 from tests.hosts.node import PROJECT, HostedNode
 from tests.hosts.waiting import wait_for
-from twistlock_console.clock import boottime_ns
+from twistlock_console.common.clock import boottime_ns
 
 LONG_SESSION = 99_999
 FIRST_OP = 100_000

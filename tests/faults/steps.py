@@ -14,7 +14,7 @@ from tests.faults.stage import Stage
 from tests.hosts.cluster import Cluster
 from tests.hosts.node import HostedNode
 from tests.hosts.waiting import wait_for
-from twistlock_console.clock import boottime_ns
+from twistlock_console.common.clock import boottime_ns
 
 FILLER = "filler"
 Step = Callable[[Stage], None]

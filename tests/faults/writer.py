@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from tests.faults.asking import Connection, trusting
 from tests.faults.records import Outcome, Write
-from twistlock_console.clock import boottime_ns
+from twistlock_console.common.clock import boottime_ns
 
 EVERY = 0.025
 PATIENCE = 8.0

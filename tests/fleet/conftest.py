@@ -9,8 +9,6 @@ import pytest
 from defender_client import FleetClient
 from pymongo.database import Database
 
-from twistlock_console.bus import Bus
-from twistlock_console.certificates import create_authority, issue_node_certificate
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -19,12 +17,14 @@ from twistlock_console.database.bootstrap import (
 )
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.database.mongod import Mongod
-from twistlock_console.listeners import warm
-from twistlock_console.listeners.child import ChildListener
-from twistlock_console.listeners.ports import servers
-from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.events.bus import Bus
+from twistlock_console.pki.certificates import create_authority, issue_node_certificate
+from twistlock_console.servers.service_ports import servers
+from twistlock_console.servers.supervisor import forkserver
+from twistlock_console.servers.supervisor.child_listener import ChildListener
 from twistlock_console.settings import Settings
-from twistlock_console.web.storage import ensure_indexes
+from twistlock_console.system.serving_permit import FOREVER, Permit
+from twistlock_console.web.common.database import ensure_indexes
 
 EPOCH = 7
 
@@ -91,7 +91,7 @@ def make_server(
     settings: Settings, mongod: Mongod
 ) -> Iterator[Callable[[int], ChildListener]]:
     """Make Defender servers of an epoch; they are closed at the end."""
-    warm.start(wait=30)
+    forkserver.start(wait=30)
     made: list[ChildListener] = []
 
     def make(epoch: int) -> ChildListener:

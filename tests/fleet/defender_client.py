@@ -13,7 +13,7 @@ from cryptography import x509
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from twistlock_console.certificates import (
+from twistlock_console.pki.certificates import (
     Usage,
     make_key,
     make_request,

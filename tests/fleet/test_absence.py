@@ -12,20 +12,20 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
-from twistlock_console.certificates import Identity, Usage
 from twistlock_console.defenders import register
 from twistlock_console.defenders.register import Arrival, Server
 from twistlock_console.defenders.service_clock import ServiceClock
 from twistlock_console.defenders.settings import read_defender_settings
-from twistlock_console.listeners import housekeeping
-from twistlock_console.listeners.commit import GroupCommit
-from twistlock_console.listeners.defender_connection import DefenderConnection
-from twistlock_console.listeners.desk import Desk
-from twistlock_console.listeners.fleet import Fleet
-from twistlock_console.listeners.housekeeping import Housekeeping
-from twistlock_console.listeners.intake import Intake
-from twistlock_console.listeners.ledger import Ledger
+from twistlock_console.pki.certificates import Identity, Usage
 from twistlock_console.protocol import DefenderHello, Facts
+from twistlock_console.servers.defenders import periodic_tasks
+from twistlock_console.servers.defenders.backpressure import Intake
+from twistlock_console.servers.defenders.connection import DefenderConnection
+from twistlock_console.servers.defenders.connections import Fleet
+from twistlock_console.servers.defenders.database_executor import Desk
+from twistlock_console.servers.defenders.group_commit import GroupCommit
+from twistlock_console.servers.defenders.periodic_tasks import Housekeeping
+from twistlock_console.servers.defenders.register_writer import Ledger
 from twistlock_console.settings import Settings
 
 Documents = Database[dict[str, Any]]
@@ -161,8 +161,8 @@ def test_a_new_console_gives_everybody_time(
 ) -> None:
     """Nobody counts as away before the Console has served for a minute."""
     arrive(database, OLD, "gone")
-    monkeypatch.setattr(housekeeping, "SETTLE_SECONDS", settled)
-    opened = housekeeping.boottime_ns() - 100 * housekeeping.SECOND
+    monkeypatch.setattr(periodic_tasks, "SETTLE_SECONDS", settled)
+    opened = periodic_tasks.boottime_ns() - 100 * periodic_tasks.SECOND
     desk = Desk(settings)
 
     async def sweep() -> None:
@@ -181,8 +181,8 @@ def test_who_is_not_read_is_told_that_we_are_here(
 ) -> None:
     """Its pings lie unread: it would take us for gone, and come again with all else."""
     told: list[object] = []
-    monkeypatch.setattr(housekeeping, "REASSURE_SECONDS", 0.01)
-    monkeypatch.setattr(housekeeping, "broadcast", lambda some, _: told.extend(some))
+    monkeypatch.setattr(periodic_tasks, "REASSURE_SECONDS", 0.01)
+    monkeypatch.setattr(periodic_tasks, "broadcast", lambda some, _: told.extend(some))
     intake, paused = Intake(limit=10), MagicMock()
     intake.begins()
     intake.received(paused, 11)

@@ -15,15 +15,19 @@ from cryptography.x509.oid import NameOID
 from defender_client import NOON, Dialled, FleetClient, trouble, until
 from pymongo.database import Database
 
-from twistlock_console.certificates import Identity, Usage, make_request, sign_request
+from twistlock_console.common.errors import Refused
 from twistlock_console.database.mongod import Mongod
-from twistlock_console.defenders import certificates
-from twistlock_console.defenders.orders import give_order
-from twistlock_console.defenders.renewal import renew, revoke_all
-from twistlock_console.defenders.returns import returned
-from twistlock_console.errors import Refused
-from twistlock_console.identity_files import read_key
-from twistlock_console.listeners.child import ChildListener
+from twistlock_console.defenders import certificate_revocations
+from twistlock_console.defenders.certificate_renewal import renew, revoke_all
+from twistlock_console.defenders.command_queue import give_order
+from twistlock_console.defenders.reconnect_stats import returned
+from twistlock_console.pki.certificates import (
+    Identity,
+    Usage,
+    make_request,
+    sign_request,
+)
+from twistlock_console.pki.identity_files import read_key
 from twistlock_console.policies.host import write_policy
 from twistlock_console.protocol import (
     CheckResult,
@@ -36,6 +40,7 @@ from twistlock_console.protocol import (
     RenewalRequested,
     hash_of,
 )
+from twistlock_console.servers.supervisor.child_listener import ChildListener
 from twistlock_console.settings import Settings
 
 Documents = Database[dict[str, Any]]
@@ -125,7 +130,7 @@ def test_a_policy_that_cannot_be_read_stops_nothing_else(
     server.open()
     revoked, other = fleet.dial("gone-2").greet(), fleet.dial("web-1").greet()
     stored = other.report(trouble(1))
-    certificates.revoke(database, "gone-2", f"{serial(fleet, 'gone-2'):x}")
+    certificate_revocations.revoke(database, "gone-2", f"{serial(fleet, 'gone-2'):x}")
     code, _ = revoked.ending()
     write_policy(database, [HostRule("web", hosts=("web-*",))], "admin")
 
@@ -154,7 +159,7 @@ def test_a_revoked_certificate_is_sent_away_and_kept_out(
     defender = fleet.dial("gone-1").greet()
     defender.send(Ping())
     defender.read_type("pong")
-    certificates.revoke(database, "gone-1", f"{serial(fleet, 'gone-1'):x}")
+    certificate_revocations.revoke(database, "gone-1", f"{serial(fleet, 'gone-1'):x}")
 
     assert defender.ending() == (1008, "this certificate was revoked; deploy anew")
     assert fleet.dial("gone-1").greet().ending()[0] == 1008
@@ -250,7 +255,7 @@ def test_a_wrong_request_gets_no_certificate(
     soon = datetime.now(UTC) + timedelta(days=9)
     identity = Identity(Usage.DEFENDER, "web-1", 0x77, soon)
     if wrong == "revoked":
-        certificates.revoke(database, "web-1", "77")
+        certificate_revocations.revoke(database, "web-1", "77")
     text = "nonsense" if wrong == "none" else request.decode()
 
     with pytest.raises(Refused):

@@ -8,7 +8,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect
 
-from twistlock_console.listeners.commit import GroupCommit
+from twistlock_console.servers.defenders.group_commit import GroupCommit
 
 
 def document(name: str) -> RawBSONDocument:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from twistlock_console.listeners.intake import AT_ONCE, Intake
+from twistlock_console.servers.defenders.backpressure import AT_ONCE, Intake
 
 LIMIT = 100
 

@@ -12,17 +12,17 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from twistlock_console.certificates import Identity
-from twistlock_console.listeners.commit import Parcel
-from twistlock_console.listeners.conversation import Host
-from twistlock_console.listeners.defender_connection import (
+from twistlock_console.pki.certificates import Identity
+from twistlock_console.servers.defenders.backpressure import Intake
+from twistlock_console.servers.defenders.connection import (
     DefenderConnection,
     connections_of,
 )
-from twistlock_console.listeners.desk import Desk
-from twistlock_console.listeners.fence import Fence
-from twistlock_console.listeners.intake import Intake
-from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.servers.defenders.database_executor import Desk
+from twistlock_console.servers.defenders.group_commit import Parcel
+from twistlock_console.servers.defenders.handler import Host
+from twistlock_console.servers.supervisor.fence import Fence
+from twistlock_console.system.serving_permit import FOREVER, Permit
 
 ACK = '{"through":1,"type":"ack"}'
 

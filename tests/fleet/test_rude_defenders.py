@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
-from twistlock_console.listeners.child import ChildListener
 from twistlock_console.protocol import Events, Ping, ProcessEvent, encode
+from twistlock_console.servers.supervisor.child_listener import ChildListener
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -6,8 +6,8 @@ We are A, with the lowest member id; B and C were heard a tenth of a second ago.
 from dataclasses import replace
 from typing import Any
 
-from plugins.ha.lease import Hold, LeaseDocument, LeaseSighting
-from plugins.ha.observation import Member, Observation, Peer, Timing
+from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
+from plugins.ha.consensus.observation import Member, Observation, Peer, Timing
 
 MS = 1_000_000
 SECOND = 1_000_000_000

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ha.lease import Hold, LeaseSighting, free_at
+from plugins.ha.consensus.lease import Hold, LeaseSighting, free_at
 from tests.ha.observations import ME, MS, OTHER, SECOND, lease
 
 #: Both clocks may run wrong by a ninth: 0.8 * (1 + d) = 1 - d.

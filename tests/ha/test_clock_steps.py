@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.ha.clock_steps import HARMLESS, TURN, Clock, may_restart
-from plugins.ha.observation import Observation
+from plugins.ha.consensus.clock_skew import HARMLESS, TURN, Clock, may_restart
+from plugins.ha.consensus.observation import Observation
 from tests.ha.observations import (
     MS,
     NOW,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from plugins.ha.cluster_view import Moment, Picture, view
-from plugins.ha.membership_rules import JoinRequest
-from plugins.ha.observation import Observation, Ports
-from plugins.ha.status import ClusterStatus, MemberStatus
+from plugins.ha.consensus.observation import Observation, Ports
+from plugins.ha.membership.rules import JoinRequest
+from plugins.ha.replication.status import ClusterStatus, MemberStatus
+from plugins.ha.reporting.cluster_view import Moment, Picture, view
 from tests.ha.observations import (
     ME,
     NOW,

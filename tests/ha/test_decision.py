@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.actions import (
+from plugins.ha.consensus.actions import (
     ClosePorts,
     DropLease,
     HandOver,
@@ -16,9 +16,9 @@ from plugins.ha.actions import (
     StepUp,
     TakeLease,
 )
-from plugins.ha.decision import Decision, decide
-from plugins.ha.lease import LeaseDocument, LeaseSighting
-from plugins.ha.observation import (
+from plugins.ha.consensus.decision import Decision, decide
+from plugins.ha.consensus.lease import LeaseDocument, LeaseSighting
+from plugins.ha.consensus.observation import (
     DEAD_MEMBER,
     Handover,
     Member,

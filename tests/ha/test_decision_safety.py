@@ -3,10 +3,16 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ha.actions import ClosePorts, DropLease, OpenPorts, RenewLease, TakeLease
-from plugins.ha.decision import decide
-from plugins.ha.lease import Hold, LeaseSighting
-from plugins.ha.observation import (
+from plugins.ha.consensus.actions import (
+    ClosePorts,
+    DropLease,
+    OpenPorts,
+    RenewLease,
+    TakeLease,
+)
+from plugins.ha.consensus.decision import decide
+from plugins.ha.consensus.lease import Hold, LeaseSighting
+from plugins.ha.consensus.observation import (
     DEAD_MEMBER,
     Handover,
     Member,

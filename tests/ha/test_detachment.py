@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.detachment import TIMES, Detachment
-from plugins.ha.observation import Member, Observation, Peer
-from plugins.ha.sync_source import all_silent, given_up
+from plugins.ha.consensus.observation import Member, Observation, Peer
+from plugins.ha.consensus.silent_peers import all_silent, given_up
+from plugins.ha.replication.peer_disconnect import TIMES, Detachment
 from tests.ha.observations import ME, MS, NOW, OTHER, PRIMARY, THIRD, peer, standby
-from twistlock_console.errors import DatabaseError
+from twistlock_console.common.errors import DatabaseError
 
 ELECTED = Member("SECONDARY", writable=False, primary=THIRD)
 SILENT = peer(OTHER, heard_at=NOW - 701 * MS)

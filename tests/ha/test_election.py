@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.election import NEVER, Call, should_step_up
-from plugins.ha.lease import LeaseSighting
-from plugins.ha.observation import Member, Observation, Peer
+from plugins.ha.consensus.election import NEVER, Call, should_step_up
+from plugins.ha.consensus.lease import LeaseSighting
+from plugins.ha.consensus.observation import Member, Observation, Peer
 from tests.ha.observations import (
     ME,
     MS,

@@ -6,18 +6,18 @@ from typing import Any, Self, cast
 
 import pytest
 
-from plugins.ha.heartbeats import Heartbeats
-from plugins.ha.heartbeats import testimony as told_by
-from plugins.ha.observation import Observation, Update
+from plugins.ha.consensus.observation import Observation, Update
+from plugins.ha.peers.heartbeats import Heartbeats
+from plugins.ha.peers.heartbeats import testimony as told_by
 from tests.ha.observations import NOW, OTHER, THIRD, holder, standby
-from twistlock_console.errors import (
+from twistlock_console.common.errors import (
     IdentityError,
     NodeUnreachable,
     Refused,
     Removed,
 )
-from twistlock_console.node_client import NodeClient
-from twistlock_console.permit import FOREVER
+from twistlock_console.node_api.client import NodeClient
+from twistlock_console.system.serving_permit import FOREVER
 
 WAIT_SECONDS = 10.0
 GOOD = told_by(holder(), "serving under epoch 7", NOW)

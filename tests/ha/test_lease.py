@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ha.lease import (
+from plugins.ha.consensus.lease import (
     NEVER_HELD,
     Hold,
     LeaseDocument,

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from plugins.ha.load_balancer_files import IN_CHECKOUT, for_cluster
-from plugins.ha.load_balancers import EXAMPLE_NODES, FILES, Front, Kind, fill_in
-from twistlock_console.certificates import create_authority
-from twistlock_console.errors import Refused
+from plugins.ha.load_balancer.files import IN_CHECKOUT, for_cluster
+from plugins.ha.load_balancer.templates import (
+    EXAMPLE_NODES,
+    FILES,
+    Front,
+    Kind,
+    fill_in,
+)
+from twistlock_console.common.errors import Refused
+from twistlock_console.pki.certificates import create_authority
 from twistlock_console.settings import Settings
 
 NODES = ("192.0.2.1", "192.0.2.2", "192.0.2.3")

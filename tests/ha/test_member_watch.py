@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from plugins.ha.member_watch import AWAIT_MS, MemberWatch
-from plugins.ha.observation import Member, Update
-from plugins.ha.status import HelloAnswer
+from plugins.ha.consensus.observation import Member, Update
+from plugins.ha.replication.member_monitor import AWAIT_MS, MemberWatch
+from plugins.ha.replication.status import HelloAnswer
 from tests.hosts.waiting import wait_for
 
 REMOVED = Member("REMOVED", writable=False)

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from plugins.ha.membership_rules import (
+from plugins.ha.membership.rules import (
     JoinRequest,
     next_step,
     why_not_apply,
     why_not_ask,
     without,
 )
-from plugins.ha.status import ClusterStatus, MemberStatus
+from plugins.ha.replication.status import ClusterStatus, MemberStatus
 from tests.ha.observations import ME, OTHER, THIRD
 
 THEN = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from plugins.ha.observation import Observation
-from plugins.ha.prospects import prospect
+from plugins.ha.consensus.observation import Observation
+from plugins.ha.consensus.takeover_forecast import prospect
 from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, holder, peer, standby
 
 SILENT = peer(OTHER, heard_at=NOW - 701 * MS)

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from plugins.ha.recovery import Recovery
-from plugins.ha.replica_set import ReplicaSet
-from plugins.ha.status import ClusterStatus, HelloAnswer
-from twistlock_console.errors import DatabaseError, NodeUnreachable, Refused
-from twistlock_console.node_client import NodeClient
+from plugins.ha.membership.forced_recovery import Recovery
+from plugins.ha.replication.replica_set import ReplicaSet
+from plugins.ha.replication.status import ClusterStatus, HelloAnswer
+from twistlock_console.common.errors import DatabaseError, NodeUnreachable, Refused
+from twistlock_console.node_api.client import NodeClient
 
 ME, OTHER = "10.0.0.1", "10.0.0.2"
 CONFIG = {

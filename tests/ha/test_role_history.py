@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 from pymongo.errors import AutoReconnect
 
-from plugins.ha.history import History
-from plugins.ha.stores import Stores
-from twistlock_console.events import Role, RoleChanged
+from plugins.ha.replication.collections import Stores
+from plugins.ha.reporting.role_history import History
+from twistlock_console.events.types import Role, RoleChanged
 
 
 class Store:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from bson import Timestamp
 
-from plugins.ha.observation import Member
-from plugins.ha.states import NodeState, member_state
-from plugins.ha.status import ClusterStatus, HelloAnswer, MemberStatus
+from plugins.ha.consensus.observation import Member
+from plugins.ha.replication.node_state import NodeState, member_state
+from plugins.ha.replication.status import ClusterStatus, HelloAnswer, MemberStatus
 from tests.ha.observations import ME, OTHER, THIRD
 
 THEN = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from plugins.ha.observation import Observation
-from plugins.ha.switchover import best, follower, why_not
+from plugins.ha.consensus.observation import Observation
+from plugins.ha.consensus.switchover import best, follower, why_not
 from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, holder, peer
 
 LAGGING = peer(OTHER, optime=(89, 1))

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from plugins.ha.lease import NEVER_HELD, LeaseSighting
-from plugins.ha.observation import DEAD_MEMBER, Observation, Ports
-from plugins.ha.tenure import Tenure
+from plugins.ha.consensus.lease import NEVER_HELD, LeaseSighting
+from plugins.ha.consensus.observation import DEAD_MEMBER, Observation, Ports
+from plugins.ha.controller.role_recorder import Tenure
 from tests.ha.observations import (
     MS,
     NOW,
@@ -15,8 +15,8 @@ from tests.ha.observations import (
     holder,
     standby,
 )
-from twistlock_console.bus import Bus
-from twistlock_console.events import Role, RoleChanged
+from twistlock_console.events.bus import Bus
+from twistlock_console.events.types import Role, RoleChanged
 
 LOST = "10.0.0.2 is silent: standing for election"
 STANDING = standby(stepping=True)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.heartbeats import _heard, _refused, heard
-from plugins.ha.heartbeats import testimony as told_by
-from plugins.ha.observation import DEAD_MEMBER, Observation, Ports
+from plugins.ha.consensus.observation import DEAD_MEMBER, Observation, Ports
+from plugins.ha.peers.heartbeats import _heard, _refused, heard
+from plugins.ha.peers.heartbeats import testimony as told_by
 from tests.ha.observations import (
     ME,
     MS,

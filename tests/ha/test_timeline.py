@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pymongo.errors import PyMongoError
 
-from plugins.ha.returning import WATCHED, Returning
+from plugins.ha.reporting.defender_reconnects import WATCHED, Returning
 from plugins.ha.web.timeline import Mark, Part, draw, in_order, timelines
-from twistlock_console.defenders.returns import Returns
+from twistlock_console.defenders.reconnect_stats import Returns
 
 OPENED = datetime(2026, 11, 1, 12, tzinfo=UTC)
 PHASES = {"noticed": 0.7, "elected": 0.1, "writable": 0.0, "lease": 1.0, "ports": 0.2}

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ha import actions as do
-from plugins.ha import transitions
-from plugins.ha.decision import decide
-from plugins.ha.heartbeats import testimony as told_by
-from plugins.ha.lease import LeaseSighting
-from plugins.ha.observation import (
+from plugins.ha.consensus import actions as do
+from plugins.ha.consensus import transitions
+from plugins.ha.consensus.decision import decide
+from plugins.ha.consensus.lease import LeaseSighting
+from plugins.ha.consensus.observation import (
     DEAD_MEMBER,
     Handover,
     Member,
@@ -21,6 +20,7 @@ from plugins.ha.observation import (
     Ports,
     Update,
 )
+from plugins.ha.peers.heartbeats import testimony as told_by
 from tests.ha.observations import (
     ME,
     MS,

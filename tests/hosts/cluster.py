@@ -6,12 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from plugins.ha.join import Invitation
+from plugins.ha.membership.join_client import Invitation
 from tests.hosts.console_api import PORT, ConsoleApi
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import HostedNode
 from tests.hosts.waiting import wait_for
-from twistlock_console.certificates import Usage, make_key, make_request, sign_request
+from twistlock_console.pki.certificates import (
+    Usage,
+    make_key,
+    make_request,
+    sign_request,
+)
 
 NAMES = ("h1", "h2", "h3")
 FORM_SECONDS = 60

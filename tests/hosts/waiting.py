@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.common.clock import SECOND, boottime_ns
 
 FIRST_PAUSE = 0.01
 T = TypeVar("T")

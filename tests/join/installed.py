@@ -16,9 +16,9 @@ from tests.hosts.laboratory import Laboratory
 from tests.hosts.waiting import wait_for
 from tests.join.bare_host import BareHost
 from tests.join.manual import as_written
-from twistlock_console.clock import boottime_ns
-from twistlock_console.errors import ConsoleError
-from twistlock_console.node_client import NodeClient
+from twistlock_console.common.clock import boottime_ns
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.node_api.client import NodeClient
 from twistlock_console.settings import Settings
 
 CLI = "twistlock-console --log-level error"

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from plugins.ha.invitation import INVITATION, Invitation
-from plugins.ha.pinned_client import PATIENCE, PinnedClient, Question
-from twistlock_console.certificates import (
+from plugins.ha.membership.invitation import INVITATION, Invitation
+from plugins.ha.membership.pinned_client import PATIENCE, PinnedClient, Question
+from twistlock_console.common.atomic_files import write_secret
+from twistlock_console.common.errors import Refused
+from twistlock_console.pki.certificates import (
     create_authority,
     issue_node_certificate,
     public_key_pin,
     server_context,
 )
-from twistlock_console.errors import Refused
-from twistlock_console.secret_files import write_secret
 from twistlock_console.settings import Folders
 
 SILENT, SERVING, HERE = "127.0.0.91", "127.0.0.92", "127.0.0.93"

@@ -20,7 +20,7 @@ from tests.join.installed import (
     view,
 )
 from tests.join.manual import as_written
-from twistlock_console.clock import MILLISECOND, boottime_ns
+from twistlock_console.common.clock import MILLISECOND, boottime_ns
 
 pytestmark = [
     pytest.mark.needs("chromium", "curl", "ip", "nsenter", "unshare", root=True),

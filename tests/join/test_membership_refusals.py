@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.membership_rules import JoinRequest, why_not_apply, why_not_ask
+from plugins.ha.membership.rules import JoinRequest, why_not_apply, why_not_ask
 
 HERE = "26.1"
 SECOND = JoinRequest("10.0.0.2", HERE, "AB:CD", approved=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plugins.ha.networks import is_routed
+from plugins.ha.membership.routing import is_routed
 
 # Interface, destination, gateway, flags, …, mask; as /proc/net/route has them.
 TABLE = """\

@@ -11,7 +11,7 @@ from plugins.ha.web.join_script import Console, Release, join_script
 from tests.hosts.laboratory import Laboratory
 from tests.join.bare_host import BareHost
 from tests.join.installed import DATA
-from twistlock_console.config_command import values_of
+from twistlock_console.cli.config import values_of
 from twistlock_console.settings import Settings
 
 pytestmark = [

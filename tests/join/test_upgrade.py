@@ -21,7 +21,7 @@ from tests.join.installed import (
 )
 from tests.join.manual import as_written
 from twistlock_console import __version__
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.common.clock import SECOND, boottime_ns
 
 pytestmark = [
     pytest.mark.needs("curl", "ip", "nsenter", "script", "unshare", root=True),

@@ -11,12 +11,12 @@ import time
 from multiprocessing import forkserver
 from pathlib import Path
 
-from twistlock_console.bus import Bus
-from twistlock_console.clock import MILLISECOND, boottime_ns
-from twistlock_console.listeners import warm
-from twistlock_console.listeners.ports import ServicePorts
-from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.common.clock import MILLISECOND, boottime_ns
+from twistlock_console.events.bus import Bus
+from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.servers.supervisor import forkserver as warm
 from twistlock_console.settings import Settings
+from twistlock_console.system.serving_permit import FOREVER, Permit
 
 
 def main() -> None:

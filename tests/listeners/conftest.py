@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 from listener_clients import MANY
 
-from twistlock_console.bus import Bus
-from twistlock_console.certificates import (
+from twistlock_console.common.atomic_files import make_secret
+from twistlock_console.events.bus import Bus
+from twistlock_console.events.types import (
+    ListenerClosed,
+    ListenerFailed,
+    ListenerOpened,
+    ListenersPaused,
+)
+from twistlock_console.pki.certificates import (
     Usage,
     create_authority,
     issue_node_certificate,
@@ -16,17 +23,10 @@ from twistlock_console.certificates import (
     make_request,
     sign_request,
 )
-from twistlock_console.events import (
-    ListenerClosed,
-    ListenerFailed,
-    ListenerOpened,
-    ListenersPaused,
-)
-from twistlock_console.listeners import warm
-from twistlock_console.listeners.ports import ServicePorts
-from twistlock_console.permit import FOREVER, Permit
-from twistlock_console.secret_files import make_secret
+from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.servers.supervisor import forkserver
 from twistlock_console.settings import Settings
+from twistlock_console.system.serving_permit import FOREVER, Permit
 
 SMALL_APP = "small_app:create"
 
@@ -34,7 +34,7 @@ SMALL_APP = "small_app:create"
 @pytest.fixture(scope="session")
 def warm_process() -> None:
     """The process that servers are forked from, with everything imported."""
-    warm.start([*warm.MODULES, "small_app"], wait=30)
+    forkserver.start([*forkserver.MODULES, "small_app"], wait=30)
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,12 @@ from listener_clients import (
     until,
 )
 
-from twistlock_console.clock import MILLISECOND, SECOND, boottime_ns
-from twistlock_console.errors import ListenerError
-from twistlock_console.events import ListenerFailed
-from twistlock_console.listeners.ports import ServicePorts
-from twistlock_console.permit import FOREVER, Permit
+from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
+from twistlock_console.common.errors import ListenerError
+from twistlock_console.events.types import ListenerFailed
+from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
+from twistlock_console.system.serving_permit import FOREVER, Permit
 
 
 def all_gone(pids: dict[str, int]) -> Callable[[], bool]:

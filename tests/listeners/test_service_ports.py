@@ -24,15 +24,15 @@ from listener_clients import (
     until,
 )
 
-from twistlock_console.errors import ListenerError
-from twistlock_console.events import (
+from twistlock_console.common.errors import ListenerError
+from twistlock_console.events.types import (
     ListenerClosed,
     ListenerFailed,
     ListenerOpened,
     ListenersPaused,
 )
-from twistlock_console.listeners.ports import ServicePorts
-from twistlock_console.listeners.sockets import bind
+from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.servers.supervisor.sockets import bind
 from twistlock_console.settings import Settings
 
 MakePorts = Callable[..., ServicePorts]
@@ -87,7 +87,7 @@ def test_the_same_ports_open_ten_times_in_a_row(
     ports: ServicePorts, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing of the last time is in the way of the next, connections included."""
-    caplog.set_level(logging.INFO, "twistlock_console.listeners.ports")
+    caplog.set_level(logging.INFO, "twistlock_console.servers.service_ports")
     answers = []
     for _ in range(10):
         ports.open_all()

@@ -9,12 +9,12 @@ from contextlib import ExitStack, suppress
 import pytest
 from listener_clients import get, is_cut, read_answer, tls_client
 
-from twistlock_console.listeners.patient_worker import (
+from twistlock_console.servers.management.worker import (
     ARRIVAL_SECONDS,
     LARGEST_ARRIVAL,
     is_complete,
 )
-from twistlock_console.listeners.ports import ServicePorts
+from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
 
 CROWD = 40

@@ -12,10 +12,10 @@ from dataclasses import replace
 import pytest
 from listener_clients import get, is_cut
 
-from twistlock_console.listeners.ports import ServicePorts
-from twistlock_console.node_api import NodeApi, node_app
-from twistlock_console.node_client import NodeClient
-from twistlock_console.node_server import MOST_STRANGERS
+from twistlock_console.node_api.app import NodeApi, node_app
+from twistlock_console.node_api.client import NodeClient
+from twistlock_console.node_api.server import MOST_STRANGERS
+from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
 
 CROWD = 150

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from listener_clients import is_alive, refuses, tls_client, until
 
-from twistlock_console.certificates import issue_node_certificate
-from twistlock_console.errors import ListenerError
-from twistlock_console.identity_files import NODE
-from twistlock_console.listeners import warm
-from twistlock_console.listeners.ports import ServicePorts
+from twistlock_console.common.errors import ListenerError
+from twistlock_console.pki.certificates import issue_node_certificate
+from twistlock_console.pki.identity_files import NODE
+from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.servers.supervisor import forkserver as warm
 from twistlock_console.settings import Settings
 
 

@@ -11,10 +11,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection, connect
 
 import twistlock_console
-from twistlock_console.listeners.ports import ServicePorts
-from twistlock_console.permit import Permit
 from twistlock_console.protocol import LARGEST_MESSAGE, DefenderHello, Ping, encode
+from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
+from twistlock_console.system.serving_permit import Permit
 
 HELLO = encode(DefenderHello("defender-1", "1.0"))
 

@@ -17,7 +17,7 @@ from tests.hosts.console_api import PASSWORD, USERNAME
 from tests.hosts.node import HostedNode
 from tests.hosts.waiting import wait_for
 from tests.load_balancer.fronts import HAPROXY, NAME, NGINX, WAYS, Fronts, Round
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.common.clock import SECOND, boottime_ns
 
 pytestmark = [
     pytest.mark.needs("chromium", "haproxy", "nginx", "dnsmasq", "ip", root=True),

@@ -3,8 +3,8 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from plugins.ha import heartbeats
-from plugins.ha.observation import Observation, Update
+from plugins.ha.consensus.observation import Observation, Update
+from plugins.ha.peers import heartbeats
 from tests.simulation.world import MILLISECOND, SECOND, Call
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
-from plugins.ha import transitions
-from plugins.ha.observation import Observation
+from plugins.ha.consensus import transitions
+from plugins.ha.consensus.observation import Observation
 from tests.simulation.faults import Apply, Fault, Stage
 from tests.simulation.world import SECOND
-from twistlock_console.permit import FOREVER
+from twistlock_console.system.serving_permit import FOREVER
 
 
 def begin(fault: Fault, stage: Stage) -> Callable[[], object] | None:

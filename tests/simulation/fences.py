@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from plugins.ha import decision, heartbeats, lease, transitions
-from plugins.ha.lease import LeaseDocument, LeaseSighting
-from plugins.ha.observation import Observation
+from plugins.ha.consensus import decision, lease, transitions
+from plugins.ha.consensus.lease import LeaseDocument, LeaseSighting
+from plugins.ha.consensus.observation import Observation
+from plugins.ha.peers import heartbeats
 from tests.simulation import mongod, oplog, server
 from tests.simulation.faults import Fault
 from tests.simulation.run import Plan

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from plugins.ha import transitions
-from plugins.ha.lease import LeaseDocument
+from plugins.ha.consensus import transitions
+from plugins.ha.consensus.lease import LeaseDocument
 from tests.simulation.world import MILLISECOND
 
 if TYPE_CHECKING:

@@ -7,10 +7,16 @@ do with threads is done here with timers, one thing at a time, in the same order
 from collections.abc import Sequence
 from functools import partial
 
-from plugins.ha import decision, transitions
-from plugins.ha.lease import LeaseDocument
-from plugins.ha.observation import DEAD_MEMBER, Member, Observation, Timing, Update
-from plugins.ha.observation import Ports as PortState
+from plugins.ha.consensus import decision, transitions
+from plugins.ha.consensus.lease import LeaseDocument
+from plugins.ha.consensus.observation import (
+    DEAD_MEMBER,
+    Member,
+    Observation,
+    Timing,
+    Update,
+)
+from plugins.ha.consensus.observation import Ports as PortState
 from tests.simulation.beats import HEARTBEAT, Beat
 from tests.simulation.lease_asker import LeaseAsker
 from tests.simulation.mongod import Mongod

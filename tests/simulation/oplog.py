@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from operator import attrgetter
 
-from plugins.ha.lease import NEVER_HELD, LeaseDocument
+from plugins.ha.consensus.lease import NEVER_HELD, LeaseDocument
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from plugins.ha import actions as do
-from plugins.ha import transitions
-from plugins.ha.lease import LeaseDocument
+from plugins.ha.consensus import actions as do
+from plugins.ha.consensus import transitions
+from plugins.ha.consensus.lease import LeaseDocument
 from tests.simulation.world import MILLISECOND
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import PROJECT, HostedNode
 from tests.hosts.waiting import wait_for
 from tests.soak.load import EACH_PER_SECOND
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.common.clock import SECOND, boottime_ns
 
 LONG_SESSION = 99_999
 PAGE_KB = 4

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from twistlock_console.errors import Refused
+from twistlock_console.common.errors import Refused
 
 NODE = {
     "address": "127.0.0.1",

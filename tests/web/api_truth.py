@@ -3,8 +3,8 @@
 from flask import Flask, Response, current_app, request
 from pydantic import TypeAdapter
 
-from twistlock_console.web.described import JSON, call_of
-from twistlock_console.web.openapi import document, plain_path
+from twistlock_console.web.openapi.api_call import JSON, call_of
+from twistlock_console.web.openapi.document import document, plain_path
 
 
 def hold_to_description(app: Flask) -> None:

@@ -11,8 +11,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from web_visitor import Visitor
 
-from twistlock_console.bus import Bus
-from twistlock_console.certificates import create_authority, issue_node_certificate
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -20,9 +18,11 @@ from twistlock_console.database.bootstrap import (
     wait_answering,
 )
 from twistlock_console.database.mongod import Mongod
+from twistlock_console.events.bus import Bus
+from twistlock_console.pki.certificates import create_authority, issue_node_certificate
 from twistlock_console.settings import Settings
 from twistlock_console.web.app import create_app
-from twistlock_console.web.storage import ensure_indexes, storage_of
+from twistlock_console.web.common.database import ensure_indexes, storage_of
 
 
 def _prepared(root: Path) -> Settings:

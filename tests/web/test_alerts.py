@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 from web_visitor import Visitor, basic
 
-from plugins.ha.alert_source import problems_in
+from plugins.ha.reporting.alert_sources import problems_in
 from twistlock_console.alerts import store
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.outbox import Outbox
@@ -28,12 +28,12 @@ from twistlock_console.alerts.settings import (
 )
 from twistlock_console.alerts.sources import backups, certificate_problems, defenders
 from twistlock_console.alerts.watch import Source, Watch
-from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.errors import DatabaseError
-from twistlock_console.events import Role, RoleChanged
-from twistlock_console.secret_files import read_secret
+from twistlock_console.common.atomic_files import read_secret
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import DatabaseError
+from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.settings import Settings
-from twistlock_console.web.storage import storage_of
+from twistlock_console.web.common.database import storage_of
 
 ALERTS, LOGGING = "/api/v1/settings/alerts", "/api/v1/settings/logging"
 SECRET = "only the receiver knows"

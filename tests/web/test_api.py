@@ -10,11 +10,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from web_visitor import PASSWORD, USERNAME, Visitor, basic
 
+from twistlock_console.common.search_terms import words_of
 from twistlock_console.settings import Settings
 from twistlock_console.web.app import create_app
-from twistlock_console.web.menu import add_system_tab
-from twistlock_console.web.storage import storage_of
-from twistlock_console.words import words_of
+from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.ui.menu import add_system_tab
 
 LOGON = "/api/v1/settings/logon"
 USERS = "/api/v1/users"

@@ -27,16 +27,16 @@ from schemathesis.specs.openapi.checks import (
 from web_visitor import HTTPS, PASSWORD, USERNAME
 
 import wsgi
-from plugins.ha.web import brain
+from plugins.ha.web import node_client
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.accounts.users import find, new_document
 from twistlock_console.settings import Settings
-from twistlock_console.web import backups
-from twistlock_console.web.openapi import document
-from twistlock_console.web.storage import storage_of
-from twistlock_console.web.visits import now
+from twistlock_console.web.actions import backups
+from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.openapi.document import document
+from twistlock_console.web.security.sessions import now
 
 EXAMPLES = 5
 #: After so long, on a busy machine, one example a call must do.
@@ -54,7 +54,7 @@ CHECKS = [
 def whole(running: Settings) -> Iterator[Flask]:
     """The whole application, with a brain that refuses most things."""
     made = wsgi.create(replace(running, high_availability_enabled=True))
-    made.extensions[brain.EXTENSION] = FakeBrain()
+    made.extensions[node_client.EXTENSION] = FakeBrain()
     made.extensions[backups.EXTENSION] = FakeBrain()
     database = storage_of(made).database()
     for name in database.list_collection_names():

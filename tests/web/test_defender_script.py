@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_defender.status import RunLock
+from twistlock_defender.store.status import RunLock
 
 SCRIPT = Path("twistlock_console/web/scripts/defender.sh")
 CALL = 'main "$@" </dev/null\nexit\n'

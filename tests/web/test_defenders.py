@@ -10,14 +10,14 @@ from pymongo.database import Database
 from web_visitor import Visitor, basic
 
 from twistlock_console import __version__
+from twistlock_console.common.errors import ConsoleError
 from twistlock_console.defenders.event_store import documents_of, store_events
 from twistlock_console.defenders.settings import read_defender_settings
-from twistlock_console.errors import ConsoleError
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import FileEvent, ProcessEvent
 from twistlock_console.protocol.policy import MOST_RULES
-from twistlock_console.web.event_plot import BARS, plot
-from twistlock_console.web.storage import ensure_indexes, storage_of
+from twistlock_console.web.common.database import ensure_indexes, storage_of
+from twistlock_console.web.ui.event_plot import BARS, plot
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 POLICY = "/api/v1/policies/runtime/host"

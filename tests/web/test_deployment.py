@@ -14,12 +14,12 @@ from flask import Flask
 from pymongo.database import Database
 from web_visitor import Visitor, basic
 
-from twistlock_console.certificates import make_key, make_request
+from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.enrolment import enrol
 from twistlock_console.defenders.package import PACKAGE, RELEASE, defender_package
-from twistlock_console.errors import Refused
+from twistlock_console.pki.certificates import make_key, make_request
 from twistlock_console.settings import Settings
-from twistlock_console.web.storage import storage_of
+from twistlock_console.web.common.database import storage_of
 
 DEPLOY = "/manage/defenders/deploy"
 ENROL = "/api/v1/defenders/enrol"

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from flask import Flask
 from web_visitor import PASSWORD, USERNAME, Visitor
 
-from twistlock_console.accounts.slowdown import FREE, LOCKED, Scope
-from twistlock_console.web.devices import COOKIE
-from twistlock_console.web.storage import storage_of
+from twistlock_console.accounts.login_throttle import FREE, LOCKED, Scope
+from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.security.devices import COOKIE
 
 RIGHT = {"username": USERNAME, "password": PASSWORD}
 WRONG = {"username": USERNAME, "password": "wrong password"}

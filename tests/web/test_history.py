@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 from web_visitor import PASSWORD, USERNAME, Visitor, basic
 
-from twistlock_console import audits
-from twistlock_console.audits import AuditType
-from twistlock_console.web.storage import storage_of
+from twistlock_console.audit import trail as audits
+from twistlock_console.audit.trail import AuditType
+from twistlock_console.web.common.database import storage_of
 
 TRAIL = "/api/v1/audits/mgmt"
 LOGON = "/manage/authentication/logon"

@@ -12,14 +12,14 @@ from flask import Flask
 from pymongo.database import Database
 from web_visitor import USERNAME, Visitor, basic
 
-from twistlock_console.web import listing
-from twistlock_console.web.csv_export import cell
-from twistlock_console.web.list_query import conditions, order
-from twistlock_console.web.listable import Filter, Listable
-from twistlock_console.web.lists import LISTS
-from twistlock_console.web.storage import ensure_indexes, storage_of
-from twistlock_console.web.wish import Wish
-from twistlock_console.words import words_of
+from twistlock_console.common.search_terms import words_of
+from twistlock_console.web.common.database import ensure_indexes, storage_of
+from twistlock_console.web.lists import listing
+from twistlock_console.web.lists.csv_export import cell
+from twistlock_console.web.lists.query import conditions, order
+from twistlock_console.web.lists.registry import LISTS
+from twistlock_console.web.lists.request import Wish
+from twistlock_console.web.lists.schema import Filter, Listable
 
 TRAIL = "/api/v1/audits/mgmt"
 NOON = datetime(2040, 5, 1, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from web_visitor import PASSWORD, Visitor, basic
 
-from twistlock_console.logs import PLACE, JsonLines, log_file
+from twistlock_console.logs.setup import PLACE, JsonLines, log_file
 from twistlock_console.settings import Settings
 
 

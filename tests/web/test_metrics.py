@@ -9,15 +9,15 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from web_visitor import Visitor, basic
 
-from plugins.ha.measures import Measures, cluster_metrics
-from plugins.ha.states import NodeState
-from twistlock_console.bus import Bus
-from twistlock_console.errors import NodeUnreachable
-from twistlock_console.listeners.ports import ServicePorts
-from twistlock_console.permit import Permit
+from plugins.ha.replication.node_state import NodeState
+from plugins.ha.reporting.metrics import Measures, cluster_metrics
+from twistlock_console.common.errors import NodeUnreachable
+from twistlock_console.events.bus import Bus
+from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
-from twistlock_console.web.metrics import add_collector, gauge
-from twistlock_console.web.storage import storage_of
+from twistlock_console.system.serving_permit import Permit
+from twistlock_console.web.actions.metrics import add_collector, gauge
+from twistlock_console.web.common.database import storage_of
 
 PATH = "/api/v1/metrics"
 LOGGING = "/api/v1/settings/logging"

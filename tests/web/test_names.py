@@ -4,8 +4,8 @@ import pytest
 from flask import Flask
 from web_visitor import Visitor, basic
 
-from twistlock_console.console_names import MOST, NamesHere, checked_names
-from twistlock_console.errors import Refused
+from twistlock_console.certificate_renewal.names import MOST, NamesHere, checked_names
+from twistlock_console.common.errors import Refused
 from twistlock_console.settings import Settings
 
 PATH = "/api/v1/settings/certs"

@@ -8,10 +8,10 @@ from web_visitor import Visitor, basic
 
 import wsgi
 from twistlock_console.settings import Settings
-from twistlock_console.web.areas import areas_of
-from twistlock_console.web.bodies import LogonBody
-from twistlock_console.web.described import ApiCall, call_of
-from twistlock_console.web.openapi import api_rules, document, plain_path
+from twistlock_console.web.openapi.api_call import ApiCall, call_of
+from twistlock_console.web.openapi.bodies import LogonBody
+from twistlock_console.web.openapi.document import api_rules, document, plain_path
+from twistlock_console.web.security.areas import areas_of
 
 #: Calls whose room has not described them yet.
 NOT_YET: set[str] = set()

@@ -9,10 +9,10 @@ from flask.testing import FlaskClient
 from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor
 
 from twistlock_console.accounts.sessions import Session
-from twistlock_console.web.auth import COOKIE_PART
-from twistlock_console.web.pages.entry import local_path
-from twistlock_console.web.storage import storage_of
-from twistlock_console.web.visits import now
+from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.pages.login import local_path
+from twistlock_console.web.security.pages import COOKIE_PART
+from twistlock_console.web.security.sessions import now
 
 LOGON = "/manage/authentication/logon"
 

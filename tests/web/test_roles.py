@@ -22,11 +22,11 @@ from twistlock_console.accounts.rights import RIGHTS, Area, Right, may
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.accounts.sessions import Session
 from twistlock_console.settings import Settings
-from twistlock_console.web.areas import areas_of
-from twistlock_console.web.auth import COOKIE_PART
-from twistlock_console.web.openapi import document
-from twistlock_console.web.storage import storage_of
-from twistlock_console.web.visits import SAFE, now
+from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.openapi.document import document
+from twistlock_console.web.security.areas import areas_of
+from twistlock_console.web.security.pages import COOKIE_PART
+from twistlock_console.web.security.sessions import SAFE, now
 
 PAGE = Path(__file__).parents[2] / "docs" / "roles.md"
 API_PAGE = PAGE.with_name("api.md")

@@ -9,8 +9,8 @@ from werkzeug.test import TestResponse
 
 from twistlock_console.accounts import user_changes, users
 from twistlock_console.accounts.roles import UserRole
-from twistlock_console.errors import Refused
-from twistlock_console.web.storage import storage_of
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.common.database import storage_of
 
 USERS = "/api/v1/users"
 PAGE = "/manage/authentication/users"

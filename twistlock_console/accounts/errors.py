@@ -9,7 +9,7 @@
 
 import math
 
-from twistlock_console.errors import Refused
+from twistlock_console.common.errors import Refused
 
 
 class WrongCredentials(Refused):

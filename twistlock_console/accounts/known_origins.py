@@ -5,7 +5,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from twistlock_console.accounts.slowdown import Origin, network_of
+from twistlock_console.accounts.login_throttle import Origin, network_of
 
 COLLECTION = "known_origins"
 KEPT = timedelta(days=90)

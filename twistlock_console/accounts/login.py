@@ -5,17 +5,17 @@ from typing import Any
 
 from pymongo.database import Database
 
-from twistlock_console import audits
 from twistlock_console.accounts import passwords, users
+from twistlock_console.accounts.credential_rules import check_password, check_username
 from twistlock_console.accounts.errors import WrongCredentials
 from twistlock_console.accounts.login_failures import counted
-from twistlock_console.accounts.logon import read_logon
-from twistlock_console.accounts.remembered import Remembered
-from twistlock_console.accounts.rules import check_password, check_username
-from twistlock_console.accounts.slowdown import Origin
+from twistlock_console.accounts.login_settings import read_logon
+from twistlock_console.accounts.login_throttle import Origin
+from twistlock_console.accounts.password_cache import Remembered
 from twistlock_console.accounts.users import User
-from twistlock_console.audits import AuditType, Entry
-from twistlock_console.errors import Refused
+from twistlock_console.audit import trail
+from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.common.errors import Refused
 from twistlock_console.names import name_key
 
 Store = Database[dict[str, Any]]
@@ -54,7 +54,7 @@ def sign_up(database: Store, attempt: Attempt) -> User:
     check_password(attempt.password, attempt.username, strong=False)
     hashed = passwords.hash_password(attempt.password)
     user = users.create_first(database, attempt.username, hashed)
-    audits.record(database, attempt.entry("signed up as the first administrator"))
+    trail.record(database, attempt.entry("signed up as the first administrator"))
     return user
 
 
@@ -62,7 +62,7 @@ def log_in(database: Store, attempt: Attempt) -> User:
     """Let a person in; raises WrongCredentials or TooManyFailures."""
     user = check(database, attempt)
     named = replace(attempt, username=user.username)
-    audits.record(database, named.entry("successful login attempt"))
+    trail.record(database, named.entry("successful login attempt"))
     return user
 
 
@@ -72,7 +72,7 @@ def check(database: Store, attempt: Attempt) -> User:
         user = users.find(database, attempt.username)
         stored = user.password_hash if user else None
         if not passwords.matches(stored, attempt.password) or user is None:
-            audits.record(database, attempt.entry("failed login attempt", failure=True))
+            trail.record(database, attempt.entry("failed login attempt", failure=True))
             raise WrongCredentials
     return user
 
@@ -93,7 +93,7 @@ def change_password(database: Store, attempt: Attempt, new: str) -> User:
     strong = read_logon(database).strong_password
     check_password(new, attempt.username, strong=strong)
     user = users.set_password(database, attempt.username, passwords.hash_password(new))
-    audits.record(
+    trail.record(
         database,
         Entry(
             AuditType.PROFILE,

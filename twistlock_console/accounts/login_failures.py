@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 
 from twistlock_console.accounts import known_origins
 from twistlock_console.accounts.errors import TooManyFailures
-from twistlock_console.accounts.slowdown import (
+from twistlock_console.accounts.login_throttle import (
     FORGET_AFTER,
     Failures,
     Origin,

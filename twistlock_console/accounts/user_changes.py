@@ -22,7 +22,7 @@ from twistlock_console.accounts.users import (
     new_document,
     stored_name,
 )
-from twistlock_console.errors import NotFound, Refused
+from twistlock_console.common.errors import NotFound, Refused
 
 #: What every such transaction writes to.
 COMMON = {"_id": "administrators"}

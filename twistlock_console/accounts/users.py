@@ -11,9 +11,9 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from twistlock_console.accounts.roles import UserRole
-from twistlock_console.errors import NotFound, Refused
+from twistlock_console.common.errors import NotFound, Refused
+from twistlock_console.common.search_terms import FIELD, words_of
 from twistlock_console.names import name_key
-from twistlock_console.words import FIELD, words_of
 
 COLLECTION = "users"
 SETTINGS = "settings"

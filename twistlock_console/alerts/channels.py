@@ -11,7 +11,7 @@ from twistlock_console.alerts import messages
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.rules import Notice
 from twistlock_console.alerts.settings import Syslog
-from twistlock_console.errors import Refused
+from twistlock_console.common.errors import Refused
 
 SECONDS = 5.0
 

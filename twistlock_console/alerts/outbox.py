@@ -8,8 +8,8 @@ from twistlock_console.alerts import channels, store
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.rules import Kind, Notice, Problem, State
 from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, Seal
-from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.errors import Refused
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import Refused
 
 MOST_AT_ONCE = 20
 FIRST_PAUSE_SECONDS = 2

@@ -14,8 +14,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pymongo.database import Database
 
 from twistlock_console.accounts.sessions import derive_key
-from twistlock_console.errors import Refused
-from twistlock_console.web.bodies import Body
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.openapi.bodies import Body
 
 SETTINGS = "settings"
 SHORTEST_SECRET = 16

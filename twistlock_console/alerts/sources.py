@@ -8,10 +8,10 @@ from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
 from twistlock_console.alerts.settings import AlertSettings
 from twistlock_console.alerts.store import Store, read_told
 from twistlock_console.alerts.watch import Source
-from twistlock_console.backups.records import last_results
+from twistlock_console.backups.jobs.records import last_results
 
 if TYPE_CHECKING:
-    from twistlock_console.node import Node
+    from twistlock_console.node.node import Node
 
 
 def core_sources(node: "Node") -> list[Source]:

@@ -22,11 +22,11 @@ from twistlock_console.alerts.settings import (
     Seal,
     read,
 )
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.common.atomic_files import read_secret
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.client import Client, connect, credentials_for
-from twistlock_console.errors import ConsoleError
-from twistlock_console.events import Role, RoleChanged
-from twistlock_console.secret_files import read_secret
+from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.settings import Settings
 
 LOOK_SECONDS = 2.0

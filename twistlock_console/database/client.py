@@ -10,9 +10,9 @@ from weakref import WeakValueDictionary
 
 from pymongo import MongoClient
 
+from twistlock_console.common.atomic_files import read_text_secret
 from twistlock_console.database.options import KEYFILE, REPLICA_SET
-from twistlock_console.identity_files import AUTHORITY, NODE_BUNDLE
-from twistlock_console.secret_files import read_text_secret
+from twistlock_console.pki.identity_files import AUTHORITY, NODE_BUNDLE
 from twistlock_console.settings import Settings
 
 CONNECT_TIMEOUT_MS = 1000

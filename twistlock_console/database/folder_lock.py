@@ -4,8 +4,8 @@ import fcntl
 import time
 from pathlib import Path
 
-from twistlock_console.clock import SECOND, boottime_ns
-from twistlock_console.errors import DatabaseError
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import DatabaseError
 
 STALE_SECONDS = 10.0
 PAUSE = 0.02

@@ -8,17 +8,17 @@ import subprocess
 import threading
 from contextlib import suppress
 
-from twistlock_console.bus import Bus
-from twistlock_console.clock import SECOND, boottime_ns
+from twistlock_console.common.atomic_files import write_secret
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.binary import find_mongod
 from twistlock_console.database.folder_lock import wait_until_free
 from twistlock_console.database.options import as_file, mongod_options
 from twistlock_console.database.run_log import MOST_BYTES, RunLog, rotate_files
-from twistlock_console.errors import ConsoleError
-from twistlock_console.events import DatabaseStarted, DatabaseStopped
-from twistlock_console.processes import bound_to_us, end_group
-from twistlock_console.secret_files import write_secret
+from twistlock_console.events.bus import Bus
+from twistlock_console.events.types import DatabaseStarted, DatabaseStopped
 from twistlock_console.settings import Settings
+from twistlock_console.system.child_processes import bound_to_us, end_group
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 15.0

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from twistlock_console.identity_files import AUTHORITY, NODE_BUNDLE
+from twistlock_console.pki.identity_files import AUTHORITY, NODE_BUNDLE
 from twistlock_console.settings import Settings
 
 REPLICA_SET = "twistlock"

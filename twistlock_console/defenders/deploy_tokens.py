@@ -14,7 +14,7 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.database import Database
 
-from twistlock_console.errors import Refused
+from twistlock_console.common.errors import Refused
 
 COLLECTION = "deploy_tokens"
 HOURS = 24

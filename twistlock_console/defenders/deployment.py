@@ -7,9 +7,9 @@ from typing import Any
 
 from pymongo.database import Database
 
-from twistlock_console.certificates import names_in, public_key_pin
-from twistlock_console.errors import Refused
-from twistlock_console.identity_files import NODE, read_certificate
+from twistlock_console.common.errors import Refused
+from twistlock_console.pki.certificates import names_in, public_key_pin
+from twistlock_console.pki.identity_files import NODE, read_certificate
 from twistlock_console.settings import Settings
 
 OWN = {"127.0.0.1", "localhost"}

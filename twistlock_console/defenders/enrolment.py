@@ -9,10 +9,10 @@ from cryptography import x509
 from pymongo import ReturnDocument
 from pymongo.database import Database
 
-from twistlock_console.certificates import Usage, sign_request
+from twistlock_console.common.errors import IdentityError, Refused
 from twistlock_console.defenders import register
-from twistlock_console.defenders.renewal import revoke_all
-from twistlock_console.errors import IdentityError, Refused
+from twistlock_console.defenders.certificate_renewal import revoke_all
+from twistlock_console.pki.certificates import Usage, sign_request
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 

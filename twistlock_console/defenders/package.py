@@ -7,7 +7,7 @@ import tarfile
 import threading
 from pathlib import Path
 
-from twistlock_console.errors import Refused
+from twistlock_console.common.errors import Refused
 
 RELEASE = "twistlock_console.tar.gz"
 PACKAGE = "twistlock_defender.tar.gz"

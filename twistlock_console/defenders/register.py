@@ -14,7 +14,7 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
-from twistlock_console import words
+from twistlock_console.common import search_terms
 from twistlock_console.protocol import Facts
 
 COLLECTION = "defenders"
@@ -137,7 +137,7 @@ def remove_absent(database: Database[dict[str, Any]], before: float) -> list[str
 
 def _facts(name: str, facts: Facts) -> dict[str, Any]:
     return {
-        words.FIELD: words.words_of(name, facts.fqdn, facts.os),
+        search_terms.FIELD: search_terms.words_of(name, facts.fqdn, facts.os),
         "fqdn": facts.fqdn,
         "os": facts.os,
         "packages": facts.packages,

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pymongo import ReturnDocument
 from pymongo.database import Database
 
-from twistlock_console.errors import ConsoleError, Refused
+from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.names import check_new_name, name_key
 from twistlock_console.protocol import HostPolicy, HostRule
 from twistlock_console.protocol.bounds import first_mistake

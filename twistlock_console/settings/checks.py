@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from twistlock_console import cluster_manager
+from twistlock_console.settings import orchestrator
 from twistlock_console.settings.host import bind_problem
 from twistlock_console.settings.ports import listeners
 from twistlock_console.settings.values import Settings
@@ -86,7 +86,7 @@ def _check_cluster(
 ) -> Iterator[Finding]:
     if not settings.high_availability_enabled:
         return
-    if manager := cluster_manager.detect(environ, root):
+    if manager := orchestrator.detect(environ, root):
         yield (
             ("HIGH_AVAILABILITY_ENABLED",),
             f"high availability is not for a Console under {manager}; set "

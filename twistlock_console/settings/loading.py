@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from twistlock_console import configfile
-from twistlock_console.configfile import Entry, Mistake
-from twistlock_console.errors import SettingsError
-from twistlock_console.settings import checks
+from twistlock_console.common.errors import SettingsError
+from twistlock_console.settings import checks, config_file
+from twistlock_console.settings.config_file import Entry, Mistake
 from twistlock_console.settings.host import find_address, full_name, is_loopback
 from twistlock_console.settings.keys import ACCEPTED, KEYS
 from twistlock_console.settings.values import Settings
@@ -67,7 +66,7 @@ def load_settings(
     right for a command that only talks to a running node. *root* is where signs of a
     cluster manager are sought.
     """
-    file = configfile.parse(_read(path), environ)
+    file = config_file.parse(_read(path), environ)
     texts = {entry.key: entry.value for entry in file.entries}
     overriding = {key: environ[key] for key in _known() if key in environ}
     lines = {entry.key: entry.line for entry in file.entries}
@@ -86,7 +85,7 @@ def _read(path: Path) -> bytes:
         if not path.is_file():
             raise SettingsError(f"Configuration file {path} must be present")
         with path.open("rb") as file:
-            return file.read(configfile.LARGEST + 1)
+            return file.read(config_file.LARGEST + 1)
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"Configuration file {path} cannot be read: {error}"

@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Iterator
 
-from twistlock_console.errors import SettingsError
+from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings.host import bind_problem
 from twistlock_console.settings.values import Settings
 

@@ -9,26 +9,21 @@ from flask_wtf.csrf import CSRFProtect
 from jinja2 import FileSystemBytecodeCache
 
 from twistlock_console import __version__
-from twistlock_console.accounts.remembered import Remembered
+from twistlock_console.accounts.password_cache import Remembered
 from twistlock_console.accounts.sessions import derive_key
+from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.database.client import connect, credentials_for
-from twistlock_console.secret_files import read_secret
 from twistlock_console.settings import Settings
-from twistlock_console.web import (
-    api,
-    auth,
-    errors,
-    headers,
-    operations,
-    pages,
-    request_ids,
-    static_files,
-)
-from twistlock_console.web.json_times import JsonWithTimes
-from twistlock_console.web.storage import Client, Storage
-from twistlock_console.web.uploads import UploadRequest
-from twistlock_console.web.visits import LogonCache
-from twistlock_console.web.wish import FARTHEST
+from twistlock_console.web import api, operations, pages
+from twistlock_console.web.actions.uploads import UploadRequest
+from twistlock_console.web.common import errors, request_ids
+from twistlock_console.web.common.database import Client, Storage
+from twistlock_console.web.common.json_times import JsonWithTimes
+from twistlock_console.web.lists.request import FARTHEST
+from twistlock_console.web.security import headers
+from twistlock_console.web.security import pages as auth
+from twistlock_console.web.security.sessions import LogonCache
+from twistlock_console.web.ui import static_files
 
 ONE_DAY = 86_400
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from twistlock_console.protocol import CheckResult
 from twistlock_defender.checks import accounts, docker, files, kernel, ssh
 from twistlock_defender.checks.check import Check
-from twistlock_defender.findings import LONGEST_SENTENCE, printable
+from twistlock_defender.common.findings import LONGEST_SENTENCE, printable
 
 log = logging.getLogger(__name__)
 

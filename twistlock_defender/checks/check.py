@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twistlock_console.protocol.findings import Severity
-from twistlock_defender.processes import user_name
+from twistlock_defender.common.proc import user_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ Both ask this node's own brain over the node API, and decide nothing themselves.
 
 from flask import Flask
 
-from plugins.ha.web import api, downloads, metrics, news, page
-from twistlock_console.web.menu import add_system_tab
-from twistlock_console.web.metrics import add_collector
+from plugins.ha.web import api, downloads, metrics, page, takeover_banner
+from twistlock_console.web.actions.metrics import add_collector
+from twistlock_console.web.ui.menu import add_system_tab
 
 
 class HaWeb:
@@ -18,6 +18,6 @@ class HaWeb:
         page.init_app(app)
         api.init_app(app)
         downloads.init_app(app)
-        news.init_app(app)
+        takeover_banner.init_app(app)
         add_collector(app, metrics.collect)
         add_system_tab(app, "High Availability", "ha.cluster")

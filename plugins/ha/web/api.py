@@ -4,20 +4,20 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
-from plugins.ha.web import brain
-from plugins.ha.web.answers import (
+from plugins.ha.web import node_client
+from plugins.ha.web.join_command import join_command
+from plugins.ha.web.load_balancer import load_balancer_file
+from plugins.ha.web.responses import (
     ClusterAnswer,
     JoinAnswer,
     JoinTokenAnswer,
     OpenTokenAnswer,
 )
-from plugins.ha.web.command import join_command
-from plugins.ha.web.load_balancer import load_balancer_file
 from twistlock_console.accounts.rights import Area
-from twistlock_console.errors import Refused
-from twistlock_console.web.api_auth import api_guard, without_forms
-from twistlock_console.web.bodies import Body, json_body
-from twistlock_console.web.described import ApiCall
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import Body, json_body
+from twistlock_console.web.security.api import api_guard, without_forms
 
 PREFIX = "/api/v1/high-availability"
 bp = Blueprint("ha_api", __name__, url_prefix=PREFIX)
@@ -52,7 +52,7 @@ def init_app(app: Flask) -> None:
 @ApiCall(answer=ClusterAnswer)
 def cluster() -> ResponseReturnValue:
     """The nodes, who serves, and the latest changes of role."""
-    return brain.look()
+    return node_client.look()
 
 
 @bp.get("/load-balancer/<kind>")
@@ -66,7 +66,7 @@ def load_balancer(kind: str) -> ResponseReturnValue:
 @ApiCall()
 def apply() -> ResponseReturnValue:
     """Admit the hosts that wait."""
-    brain.order("apply", {}, "admitted the waiting hosts to the cluster")
+    node_client.order("apply", {}, "admitted the waiting hosts to the cluster")
     return Response()
 
 
@@ -75,7 +75,7 @@ def apply() -> ResponseReturnValue:
 def switchover() -> ResponseReturnValue:
     """Hand the role over."""
     body = json_body(SwitchoverBody) if request.data else SwitchoverBody(address=None)
-    brain.order("switchover", {"address": body.address}, "asked for a switchover")
+    node_client.order("switchover", {"address": body.address}, "asked for a switchover")
     return Response()
 
 
@@ -83,7 +83,7 @@ def switchover() -> ResponseReturnValue:
 @ApiCall()
 def remove(address: str) -> ResponseReturnValue:
     """Remove a node, or turn down a host that waits."""
-    brain.order("remove", {"address": address}, f"removed the node {address}")
+    node_client.order("remove", {"address": address}, f"removed the node {address}")
     return Response()
 
 
@@ -91,22 +91,24 @@ def remove(address: str) -> ResponseReturnValue:
 @ApiCall(answer=JoinTokenAnswer)
 def join_token() -> ResponseReturnValue:
     """Make a token with which one host may ask to join."""
-    made = brain.order("join-token", {}, "made a join token")
-    return {**made, "command": join_command(brain.settings(), made["token"])}
+    made = node_client.order("join-token", {}, "made a join token")
+    return {**made, "command": join_command(node_client.settings(), made["token"])}
 
 
 @bp.get("/join-tokens")
 @ApiCall(answer=list[OpenTokenAnswer])
 def join_tokens() -> ResponseReturnValue:
     """The join tokens that can still be used."""
-    return jsonify(brain.tokens())
+    return jsonify(node_client.tokens())
 
 
 @bp.delete("/join-tokens/<token_id>")
 @ApiCall()
 def revoke(token_id: str) -> ResponseReturnValue:
     """Let nobody use a join token again."""
-    brain.order("revoke-token", {"id": token_id}, f"revoked join token {token_id}")
+    node_client.order(
+        "revoke-token", {"id": token_id}, f"revoked join token {token_id}"
+    )
     return Response()
 
 
@@ -121,7 +123,7 @@ def ask_to_join() -> ResponseReturnValue:
             f"{request.remote_addr}; set NODE_ADDRESS to the address by which the "
             "other nodes reach it, without address translation in between"
         )
-    brain.ask("join-requests", {**body.model_dump(), "token": _token()})
+    node_client.ask("join-requests", {**body.model_dump(), "token": _token()})
     return {}
 
 
@@ -129,7 +131,7 @@ def ask_to_join() -> ResponseReturnValue:
 @ApiCall(answer=JoinAnswer)
 def answer_to_join(address: str) -> ResponseReturnValue:
     """What became of a host's request."""
-    answer: dict[str, object] = brain.ask(
+    answer: dict[str, object] = node_client.ask(
         "join-answer", {"token": _token(), "address": address}
     )
     return answer

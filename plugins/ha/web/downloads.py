@@ -10,17 +10,17 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, g, request, send_file
 from flask.typing import ResponseReturnValue
 
-from plugins.ha.web import brain
-from plugins.ha.web.command import own_pin
+from plugins.ha.web import node_client
+from plugins.ha.web.join_command import own_pin
 from plugins.ha.web.join_script import Console, Release, join_script, refusal_script
 from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.accounts.rights import Area
-from twistlock_console.config_command import values_of
-from twistlock_console.errors import Refused
-from twistlock_console.web.api_auth import admit, without_forms
-from twistlock_console.web.areas import assign
-from twistlock_console.web.described import ApiCall
+from twistlock_console.cli.config import values_of
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.security.api import admit, without_forms
+from twistlock_console.web.security.areas import assign
 
 TARBALL = "twistlock_console.tar.gz"
 SCRIPT = "/scripts/console.sh"
@@ -55,7 +55,7 @@ def _admit() -> ResponseReturnValue | None:
 def _check(token: str) -> None:
     try:
         host = request.remote_addr or ""
-        brain.ask("join-check", {"token": token, "address": host})
+        node_client.ask("join-check", {"token": token, "address": host})
         g.join_token = token
     except Refused as error:
         # It may be the token of an account, which may read the script.
@@ -71,7 +71,7 @@ def _check(token: str) -> None:
 @ApiCall(media="text/x-shellscript")
 def script() -> ResponseReturnValue:
     """Give the script that prepares a host, and lets it ask to join."""
-    own = brain.settings()
+    own = node_client.settings()
     console = Console(
         address=own.node_address,
         port=own.management_port_https,
@@ -94,7 +94,7 @@ def tarball() -> ResponseReturnValue:
 
 
 def _tarball() -> Path:
-    path = brain.settings().folders.images / TARBALL
+    path = node_client.settings().folders.images / TARBALL
     if not path.exists():
         raise Refused(
             "The Console was not installed by twistlock.sh with high availability, so "

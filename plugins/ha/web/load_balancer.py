@@ -2,9 +2,9 @@
 
 from flask import Response, abort
 
-from plugins.ha.load_balancer_files import for_cluster
-from plugins.ha.load_balancers import FILES, Kind
-from plugins.ha.web import brain
+from plugins.ha.load_balancer.files import for_cluster
+from plugins.ha.load_balancer.templates import FILES, Kind
+from plugins.ha.web import node_client
 
 
 def load_balancer_file(kind: str) -> Response:
@@ -12,7 +12,7 @@ def load_balancer_file(kind: str) -> Response:
     if kind not in list(Kind):
         abort(404)
     wanted = Kind(kind)
-    text = for_cluster(wanted, brain.settings(), brain.look()["nodes"])
+    text = for_cluster(wanted, node_client.settings(), node_client.look()["nodes"])
     answer = Response(text, mimetype="text/plain")
     answer.headers.set("Content-Disposition", "attachment", filename=FILES[wanted])
     return answer

@@ -9,11 +9,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
-from plugins.ha.web import brain
-from twistlock_console.backups.naming import Kind
-from twistlock_console.backups.records import last_results
-from twistlock_console.web.metrics import age_seconds, gauge
-from twistlock_console.web.storage import storage_of
+from plugins.ha.web import node_client
+from twistlock_console.backups.format.naming import Kind
+from twistlock_console.backups.jobs.records import last_results
+from twistlock_console.web.actions.metrics import age_seconds, gauge
+from twistlock_console.web.common.database import storage_of
 
 
 def collect(app: Flask) -> Iterable[Metric]:
@@ -30,7 +30,7 @@ def collect(app: Flask) -> Iterable[Metric]:
             "How long ago a backup was made last.",
             age_seconds(since),
         )
-    yield from text_string_to_metric_families(brain.measured())
+    yield from text_string_to_metric_families(node_client.measured())
 
 
 def latest_backup(database: Database[dict[str, Any]]) -> datetime | None:

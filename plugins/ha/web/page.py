@@ -14,14 +14,15 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from plugins.ha.states import NodeState
-from plugins.ha.web import brain, command
+from plugins.ha.replication.node_state import NodeState
+from plugins.ha.web import join_command as command
+from plugins.ha.web import node_client
 from plugins.ha.web.chart import draw
 from plugins.ha.web.load_balancer import load_balancer_file
 from plugins.ha.web.timeline import in_order, timelines
 from twistlock_console.accounts.rights import Area
-from twistlock_console.errors import ConsoleError
-from twistlock_console.web.auth import pages_for
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint(
     "ha",
@@ -40,7 +41,7 @@ def init_app(app: Flask) -> None:
 @bp.get("")
 def cluster() -> ResponseReturnValue:
     """Show the cluster."""
-    return _show("ha/cluster.html", tokens=brain.tokens())
+    return _show("ha/cluster.html", tokens=node_client.tokens())
 
 
 @bp.get("/load-balancer/<kind>")
@@ -52,10 +53,10 @@ def load_balancer(kind: str) -> ResponseReturnValue:
 @bp.post("/join-command")
 def join_command() -> ResponseReturnValue:
     """Show the cluster, and once the command with which one host may join."""
-    made = brain.order("join-token", {}, "made a join token")
-    made["command"] = command.join_command(brain.settings(), made["token"])
+    made = node_client.order("join-token", {}, "made a join token")
+    made["command"] = command.join_command(node_client.settings(), made["token"])
     shown = make_response(
-        _show("ha/cluster.html", tokens=brain.tokens(), made=made),
+        _show("ha/cluster.html", tokens=node_client.tokens(), made=made),
     )
     shown.headers["Cache-Control"] = "no-store"
     return shown
@@ -94,7 +95,7 @@ def switchover() -> ResponseReturnValue:
 def confirm_remove() -> ResponseReturnValue:
     """Ask whether a node shall be removed, and say what that does."""
     address = request.args.get("address", "")
-    cluster = brain.look()
+    cluster = node_client.look()
     states = {node["address"]: node["state"] for node in cluster["nodes"]}
     return render_template(
         "ha/remove.html",
@@ -113,7 +114,7 @@ def remove() -> ResponseReturnValue:
 
 def _do(path: str, body: dict[str, object], told: str) -> ResponseReturnValue:
     try:
-        brain.order(path, body, told)
+        node_client.order(path, body, told)
     except ConsoleError as error:
         flash(str(error), "error")
     else:
@@ -122,7 +123,7 @@ def _do(path: str, body: dict[str, object], told: str) -> ResponseReturnValue:
 
 
 def _show(template: str, **values: object) -> str:
-    cluster = brain.look()
+    cluster = node_client.look()
     addresses = [node["address"] for node in cluster["nodes"]]
     for record in cluster["history"]:
         record["phases"] = in_order(record["phases"])

@@ -8,9 +8,9 @@ from flask import Flask
 from web_visitor import Visitor
 
 from twistlock_console.settings import Settings
-from twistlock_console.web import backups
+from twistlock_console.web.actions import backups
 from twistlock_console.web.app import create_app
-from twistlock_console.web.storage import storage_of
+from twistlock_console.web.common.database import storage_of
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ import pytest
 from flask import Flask
 from web_visitor import HTTPS, USERNAME, Visitor, basic
 
+from twistlock_console.common.search_terms import FIELD
 from twistlock_console.defenders.deploy_tokens import new_token
-from twistlock_console.web.described import call_of
-from twistlock_console.web.list_query import conditions
-from twistlock_console.web.listable import Filter, Listable
-from twistlock_console.web.lists import HISTORY, LISTS
-from twistlock_console.web.openapi import api_rules
-from twistlock_console.web.storage import storage_of
-from twistlock_console.web.wish import Wish
-from twistlock_console.words import FIELD
+from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.lists.query import conditions
+from twistlock_console.web.lists.registry import HISTORY, LISTS
+from twistlock_console.web.lists.request import Wish
+from twistlock_console.web.lists.schema import Filter, Listable
+from twistlock_console.web.openapi.api_call import call_of
+from twistlock_console.web.openapi.document import api_rules
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}${7*7}<!--"
 LIVE = re.compile(r"<script>alert|<img src=x|onerror=alert\(1\)>[^&]|>49<|\$49")

@@ -17,7 +17,7 @@ from web_visitor import PASSWORD, USERNAME, Visitor, basic
 from twistlock_console.accounts import passwords
 from twistlock_console.settings import Settings
 from twistlock_console.web.app import create_app
-from twistlock_console.web.storage import storage_of
+from twistlock_console.web.common.database import storage_of
 
 SESSION = "__Host-session"
 PAGE = "/profile/password"

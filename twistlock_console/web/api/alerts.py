@@ -5,16 +5,16 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
 from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, read
-from twistlock_console.web.alert_settings import (
+from twistlock_console.web.actions.alerts import (
     change_alerts,
     change_logging,
     send_test,
     shown,
 )
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.bodies import json_body
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.storage import database
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import json_body
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_alerts", __name__)
 api_guard(bp, Area.ALERTS)

@@ -4,13 +4,13 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.audits import AuditType, usernames
-from twistlock_console.web.answers import HistoryAnswer, HistoryFiltersAnswer
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.listing import download, fetch
-from twistlock_console.web.lists import HISTORY
-from twistlock_console.web.storage import database
+from twistlock_console.audit.trail import AuditType, usernames
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.registry import HISTORY
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.responses import HistoryAnswer, HistoryFiltersAnswer
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_audits", __name__)
 api_guard(bp, Area.HISTORY)

@@ -8,11 +8,11 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.errors import Refused
-from twistlock_console.web import backups
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.bodies import Body, json_body, plain_json
-from twistlock_console.web.described import ApiCall
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.actions import backups
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import Body, json_body, plain_json
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_backups", __name__)
 api_guard(bp, Area.BACKUPS)

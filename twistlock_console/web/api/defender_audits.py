@@ -4,23 +4,23 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.defender_answers import (
-    ComplianceAnswer,
-    FileAuditAnswer,
-    HostAuditAnswer,
-    TroubleAnswer,
-)
-from twistlock_console.web.defender_lists import (
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.defenders import (
     COMPLIANCE,
     FILE_AUDITS,
     HOST_AUDITS,
     TROUBLES,
 )
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.listable import Listable
-from twistlock_console.web.listing import download, fetch
-from twistlock_console.web.storage import database
+from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.schema import Listable
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.defender_responses import (
+    ComplianceAnswer,
+    FileAuditAnswer,
+    HostAuditAnswer,
+    TroubleAnswer,
+)
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_defender_audits", __name__)
 api_guard(bp, Area.EVENTS)

@@ -5,26 +5,26 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
 
 from twistlock_console.accounts.rights import Area
+from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.register import COLLECTION, count_connected
 from twistlock_console.defenders.settings import read_defender_settings
-from twistlock_console.errors import Refused
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.bodies import json_body
-from twistlock_console.web.defender_answers import (
-    DefenderAnswer,
-    DefenderSettingsAnswer,
-    SummaryAnswer,
-)
-from twistlock_console.web.defender_changes import (
+from twistlock_console.web.actions.defenders import (
     DefenderSettingsBody,
     change_settings,
     decommission,
     scan,
 )
-from twistlock_console.web.defender_lists import DEFENDERS, summary
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.listing import download, fetch
-from twistlock_console.web.storage import database
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.defenders import DEFENDERS, summary
+from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import json_body
+from twistlock_console.web.openapi.defender_responses import (
+    DefenderAnswer,
+    DefenderSettingsAnswer,
+    SummaryAnswer,
+)
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_defenders", __name__)
 api_guard(bp, Area.DEFENDERS)

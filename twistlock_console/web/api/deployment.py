@@ -10,6 +10,7 @@ from pydantic import Field
 from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.accounts.rights import Area
+from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.deploy_tokens import check_token
 from twistlock_console.defenders.deployment import (
     SCRIPT,
@@ -20,15 +21,14 @@ from twistlock_console.defenders.deployment import (
 )
 from twistlock_console.defenders.enrolment import enrol
 from twistlock_console.defenders.package import PACKAGE, defender_package
-from twistlock_console.errors import Refused
-from twistlock_console.identity_files import AUTHORITY
+from twistlock_console.pki.identity_files import AUTHORITY
 from twistlock_console.settings import Settings
-from twistlock_console.web.answers import Answer
-from twistlock_console.web.api_auth import admit, without_forms
-from twistlock_console.web.areas import assign
-from twistlock_console.web.bodies import Body, json_body
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.storage import database
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import Body, json_body
+from twistlock_console.web.openapi.responses import Answer
+from twistlock_console.web.security.api import admit, without_forms
+from twistlock_console.web.security.areas import assign
 
 SHELL = "text/x-shellscript"
 bp = Blueprint("api_deployment", __name__)

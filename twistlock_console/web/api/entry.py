@@ -5,12 +5,12 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.sessions import Session, write_token
-from twistlock_console.web.answers import InitializedAnswer, TokenAnswer
-from twistlock_console.web.api_auth import attempt, token_key, without_forms
-from twistlock_console.web.bodies import Credentials, json_body
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.storage import database
-from twistlock_console.web.visits import logon_cache, now
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import Credentials, json_body
+from twistlock_console.web.openapi.responses import InitializedAnswer, TokenAnswer
+from twistlock_console.web.security.api import attempt, token_key, without_forms
+from twistlock_console.web.security.sessions import logon_cache, now
 
 bp = Blueprint("api_entry", __name__)
 without_forms(bp)

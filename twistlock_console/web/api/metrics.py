@@ -6,11 +6,11 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from twistlock_console.accounts.rights import Area
 from twistlock_console.alerts.settings import LoggingSettings, read
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.errors import answer
-from twistlock_console.web.metrics import exposition
-from twistlock_console.web.storage import database
+from twistlock_console.web.actions.metrics import exposition
+from twistlock_console.web.common.database import database
+from twistlock_console.web.common.errors import answer
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_metrics", __name__)
 api_guard(bp, Area.METRICS)

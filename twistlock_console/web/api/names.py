@@ -4,15 +4,15 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.bodies import json_body
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.name_changes import (
+from twistlock_console.web.actions.names import (
     NamesAnswer,
     NamesBody,
     as_json,
     change_names,
 )
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import json_body
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_names", __name__)
 api_guard(bp, Area.DEFENDER_NAMES)

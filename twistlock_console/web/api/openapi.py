@@ -4,9 +4,9 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.openapi import api_document
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.document import api_document
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_description", __name__)
 api_guard(bp, Area.OWN_ACCOUNT)

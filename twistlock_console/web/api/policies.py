@@ -6,12 +6,12 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.rights import Area
 from twistlock_console.policies.host import parse_policy, read_policy
 from twistlock_console.protocol import HostPolicy
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.bodies import plain_json
-from twistlock_console.web.defender_changes import change_rules
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.storage import database
-from twistlock_console.web.visits import current_username
+from twistlock_console.web.actions.defenders import change_rules
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import plain_json
+from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("api_policies", __name__)
 api_guard(bp, Area.POLICIES)

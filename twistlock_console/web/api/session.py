@@ -3,17 +3,22 @@
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts import login, revocations
+from twistlock_console.accounts import login, session_revocations
 from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.sessions import Session, write_token
-from twistlock_console.audits import AuditType
-from twistlock_console.web.answers import TokenAnswer
-from twistlock_console.web.api_auth import api_guard, attempt, current_token, token_key
-from twistlock_console.web.bodies import PasswordChange, json_body
-from twistlock_console.web.changes import record_change
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.storage import database
-from twistlock_console.web.visits import (
+from twistlock_console.audit.trail import AuditType
+from twistlock_console.web.actions.audit import record_change
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import PasswordChange, json_body
+from twistlock_console.web.openapi.responses import TokenAnswer
+from twistlock_console.web.security.api import (
+    api_guard,
+    attempt,
+    current_token,
+    token_key,
+)
+from twistlock_console.web.security.sessions import (
     current_user,
     current_username,
     logon_cache,
@@ -40,7 +45,7 @@ def renew() -> ResponseReturnValue:
 def logout() -> ResponseReturnValue:
     """End the token's session, and that of every token renewed from it."""
     if token := current_token():
-        revocations.revoke(database(), token.id)
+        session_revocations.revoke(database(), token.id)
         record_change(AuditType.LOGIN, "logged out")
     return "", 200
 

@@ -3,14 +3,14 @@
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.logon import read_logon
+from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.rights import Area
-from twistlock_console.web.answers import LogonAnswer
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.bodies import LogonBody, json_body
-from twistlock_console.web.changes import change_logon
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.storage import database
+from twistlock_console.web.actions.audit import change_logon
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import LogonBody, json_body
+from twistlock_console.web.openapi.responses import LogonAnswer
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_settings", __name__)
 api_guard(bp, Area.LOGON)

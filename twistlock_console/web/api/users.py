@@ -4,14 +4,14 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.web.answers import UserAnswer
-from twistlock_console.web.api_auth import api_guard
-from twistlock_console.web.bodies import UserBody, json_body
-from twistlock_console.web.described import ApiCall
-from twistlock_console.web.listing import download, fetch
-from twistlock_console.web.lists import USERS
-from twistlock_console.web.storage import database
-from twistlock_console.web.user_changes import add_user, change_user, remove_user
+from twistlock_console.web.actions.users import add_user, change_user, remove_user
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.registry import USERS
+from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import UserBody, json_body
+from twistlock_console.web.openapi.responses import UserAnswer
+from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_users", __name__)
 api_guard(bp, Area.USERS)

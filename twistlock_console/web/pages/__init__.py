@@ -2,35 +2,35 @@
 
 from flask import Flask
 
-from twistlock_console.web.menu import add_system_tab, add_tab
 from twistlock_console.web.pages import (
     api,
     backups,
-    comfort,
     compliance,
     defenders,
     deploy,
-    entry,
     events,
-    frame,
     history,
     host_policy,
+    layout,
+    login,
     logon,
     logs,
+    preferences,
     profile,
     system,
     users,
 )
+from twistlock_console.web.ui.menu import add_system_tab, add_tab
 
 
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs."""
-    own = (entry, profile, comfort, history, logs, users, logon, system, api)
+    own = (login, profile, preferences, history, logs, users, logon, system, api)
     room = (host_policy, events, compliance, defenders, deploy)
     for part in (*own, *room, backups):
         app.register_blueprint(part.bp)
     app.register_blueprint(backups.files)
-    frame.init_app(app)
+    layout.init_app(app)
     add_tab(app, "Defend / Runtime", "Host policy", "host_policy.rules")
     add_tab(app, "Monitor / Events", "Host audits", "events.host")
     add_tab(app, "Monitor / Events", "File integrity", "events.files")

@@ -11,15 +11,15 @@ from twistlock_console.alerts.settings import (
     Triggers,
     read,
 )
-from twistlock_console.errors import Refused
-from twistlock_console.web.alert_settings import (
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.actions.alerts import (
     change_alerts,
     change_logging,
     send_test,
 )
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.bodies import form_body
-from twistlock_console.web.storage import database
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.bodies import form_body
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")
 pages_for(bp, Area.ALERTS)

@@ -4,11 +4,11 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.errors import NotFound
-from twistlock_console.web.api_example import example_of
-from twistlock_console.web.api_try import Outcome, perform
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.openapi import Json, api_document
+from twistlock_console.common.errors import NotFound
+from twistlock_console.web.openapi.document import Json, api_document
+from twistlock_console.web.openapi.example import example_of
+from twistlock_console.web.openapi.explorer import Outcome, perform
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("api_page", __name__, url_prefix="/manage/system/api")
 # Trying a call changes what the call changes: its own guard decides about that.

@@ -7,9 +7,9 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.errors import ConsoleError, Refused
-from twistlock_console.web import backups
-from twistlock_console.web.auth import may_change, pages_for
+from twistlock_console.common.errors import ConsoleError, Refused
+from twistlock_console.web.actions import backups
+from twistlock_console.web.security.pages import may_change, pages_for
 
 PREFIX = "/manage/system/backups"
 bp = Blueprint("backups", __name__, url_prefix=PREFIX)

@@ -4,13 +4,13 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
+from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.event_store import COMPLIANCE as COLLECTION
-from twistlock_console.errors import Refused
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.defender_changes import scan
-from twistlock_console.web.defender_lists import COMPLIANCE
-from twistlock_console.web.listing import download, fetch
-from twistlock_console.web.storage import database
+from twistlock_console.web.actions.defenders import scan
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.defenders import COMPLIANCE
+from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("compliance", __name__, url_prefix="/monitor/compliance")
 pages_for(bp, Area.EVENTS)

@@ -6,19 +6,19 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
+from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.register import count_connected
 from twistlock_console.defenders.settings import read_defender_settings
-from twistlock_console.errors import Refused
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.bodies import form_body
-from twistlock_console.web.defender_changes import (
+from twistlock_console.web.actions.defenders import (
     DefenderSettingsBody,
     change_settings,
     decommission,
 )
-from twistlock_console.web.defender_lists import DEFENDERS
-from twistlock_console.web.listing import download, fetch
-from twistlock_console.web.storage import database
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.defenders import DEFENDERS
+from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.openapi.bodies import form_body
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("defenders", __name__, url_prefix="/manage/defenders")
 pages_for(bp, Area.DEFENDERS)

@@ -14,14 +14,14 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.audits import AuditType
+from twistlock_console.audit.trail import AuditType
+from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.deploy_tokens import new_token, revoke_token, tokens
 from twistlock_console.defenders.deployment import console_names, deploy_command
-from twistlock_console.errors import Refused
 from twistlock_console.settings import Settings
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.changes import record_change
-from twistlock_console.web.storage import database
+from twistlock_console.web.actions.audit import record_change
+from twistlock_console.web.common.database import database
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("deploy", __name__, url_prefix="/manage/defenders/deploy")
 pages_for(bp, Area.DEFENDER_SCRIPTS)

@@ -8,14 +8,14 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
 from twistlock_console.defenders.event_counts import count_by_time
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.defender_lists import FILE_AUDITS, HOST_AUDITS, TROUBLES
-from twistlock_console.web.event_plot import BARS, EventPlot, plot
-from twistlock_console.web.list_query import conditions
-from twistlock_console.web.listable import Listable
-from twistlock_console.web.listing import download, fetch
-from twistlock_console.web.storage import database
-from twistlock_console.web.wish import Wish
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.defenders import FILE_AUDITS, HOST_AUDITS, TROUBLES
+from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.query import conditions
+from twistlock_console.web.lists.request import Wish
+from twistlock_console.web.lists.schema import Listable
+from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.ui.event_plot import BARS, EventPlot, plot
 
 SHOWN = timedelta(days=1)
 bp = Blueprint("events", __name__, url_prefix="/monitor/events")

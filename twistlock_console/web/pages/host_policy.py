@@ -7,14 +7,14 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.errors import Refused
+from twistlock_console.common.errors import Refused
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import HostRule
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.defender_changes import change_rules
-from twistlock_console.web.rule_form import EMPTY, fields_of, rule_from
-from twistlock_console.web.storage import database
-from twistlock_console.web.visits import current_username
+from twistlock_console.web.actions.defenders import change_rules
+from twistlock_console.web.actions.rule_form import EMPTY, fields_of, rule_from
+from twistlock_console.web.common.database import database
+from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("host_policy", __name__, url_prefix="/defend/runtime/host")
 pages_for(bp, Area.POLICIES)

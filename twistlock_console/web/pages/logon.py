@@ -5,13 +5,13 @@ import re
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.logon import LogonSettings, read_logon
+from twistlock_console.accounts.login_settings import LogonSettings, read_logon
 from twistlock_console.accounts.rights import Area
-from twistlock_console.errors import Refused
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.bodies import LogonBody, form_body
-from twistlock_console.web.changes import change_logon
-from twistlock_console.web.storage import database
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.actions.audit import change_logon
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.bodies import LogonBody, form_body
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("logon", __name__, url_prefix="/manage/authentication")
 pages_for(bp, Area.LOGON)

@@ -4,8 +4,8 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.logs import count_wished, lines_wished
+from twistlock_console.web.actions.log_query import count_wished, lines_wished
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("logs", __name__, url_prefix="/manage/logs")
 pages_for(bp, Area.SYSTEM)

@@ -4,19 +4,19 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import login, users
+from twistlock_console.accounts.credential_rules import check_repeated
 from twistlock_console.accounts.rights import Area
-from twistlock_console.accounts.rules import check_repeated
-from twistlock_console.audits import AuditType
-from twistlock_console.errors import Refused
-from twistlock_console.web import auth
-from twistlock_console.web.api_auth import attempt
-from twistlock_console.web.bodies import PasswordChange, form_body
-from twistlock_console.web.changes import recorded
-from twistlock_console.web.storage import database
-from twistlock_console.web.visits import current_username
+from twistlock_console.audit.trail import AuditType
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.bodies import PasswordChange, form_body
+from twistlock_console.web.security import pages
+from twistlock_console.web.security.api import attempt
+from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
-auth.pages_for(bp, Area.OWN_ACCOUNT)
+pages.pages_for(bp, Area.OWN_ACCOUNT)
 
 
 @bp.get("/password")
@@ -37,7 +37,7 @@ def change_password() -> ResponseReturnValue:
         user = login.change_password(database(), present, body.new_password)
     except Refused as error:
         return render_template("password.html", error=str(error)), 400
-    auth.begin(user)
+    pages.begin(user)
     flash("The password is changed, and your other sessions have ended.")
     return redirect(url_for(".password"), 303)
 
@@ -47,5 +47,5 @@ def end_sessions() -> ResponseReturnValue:
     """Log this user out everywhere, here too."""
     with recorded(AuditType.PROFILE, "ended all sessions"):
         users.end_sessions(database(), current_username())
-    auth.end()
+    pages.end()
     return redirect(url_for("entry.login"), 303)

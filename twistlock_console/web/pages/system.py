@@ -8,11 +8,11 @@ from flask import Blueprint, current_app, render_template
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Area
-from twistlock_console.errors import IdentityError
-from twistlock_console.identity_files import NODE, load_certificate
+from twistlock_console.common.errors import IdentityError
+from twistlock_console.pki.identity_files import NODE, load_certificate
 from twistlock_console.settings import Settings
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.storage import database
+from twistlock_console.web.common.database import database
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("system", __name__, url_prefix="/manage/system")
 pages_for(bp, Area.SYSTEM)

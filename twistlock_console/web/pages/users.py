@@ -6,16 +6,16 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import users
+from twistlock_console.accounts.credential_rules import check_repeated
 from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.roles import UserRole
-from twistlock_console.accounts.rules import check_repeated
-from twistlock_console.errors import NotFound, Refused
-from twistlock_console.web.auth import pages_for
-from twistlock_console.web.bodies import UserBody, form_body
-from twistlock_console.web.listing import download, fetch
-from twistlock_console.web.lists import USERS
-from twistlock_console.web.storage import database
-from twistlock_console.web.user_changes import add_user, change_user, remove_user
+from twistlock_console.common.errors import NotFound, Refused
+from twistlock_console.web.actions.users import add_user, change_user, remove_user
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.registry import USERS
+from twistlock_console.web.openapi.bodies import UserBody, form_body
+from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("users", __name__, url_prefix="/manage/authentication/users")
 pages_for(bp, Area.USERS)

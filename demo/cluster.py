@@ -1,0 +1,149 @@
+"""The demo's three nodes as child processes, that can be killed, frozen and thawed."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from demo.events import NODES
+from demo.process_tree import kill_tree, signal_tree
+from demo.state import State
+from demo.writes_api import VARIABLE
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import ConsoleError, Refused
+from twistlock_console.settings.orchestrator import VARIABLES
+from twistlock_console.system.child_processes import bound_to_us
+
+#: Enough for standbys. A primary that finds no heir would take longer, and only wait.
+STOP_SECONDS = 3.0
+REAP_SECONDS = 5.0
+
+
+class DemoNode:
+    """One node; use it from one thread, and let that live as long as the node.
+
+    *group* is the group its processes run as, None for our own.
+    """
+
+    def __init__(self, address: str, state: State, group: int | None) -> None:
+        self.address = address
+        self._config = state.configure(address)
+        self._log = self._config.with_name("node.log")
+        self._group = group
+        self._process: subprocess.Popen[bytes] | None = None
+        self.condition = "killed"
+
+    @property
+    def pid(self) -> int | None:
+        """The node process, as it was last started."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the node; returns at once. Raises Refused if it runs."""
+        if self.condition in ("running", "frozen"):
+            raise Refused(f"{self.address} is {self.condition} already.")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                bound_to_us([sys.executable, _program(), "run", *self._arguments()]),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                # Ctrl-C at the terminal is for the demo, which then ends its nodes.
+                start_new_session=True,
+                group=self._group,
+            )
+        self.condition = "running"
+
+    def _arguments(self) -> list[str]:
+        return ["--config", str(self._config)]
+
+    def kill(self) -> None:
+        """End the node and all its processes at one moment, as a dying host would."""
+        process = self._alive("running", "frozen")
+        left = kill_tree(process.pid)
+        process.wait(REAP_SECONDS)
+        self.condition = "killed"
+        if left:
+            raise ConsoleError(f"These processes do not end: {sorted(left)}.")
+
+    def freeze(self) -> None:
+        """Stop the node and all its processes, as a host that hangs."""
+        signal_tree(self._alive("running").pid, signal.SIGSTOP)
+        self.condition = "frozen"
+
+    def thaw(self) -> None:
+        """Let a frozen node go on."""
+        signal_tree(self._alive("frozen").pid, signal.SIGCONT)
+        self.condition = "running"
+
+    def ended(self) -> int | None:
+        """The exit code, once, of a node that ended by itself."""
+        if self.condition != "running" or self._process is None:
+            return None
+        code = self._process.poll()
+        if code is not None:
+            self.condition = "ended"
+        return code
+
+    def terminate(self) -> None:
+        """Ask the node to end in an orderly way; returns at once."""
+        if self.condition == "running" and self._process:
+            self._process.terminate()
+
+    def bury(self, seconds: float) -> None:
+        """Wait so long for its end, then kill what is left."""
+        if self._process is None or self.condition not in ("running", "frozen"):
+            return
+        if self.condition == "running":
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                pass
+            else:
+                self.condition = "ended"
+                return
+        self.kill()
+
+    def words(self) -> str:
+        """The last line of its log, which says why it ended."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "it wrote nothing"
+
+    def _alive(self, *conditions: str) -> subprocess.Popen[bytes]:
+        if self._process is None or self.condition not in conditions:
+            raise Refused(f"{self.address} is {self.condition}.")
+        return self._process
+
+
+def _program() -> str:
+    """The file of the Console's program, in a checkout as in an installation."""
+    spec = importlib.util.find_spec("app")
+    if spec is None or spec.origin is None:
+        raise ConsoleError("The Console's program (app.py) is not where it belongs.")
+    return str(Path(spec.origin).resolve())
+
+
+def _environment() -> dict[str, str]:
+    # The nodes are ours to start, also where the demo itself runs in a container.
+    own = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    return {**own, VARIABLE: "1"}
+
+
+class Cluster:
+    """The three nodes."""
+
+    def __init__(self, state: State, groups: dict[str, int]) -> None:
+        self.nodes = {
+            address: DemoNode(address, state, groups.get(address)) for address in NODES
+        }
+
+    def stop(self) -> None:
+        """End all nodes, in an orderly way if they do so in STOP_SECONDS."""
+        deadline = boottime_ns() + int(STOP_SECONDS * SECOND)
+        for node in self.nodes.values():
+            node.terminate()
+        for node in self.nodes.values():
+            node.bury(max(0.0, (deadline - boottime_ns()) / SECOND))

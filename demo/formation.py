@@ -1,0 +1,137 @@
+"""Makes a cluster of the three nodes, by the very calls a person would use."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from demo.cluster import Cluster
+from demo.console_api import ConsoleApi
+from demo.events import HTTPS_PORT, NODES
+from demo.state import State, new_password
+from plugins.ha.membership.join_client import Invitation
+from plugins.ha.replication.replica_set import ReplicaSet
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import ConsoleError, DatabaseError
+from twistlock_console.database.client import connect, credentials_for
+
+FIRST, *JOINING = NODES
+API = "/api/v1/high-availability"
+SECONDS = 85.0
+LOOK_SECONDS = 0.1
+ALL_WELL = ["PRIMARY", "SECONDARY", "SECONDARY"]
+
+
+class Formation:
+    """Forms the *cluster* in *state*; *pause* waits, *tell* hears of each step."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        state: State,
+        pause: Callable[[float], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._nodes = cluster.nodes
+        self._state = state
+        self._pause = pause
+        self._tell = tell
+
+    def form(self) -> str:
+        """Make a new cluster; returns the administrator's password when all vote.
+
+        Raises ConsoleError when it takes longer than SECONDS.
+        """
+        password = new_password()
+        self._tell(f"starting the first node on {FIRST}")
+        self._nodes[FIRST].start()
+        folders = self._state.settings(FIRST).folders
+        self._until(lambda: (folders.certificates / "ca.pem").exists())
+        self._copy_authority()
+        api = ConsoleApi([FIRST], self._state.ca_file, password)
+        try:
+            self._until(api.is_serving)
+            self._tell("signing up, and inviting the other two")
+            api.sign_up()
+            for address in JOINING:
+                self._invite(address, api)
+            self._until(lambda: bool(api.get(API, seconds=5.0)["applyReady"]))
+            self._tell("both ask to join; applying")
+            api.post(f"{API}/apply", seconds=10.0)
+        finally:
+            api.close()
+        self._until(self._all_vote)
+        self._until(self._is_settled)
+        self._state.formed(password)
+        return password
+
+    def resume(self) -> str:
+        """Start the cluster that an earlier demo left; returns its password."""
+        self._tell("starting the three nodes of the earlier demo")
+        for node in self._nodes.values():
+            node.start()
+        self._until(self._all_vote)
+        password = self._state.password()
+        api = ConsoleApi(NODES, self._state.ca_file, password)
+        try:
+            self._until(api.is_serving)
+        finally:
+            api.close()
+        return password
+
+    def _copy_authority(self) -> None:
+        source = self._state.settings(FIRST).folders.certificates / "ca.pem"
+        self._state.ca_file.write_bytes(source.read_bytes())
+
+    def _invite(self, address: str, api: ConsoleApi) -> None:
+        """What the join command does on a new host: leave the invitation, start."""
+        made = api.post(f"{API}/join-token", seconds=10.0)
+        pin = re.search(r"sha256//[^']+", made["command"])
+        if pin is None:
+            raise ConsoleError("The join command names no key of the Console.")
+        folders = self._state.settings(address).folders
+        folders.create()
+        invitation = Invitation(FIRST, HTTPS_PORT, pin[0], made["token"])
+        invitation.write(folders)
+        self._nodes[address].start()
+
+    def _all_vote(self) -> bool:
+        """Whether three members vote and are up to date."""
+        with self._set_of_first() as replica_set:
+            try:
+                config, status = replica_set.config(), replica_set.status()
+            except DatabaseError:
+                return False
+        voters = [member for member in config["members"] if member["votes"]]
+        states = sorted(member.state for member in status.members)
+        return len(voters) == len(NODES) and states == ALL_WELL
+
+    def _is_settled(self) -> bool:
+        """Whether a majority knows that all three vote.
+
+        Before that, the death of the first node would leave two that do not.
+        """
+        with self._set_of_first() as replica_set:
+            return replica_set.is_settled()
+
+    @contextmanager
+    def _set_of_first(self) -> Iterator[ReplicaSet]:
+        settings = self._state.settings(FIRST)
+        login = credentials_for(settings, "cluster")
+        with connect(settings, login, app_name="twistlock-demo") as client:
+            yield ReplicaSet(client)
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        deadline = boottime_ns() + int(SECONDS * SECOND)
+        while not done():
+            self._check_nodes()
+            if boottime_ns() > deadline:
+                raise ConsoleError(
+                    f"The nodes were not ready within {SECONDS:g} s; see the node.log "
+                    f"files below {self._state.root}."
+                )
+            self._pause(LOOK_SECONDS)
+
+    def _check_nodes(self) -> None:
+        for node in self._nodes.values():
+            if node.ended() is not None:
+                raise ConsoleError(f"{node.address} ended: {node.words()}")

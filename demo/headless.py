@@ -1,0 +1,89 @@
+"""The demo for programs: commands come as lines, events go as one JSON object each."""
+
+import json
+import re
+import sys
+import threading
+from dataclasses import asdict
+
+from demo.command_queue import Lines
+from demo.events import (
+    Answer,
+    Event,
+    Failover,
+    NodeEnded,
+    Picture,
+    Progress,
+    Ready,
+    RoleSeen,
+)
+
+NAMES: dict[type, str] = {
+    Progress: "progress",
+    Ready: "ready",
+    RoleSeen: "role",
+    NodeEnded: "nodeEnded",
+    Failover: "failover",
+    Answer: "answer",
+}
+
+
+class Headless:
+    """Speaks on standard output; any thread may tell."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._turn = threading.Lock()
+
+    def open(self) -> None:
+        """Begin to read commands."""
+        threading.Thread(target=self._read, name="commands", daemon=True).start()
+
+    def close(self) -> None:
+        """Nothing to put back."""
+
+    def tell(self, event: Event) -> None:
+        """Write *event* as one line."""
+        line = as_json(event)
+        with self._turn:
+            try:
+                print(line, flush=True)  # noqa: T201
+            except BrokenPipeError:
+                # Whoever started us is gone; nobody else would end the nodes.
+                self._lines.end()
+
+    def show(self, picture: Picture) -> None:
+        """Programs ask with `status` when they want to know."""
+
+    def _read(self) -> None:
+        # The end of the input is no command: the demo may have been started without.
+        for line in sys.stdin:
+            if line.strip():
+                self._lines.put(line.strip())
+
+
+def as_json(event: Event) -> str:
+    """Write *event* as one line of JSON, with names in the API's style."""
+    facts = asdict(event)
+    if isinstance(event, Ready):
+        facts |= {k: v for k, v in event.demo.items() if k != "password"}
+        del facts["demo"]
+    if isinstance(event, Answer) and event.status is None:
+        del facts["status"]
+    return json.dumps({"event": NAMES[type(event)], **_camel(facts)})
+
+
+def _camel(facts: dict[str, object]) -> dict[str, object]:
+    return {_name(key): _value(value) for key, value in facts.items()}
+
+
+def _value(value: object) -> object:
+    if isinstance(value, dict):
+        return _camel(value)
+    if isinstance(value, list | tuple):
+        return [_value(one) for one in value]
+    return value
+
+
+def _name(key: str) -> str:
+    return re.sub(r"_(\w)", lambda found: found[1].upper(), key)

@@ -1,0 +1,70 @@
+"""HAProxy in front of the three nodes, where it is installed."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+
+from demo.events import HTTPS_PORT, LOAD_BALANCER, NODES
+from demo.state import State
+from plugins.ha.load_balancer.files import shipped
+from plugins.ha.load_balancer.templates import Kind
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.settings.host import bind_problem
+from twistlock_console.system.child_processes import bound_to_us, end_group
+
+START_SECONDS = 5.0
+STOP_SECONDS = 2.0
+
+
+class LoadBalancer:
+    """Runs HAProxy with the configuration that is shipped for real use."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, pause: Callable[[float], None]) -> bool:
+        """Start it and wait until it listens; False where there is no HAProxy.
+
+        Raises ConsoleError if it does not start. Call it from a thread that lives as
+        long as it should.
+        """
+        program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            return False
+        log = self._state.root / "haproxy.log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                bound_to_us([program, "-db", "-f", str(shipped(Kind.HAPROXY))]),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self._variables()},
+                start_new_session=True,
+            )
+        for _ in range(int(START_SECONDS / 0.05)):
+            if bind_problem(LOAD_BALANCER, HTTPS_PORT):
+                return True
+            if self._process.poll() is not None:
+                break
+            pause(0.05)
+        raise ConsoleError(f"HAProxy does not start; see {log}.")
+
+    def _variables(self) -> dict[str, str]:
+        nodes = {f"NODE_{place}": node for place, node in enumerate(NODES, start=1)}
+        return {
+            **nodes,
+            "LISTEN_ON": LOAD_BALANCER,
+            "CA_FILE": str(self._state.ca_file),
+            "CONNECTIONS": "200",
+            "LOG_TO": "stdout",
+            "TWISTLOCK_DEMO": "1",
+        }
+
+    def stop(self) -> None:
+        """End it; returns when it is gone."""
+        if self._process is not None:
+            end_group(self._process.pid, grace=STOP_SECONDS)
+            self._process.wait()
+            self._process = None

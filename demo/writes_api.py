@@ -1,0 +1,50 @@
+"""One API call that stores something and nothing else, for the demo to count by.
+
+Nodes have it only when the demo starts them.
+"""
+
+from flask import Blueprint, Flask, current_app
+from flask.typing import ResponseReturnValue
+from pydantic import Field
+from pymongo import ReturnDocument
+
+from twistlock_console.accounts.rights import Area
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.bodies import Body, json_body
+from twistlock_console.web.security.api import api_guard
+
+VARIABLE = "TWISTLOCK_DEMO"
+PATH = "/api/v1/demo/writes"
+bp = Blueprint("demo_writes", __name__)
+api_guard(bp, Area.DEMO)
+
+
+class WriteBody(Body):
+    """The next *number* of a *writer*, which counts from 1."""
+
+    writer: str = Field(max_length=64)
+    number: int = Field(ge=1)
+
+
+class DemoWrites:
+    """Adds the call to the web application."""
+
+    def init_app(self, app: Flask) -> None:
+        """Register it."""
+        app.register_blueprint(bp)
+
+
+@bp.post(PATH)
+def write() -> ResponseReturnValue:
+    """Store a number, journaled on a majority; say which one was there before."""
+    body = json_body(WriteBody)
+    found = database()["demo_writes"].find_one_and_update(
+        {"_id": body.writer},
+        {"$max": {"number": body.number}},
+        upsert=True,
+        return_document=ReturnDocument.BEFORE,
+    )
+    return {
+        "address": current_app.extensions["settings"].node_address,
+        "before": found["number"] if found else 0,
+    }

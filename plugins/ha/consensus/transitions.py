@@ -1,0 +1,187 @@
+"""How what a node knows changes: by what it begins, and by what it learns.
+
+Pure. The keeper and the simulation use the same functions.
+"""
+
+from dataclasses import replace
+
+from plugins.ha.consensus import actions as do
+from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
+from plugins.ha.consensus.observation import Handover, Member, Observation, Peer, Ports
+
+SECOND = 1_000_000_000
+REST = 5 * SECOND
+LONGEST_REST = 60 * SECOND
+#: So many failures of the ports in a row make it hand over.
+HANDED_OVER_AT = 2
+PROVED = 30 * SECOND
+
+
+def begun(seen: Observation, action: do.Action, reason: str, now: int) -> Observation:
+    """The observation once *action* has been set in motion."""
+    match action:
+        case do.ReadLease() | do.TakeLease() | do.RenewLease():
+            return replace(seen, asking=True, taking=isinstance(action, do.TakeLease))
+        case do.OpenPorts():
+            return replace(seen, ports=Ports.OPENING)
+        case do.ClosePorts():
+            return replace(seen, ports=Ports.CLOSING)
+        case do.DropLease():
+            return _dropped(seen, reason, now)
+        case do.StepDown() | do.StepUp() | do.HandOver():
+            return replace(seen, stepping=True)
+        case do.ReleaseLease():  # pragma: no branch  there is no other action
+            return seen
+
+
+def _dropped(seen: Observation, reason: str, now: int) -> Observation:
+    """Without the lease; it rests, longer each time that its ports failed."""
+    epoch = seen.hold.document.epoch if seen.hold else seen.renounced
+    rest = min(REST * 2 ** min(seen.failures, 8), LONGEST_REST) if seen.peers else 0
+    rested = replace(seen, hold=None, renounced=epoch, handover=None)
+    return resting(rested, now + rest, f"resting: {reason}")
+
+
+def resting(seen: Observation, until: int, reason: str) -> Observation:
+    """It does not stand for the role before *until*, or longer if it was so already."""
+    if until <= seen.resting_until:
+        return seen
+    return replace(seen, resting_until=until, resting_reason=reason)
+
+
+def leaving(seen: Observation, target: str | None, reason: str) -> Observation:
+    """Have it hand over, if it serves and no switchover is under way already."""
+    if seen.handover is not None or seen.hold is None:
+        return seen
+    return replace(seen, handover=Handover(target, reason))
+
+
+def member_seen(
+    seen: Observation,
+    member: Member | None,
+    optime: tuple[int, int] | None,
+    now: int,
+) -> Observation:
+    """Our mongod answered `hello`; None means that it was silent for too long."""
+    before = seen.member.primary if seen.member else None
+    named = member.primary if member else None
+    was_writable = seen.member is not None and seen.member.writable
+    return replace(
+        seen,
+        member=member,
+        optime=optime or seen.optime,
+        named_at=seen.named_at if named == before else now,
+        writable_since=seen.writable_since if was_writable else now,
+    )
+
+
+def peer_heard(seen: Observation, peer: Peer) -> Observation:
+    """A peer answered a heartbeat, or refused one."""
+    return replace(
+        seen,
+        peers=tuple(
+            _dated(peer, old, seen) if old.address == peer.address else old
+            for old in seen.peers
+        ),
+    )
+
+
+def _dated(peer: Peer, before: Peer, seen: Observation) -> Peer:
+    gap = peer.heard_at - before.heard_at
+    same = peer.is_well and before.is_well and gap < seen.timing.step_up_after
+    return replace(peer, well_since=before.well_since if same else peer.heard_at)
+
+
+def peers_set(
+    seen: Observation, member_id: int, members: dict[str, int]
+) -> Observation:
+    """The replica set has these other *members* now: address to member id."""
+    peers = tuple(
+        seen.peer(address) or Peer(address, number)
+        for address, number in sorted(members.items())
+    )
+    return replace(seen, member_id=member_id, peers=peers)
+
+
+def lease_sighted(seen: Observation, document: LeaseDocument, now: int) -> Observation:
+    """The lease was read and looked like this when the answer came, at *now*."""
+    if seen.sighting is None:
+        return replace(seen, sighting=LeaseSighting(document, now))
+    return replace(seen, sighting=seen.sighting.updated(document, now))
+
+
+def lease_answered(seen: Observation) -> Observation:
+    """The lease request in flight ended, whatever its outcome."""
+    return replace(seen, asking=False, taking=False)
+
+
+def lease_held(
+    seen: Observation, document: LeaseDocument, sent_at: int, now: int
+) -> Observation:
+    """A majority stored *document*, which was sent at *sent_at*, for us.
+
+    A renewal that is acknowledged after the lease was dropped gives nothing back:
+    we have told others that we will not serve under its epoch. Nor does a lease that
+    comes to a node which has begun to rest meanwhile, since it is being stopped.
+    """
+    seen = lease_sighted(seen, document, now)
+    if document.epoch <= seen.renounced:
+        return seen
+    if seen.hold is None and now < seen.resting_until:
+        return seen
+    return replace(seen, hold=Hold.acknowledged(document, sent_at))
+
+
+def ports_opened(seen: Observation) -> Observation:
+    """The service ports answer, unless one has failed since they did."""
+    return replace(seen, ports=Ports.OPEN) if seen.ports is Ports.OPENING else seen
+
+
+def ports_failed(seen: Observation, now: int) -> Observation:
+    """A service port could not be opened, or its server ended by itself.
+
+    After the lease that is no failure: servers end themselves then, as they should.
+    """
+    over = seen.hold is not None and now >= seen.hold.deadline
+    if over or seen.ports not in (Ports.OPENING, Ports.OPEN):
+        return seen
+    failed = replace(
+        seen, ports=Ports.FAILED, failures=seen.failures + 1, failed_at=now
+    )
+    if failed.failures < HANDED_OVER_AT or not seen.peers:
+        return failed
+    # Said once, here: the same failures must not end the next time it serves, too.
+    return leaving(failed, None, "the service ports do not stay open here")
+
+
+def ports_paused(seen: Observation, reason: str) -> Observation:
+    """The service ports were closed on purpose, and shall be opened again.
+
+    That says nothing against this node: it neither counts as a failure, nor makes up
+    for one.
+    """
+    if seen.ports not in (Ports.OPENING, Ports.OPEN):
+        return seen
+    return replace(seen, ports=Ports.PAUSED, pause=reason)
+
+
+def ports_stuck(seen: Observation, now: int) -> Observation:
+    """The service ports did not close; it must be tried again."""
+    return replace(seen, ports=Ports.FAILED, failed_at=now)
+
+
+def ports_closed(seen: Observation) -> Observation:
+    """The service ports refuse."""
+    return replace(seen, ports=Ports.CLOSED)
+
+
+def ports_proved(seen: Observation, now: int) -> Observation:
+    """Ports that have stayed open for a while make up for earlier failures."""
+    if seen.ports is Ports.OPEN and now > seen.failed_at + PROVED:
+        return replace(seen, failures=0)
+    return seen
+
+
+def stepped(seen: Observation, now: int) -> Observation:
+    """Our member was stepped up or down, or refused to be."""
+    return replace(seen, stepping=False, stepped_at=now)

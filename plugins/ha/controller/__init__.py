@@ -1,0 +1,1 @@
+"""Run the role of this node: one deciding thread and the executors of its actions."""

@@ -1,0 +1,122 @@
+"""What a clustered node does again and again: polls, looks, and keeps records."""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+from plugins.ha.consensus import transitions
+from plugins.ha.consensus.silent_peers import given_up
+from plugins.ha.controller.clock_monitor import ClockWatch
+from plugins.ha.controller.controller import Keeper
+from plugins.ha.controller.port_actions import PortWork
+from plugins.ha.controller.role_recorder import Tenure
+from plugins.ha.membership.membership_check import Standing
+from plugins.ha.membership.node_keys import NodeRegister
+from plugins.ha.membership.service import Membership
+from plugins.ha.peers.heartbeats import Heartbeats
+from plugins.ha.replication.lease_store import LeaseStore
+from plugins.ha.replication.peer_disconnect import Detachment
+from plugins.ha.replication.replica_set import ReplicaSet
+from plugins.ha.replication.status import ClusterPolled, ClusterStatus
+from plugins.ha.reporting.defender_reconnects import Returning
+from plugins.ha.reporting.role_history import History
+from twistlock_console.common.clock import boottime_ns
+from twistlock_console.common.errors import DatabaseError
+from twistlock_console.events.types import Role
+from twistlock_console.node.node import Node
+from twistlock_console.pki.certificates import fingerprint
+from twistlock_console.pki.identity_files import NODE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Rounds:
+    """The scheduled jobs of high availability; *status* is what was last polled."""
+
+    node: Node
+    keeper: Keeper
+    tenure: Tenure
+    replica_set: ReplicaSet
+    store: LeaseStore
+    heartbeats: Heartbeats
+    membership: Membership
+    register: NodeRegister
+    history: History
+    returning: Returning
+    port_work: PortWork
+    detachment: Detachment
+    standing: Standing
+    clock_watch: ClockWatch
+    status: ClusterStatus | None = None
+
+    def schedule(self) -> None:
+        """Have the node's scheduler call each in its time."""
+        every, settings = self.node.scheduler.every, self.node.settings
+        every(settings.poll_interval_ms / 1000, "poll", self._poll)
+        every(settings.lease_ttl_ms / 18_000, "lease-sighting", self._sight)
+        every(settings.heartbeat_interval_ms / 1000, "detach", self._detach)
+        every(1.0, "history", self.history.deliver)
+        every(0.5, "membership", self._advance)
+        every(1.0, "register", self._keep_register)
+        look = partial(self.node.health.look, "membership", self.standing.check)
+        every(1.0, "health-membership", look)
+        look = partial(self.node.health.look, "clock", self.clock_watch.check)
+        every(1.0, "health-clock", look)
+        every(30.0, "ports-proved", self._prove)
+        every(2.0, "defenders-back", self._look_who_is_back)
+        every(1.0, "spares", self.node.ports.prepare)
+        every(2.0, "own-pages", self._check_pages)
+
+    def follow(self, event: ClusterPolled) -> None:
+        """Exchange heartbeats with the members that the set has now."""
+        if event.status is None:
+            return
+        members = {m.address: m.member_id for m in event.status.members}
+        mine = members.pop(self.node.settings.node_address, 0)
+        self.keeper.post(lambda seen: transitions.peers_set(seen, mine, members))
+        self.heartbeats.follow(set(members))
+
+    def _poll(self) -> None:
+        """Ask `rs.status()` once; no answer is an answer too."""
+        try:
+            self.status = self.replica_set.status()
+        except DatabaseError as error:
+            log.debug("cannot read the replica set's status: %s", error)
+            self.status = None
+        self.node.bus.publish(ClusterPolled(self.status))
+
+    def _sight(self) -> None:
+        """Look at the lease in our own member, so that we know when it changed."""
+        try:
+            document = self.store.read(0.5)
+        except DatabaseError:
+            return
+        now = boottime_ns()
+        self.keeper.post(lambda seen: transitions.lease_sighted(seen, document, now))
+
+    def _detach(self) -> None:
+        self.detachment.keep(given_up(self.keeper.seen, boottime_ns()))
+
+    def _advance(self) -> None:
+        if self.tenure.role is Role.PRIMARY and self.keeper.seen.handover is None:
+            self.membership.advance()
+
+    def _keep_register(self) -> None:
+        self.register.refresh()
+        mine = self.node.settings.folders.certificates / NODE
+        if self.tenure.role is Role.PRIMARY:
+            own = fingerprint(mine.read_bytes())
+            self.register.ensure(self.node.settings.node_address, own)
+
+    def _look_who_is_back(self) -> None:
+        hold = self.keeper.seen.hold
+        if hold is not None and self.tenure.role is Role.PRIMARY:
+            self.returning.look(hold.document.epoch, boottime_ns())
+
+    def _check_pages(self) -> None:
+        if self.tenure.role is Role.PRIMARY and (update := self.port_work.check()):
+            self.keeper.post(update)
+
+    def _prove(self) -> None:
+        self.keeper.post(lambda seen: transitions.ports_proved(seen, boottime_ns()))

@@ -1,0 +1,44 @@
+"""The shipped examples of load balancers, filled in for this cluster."""
+
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from plugins.ha.load_balancer.templates import (
+    EXAMPLE_NODES,
+    FILES,
+    Front,
+    Kind,
+    fill_in,
+)
+from twistlock_console.common.errors import Refused
+from twistlock_console.settings import Settings
+
+IN_CHECKOUT = Path(__file__).parents[3] / "config/load-balancer"
+JOINED = {"PRIMARY", "SECONDARY", "STARTUP2", "RECOVERING", "ROLLBACK", "UNAVAILABLE"}
+
+
+def shipped(kind: Kind) -> Path:
+    """The example: in the checkout, or beside this module once installed."""
+    if IN_CHECKOUT.exists():
+        return IN_CHECKOUT / FILES[kind]
+    return Path(str(files("plugins.ha") / "load_balancer" / FILES[kind]))
+
+
+def for_cluster(kind: Kind, settings: Settings, nodes: Iterable[dict[str, Any]]) -> str:
+    """The file of *kind* for the *nodes* that the view shows. Raises Refused."""
+    addresses = tuple(n["address"] for n in nodes if n["state"] in JOINED)
+    if not 0 < len(addresses) <= len(EXAMPLE_NODES):
+        raise Refused(
+            f"The cluster has {len(addresses)} nodes now; ask again when it has one "
+            "to three."
+        )
+    front = Front(
+        nodes=addresses,
+        name=next(iter(settings.console_san), settings.console_cn),
+        api_port=settings.management_port_https,
+        pages_port=settings.management_port_ui,
+        defenders_port=settings.communication_port,
+    )
+    return fill_in(shipped(kind).read_text(encoding="utf-8"), front)

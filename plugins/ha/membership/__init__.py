@@ -1,0 +1,1 @@
+"""Add, remove and recover the nodes of the cluster."""

@@ -1,0 +1,166 @@
+"""Recovery: makes a survivor a set of one when the other two nodes are lost.
+
+MongoDB's majority is what keeps two nodes from serving at once, and this overrules
+it. So it is refused while another node answers, and it leaves two marks by which the
+lost ones are refused if they return: a replica-set configuration without them, newer
+than theirs, and an epoch higher than they could reach. See docs/recovery.md.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from plugins.ha.consensus import transitions
+from plugins.ha.controller.controller import Keeper
+from plugins.ha.membership.node_keys import NodeRegister
+from plugins.ha.replication.lease_store import LeaseStore
+from plugins.ha.replication.node_state import NodeState
+from plugins.ha.replication.replica_set import ReplicaSet
+from plugins.ha.replication.status import address_of
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import DatabaseError, NodeUnreachable, Refused
+from twistlock_console.node_api.client import NodeClient
+
+# Two nodes that were left out could elect each other this often and still be behind.
+EPOCH_LEAP = 1_000_000
+WRITABLE_SECONDS = 30
+INSIST_SECONDS = 45
+PAUSE_SECONDS = 0.5
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What recovery would do: who is left out, and up to when we have the data."""
+
+    address: str
+    others: tuple[str, ...]
+    stored_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Carries it out on this node, *address*."""
+
+    address: str
+    port: int
+    replica_set: ReplicaSet
+    register: NodeRegister
+    lease: LeaseStore
+    keeper: Keeper
+    client_of: Callable[[str], NodeClient]
+
+    def prospect(self) -> Prospect:
+        """What it would do; raises Refused where there is nothing to recover from."""
+        if self.keeper.seen.hold is not None:
+            raise Refused(f"{self.address} serves; there is nothing to recover from.")
+        self._must_have_copied()
+        members = self.replica_set.config()["members"]
+        addresses = [address_of(member["host"]) for member in members]
+        others = tuple(one for one in addresses if one != self.address)
+        for other in others:
+            self._must_be_silent(other)
+        return Prospect(self.address, others, self._stored_until())
+
+    def perform(self) -> None:
+        """Make this node a set of one; raises Refused, DatabaseError."""
+        prospect = self.prospect()
+        log.warning("recovering by force: leaving out %s", ", ".join(prospect.others))
+        # A lease request of ours is under way: the keeper shall not make another.
+        self.keeper.post(lambda seen: replace(seen, asking=True))
+        try:
+            # Half of it done could not be asked for again: then this node serves.
+            deadline = boottime_ns() + INSIST_SECONDS * SECOND
+            _insist(self._become_alone, deadline)
+            _insist(self._leap, deadline)
+            for other in prospect.others:
+                _insist(partial(self.register.remove, other), deadline)
+        finally:
+            self.keeper.post(transitions.lease_answered)
+        log.warning("recovered: %s is the only node of its cluster", self.address)
+
+    def _must_have_copied(self) -> None:
+        """Refuse it to a node whose database still copies all data.
+
+        That takes the configuration and never becomes writable, and those who have the
+        data are out as soon as they hear of it.
+        """
+        if self.replica_set.hello().member.state != NodeState.RECOVERING:
+            return  # a member that is out tells no status
+        members = self.replica_set.status().members
+        own = next((m.state for m in members if m.address == self.address), None)
+        if own == NodeState.STARTUP2:
+            raise Refused(
+                f"{self.address} has not copied all data yet: alone it could not "
+                "serve, and the others would be left out. Bring one of them back; if "
+                "both are destroyed, restore a backup on a new host."
+            )
+
+    def _must_be_silent(self, other: str) -> None:
+        try:
+            with self.client_of(other) as client:
+                client.get("/v1/ha/heartbeat")
+        except NodeUnreachable:
+            return
+        except Refused as error:
+            raise Refused(f"{other} answers, and says: {error}") from error
+        raise Refused(
+            f"{other} answers, so two nodes are there and no recovery is needed; see "
+            "`twistlock-console ha status`. If that host is beyond repair, switch it "
+            "off first."
+        )
+
+    def _stored_until(self) -> datetime | None:
+        try:
+            members = self.replica_set.status().members
+        except DatabaseError:
+            return None
+        return next((m.optime for m in members if m.address == self.address), None)
+
+    def _become_alone(self) -> None:
+        config = self.replica_set.config()
+        host = f"{self.address}:{self.port}"
+        number = next(
+            (m["_id"] for m in config["members"] if m["host"] == host),
+            1 + max(m["_id"] for m in config["members"]),
+        )
+        member: dict[str, Any] = {"_id": number, "host": host}
+        alone = [{**member, "priority": 1, "votes": 1}]
+        self.replica_set.reconfigure({**config, "members": alone}, force=True)
+        deadline = boottime_ns() + WRITABLE_SECONDS * SECOND
+        while not self.replica_set.hello().member.writable:
+            if boottime_ns() > deadline:
+                raise DatabaseError(
+                    f"the database did not become writable in {WRITABLE_SECONDS} s"
+                )
+            time.sleep(0.1)
+
+    def _leap(self) -> None:
+        before = self.lease.read(5.0)
+        leapt = replace(
+            before,
+            holder=self.address,
+            epoch=before.epoch + EPOCH_LEAP,
+            seq=before.seq + 1,
+            released=True,
+        )
+        if not self.lease.replace(before, leapt, 5.0):
+            raise DatabaseError("the lease changed meanwhile")
+
+
+def _insist(step: Callable[[], None], deadline: int) -> None:
+    """Take *step* again until it is taken; raises the error at the *deadline*."""
+    while True:
+        try:
+            return step()
+        except (DatabaseError, PyMongoError) as error:
+            if boottime_ns() > deadline:
+                raise
+            log.warning("recovering: tried again: %s", error)
+        time.sleep(PAUSE_SECONDS)

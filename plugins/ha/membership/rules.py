@@ -1,0 +1,138 @@
+"""What may change in the replica set, and the next single step of a change.
+
+Pure. MongoDB allows one voting member to change at a time, and a member that
+copies must not vote yet; so each pass makes at most one step, and the next pass
+looks again. A failover in between changes nothing: the new primary goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plugins.ha.replication.status import ClusterStatus, address_of
+
+NODES = 3
+CAUGHT_UP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """A host that asked to join; *approved* once APPLY admitted it.
+
+    *routed* when the primary reaches it only through a router.
+    """
+
+    address: str
+    version: str
+    fingerprint: str
+    approved: bool
+    routed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The replica set's next configuration, and why."""
+
+    config: dict[str, Any]
+    reason: str
+
+
+def why_not_apply(
+    members: Sequence[str], waiting: Sequence[JoinRequest], version: str
+) -> str | None:
+    """Why APPLY is refused now, as a sentence; None when it may go ahead."""
+    if not waiting:
+        return "No host waits to join; run the join command on a host first."
+    total = len({*members, *(request.address for request in waiting)})
+    if total > NODES:
+        return (
+            f"A cluster has {NODES} nodes; {total} would be too many. Remove one first."
+        )
+    if total < NODES:
+        missing = NODES - total
+        return (
+            f"{missing} more host must ask to join first; a cluster has {NODES} nodes."
+        )
+    for request in waiting:
+        if request.version != version:
+            return (
+                f"{request.address} runs version {request.version} and this Console "
+                f"{version}; install the same version and join again."
+            )
+        if request.routed:
+            return (
+                f"{request.address} is on another network, behind a router; all nodes "
+                "must be on one local network."
+            )
+    return None
+
+
+def why_not_ask(
+    request: JoinRequest, config: Mapping[str, Any], version: str
+) -> str | None:
+    """Why a host may not even ask to join, as a sentence; None when it may."""
+    if request.version != version:
+        return (
+            f"This host has version {request.version} of the Console and the cluster "
+            f"{version}; uninstall it here and run the join command again, which "
+            "installs the right one."
+        )
+    voting = [address_of(m["host"]) for m in config["members"] if m["votes"]]
+    if request.address in voting:
+        return (
+            f"{request.address} is a node of this cluster already; remove it on the "
+            "primary's page before it joins anew."
+        )
+    return None
+
+
+def next_step(
+    config: Mapping[str, Any],
+    status: ClusterStatus,
+    approved: Sequence[str],
+    port: int,
+) -> Step | None:
+    """The next change towards a set in which every *approved* address votes."""
+    if config["settings"]["chainingAllowed"]:
+        settings = {**config["settings"], "chainingAllowed": False}
+        return Step({**config, "settings": settings}, "all follow the primary again")
+    members = list(config["members"])
+    for member in members:
+        if member["votes"] == 0:
+            return _give_vote(config, status, member)
+    known = {address_of(member["host"]) for member in members}
+    for address in approved:
+        if address not in known:
+            return _add(config, members, f"{address}:{port}")
+    return None
+
+
+def without(config: Mapping[str, Any], address: str) -> Step | None:
+    """The set without the member at *address*; None when it has none there."""
+    kept = [m for m in config["members"] if address_of(m["host"]) != address]
+    if len(kept) == len(config["members"]):
+        return None
+    return Step({**config, "members": kept}, f"{address} was removed")
+
+
+def _add(config: Mapping[str, Any], members: list[dict[str, Any]], host: str) -> Step:
+    number = 1 + max(member["_id"] for member in members)
+    added = {"_id": number, "host": host, "priority": 0, "votes": 0}
+    return Step({**config, "members": [*members, added]}, f"{host} begins to copy")
+
+
+def _give_vote(
+    config: Mapping[str, Any], status: ClusterStatus, voteless: Mapping[str, Any]
+) -> Step | None:
+    address = address_of(voteless["host"])
+    found = next((m for m in status.members if m.address == address), None)
+    if found is None or found.state != "SECONDARY":
+        return None
+    lag = status.lag_seconds(address)
+    if lag is None or lag > CAUGHT_UP_SECONDS:
+        return None
+    members = [
+        {**member, "priority": 1, "votes": 1} if member is voteless else member
+        for member in config["members"]
+    ]
+    return Step({**config, "members": members}, f"{address} has caught up and votes")

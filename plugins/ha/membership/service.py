@@ -1,0 +1,156 @@
+"""Join, apply, remove: carries out membership changes on the serving node."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from plugins.ha.membership.join_requests import JoinRequests
+from plugins.ha.membership.node_keys import NodeRegister
+from plugins.ha.membership.rules import (
+    JoinRequest,
+    Step,
+    next_step,
+    why_not_apply,
+    why_not_ask,
+    without,
+)
+from plugins.ha.replication.handover import Preparation
+from plugins.ha.replication.replica_set import ReplicaSet
+from plugins.ha.replication.status import address_of
+from twistlock_console import __version__
+from twistlock_console.common.errors import DatabaseError, Refused
+from twistlock_console.node.lifecycle import node_names
+from twistlock_console.node_api.client import NodeClient
+from twistlock_console.pki.certificates import Usage, sign_request
+from twistlock_console.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Changes to who belongs to the cluster; call it only where Console serves."""
+
+    settings: Settings
+    replica_set: ReplicaSet
+    requests: JoinRequests
+    register: NodeRegister
+    client_of: Callable[[str], NodeClient]
+    _changing: threading.Lock = field(default_factory=threading.Lock)
+
+    def members(self) -> list[str]:
+        """The addresses of the members, as configured."""
+        return [address_of(m["host"]) for m in self.replica_set.config()["members"]]
+
+    def ask(self, token: str, request: JoinRequest, csr: str) -> None:
+        """Note that a host asks to join; what an earlier try left is cleaned up.
+
+        Raises Refused, with the reason, when it may not.
+        """
+        if self.requests.knows(token, request):
+            return  # it started again while it waits
+        self.requests.tokens.check(token, request.address)
+        with self._changing:
+            config = self.replica_set.config()
+            if refusal := why_not_ask(request, config, __version__):
+                raise Refused(refusal)
+            # Added once without a vote, and never arrived: its key is another now.
+            if leftover := without(config, request.address):
+                self._make(leftover)
+            self.requests.ask(token, request, csr)
+
+    def apply(self) -> list[str]:
+        """Admit every host that waits; returns their addresses.
+
+        Signs their certificates; `advance` then adds them one step at a time.
+        Raises Refused, with the reason, when the rules do not allow it now.
+        """
+        waiting = [r for r in self.requests.list() if not r.approved]
+        if refusal := why_not_apply(self.members(), waiting, __version__):
+            raise Refused(refusal)
+        for request in waiting:
+            self.register.admit(request.address, request.fingerprint)
+            self.requests.approve(request.address, self._certificate(request.address))
+            log.info("%s was admitted to the cluster", request.address)
+        return [request.address for request in waiting]
+
+    def check_admitted(self, address: str, fingerprint: str) -> None:
+        """Raise Refused unless the host with this key was admitted and is expected."""
+        expected = [
+            r.fingerprint
+            for r in self.requests.list()
+            if r.approved and r.address == address
+        ]
+        if expected != [fingerprint]:
+            raise Refused(f"{address} was not admitted; run the join command on it.")
+
+    def _certificate(self, address: str) -> bytes:
+        return sign_request(
+            self.settings.folders.certificates,
+            self.requests.csr(address),
+            usage=Usage.NODE,
+            common_name=address,
+            names=node_names(self.settings, address),
+        )
+
+    def advance(self) -> None:
+        """Make the next single step towards what was applied, if one is due.
+
+        Not while something else changes the set: then the next pass looks again.
+        """
+        if not self._changing.acquire(blocking=False):
+            return
+        try:
+            self._advance()
+        finally:
+            self._changing.release()
+
+    def _advance(self) -> None:
+        approved = [r.address for r in self.requests.list() if r.approved]
+        config = self.replica_set.config()
+        status = self.replica_set.status()
+        step = next_step(config, status, approved, self.settings.database_port)
+        if step:
+            self._make(step)
+        self._forget_arrived(config, approved)
+
+    def _forget_arrived(
+        self, config: dict[str, list[dict[str, object]]], approved: list[str]
+    ) -> None:
+        voting = {address_of(str(m["host"])) for m in config["members"] if m["votes"]}
+        for address in voting.intersection(approved):
+            self.requests.forget(address)
+
+    def prepare_handover(self, target: str, follower: str) -> None:
+        """Have *follower* follow *target*, the next primary, before the switchover."""
+        with self._changing:
+            Preparation(self.replica_set, self.client_of).make(target, follower)
+
+    def remove(self, address: str) -> None:
+        """Remove the member at *address*, or the host that asks to join from there."""
+        if address == self.settings.node_address:
+            raise Refused(
+                f"{address} is the primary; switch over to another node first, then "
+                "remove it there."
+            )
+        with self._changing:
+            step = without(self.replica_set.config(), address)
+            asked = any(r.address == address for r in self.requests.list())
+            if step is None and not asked:
+                raise Refused(f"No node of this cluster has the address {address}.")
+            self.requests.forget(address)
+            if step:
+                self._make(step)
+                self.register.remove(address)
+            else:
+                self.requests.tokens.revoke_for(address)
+
+    def _make(self, step: Step) -> None:
+        try:
+            self.replica_set.reconfigure(step.config)
+        except DatabaseError as error:
+            # The set may be between two configurations; the next pass tries again.
+            log.warning("%s: not yet: %s", step.reason, error)
+            raise
+        log.info("membership: %s", step.reason)

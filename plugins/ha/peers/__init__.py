@@ -1,0 +1,1 @@
+"""Exchange heartbeats with the other nodes."""

@@ -1,0 +1,1 @@
+"""Read and command the replica set, and store the lease."""

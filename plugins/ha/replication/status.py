@@ -1,0 +1,115 @@
+"""What the replica set says of itself, read from `replSetGetStatus` and `hello`.
+
+Pure. See the MongoDB manual, "replSetGetStatus" and "hello", version 6.0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from plugins.ha.consensus.observation import Member
+
+
+def address_of(host: str) -> str:
+    """The address in a member's "address:port"."""
+    return host.rsplit(":", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """One member as `replSetGetStatus` lists it; *optime* is when its oplog ends.
+
+    *votes* is in the configuration only: a member that still copies has no vote.
+    """
+
+    member_id: int
+    address: str
+    state: str
+    healthy: bool
+    optime: datetime | None
+    sync_source: str
+    votes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The replica set at one moment, as our own member sees it."""
+
+    term: int
+    members: tuple[MemberStatus, ...]
+
+    @classmethod
+    def from_answer(cls, answer: Mapping[str, Any], config: Mapping[str, Any]) -> Self:
+        """Read what `replSetGetStatus` returns, and the set's configuration."""
+        voteless = {m["host"] for m in config["members"] if not m["votes"]}
+        members = tuple(
+            MemberStatus(
+                member_id=int(member["_id"]),
+                address=address_of(member["name"]),
+                state=str(member["stateStr"]),
+                healthy=member.get("health") == 1,
+                optime=_written(member.get("optimeDate")),
+                sync_source=address_of(member.get("syncSourceHost", "")),
+                votes=member["name"] not in voteless,
+            )
+            for member in answer["members"]
+        )
+        return cls(term=int(answer.get("term", 0)), members=members)
+
+    def source_of(self, address: str) -> str | None:
+        """Whose oplog the member at *address* reads; "" for nobody's."""
+        return next((m.sync_source for m in self.members if m.address == address), None)
+
+    def lag_seconds(self, address: str) -> float | None:
+        """How far behind the most recent oplog *address* is; None when unknown."""
+        ends = [member.optime for member in self.members if member.optime]
+        own = next((m.optime for m in self.members if m.address == address), None)
+        if own is None or not ends:
+            return None
+        return max(0.0, (max(ends) - own).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPolled:
+    """The scheduled `rs.status()` poll answered, or did not (*status* is None)."""
+
+    status: ClusterStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class HelloAnswer:
+    """One answer of `hello`: our member's view, and the token to wait for the next."""
+
+    member: Member
+    topology_version: Mapping[str, Any] | None
+    optime: tuple[int, int]
+
+    @classmethod
+    def from_answer(cls, answer: Mapping[str, Any]) -> Self:
+        """Read the document that `hello` returns."""
+        primary = answer.get("primary")
+        member = Member(
+            state=_state(answer),
+            writable=bool(answer.get("isWritablePrimary")),
+            primary=address_of(primary) if primary else None,
+        )
+        stamp = answer.get("lastWrite", {}).get("opTime", {}).get("ts")
+        optime = (stamp.time, stamp.inc) if stamp is not None else (0, 0)
+        return cls(member, answer.get("topologyVersion"), optime)
+
+
+def _written(optime: datetime | None) -> datetime | None:
+    """When it was written; a member that holds nothing yet tells of 1970."""
+    return optime if optime and optime.year > 1970 else None
+
+
+def _state(answer: Mapping[str, Any]) -> str:
+    """MongoDB's word for the member's state, as far as `hello` tells."""
+    if answer.get("isWritablePrimary"):
+        return "PRIMARY"
+    if answer.get("secondary"):
+        return "SECONDARY"
+    if answer.get("isreplicaset"):
+        return "REMOVED"
+    return "RECOVERING"

@@ -1,0 +1,1 @@
+"""Describe the cluster: page and API view, history, metrics, alerts."""

@@ -1,0 +1,50 @@
+"""The problems of a cluster: nodes out of reach, members behind, certificates."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from plugins.ha.replication.node_state import NodeState
+from twistlock_console.alerts.rules import Kind, Problem
+from twistlock_console.alerts.settings import AlertSettings
+from twistlock_console.alerts.sources import certificate_problems
+from twistlock_console.alerts.store import Store
+from twistlock_console.alerts.watch import Source
+
+if TYPE_CHECKING:
+    from plugins.ha.runtime import HighAvailability
+
+
+def cluster_sources(room: "HighAvailability") -> list[Source]:
+    """Look at the cluster as *room* sees it; for the serving node."""
+
+    def cluster(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+        del database
+        return problems_in(room.view(), settings.member_lag_seconds)
+
+    def certificates(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+        del database, settings
+        for node in room.view()["nodes"]:
+            if not node["self"] and node["state"] != NodeState.REQUEST_JOIN:
+                yield from _certificate(room, node["address"])
+
+    return [
+        Source(frozenset({Kind.NODE_LOST, Kind.MEMBER_LAG}), cluster),
+        Source(frozenset({Kind.CERTIFICATE_END}), certificates),
+    ]
+
+
+def problems_in(view: Mapping[str, Any], most_lag: float) -> Iterable[Problem]:
+    """What is wrong in the cluster's *view*, if a member may lag *most_lag* seconds."""
+    for node in view["nodes"]:
+        address, lag = node["address"], node["lagSeconds"]
+        if node["state"] == NodeState.UNAVAILABLE:
+            sentence = f"the node {address} is lost: {node['reason']}"
+            yield Problem(Kind.NODE_LOST, address, sentence)
+        elif lag is not None and lag > most_lag:
+            sentence = f"the database of {address} is {lag:.0f} s behind"
+            yield Problem(Kind.MEMBER_LAG, address, sentence)
+
+
+def _certificate(room: "HighAvailability", address: str) -> Iterable[Problem]:
+    with room.client(address) as client:
+        return certificate_problems(address, client.get("/v1/status")["failing"])

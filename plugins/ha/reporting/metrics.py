@@ -1,0 +1,119 @@
+"""What this node measures of its cluster, as Prometheus' text; the node API gives it.
+
+The counts live as long as the node process: a failover does not end them.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+
+from plugins.ha.replication.node_state import NodeState
+from twistlock_console.events.types import Role
+from twistlock_console.servers.service_ports import ServicePorts
+
+WELL = (NodeState.PRIMARY, NodeState.SECONDARY)
+BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+# Else the time at which the histogram began would be a metric too.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Measures:
+    """Counts majority writes, and reads the rest from the cluster's view."""
+
+    def __init__(self, ports: ServicePorts) -> None:
+        self._ports = ports
+        self._kept = CollectorRegistry()
+        self.majority_write = Histogram(
+            "twistlock_ha_majority_write_seconds",
+            "How long the lease's writes took until a majority had them.",
+            buckets=BUCKETS,
+            registry=self._kept,
+        )
+
+    def text(self, view: Mapping[str, Any]) -> str:
+        """Write everything that can be told of *view* and of this node."""
+        registry = CollectorRegistry(auto_describe=False)
+        families = [*cluster_metrics(view), _ports_metric(self._ports)]
+        registry.register(_Families(families))
+        return (generate_latest(registry) + generate_latest(self._kept)).decode()
+
+
+class _Families:
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """Give them; the library asks for it so."""
+        return self._families
+
+
+def cluster_metrics(view: Mapping[str, Any]) -> Iterable[Metric]:
+    """What the cluster's *view* says, as metrics."""
+    nodes = view["nodes"]
+    yield _by_node(
+        "twistlock_ha_role",
+        "1 on the node that serves, 0 on a standby.",
+        {n["address"]: n["address"] == view["primary"] for n in nodes},
+    )
+    yield _by_node(
+        "twistlock_ha_node_up",
+        "1 while the node's database is PRIMARY or SECONDARY.",
+        {n["address"]: n["state"] in WELL for n in nodes},
+    )
+    yield _by_node(
+        "twistlock_ha_lag_seconds",
+        "How far a node's database is behind the most recent one.",
+        {n["address"]: n["lagSeconds"] for n in nodes if n["lagSeconds"] is not None},
+    )
+    yield GaugeMetricFamily(
+        "twistlock_ha_epoch",
+        "Grows by one with each change of the node that serves.",
+        value=view["epoch"],
+    )
+    yield GaugeMetricFamily(
+        "twistlock_ha_failures_survived",
+        "How many more nodes may fail before none serves.",
+        value=view["failuresSurvived"],
+    )
+    yield _failover_metric(view["history"])
+
+
+def _failover_metric(history: Iterable[Mapping[str, Any]]) -> Metric:
+    family = GaugeMetricFamily(
+        "twistlock_ha_failover_seconds",
+        "How long each phase of the latest takeover took.",
+        labels=["phase"],
+    )
+    # Ports that only closed and opened again were no takeover, and have no phases.
+    takeovers = (h["phases"] for h in history if h.get("to") == Role.PRIMARY)
+    for phase, seconds in next(filter(None, takeovers), {}).items():
+        if isinstance(seconds, int | float):
+            family.add_metric([phase], seconds)
+    return family
+
+
+def _ports_metric(ports: ServicePorts) -> Metric:
+    running = ports.pids()
+    family = GaugeMetricFamily(
+        "twistlock_ha_ports_open",
+        "1 while the server of these ports runs on the node that serves.",
+        labels=["server"],
+    )
+    for server in ("management", "defenders"):
+        family.add_metric([server], server in running)
+    return family
+
+
+def _by_node(name: str, told: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, told, labels=["node"])
+    for address, value in values.items():
+        family.add_metric([address], float(value))
+    return family

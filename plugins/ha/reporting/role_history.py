@@ -1,0 +1,117 @@
+"""The history of role changes: written down here first, then in the database.
+
+A node that just lost its role cannot write to the database, so each record goes to
+a file at once and to the replica set as soon as a primary takes it. Its id makes a
+second delivery harmless: one change, one record.
+"""
+
+import json
+import logging
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pymongo import DESCENDING
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from plugins.ha.replication.collections import Stores
+from twistlock_console.defenders.reconnect_stats import Returns
+from twistlock_console.events.types import Role, RoleChanged
+
+KEPT = 1_000
+log = logging.getLogger(__name__)
+
+
+class History:
+    """Records of this node at *address*, spooled in *spool*."""
+
+    def __init__(self, address: str, spool: Path, stores: Stores) -> None:
+        self._address = address
+        self._spool = spool
+        self._records = stores.written("ha_history")
+        self._shown = stores.shown("ha_history")
+        #: Held for a moment only: who notes a change of role must not wait.
+        self._lock = threading.Lock()
+        self._delivering = threading.Lock()
+
+    def record(self, change: RoleChanged) -> None:
+        """Write *change* to the spool; it outlives a crash of this node."""
+        entry = {
+            "_id": uuid4().hex,
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "address": self._address,
+            "from": change.old.value,
+            "to": change.new.value,
+            "reason": change.reason,
+            "epoch": change.epoch,
+            "phases": change.phases,
+        }
+        with self._lock, self._spool.open("a", encoding="utf-8") as spool:
+            spool.write(json.dumps(entry) + "\n")
+
+    def deliver(self) -> None:
+        """Move what is spooled into the database, if a primary takes it now."""
+        with self._delivering:
+            with self._lock:
+                text = self._spool.read_bytes() if self._spool.exists() else b""
+            try:
+                for entry in self._entries(text):
+                    self._insert(entry)
+            except PyMongoError as error:
+                log.debug("history stays in the spool for now: %s", error)
+                return
+            if text:
+                self._forget(len(text))
+
+    def _forget(self, size: int) -> None:
+        """Take the first *size* bytes off the spool: they were delivered."""
+        with self._lock:
+            rest = self._spool.read_bytes()[size:]
+            if rest:
+                shorter = self._spool.with_suffix(".new")
+                shorter.write_bytes(rest)
+                shorter.replace(self._spool)
+            else:
+                self._spool.unlink()
+
+    def note_returns(self, epoch: int, returns: Returns) -> bool:
+        """Add to our takeover under *epoch* who came back; False if that failed."""
+        told = {
+            "first": returns.first and returns.first.isoformat(timespec="milliseconds"),
+            "last": returns.last and returns.last.isoformat(timespec="milliseconds"),
+            "count": returns.count,
+        }
+        takeover = {"address": self._address, "epoch": epoch, "to": Role.PRIMARY.value}
+        try:
+            done = self._records.update_one(takeover, {"$set": {"defenders": told}})
+        except PyMongoError as error:
+            log.debug("the Defenders' return is not noted yet: %s", error)
+            return False
+        return done.matched_count > 0
+
+    def _insert(self, entry: dict[str, Any]) -> None:
+        try:
+            self._records.insert_one(entry)
+        except DuplicateKeyError:
+            log.debug("the history record %s was delivered before", entry["_id"])
+
+    def _entries(self, text: bytes) -> list[dict[str, Any]]:
+        entries = []
+        for line in text.splitlines():
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                # A crash in the middle of a line: that record is lost, no other.
+                log.warning("left out a torn record in %s", self._spool)
+        return entries
+
+    def latest(self, limit: int) -> tuple[dict[str, Any], ...]:
+        """The newest records of all nodes, newest first; () when unreadable."""
+        try:
+            found = self._shown.find(sort=[("time", DESCENDING)], limit=limit)
+            return tuple({**entry, "_id": str(entry["_id"])} for entry in found)
+        except PyMongoError as error:
+            log.debug("the history cannot be read now: %s", error)
+            return ()

@@ -1,0 +1,258 @@
+"""High availability in a node: makes the parts, and ties them to bus and jobs."""
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import MongoClient
+
+from plugins.ha.consensus import switchover, transitions
+from plugins.ha.consensus.observation import Observation, Ports, Timing
+from plugins.ha.consensus.silent_peers import all_silent
+from plugins.ha.controller.clock_monitor import ClockWatch
+from plugins.ha.controller.controller import Keeper
+from plugins.ha.controller.election_actions import StepWork
+from plugins.ha.controller.executor import Performer
+from plugins.ha.controller.lease_actions import LeaseWork
+from plugins.ha.controller.port_actions import PortWork
+from plugins.ha.controller.role_recorder import Tenure
+from plugins.ha.jobs import Rounds
+from plugins.ha.membership.forced_recovery import Recovery
+from plugins.ha.membership.join_requests import JoinRequests
+from plugins.ha.membership.membership_check import Standing
+from plugins.ha.membership.node_keys import NodeRegister
+from plugins.ha.membership.service import Membership
+from plugins.ha.peers.heartbeats import Heartbeats
+from plugins.ha.replication.collections import Stores
+from plugins.ha.replication.lease_store import LeaseStore
+from plugins.ha.replication.member_monitor import MemberWatch
+from plugins.ha.replication.peer_disconnect import Detachment
+from plugins.ha.replication.replica_set import ReplicaSet
+from plugins.ha.replication.status import ClusterPolled
+from plugins.ha.reporting.alert_sources import cluster_sources
+from plugins.ha.reporting.cluster_view import Moment, Picture, view
+from plugins.ha.reporting.defender_reconnects import Returning
+from plugins.ha.reporting.metrics import Measures
+from plugins.ha.reporting.role_history import History
+from twistlock_console import __version__
+from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
+from twistlock_console.common.errors import ConsoleError, Refused
+from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.events.types import (
+    DatabaseStopped,
+    ListenerFailed,
+    ListenersPaused,
+    Role,
+    RoleChanged,
+)
+from twistlock_console.node.node import Node
+from twistlock_console.node_api.client import NodeClient
+
+HANDOVER_SECONDS = 5.0
+SHOWN_HISTORY = 100
+
+
+class HighAvailability:
+    """The role keeper of a clustered node, with all that it needs."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.settings = node.settings
+        self._clients: list[MongoClient[dict[str, Any]]] = []
+        commands = self._connect("commands", 5000)
+        whole_set = self._connect("records", 5000, whole_set=True)
+        stores = Stores(whole_set, commands)
+        self.replica_set = ReplicaSet(commands)
+        self.requests = JoinRequests(stores)
+        self.register = NodeRegister(stores)
+        self.membership = Membership(
+            self.settings, self.replica_set, self.requests, self.register, self.client
+        )
+        spool = self.settings.folders.run / "history.jsonl"
+        self.history = History(self.settings.node_address, spool, stores)
+        self.measures = Measures(node.ports)
+        self._store = LeaseStore(self._connect("lease", 1000))
+        self._tenure = Tenure(node.bus)
+        self._port_work = PortWork(self.settings, node.ports)
+        self._performer = self._make_performer()
+        self.keeper = Keeper(
+            self._first_observation(), self._performer, node.permit, self._tenure
+        )
+        self._watch = MemberWatch(
+            ReplicaSet(self._connect("hello", 1000, awaits=True)),
+            lambda: node.mongod.running,
+            self.keeper.post,
+        )
+        self._heartbeats = Heartbeats(
+            self.settings.heartbeat_interval_ms / 1000, self.client, self.keeper.post
+        )
+        self._standing = Standing(self)
+        self.recovery = Recovery(
+            address=self.settings.node_address,
+            port=self.settings.database_port,
+            replica_set=self.replica_set,
+            register=self.register,
+            lease=self._store,
+            keeper=self.keeper,
+            client_of=self.client,
+        )
+        self._rounds = self._make_rounds(
+            Returning(whole_set["twistlock"], self.history)
+        )
+        self._subscribe()
+
+    def start(self) -> None:
+        """Begin to watch, poll and decide."""
+        self.keeper.start()
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Hand over in an orderly way, then close the ports in any case."""
+        if self._tenure.role is Role.PRIMARY:
+            with suppress(Refused):
+                self.hand_over(None, "this node is being stopped")
+        self.keeper.retire()
+        deadline = boottime_ns() + int(HANDOVER_SECONDS * SECOND)
+        while self._in_office() and not self._alone() and boottime_ns() < deadline:
+            time.sleep(0.02)
+        alone = self._alone()
+        self.keeper.stop()
+        self._node.permit.revoke()
+        self._node.ports.close_all()
+        self._watch.stop()
+        self._heartbeats.stop()
+        self._performer.stop()
+        # Without the others nothing is stored; it is delivered after the next start.
+        if not alone:
+            self.history.deliver()
+        for client in self._clients:
+            client.close()
+
+    def hand_over(self, target: str | None, reason: str) -> None:
+        """Prepare and begin a switchover; raises Refused if it would not work now."""
+        seen, now = self.keeper.seen, boottime_ns()
+        if refusal := switchover.why_not(seen, target, now):
+            raise Refused(refusal)
+        target = target or switchover.best(seen, now)
+        if target and (follower := switchover.follower(seen, target, now)):
+            self.membership.prepare_handover(target, follower)
+        self.keeper.hand_over(target, reason)
+
+    def client(self, address: str) -> NodeClient:
+        """A client of the node API at *address*; the caller closes it."""
+        return NodeClient(self.settings, address, timeout=2.0)
+
+    def view(self) -> dict[str, Any]:
+        """The cluster as this node sees it; readable on a standby too."""
+        try:
+            requests = self.requests.list()
+        except ConsoleError:
+            requests = ()
+        picture = Picture(
+            seen=self.keeper.seen,
+            reason=self._standing.reason or self.keeper.reason,
+            removed=self._standing.reason is not None,
+            version=__version__,
+            status=self._rounds.status,
+            requests=requests,
+            history=self.history.latest(SHOWN_HISTORY),
+        )
+        return view(picture, Moment(boottime_ns(), datetime.now(UTC)))
+
+    def _peers(self) -> list[str]:
+        return [peer.address for peer in self.keeper.seen.peers]
+
+    def _alone(self) -> bool:
+        """Whether nobody is there who could take over, or store anything with us."""
+        seen = self.keeper.seen
+        return seen.hold is None and all_silent(seen, boottime_ns())
+
+    def _in_office(self) -> bool:
+        seen = self.keeper.seen
+        return seen.hold is not None or seen.ports is not Ports.CLOSED or seen.stepping
+
+    def _connect(
+        self,
+        app_name: str,
+        timeout_ms: int,
+        *,
+        whole_set: bool = False,
+        awaits: bool = False,
+    ) -> MongoClient[dict[str, Any]]:
+        client = connect(
+            self.settings,
+            credentials_for(self.settings, "cluster"),
+            app_name=f"twistlock-{app_name}",
+            timeout_ms=timeout_ms,
+            whole_set=whole_set,
+            awaits=awaits,
+            retry_reads=whole_set,
+        )
+        self._clients.append(client)
+        return client
+
+    def _first_observation(self) -> Observation:
+        timing = Timing(
+            ttl=self.settings.lease_ttl_ms * MILLISECOND,
+            step_up_after=self.settings.step_up_after_ms * MILLISECOND,
+            heartbeat=self.settings.heartbeat_interval_ms * MILLISECOND,
+        )
+        return Observation(me=self.settings.node_address, member_id=0, timing=timing)
+
+    def _make_performer(self) -> Performer:
+        ttl = self.settings.lease_ttl_ms * MILLISECOND
+        return Performer(
+            LeaseWork(
+                self.settings.node_address,
+                ttl,
+                self._store,
+                self.measures.majority_write.observe,
+            ),
+            self._port_work,
+            StepWork(self.replica_set, self.client),
+        )
+
+    def _make_rounds(self, returning: Returning) -> Rounds:
+        node, database_port = self._node, self.settings.database_port
+        return Rounds(
+            node=node,
+            keeper=self.keeper,
+            tenure=self._tenure,
+            replica_set=self.replica_set,
+            store=self._store,
+            heartbeats=self._heartbeats,
+            membership=self.membership,
+            register=self.register,
+            history=self.history,
+            returning=returning,
+            port_work=self._port_work,
+            detachment=Detachment(
+                self.replica_set, lambda: node.mongod.pid, database_port
+            ),
+            standing=self._standing,
+            clock_watch=ClockWatch(self.replica_set, self.keeper),
+        )
+
+    def _subscribe(self) -> None:
+        bus = self._node.bus
+        bus.subscribe(DatabaseStopped, lambda _: self._watch.database_ended())
+        bus.subscribe(ListenerFailed, lambda _: self._ports_failed())
+        bus.subscribe(ListenersPaused, self._ports_paused)
+        bus.subscribe(RoleChanged, self.history.record)
+        bus.subscribe(ClusterPolled, self._rounds.follow)
+        self._node.support.peers = self._peers
+        self._node.support.parts |= {
+            "cluster": self.view,
+            "rs.status": self.replica_set.told_status,
+            "rs.conf": self.replica_set.config,
+        }
+        self._node.watch.sources += cluster_sources(self)
+        self._rounds.schedule()
+
+    def _ports_failed(self) -> None:
+        now = boottime_ns()
+        self.keeper.post(lambda seen: transitions.ports_failed(seen, now))
+
+    def _ports_paused(self, pause: ListenersPaused) -> None:
+        self.keeper.post(lambda seen: transitions.ports_paused(seen, pause.reason))

@@ -1,0 +1,55 @@
+"""What a username and a password may look like."""
+
+import re
+
+from twistlock_console.common.errors import Refused
+from twistlock_console.names import name_key
+
+SPECIAL = "~!@#$%^&*()-_=+|[{}];:'\\\",<.>/?"
+SHORTEST = 8
+SHORTEST_STRONG = 12
+LONGEST = 256
+
+_USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
+
+def check_username(username: str) -> None:
+    """Raise Refused, with the rule, unless *username* may be given to a user."""
+    if not _USERNAME.fullmatch(username):
+        raise Refused(
+            "a username has 1 to 64 letters, digits, dots, dashes, underscores or @, "
+            "and begins with a letter or a digit"
+        )
+
+
+def check_password(password: str, username: str, *, strong: bool) -> None:
+    """Raise Refused, with the first broken rule, unless *password* may be set."""
+    for broken, rule in _rules(password, username, strong=strong):
+        if broken:
+            raise Refused(f"the password {rule}")
+
+
+def check_repeated(password: str, repeated: str) -> None:
+    """Raise Refused unless the password was typed the same way twice."""
+    if password != repeated:
+        raise Refused("the two passwords differ")
+
+
+def _rules(password: str, username: str, *, strong: bool) -> list[tuple[bool, str]]:
+    shortest = SHORTEST_STRONG if strong else SHORTEST
+    rules = [
+        (len(password) < shortest, f"must have at least {shortest} characters"),
+        (len(password) > LONGEST, f"must have at most {LONGEST} characters"),
+        (name_key(password) == name_key(username), "must differ from the username"),
+    ]
+    if strong:
+        rules += [
+            (not re.search("[A-Z]", password), "needs an upper-case letter"),
+            (not re.search("[a-z]", password), "needs a lower-case letter"),
+            (not re.search("[0-9]", password), "needs a digit"),
+            (
+                not any(c in SPECIAL for c in password),
+                f"needs a special character, one of {SPECIAL}",
+            ),
+        ]
+    return rules

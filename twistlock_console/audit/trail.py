@@ -1,0 +1,128 @@
+"""The trail of what was done: logins, and every change that somebody made."""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pymongo.database import Database
+
+from twistlock_console.common.search_terms import FIELD, words_of
+
+COLLECTION = "audits_mgmt"
+#: A longer difference is cut: one entry must not fill a page of the history.
+LONGEST_DIFFERENCE = 32_768
+LONGEST_LINE = 1024
+MOST_USERNAMES = 1000
+USERNAMES: list[dict[str, Any]] = [
+    {"$sort": {"username": 1}},
+    {"$group": {"_id": "$username"}},
+    {"$limit": MOST_USERNAMES},
+    {"$sort": {"_id": 1}},
+]
+
+_SECRET = re.compile(r"password|secret|token|hash|private|credential", re.IGNORECASE)
+
+
+class AuditType(StrEnum):
+    """What kind of act was done."""
+
+    LOGIN = "login"
+    PROFILE = "profile"
+    SETTINGS = "settings"
+    USER = "user"
+    RULE = "rule"
+    DEFENDER = "defender"
+    CLUSTER = "cluster"
+    BACKUP = "backup"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One act: who did it, from where, through which API path, and how it ended."""
+
+    type: AuditType
+    username: str
+    source_ip: str
+    api: str
+    status: str
+    failure: bool = False
+    diff: str = ""
+
+
+def record(database: Database[dict[str, Any]], entry: Entry) -> None:
+    """Store *entry* with the present time."""
+    database[COLLECTION].insert_one(
+        {
+            "time": datetime.now(UTC),
+            "type": entry.type,
+            "username": _one_line(entry.username),
+            "sourceIP": entry.source_ip,
+            "api": _one_line(entry.api),
+            "diff": entry.diff,
+            "status": _one_line(entry.status),
+            "failure": entry.failure,
+            FIELD: words_of(entry.username, entry.source_ip, entry.status),
+        }
+    )
+
+
+def usernames(database: Database[dict[str, Any]]) -> list[str]:
+    """Give the names in the trail in their order, MOST_USERNAMES of them at most.
+
+    Failed logins bring any number of names; the database walks an index from name to
+    name and stops.
+    """
+    found = database[COLLECTION].aggregate(USERNAMES)
+    return [each["_id"] for each in found]
+
+
+def difference(old: object, new: object) -> str:
+    """Show what changed: lines that begin with a space, a minus or a plus.
+
+    Either may be None: a thing that was made, or removed. Fields whose names speak
+    of secrets are told as set or changed, never with their values.
+    """
+    shown = _without_secrets(old), _without_secrets(new, old)
+    before, after = ([] if value is None else _as_lines(value) for value in shown)
+    lines = difflib.unified_diff(before, after, n=1, lineterm="")
+    kept = [line for line in lines if not line.startswith(("---", "+++", "@"))]
+    return _cut("\n".join(kept))
+
+
+def _one_line(text: str) -> str:
+    """Give *text* so that it is one entry wherever it is shown or sent."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:LONGEST_LINE]
+
+
+def _as_lines(value: object) -> list[str]:
+    text = json.dumps(value, indent=2, sort_keys=True, default=str, ensure_ascii=False)
+    return text.splitlines()
+
+
+def _without_secrets(value: object, other: object = None) -> object:
+    if isinstance(value, Mapping):
+        old = other if isinstance(other, Mapping) else {}
+        return {
+            str(name): _told_secret(part, old.get(name))
+            if part and not isinstance(part, bool) and _SECRET.search(str(name))
+            else _without_secrets(part, old.get(name))
+            for name, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_secrets(part) for part in value]
+    return value
+
+
+def _told_secret(value: object, old: object) -> str:
+    return "(another secret)" if old is not None and old != value else "(a secret)"
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST_DIFFERENCE:
+        return text
+    return text[:LONGEST_DIFFERENCE].rpartition("\n")[0] + "\n (cut: it is longer)"

@@ -1,0 +1,1 @@
+"""The format of a backup: archive, manifest, names."""

@@ -1,0 +1,1 @@
+"""Queue backup jobs and run them in a worker process."""

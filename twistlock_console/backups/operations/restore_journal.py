@@ -1,0 +1,149 @@
+"""The journal of restores in the database: begun, committed, completed, given up."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from twistlock_console.audit import trail
+from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.backups.format.collections import is_leftover, temporary
+from twistlock_console.backups.operations.dump import Store
+from twistlock_console.backups.operations.restore_plan import (
+    AUDITS,
+    CLOCKS_DIFFER,
+    Journal,
+    Rename,
+    State,
+    active_run,
+    steps,
+)
+from twistlock_console.common.errors import DatabaseError, Refused
+
+COLLECTION = "backup_journal"
+THE_RESTORE = "restore"
+INTERRUPTED = (
+    "the restore was cut short before it took effect, and nothing was changed; "
+    "restore again"
+)
+log = logging.getLogger(__name__)
+
+
+def read(database: Store) -> Journal | None:
+    """The latest restore, as our own member has it."""
+    local = database[COLLECTION].with_options(read_concern=ReadConcern("local"))
+    found = local.find_one({"_id": THE_RESTORE})
+    return Journal.from_document(found) if found else None
+
+
+def begin(database: Store, journal: Journal) -> None:
+    """Note that *journal* loads; raises Refused while another is in force."""
+    before = read(database)
+    if before is not None and before.state in (State.LOADING, State.SWITCHING):
+        raise Refused("a restore is under way already; wait until it has ended")
+    database[COLLECTION].replace_one(
+        {"_id": THE_RESTORE},
+        {
+            "run": journal.run,
+            "state": State.LOADING,
+            "file": journal.file,
+            "by": journal.by,
+            "began": journal.began,
+        },
+        upsert=True,
+    )
+
+
+def commit(database: Store, run: str, collections: list[str]) -> None:
+    """Decide that the new data count from now on; a majority has it on return.
+
+    Raises Refused if the restore was given up meanwhile.
+    """
+    wanted = {"state": State.SWITCHING, "collections": collections}
+    if not _move(database, run, State.LOADING, wanted):
+        raise Refused(INTERRUPTED)
+
+
+def fail(database: Store, run: str, reason: str) -> None:
+    """Give the restore up, unless it was committed."""
+    _move(database, run, State.LOADING, {"state": State.FAILED, "reason": reason})
+
+
+def complete(database: Store) -> str | None:
+    """Bring a committed restore to its end; its file, or None if there was none.
+
+    For the serving node while its ports are closed. Raises DatabaseError.
+    """
+    try:
+        journal = read(database)
+        if journal is None or journal.state is not State.SWITCHING:
+            return None
+        log.warning("switching over to the backup %s", journal.file)
+        _carry_out(database, journal)
+        trail.record(database, _entry(journal))
+        _move(database, journal.run, State.SWITCHING, {"state": State.DONE})
+    except PyMongoError as error:
+        raise DatabaseError(f"the restore cannot be completed yet: {error}") from error
+    log.warning("the backup %s is in force", journal.file)
+    return journal.file
+
+
+def sweep(database: Store, ours: str | None) -> None:
+    """Give up a restore that was killed, and drop what it had loaded.
+
+    *ours* is the restore that runs in this node now. Only for the serving node.
+    """
+    journal = read(database)
+    needed = active_run(journal, ours)
+    if journal and journal.state is State.LOADING and needed is None:
+        log.warning("%s: %s", journal.file, INTERRUPTED)
+        fail(database, journal.run, INTERRUPTED)
+    for name in database.list_collection_names():
+        if is_leftover(name, needed):
+            database.drop_collection(name)
+
+
+def keep_audits(database: Store, run: str, since: datetime | None = None) -> None:
+    """Add what is on record here (*since* then) to the records of the backup."""
+    stages: list[dict[str, Any]] = [
+        {"$match": {"time": {"$gte": since}} if since else {}},
+        {
+            "$merge": {
+                "into": temporary(run, AUDITS),
+                "on": "_id",
+                "whenMatched": "keepExisting",
+                "whenNotMatched": "insert",
+            }
+        },
+    ]
+    database[AUDITS].aggregate(stages)
+
+
+def _carry_out(database: Store, journal: Journal) -> None:
+    for step in steps(journal, database.list_collection_names()):
+        match step:
+            case Rename(source, target):
+                if target == AUDITS:
+                    keep_audits(database, journal.run, journal.began - CLOCKS_DIFFER)
+                database[source].rename(target, dropTarget=True)
+            case _:
+                database.drop_collection(step.collection)
+
+
+def _move(database: Store, run: str, state: State, wanted: dict[str, Any]) -> bool:
+    done = database[COLLECTION].update_one(
+        {"_id": THE_RESTORE, "run": run, "state": state}, {"$set": wanted}
+    )
+    return done.matched_count == 1
+
+
+def _entry(journal: Journal) -> Entry:
+    return Entry(
+        type=AuditType.BACKUP,
+        username=journal.by,
+        source_ip="",
+        api="restore",
+        status=f"restored the backup {journal.file}",
+    )

@@ -1,0 +1,96 @@
+"""How a restore comes into force: a journal, and what is left to do for it. Pure.
+
+MongoDB renames one collection at a time, so the decision is one document of its own:
+until it says SWITCHING the old data counts, and from then on the new. Whoever finds
+it at SWITCHING goes on to the end before anybody is served; each step may be repeated.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+from twistlock_console.backups.format.collections import is_kept, temporary
+
+#: Never dropped: what was done here stays on record, whatever is restored.
+AUDITS = "audits_mgmt"
+#: By how much the clock of the node that begins a restore may be ahead of others'.
+CLOCKS_DIFFER = timedelta(minutes=10)
+
+
+class State(StrEnum):
+    """How far the latest restore is."""
+
+    LOADING = "loading"
+    SWITCHING = "switching"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The latest restore: of which *file*, called *run*, ordered *by* whom."""
+
+    run: str
+    state: State
+    file: str
+    by: str
+    began: datetime
+    collections: tuple[str, ...] = ()
+
+    @classmethod
+    def from_document(cls, found: Mapping[str, Any]) -> Self:
+        """Read the document of the database."""
+        return cls(
+            run=str(found["run"]),
+            state=State(found["state"]),
+            file=str(found["file"]),
+            by=str(found["by"]),
+            began=found["began"],
+            collections=tuple(found.get("collections", ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Put *source* in the place of *target*, at once."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Drop a collection that the backup does not hold."""
+
+    collection: str
+
+
+def steps(journal: Journal, present: Collection[str]) -> list[Rename | Drop]:
+    """Say what is left to do for *journal* while *present* collections exist."""
+    if journal.state is not State.SWITCHING:
+        return []
+    renames = [
+        Rename(source, name)
+        for name in journal.collections
+        if (source := temporary(journal.run, name)) in present
+    ]
+    drops = [
+        Drop(name)
+        for name in sorted(present)
+        if is_kept(name) and name not in (*journal.collections, AUDITS)
+    ]
+    return [*renames, *drops]
+
+
+def active_run(journal: Journal | None, ours: str | None) -> str | None:
+    """Say whose temporary collections are needed; *ours* is the run in this process.
+
+    A restore that loads and is not ours was killed: only a serving node loads.
+    """
+    if journal is None:
+        return None
+    if journal.state is State.LOADING and journal.run != ours:
+        return None
+    return journal.run if journal.state in (State.LOADING, State.SWITCHING) else None

@@ -1,0 +1,1 @@
+"""The backup volume, and the work folder of a backup."""

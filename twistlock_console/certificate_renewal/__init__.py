@@ -1,0 +1,1 @@
+"""Renew the certificates of this node."""

@@ -1,0 +1,125 @@
+"""Keeps this node's certificate right: the names in it, and its time.
+
+The key stays, and with it the pin, the fingerprint, and who this node is to others.
+Nothing is interrupted: servers and clients follow the files (`followed_tls`), mongod
+is told to read them again, and connections that stand go on.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from pymongo.errors import PyMongoError
+
+from twistlock_console.common.errors import ConsoleError, DatabaseError, IdentityError
+from twistlock_console.database.client import (
+    connect,
+    follow_certificate,
+    root_credentials,
+)
+from twistlock_console.node.lifecycle import node_names
+from twistlock_console.pki.certificates import issue_node_certificate, names_in
+from twistlock_console.pki.identity_files import NODE, load_certificate
+from twistlock_console.settings import Settings
+
+#: Before the pages warn (`identity_files.SOON`): they shall only where this failed.
+RENEW_BEFORE = timedelta(days=100)
+ROTATE_MS = 10_000
+log = logging.getLogger(__name__)
+
+
+def why_renew(
+    certificate: x509.Certificate, wanted: Sequence[str], now: datetime
+) -> str | None:
+    """Why *certificate* must be issued anew, for the names *wanted*; None if not."""
+    left = certificate.not_valid_after_utc - now
+    if left < RENEW_BEFORE:
+        return f"it ends in {left.days} days"
+    if now < certificate.not_valid_before_utc:
+        return "it is not valid yet"
+    if names_in(certificate) != set(wanted):
+        return "its names have changed"
+    return None
+
+
+class Renewal:
+    """Renews this node's certificate when it must be, or when somebody asks.
+
+    *more_names* gives the names that are not in twistlock.cfg, as they are now, or
+    raises DatabaseError when nobody can say: then the names stay.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.folders.certificates
+        self._one_at_a_time = threading.Lock()
+        self._mongod_knows = True
+        self._told = ""
+        self.more_names: Callable[[], Sequence[str]] = lambda: ()
+
+    def look(self) -> None:
+        """Renew if it is due; for the scheduler. What hinders it is logged once."""
+        try:
+            self._look()
+        except ConsoleError as error:
+            if str(error) != self._told:
+                log.warning("the certificate is not renewed: %s", error)
+            self._told = str(error)
+        else:
+            self._told = ""
+
+    def _look(self) -> None:
+        with self._one_at_a_time:
+            certificate = load_certificate(self._folder / NODE)
+            try:
+                wanted = self._names()
+            except DatabaseError:
+                wanted = sorted(names_in(certificate))
+            if reason := why_renew(certificate, wanted, datetime.now(UTC)):
+                self._renew(wanted, reason)
+            if not self._mongod_knows:
+                self._tell_mongod()
+
+    def expires(self) -> str | None:
+        """When this node's certificate ends; None if it cannot be read."""
+        try:
+            found = load_certificate(self._folder / NODE)
+        except IdentityError:
+            return None
+        return found.not_valid_after_utc.isoformat(timespec="seconds")
+
+    def renew(self, reason: str) -> x509.Certificate:
+        """Issue the certificate anew, now, and have everything use it.
+
+        Raises IdentityError, DatabaseError.
+        """
+        with self._one_at_a_time:
+            self._renew(self._names(), reason)
+            self._tell_mongod()
+            return load_certificate(self._folder / NODE)
+
+    def _names(self) -> list[str]:
+        own = node_names(self._settings, self._settings.node_address)
+        return list(dict.fromkeys([*own, *self.more_names()]))
+
+    def _renew(self, names: Sequence[str], reason: str) -> None:
+        self._mongod_knows = False
+        issue_node_certificate(self._folder, names)
+        follow_certificate(self._settings)
+        log.info("renewed the certificate for %s: %s", ", ".join(names), reason)
+
+    def _tell_mongod(self) -> None:
+        """Have our mongod read its certificate again; a later look tries again."""
+        root = root_credentials(self._settings)
+        try:
+            with connect(
+                self._settings, root, app_name="renewal", timeout_ms=ROTATE_MS
+            ) as client:
+                client.admin.command("rotateCertificates", 1)
+        except PyMongoError as error:
+            raise DatabaseError(
+                f"mongod has not read it yet and will be told again: {error}"
+            ) from error
+        self._mongod_knows = True

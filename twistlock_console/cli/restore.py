@@ -1,0 +1,170 @@
+"""`twistlock-console restore`: restores a backup while the Console does not run."""
+
+import argparse
+import getpass
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from twistlock_console.backups.format.manifest import Manifest
+from twistlock_console.backups.format.naming import ENDING, BackupName
+from twistlock_console.backups.format.progress import Progress
+from twistlock_console.backups.format.sealed_identity import read_key_file, unseal
+from twistlock_console.backups.operations import restore_journal
+from twistlock_console.backups.operations.identity_restore import (
+    put_in_force,
+    sealed_identity,
+)
+from twistlock_console.backups.operations.restore import Order, load
+from twistlock_console.backups.operations.trial_restore import running_database
+from twistlock_console.backups.storage.verify import read_manifest
+from twistlock_console.backups.storage.volume import Volume
+from twistlock_console.common.errors import Refused, SettingsError
+from twistlock_console.database.epoch import raise_epoch
+from twistlock_console.node.lifecycle import (
+    fit_identity,
+    found_identity,
+    node_names,
+    sole_node,
+)
+from twistlock_console.pki.certificates import fingerprint
+from twistlock_console.pki.identity_files import AUTHORITY
+from twistlock_console.settings import Settings, load_settings
+
+RUN = "offline"
+
+
+def add_to(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
+) -> None:
+    """Add the command."""
+    restore = commands.add_parser(
+        "restore", help="restore a backup on a host whose Console does not run"
+    )
+    restore.add_argument("folder", nargs="?", type=Path, help="where the backups are")
+    restore.add_argument(
+        "--data-recovery-folder", type=Path, metavar="FOLDER", help="the same"
+    )
+    restore.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="what the keys are encrypted with"
+    )
+    restore.add_argument(
+        "--without-identity",
+        action="store_true",
+        help="restore the data alone, though Defenders will not trust this Console",
+    )
+    restore.add_argument("--config", type=Path, default=config, metavar="FILE")
+    restore.set_defaults(run=_restore)
+
+
+def _restore(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config, os.environ)
+    folder = options.folder or options.data_recovery_folder
+    volume = Volume(folder or settings.data_recovery_volume)
+    chosen = _choose(find_backups(volume), volume.root).path
+    try:
+        with sole_node(settings.folders):
+            _restore_here(settings, chosen, options)
+    except SettingsError as error:
+        raise Refused(
+            f"{error} While it runs, restore from its page or with "
+            "`twistlock-console backup restore`."
+        ) from error
+    print(f"Restored {chosen.name}. Start the Console now.")  # noqa: T201
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A backup that can be restored: where it lies, and what it holds."""
+
+    path: Path
+    name: BackupName
+    is_sealed: bool
+
+
+def find_backups(volume: Volume) -> list[Candidate]:
+    """Return the backups in *volume*, also those whose files were given other names."""
+    named = [
+        Candidate(volume.path(each.name.file), each.name, each.verified is not None)
+        for each in volume.list()
+    ]
+    others = sorted(volume.root.glob(f"*{ENDING}"), key=lambda path: path.name)
+    return named + [
+        found
+        for path in others
+        if BackupName.parse(path.name) is None and (found := _by_content(path))
+    ]
+
+
+def _by_content(path: Path) -> Candidate | None:
+    try:
+        held = read_manifest(path)
+        name = BackupName.of_content(path.name, held.name, held.version, held.time)
+    except Refused:
+        return None
+    return Candidate(path, name, is_sealed=False)
+
+
+def _choose(found: Sequence[Candidate], folder: Path) -> Candidate:
+    if not found:
+        raise Refused(f"there is no backup in {folder}")
+    print("Please select from the following:")  # noqa: T201
+    for number, each in enumerate(found):
+        name, made = each.name, f"{each.name.made:%Y-%m-%d %H:%M:%S %z} UTC"
+        unsealed = "" if each.is_sealed else "  (unsealed)"
+        print(f"{number}: {name.name:<20} {name.version:<12} {made}{unsealed}")  # noqa: T201
+    try:
+        typed = input("Please enter your selection: ").strip()
+    except EOFError:
+        typed = ""
+    if not typed.isdecimal() or int(typed) >= len(found):
+        raise Refused("That is not one of them; nothing was changed.")
+    return found[int(typed)]
+
+
+def _restore_here(settings: Settings, path: Path, options: argparse.Namespace) -> None:
+    names = node_names(settings, settings.node_address)
+    found_identity(settings, names)
+    manifest = read_manifest(path)
+    files = _identity(settings, path, manifest, options)
+    fit_identity(settings)
+    with running_database(settings) as database:
+        restore_journal.complete(database)
+        restore_journal.sweep(database, None)
+        load(database, Order(RUN, path, "root"), settings.data_folder, _tell)
+        restore_journal.complete(database)
+        raise_epoch(database, manifest.epoch)
+    if files:
+        put_in_force(settings.folders, files)
+        found_identity(settings, names)
+
+
+def _identity(
+    settings: Settings, path: Path, manifest: Manifest, options: argparse.Namespace
+) -> dict[str, str]:
+    """The keys in the backup, unless this host has the same; raises Refused."""
+    own = settings.folders.certificates / AUTHORITY
+    if options.without_identity or manifest.authority == fingerprint(own.read_bytes()):
+        return {}
+    if not manifest.identity:
+        raise Refused(
+            f"{path.name} holds no keys, so no Defender will trust this Console; copy "
+            "the folder certificates of an old node here first, or add "
+            "--without-identity and deploy the Defenders anew"
+        )
+    key = options.key_file or settings.data_recovery_key_file
+    if key is not None:
+        return unseal(sealed_identity(path), read_key_file(key))
+    if not sys.stdin.isatty():
+        raise Refused(f"{path.name} holds encrypted keys; name their --key-file")
+    typed = getpass.getpass("Passphrase of the backup: ")
+    return unseal(sealed_identity(path), typed.encode())
+
+
+def _tell(progress: Progress) -> None:
+    if sys.stderr.isatty():
+        done, total = progress.done / 1e6, progress.total / 1e6
+        line = f"{progress.phase}: {done:.0f} of {total:.0f} MB"
+        print(f"\r{line:<60}", end="", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,1 @@
+"""Clocks, files, errors and text that every package uses."""

@@ -1,0 +1,1 @@
+"""Set up logging, write the log file and read it back."""

@@ -1,0 +1,185 @@
+"""The log: one line a record, for programs or for people, here and in a file.
+
+Every record tells its node and epoch and, within a request, the request and its user.
+"""
+
+import json
+import logging
+import os
+import queue
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from pathlib import Path
+
+from flask import g, has_request_context
+
+from twistlock_console.database.run_log import rotate_files
+from twistlock_console.logs.file_handler import LogWriter
+from twistlock_console.settings import Folders, LogFormat, Settings
+
+log = logging.getLogger(__name__)
+FILE = "console.log"
+#: What waits for a disk that stands still; more is left out of the file.
+MOST_WAITING = 10_000
+MOST_BYTES = 20_000_000
+QUIET = {"pymongo": logging.ERROR, "urllib3": logging.ERROR}
+PARTS = ("node", "epoch", "request", "user")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Place(logging.Filter):
+    """Adds to each record where it was written: node, epoch, request, user."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.node = ""
+        self.epoch: Callable[[], int] = lambda: 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add them; no record is left out."""
+        record.node = self.node
+        record.epoch = self.epoch()
+        record.request = record.user = ""
+        if has_request_context():
+            record.request = g.get("request_id", "")
+            account = g.get("account")
+            record.user = account.username if account else ""
+        return True
+
+
+PLACE = Place()
+"""Where this process writes its records."""
+
+
+class JsonLines(logging.Formatter):
+    """A record as one JSON object; what it does not have is left out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record as a line."""
+        fields: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields.update({part: getattr(record, part, "") for part in PARTS})
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        return json.dumps({name: value for name, value in fields.items() if value})
+
+
+class PlainLines(logging.Formatter):
+    """A record as people read it; nobody can forge another line within it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record as a line, and below it the traceback if there is one."""
+        parts = [f"{part}={value}" for part in PARTS if (value := _part(record, part))]
+        words = [_time(record), record.levelname, f"{record.name}:"]
+        text = " ".join([*words, record.getMessage(), *parts])
+        line = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+FORMATS = {LogFormat.JSON: JsonLines, LogFormat.HUMAN: PlainLines}
+
+
+def configure_logging(level: str) -> None:
+    """Log in plain words on standard error, which systemd or the caller keeps."""
+    logging.getLogger().setLevel(level.upper())
+    for name, quiet in QUIET.items():
+        logging.getLogger(name).setLevel(quiet)
+    _use(PlainLines(), logging.StreamHandler(sys.stderr))
+
+
+@contextmanager
+def log_as_node(settings: Settings) -> Iterator[None]:
+    """Log as a node does, on standard error and to its file.
+
+    A thread writes the file: a disk that stands still must keep nobody from closing
+    the ports.
+    """
+    waiting: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
+    PLACE.node = settings.node_address
+    with closing(LogWriter(log_file(settings.folders))) as writer:
+        listener = QueueListener(waiting, writer)
+        listener.start()
+        form = FORMATS[settings.log_format]()
+        _use(form, *_on_stderr(settings), _Waiting(waiting))
+        try:
+            yield
+        finally:
+            # Full: the disk stands still, and nothing can be said to the thread.
+            with suppress(queue.Full):
+                listener.stop()
+
+
+def log_as_server(settings: Settings, epoch: Callable[[], int]) -> None:
+    """Log as a service server does: the same without a thread, for it may fork."""
+    PLACE.node = settings.node_address
+    PLACE.epoch = epoch
+    logging.getLogger().setLevel(logging.INFO)
+    handlers: list[logging.Handler] = [*_on_stderr(settings)]
+    if settings.folders.log.is_dir():
+        handlers.append(LogWriter(log_file(settings.folders)))
+    _use(FORMATS[settings.log_format](), *handlers)
+
+
+def rotate(folders: Folders) -> None:
+    """Begin a new file when this one is large; every process follows by itself."""
+    rotate_files(log_file(folders), MOST_BYTES)
+
+
+def log_file(folders: Folders) -> Path:
+    """Where a node keeps what it has logged."""
+    return folders.log / FILE
+
+
+class _Waiting(QueueHandler):
+    """Puts a finished line into the queue; drops it when nobody takes any."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Write the line on the thread that knows the request."""
+        return logging.makeLogRecord({"msg": self.format(record)})
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Never wait."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            return
+
+
+def _on_stderr(settings: Settings) -> list[logging.Handler]:
+    """None where standard error is that file already: each line shall be there once."""
+    try:
+        there = log_file(settings.folders).stat()
+        if os.path.samestat(os.fstat(sys.stderr.fileno()), there):
+            return []
+    except (OSError, ValueError):
+        log.debug("standard error is no file")
+    return [logging.StreamHandler(sys.stderr)]
+
+
+def _use(form: logging.Formatter, *handlers: logging.Handler) -> None:
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    for handler in handlers:
+        handler.setFormatter(form)
+        handler.addFilter(PLACE)
+        root.addHandler(handler)
+
+
+def _time(record: logging.LogRecord) -> str:
+    time = datetime.fromtimestamp(record.created, UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _part(record: logging.LogRecord, part: str) -> object:
+    return getattr(record, part, "")

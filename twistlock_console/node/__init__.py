@@ -1,0 +1,1 @@
+"""The node process: its parts, its start and its stop."""

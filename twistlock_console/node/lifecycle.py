@@ -1,0 +1,118 @@
+"""The life of the node process: one per data folder, from its start to a signal."""
+
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from select import select
+from socket import socketpair
+from types import FrameType
+
+from twistlock_console.common.errors import Interrupted, SettingsError
+from twistlock_console.database.bootstrap import prepare_secrets
+from twistlock_console.pki.certificates import (
+    create_authority,
+    issue_node_certificate,
+    names_in,
+)
+from twistlock_console.pki.identity_files import NODE, load_certificate
+from twistlock_console.settings import Folders, Settings
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def sole_node(folders: Folders) -> Iterator[None]:
+    """Hold the data folder for this process; raises SettingsError when it is held."""
+    folders.create()
+    lock = os.open(folders.run / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise SettingsError(
+            f"Another Console runs on {folders.root} already; stop it first or set "
+            "another DATA_FOLDER."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def found_identity(settings: Settings, names: list[str]) -> None:
+    """Make what the first node of all needs: authority, certificate, secrets.
+
+    Does nothing where they are; raises IdentityError when some are unusable.
+    """
+    certificates = settings.folders.certificates
+    if not (certificates / NODE).exists():
+        create_authority(certificates)
+        issue_node_certificate(certificates, names)
+        log.info("made a certificate authority and this node's certificate")
+    prepare_secrets(settings.folders)
+
+
+def fit_identity(settings: Settings) -> None:
+    """See that this node's certificate is in its time and lacks no name it needs.
+
+    Names too many stay until the database says which ones are wanted (`renewal`).
+    """
+    folder = settings.folders.certificates
+    found = load_certificate(folder / NODE)
+    names = node_names(settings, settings.node_address)
+    now = datetime.now(UTC)
+    in_time = found.not_valid_before_utc <= now < found.not_valid_after_utc
+    if in_time and names_in(found).issuperset(names):
+        return
+    issue_node_certificate(folder, names)
+    log.info("issued this node's certificate anew, for %s", ", ".join(names))
+
+
+def node_names(settings: Settings, address: str) -> list[str]:
+    """The names in a node's certificate: its own, and the load balancer's."""
+    names = [address, "127.0.0.1", "localhost", settings.console_cn]
+    return list(dict.fromkeys([*names, *settings.console_san]))
+
+
+class Signals:
+    """Waits for the signal that ends the node; make it, and wait, in the main thread.
+
+    The kernel may hand a signal to any thread, and Python runs the handler when the
+    main thread next runs; one that waits for a lock may not for a long time. So it
+    waits for the byte that the interpreter writes whichever thread was hit.
+    """
+
+    def __init__(self) -> None:
+        self._ended = False
+        self._woken, waker = socketpair()
+        self._woken.setblocking(False)
+        waker.setblocking(False)
+        self._waker = waker
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        log.info("stopping on %s", signal.Signals(number).name)
+        self._ended = True
+
+    def pause(self, seconds: float) -> None:
+        """Wait that long; raises Interrupted if a signal arrives meanwhile."""
+        self._look(seconds)
+        if self._ended:
+            raise Interrupted("stopped before this node had joined a cluster")
+
+    def wait(self) -> None:
+        """Return when a signal arrived."""
+        while not self._ended:
+            self._look(3600)
+
+    def _look(self, seconds: float) -> None:
+        select([self._woken], [], [], 0 if self._ended else seconds)
+        with suppress(BlockingIOError):
+            self._woken.recv(64)

@@ -1,0 +1,162 @@
+"""One node: its database, node API, service ports, bus and jobs, opened and closed.
+
+Who decides when the ports open is not the node's business: a role keeper does,
+either the one for a Console that runs alone or the one of high availability.
+"""
+
+import logging
+import os
+import threading
+from typing import Any, Protocol
+
+from flask import Flask
+from pymongo.errors import PyMongoError
+
+from twistlock_console import __version__
+from twistlock_console.alerts.sources import core_sources
+from twistlock_console.alerts.watch import Watch
+from twistlock_console.backups.jobs.routes import node_routes
+from twistlock_console.backups.jobs.runtime import Backups
+from twistlock_console.certificate_renewal.names import NamesHere
+from twistlock_console.certificate_renewal.renewal import Renewal
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.database.bootstrap import wait_answering
+from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.database.mongod import Mongod
+from twistlock_console.events.bus import Bus
+from twistlock_console.events.types import Role, RoleChanged
+from twistlock_console.logs.setup import PLACE
+from twistlock_console.node.health import Health
+from twistlock_console.node_api.app import NodeApi, node_app
+from twistlock_console.pki.certificates import names_in
+from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.settings import Settings
+from twistlock_console.stored_formats import upgrade_if_needed
+from twistlock_console.support.bundle import Support
+from twistlock_console.system.scheduler import Scheduler
+from twistlock_console.system.serving_permit import Permit
+from twistlock_console.web.common.database import ensure_indexes
+
+DATABASE_START_SECONDS = 60.0
+#: A release that adds an index to a large collection builds it once.
+INDEX_MS = 30 * 60 * 1000
+LOOK_AT_CERTIFICATE_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+
+class RoleKeeper(Protocol):
+    """Decides when the service ports are open."""
+
+    def start(self) -> None:
+        """Begin to keep the role; returns at once."""
+
+    def stop(self) -> None:
+        """Give up the role in an orderly way; the ports refuse when it returns."""
+
+
+class Node:
+    """The parts that every node has; *start* and *stop* may be called twice."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.bus = Bus()
+        self.scheduler = Scheduler()
+        self.permit = Permit()
+        PLACE.epoch = lambda: self.permit.epoch
+        self.mongod = Mongod(settings, self.bus)
+        self.backups = Backups(self)
+        prepare = self._before_serving
+        self.ports = ServicePorts(settings, self.permit, self.bus, prepare=prepare)
+        self.routes: Flask = node_app()
+        self.health = Health(self)
+        self.renewal = Renewal(settings)
+        self.support = Support(settings, self.status)
+        self.names = NamesHere(settings)
+        self.renewal.more_names = self.names.read
+        self.watch = Watch(settings)
+        self.watch.sources += core_sources(self)
+        self._api = NodeApi(settings, self.routes)
+
+    def _before_serving(self) -> None:
+        """Make the data ready while the ports are closed; raises DatabaseError."""
+        self.backups.before_serving()
+        upgrade_if_needed(self.backups.database)
+
+    def _prepare_database(self, change: RoleChanged) -> None:
+        """Make missing indexes on a thread of its own: nobody waits for them."""
+        if change.new is Role.PRIMARY:
+            threading.Thread(target=self._ensure_indexes, daemon=True).start()
+
+    def _ensure_indexes(self) -> None:
+        credentials = credentials_for(self.settings, "console")
+        client = connect(
+            self.settings, credentials, app_name="indexes", timeout_ms=INDEX_MS
+        )
+        with client:
+            try:
+                ensure_indexes(client["twistlock"])
+            except PyMongoError as error:
+                log.warning("indexes are missing until the next start: %s", error)
+
+    def start_database(self) -> None:
+        """Start mongod and wait until it answers; raises DatabaseError."""
+        self.mongod.start()
+        wait_answering(self.settings, DATABASE_START_SECONDS, self.mongod)
+
+    def start(self, keeper: RoleKeeper) -> None:
+        """Open the node API, then let *keeper* and the jobs begin."""
+        self.bus.subscribe(RoleChanged, self._prepare_database)
+        self.bus.subscribe(RoleChanged, self.watch.follow)
+        self.health.watch()
+        self.backups.start()
+        self.routes.register_blueprint(node_routes(self, self.backups))
+        self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
+        self.routes.add_url_rule("/v1/status", view_func=self.status)
+        self.routes.add_url_rule("/v1/support", view_func=self.support.collect)
+        self.routes.add_url_rule(
+            "/v1/certificates/renew", view_func=self.renew_certificate, methods=["POST"]
+        )
+        self._api.open()
+        keeper.start()
+        self.scheduler.start()
+        log.info("node %s started", self.settings.node_address)
+
+    def status(self) -> dict[str, Any]:
+        """What this node is doing, for `twistlock-console status`."""
+        return {
+            "address": self.settings.node_address,
+            "version": __version__,
+            "running": True,
+            "serving": self.ports.is_open,
+            "epoch": self.permit.epoch,
+            "pid": os.getpid(),
+            "pids": {"mongod": self.mongod.pid, **self.ports.pids()},
+            "certificateExpires": self.renewal.expires(),
+            "failing": dict(self.health.failing),
+        }
+
+    def renew_certificate(self) -> dict[str, Any]:
+        """Renew this node's certificate, for `twistlock-console certs renew`."""
+        certificate = self.renewal.renew("somebody asked for it")
+        return {
+            "names": sorted(names_in(certificate)),
+            "expires": certificate.not_valid_after_utc.isoformat(timespec="seconds"),
+        }
+
+    def stop(self, keeper: RoleKeeper | None) -> None:
+        """Undo everything, the role first; each step is taken even if one fails."""
+        for step in (
+            self.scheduler.stop,
+            self.watch.stop,
+            self.names.close,
+            self.backups.stop,
+            keeper.stop if keeper else self.permit.revoke,
+            self.ports.close_all,
+            self._api.close,
+            self.mongod.stop,
+        ):
+            try:
+                step()
+            except ConsoleError as error:
+                log.error("while stopping: %s", error)  # noqa: TRY400
+        log.info("node %s stopped", self.settings.node_address)

@@ -1,0 +1,82 @@
+"""The role keeper of a Console without high availability: it always serves."""
+
+import logging
+import threading
+
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.events.bus import Bus
+from twistlock_console.events.types import (
+    ListenerFailed,
+    ListenersPaused,
+    Role,
+    RoleChanged,
+)
+from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.system.child_processes import give_up
+from twistlock_console.system.serving_permit import FOREVER, Permit
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 15.0
+GRACE_SECONDS = 1.0
+log = logging.getLogger(__name__)
+
+
+class Alone:
+    """Opens the ports at the start under *epoch*, and again whenever they close."""
+
+    def __init__(
+        self, ports: ServicePorts, permit: Permit, bus: Bus, *, epoch: int = 1
+    ) -> None:
+        self._epoch = epoch
+        self._ports = ports
+        self._permit = permit
+        self._bus = bus
+        self._ended = threading.Event()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alone", daemon=True)
+        bus.subscribe(ListenerFailed, lambda _: self._closed.set())
+        bus.subscribe(ListenersPaused, lambda _: self._closed.set())
+
+    def start(self) -> None:
+        """Take the primary role."""
+        self._permit.grant(self._epoch, FOREVER)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the ports, after requests in flight had a moment to finish."""
+        self._ended.set()
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+        self._ports.close_all(grace=GRACE_SECONDS)
+        self._permit.revoke()
+
+    def _run(self) -> None:
+        try:
+            self._keep_open()
+        except Exception:
+            give_up("the keeper of the ports ended in an error nobody foresaw")
+
+    def _keep_open(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._ended.is_set():
+            self._closed.clear()
+            if self._open():
+                self._closed.wait()
+                pause = FIRST_PAUSE
+            self._ended.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _open(self) -> bool:
+        try:
+            self._ports.close_all()
+            self._ports.open_all()
+        except ConsoleError as error:
+            log.error("the service ports stay closed: %s", error)  # noqa: TRY400
+            return False
+        reason = "this Console runs without high availability"
+        log.info("serving: %s", reason)
+        self._bus.publish(
+            RoleChanged(Role.STANDBY, Role.PRIMARY, reason, self._epoch, {})
+        )
+        return True

@@ -1,0 +1,1 @@
+"""The API between nodes, over mutual TLS."""

@@ -1,0 +1,82 @@
+"""A client of the node API: of a peer's, or of this node's own."""
+
+from typing import Any, Self
+
+import urllib3
+
+from twistlock_console.common.errors import NodeUnreachable, Refused, Removed
+from twistlock_console.pki.certificates import client_context
+from twistlock_console.pki.reloading_tls import FollowedContext
+from twistlock_console.settings import Settings
+
+
+class NodeClient:
+    """Asks one node; keeps its connection open between requests."""
+
+    def __init__(
+        self, settings: Settings, address: str, *, timeout: float = 5.0
+    ) -> None:
+        self.address = address
+        self._port = settings.high_availability_port
+        self._timeout = urllib3.Timeout(connect=min(timeout, 2.0), read=timeout)
+        folder = settings.folders.certificates
+        self._tls = FollowedContext(lambda: client_context(folder), folder)
+        self._shown = self._tls.now()
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> urllib3.HTTPSConnectionPool:
+        return urllib3.HTTPSConnectionPool(
+            self.address,
+            self._port,
+            ssl_context=self._shown,
+            timeout=self._timeout,
+            retries=False,
+            maxsize=4,
+        )
+
+    def get(self, path: str, *, timeout: float | None = None) -> Any:
+        """The JSON at *path*; raises NodeUnreachable or Refused."""
+        return self._ask("GET", path, None, timeout)
+
+    def post(
+        self, path: str, body: object = None, *, timeout: float | None = None
+    ) -> Any:
+        """Send *body* as JSON to *path*; raises NodeUnreachable or Refused."""
+        return self._ask("POST", path, body, timeout)
+
+    def _ask(self, method: str, path: str, body: object, timeout: float | None) -> Any:
+        wait = self._timeout if timeout is None else urllib3.Timeout(total=timeout)
+        if (tls := self._tls.now()) is not self._shown:
+            # What other threads ask just now ends in the pool of before.
+            self._shown, self._pool = tls, self._new_pool()
+        try:
+            answer = self._pool.request(method, path, json=body, timeout=wait)
+            content = answer.json() if answer.data else None
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise NodeUnreachable(
+                f"the node at {self.address} does not answer: {error}",
+                refused=isinstance(error.__cause__, ConnectionRefusedError),
+            ) from error
+        if answer.status == 410:
+            raise Removed(_sentence(content, answer.status))
+        if answer.status == 503:
+            raise NodeUnreachable(_sentence(content, answer.status))
+        if answer.status != 200:
+            raise Refused(_sentence(content, answer.status))
+        return content
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _sentence(content: Any, status: int) -> str:
+    if isinstance(content, dict) and isinstance(content.get("err"), str):
+        return str(content["err"])
+    return f"the node answered with status {status}"

@@ -1,0 +1,92 @@
+"""The certificates and keys of a node, as files in one folder."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from twistlock_console.common.atomic_files import read_secret, write_secret
+from twistlock_console.common.errors import IdentityError
+
+AUTHORITY = "ca.pem"
+AUTHORITY_KEY = "ca-key.pem"
+NODE = "node.pem"
+NODE_KEY = "node-key.pem"
+NODE_BUNDLE = "node-bundle.pem"
+
+#: From here on people are warned that a certificate ends.
+SOON = timedelta(days=90)
+
+REMEDY = (
+    "restore it from a backup of this host, or remove the node from the cluster "
+    "and let it join anew"
+)
+T = TypeVar("T")
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """Give the certificate at *path*.
+
+    Raises IdentityError if it is missing, damaged, expired or not valid yet.
+    """
+    certificate = load_certificate(path)
+    now = datetime.now(UTC)
+    if now > certificate.not_valid_after_utc:
+        ended = certificate.not_valid_after_utc
+        raise IdentityError(
+            f"{path} expired on {ended:%Y-%m-%d}; check this host's clock, or remove "
+            "the node from the cluster and let it join anew"
+        )
+    if now < certificate.not_valid_before_utc:
+        begins = certificate.not_valid_before_utc
+        raise IdentityError(
+            f"{path} is valid from {begins:%Y-%m-%d} only; check this host's clock"
+        )
+    return certificate
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """Give the certificate at *path*, in its time or not. Raises IdentityError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise IdentityError(
+            f"cannot read {path}: {error.strerror}; {REMEDY}"
+        ) from error
+    return understand(x509.load_pem_x509_certificate, data, str(path))
+
+
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Give the private key at *path*. Raises IdentityError if it cannot be used."""
+    data = read_secret(path)
+    key = understand(lambda pem: load_pem_private_key(pem, None), data, str(path))
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise IdentityError(f"{path} is not an elliptic-curve key; {REMEDY}")
+    return key
+
+
+def make_key(path: Path) -> None:
+    """Make a new private key at *path*. Raises IdentityError."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_secret(path, pem)
+
+
+def understand(load: Callable[[bytes], T], data: bytes, what: str) -> T:
+    """Give what *load* makes of *data*; IdentityError if that is nothing."""
+    if not data.strip():
+        raise IdentityError(f"{what} is empty; {REMEDY}")
+    try:
+        return load(data)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise IdentityError(f"{what} is damaged; {REMEDY}") from error

@@ -1,0 +1,99 @@
+"""TLS between the nodes and their clients, and who is at the other end."""
+
+import ssl
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from twistlock_console.common.errors import IdentityError
+from twistlock_console.pki.identity_files import (
+    AUTHORITY,
+    NODE,
+    NODE_KEY,
+    read_certificate,
+    read_key,
+)
+
+
+class Usage(StrEnum):
+    """What a certificate of ours was issued for."""
+
+    NODE = "node"
+    DEFENDER = "defender"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who holds a certificate; *usage* is None if it is neither of ours."""
+
+    usage: Usage | None
+    common_name: str
+    serial: int
+    expires: datetime
+
+
+def server_context(folder: Path, *, client: Usage | None) -> ssl.SSLContext:
+    """Make the context of a server that shows this node's certificate.
+
+    With *client*, a certificate of our authority is demanded and TLS is 1.3. One
+    authority issues to nodes and Defenders alike: the server must still compare
+    peer_identity(...).usage with *client*. Raises IdentityError.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER, folder)
+    # A ticket could not be used after a failover, and costs a third of a handshake.
+    context.num_tickets = 0
+    if client is not None:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(folder: Path) -> ssl.SSLContext:
+    """Make the context of a client that is this node; names are checked.
+
+    Raises IdentityError.
+    """
+    return _context(ssl.PROTOCOL_TLS_CLIENT, folder)
+
+
+def peer_identity(der: bytes) -> Identity:
+    """Say whose certificate *der* is; TLS has verified it before.
+
+    Raises IdentityError if it cannot be read.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        serial = certificate.serial_number
+        name = _of(certificate, NameOID.COMMON_NAME)
+        unit = _of(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME)
+    except (ValueError, TypeError) as error:
+        raise IdentityError("the peer's certificate cannot be read") from error
+    usage = Usage(unit) if unit in Usage.__members__.values() else None
+    return Identity(usage, name, serial, certificate.not_valid_after_utc)
+
+
+def _context(protocol: int, folder: Path) -> ssl.SSLContext:
+    # These two say what is wrong with a file, which OpenSSL does not.
+    for name in (NODE, AUTHORITY):
+        read_certificate(folder / name)
+    read_key(folder / NODE_KEY)
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(folder / NODE, folder / NODE_KEY)
+        context.load_verify_locations(folder / AUTHORITY)
+    except (ssl.SSLError, OSError) as error:
+        raise IdentityError(
+            f"{folder / NODE} and {folder / NODE_KEY} do not belong together; "
+            "restore both from a backup of this host"
+        ) from error
+    return context
+
+
+def _of(certificate: x509.Certificate, part: x509.ObjectIdentifier) -> str:
+    found = certificate.subject.get_attributes_for_oid(part)
+    return str(found[0].value) if found else ""

@@ -1,0 +1,1 @@
+"""Open and close the service servers of a node."""

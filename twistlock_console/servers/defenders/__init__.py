@@ -1,0 +1,1 @@
+"""Serve the websockets of Defenders."""

@@ -1,0 +1,207 @@
+"""All Defenders that are connected to this process, and what each of them is told."""
+
+import asyncio
+import itertools
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from websockets.asyncio.server import broadcast
+
+from twistlock_console import __version__
+from twistlock_console.defenders import register
+from twistlock_console.defenders.register import Arrival, Server, present_time
+from twistlock_console.defenders.service_clock import ServiceClock
+from twistlock_console.policies.host import StoredPolicy
+from twistlock_console.protocol import (
+    ConsoleHello,
+    DefenderHello,
+    FactsChanged,
+    Goodbye,
+    PolicyPushed,
+    ProtocolError,
+    Scan,
+    encode,
+    hash_of,
+    rule_for,
+)
+from twistlock_console.servers.defenders.connection import (
+    LONGEST_REASON,
+    DefenderConnection,
+)
+from twistlock_console.servers.defenders.register_writer import Ledger
+
+AT_ONCE = 100
+RETRY_AFTER_MS = 300
+#: A Console takes about a thousand Defenders in a second.
+SPREAD_MS_EACH = 1
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """Knows the connections by the Defenders' names; runs on the event loop alone."""
+
+    def __init__(self, server: Server, ledger: Ledger, clock: ServiceClock) -> None:
+        self.greeting = encode(ConsoleHello(server.epoch, __version__, renews=True))
+        self.server = server
+        self.clock = clock
+        self.closed: Counter[str] = Counter()
+        self.arrivals = 0
+        self.loaded = asyncio.Event()
+        self._ledger = ledger
+        self._by_name: dict[str, DefenderConnection] = {}
+        self._numbers = itertools.count(1)
+        self._policy = StoredPolicy(-1, ())
+        self._frames: dict[str, tuple[str, str]] = {}
+        self._revoked: frozenset[int] = frozenset()
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def policy_version(self) -> int:
+        """The version that is being pushed; -1 before any was read."""
+        return self._policy.version
+
+    def enter(self, connection: DefenderConnection, hello: DefenderHello) -> None:
+        """Take a Defender in. An older connection of the same name must go.
+
+        After a broken network the Console may hold a connection that is dead, and the
+        Defender is right; two hosts with one certificate are told so by the refusals.
+        """
+        name = connection.identity.common_name
+        if older := self._by_name.get(name):
+            self.send_away(older, "another connection with this certificate came")
+        self._by_name[name] = connection
+        connection.number = next(self._numbers)
+        connection.policy = hello.policy
+        self.arrivals += 1
+        arrival = _arrival(connection, hello)
+        noted = register.arrived(self.server, arrival, present_time())
+        self._ledger.note(name, "link", noted)
+        if self._frames:
+            self._push(connection)
+
+    def leave(self, connection: DefenderConnection) -> None:
+        """Note that a Defender left; nothing if a newer connection is here."""
+        name = connection.identity.common_name
+        if self._by_name.get(name) is not connection:
+            return
+        del self._by_name[name]
+        gone = register.left(
+            self.server, name, connection.number, present_time(), self.clock.now()
+        )
+        self._ledger.note(name, "link left", gone)
+
+    def describe(self, connection: DefenderConnection, changed: FactsChanged) -> None:
+        """Note new facts."""
+        name = connection.identity.common_name
+        self._ledger.note(name, "facts", register.described(name, changed.facts))
+
+    def check(self, connection: DefenderConnection) -> None:
+        """Raise ProtocolError if the certificate does not count any more."""
+        identity = connection.identity
+        if identity.serial in self._revoked:
+            raise ProtocolError("this certificate was revoked; deploy anew", code=1008)
+        if identity.expires < present_time():
+            ended = f"{identity.expires:%Y-%m-%d}"
+            sentence = f"this certificate expired on {ended}; deploy anew"
+            raise ProtocolError(sentence, code=1008)
+
+    async def revoke(self, revoked: frozenset[str]) -> None:
+        """Have no certificate whose serial (hex) is in *revoked* count any more.
+
+        Until this is known nothing of anybody is stored.
+        """
+        self._revoked = frozenset(int(serial, 16) for serial in revoked)
+        self.loaded.set()
+        await self.check_all()
+
+    async def learn(self, policy: StoredPolicy) -> None:
+        """Put a policy in force for all here."""
+        frames = {"": _frame(policy.version, None)}
+        for rule in policy.rules:
+            pushed = PolicyPushed(policy.version, hash_of(rule), rule)
+            frames[rule.name] = (pushed.hash, encode(pushed))
+        self._policy, self._frames = policy, frames
+        async for connection in self._in_turns():
+            self._push(connection)
+
+    async def check_all(self, silent_since: float = 0.0) -> None:
+        """Send away whose certificate has ended, and who was silent for too long."""
+        async for connection in self._in_turns():
+            try:
+                self.check(connection)
+            except ProtocolError as error:
+                self.send_away(connection, str(error))
+            waits = connection.storing or connection.unread
+            if connection.heard < silent_since and not waits:
+                self.send_away(connection, "nothing was heard for too long")
+
+    def order(self, name: str, order: str) -> None:
+        """Carry out what the pages ask for; nothing for who is not here."""
+        if connection := self._by_name.get(name):
+            if order == "scan":
+                broadcast([connection], encode(Scan()))
+            else:
+                self.send_away(connection, "an administrator removed this Defender")
+
+    def send_away(self, connection: DefenderConnection, sentence: str) -> None:
+        """Close a connection with code 1008, and do not wait for it."""
+        closing = self.refuse(connection, ProtocolError(sentence, code=1008))
+        task = asyncio.get_running_loop().create_task(closing)
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
+
+    async def refuse(
+        self, connection: DefenderConnection, error: ProtocolError
+    ) -> None:
+        """Close a connection as *error* says, and count it."""
+        name = connection.identity.common_name
+        log.warning("Defender %s sent away: %s", name, error)
+        self.closed[str(error.code)] += 1
+        await connection.close(error.code, _short(str(error)))
+
+    def say_goodbye(self) -> None:
+        """Tell all that this Console stops, and when each should come back."""
+        spread = max(200, len(self) * SPREAD_MS_EACH)
+        broadcast(self._by_name.values(), encode(Goodbye(RETRY_AFTER_MS, spread)))
+
+    def _push(self, connection: DefenderConnection) -> None:
+        name = connection.identity.common_name
+        rule = rule_for(name, self._policy.rules)
+        wanted, frame = self._frames[rule.name if rule else ""]
+        if connection.policy != wanted:
+            broadcast([connection], frame)
+            connection.policy = wanted
+            self._ledger.note(name, "policy", register.enforces(name, wanted))
+
+    async def _in_turns(self) -> AsyncIterator[DefenderConnection]:
+        for count, connection in enumerate(list(self._by_name.values()), 1):
+            yield connection
+            if count % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+
+def _frame(version: int, rule: None) -> tuple[str, str]:
+    pushed = PolicyPushed(version, hash_of(rule), rule)
+    return pushed.hash, encode(pushed)
+
+
+def _arrival(connection: DefenderConnection, hello: DefenderHello) -> Arrival:
+    peer = connection.remote_address
+    return Arrival(
+        name=connection.identity.common_name,
+        connection=connection.number,
+        address=peer[0] if peer else "",
+        version=hello.version,
+        policy=hello.policy,
+        facts=hello.facts,
+        serial=f"{connection.identity.serial:x}",
+        expires=connection.identity.expires,
+    )
+
+
+def _short(reason: str) -> str:
+    return reason.encode()[:LONGEST_REASON].decode(errors="ignore")

@@ -1,0 +1,180 @@
+"""What the Console says to one Defender, from its greeting on."""
+
+import asyncio
+import logging
+from functools import partial
+from pathlib import Path
+
+from pymongo.errors import PyMongoError
+from websockets.exceptions import ConnectionClosed
+
+from twistlock_console.common.errors import Refused
+from twistlock_console.defenders.certificate_renewal import check_due, renew
+from twistlock_console.defenders.event_store import documents_of, store_compliance
+from twistlock_console.protocol import (
+    HELLO_SECONDS,
+    CertificateRenewed,
+    ComplianceEvent,
+    DefenderHello,
+    Events,
+    FactsChanged,
+    Ping,
+    Pong,
+    ProtocolError,
+    RenewalRequested,
+    check_protocol,
+    decode_from_defender,
+    encode,
+    encode_ack,
+)
+from twistlock_console.servers.defenders.connection import DefenderConnection
+from twistlock_console.servers.defenders.connections import Fleet
+from twistlock_console.servers.defenders.database_executor import Desk
+from twistlock_console.servers.defenders.group_commit import GroupCommit
+
+PONG = encode(Pong())
+log = logging.getLogger(__name__)
+
+
+class Host:
+    """Receives Defenders: one *converse* for each connection.
+
+    What compliance *checks* said is stored by a desk of its own: thousands of hosts
+    may run them at once, and nobody else waits for that. It renews their certificates,
+    too, with the authority in *papers*.
+    """
+
+    def __init__(
+        self, fleet: Fleet, commit: GroupCommit, checks: Desk, papers: Path
+    ) -> None:
+        self._fleet = fleet
+        self._commit = commit
+        self._checks = checks
+        self._papers = papers
+        self._noting: set[asyncio.Task[None]] = set()
+
+    async def converse(self, connection: DefenderConnection) -> None:
+        """Greet a Defender, then answer it until it leaves.
+
+        A peer that breaks the protocol is told which rule, and sent away.
+        """
+        try:
+            await connection.send(self._fleet.greeting)
+            hello = await _be_greeted(connection)
+            self._fleet.check(connection)
+            connection.finished()
+            self._fleet.enter(connection, hello)
+            try:
+                async for frame in connection:
+                    connection.in_work = True
+                    await self._answer(connection, frame)
+                    connection.finished()
+            finally:
+                self._fleet.leave(connection)
+        except ConnectionClosed:
+            return
+        except ProtocolError as error:
+            await self._fleet.refuse(connection, error)
+
+    async def _answer(self, connection: DefenderConnection, frame: str | bytes) -> None:
+        match decode_from_defender(frame):
+            case Events() as message:
+                await self._keep(connection, message)
+            case Ping():
+                connection.count_chatter()
+                await connection.send(PONG)
+                await asyncio.sleep(0)
+            case FactsChanged() as changed:
+                connection.count_chatter()
+                self._fleet.describe(connection, changed)
+                await asyncio.sleep(0)
+            case RenewalRequested(request):
+                connection.count_chatter()
+                await self._renew(connection, request)
+            case DefenderHello():
+                raise ProtocolError("a second hello", code=1002)
+
+    async def _renew(self, connection: DefenderConnection, request: str) -> None:
+        await self._fleet.loaded.wait()
+        self._fleet.check(connection)
+        if not connection.may_ask_for_renewal():
+            return
+        tls = connection.transport.get_extra_info("ssl_object")
+        der, identity = tls.getpeercert(binary_form=True), connection.identity
+        try:
+            check_due(identity)
+            certificate = await self._checks.do(
+                renew, self._papers, identity, der, request
+            )
+        except (Refused, PyMongoError) as error:
+            # It goes on with the one it has, and asks again in an hour.
+            name = connection.identity.common_name
+            log.warning("Defender %s gets no new certificate: %s", name, error)
+        else:
+            self._fleet.check(connection)
+            await connection.send(encode(CertificateRenewed(certificate)))
+
+    async def _keep(self, connection: DefenderConnection, message: Events) -> None:
+        """Have *message* stored, and acknowledged when a majority has it.
+
+        Does not wait for that: the next message does.
+        """
+        connection.intake.begins()
+        try:
+            # Until the revocations are known, nothing of anybody is stored.
+            await self._fleet.loaded.wait()
+            await connection.settled()
+        finally:
+            connection.intake.ends()
+            # Whoever is not read may have waited for this one alone.
+            connection.intake.finished(0)
+        if not await connection.reads():
+            await asyncio.sleep(0)
+            return
+        self._fleet.check(connection)
+        name = connection.identity.common_name
+        ack = encode_ack(message.events[-1].number)
+        stored = partial(connection.acknowledge, ack)
+        if runs := [e for e in message.events if isinstance(e, ComplianceEvent)]:
+            stored = partial(self._note_runs, connection, runs, ack)
+        documents = documents_of(name, message.events)
+        connection.stores(self._commit.keep(documents, stored))
+
+    def _note_runs(
+        self, connection: DefenderConnection, runs: list[ComplianceEvent], ack: str
+    ) -> None:
+        """Begin to store what the checks said; others do not wait for it."""
+        noting = self._store_runs(connection, runs, ack)
+        task = asyncio.get_running_loop().create_task(noting)
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def _store_runs(
+        self, connection: DefenderConnection, runs: list[ComplianceEvent], ack: str
+    ) -> None:
+        """Store what the checks said, and acknowledge the message then."""
+        name = connection.identity.common_name
+        try:
+            await self._checks.do(store_compliance, name, runs)
+        except PyMongoError as error:
+            log.warning("checks of Defender %s are not stored: %s", name, error)
+        else:
+            connection.acknowledge(ack)
+        finally:
+            if connection.storing:
+                # It will come again, and bring the same.
+                connection.transport.abort()
+
+
+async def _be_greeted(connection: DefenderConnection) -> DefenderHello:
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            hello = decode_from_defender(await connection.recv())
+    except TimeoutError:
+        raise ProtocolError("no hello came", code=1008) from None
+    if not isinstance(hello, DefenderHello):
+        raise ProtocolError("the first message must be a hello", code=1002)
+    check_protocol(hello)
+    if hello.defender != connection.identity.common_name:
+        raise ProtocolError("the hello's name is not the certificate's", code=1008)
+    return hello

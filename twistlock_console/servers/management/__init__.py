@@ -1,0 +1,1 @@
+"""Serve pages and API with gunicorn."""

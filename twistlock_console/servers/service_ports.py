@@ -1,0 +1,156 @@
+"""The service ports of a node, opened and closed as one."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from twistlock_console.common.errors import ListenerError
+from twistlock_console.events.bus import Bus
+from twistlock_console.events.types import (
+    ListenerClosed,
+    ListenerFailed,
+    ListenerOpened,
+    ListenersPaused,
+)
+from twistlock_console.servers.defenders.server import prepare_defenders
+from twistlock_console.servers.management.server import prepare_management
+from twistlock_console.servers.supervisor.child_listener import ChildListener, Listener
+from twistlock_console.servers.supervisor.standby_process import Server
+from twistlock_console.settings import Settings
+from twistlock_console.system.serving_permit import Permit
+
+log = logging.getLogger(__name__)
+
+
+class ServicePorts:
+    """Management and Defender servers: both are open, or both are closed.
+
+    *prepare* is called while all are closed, before the first opens; what it raises
+    keeps them closed.
+
+    A load balancer asks one of them and sends traffic to both. Events are published
+    on the thread that opens or closes, ListenerFailed of a server that ended by
+    itself on a thread of its own; whoever hears it decides what to do with the rest.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        permit: Permit,
+        bus: Bus,
+        *,
+        app: str = "wsgi:create",
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._bus = bus
+        self._prepare = prepare
+        self._listeners: Sequence[Listener] = [
+            ChildListener(server, settings, permit, self._failed)
+            for server in servers(settings, app)
+        ]
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether every service server runs."""
+        return all(listener.pid is not None for listener in self._listeners)
+
+    def pids(self) -> dict[str, int]:
+        """Give the process ids of the servers that run, by name."""
+        pids = {listener.name: listener.pid for listener in self._listeners}
+        return {name: pid for name, pid in pids.items() if pid is not None}
+
+    def prepare(self) -> None:
+        """Have a spare process wait for each server that is closed."""
+        for listener in self._listeners:
+            try:
+                listener.prepare()
+            except ListenerError as error:
+                log.warning("opening will take longer: %s", error)
+
+    def open_all(self) -> None:
+        """Open what is closed; return when all ports accept.
+
+        Raises ListenerError if one cannot be opened; then none is open.
+        """
+        if not self.pids():
+            self._prepare()
+        closed = [listener for listener in self._listeners if listener.pid is None]
+        outcomes = _on_each(closed, lambda listener: listener.open())
+        for name, outcome in outcomes.items():
+            if isinstance(outcome, ListenerError):
+                self._failed(name, str(outcome))
+            else:
+                log.info("%s opened in %.3f s", name, outcome)
+                self._bus.publish(ListenerOpened(name, outcome))
+        if reasons := _reasons(outcomes):
+            self.close_all()
+            raise ListenerError(reasons)
+
+    def close_all(self, grace: float = 0.0) -> None:
+        """Close what is open; requests in flight have *grace* s to finish.
+
+        Returns when all ports refuse. Raises ListenerError if one does not.
+        """
+        was_open = self.pids()
+        outcomes = _on_each(self._listeners, lambda listener: listener.close(grace))
+        for name, outcome in outcomes.items():
+            if isinstance(outcome, ListenerError):
+                self._failed(name, str(outcome))
+            elif name in was_open:
+                log.info("%s closed in %.3f s", name, outcome)
+                self._bus.publish(ListenerClosed(name, outcome))
+        if reasons := _reasons(outcomes):
+            raise ListenerError(reasons)
+
+    def reopen(self, reason: str) -> None:
+        """Close everything; whoever decides about the ports opens them again."""
+        log.warning("the service ports are closed for a moment: %s", reason)
+        self.close_all()
+        self._bus.publish(ListenersPaused(reason))
+
+    def _failed(self, name: str, reason: str) -> None:
+        log.error("%s", reason)
+        self._bus.publish(ListenerFailed(name, reason))
+
+
+def servers(settings: Settings, app: str) -> tuple[Server, Server]:
+    """Say which servers a node has; *app* names the pages' factory, "module:name"."""
+    pages = (settings.management_port_https, settings.management_port_ui)
+    addresses = settings.service_addresses
+    return (
+        Server(
+            "management",
+            tuple((host, port) for host in addresses for port in pages if port),
+            partial(prepare_management, app=app),
+        ),
+        Server(
+            "defenders",
+            tuple((host, settings.communication_port) for host in addresses),
+            prepare_defenders,
+        ),
+    )
+
+
+def _on_each(
+    listeners: Sequence[Listener], act: Callable[[Listener], None]
+) -> dict[str, float | ListenerError]:
+    """Act on all at the same time; give the seconds each took, or why it failed."""
+
+    def timed(listener: Listener) -> float | ListenerError:
+        started = time.monotonic()
+        try:
+            act(listener)
+        except ListenerError as error:
+            return error
+        return time.monotonic() - started
+
+    with ThreadPoolExecutor(len(listeners) or 1, "ports") as pool:
+        outcomes = pool.map(timed, listeners)
+        return dict(zip((one.name for one in listeners), outcomes, strict=True))
+
+
+def _reasons(outcomes: dict[str, float | ListenerError]) -> str:
+    failed = (str(o) for o in outcomes.values() if isinstance(o, ListenerError))
+    return "; ".join(failed)

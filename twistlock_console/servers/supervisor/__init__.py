@@ -1,0 +1,1 @@
+"""Start, supervise and fence the processes of the service servers."""

@@ -1,0 +1,113 @@
+"""The first things a service server does, before it serves."""
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.logs.setup import log_as_server
+from twistlock_console.servers.supervisor.fence import Fence
+from twistlock_console.settings import Settings
+from twistlock_console.system.child_processes import die_with_parent
+from twistlock_console.system.serving_permit import Permit
+
+log = logging.getLogger(__name__)
+
+
+class Report:
+    """Tells the node, once, that a server listens or why it cannot."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def ready(self) -> None:
+        """Say that the server answers now."""
+        self._send("")
+
+    def failed(self, reason: str) -> None:
+        """Say in one sentence why the server ends."""
+        log.error("%s", reason)
+        self._send(reason)
+
+    def _send(self, words: str) -> None:
+        try:
+            self._pipe.send(words)
+        except OSError:
+            # The node reads one report. A gunicorn worker that replaces another
+            # makes a second one, to nobody.
+            log.info("started again")
+
+
+Serve = Callable[[Settings, Fence, Report], None]
+"""Serves until it is ended; calls ``Report.ready`` when it answers."""
+
+Prepare = Callable[[Settings], Serve]
+"""Makes all that can be made before the node serves: no port, no connection."""
+
+
+def begin(
+    prepare: Prepare,
+    settings: Settings,
+    permit: Permit,
+    pipe: Connection,
+    gate: Connection,
+) -> None:
+    """Tie this process's life to its node's, *prepare*, and wait at the *gate*.
+
+    Once it is let in, its life is tied to *permit* too, and it serves.
+    """
+    os.setsid()
+    die_with_parent()
+    _let_go_of_the_warm_process()
+    log_as_server(settings, lambda: permit.epoch)
+    report = Report(pipe)
+    try:
+        made_of, serve = _stamps(settings), prepare(settings)
+        if not _let_in(gate):
+            return
+        fence = Fence(permit, _brain())
+        fence.watch(kernel_timer=True)
+        if _stamps(settings) != made_of:
+            serve = prepare(settings)
+        serve(settings, fence, report)
+    except (ConsoleError, OSError) as error:
+        report.failed(str(error))
+        raise SystemExit(1) from error
+    except Exception as error:
+        report.failed(f"the server cannot be prepared: {error}")
+        raise
+
+
+def _let_in(gate: Connection) -> bool:
+    """Wait until the node opens the gate; False when it will not, or is gone."""
+    try:
+        return bool(gate.recv())
+    except (EOFError, OSError):
+        return False
+
+
+def _stamps(settings: Settings) -> list[tuple[Path, int]]:
+    """What a server is made of may be renewed while it waits: when each file was."""
+    folders = (settings.folders.certificates, settings.folders.secrets)
+    files = [file for folder in folders for file in sorted(folder.iterdir())]
+    return [(file, file.stat().st_mtime_ns) for file in files]
+
+
+def _brain() -> int:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("a service server must be started by a node")
+    return parent.sentinel
+
+
+def _let_go_of_the_warm_process() -> None:
+    # The warm process ends when nobody holds this pipe any more. Children inherit it;
+    # were we to keep it, a dead node's servers would keep each other alive.
+    server: Any = forkserver._forkserver
+    os.close(server._forkserver_alive_fd)
+    server._forkserver_alive_fd = None

@@ -1,0 +1,162 @@
+"""A listener that is a child process: what the node opens and closes."""
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from twistlock_console.common.errors import ListenerError
+from twistlock_console.servers.supervisor.server_process import Life
+from twistlock_console.servers.supervisor.sockets import wait_until
+from twistlock_console.servers.supervisor.standby_process import (
+    Server,
+    Spare,
+    SpareGone,
+)
+from twistlock_console.settings import Settings
+from twistlock_console.system.serving_permit import Permit
+
+OPEN_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
+REAP_SECONDS = 1.0
+
+
+class Listener(Protocol):
+    """A server on some ports. Opening twice, or closing twice, does nothing."""
+
+    name: str
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, None while it is closed."""
+
+    def prepare(self) -> None:
+        """Make ready to open quickly; changes nothing else. Raises ListenerError."""
+
+    def open(self) -> None:
+        """Begin to serve; return when the ports accept. Raises ListenerError."""
+
+    def close(self, grace: float = 0.0) -> None:
+        """Cut every connection after *grace* s; return when the ports refuse."""
+
+
+class ChildListener:
+    """Runs a *server* as a warm child process while it is open.
+
+    *on_failure* is called with the name and a reason, on a thread of our own and
+    once, when an open server ends without having been closed.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        settings: Settings,
+        permit: Permit,
+        on_failure: Callable[[str, str], None],
+    ) -> None:
+        self.name = server.name
+        self._server = server
+        self._settings = settings
+        self._permit = permit
+        self._on_failure = on_failure
+        self._turn = threading.Lock()
+        self._state = threading.Lock()
+        self._spare: Spare | None = None
+        self._opening: Life | None = None
+        self._life: Life | None = None
+        self._dying: Life | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The leader of the server's process group, None while it is closed."""
+        life = self._life
+        return life.pid if life else None
+
+    def prepare(self) -> None:
+        """While it is closed, have a spare process wait; it holds no port.
+
+        Does nothing while another thread opens or closes. Raises ListenerError.
+        """
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            if self._life is None:
+                self._spare = self._find_spare()
+        finally:
+            self._turn.release()
+
+    def open(self) -> None:
+        """Start the server; return when its ports accept. Raises ListenerError."""
+        with self._turn:
+            if self._life:
+                return
+            spare, self._spare = self._find_spare(), None
+            try:
+                self._let_in(spare)
+            except SpareGone:
+                self._let_in(self._find_spare())
+
+    def _let_in(self, spare: Spare) -> None:
+        life = self._opening = spare.life
+        try:
+            spare.let_in(OPEN_SECONDS)
+            self._adopt(life)
+        except ListenerError:
+            # Whoever else has the port still accepts: that must not hide why.
+            life.kill()
+            if not life.ended.wait(REAP_SECONDS):
+                wait_until(False, self._server.addresses, CLOSE_SECONDS)
+            raise
+        finally:
+            self._opening = None
+
+    def _find_spare(self) -> Spare:
+        if self._spare and not self._spare.life.ended.is_set():
+            return self._spare
+        return Spare(self._server, self._settings, self._permit, self._on_end)
+
+    def close(self, grace: float = 0.0) -> None:
+        """Let requests finish for *grace* s at most, then cut every connection.
+
+        Returns when the ports refuse; raises ListenerError if they do not. It may be
+        called while another thread opens, which then fails.
+        """
+        if opening := self._opening:
+            opening.kill()
+        if not self._turn.acquire(timeout=OPEN_SECONDS + CLOSE_SECONDS):
+            raise ListenerError(f"{self.name} is stuck while opening")
+        try:
+            with self._state:
+                # One that would not close is tried again by the next call.
+                life = self._dying = self._life or self._dying
+                self._life = None
+            if life:
+                if grace > 0:
+                    life.terminate()
+                    life.ended.wait(grace)
+                self._bury(life)
+                self._dying = None
+        finally:
+            self._turn.release()
+
+    def _adopt(self, life: Life) -> None:
+        if not wait_until(True, self._server.addresses, OPEN_SECONDS):
+            raise ListenerError(f"{self.name} says it listens, but it does not")
+        with self._state:
+            if life.ended.is_set():
+                raise ListenerError(f"{self.name} {life.how_it_ended()}")
+            self._life = life
+
+    def _bury(self, life: Life) -> None:
+        life.kill()
+        # Its end is told by the warm process; should that hang, the ports still count.
+        life.ended.wait(REAP_SECONDS)
+        if not wait_until(False, self._server.addresses, CLOSE_SECONDS):
+            raise ListenerError(f"{self.name} was killed, but its ports still accept")
+
+    def _on_end(self, life: Life) -> None:
+        with self._state:
+            unexpected = life is self._life
+            if unexpected:
+                self._life = None
+        if unexpected:
+            self._on_failure(self.name, f"{self.name} {life.how_it_ended()}")

@@ -1,0 +1,105 @@
+"""Keeps a server from answering when its node's right to serve has ended.
+
+Three guards, each for what the others cannot see: a check beside every request and
+frame, a thread that looks every 20 ms so that an idle server ends as well, and the
+kernel's timer for a process that is frozen.
+"""
+
+import os
+import select
+import signal
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from twistlock_console.common.clock import boottime_ns
+from twistlock_console.servers.supervisor.kernel_timer import KernelTimer
+from twistlock_console.system.serving_permit import FOREVER, Permit
+
+LOOK_EVERY_MS = 20
+
+
+class Fence:
+    """Ends the caller's whole process group once *permit* does not hold any more.
+
+    Only for a process that leads a group of its own. *brain* is a descriptor that
+    becomes readable when the node process has ended, which ends the group as well.
+    """
+
+    def __init__(self, permit: Permit, brain: int) -> None:
+        self._permit = permit
+        self._brain = brain
+        self.epoch = permit.epoch
+
+    def holds(self) -> bool:
+        """Say whether this server may answer now."""
+        permit = self._permit
+        return permit.valid(boottime_ns()) and permit.epoch == self.epoch
+
+    def check(self) -> None:
+        """Return if this server may answer now; otherwise nobody returns."""
+        if not self.holds():
+            end_own_group()
+
+    def watch(self, *, kernel_timer: bool) -> None:
+        """Check on a thread from now on; after a fork the child must call it too.
+
+        With *kernel_timer* the kernel watches the deadline as well: for processes
+        whose threads are never kept from running for long.
+        """
+        self.check()
+        timer = KernelTimer() if kernel_timer else None
+        threading.Thread(target=self._look, args=(timer,), daemon=True).start()
+
+    def _look(self, timer: KernelTimer | None) -> None:
+        set_to = FOREVER
+        poll = select.poll()
+        poll.register(self._brain, select.POLLIN)
+        while not poll.poll(LOOK_EVERY_MS):
+            self.check()
+            deadline = self._permit.deadline_ns
+            if timer and deadline != set_to:
+                timer.set(deadline)
+                set_to = deadline
+        end_own_group()
+
+
+class FencedApp:
+    """A WSGI application that runs, and begins to answer, only while *fence* holds.
+
+    Each piece of a response is checked where it leaves: see ``fenced_sockets``.
+    """
+
+    def __init__(self, app: WSGIApplication, fence: Fence) -> None:
+        self._app = app
+        self._fence = fence
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+
+        def start(*answer: Any) -> Callable[[bytes], object]:
+            self._fence.check()
+            return start_response(*answer)
+
+        self._fence.check()
+        return self._app(environ, start)
+
+
+def fenced_sockets(fence: Fence) -> type[ssl.SSLSocket]:
+    """Make the kind of TLS socket that checks *fence* before it sends anything."""
+
+    class FencedSocket(ssl.SSLSocket):
+        def send(self, data: Any, flags: int = 0) -> int:
+            fence.check()
+            return super().send(data, flags)
+
+    return FencedSocket
+
+
+def end_own_group() -> None:
+    """Kill every process of this group, ourselves included, at once."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""Collect the support bundle."""

@@ -1,0 +1,1 @@
+"""Processes, schedules and the permit to serve, on the operating system."""

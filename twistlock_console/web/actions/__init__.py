@@ -1,0 +1,1 @@
+"""Do what pages and API have in common."""

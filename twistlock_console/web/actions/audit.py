@@ -1,0 +1,67 @@
+"""Changes, done and recorded the same way from a page and from the API."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flask import request
+
+from twistlock_console.accounts.login_settings import write_logon
+from twistlock_console.audit import trail
+from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.bodies import LogonBody
+from twistlock_console.web.security.sessions import current_username, logon_cache
+
+
+@dataclass(slots=True)
+class Change:
+    """A thing before and after, as mappings or lists that JSON knows; None: absent."""
+
+    old: object = None
+    new: object = None
+
+
+@contextmanager
+def recorded(kind: AuditType, told: str) -> Iterator[Change]:
+    """Record what is done inside, by whom and from where: done, or refused and why.
+
+    *told* says it in the past: "deleted the user jane". Fill in the change that is
+    given, and the history shows its difference.
+    """
+    change = Change()
+    try:
+        yield change
+    except ConsoleError as error:
+        record_change(kind, f"tried in vain: {told}; {error}", failure=True)
+        raise
+    record_change(kind, told, change)
+
+
+def record_change(
+    kind: AuditType, told: str, change: Change | None = None, *, failure: bool = False
+) -> None:
+    """Record what the present user did, or with *failure* tried to do."""
+    shown = trail.difference(change.old, change.new) if change else ""
+    trail.record(
+        database(),
+        Entry(
+            type=kind,
+            username=current_username(),
+            source_ip=request.remote_addr or "unknown",
+            api=request.path,
+            status=told,
+            failure=failure,
+            diff=shown,
+        ),
+    )
+
+
+def change_logon(body: LogonBody) -> None:
+    """Store the logon settings, put them in force and record who changed them."""
+    new = body.settings()
+    with recorded(AuditType.SETTINGS, "changed the logon settings") as change:
+        old = write_logon(database(), new)
+        logon_cache().forget()
+        change.old, change.new = old.to_json(), new.to_json()

@@ -1,0 +1,159 @@
+"""Metrics for Prometheus: a registry of collectors, and those of the Console itself.
+
+A collector looks when somebody asks. Counters begin at 0 with the process that counts,
+as Prometheus expects; one process answers at a time.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any, cast
+
+from flask import Flask, current_app, request
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    GaugeMetricFamily,
+    Metric,
+    UnknownMetricFamily,
+)
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from twistlock_console import __version__
+from twistlock_console.alerts.store import QUEUE, TOLD
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.pki.identity_files import NODE, load_certificate
+from twistlock_console.settings import Settings
+from twistlock_console.web.common.database import storage_of
+
+Collect = Callable[[Flask], Iterable[Metric]]
+log = logging.getLogger(__name__)
+
+
+class ApiRequests:
+    """How many API requests this process has answered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = Lock()
+
+    def one_more(self) -> None:
+        """Count one."""
+        if request.path.startswith("/api/"):
+            with self._lock:
+                self.count += 1
+
+
+def init_app(app: Flask) -> None:
+    """Count API requests, and collect what the Console knows."""
+    counter = app.extensions["api_requests"] = ApiRequests()
+    app.before_request(counter.one_more)
+    add_collector(app, console_metrics)
+
+
+def add_collector(app: Flask, collect: Collect) -> None:
+    """Have *collect* asked whenever metrics are; it may raise ConsoleError."""
+    app.extensions.setdefault("collectors", []).append(collect)
+
+
+def exposition() -> bytes:
+    """Ask every collector, and write Prometheus' text; who cannot tell is left out."""
+    registry = CollectorRegistry(auto_describe=False)
+    app = cast(Any, current_app)._get_current_object()
+    for collect in app.extensions["collectors"]:
+        registry.register(_Once(app, collect))
+    return generate_latest(registry)
+
+
+class _Once:
+    """A collector as the library wants one."""
+
+    def __init__(self, app: Flask, collect: Collect) -> None:
+        self._app = app
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        """Collect, or say in the log why not."""
+        try:
+            return list(self._collect(self._app))
+        except (ConsoleError, PyMongoError) as error:
+            log.warning("some metrics cannot be collected: %s", error)
+            return []
+
+
+def console_metrics(app: Flask) -> Iterable[Metric]:
+    """What the Console knows without any plugin."""
+    settings = cast(Settings, app.extensions["settings"])
+    ends = load_certificate(settings.folders.certificates / NODE).not_valid_after_utc
+    database = storage_of(app).database()
+    count = database["defender_counters"].find_one({"_id": "console"}) or {}
+    yield version_metric()
+    yield gauge(
+        "twistlock_certificate_end_timestamp_seconds",
+        "When the certificate of the node that serves ends, in Unix time.",
+        ends.timestamp(),
+    )
+    yield untyped(
+        "twistlock_api_requests",
+        "API requests answered, since this node began to serve.",
+        app.extensions["api_requests"].count,
+    )
+    yield untyped(
+        "twistlock_defender_events",
+        "Events of Defenders stored, in all.",
+        count.get("stored", 0),
+    )
+    yield from defender_metrics(database)
+    yield from alert_metrics(database)
+
+
+def defender_metrics(database: Database[dict[str, Any]]) -> Iterable[Metric]:
+    """How many Defenders there are, and how many of them are connected."""
+    defenders = database["defenders"]
+    yield gauge(
+        "twistlock_total_defenders",
+        "Defenders that are connected to the Console.",
+        defenders.count_documents({"connected": True}),
+    )
+    yield gauge(
+        "twistlock_active_defenders",
+        "Defenders that the Console knows, connected or not.",
+        defenders.estimated_document_count(),
+    )
+
+
+def alert_metrics(database: Database[dict[str, Any]]) -> Iterable[Metric]:
+    """How many alerts are open, and how many still wait to be sent."""
+    yield gauge(
+        "twistlock_alerts_open",
+        "Problems that alerts were sent of and that are not over.",
+        database[TOLD].count_documents({"open": True}),
+    )
+    yield gauge(
+        "twistlock_alerts_waiting",
+        "Alerts that a webhook or a syslog server has not taken yet.",
+        database[QUEUE].estimated_document_count(),
+    )
+
+
+def version_metric() -> Metric:
+    """Which release this is."""
+    family = GaugeMetricFamily("twistlock_info", "The release.", labels=["version"])
+    family.add_metric([__version__], 1)
+    return family
+
+
+def gauge(name: str, told: str, value: float) -> Metric:
+    """Give a metric of one value that goes up and down."""
+    return GaugeMetricFamily(name, told, value=value)
+
+
+def untyped(name: str, told: str, value: float) -> Metric:
+    """Give a counter under the product's name, which lacks the ending `_total`."""
+    return UnknownMetricFamily(name, told, value=value)
+
+
+def age_seconds(since: datetime) -> float:
+    """How long ago *since* was."""
+    return max(0.0, (datetime.now(UTC) - since).total_seconds())

@@ -1,0 +1,56 @@
+"""Users added, changed and deleted, the same way from a page and from the API."""
+
+from twistlock_console.accounts import user_changes, users
+from twistlock_console.accounts.credential_rules import check_password, check_username
+from twistlock_console.accounts.login_settings import read_logon
+from twistlock_console.accounts.passwords import hash_password
+from twistlock_console.accounts.users import User
+from twistlock_console.audit.trail import AuditType
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.bodies import UserBody
+from twistlock_console.web.security.sessions import current_username
+
+
+def add_user(body: UserBody) -> None:
+    """Add a user; raises Refused if the name or the password may not be."""
+    with recorded(AuditType.USER, f"added the user {body.username}") as change:
+        check_username(body.username)
+        if body.password is None:
+            raise Refused("password: a new user needs one")
+        hashed = _hashed(body.username, body.password)
+        made = user_changes.add(database(), body.username, hashed, body.role)
+        change.new = _told(made)
+
+
+def change_user(body: UserBody) -> None:
+    """Replace a user as a whole; a password that is left out stays as it is."""
+    with recorded(AuditType.USER, f"changed the user {body.username}") as change:
+        given = body.password
+        hashed = None if given is None else _hashed(body.username, given)
+        old, new = user_changes.replace(database(), body.username, body.role, hashed)
+        change.old, change.new = _told(old), _told(new)
+
+
+def remove_user(username: str) -> None:
+    """Delete a user; raises Refused for oneself and the last administrator."""
+    with recorded(AuditType.USER, f"deleted the user {username}") as change:
+        found = users.find(database(), username)
+        if found and found.username == current_username():
+            raise Refused("you cannot delete the account that you are logged in with")
+        change.old = _told(user_changes.remove(database(), username))
+
+
+def _hashed(username: str, password: str) -> str:
+    strong = read_logon(database()).strong_password
+    check_password(password, username, strong=strong)
+    return hash_password(password)
+
+
+def _told(user: User) -> dict[str, str]:
+    return {
+        "username": user.username,
+        "role": user.role.value,
+        "password": user.password_hash,
+    }

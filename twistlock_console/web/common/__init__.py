@@ -1,0 +1,1 @@
+"""Database, JSON and errors of a request."""

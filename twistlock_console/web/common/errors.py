@@ -1,0 +1,112 @@
+"""What a person or a program is told when a request cannot be done."""
+
+import logging
+from http import HTTPStatus
+
+from flask import Flask, Response, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from pymongo.errors import PyMongoError
+from werkzeug.exceptions import HTTPException
+
+from twistlock_console.accounts.errors import (
+    NotAllowed,
+    NotLoggedIn,
+    TooManyFailures,
+    WrongCredentials,
+)
+from twistlock_console.common.errors import ConsoleError, NotFound, Refused
+from twistlock_console.web.form_refusals import explain_csrf_error
+
+log = logging.getLogger(__name__)
+
+SENTENCES = {
+    404: "there is nothing at this address",
+    405: "this address does not accept that method",
+    413: "the request is larger than the Console accepts",
+}
+READ_FAILED = "the database does not answer; try again in a few seconds"
+WRITE_UNKNOWN = (
+    "the database did not confirm this in time, so it may or may not be stored; "
+    "look before you try again"
+)
+
+
+def init_app(app: Flask) -> None:
+    """Answer every error in one sentence: JSON under /api/, else a page."""
+    app.register_error_handler(ConsoleError, _refused)
+    app.register_error_handler(PyMongoError, _database_failed)
+    app.register_error_handler(CSRFError, _form_refused)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def answer(status: int, sentence: str) -> Response:
+    """Say *sentence* in the form that the requested path calls for."""
+    if request.path.startswith("/api/"):
+        response = jsonify(err=sentence)
+    else:
+        title = HTTPStatus(status).phrase
+        response = Response(
+            render_template("error.html", title=title, sentence=sentence),
+            mimetype="text/html",
+        )
+    response.status_code = status
+    return response
+
+
+def _refused(error: ConsoleError) -> ResponseReturnValue:
+    match error:
+        case TooManyFailures():
+            response = answer(429, str(error))
+            response.headers["Retry-After"] = str(error.seconds)
+            return response
+        case WrongCredentials() | NotLoggedIn():
+            response = answer(401, str(error))
+            # Never "Basic": a browser would ask for the password, keep it, and
+            # send it along with requests that other sites start.
+            response.headers["WWW-Authenticate"] = 'Bearer realm="Twistlock Console"'
+            return response
+        case NotAllowed():
+            return answer(403, str(error))
+        case NotFound():
+            return answer(404, str(error))
+        case Refused():
+            return answer(400, str(error))
+        case _:
+            log.error("%s %s: %s", request.method, request.path, error)
+            return answer(503, str(error))
+
+
+def _database_failed(error: PyMongoError) -> ResponseReturnValue:
+    log.warning("%s %s: the database failed: %s", request.method, request.path, error)
+    reading = request.method in {"GET", "HEAD"}
+    response = answer(503, READ_FAILED if reading else WRITE_UNKNOWN)
+    response.headers["Retry-After"] = "2"
+    return response
+
+
+def _form_refused(error: CSRFError) -> ResponseReturnValue:
+    reason = error.description or ""
+    log.info("%s: refused a form: %s", request.path, reason)
+    sentence = explain_csrf_error(reason, request.host, request.referrer or "")
+    return answer(400, sentence)
+
+
+def _http(error: HTTPException) -> ResponseReturnValue:
+    status = error.code or 500
+    if status < 400:
+        return error.get_response(request.environ)
+    response = answer(status, SENTENCES.get(status) or _described(error))
+    if allowed := error.get_response(request.environ).headers.get("Allow"):
+        response.headers["Allow"] = allowed
+    return response
+
+
+def _described(error: HTTPException) -> str:
+    return (error.description or error.name).rstrip(".")
+
+
+def _unexpected(error: Exception) -> ResponseReturnValue:
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return answer(500, "the Console failed on this request; its log says why")

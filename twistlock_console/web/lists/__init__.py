@@ -1,0 +1,1 @@
+"""Declare, query and export lists."""

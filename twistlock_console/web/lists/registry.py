@@ -1,0 +1,51 @@
+"""The lists that both the pages and the API show."""
+
+from twistlock_console.accounts import users
+from twistlock_console.accounts.roles import UserRole
+from twistlock_console.audit import trail
+from twistlock_console.audit.trail import AuditType
+from twistlock_console.web.lists.defenders import COMPLIANCE, DEFENDERS, HOST_AUDITS
+from twistlock_console.web.lists.schema import Column, Filter, Listable
+
+USERS = Listable(
+    collection=users.COLLECTION,
+    columns=(
+        Column("username", "Username", stored="_id", sortable=True),
+        Column(
+            "role",
+            "Role",
+            sortable=True,
+            filter=Filter.EXACT,
+            choices=tuple((role.value, role.label) for role in UserRole),
+        ),
+        Column("authType", "Authentication"),
+        Column("lastModified", "Last modified", sortable=True),
+    ),
+    order="username",
+    searched="username",
+)
+
+HISTORY = Listable(
+    collection=trail.COLLECTION,
+    columns=(
+        Column("time", "Time", sortable=True, filter=Filter.TIME),
+        Column(
+            "type",
+            "Type",
+            filter=Filter.EXACT,
+            choices=tuple((kind.value, kind.value) for kind in AuditType),
+        ),
+        Column("username", "User", sortable=True, filter=Filter.EXACT),
+        Column("sourceIP", "Source", filter=Filter.EXACT),
+        Column("api"),
+        Column("status", "What was done"),
+        Column("failure", "Failed", filter=Filter.BOOLEAN, aside=True),
+        Column("diff"),
+    ),
+    order="time",
+    newest_first=True,
+    searched="user, address or what was done",
+)
+
+#: Every list; their indexes are made from it. All lists of events have the same ones.
+LISTS = (USERS, HISTORY, DEFENDERS, HOST_AUDITS, COMPLIANCE)

@@ -1,0 +1,212 @@
+"""The description of the API, made from its routes, their guards and their bodies."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from flask import Flask, current_app
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from werkzeug.routing import Rule
+
+from twistlock_console import __version__
+from twistlock_console.accounts.rights import Area, may
+from twistlock_console.accounts.roles import UserRole
+from twistlock_console.web.lists.openapi import parameters_of
+from twistlock_console.web.openapi.api_call import JSON, ApiCall, call_of
+from twistlock_console.web.security.areas import areas_of
+from twistlock_console.web.security.sessions import SAFE
+
+PREFIX = "/api/v1/"
+Json = dict[str, Any]
+ABOUT = (
+    "Send HTTP Basic, or a token from POST /api/v1/authenticate as a bearer token. "
+    "Calls that change something answer with an empty body. Errors are one sentence "
+    "in `err`."
+)
+WHEN = {
+    400: "The request cannot be done; the sentence says why",
+    401: "No proof of who asks, or one that is wrong or has ended",
+    403: "The role of the account does not allow this",
+    404: "There is nothing of this name",
+    413: "The body is larger than the Console accepts",
+    415: "The body is not sent as JSON",
+    429: "Too many failed logins; wait as long as Retry-After says",
+    503: "The database does not answer; try again, after looking what was stored",
+}
+
+
+class Error(BaseModel):
+    """Why a request was not done."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    err: str
+
+
+def api_rules(app: Flask) -> list[tuple[Rule, str]]:
+    """Give each route of the API with each of its methods."""
+    found = [
+        (rule, method)
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith(PREFIX)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    ]
+    return sorted(found, key=lambda each: (each[0].rule, each[1]))
+
+
+def api_document() -> Json:
+    """Give the description of this application's API; it is made once."""
+    made = current_app.extensions.get("openapi")
+    if made is None:
+        made = document(current_app)
+        current_app.extensions["openapi"] = made
+    return cast(Json, made)
+
+
+def document(app: Flask) -> Json:
+    """Describe every API call of *app*, as OpenAPI 3.1 has it."""
+    models = _Models()
+    paths: Json = {}
+    for rule, method in api_rules(app):
+        operation = _operation(app, rule, method, models)
+        paths.setdefault(plain_path(rule), {})[method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Twistlock Console",
+            "version": __version__,
+            "description": ABOUT,
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"basic": []}, {"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": models.schemas,
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            },
+        },
+    }
+
+
+def plain_path(rule: Rule) -> str:
+    """Write a route's path with its variables in braces."""
+    return re.sub("<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule)
+
+
+class _Models:
+    """Turns models into schemas, and keeps those that are referred to."""
+
+    def __init__(self) -> None:
+        self.schemas: Json = {}
+
+    def schema(self, kind: Any, *, answer: bool) -> Json:
+        schema = TypeAdapter(kind).json_schema(
+            mode="serialization" if answer else "validation",
+            ref_template="#/components/schemas/{model}",
+        )
+        self.schemas.update(schema.pop("$defs", {}))
+        return schema
+
+
+def _operation(app: Flask, rule: Rule, method: str, models: _Models) -> Json:
+    view = app.view_functions[rule.endpoint]
+    described = call_of(view) or ApiCall()
+    area = areas_of(app).get(rule.endpoint.rpartition(".")[0])
+    summary, _, more = (view.__doc__ or rule.endpoint).partition("\n")
+    operation: Json = {
+        "operationId": f"{method.lower()}_{rule.endpoint.replace('.', '_')}",
+        "summary": summary.rstrip("."),
+        "description": " ".join([*more.split(), *_rights(area, method)]),
+        "tags": [area.value if area else "Without an account"],
+        "parameters": [
+            *_path_parameters(rule),
+            *_query_parameters(described, models),
+            *_list_parameters(described),
+        ],
+        "responses": dict(_responses(rule, described, area, models)),
+    }
+    if area is None:
+        operation["security"] = []
+    if described.body is not None:
+        schema = models.schema(described.body, answer=False)
+        operation["requestBody"] = {
+            "required": described.body_required,
+            "content": {JSON: {"schema": schema}},
+        }
+    return operation
+
+
+def _rights(area: Area | None, method: str) -> Iterator[str]:
+    if area is None:
+        yield "For anyone."
+        return
+    change = method not in SAFE
+    roles = [role.label for role in UserRole if may(role, area, change=change)]
+    yield f"For {', '.join(roles)}."
+
+
+def _path_parameters(rule: Rule) -> list[Json]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in sorted(rule.arguments)
+    ]
+
+
+def _query_parameters(described: ApiCall, models: _Models) -> list[Json]:
+    if described.query is None:
+        return []
+    schema = models.schema(described.query, answer=False)
+    needed = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in needed, "schema": part}
+        for name, part in schema["properties"].items()
+    ]
+
+
+def _list_parameters(described: ApiCall) -> list[Json]:
+    if described.listing is None:
+        return []
+    return parameters_of(described.listing, pieces=described.media == JSON)
+
+
+def _responses(
+    rule: Rule, described: ApiCall, area: Area | None, models: _Models
+) -> Iterator[tuple[str, Json]]:
+    yield "200", _done(described, models)
+    error = {JSON: {"schema": models.schema(Error, answer=True)}}
+    for status, when in sorted(_errors(rule, described, area).items()):
+        yield str(status), {"description": when, "content": error}
+
+
+def _done(described: ApiCall, models: _Models) -> Json:
+    if described.answer is None and described.media == JSON:
+        return {"description": "Done; the answer is empty"}
+    if described.media != JSON:
+        return {"description": "The file or text", "content": {described.media: {}}}
+    schema = models.schema(described.answer, answer=True)
+    if described.listing:
+        schema = {"type": "array", "items": schema}
+    done: Json = {"description": "Done", "content": {JSON: {"schema": schema}}}
+    if described.listing:
+        done["headers"] = {
+            "Total-Count": _header("How many there are in all", "integer"),
+            "Total-Count-Exact": _header("Whether that is exact", "boolean"),
+        }
+    return done
+
+
+def _header(told: str, kind: str) -> Json:
+    return {"description": told, "required": True, "schema": {"type": kind}}
+
+
+def _errors(rule: Rule, described: ApiCall, area: Area | None) -> Mapping[int, str]:
+    statuses: set[int] = set()
+    if area is not None:
+        statuses |= {400, 401, 403, 429, 503}
+    if rule.arguments:
+        statuses |= {400, 404, 503}
+    if described.body is not None:
+        statuses |= {400, 413, 415, 503}
+    return {status: WHEN[status] for status in statuses.union(described.raises)}

@@ -1,0 +1,126 @@
+"""The way in and out: sign-up on the first run, log-in and log-out."""
+
+from urllib.parse import urlsplit
+
+from flask import (
+    Blueprint,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts import login, users
+from twistlock_console.accounts.credential_rules import check_repeated
+from twistlock_console.accounts.errors import TooManyFailures, WrongCredentials
+from twistlock_console.accounts.users import User
+from twistlock_console.audit.trail import AuditType
+from twistlock_console.common.errors import Refused
+from twistlock_console.web.actions.audit import record_change
+from twistlock_console.web.common.database import database
+from twistlock_console.web.openapi.bodies import Credentials, form_body
+from twistlock_console.web.pages.layout import first_endpoint
+from twistlock_console.web.security import pages
+from twistlock_console.web.security.api import attempt
+from twistlock_console.web.security.devices import remember_device
+
+bp = Blueprint("entry", __name__)
+
+
+@bp.get("/")
+def home() -> ResponseReturnValue:
+    """Lead to the page that this visitor should see first."""
+    return redirect(url_for(".login"), 303)
+
+
+@bp.get("/signup")
+def signup_page() -> ResponseReturnValue:
+    """Ask for the first administrator's name and password."""
+    if users.is_initialized(database()):
+        return redirect(url_for(".login"), 303)
+    return render_template("signup.html")
+
+
+@bp.post("/signup")
+def signup() -> ResponseReturnValue:
+    """Create the first administrator and log them in."""
+    try:
+        body = form_body(Credentials, _credentials())
+        check_repeated(body.password, request.form.get("repeated", ""))
+        user = login.sign_up(database(), attempt(body.username, body.password))
+    except Refused as error:
+        return _again("signup.html", error), 400
+    return _enter(user)
+
+
+@bp.get("/login", endpoint="login")
+def login_page() -> ResponseReturnValue:
+    """Ask for a name and a password."""
+    if not users.is_initialized(database()):
+        return redirect(url_for(".signup_page"), 303)
+    if user := pages.visiting_user():
+        return _enter(user, begin=False)
+    return render_template("login.html", back=request.args.get("next", ""))
+
+
+@bp.post("/login")
+def log_in() -> ResponseReturnValue:
+    """Log a person in, or say that it did not work and nothing more."""
+    try:
+        body = form_body(Credentials, _credentials())
+        user = login.log_in(database(), attempt(body.username, body.password))
+    except TooManyFailures as error:
+        return _again("login.html", error), 429, {"Retry-After": str(error.seconds)}
+    except Refused:
+        return _again("login.html", WrongCredentials()), 401
+    return _enter(user)
+
+
+@bp.post("/logout")
+def logout() -> ResponseReturnValue:
+    """End the session."""
+    if user := pages.visiting_user():
+        g.account = user
+        record_change(AuditType.LOGIN, "logged out")
+    pages.end()
+    return redirect(url_for(".login"), 303)
+
+
+def local_path(wish: str) -> str | None:
+    """Give *wish* if it is a path on this Console, and nothing else."""
+    try:
+        parts = urlsplit(wish)
+    except ValueError:
+        return None
+    ours = wish.startswith("/") and not wish.startswith(("//", "/\\"))
+    plain = wish.isprintable() and "\\" not in wish
+    return wish if ours and plain and not (parts.scheme or parts.netloc) else None
+
+
+def _enter(user: User, *, begin: bool = True) -> ResponseReturnValue:
+    if begin:
+        pages.begin(user)
+    g.account = user
+    wish = request.form.get("next") or request.args.get("next") or ""
+    response = make_response(
+        redirect(local_path(wish) or url_for(first_endpoint()), 303)
+    )
+    if begin:
+        remember_device(response, user.username)
+    return response
+
+
+def _credentials() -> dict[str, str]:
+    return {name: request.form.get(name, "") for name in ("username", "password")}
+
+
+def _again(template: str, error: Refused) -> str:
+    return render_template(
+        template,
+        error=str(error),
+        username=request.form.get("username", "")[:64],
+        back=request.form.get("next", ""),
+    )

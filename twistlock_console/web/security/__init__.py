@@ -1,0 +1,1 @@
+"""Sessions, guards and headers of pages and API."""

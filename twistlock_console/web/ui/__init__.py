@@ -1,0 +1,1 @@
+"""Menu, banners, plots and static files."""

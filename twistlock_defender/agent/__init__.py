@@ -1,0 +1,1 @@
+"""Put the Defender together and run it."""

@@ -1,0 +1,1 @@
+"""Watch files and compare them with a baseline."""

@@ -1,0 +1,107 @@
+"""What the watched files were when last looked at: on disk, over restarts."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from twistlock_console.protocol import WatchedPath
+from twistlock_defender.files.rules import Record
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY, hash TEXT, mode TEXT, owner TEXT, stamp TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS roots (
+    path TEXT, recursive INTEGER, PRIMARY KEY (path, recursive)
+);
+"""
+PIECE = 1000
+KEEP = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)"
+FIND = "SELECT hash, mode, owner, stamp FROM files WHERE path = ?"
+NEXT = "SELECT path FROM files WHERE path > ? ORDER BY path LIMIT ?"
+
+
+class Baseline:
+    """The baseline at *path*. One thread uses it. Its calls raise sqlite3.Error.
+
+    A damaged one is begun anew; that is told by `anew`. What cannot be written, on a
+    full disk, stays in *unkept*, which the next baseline is given.
+    """
+
+    def __init__(self, path: Path, unkept: dict[str, Record | None]) -> None:
+        self.anew: str | None = None
+        self._unkept = unkept
+        try:
+            self._database = _open(path)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            self.anew = f"{path} is damaged ({error}) and is begun anew"
+            self._database = _open(remove(path))
+
+    def close(self) -> None:
+        """Close it; twice is as once."""
+        self._database.close()
+
+    def get(self, path: str) -> Record | None:
+        """What *path* was."""
+        if path in self._unkept:
+            return self._unkept[path]
+        row = self._database.execute(FIND, (os.fsencode(path),)).fetchone()
+        return Record(*row) if row else None
+
+    def keep(self, records: Sequence[tuple[str, Record | None]]) -> None:
+        """Keep what the paths are now; None for nothing there."""
+        self._unkept.update(records)
+        rows = [
+            (os.fsencode(path), record.hash, record.mode, record.owner, record.stamp)
+            for path, record in self._unkept.items()
+            if record
+        ]
+        gone = [(os.fsencode(p),) for p, record in self._unkept.items() if not record]
+        with self._database:
+            self._database.executemany(KEEP, rows)
+            self._database.executemany("DELETE FROM files WHERE path = ?", gone)
+        self._unkept.clear()
+
+    def paths(self) -> Iterator[str]:
+        """All paths; the baseline may change meanwhile."""
+        last = b""
+        while rows := self._database.execute(NEXT, (last, PIECE)).fetchall():
+            yield from (os.fsdecode(row[0]) for row in rows)
+            last = rows[-1][0]
+
+    def roots(self) -> set[WatchedPath]:
+        """What was watched before, and so has a baseline."""
+        rows = self._database.execute("SELECT path, recursive FROM roots").fetchall()
+        return {WatchedPath(path, bool(recursive)) for path, recursive in rows}
+
+    def keep_roots(self, roots: Sequence[WatchedPath]) -> None:
+        """Note that just these are watched from now on."""
+        with self._database:
+            self._database.execute("DELETE FROM roots")
+            self._database.executemany(
+                "INSERT OR REPLACE INTO roots VALUES (?, ?)",
+                [(root.path, root.recursive) for root in roots],
+            )
+
+
+def remove(path: Path) -> Path:
+    """Remove a baseline that nobody has open; gives its path again."""
+    for ending in ("", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    return path
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        # After a power cut the last changes may be told a second time; none is missed.
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.executescript(SCHEMA)
+    except BaseException:
+        database.close()
+        raise
+    return database

@@ -1,0 +1,120 @@
+"""Which process wrote to a watched file, as fanotify tells who has the right to ask.
+
+The kernel tells of content alone: who changed rights, or took something away, stays
+unknown, and so does who has ended before we looked. Source: man 7 fanotify.
+"""
+
+import ctypes
+import logging
+import os
+import select
+import threading
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from struct import Struct
+
+from twistlock_defender.common.capabilities import Capability, may
+
+FAN_CLOEXEC = 0x01
+FAN_NONBLOCK = 0x02
+FAN_MARK_ADD = 0x01
+FAN_MODIFY = 0x02
+FAN_CLOSE_WRITE = 0x08
+FAN_EVENT_ON_CHILD = 0x0800_0000
+WRITTEN = ctypes.c_uint64(FAN_MODIFY | FAN_CLOSE_WRITE | FAN_EVENT_ON_CHILD)
+AT_FDCWD = -100
+EVENT = Struct("=IBBHQii")
+"""Length, version, reserved, header's length, mask, descriptor, process."""
+#: For 64 events: each opens a file.
+ROOM = 64 * EVENT.size
+REST_SECONDS = 0.02
+MOST = 10_000
+log = logging.getLogger(__name__)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Writers:
+    """Remembers who wrote last, on a thread of its own; nothing without the right."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[tuple[int, int], str] = OrderedDict()
+        self._ending = os.eventfd(0, os.EFD_CLOEXEC)
+        self._events = _open() if may(Capability.SYS_ADMIN) else -1
+        self._thread = threading.Thread(target=self._read, name="writers", daemon=True)
+        if self._events >= 0:
+            self._thread.start()
+
+    def close(self) -> None:
+        """Ask for nothing any more."""
+        os.eventfd_write(self._ending, 1)
+        if self._events >= 0:
+            self._thread.join()
+            os.close(self._events)
+        os.close(self._ending)
+
+    def watch(self, folder: str) -> None:
+        """Ask for who writes to what is in *folder*; where that fails, nobody knows."""
+        if self._events >= 0:
+            path = os.fsencode(folder)
+            _libc.fanotify_mark(self._events, FAN_MARK_ADD, WRITTEN, AT_FDCWD, path)
+
+    def take(self, path: str) -> str | None:
+        """Who wrote to *path* since we were last asked, as ``name (pid)``."""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return None
+        return self._last.pop((found.st_dev, found.st_ino), None)
+
+    def _read(self) -> None:
+        poll = select.poll()
+        poll.register(self._events, select.POLLIN)
+        poll.register(self._ending, select.POLLIN)
+        while all(ready != self._ending for ready, _ in poll.poll()):
+            # The kernel opens each file for us, which can fail for one of them.
+            with suppress(OSError):
+                self._take_in(os.read(self._events, ROOM))
+            # Meanwhile it makes one event of all that a process writes to a file.
+            time.sleep(REST_SECONDS)
+
+    def _take_in(self, data: bytes) -> None:
+        for start in range(0, len(data), EVENT.size):
+            *_, mask, file, pid = EVENT.unpack_from(data, start)
+            if file < 0:
+                # Events were lost: whom we know of need not be the last.
+                self._last.clear()
+                continue
+            # Each descriptor is ours to close, whatever becomes of the one before.
+            with suppress(OSError):
+                self._note(file, pid, wrote=bool(mask & FAN_MODIFY))
+
+    def _note(self, file: int, pid: int, *, wrote: bool) -> None:
+        try:
+            found = os.fstat(file)
+        finally:
+            os.close(file)
+        key = (found.st_dev, found.st_ino)
+        try:
+            name = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+        except OSError:
+            self._last.pop(key, None)
+            return
+        # Who closes a file may have written by way of its memory, or not at all.
+        if wrote or key not in self._last:
+            self._last[key] = f"{name} ({pid})"
+        if len(self._last) > MOST:
+            self._last.popitem(last=False)
+
+
+def _open() -> int:
+    """Give a descriptor for events, or -1."""
+    flags = FAN_CLOEXEC | FAN_NONBLOCK
+    files = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    opened: int = _libc.fanotify_init(flags, files)
+    if opened < 0:
+        reason = os.strerror(ctypes.get_errno())
+        log.warning("who writes to watched files is not known: fanotify: %s", reason)
+    return opened

@@ -1,0 +1,1 @@
+"""Enrol the Defender and renew its certificate."""

@@ -1,0 +1,102 @@
+"""Our certificate: how long it is valid, and the one that takes its place.
+
+The key stays: so one file is replaced, and at no time do the two not fit.
+"""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from twistlock_console.protocol import RENEWED_DAYS, RenewalRequested
+from twistlock_defender.common.clock import utc_now
+from twistlock_defender.common.errors import FolderError
+from twistlock_defender.common.folder import ENROL, Folder
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+# cryptography is imported late: it takes time and memory, and is rarely needed.
+
+SOON_DAYS = 30
+CERTIFICATE = "certificate.pem"
+
+
+def expires(folder: Folder) -> datetime:
+    """When our certificate ends. Raises FolderError."""
+    from cryptography import x509
+
+    path = folder / CERTIFICATE
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except OSError as error:
+        raise FolderError(f"{path}: {error.strerror}; {ENROL}") from error
+    except ValueError as error:
+        raise FolderError(f"{path} is damaged; {ENROL}") from error
+
+
+def fault(end: datetime) -> str | None:
+    """What is wrong with a certificate that is valid until *end*, or soon will be."""
+    left = end - utc_now()
+    if left.total_seconds() < 0:
+        return (
+            f"our certificate expired on {end:%Y-%m-%d}, and no Console lets us in; "
+            f"check this host's clock, or {ENROL}"
+        )
+    if left.days < SOON_DAYS:
+        return (
+            f"our certificate expires on {end:%Y-%m-%d} and no Console has renewed it; "
+            f"before that, {ENROL}"
+        )
+    return None
+
+
+def renewal(folder: Folder, name: str) -> RenewalRequested | None:
+    """What to ask the Console for; None while ours is good. Raises FolderError."""
+    if expires(folder) - utc_now() > timedelta(days=RENEWED_DAYS):
+        return None
+    return RenewalRequested(request_for(_key(folder), name))
+
+
+def request_for(key: "ec.EllipticCurvePrivateKey", name: str) -> str:
+    """Make a request (PEM) for a certificate of *name* with *key*."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509.oid import NameOID
+
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def keep(folder: Folder, pem: str) -> datetime:
+    """Put *pem* in the place of ours; gives its end. Raises FolderError, OSError."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        found = x509.load_pem_x509_certificate(pem.encode())
+        key = found.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise FolderError("it cannot be read") from error
+    if key != _key(folder).public_key():
+        raise FolderError("it is for another key")
+    if found.not_valid_after_utc <= expires(folder):
+        raise FolderError("it does not end later than ours")
+    folder.write(CERTIFICATE, pem.encode())
+    return found.not_valid_after_utc
+
+
+def _key(folder: Folder) -> "ec.EllipticCurvePrivateKey":
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    path = folder / "key.pem"
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except OSError as error:
+        raise FolderError(f"{path}: {error.strerror}; {ENROL}") from error
+    except (ValueError, TypeError) as error:
+        raise FolderError(f"{path} is damaged; {ENROL}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise FolderError(f"{path} holds another kind of key; {ENROL}")
+    return key

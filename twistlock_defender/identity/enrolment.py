@@ -1,0 +1,154 @@
+"""Getting a certificate from the Console, which is known by the pin of its key."""
+
+import base64
+import hashlib
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPSConnection
+from typing import Annotated
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from pydantic import Field, TypeAdapter, ValidationError
+
+from twistlock_defender.common.errors import EnrolError
+from twistlock_defender.common.folder import DefenderSettings, Folder
+from twistlock_defender.identity.certificate import request_for
+from twistlock_defender.link.resolver import parse
+
+PATH = "/api/v1/defenders/enrol"
+API_PORT = 8083
+TIMEOUT_SECONDS = 20.0
+LONGEST_ANSWER = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What the install command says; *name* is None for this host's name."""
+
+    console: str
+    pin: str
+    token: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What the Console gives: PEM, and where Defenders find it from now on."""
+
+    certificate: str
+    authority: str
+    addresses: Annotated[tuple[str, ...], Field(min_length=1)]
+    port: int
+
+
+_papers: TypeAdapter[Papers] = TypeAdapter(Papers)
+
+
+def enrol(enrolment: Enrolment, folder: Folder, outbox_mb: int) -> None:
+    """Leave key, certificate and settings in *folder*. Raises EnrolError, OSError."""
+    folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = enrolment.name or socket.gethostname()
+    key = ec.generate_private_key(ec.SECP256R1())
+    papers = _ask(enrolment, {"defender": name, "request": request_for(key, name)})
+    _check(papers, key)
+    _forget_another_console(folder, papers.authority.encode())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    folder.write("key.pem", pem)
+    folder.write("certificate.pem", papers.certificate.encode())
+    folder.write("ca.pem", papers.authority.encode())
+    addresses = tuple(_with_port(a, papers.port) for a in papers.addresses)
+    folder.write_settings(DefenderSettings(name, addresses, outbox_mb))
+
+
+def _forget_another_console(folder: Folder, authority: bytes) -> None:
+    """Forget what holds for the Console before, if that had another *authority*.
+
+    Its epochs have nothing to do with those of the next, which would be refused, and
+    the next has no results of checks. What is about this host stays: the rule holds
+    until the next Console sends one, and findings that wait are sent to it.
+    """
+    known = folder / "ca.pem"
+    if known.exists() and known.read_bytes().strip() != authority.strip():
+        for name in ("epoch", "checks-ran"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _ask(enrolment: Enrolment, body: object) -> Papers:
+    host, port = parse(enrolment.console, API_PORT)
+    headers = {
+        "Authorization": f"Bearer {enrolment.token}",
+        "Content-Type": "application/json",
+    }
+    connection = HTTPSConnection(
+        host, port, timeout=TIMEOUT_SECONDS, context=_unverified()
+    )
+    try:
+        connection.connect()
+        _check_pin(connection, enrolment)
+        connection.request("POST", PATH, json.dumps(body), headers)
+        answer = connection.getresponse()
+        content = answer.read(LONGEST_ANSWER)
+    except (OSError, HTTPException) as error:
+        raise EnrolError(f"{enrolment.console} does not answer: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise EnrolError(
+            f"{enrolment.console} refuses: {_sentence(content, answer.status)}"
+        )
+    try:
+        return _papers.validate_json(content)
+    except ValidationError as error:
+        raise EnrolError(f"{enrolment.console} gave no certificate") from error
+
+
+def _check_pin(connection: HTTPSConnection, enrolment: Enrolment) -> None:
+    der = connection.sock.getpeercert(binary_form=True) or b""
+    key = x509.load_der_x509_certificate(der).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    digest = base64.b64encode(hashlib.sha256(spki).digest()).decode()
+    if enrolment.pin != f"sha256//{digest}":
+        raise EnrolError(
+            f"{enrolment.console} shows another key than the command was made for; "
+            "somebody may be in between. Copy the command anew and compare"
+        )
+
+
+def _check(papers: Papers, key: ec.EllipticCurvePrivateKey) -> None:
+    try:
+        certificate = x509.load_pem_x509_certificate(papers.certificate.encode())
+    except ValueError as error:
+        raise EnrolError("the Console's certificate for us cannot be read") from error
+    if certificate.public_key() != key.public_key():
+        raise EnrolError("the Console gave a certificate for another key")
+
+
+def _unverified() -> ssl.SSLContext:
+    # The pin takes the place of the chain, which this host cannot know yet.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _sentence(content: bytes, status: int) -> str:
+    try:
+        return str(json.loads(content)["err"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {status}"
+
+
+def _with_port(address: str, port: int) -> str:
+    bare = ":" not in address or (address.count(":") > 1 and "]" not in address)
+    if not bare:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,1 @@
+"""Keep the connection to the Console."""

@@ -1,0 +1,1 @@
+"""Watch processes and enforce rules on them."""

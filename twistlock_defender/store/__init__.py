@@ -1,0 +1,1 @@
+"""Keep the outbox, the policy and the status on disk."""
