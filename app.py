@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from twistlock_console import __version__
@@ -60,7 +61,9 @@ def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     asked = next((word for word in words if word in COMMANDS), None)
-    for module in [COMMANDS[asked]] if asked else COMMANDS.values():
+    # The demo is not in the release.
+    present = {n: m for n, m in COMMANDS.items() if find_spec(m.split(".")[0])}
+    for module in [COMMANDS[asked]] if asked else present.values():
         import_module(module).add_to(commands, DEFAULT_CONFIG)
     return parser
 

@@ -254,7 +254,8 @@ def test_a_node_ends_however_slow_its_disk_is(settings: Settings) -> None:
     """Also when no more lines may wait; the disk is a pipe that is read at the end."""
     program = (
         "import logging, sys; from pathlib import Path\n"
-        "from twistlock_console import logs; from twistlock_console.settings import *\n"
+        "from twistlock_console.logs import setup as logs\n"
+        "from twistlock_console.settings import *\n"
         "logging.getLogger().setLevel('INFO'); logs.MOST_WAITING = 1\n"
         "made = Settings(node_address='127.0.0.1', data_folder=Path(sys.argv[1]))\n"
         "with logs.log_as_node(made):\n"

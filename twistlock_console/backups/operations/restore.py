@@ -49,7 +49,7 @@ class Order:
 
 
 def load(database: Store, order: Order, data_folder: Path, tell: Tell) -> Manifest:
-    """Load the backup, verify it, and commit it; ``restore_journal.complete`` does the rest.
+    """Load the backup, verify it, and commit it; ``restore_journal.complete`` does it.
 
     Until the commit nothing that counts is changed, and what was loaded is dropped if
     anything fails, or if the file is not the one that was sealed. Raises ConsoleError.
