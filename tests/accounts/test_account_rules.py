@@ -71,7 +71,7 @@ def test_hashes_tell_right_from_wrong() -> None:
     assert stored.startswith("$argon2id$")
     assert matches(stored, "right")
     assert not matches(stored, "wrong")
-    assert not matches(None, "nobody has this password")
+    assert not matches(None, "no account has this password")
     assert not matches("garbage", "right")
 
 

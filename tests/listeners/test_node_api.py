@@ -10,7 +10,7 @@ from flask import request
 from flask.typing import ResponseReturnValue
 
 from tests.hosts.waiting import wait_for
-from twistlock_console.common.errors import NodeUnreachable
+from twistlock_console.common.errors import DatabaseError, NodeUnreachable
 from twistlock_console.node_api.app import NodeApi, caller, node_app
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.node_api.server import MOST_BYTES
@@ -74,6 +74,20 @@ def test_what_is_not_read_ends_it(
 
     assert received.count(b"HTTP/1.1 ") == 1
     assert received.startswith((b"HTTP/1.1 411", b"HTTP/1.1 413"))
+
+
+def test_an_answer_that_asks_to_wait_says_how_long() -> None:
+    """The database does not answer: 503, a sentence, and seconds to wait."""
+    app = node_app()
+
+    def fail() -> None:
+        raise DatabaseError("mongod does not answer")
+
+    app.add_url_rule("/v1/fail", view_func=fail)
+    answer = app.test_client().get("/v1/fail")
+
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
 
 
 def test_a_node_that_stops_looks_gone(settings: Settings) -> None:

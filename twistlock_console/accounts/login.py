@@ -5,10 +5,10 @@ from typing import Any
 
 from pymongo.database import Database
 
-from twistlock_console.accounts import passwords, users
+from twistlock_console.accounts import known_origins, passwords, users
 from twistlock_console.accounts.credential_rules import check_password, check_username
 from twistlock_console.accounts.errors import WrongCredentials
-from twistlock_console.accounts.login_failures import counted
+from twistlock_console.accounts.login_failures import FailureCount
 from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.login_throttle import Origin
 from twistlock_console.accounts.password_cache import Remembered
@@ -58,38 +58,56 @@ def sign_up(database: Store, attempt: Attempt) -> User:
     return user
 
 
-def log_in(database: Store, attempt: Attempt) -> User:
-    """Let a person in; raises WrongCredentials or TooManyFailures."""
-    user = check(database, attempt)
+def log_in(database: Store, attempt: Attempt, remembered: Remembered) -> User:
+    """Let a person in; raises WrongCredentials, TooManyFailures or Busy."""
+    user = check(database, attempt, remembered)
     named = replace(attempt, username=user.username)
     trail.record(database, named.entry("successful login attempt"))
     return user
 
 
-def check(database: Store, attempt: Attempt) -> User:
-    """Give the user whose password this is; only failures enter the audit trail."""
-    with counted(database, attempt.origin):
+def check(database: Store, attempt: Attempt, remembered: Remembered) -> User:
+    """Return the user whose password this is; only failures enter the audit trail.
+
+    A password that is *remembered* is not hashed again, so that a program that logs
+    in often, or sends its password with every call, takes no turn of the hash queue.
+
+    Raises WrongCredentials; TooManyFailures when logins of this origin failed too often
+    and this one is too early; Busy when too many passwords are being checked.
+    """
+    failures = FailureCount(database, attempt.origin)
+    failures.check()
+    user = users.find(database, attempt.username)
+    if user is None or not remembered.knows(user, attempt.password):
+        user = _check_by_hash(database, attempt, remembered, failures)
+    failures.clear()
+    return user
+
+
+def _check_by_hash(
+    database: Store, attempt: Attempt, remembered: Remembered, failures: FailureCount
+) -> User:
+    with passwords.queue.slot():
+        # Others may have failed, or had the same password checked, in the meantime.
+        failures.check()
         user = users.find(database, attempt.username)
+        if user is not None and remembered.knows(user, attempt.password):
+            return user
         stored = user.password_hash if user else None
-        if not passwords.matches(stored, attempt.password) or user is None:
+        if not passwords.matches_in_slot(stored, attempt.password) or user is None:
+            failures.add()
             trail.record(database, attempt.entry("failed login attempt", failure=True))
             raise WrongCredentials
-    return user
-
-
-def check_basic(database: Store, attempt: Attempt, remembered: Remembered) -> User:
-    """Do what *check* does, without hashing again within a minute."""
-    user = users.find(database, attempt.username)
-    if user is not None and remembered.knows(user, attempt.password):
-        return user
-    user = check(database, attempt)
     remembered.add(user, attempt.password)
+    known_origins.remember(database, attempt.origin)
     return user
 
 
-def change_password(database: Store, attempt: Attempt, new: str) -> User:
+def change_password(
+    database: Store, attempt: Attempt, new: str, remembered: Remembered
+) -> User:
     """Replace the password in *attempt* by *new* and end the user's sessions."""
-    check(database, attempt)
+    check(database, attempt, remembered)
     strong = read_logon(database).strong_password
     check_password(new, attempt.username, strong=strong)
     user = users.set_password(database, attempt.username, passwords.hash_password(new))

@@ -1,8 +1,10 @@
-"""Failed logins, kept in the database so that a failover does not forget them."""
+"""Failed logins, kept in the database so that a failover does not forget them.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+Only a login that failed is counted. Those that are being checked are not: the hash
+queue lets a few be checked at a time, and each looks at the count once more when its
+turn comes, so that logins sent at once get hardly more tries than logins in turn.
+"""
+
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,80 +25,67 @@ from twistlock_console.accounts.login_throttle import (
 
 Documents = Collection[dict[str, Any]]
 COLLECTION = "login_failures"
+#: Two logins that fail at once write the same count; the later one looks again.
+MAX_WRITE_TRIES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """A failure that was written before its attempt."""
+class FailureCount:
+    """The failed logins that count for *origin*; one object for each login."""
 
-    key: str
-    scope: Scope
-    before: Failures | None
-    after: Failures
+    def __init__(self, database: Database[dict[str, Any]], origin: Origin) -> None:
+        self._documents: Documents = database[COLLECTION]
+        known = known_origins.is_known(database, origin)
+        self._keys = origin.keys(known=known)
+        self._has_failures = False
 
-
-@contextmanager
-def counted(database: Database[dict[str, Any]], origin: Origin) -> Iterator[None]:
-    """Count the attempt inside as failed if it raises.
-
-    The failure is written before the attempt and taken back after a success: many
-    attempts at one time cannot all pass before the first is counted. Raises
-    TooManyFailures when this attempt comes too early.
-    """
-    documents = database[COLLECTION]
-    known = known_origins.knows(database, origin)
-    done: list[_Counted] = []
-    try:
-        for key, scope in origin.keys(known=known).items():
-            done.append(_count(documents, key, scope))
-    except TooManyFailures:
-        _take_back(documents, done)
-        raise
-    yield
-    _take_back(documents, done)
-    documents.delete_many(
-        {"_id": {"$in": [each.key for each in done if each.scope is Scope.PAIR]}}
-    )
-    known_origins.remember(database, origin)
-
-
-def _count(documents: Documents, key: str, scope: Scope) -> _Counted:
-    for _ in range(5):
+    def check(self) -> None:
+        """Raise TooManyFailures if the next login of this origin comes too early."""
+        found = list(self._documents.find({"_id": {"$in": list(self._keys)}}))
+        self._has_failures = bool(found)
         now = datetime.now(UTC)
-        seen = _read(documents, key)
-        if wait := wait_seconds(seen, now):
+        wait = max((wait_seconds(_failures(each), now) for each in found), default=0)
+        if wait:
             raise TooManyFailures(wait)
-        after = one_more(seen, scope, now)
-        if _swap(documents, key, seen, after):
-            return _Counted(key, scope, seen, after)
-    raise TooManyFailures(1)
+
+    def add(self) -> None:
+        """Count one more failure."""
+        for key, scope in self._keys.items():
+            self._add(key, scope)
+
+    def clear(self) -> None:
+        """Forget the failures of the origin's own."""
+        if self._has_failures:
+            own = [key for key, scope in self._keys.items() if scope is Scope.PAIR]
+            self._documents.delete_many({"_id": {"$in": own}})
+
+    def _add(self, key: str, scope: Scope) -> None:
+        for _ in range(MAX_WRITE_TRIES):
+            found = self._documents.find_one({"_id": key})
+            before = _failures(found) if found else None
+            after = one_more(before, scope, datetime.now(UTC))
+            if _replace(self._documents, key, before, after):
+                return
+        raise TooManyFailures(1)
 
 
-def _take_back(documents: Documents, done: list[_Counted]) -> None:
-    """Undo what was counted; a wait that others caused since stays."""
-    for each in done:
-        before = each.before or Failures(0, datetime.now(UTC))
-        if not _swap(documents, each.key, each.after, before):
-            less = {"$inc": {"count": -1}}
-            documents.update_one({"_id": each.key, "count": {"$gt": 0}}, less)
+def _failures(found: dict[str, Any]) -> Failures:
+    return Failures(found["count"], found["until"])
 
 
-def _read(documents: Documents, key: str) -> Failures | None:
-    found = documents.find_one({"_id": key})
-    return Failures(found["count"], found["until"]) if found else None
-
-
-def _swap(documents: Documents, key: str, seen: Failures | None, new: Failures) -> bool:
+def _replace(
+    documents: Documents, key: str, before: Failures | None, after: Failures
+) -> bool:
+    """Store *after* unless the document has changed since *before* was read."""
     fields = {
-        "count": new.count,
-        "until": new.until,
-        "expires": new.until + FORGET_AFTER,
+        "count": after.count,
+        "until": after.until,
+        "expires": after.until + FORGET_AFTER,
     }
-    if seen is None:
+    if before is None:
         try:
             documents.insert_one({"_id": key, **fields})
         except DuplicateKeyError:
             return False
         return True
-    unchanged = {"_id": key, "count": seen.count, "until": seen.until}
+    unchanged = {"_id": key, "count": before.count, "until": before.until}
     return documents.update_one(unchanged, {"$set": fields}).matched_count == 1

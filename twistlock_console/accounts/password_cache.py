@@ -1,7 +1,7 @@
-"""Passwords that were right a moment ago, so that each API call need not hash anew.
+"""Passwords that were right a moment ago, so that each API call need not hash them.
 
 A program that uses HTTP Basic sends its password with every request, and one argon2
-check costs tens of milliseconds. What is kept is a keyed digest, in memory only, and
+check costs a tenth of a second. What is kept is a keyed digest, in memory only, and
 it counts only while the user's stored hash is the same.
 """
 

@@ -6,6 +6,7 @@
     * DatabaseError       - mongod could not be started, or did not answer
     * ListenerError       - a port could not be opened, or would not close
     * NodeUnreachable     - a node API did not answer
+    * Busy                - too much work of one kind is under way; try again
     * Interrupted         - a signal asked the program to end before it was done
     * Refused             - the request is understood and not allowed; says why
         * NotFound        - what the request names does not exist
@@ -44,6 +45,17 @@ class NodeUnreachable(ConsoleError):
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
         self.refused = refused
+
+
+class Busy(ConsoleError):
+    """As much work of one kind is under way as the Console takes at a time.
+
+    The caller may try again after *retry_after_s* seconds.
+    """
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Interrupted(ConsoleError):

@@ -9,7 +9,7 @@ import threading
 from socket import SO_REUSEADDR, SOL_SOCKET, socket
 from typing import cast
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 from pymongo.errors import PyMongoError
 from werkzeug.exceptions import HTTPException
@@ -65,7 +65,14 @@ def node_app() -> Flask:
     def failed(error: HTTPException) -> ResponseReturnValue:
         return {"err": error.description or error.name}, error.code or 500
 
+    app.after_request(_add_retry_after)
     return app
+
+
+def _add_retry_after(response: Response) -> Response:
+    if response.status_code == 503:
+        response.headers.setdefault("Retry-After", "1")
+    return response
 
 
 class NodeApi:

@@ -138,7 +138,7 @@ def counted_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             done.append(stored.rpartition("$")[0].rpartition("$")[0])
             return real(stored, password)
 
-    passwords._nobodys()
+    passwords._placeholder()
     monkeypatch.setattr(passwords, "_hasher", Counting())
     yield done
 

@@ -9,7 +9,12 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.openapi.bodies import Credentials, json_body
 from twistlock_console.web.openapi.responses import InitializedAnswer, TokenAnswer
-from twistlock_console.web.security.api import attempt, token_key, without_forms
+from twistlock_console.web.security.api import (
+    attempt,
+    remembered,
+    token_key,
+    without_forms,
+)
 from twistlock_console.web.security.sessions import logon_cache, now
 
 bp = Blueprint("api_entry", __name__)
@@ -48,7 +53,8 @@ def signup() -> ResponseReturnValue:
 def authenticate() -> ResponseReturnValue:
     """Give a token for a username and a password."""
     body = json_body(Credentials)
-    user = login.log_in(database(), attempt(body.username, body.password))
+    sent = attempt(body.username, body.password)
+    user = login.log_in(database(), sent, remembered())
     timeout = logon_cache().get().session_timeout_sec
     begun = Session.begin(user, now())
     return jsonify(token=write_token(token_key(), begun, user, timeout))

@@ -16,6 +16,7 @@ from twistlock_console.web.security.api import (
     api_guard,
     attempt,
     current_token,
+    remembered,
     token_key,
 )
 from twistlock_console.web.security.sessions import (
@@ -56,5 +57,5 @@ def change_password() -> ResponseReturnValue:
     """Change one's own password, which ends one's sessions and tokens."""
     body = json_body(PasswordChange)
     present = attempt(current_username(), body.old_password)
-    login.change_password(database(), present, body.new_password)
+    login.change_password(database(), present, body.new_password, remembered())
     return "", 200

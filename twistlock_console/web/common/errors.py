@@ -15,7 +15,7 @@ from twistlock_console.accounts.errors import (
     TooManyFailures,
     WrongCredentials,
 )
-from twistlock_console.common.errors import ConsoleError, NotFound, Refused
+from twistlock_console.common.errors import Busy, ConsoleError, NotFound, Refused
 from twistlock_console.web.form_refusals import explain_csrf_error
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,9 @@ SENTENCES = {
     405: "this address does not accept that method",
     413: "the request is larger than the Console accepts",
 }
+RETRY_AFTER = "Retry-After"
+TRY_AGAIN = frozenset({429, 503})
+DEFAULT_RETRY_AFTER_S = "2"
 READ_FAILED = "the database does not answer; try again in a few seconds"
 WRITE_UNKNOWN = (
     "the database did not confirm this in time, so it may or may not be stored; "
@@ -39,6 +42,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(CSRFError, _form_refused)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
+    app.after_request(_add_retry_after)
 
 
 def answer(status: int, sentence: str) -> Response:
@@ -55,35 +59,51 @@ def answer(status: int, sentence: str) -> Response:
     return response
 
 
-def _refused(error: ConsoleError) -> ResponseReturnValue:
+def status_of(error: ConsoleError) -> tuple[int, dict[str, str]]:
+    """Return the status that *error* is answered with, and the headers beside it."""
+    headers: dict[str, str] = {}
     match error:
         case TooManyFailures():
-            response = answer(429, str(error))
-            response.headers["Retry-After"] = str(error.seconds)
-            return response
+            status, headers = 429, {RETRY_AFTER: str(error.seconds)}
         case WrongCredentials() | NotLoggedIn():
-            response = answer(401, str(error))
             # Never "Basic": a browser would ask for the password, keep it, and
             # send it along with requests that other sites start.
-            response.headers["WWW-Authenticate"] = 'Bearer realm="Twistlock Console"'
-            return response
+            bearer = 'Bearer realm="Twistlock Console"'
+            status, headers = 401, {"WWW-Authenticate": bearer}
         case NotAllowed():
-            return answer(403, str(error))
+            status = 403
         case NotFound():
-            return answer(404, str(error))
+            status = 404
         case Refused():
-            return answer(400, str(error))
+            status = 400
+        case Busy():
+            status, headers = 503, {RETRY_AFTER: str(error.retry_after_s)}
         case _:
-            log.error("%s %s: %s", request.method, request.path, error)
-            return answer(503, str(error))
+            status = 503
+    return status, headers
+
+
+def _refused(error: ConsoleError) -> ResponseReturnValue:
+    status, headers = status_of(error)
+    if status == 503:
+        level = logging.INFO if isinstance(error, Busy) else logging.ERROR
+        log.log(level, "%s %s: %s", request.method, request.path, error)
+    response = answer(status, str(error))
+    response.headers.update(headers)
+    return response
+
+
+def _add_retry_after(response: Response) -> Response:
+    """Say when to try again, in every answer that asks the client to do so."""
+    if response.status_code in TRY_AGAIN:
+        response.headers.setdefault(RETRY_AFTER, DEFAULT_RETRY_AFTER_S)
+    return response
 
 
 def _database_failed(error: PyMongoError) -> ResponseReturnValue:
     log.warning("%s %s: the database failed: %s", request.method, request.path, error)
     reading = request.method in {"GET", "HEAD"}
-    response = answer(503, READ_FAILED if reading else WRITE_UNKNOWN)
-    response.headers["Retry-After"] = "2"
-    return response
+    return answer(503, READ_FAILED if reading else WRITE_UNKNOWN)
 
 
 def _form_refused(error: CSRFError) -> ResponseReturnValue:

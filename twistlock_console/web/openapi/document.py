@@ -11,6 +11,7 @@ from werkzeug.routing import Rule
 from twistlock_console import __version__
 from twistlock_console.accounts.rights import Area, may
 from twistlock_console.accounts.roles import UserRole
+from twistlock_console.web.common.errors import RETRY_AFTER, TRY_AGAIN
 from twistlock_console.web.lists.openapi import parameters_of
 from twistlock_console.web.openapi.api_call import JSON, ApiCall, call_of
 from twistlock_console.web.security.areas import areas_of
@@ -31,7 +32,10 @@ WHEN = {
     413: "The body is larger than the Console accepts",
     415: "The body is not sent as JSON",
     429: "Too many failed logins; wait as long as Retry-After says",
-    503: "The database does not answer; try again, after looking what was stored",
+    503: (
+        "The database does not answer, or too many passwords are being checked; try "
+        "again after the seconds in Retry-After, and look first what was stored"
+    ),
 }
 
 
@@ -177,7 +181,12 @@ def _responses(
     yield "200", _done(described, models)
     error = {JSON: {"schema": models.schema(Error, answer=True)}}
     for status, when in sorted(_errors(rule, described, area).items()):
-        yield str(status), {"description": when, "content": error}
+        failed: Json = {"description": when, "content": error}
+        if status in TRY_AGAIN:
+            failed["headers"] = {
+                RETRY_AFTER: _header("Seconds to wait before the next try", "integer")
+            }
+        yield str(status), failed
 
 
 def _done(described: ApiCall, models: _Models) -> Json:

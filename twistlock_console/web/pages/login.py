@@ -18,13 +18,14 @@ from twistlock_console.accounts.credential_rules import check_repeated
 from twistlock_console.accounts.errors import TooManyFailures, WrongCredentials
 from twistlock_console.accounts.users import User
 from twistlock_console.audit.trail import AuditType
-from twistlock_console.common.errors import Refused
+from twistlock_console.common.errors import Busy, ConsoleError, Refused
 from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.common.database import database
+from twistlock_console.web.common.errors import status_of
 from twistlock_console.web.openapi.bodies import Credentials, form_body
 from twistlock_console.web.pages.layout import first_endpoint
 from twistlock_console.web.security import pages
-from twistlock_console.web.security.api import attempt
+from twistlock_console.web.security.api import attempt, remembered
 from twistlock_console.web.security.devices import remember_device
 
 bp = Blueprint("entry", __name__)
@@ -51,8 +52,8 @@ def signup() -> ResponseReturnValue:
         body = form_body(Credentials, _credentials())
         check_repeated(body.password, request.form.get("repeated", ""))
         user = login.sign_up(database(), attempt(body.username, body.password))
-    except Refused as error:
-        return _again("signup.html", error), 400
+    except (Refused, Busy) as error:
+        return _again("signup.html", error), *status_of(error)
     return _enter(user)
 
 
@@ -71,9 +72,10 @@ def log_in() -> ResponseReturnValue:
     """Log a person in, or say that it did not work and nothing more."""
     try:
         body = form_body(Credentials, _credentials())
-        user = login.log_in(database(), attempt(body.username, body.password))
-    except TooManyFailures as error:
-        return _again("login.html", error), 429, {"Retry-After": str(error.seconds)}
+        sent = attempt(body.username, body.password)
+        user = login.log_in(database(), sent, remembered())
+    except (TooManyFailures, Busy) as error:
+        return _again("login.html", error), *status_of(error)
     except Refused:
         return _again("login.html", WrongCredentials()), 401
     return _enter(user)
@@ -117,7 +119,7 @@ def _credentials() -> dict[str, str]:
     return {name: request.form.get(name, "") for name in ("username", "password")}
 
 
-def _again(template: str, error: Refused) -> str:
+def _again(template: str, error: ConsoleError) -> str:
     return render_template(
         template,
         error=str(error),

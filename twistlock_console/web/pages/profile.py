@@ -5,14 +5,16 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.credential_rules import check_repeated
+from twistlock_console.accounts.errors import TooManyFailures
 from twistlock_console.accounts.rights import Area
 from twistlock_console.audit.trail import AuditType
-from twistlock_console.common.errors import Refused
+from twistlock_console.common.errors import Busy, Refused
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
+from twistlock_console.web.common.errors import status_of
 from twistlock_console.web.openapi.bodies import PasswordChange, form_body
 from twistlock_console.web.security import pages
-from twistlock_console.web.security.api import attempt
+from twistlock_console.web.security.api import attempt, remembered
 from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
@@ -34,7 +36,11 @@ def change_password() -> ResponseReturnValue:
         body = form_body(PasswordChange, sent)
         check_repeated(body.new_password, request.form.get("repeated", ""))
         present = attempt(current_username(), body.old_password)
-        user = login.change_password(database(), present, body.new_password)
+        user = login.change_password(
+            database(), present, body.new_password, remembered()
+        )
+    except (TooManyFailures, Busy) as error:
+        return render_template("password.html", error=str(error)), *status_of(error)
     except Refused as error:
         return render_template("password.html", error=str(error)), 400
     pages.begin(user)

@@ -9,9 +9,10 @@ from twistlock_console.accounts import users
 from twistlock_console.accounts.credential_rules import check_repeated
 from twistlock_console.accounts.rights import Area
 from twistlock_console.accounts.roles import UserRole
-from twistlock_console.common.errors import NotFound, Refused
+from twistlock_console.common.errors import Busy, NotFound, Refused
 from twistlock_console.web.actions.users import add_user, change_user, remove_user
 from twistlock_console.web.common.database import database
+from twistlock_console.web.common.errors import status_of
 from twistlock_console.web.lists.listing import download, fetch
 from twistlock_console.web.lists.registry import USERS
 from twistlock_console.web.openapi.bodies import UserBody, form_body
@@ -88,6 +89,9 @@ def _do(
     username, role = _named(request.form), request.form.get("role", "")
     try:
         change(_body(username, role))
+    except Busy as error:
+        form = _form(username, role, new=new, error=str(error))
+        return form, *status_of(error)
     except Refused as error:
         return _form(username, role, new=new, error=str(error)), 400
     flash(f"The user {username} {told}.")

@@ -63,6 +63,11 @@ def token_key() -> bytes:
     return cast(bytes, current_app.extensions["token_key"])
 
 
+def remembered() -> Remembered:
+    """Return the passwords that this application checked a moment ago."""
+    return cast(Remembered, current_app.extensions["remembered"])
+
+
 def current_token() -> Session | None:
     """Give the session of the token that this request carries, if it has one."""
     return cast("Session | None", g.get("token"))
@@ -88,6 +93,5 @@ def _by_token(token: str) -> User:
 def _by_password(username: str, password: str) -> User:
     if logon_cache().get().basic_auth_disabled:
         raise NotLoggedIn(NO_BASIC)
-    remembered = cast(Remembered, current_app.extensions["remembered"])
     sent = attempt(username[:LONGEST], password[:LONGEST])
-    return login.check_basic(database(), sent, remembered)
+    return login.check(database(), sent, remembered())
