@@ -22,6 +22,7 @@ from plugins.ha.reporting.defender_reconnects import Returning
 from plugins.ha.reporting.role_history import History
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import DatabaseError
+from twistlock_console.database.known_members import write_known_members
 from twistlock_console.events.types import Role
 from twistlock_console.node.node import Node
 from twistlock_console.pki.certificates import fingerprint
@@ -76,6 +77,7 @@ class Rounds:
         mine = members.pop(self.node.settings.node_address, 0)
         self.keeper.post(lambda seen: transitions.peers_set(seen, mine, members))
         self.heartbeats.follow(set(members))
+        write_known_members(self.node.settings.folders, members)
 
     def _poll(self) -> None:
         """Ask `rs.status()` once; no answer is an answer too."""

@@ -78,12 +78,16 @@ def test_a_descriptor_that_changed_after_the_look_is_passed_over() -> None:
             descriptors = [int(word) for word in child.stdout.readline().split()]
             process = os.pidfd_open(child.pid)
             before = open_descriptors()
-            cut = shut_down_connections(process, descriptors, ("127.0.0.1", port))
+
+            def is_unwanted(connection: socket.socket) -> bool:
+                return connection.getpeername() == ("127.0.0.1", port)
+
+            cut = shut_down_connections(process, descriptors, is_unwanted)
             after = open_descriptors()
             told = child.stdout.readline()
             child.kill()
             child.wait()
-            late = shut_down_connections(process, descriptors, ("127.0.0.1", port))
+            late = shut_down_connections(process, descriptors, is_unwanted)
             os.close(process)
 
     assert (cut, told) == (1, "b''\n")

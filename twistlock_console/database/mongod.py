@@ -12,7 +12,13 @@ from twistlock_console.common.atomic_files import write_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.binary import find_mongod
+from twistlock_console.database.connection_limits import (
+    limits_for,
+    raise_open_files_limit,
+)
 from twistlock_console.database.folder_lock import wait_until_free
+from twistlock_console.database.handshakes import close_unfinished_handshakes
+from twistlock_console.database.known_members import read_known_members
 from twistlock_console.database.options import as_file, mongod_options
 from twistlock_console.database.run_log import MOST_BYTES, RunLog, rotate_files
 from twistlock_console.events.bus import Bus
@@ -97,6 +103,11 @@ class Mongod:
         if self._keeper is not None:
             os.eventfd_write(self._anew, 1)
 
+    def close_silent_connections(self) -> None:
+        """Close the connections to mongod whose peers complete no TLS handshake."""
+        if (pid := self.pid) is not None:
+            close_unfinished_handshakes(pid, self._settings.database_port)
+
     def rotate(self, most_bytes: int = MOST_BYTES) -> None:
         """Let mongod begin a new log if the present one has *most_bytes*."""
         pid = self.pid
@@ -150,7 +161,9 @@ class Mongod:
     def _spawn(self) -> tuple[RunLog, subprocess.Popen[bytes]]:
         folders = self._settings.folders
         options = folders.run / "mongod.conf"
-        write_secret(options, as_file(mongod_options(self._settings)))
+        members = (self._settings.node_address, *read_known_members(folders))
+        limits = limits_for(raise_open_files_limit(), members)
+        write_secret(options, as_file(mongod_options(self._settings, limits)))
         program = find_mongod(self._settings)
         run_log = RunLog(folders)
         with run_log.output.open("wb") as output:

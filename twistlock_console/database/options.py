@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+from twistlock_console.database.connection_limits import ConnectionLimits
 from twistlock_console.pki.identity_files import AUTHORITY, NODE_BUNDLE
 from twistlock_console.settings import Settings
 
@@ -10,6 +11,9 @@ REPLICA_SET = "twistlock"
 LOG = "mongod.log"
 KEYFILE = "mongod.key"
 OPLOG_MB = 1024
+#: Without zlib: mongod decompresses before anybody has logged in, and releases of 6.0
+#: before 6.0.27 then disclose memory (CVE-2025-14847). Our own clients use none.
+COMPRESSORS = "snappy,zstd"
 
 #: A page is written back at a stroke, and all writes wait for the processor meanwhile:
 #: 0.1 s for one of 10 MB, its default. It counts for collections made from now on.
@@ -44,8 +48,11 @@ PARAMETERS: Mapping[str, bool | int | str] = {
 }
 
 
-def mongod_options(settings: Settings) -> dict[str, object]:
+def mongod_options(
+    settings: Settings, limits: ConnectionLimits | None = None
+) -> dict[str, object]:
     """Give the options of this node's mongod, in the shape of its file."""
+    limits = limits or ConnectionLimits()
     folders = settings.folders
     certificates = folders.certificates
     engine = {"cacheSizeGB": settings.database_cache_gb, "configString": EVICTION}
@@ -63,6 +70,9 @@ def mongod_options(settings: Settings) -> dict[str, object]:
             "bindIp": ",".join(settings.private_addresses),
             "port": settings.database_port,
             "unixDomainSocket": {"enabled": False},
+            "compression": {"compressors": COMPRESSORS},
+            "maxIncomingConnections": limits.max_incoming,
+            "maxIncomingConnectionsOverride": list(limits.exempt_addresses),
             "tls": {
                 "mode": "requireTLS",
                 "certificateKeyFile": str(certificates / NODE_BUNDLE),

@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,10 +22,19 @@ def sever(pid: int, host: str, port: int) -> int:
 
     Raises OSError where the kernel, or a sandbox around us, does not allow it.
     """
+    return shut_down_sockets(pid, lambda each: each.getpeername() == (host, port))
+
+
+def shut_down_sockets(pid: int, unwanted: Callable[[socket.socket], bool]) -> int:
+    """Shut down the sockets of process *pid* that are *unwanted*; return how many.
+
+    *unwanted* gets a copy of each; it may raise OSError for one that is no connection.
+    Raises OSError where the kernel, or a sandbox around us, does not allow it.
+    """
     process = os.pidfd_open(pid)
     try:
         descriptors = socket_descriptors(Path(f"/proc/{pid}/fd"))
-        return shut_down_connections(process, descriptors, (host, port))
+        return shut_down_connections(process, descriptors, unwanted)
     finally:
         os.close(process)
 
@@ -42,17 +51,19 @@ def socket_descriptors(folder: Path) -> list[int]:
 
 
 def shut_down_connections(
-    process: int, descriptors: Iterable[int], peer: tuple[str, int]
+    process: int, descriptors: Iterable[int], unwanted: Callable[[socket.socket], bool]
 ) -> int:
-    """Shut down those of *descriptors* that are connections to *peer*; count them.
+    """Shut down those of *descriptors* that are *unwanted* connections; count them.
 
     *process* is the pidfd of the process that they belong to. It goes on running, so
     each may be closed, or be something else, by now: what counts is the copy.
     """
-    return sum(_shut_down(process, descriptor, peer) for descriptor in descriptors)
+    return sum(_shut_down(process, descriptor, unwanted) for descriptor in descriptors)
 
 
-def _shut_down(process: int, descriptor: int, peer: tuple[str, int]) -> bool:
+def _shut_down(
+    process: int, descriptor: int, unwanted: Callable[[socket.socket], bool]
+) -> bool:
     copy = _copy_descriptor(process, descriptor)
     if copy is None:
         return False
@@ -62,7 +73,7 @@ def _shut_down(process: int, descriptor: int, peer: tuple[str, int]) -> bool:
         os.close(copy)
         return False
     with connection, suppress(OSError):
-        if connection.getpeername() == peer:
+        if unwanted(connection):
             connection.shutdown(socket.SHUT_RDWR)
             return True
     return False

@@ -41,6 +41,7 @@ DATABASE_START_SECONDS = 60.0
 #: A release that adds an index to a large collection builds it once.
 INDEX_MS = 30 * 60 * 1000
 LOOK_AT_CERTIFICATE_SECONDS = 2.0
+LOOK_AT_HANDSHAKES_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -111,6 +112,8 @@ class Node:
         self.backups.start()
         self.routes.register_blueprint(node_routes(self, self.backups))
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
+        close_silent = self.mongod.close_silent_connections
+        self.scheduler.every(LOOK_AT_HANDSHAKES_SECONDS, "handshakes", close_silent)
         self.routes.add_url_rule("/v1/status", view_func=self.status)
         self.routes.add_url_rule("/v1/support", view_func=self.support.collect)
         self.routes.add_url_rule(

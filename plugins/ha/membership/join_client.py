@@ -20,6 +20,7 @@ from plugins.ha.membership.pinned_client import (
 from twistlock_console import __version__
 from twistlock_console.common.atomic_files import read_secret, write_secret
 from twistlock_console.common.errors import IdentityError
+from twistlock_console.database.known_members import write_known_members
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.pki.certificates import (
     fingerprint,
@@ -61,6 +62,7 @@ def join(settings: Settings, pause: Callable[[float], None]) -> None:
     primary = PinnedClient(invitation, source=settings.node_address)
     primary.insist(Question("POST", REQUESTS, body), pause)
     answer = _wait_for_apply(settings, invitation, primary, pause)
+    write_known_members(settings.folders, invitation.informed(answer).pins)
     _take_papers(settings, primary.address, answer)
 
 
