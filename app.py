@@ -1,7 +1,6 @@
-"""The Console's program: puts core and plugins together, and reads its command line.
+"""The Console's program: reads the command line and runs one command.
 
-It is the only place that knows both. Exit codes: 0 done, 1 refused or failed (one
-sentence on standard error), 2 wrong usage.
+Exit codes: 0 done, 1 refused or failed (one sentence on standard error), 2 wrong usage.
 """
 
 import argparse
@@ -9,10 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
-from twistlock_console import __version__
+from twistlock_console import __version__, plugins
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.logs.setup import configure_logging
 
@@ -20,30 +18,27 @@ from twistlock_console.logs.setup import configure_logging
 DEFAULT_CONFIG = Path(
     os.environ.get("TWISTLOCK_CONFIG", "/var/lib/twistlock/scripts/twistlock.cfg")
 )
-#: The module of each command. Only that of the command that is asked for is imported:
-#: all of them take a second.
+#: The module of each command of the core. Only that of the command that is asked for
+#: is imported: all of them take a second.
 COMMANDS = {
-    "run": "plugins.ha.cli.run",
+    "run": "twistlock_console.cli.run",
     "status": "twistlock_console.cli.status",
     "config": "twistlock_console.cli.config",
     "certs": "twistlock_console.cli.certs",
-    "ha": "plugins.ha.cli.ha",
     "backup": "twistlock_console.cli.backup",
     "restore": "twistlock_console.cli.restore",
-    "loadbalancer": "plugins.ha.cli.load_balancer",
     "user": "twistlock_console.cli.user",
     "defender": "twistlock_console.cli.defender",
     "support": "twistlock_console.cli.support",
-    "demo": "demo.command",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    options = _parser(words).parse_args(words)
-    configure_logging(options.log_level)
     try:
+        options = _parser(words).parse_args(words)
+        configure_logging(options.log_level)
         return int(options.run(options) or 0)
     except ConsoleError as error:
         print(error, file=sys.stderr)  # noqa: T201
@@ -60,12 +55,19 @@ def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         "--log-level", default="info", choices=("debug", "info", "warning", "error")
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    asked = next((word for word in words if word in COMMANDS), None)
-    # The demo is not in the release.
-    present = {n: m for n, m in COMMANDS.items() if find_spec(m.split(".")[0])}
-    for module in [COMMANDS[asked]] if asked else present.values():
+    modules = all_commands()
+    asked = next((word for word in words if word in modules), None)
+    for module in [modules[asked]] if asked else modules.values():
         import_module(module).add_to(commands, DEFAULT_CONFIG)
     return parser
+
+
+def all_commands() -> dict[str, str]:
+    """Return the module of each command, of the core and of the installed plugins."""
+    found = dict(COMMANDS)
+    for plugin in plugins.installed():
+        found.update(plugin.commands())
+    return found
 
 
 if __name__ == "__main__":

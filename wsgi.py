@@ -6,34 +6,24 @@ a server is on its own: nothing tells it when the node stops being the primary.
 """
 
 import os
-import pkgutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from flask import Flask
 
-from plugins.ha.web import HaWeb
+from twistlock_console import plugins
 from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import Settings, load_settings
-from twistlock_console.web.app import WebPlugin, create_app
+from twistlock_console.web.app import create_app
 
 
 def create(settings: Settings | None = None) -> Flask:
     """Build the application from *settings*, or from the file TWISTLOCK_CONFIG names.
 
-    Touches no database before the first request. Raises SettingsError and
-    IdentityError.
+    Touches no database before the first request. Raises SettingsError, PluginError
+    and IdentityError.
     """
     settings = settings or _from_environment()
-    return create_app(settings, list(_plugins(settings)))
-
-
-def _plugins(settings: Settings) -> Iterator[WebPlugin]:
-    """Make the plugins that *settings* call for; a new one gets its two lines here."""
-    if settings.high_availability_enabled:
-        yield HaWeb()
-    if os.environ.get("TWISTLOCK_DEMO"):
-        yield pkgutil.resolve_name("demo.writes_api:DemoWrites")()
+    return create_app(settings, plugins.enabled(settings))
 
 
 def _from_environment() -> Settings:

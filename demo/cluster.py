@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from demo.events import NODES
+from demo.plugin import VARIABLE
 from demo.process_tree import kill_tree, signal_tree
 from demo.state import State
-from demo.writes_api import VARIABLE
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.settings.orchestrator import VARIABLES

@@ -3,7 +3,7 @@
 Nodes have it only when the demo starts them.
 """
 
-from flask import Blueprint, Flask, current_app
+from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 from pymongo import ReturnDocument
@@ -13,7 +13,6 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.bodies import Body, json_body
 from twistlock_console.web.security.api import api_guard
 
-VARIABLE = "TWISTLOCK_DEMO"
 PATH = "/api/v1/demo/writes"
 bp = Blueprint("demo_writes", __name__)
 api_guard(bp, Area.DEMO)
@@ -24,14 +23,6 @@ class WriteBody(Body):
 
     writer: str = Field(max_length=64)
     number: int = Field(ge=1)
-
-
-class DemoWrites:
-    """Adds the call to the web application."""
-
-    def init_app(self, app: Flask) -> None:
-        """Register it."""
-        app.register_blueprint(bp)
 
 
 @bp.post(PATH)

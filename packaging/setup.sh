@@ -143,3 +143,4 @@ if command -v flock >/dev/null; then
 fi
 set_up_debian "$1"
 set_up_python "$wanted"
+.venv/bin/python packaging/checkout_metadata.py

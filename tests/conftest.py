@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.hosts.cluster import Cluster
 
+PROJECT = Path(__file__).parents[1]
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 MEASURED = os.environ.get(COVERAGE)
 TIMED = "timed: its times count, so the processes that it starts are not measured"
@@ -36,7 +38,10 @@ def _push_request_context() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known."""
+    """Make the markers known, and the plugins of this checkout."""
+    subprocess.run(
+        [sys.executable, PROJECT / "packaging/checkout_metadata.py"], check=True
+    )
     config.addinivalue_line("markers", NEEDS)
     config.addinivalue_line("markers", TIMED)
     config.addinivalue_line("markers", UNMEASURED)

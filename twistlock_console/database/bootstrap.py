@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
@@ -69,15 +70,41 @@ def wait_answering(
     raise DatabaseError(f"the database did not answer within {seconds:g} s: {why}")
 
 
-def initiate_set(settings: Settings) -> bool:
+def initiate_set(
+    settings: Settings,
+    set_settings: Mapping[str, int] = MappingProxyType({}),
+    *,
+    may_rehost: bool = True,
+) -> bool:
     """Make the local member a set of one, and return when it can be written to.
 
-    False for a member of a larger set: that is left as it is, and not waited for.
-    A set of one that knows this node by an earlier address gets the present one,
-    but not with high availability: there, a set of one without this node is what
-    the others became when they removed it. Raises DatabaseError.
+    Args:
+        settings: the settings of this node.
+        set_settings: replica set settings that differ from ours.
+        may_rehost: a set of one that knows this node by an earlier address gets the
+            present one. Not in a cluster: there, a set of one without this node is
+            what the others became when they removed it.
+
+    Returns:
+        False for a member of a larger set: that is left as it is, and not waited for.
+
+    Raises:
+        DatabaseError: the member cannot be set up.
+
     """
-    return _as_root(settings, lambda client: _initiated(client, settings))
+
+    def initiate(client: Client) -> bool:
+        config = _found_or_made(client, settings, set_settings)
+        if len(config["members"]) > 1:
+            return False
+        if config["members"][0]["host"] != _host(settings):
+            if not may_rehost:
+                return False
+            _rehost(client, config, settings)
+        _wait_writable(client)
+        return True
+
+    return _as_root(settings, initiate)
 
 
 def create_users(settings: Settings) -> None:
@@ -113,18 +140,6 @@ def _as_root(settings: Settings, work: Callable[[Client], T]) -> T:
         time.sleep(PAUSE)
 
 
-def _initiated(client: Client, settings: Settings) -> bool:
-    config = _found_or_made(client, settings)
-    if len(config["members"]) > 1:
-        return False
-    if config["members"][0]["host"] != _host(settings):
-        if settings.high_availability_enabled:
-            return False
-        _rehost(client, config, settings)
-    _wait_writable(client)
-    return True
-
-
 def _create_users(client: Client, passwords: Mapping[str, str]) -> None:
     for name, password in passwords.items():
         user: dict[str, Any] = {"pwd": password, "roles": ROLES[name]}
@@ -136,7 +151,9 @@ def _create_users(client: Client, passwords: Mapping[str, str]) -> None:
             client.admin.command("updateUser", name, **user)
 
 
-def _found_or_made(client: Client, settings: Settings) -> dict[str, Any]:
+def _found_or_made(
+    client: Client, settings: Settings, set_settings: Mapping[str, int]
+) -> dict[str, Any]:
     """The member's configuration, made first where it has none.
 
     One that still reads its own says that it has none, and refuses to get another.
@@ -147,7 +164,7 @@ def _found_or_made(client: Client, settings: Settings) -> dict[str, Any]:
             raise DatabaseError(
                 f"the database did not tell its members within {STEADY_SECONDS:g} s"
             )
-        _initiate(client, settings)
+        _initiate(client, settings, set_settings)
         time.sleep(PAUSE)
     return config
 
@@ -162,14 +179,17 @@ def _configuration(client: Client) -> dict[str, Any] | None:
     return config
 
 
-def _initiate(client: Client, settings: Settings) -> None:
+def _initiate(
+    client: Client, settings: Settings, set_settings: Mapping[str, int]
+) -> None:
     member = {"_id": 0, "host": _host(settings), "priority": 1, "votes": 1}
     timing = {
-        "electionTimeoutMillis": settings.election_timeout_ms,
+        "electionTimeoutMillis": 3000,
         "heartbeatIntervalMillis": 500,
         "heartbeatTimeoutSecs": 1,
         "catchUpTimeoutMillis": 0,
         "chainingAllowed": False,
+        **set_settings,
     }
     config = {"_id": REPLICA_SET, "members": [member], "settings": timing}
     try:

@@ -1,12 +1,11 @@
-"""`twistlock-console run`: this host's node, with high availability or without."""
+"""`twistlock-console run`: this host's node."""
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from plugins.ha.membership.join_client import join, must_join
-from plugins.ha.routes import node_routes
-from plugins.ha.runtime import HighAvailability
+from twistlock_console import plugins
 from twistlock_console.common.errors import Refused
 from twistlock_console.database.bootstrap import create_users, initiate_set
 from twistlock_console.database.epoch import kept_epoch
@@ -20,10 +19,10 @@ from twistlock_console.node.lifecycle import (
 )
 from twistlock_console.node.node import Node, RoleKeeper
 from twistlock_console.node.standalone_role import Alone
+from twistlock_console.plugins import ConsolePlugin, PluginError
 from twistlock_console.servers.management.server import rehearse
 from twistlock_console.servers.supervisor import forkserver
 from twistlock_console.settings import (
-    InitialState,
     Settings,
     check_ports_free,
     load_settings,
@@ -49,13 +48,9 @@ def _run(options: argparse.Namespace) -> None:
 
 def run_node(settings: Settings, signals: Signals) -> None:
     """Run the node until a signal ends it; raises ConsoleError if it cannot start."""
-    joins = (
-        settings.high_availability_enabled
-        and settings.high_availability_state is InitialState.SECONDARY
-    )
-    if joins and must_join(settings):
-        join(settings, signals.pause)
-    if not joins:
+    active = plugins.enabled(settings)
+    has_joined = any(plugin.join(settings, signals.pause) for plugin in active)
+    if not has_joined:
         found_identity(settings, node_names(settings, settings.node_address))
     fit_identity(settings)
     forkserver.start()
@@ -64,23 +59,27 @@ def run_node(settings: Settings, signals: Signals) -> None:
     keeper: RoleKeeper | None = None
     try:
         node.start_database()
-        if not joins:
-            _found_set(settings)
-        keeper = _keeper(node)
+        if not has_joined:
+            _create_replica_set(settings, active)
+        keeper = _role_controller(node, active)
         node.start(keeper)
         signals.wait()
     finally:
         node.stop(keeper)
 
 
-def _found_set(settings: Settings) -> None:
-    """Make a set of one with its users, unless our member belongs to a larger one.
+def _create_replica_set(settings: Settings, active: Sequence[ConsolePlugin]) -> None:
+    """Create a set of one with its users, unless our member belongs to a larger one.
 
-    Raises Refused where the node would serve without asking that one's lease.
+    Raises Refused where the node would serve beside the other members of its set.
     """
-    if initiate_set(settings):
+    is_clustered = any(plugin.is_clustered for plugin in active)
+    differing: dict[str, int] = {}
+    for plugin in active:
+        differing.update(plugin.replica_set_settings(settings))
+    if initiate_set(settings, differing, may_rehost=not is_clustered):
         create_users(settings)
-    elif not settings.high_availability_enabled:
+    elif not is_clustered:
         raise Refused(
             "this node's database belongs to a cluster of several nodes, and without "
             "high availability it would serve beside them; set "
@@ -89,10 +88,14 @@ def _found_set(settings: Settings) -> None:
         )
 
 
-def _keeper(node: Node) -> RoleKeeper:
-    if not node.settings.high_availability_enabled:
-        epoch = max(kept_epoch(node.backups.database), 1)
-        return Alone(node.ports, node.permit, node.bus, epoch=epoch)
-    room = HighAvailability(node)
-    node.routes.register_blueprint(node_routes(room))
-    return room
+def _role_controller(node: Node, active: Sequence[ConsolePlugin]) -> RoleKeeper:
+    """Start every plugin on *node*; return the one controller, or the standalone."""
+    made = [(plugin.name, plugin.init_node(node)) for plugin in active]
+    controllers = {name: controller for name, controller in made if controller}
+    if len(controllers) > 1:
+        names = " and ".join(controllers)
+        raise PluginError(f"{names} each want to control the role; switch one off")
+    for controller in controllers.values():
+        return controller
+    epoch = max(kept_epoch(node.backups.database), 1)
+    return Alone(node.ports, node.permit, node.bus, epoch=epoch)

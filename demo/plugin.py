@@ -1,0 +1,37 @@
+"""The demo as a plugin: its command, and the API call that its writer uses."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from twistlock_console.plugins import ConsolePlugin
+from twistlock_console.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+VARIABLE = "TWISTLOCK_DEMO"
+
+
+class DemoPlugin(ConsolePlugin):
+    """Shows a failover on one machine; see the command `demo`."""
+
+    name = "demo"
+
+    def enabled(self, settings: Settings) -> bool:
+        """Return whether the demo started this node."""
+        del settings
+        return bool(os.environ.get(VARIABLE))
+
+    def init_app(self, app: "Flask") -> None:
+        """Add the API call that the demo counts by."""
+        from demo import writes_api
+
+        app.register_blueprint(writes_api.bp)
+
+    def commands(self) -> Mapping[str, str]:
+        """Return `demo`."""
+        return {"demo": "demo.command"}
+
+
+plugin = DemoPlugin()

@@ -1,0 +1,66 @@
+"""The high availability plugin: everything that it adds to the Console.
+
+Its parts are imported where they are used: this module is loaded by every program of
+the Console, also where high availability is switched off.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from twistlock_console.plugins import ConsolePlugin
+from twistlock_console.settings import InitialState, Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from twistlock_console.node.node import Node, RoleKeeper
+
+
+class HighAvailabilityPlugin(ConsolePlugin):
+    """Keeps one of three Consoles serving; see docs/high-availability.md."""
+
+    name = "high-availability"
+    is_clustered = True
+
+    def enabled(self, settings: Settings) -> bool:
+        """Return HIGH_AVAILABILITY_ENABLED."""
+        return settings.high_availability_enabled
+
+    def init_app(self, app: "Flask") -> None:
+        """Add the pages, the API and the metrics."""
+        from plugins.ha import web
+
+        web.init_app(app)
+
+    def join(self, settings: Settings, pause: Callable[[float], None]) -> bool:
+        """Join the cluster, unless this node belongs to one or was the first."""
+        if settings.high_availability_state is not InitialState.SECONDARY:
+            return False
+        from plugins.ha.membership.join_client import join, must_join
+
+        if must_join(settings):
+            join(settings, pause)
+        return True
+
+    def replica_set_settings(self, settings: Settings) -> Mapping[str, int]:
+        """Return the election timeout."""
+        return {"electionTimeoutMillis": settings.election_timeout_ms}
+
+    def init_node(self, node: "Node") -> "RoleKeeper":
+        """Return the controller of the role, subscribed to the events of *node*."""
+        from plugins.ha.routes import node_routes
+        from plugins.ha.runtime import HighAvailability
+
+        runtime = HighAvailability(node)
+        node.routes.register_blueprint(node_routes(runtime))
+        return runtime
+
+    def commands(self) -> Mapping[str, str]:
+        """Return `ha` and `loadbalancer`."""
+        return {
+            "ha": "plugins.ha.cli.ha",
+            "loadbalancer": "plugins.ha.cli.load_balancer",
+        }
+
+
+plugin = HighAvailabilityPlugin()
