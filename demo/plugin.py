@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from demo.rights import WRITES
 from twistlock_console.plugins import ConsolePlugin
 from twistlock_console.settings import Settings
 
@@ -17,6 +18,7 @@ class DemoPlugin(ConsolePlugin):
     """Shows a failover on one machine; see the command `demo`."""
 
     name = "demo"
+    rights = (WRITES,)
 
     def enabled(self, settings: Settings) -> bool:
         """Return whether the demo started this node."""

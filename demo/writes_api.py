@@ -8,14 +8,14 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 from pymongo import ReturnDocument
 
-from twistlock_console.accounts.rights import Area
+from demo.rights import WRITES
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.bodies import Body, json_body
 from twistlock_console.web.security.api import api_guard
 
 PATH = "/api/v1/demo/writes"
 bp = Blueprint("demo_writes", __name__)
-api_guard(bp, Area.DEMO)
+api_guard(bp, WRITES)
 
 
 class WriteBody(Body):

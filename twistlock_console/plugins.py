@@ -16,6 +16,7 @@ from twistlock_console.common.errors import ConsoleError
 if TYPE_CHECKING:
     from flask import Flask
 
+    from twistlock_console.accounts.rights import Area
     from twistlock_console.node.node import Node, RoleKeeper
     from twistlock_console.settings import Settings
 
@@ -38,6 +39,10 @@ class ConsolePlugin:
     name: str
     #: The version of this interface that the plugin was written for.
     interface_version = INTERFACE_VERSION
+    #: Areas of the table of rights; guards of pages and API calls name them.
+    rights: tuple["Area", ...] = ()
+    #: Types of entries in the history of changes, beside those of the core.
+    audit_kinds: tuple[str, ...] = ()
     #: Several nodes share one replica set, and the role controller of this plugin
     #: decides which of them serves.
     is_clustered = False

@@ -7,6 +7,7 @@ the Console, also where high availability is switched off.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from plugins.ha.rights import CONSOLE_SCRIPTS, HIGH_AVAILABILITY
 from twistlock_console.plugins import ConsolePlugin
 from twistlock_console.settings import InitialState, Settings
 
@@ -20,6 +21,7 @@ class HighAvailabilityPlugin(ConsolePlugin):
     """Keeps one of three Consoles serving; see docs/high-availability.md."""
 
     name = "high-availability"
+    rights = (HIGH_AVAILABILITY, CONSOLE_SCRIPTS)
     is_clustered = True
 
     def enabled(self, settings: Settings) -> bool:

@@ -17,8 +17,9 @@ from flask import Flask
 from web_visitor import HTTPS, PASSWORD, basic
 
 import wsgi
+from twistlock_console import plugins
 from twistlock_console.accounts.passwords import hash_password
-from twistlock_console.accounts.rights import RIGHTS, Area, Right, may
+from twistlock_console.accounts.rights import CORE_AREAS, Right, may
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.accounts.sessions import Session
 from twistlock_console.settings import Settings
@@ -176,10 +177,11 @@ def page(app: Flask) -> str:
         "roles": " | ".join(role.label for role in UserRole),
         "lines": "|".join("---" for _ in UserRole),
     }
+    added = (area for plugin in plugins.installed() for area in plugin.rights)
     areas = [
-        _row(area.value, *(WORDS[RIGHTS[area][role]] for role in UserRole))
-        for area in Area
-        if area is not Area.DEMO
+        _row(area.title, *(WORDS[area.right_of(role)] for role in UserRole))
+        for area in (*CORE_AREAS, *added)
+        if area.documented
     ]
     tried = [
         _row(

@@ -1,36 +1,13 @@
-"""What each role may do, in one table: for pages and API alike.
+"""Which role may do what: one table, for pages and API alike.
 
 docs/roles.md shows the table, and a test tries each role against every page and path.
+Plugins add areas of their own (`ConsolePlugin.rights`).
 """
 
-from collections.abc import Mapping
-from enum import IntEnum, StrEnum
-from types import MappingProxyType
+from dataclasses import dataclass
+from enum import IntEnum
 
 from twistlock_console.accounts.roles import UserRole
-
-
-class Area(StrEnum):
-    """A part of the Console that is allowed or refused as a whole."""
-
-    OWN_ACCOUNT = "One's own account, version, description of the API"
-    USERS = "Users"
-    LOGON = "Logon settings"
-    HISTORY = "History of admin activity"
-    SYSTEM = "General settings of the node, its log"
-    SUPPORT = "What support needs: dumps"
-    HIGH_AVAILABILITY = "High availability"
-    CONSOLE_SCRIPTS = "Script and release with which a host joins"
-    BACKUPS = "List of backups"
-    BACKUP_FILES = "Backups themselves: create, download, upload, restore, delete"
-    DEFENDERS = "Defenders"
-    DEFENDER_NAMES = "Names under which Defenders reach the Console"
-    DEFENDER_SCRIPTS = "Script and package that install a Defender"
-    POLICIES = "Defend: policies"
-    EVENTS = "Monitor: events"
-    ALERTS = "Alerts and logging"
-    METRICS = "Metrics"
-    DEMO = "Writes of the demo"
 
 
 class Right(IntEnum):
@@ -41,41 +18,57 @@ class Right(IntEnum):
     CHANGE = 2
 
 
-_, R, C = Right
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A part of the Console that is allowed or refused as a whole.
 
-# fmt: off
-_TABLE = {
-    #                        Administrator, Operator, Auditor, Defender Manager
-    Area.OWN_ACCOUNT:       (C, C, C, C),
-    Area.USERS:             (C, R, R, _),
-    Area.LOGON:             (C, R, R, R),
-    Area.HISTORY:           (C, R, R, R),
-    Area.SYSTEM:            (C, R, R, R),
-    Area.SUPPORT:           (C, _, _, _),
-    Area.HIGH_AVAILABILITY: (C, R, R, R),
-    Area.CONSOLE_SCRIPTS:   (C, C, _, C),
-    Area.BACKUPS:           (C, R, R, _),
-    Area.BACKUP_FILES:      (C, _, _, _),
-    Area.DEFENDERS:         (C, C, R, C),
-    Area.DEFENDER_NAMES:    (C, R, R, _),
-    Area.DEFENDER_SCRIPTS:  (C, C, _, C),
-    Area.POLICIES:          (C, C, R, _),
-    Area.EVENTS:            (C, C, R, _),
-    Area.ALERTS:            (C, R, R, R),
-    Area.METRICS:           (C, R, R, _),
-    Area.DEMO:              (C, _, _, _),
-}
-# fmt: on
+    *rights* are those of Administrator, Operator, Auditor and Defender Manager. The
+    manual does not show an area that is not *documented*.
+    """
 
-#: By area and role.
-RIGHTS: Mapping[Area, Mapping[UserRole, Right]] = MappingProxyType(
-    {
-        area: MappingProxyType(dict(zip(UserRole, row, strict=True)))
-        for area, row in _TABLE.items()
-    }
+    title: str
+    rights: tuple[Right, Right, Right, Right]
+    documented: bool = True
+
+    def right_of(self, role: UserRole) -> Right:
+        """Return how far the right of *role* goes here."""
+        return self.rights[tuple(UserRole).index(role)]
+
+
+N, R, C = Right
+
+
+class Areas:
+    """The areas of the core."""
+
+    # fmt: off
+    OWN_ACCOUNT = Area("One's own account, version, description of the API",
+                       (C, C, C, C))
+    USERS = Area("Users", (C, R, R, N))
+    LOGON = Area("Logon settings", (C, R, R, R))
+    HISTORY = Area("History of admin activity", (C, R, R, R))
+    SYSTEM = Area("General settings of the node, its log", (C, R, R, R))
+    SUPPORT = Area("What support needs: dumps", (C, N, N, N))
+    BACKUPS = Area("List of backups", (C, R, R, N))
+    BACKUP_FILES = Area(
+        "Backups themselves: create, download, upload, restore, delete", (C, N, N, N))
+    DEFENDERS = Area("Defenders", (C, C, R, C))
+    DEFENDER_NAMES = Area("Names under which Defenders reach the Console",
+                          (C, R, R, N))
+    DEFENDER_SCRIPTS = Area("Script and package that install a Defender",
+                            (C, C, N, C))
+    POLICIES = Area("Defend: policies", (C, C, R, N))
+    EVENTS = Area("Monitor: events", (C, C, R, N))
+    ALERTS = Area("Alerts and logging", (C, R, R, R))
+    METRICS = Area("Metrics", (C, R, R, N))
+    # fmt: on
+
+
+CORE_AREAS: tuple[Area, ...] = tuple(
+    area for area in vars(Areas).values() if isinstance(area, Area)
 )
 
 
 def may(role: UserRole, area: Area, *, change: bool) -> bool:
-    """Tell whether *role* may read, or with *change* also change, what is in *area*."""
-    return RIGHTS[area][role] >= (Right.CHANGE if change else Right.READ)
+    """Return whether *role* may read *area*, or with *change* change it."""
+    return area.right_of(role) >= (Right.CHANGE if change else Right.READ)

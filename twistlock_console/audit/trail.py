@@ -11,6 +11,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from twistlock_console import plugins
 from twistlock_console.common.search_terms import FIELD, words_of
 
 COLLECTION = "audits_mgmt"
@@ -41,11 +42,17 @@ class AuditType(StrEnum):
     BACKUP = "backup"
 
 
+def audit_kinds() -> tuple[str, ...]:
+    """Return every type of entry: those of the core, then those of plugins."""
+    added = (kind for plugin in plugins.installed() for kind in plugin.audit_kinds)
+    return (*AuditType, *added)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One act: who did it, from where, through which API path, and how it ended."""
 
-    type: AuditType
+    type: str
     username: str
     source_ip: str
     api: str

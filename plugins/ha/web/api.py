@@ -4,6 +4,7 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
+from plugins.ha.rights import HIGH_AVAILABILITY
 from plugins.ha.web import node_client
 from plugins.ha.web.join_command import join_command
 from plugins.ha.web.load_balancer import load_balancer_file
@@ -13,7 +14,6 @@ from plugins.ha.web.responses import (
     JoinTokenAnswer,
     OpenTokenAnswer,
 )
-from twistlock_console.accounts.rights import Area
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.openapi.bodies import Body, json_body
@@ -21,7 +21,7 @@ from twistlock_console.web.security.api import api_guard, without_forms
 
 PREFIX = "/api/v1/high-availability"
 bp = Blueprint("ha_api", __name__, url_prefix=PREFIX)
-api_guard(bp, Area.HIGH_AVAILABILITY)
+api_guard(bp, HIGH_AVAILABILITY)
 
 # Hosts that join have a join token, and no account.
 joining = Blueprint("ha_joining", __name__, url_prefix=f"{PREFIX}/join-requests")

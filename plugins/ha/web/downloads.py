@@ -10,12 +10,12 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, g, request, send_file
 from flask.typing import ResponseReturnValue
 
+from plugins.ha.rights import CONSOLE_SCRIPTS
 from plugins.ha.web import node_client
 from plugins.ha.web.join_command import own_pin
 from plugins.ha.web.join_script import Console, Release, join_script, refusal_script
 from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
-from twistlock_console.accounts.rights import Area
 from twistlock_console.cli.config import values_of
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.openapi.api_call import ApiCall
@@ -26,7 +26,7 @@ TARBALL = "twistlock_console.tar.gz"
 SCRIPT = "/scripts/console.sh"
 bp = Blueprint("ha_downloads", __name__, url_prefix="/api/v1")
 without_forms(bp)
-assign(bp, Area.CONSOLE_SCRIPTS)
+assign(bp, CONSOLE_SCRIPTS)
 
 
 def init_app(app: Flask) -> None:
@@ -41,7 +41,7 @@ def _admit() -> ResponseReturnValue | None:
     given = request.authorization
     token = given.token if given and given.type == "bearer" else None
     if token is None:
-        admit(Area.CONSOLE_SCRIPTS)
+        admit(CONSOLE_SCRIPTS)
         return None
     try:
         _check(token)
@@ -62,7 +62,7 @@ def _check(token: str) -> None:
         if token.count(".") != 2:
             raise
         try:
-            admit(Area.CONSOLE_SCRIPTS)
+            admit(CONSOLE_SCRIPTS)
         except NotLoggedIn:
             raise error from None
 

@@ -15,12 +15,12 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from plugins.ha.replication.node_state import NodeState
+from plugins.ha.rights import HIGH_AVAILABILITY
 from plugins.ha.web import join_command as command
 from plugins.ha.web import node_client
 from plugins.ha.web.chart import draw
 from plugins.ha.web.load_balancer import load_balancer_file
 from plugins.ha.web.timeline import in_order, timelines
-from twistlock_console.accounts.rights import Area
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.web.security.pages import pages_for
 
@@ -30,7 +30,7 @@ bp = Blueprint(
     url_prefix="/manage/system/high-availability",
     template_folder="templates",
 )
-pages_for(bp, Area.HIGH_AVAILABILITY)
+pages_for(bp, HIGH_AVAILABILITY)
 
 
 def init_app(app: Flask) -> None:

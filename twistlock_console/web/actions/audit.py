@@ -24,7 +24,7 @@ class Change:
 
 
 @contextmanager
-def recorded(kind: AuditType, told: str) -> Iterator[Change]:
+def recorded(kind: str, told: str) -> Iterator[Change]:
     """Record what is done inside, by whom and from where: done, or refused and why.
 
     *told* says it in the past: "deleted the user jane". Fill in the change that is
@@ -40,7 +40,7 @@ def recorded(kind: AuditType, told: str) -> Iterator[Change]:
 
 
 def record_change(
-    kind: AuditType, told: str, change: Change | None = None, *, failure: bool = False
+    kind: str, told: str, change: Change | None = None, *, failure: bool = False
 ) -> None:
     """Record what the present user did, or with *failure* tried to do."""
     shown = trail.difference(change.old, change.new) if change else ""

@@ -3,7 +3,7 @@
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, read
 from twistlock_console.web.actions.alerts import (
     change_alerts,
@@ -17,7 +17,7 @@ from twistlock_console.web.openapi.bodies import json_body
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_alerts", __name__)
-api_guard(bp, Area.ALERTS)
+api_guard(bp, Areas.ALERTS)
 
 
 @bp.get("/settings/alerts")

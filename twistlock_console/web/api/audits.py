@@ -3,8 +3,8 @@
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
-from twistlock_console.audit.trail import AuditType, usernames
+from twistlock_console.accounts.rights import Areas
+from twistlock_console.audit.trail import audit_kinds, usernames
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.listing import download, fetch
 from twistlock_console.web.lists.registry import HISTORY
@@ -13,7 +13,7 @@ from twistlock_console.web.openapi.responses import HistoryAnswer, HistoryFilter
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_audits", __name__)
-api_guard(bp, Area.HISTORY)
+api_guard(bp, Areas.HISTORY)
 
 
 @bp.get("/audits/mgmt")
@@ -35,6 +35,6 @@ def management_csv() -> ResponseReturnValue:
 def management_filters() -> ResponseReturnValue:
     """Give the types and usernames that the audit trail can be filtered by."""
     return jsonify(
-        type=[kind.value for kind in AuditType],
+        type=[str(kind) for kind in audit_kinds()],
         username=usernames(database()),
     )

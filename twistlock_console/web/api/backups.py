@@ -7,7 +7,7 @@ from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions import backups
 from twistlock_console.web.openapi.api_call import ApiCall
@@ -15,9 +15,9 @@ from twistlock_console.web.openapi.bodies import Body, json_body, plain_json
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_backups", __name__)
-api_guard(bp, Area.BACKUPS)
+api_guard(bp, Areas.BACKUPS)
 files = Blueprint("api_backup_files", __name__)
-api_guard(files, Area.BACKUP_FILES)
+api_guard(files, Areas.BACKUP_FILES)
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.defenders import (
     COMPLIANCE,
@@ -23,7 +23,7 @@ from twistlock_console.web.openapi.defender_responses import (
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_defender_audits", __name__)
-api_guard(bp, Area.EVENTS)
+api_guard(bp, Areas.EVENTS)
 
 
 @bp.get("/audits/runtime/host")

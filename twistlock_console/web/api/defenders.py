@@ -4,7 +4,7 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.register import COLLECTION, count_connected
 from twistlock_console.defenders.settings import read_defender_settings
@@ -27,7 +27,7 @@ from twistlock_console.web.openapi.defender_responses import (
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_defenders", __name__)
-api_guard(bp, Area.DEFENDERS)
+api_guard(bp, Areas.DEFENDERS)
 
 
 class NamesQuery(BaseModel):

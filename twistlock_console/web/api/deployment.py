@@ -9,7 +9,7 @@ from pydantic import Field
 
 from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.deploy_tokens import check_token
 from twistlock_console.defenders.deployment import (
@@ -33,7 +33,7 @@ from twistlock_console.web.security.areas import assign
 SHELL = "text/x-shellscript"
 bp = Blueprint("api_deployment", __name__)
 without_forms(bp)
-assign(bp, Area.DEFENDER_SCRIPTS)
+assign(bp, Areas.DEFENDER_SCRIPTS)
 
 
 class EnrolBody(Body):
@@ -59,7 +59,7 @@ def _admit() -> ResponseReturnValue | None:
     given = request.authorization
     token = (given.token or "") if given and given.type == "bearer" else ""
     if not token.startswith("deploy-"):
-        admit(Area.DEFENDER_SCRIPTS)
+        admit(Areas.DEFENDER_SCRIPTS)
         return None
     try:
         check_token(database(), token, use=request.method == "POST")

@@ -3,14 +3,14 @@
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.logs.reader import LogLine
 from twistlock_console.web.actions.log_query import LinesQuery, lines_wished
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_logs", __name__)
-api_guard(bp, Area.SYSTEM)
+api_guard(bp, Areas.SYSTEM)
 
 
 @bp.get("/logs/console")

@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.alerts.settings import LoggingSettings, read
 from twistlock_console.web.actions.metrics import exposition
 from twistlock_console.web.common.database import database
@@ -13,7 +13,7 @@ from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_metrics", __name__)
-api_guard(bp, Area.METRICS)
+api_guard(bp, Areas.METRICS)
 
 OFF = "metrics are switched off; switch them on under Manage > Alerts > Logging"
 

@@ -3,7 +3,7 @@
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.actions.names import (
     NamesAnswer,
     NamesBody,
@@ -15,7 +15,7 @@ from twistlock_console.web.openapi.bodies import json_body
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_names", __name__)
-api_guard(bp, Area.DEFENDER_NAMES)
+api_guard(bp, Areas.DEFENDER_NAMES)
 
 
 @bp.get("/settings/certs")

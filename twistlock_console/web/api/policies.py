@@ -3,7 +3,7 @@
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.policies.host import parse_policy, read_policy
 from twistlock_console.protocol import HostPolicy
 from twistlock_console.web.actions.defenders import change_rules
@@ -14,7 +14,7 @@ from twistlock_console.web.security.api import api_guard
 from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("api_policies", __name__)
-api_guard(bp, Area.POLICIES)
+api_guard(bp, Areas.POLICIES)
 
 
 @bp.get("/policies/runtime/host")

@@ -4,7 +4,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import login, session_revocations
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.web.actions.audit import record_change
@@ -27,7 +27,7 @@ from twistlock_console.web.security.sessions import (
 )
 
 bp = Blueprint("api_session", __name__)
-api_guard(bp, Area.OWN_ACCOUNT)
+api_guard(bp, Areas.OWN_ACCOUNT)
 
 
 @bp.get("/authenticate/renew")

@@ -4,7 +4,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.login_settings import read_logon
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.actions.audit import change_logon
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall
@@ -13,7 +13,7 @@ from twistlock_console.web.openapi.responses import LogonAnswer
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_settings", __name__)
-api_guard(bp, Area.LOGON)
+api_guard(bp, Areas.LOGON)
 
 
 @bp.get("/settings/logon")

@@ -3,7 +3,7 @@
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.actions.users import add_user, change_user, remove_user
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.listing import download, fetch
@@ -14,7 +14,7 @@ from twistlock_console.web.openapi.responses import UserAnswer
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_users", __name__)
-api_guard(bp, Area.USERS)
+api_guard(bp, Areas.USERS)
 
 
 @bp.get("/users")

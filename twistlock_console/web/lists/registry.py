@@ -3,7 +3,6 @@
 from twistlock_console.accounts import users
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import AuditType
 from twistlock_console.web.lists.defenders import COMPLIANCE, DEFENDERS, HOST_AUDITS
 from twistlock_console.web.lists.schema import Column, Filter, Listable
 
@@ -33,7 +32,7 @@ HISTORY = Listable(
             "type",
             "Type",
             filter=Filter.EXACT,
-            choices=tuple((kind.value, kind.value) for kind in AuditType),
+            choices=tuple((str(kind), str(kind)) for kind in trail.audit_kinds()),
         ),
         Column("username", "User", sortable=True, filter=Filter.EXACT),
         Column("sourceIP", "Source", filter=Filter.EXACT),

@@ -123,7 +123,7 @@ def _operation(app: Flask, rule: Rule, method: str, models: _Models) -> Json:
         "operationId": f"{method.lower()}_{rule.endpoint.replace('.', '_')}",
         "summary": summary.rstrip("."),
         "description": " ".join([*more.split(), *_rights(area, method)]),
-        "tags": [area.value if area else "Without an account"],
+        "tags": [area.title if area else "Without an account"],
         "parameters": [
             *_path_parameters(rule),
             *_query_parameters(described, models),

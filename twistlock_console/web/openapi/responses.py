@@ -1,12 +1,13 @@
 """What API calls answer with, as openapi.json describes it; tests hold them to it."""
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from twistlock_console.accounts.roles import UserRole
-from twistlock_console.audit.trail import AuditType
+from twistlock_console.audit.trail import audit_kinds
 
 
 class Answer(BaseModel):
@@ -37,6 +38,13 @@ class LogonAnswer(Answer):
     basic_auth_disabled: bool
 
 
+#: An entry of the history is of one of these types.
+AuditKind = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "enum": [str(kind) for kind in audit_kinds()]}),
+]
+
+
 class UserAnswer(Answer):
     """A user."""
 
@@ -49,7 +57,7 @@ class UserAnswer(Answer):
 class HistoryFiltersAnswer(Answer):
     """What the history can be filtered by; of the usernames 1,000 at most."""
 
-    type: list[AuditType]
+    type: list[AuditKind]
     username: list[str]
 
 
@@ -59,7 +67,7 @@ class HistoryAnswer(Answer):
     model_config = ConfigDict(alias_generator=None)
 
     time: datetime
-    type: AuditType
+    type: AuditKind
     username: str
     sourceIP: str  # noqa: N815 - the product's name
     api: str

@@ -3,7 +3,7 @@
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.alerts import store
 from twistlock_console.alerts.settings import (
     AlertSettings,
@@ -22,7 +22,7 @@ from twistlock_console.web.openapi.bodies import form_body
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")
-pages_for(bp, Area.ALERTS)
+pages_for(bp, Areas.ALERTS)
 
 LABELS = {
     "failover": "Another node took over",

@@ -3,7 +3,7 @@
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import NotFound
 from twistlock_console.web.openapi.document import Json, api_document
 from twistlock_console.web.openapi.example import example_of
@@ -12,7 +12,7 @@ from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("api_page", __name__, url_prefix="/manage/system/api")
 # Trying a call changes what the call changes: its own guard decides about that.
-pages_for(bp, Area.OWN_ACCOUNT)
+pages_for(bp, Areas.OWN_ACCOUNT)
 
 
 @bp.get("")

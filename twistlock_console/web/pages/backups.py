@@ -6,16 +6,16 @@ from typing import Any, cast
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.web.actions import backups
 from twistlock_console.web.security.pages import may_change, pages_for
 
 PREFIX = "/manage/system/backups"
 bp = Blueprint("backups", __name__, url_prefix=PREFIX)
-pages_for(bp, Area.BACKUPS)
+pages_for(bp, Areas.BACKUPS)
 files = Blueprint("backup_files", __name__, url_prefix=PREFIX)
-pages_for(files, Area.BACKUP_FILES)
+pages_for(files, Areas.BACKUP_FILES)
 
 
 @bp.get("")

@@ -3,7 +3,7 @@
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.event_store import COMPLIANCE as COLLECTION
 from twistlock_console.web.actions.defenders import scan
@@ -13,7 +13,7 @@ from twistlock_console.web.lists.listing import download, fetch
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("compliance", __name__, url_prefix="/monitor/compliance")
-pages_for(bp, Area.EVENTS)
+pages_for(bp, Areas.EVENTS)
 
 
 @bp.get("/hosts")

@@ -5,7 +5,7 @@ import re
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.register import count_connected
 from twistlock_console.defenders.settings import read_defender_settings
@@ -21,7 +21,7 @@ from twistlock_console.web.openapi.bodies import form_body
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("defenders", __name__, url_prefix="/manage/defenders")
-pages_for(bp, Area.DEFENDERS)
+pages_for(bp, Areas.DEFENDERS)
 
 
 @bp.get("")

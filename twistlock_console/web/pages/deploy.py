@@ -13,7 +13,7 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.deploy_tokens import new_token, revoke_token, tokens
@@ -24,7 +24,7 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("deploy", __name__, url_prefix="/manage/defenders/deploy")
-pages_for(bp, Area.DEFENDER_SCRIPTS)
+pages_for(bp, Areas.DEFENDER_SCRIPTS)
 
 
 @bp.get("")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.defenders.event_counts import count_by_time
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.defenders import FILE_AUDITS, HOST_AUDITS, TROUBLES
@@ -19,7 +19,7 @@ from twistlock_console.web.ui.event_plot import BARS, EventPlot, plot
 
 SHOWN = timedelta(days=1)
 bp = Blueprint("events", __name__, url_prefix="/monitor/events")
-pages_for(bp, Area.EVENTS)
+pages_for(bp, Areas.EVENTS)
 
 
 @bp.get("/host")

@@ -3,14 +3,14 @@
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.listing import download, fetch
 from twistlock_console.web.lists.registry import HISTORY
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("history", __name__, url_prefix="/manage/logs")
-pages_for(bp, Area.HISTORY)
+pages_for(bp, Areas.HISTORY)
 
 
 @bp.get("/history")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import HostRule
@@ -17,7 +17,7 @@ from twistlock_console.web.security.pages import pages_for
 from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("host_policy", __name__, url_prefix="/defend/runtime/host")
-pages_for(bp, Area.POLICIES)
+pages_for(bp, Areas.POLICIES)
 Rules = tuple[HostRule, ...]
 
 

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.login_settings import LogonSettings, read_logon
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions.audit import change_logon
 from twistlock_console.web.common.database import database
@@ -14,7 +14,7 @@ from twistlock_console.web.openapi.bodies import LogonBody, form_body
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("logon", __name__, url_prefix="/manage/authentication")
-pages_for(bp, Area.LOGON)
+pages_for(bp, Areas.LOGON)
 
 
 @bp.get("/logon")

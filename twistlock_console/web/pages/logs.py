@@ -3,12 +3,12 @@
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.actions.log_query import count_wished, lines_wished
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("logs", __name__, url_prefix="/manage/logs")
-pages_for(bp, Area.SYSTEM)
+pages_for(bp, Areas.SYSTEM)
 
 
 @bp.get("/console")

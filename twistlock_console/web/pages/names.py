@@ -3,7 +3,7 @@
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.certificate_renewal.names import read_names
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions.names import change_names, shown_names
@@ -11,7 +11,7 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("names", __name__, url_prefix="/manage/defenders/names")
-pages_for(bp, Area.DEFENDER_NAMES)
+pages_for(bp, Areas.DEFENDER_NAMES)
 
 
 @bp.get("")

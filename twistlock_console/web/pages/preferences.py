@@ -6,7 +6,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.pages.layout import APPEARANCE, APPEARANCES
 from twistlock_console.web.pages.login import local_path
@@ -14,7 +14,7 @@ from twistlock_console.web.security.pages import pages_for
 from twistlock_console.web.ui import banners
 
 bp = Blueprint("comfort", __name__, url_prefix="/profile")
-pages_for(bp, Area.OWN_ACCOUNT)
+pages_for(bp, Areas.OWN_ACCOUNT)
 
 ONE_YEAR = 31_536_000
 

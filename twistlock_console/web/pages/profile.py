@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.credential_rules import check_repeated
 from twistlock_console.accounts.errors import TooManyFailures
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Busy, Refused
 from twistlock_console.web.actions.audit import recorded
@@ -18,7 +18,7 @@ from twistlock_console.web.security.api import attempt, remembered
 from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
-pages.pages_for(bp, Area.OWN_ACCOUNT)
+pages.pages_for(bp, Areas.OWN_ACCOUNT)
 
 
 @bp.get("/password")

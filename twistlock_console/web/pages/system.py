@@ -7,7 +7,7 @@ from typing import cast
 from flask import Blueprint, current_app, render_template
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import IdentityError
 from twistlock_console.pki.identity_files import NODE, load_certificate
 from twistlock_console.settings import Settings
@@ -15,7 +15,7 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("system", __name__, url_prefix="/manage/system")
-pages_for(bp, Area.SYSTEM)
+pages_for(bp, Areas.SYSTEM)
 
 
 @bp.get("/general")

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import users
 from twistlock_console.accounts.credential_rules import check_repeated
-from twistlock_console.accounts.rights import Area
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.common.errors import Busy, NotFound, Refused
 from twistlock_console.web.actions.users import add_user, change_user, remove_user
@@ -19,7 +19,7 @@ from twistlock_console.web.openapi.bodies import UserBody, form_body
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("users", __name__, url_prefix="/manage/authentication/users")
-pages_for(bp, Area.USERS)
+pages_for(bp, Areas.USERS)
 
 LABELS = {role.value: role.label for role in UserRole}
 

@@ -48,6 +48,11 @@ class Page:
         return next(iter(exact + near), None)
 
 
+def _place(page: Page) -> int:
+    """Return where *page* stands: pages of plugins after those of the core."""
+    return PAGES.index(page.label) if page.label in PAGES else len(PAGES)
+
+
 class Menu:
     """All pages, in the order of PAGES; tabs in the order they were added."""
 
@@ -60,7 +65,7 @@ class Menu:
         if found is None:
             found = Page(section, page)
             self._pages.append(found)
-            self._pages.sort(key=lambda p: PAGES.index(p.label))
+            self._pages.sort(key=_place)
         found.tabs.append(Tab(label, endpoint))
 
     def seen_by(self, allowed: Callable[[str], bool]) -> list[Page]:
