@@ -26,7 +26,15 @@ PLATFORMS = tuple(
     f"manylinux{name}_x86_64" for name in ("_2_34", "_2_28", "_2_26", "2014", "1")
 )
 SOURCES = ("twistlock_console", "plugins", "twistlock_defender", "config")
-FILES = ("app.py", "wsgi.py", "pyproject.toml", "README.md", "LICENSE")
+FILES = (
+    "app.py",
+    "wsgi.py",
+    "pyproject.toml",
+    "requirements.in",
+    "packaging/read_dependencies.py",
+    "README.md",
+    "LICENSE",
+)
 REQUIREMENTS = (
     PROJECT / "requirements.txt",
     PROJECT / "packaging/requirements-pip.txt",
@@ -85,6 +93,7 @@ def _copy_of_source(source: Path, version: str | None) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in SOURCES:
         shutil.copytree(PROJECT / name, source / name, ignore=ignored)
+    (source / "packaging").mkdir()
     for name in FILES:
         shutil.copy(PROJECT / name, source / name)
     if version is not None:

@@ -55,6 +55,7 @@ the Defender of this host, from the Console that serves here; or both.
   -h        show this help
   --install-folder FOLDER        where the programs go (/opt/twistlock)
   --install-data-folder FOLDER   where the data goes (DATA_FOLDER in twistlock.cfg)
+  --python FILE                  the Python to use, 3.11 to 3.14
 END
 }
 
@@ -110,10 +111,11 @@ read_arguments() {
     local flags
     while [ $# -gt 0 ]; do
         case $1 in
-            --install-folder | --install-data-folder | -c)
+            --install-folder | --install-data-folder | --python | -c)
                 [ -n "${2-}" ] || { usage >&2; exit 2; }
                 case $1 in
                     -c) CONFIG=$(readlink -f "$2") ;;
+                    --python) export GIVEN_PYTHON=$2 ;;
                     --install-folder) INSTALL_FOLDER=$(readlink -m "$2") ;;
                     *) DATA_FOLDER=$(readlink -m "$2") ;;
                 esac
@@ -484,6 +486,7 @@ finish() { # VERSION
         [ "$folder" = "$NEW" ] || rm -rf "$folder"
     done
     say "Version $1 is installed in $INSTALL_FOLDER, its data in $DATA_FOLDER."
+    has_systemd || warn "This host has no systemd: the Console is restarted when it fails, but it does not survive a reboot. Have the host run this at boot: $INSTALL_FOLDER/twistlock.sh start (with cron: echo '@reboot root $INSTALL_FOLDER/twistlock.sh start' >/etc/cron.d/twistlock-console)."
 }
 
 # A run that did not come to its end: the old installation goes on as before.
@@ -523,7 +526,8 @@ pid_file() { echo "$(data_folder_of_installed)/run/keeper.pid"; }
 keeper_pid() {
     local pid
     pid=$(cat "$(pid_file)" 2>/dev/null) || return 1
-    grep -qs 'twistlock.sh' "/proc/$pid/cmdline" || return 1
+    # After a reboot the number may be another program's, even our own.
+    tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q 'twistlock.sh .*keep $' || return 1
     echo "$pid"
 }
 

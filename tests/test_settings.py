@@ -496,6 +496,30 @@ def test_unknown_keys_are_warned_about(
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        pytest.param("CUSTOM_CERT", "", id="foreign"),
+        pytest.param("FIPS_ENABLED", "", id="foreign-with-a-common-ending"),
+        pytest.param("X", "", id="short"),
+        pytest.param("DOCKER_SOCKETS", "", id="near-to-one-that-means-nothing"),
+        pytest.param("CONSOLE_SANS", "; the nearest is CONSOLE_SAN", id="one-letter"),
+        pytest.param("data_folder", "; the nearest is DATA_FOLDER", id="small-letters"),
+        pytest.param("DATABASE_CACHE", "; the nearest is DATABASE_CACHE_GB", id="word"),
+    ],
+)
+def test_only_a_near_key_is_suggested(
+    load: Load, caplog: pytest.LogCaptureFixture, key: str, hint: str
+) -> None:
+    """A key of another product is ignored without a wrong suggestion."""
+    load(f"{HERE}{key}=x\n")
+
+    [record] = caplog.records
+    assert record.getMessage().endswith(
+        f"line 2: {key} is no key of ours and is ignored{hint}"
+    )
+
+
 @rules(
     max_examples=60,
     deadline=None,

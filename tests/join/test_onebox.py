@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,16 @@ def test_onebox(site: Site, release: Path) -> None:
     assert owner == "twistlock-defender:700"
     assert "deploy-" not in host.bash("cat /var/log/twistlock-install.log")
 
+    assert "does not survive a reboot" in said
+    first = _pids(host)
+    host.bash(f"kill -9 {first}")
+    wait_for(lambda: not _pids(host), 30, "it has ended")
+    for _ in range(2):
+        host.bash(as_written("sudo /opt/twistlock-defender/defender.sh start"))
+    wait_for(lambda: _status(host)["pid"] != int(first), 30, "it runs after a boot")
+    wait_for(lambda: _is_connected(host), 30, "it connects after a boot")
+    assert _pids(host) == str(_status(host)["pid"])
+
     host.bash(f"{DEFENDER}/defender.sh -u")
     host.bash(f"cd {folder}; {deploy}")
     wait_for(lambda: _is_connected(host), 30, "it connects again")
@@ -43,9 +54,17 @@ def test_onebox(site: Site, release: Path) -> None:
     uninstall(host)
 
 
-def _is_connected(host: BareHost) -> bool:
+def _status(host: BareHost) -> dict[str, Any]:
     said = host.bash(f"{DEFENDER}/twistlock-defender status --json", check=False)
     try:
-        return bool(json.loads(said)["connected"])
-    except (ValueError, KeyError):
-        return False
+        return dict(json.loads(said))
+    except ValueError:
+        return {}
+
+
+def _is_connected(host: BareHost) -> bool:
+    return bool(_status(host).get("connected"))
+
+
+def _pids(host: BareHost) -> str:
+    return host.bash("pgrep -f '[m] twistlock_defender run' || :").strip()

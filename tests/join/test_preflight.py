@@ -113,6 +113,27 @@ def test_a_lack_is_told(host: BareHost, before: str, sentence: str) -> None:
     assert said.count("Error: ") == 2, said
 
 
+@pytest.mark.parametrize(
+    "option", ["--python /usr/local/bin/chosen -y", "-y --python /usr/local/bin/chosen"]
+)
+def test_the_python_is_chosen_by_an_option(host: BareHost, option: str) -> None:
+    """sudo lets no variable through."""
+    chosen = stand_in("chosen", 'echo "$0 $1" >>/root/asked; exec python3 "$@"')
+
+    said = run(host, f"chmod 711 /root; {chosen}", option=option)
+
+    assert f"Error: {NEAR} does not answer" in said
+    assert "/usr/local/bin/chosen -I" in host.bash("cat /root/asked")
+    refused = run(host, chosen, option="--python /usr/local/bin/none")
+    assert "Python 3.11 to 3.14 with its venv module is needed" in refused
+
+
+def test_a_wrong_option_is_told(host: BareHost) -> None:
+    """Nothing is begun with half of what was asked for."""
+    assert run(host, option="--pyhton x").startswith("Usage: ... | sudo bash -s --")
+    assert run(host, option="--python").startswith("Usage: ... | sudo bash -s --")
+
+
 def test_only_root_may_run_it(host: BareHost) -> None:
     """Without root it ends at once."""
     nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"

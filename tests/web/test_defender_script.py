@@ -15,7 +15,7 @@ CALL = 'main "$@" </dev/null\nexit\n'
 SERVES = """
 import sys
 from pathlib import Path
-from twistlock_defender.status import RunLock
+from twistlock_defender.store.status import RunLock
 with RunLock(Path(sys.argv[1])) as lock:
     print(lock.take(), flush=True)
     sys.stdin.read()
@@ -82,3 +82,55 @@ def test_nobody_else_is_ended(data: Path) -> None:
         remove_program(data)
 
         assert program.poll() is None
+
+
+def call(arguments: str, *, unit: str = "/none") -> subprocess.CompletedProcess[str]:
+    """Call the script with *arguments*, and with steps that only say what they do."""
+    text = SCRIPT.read_text().removesuffix(CALL)
+    steps = """
+    id() { echo 0; }
+    deploy() { echo "deploy with $GIVEN_PYTHON as $NAME"; }
+    remove() { echo remove; }
+    running() { :; }
+    setsid() { echo "start $*"; }
+    systemctl() { echo "systemctl $*"; }
+    """
+    folders = f"FOLDER=/tmp/none DATA=/tmp UNIT={unit}\n"
+    script = f"set -euo pipefail\n{text}{folders}{steps}main {arguments}\n"
+    return subprocess.run(
+        ["bash"], input=script, text=True, capture_output=True, timeout=20
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "did"),
+    [
+        ("--python /a -n b", "deploy with /a as b"),
+        ("-n b --python=/a", "deploy with /a as b"),
+        ("-pw --python /a -n b", "deploy with /a as b"),
+        ("-u", "remove"),
+    ],
+)
+def test_options_are_understood(arguments: str, did: str) -> None:
+    """The long one in both ways of writing."""
+    assert call(arguments).stdout == f"{did}\n"
+
+
+@pytest.mark.parametrize("arguments", ["--python", "--other x", "-x", "stop"])
+def test_what_is_not_understood_is_told(arguments: str) -> None:
+    """Nothing is done."""
+    ran = call(arguments)
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("Error: ") or "Error: Options are" in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_an_installed_defender_is_started_at_boot(tmp_path: Path) -> None:
+    """By systemd where that runs it, else by the script itself."""
+    unit = tmp_path / "unit"
+    unit.touch()
+
+    assert (
+        call("start", unit=str(unit)).stdout == "systemctl start twistlock-defender\n"
+    )

@@ -50,7 +50,7 @@ def deploy_command(settings: Settings, name: str, token: str) -> str:
         raise Refused(f"{name!r} is not a name of this Console; choose one of the list")
     address = f"https://{_bracketed(name)}:{settings.management_port_https}"
     return (
-        f"curl -fsSL --insecure --pinnedpubkey '{own_pin(settings)}' "
+        f"curl -fsSL --noproxy '*' --insecure --pinnedpubkey '{own_pin(settings)}' "
         f"-H 'authorization: Bearer {token}' "
         f"'{address}{SCRIPT}?consoleaddr={name}' | sudo bash"
     )

@@ -16,6 +16,9 @@ from twistlock_console.settings.values import Settings
 
 log = logging.getLogger(__name__)
 
+#: How alike a key must be to be suggested, from 0 to 1: a letter or a word differs.
+NEAR = 0.8
+
 _ENVIRONMENT = -1  # stands for a line number
 
 
@@ -108,14 +111,20 @@ def _judge_file(
     known = _known()
     for entry in entries:
         if entry.key not in known:
-            near = difflib.get_close_matches(entry.key, known, n=1, cutoff=0.0)
             log.warning(
-                "%s, line %s: %s is no key of ours and is ignored; the nearest is %s",
+                "%s, line %s: %s is no key of ours and is ignored%s",
                 path,
                 entry.line,
                 entry.key,
-                near[0],
+                _hint(entry.key),
             )
+
+
+def _hint(key: str) -> str:
+    """Name the key that *key* may be a misspelling of; "" where none is near."""
+    ours = [each.name for each in KEYS]
+    near = difflib.get_close_matches(key.upper(), ours, n=1, cutoff=NEAR)
+    return f"; the nearest is {near[0]}" if near else ""
 
 
 def _parse_values(texts: Mapping[str, str], mistakes: _Mistakes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def join_command(settings: Settings, token: str) -> str:
     """The command to run, as root, on the host that is to join."""
     console = f"https://{settings.node_address}:{settings.management_port_https}"
     return (
-        f"curl -fsSL --insecure --pinnedpubkey '{own_pin(settings)}' "
+        f"curl -fsSL --noproxy '*' --insecure --pinnedpubkey '{own_pin(settings)}' "
         f"-H 'authorization: Bearer {token}' "
         f"{console}/api/v1/scripts/console.sh | sudo bash"
     )

@@ -9,6 +9,7 @@ NAME=$(hostname)
 PREVENT=
 WRITERS=
 PYTHON=
+GIVEN_PYTHON=${TWISTLOCK_PYTHON-}
 WORK=
 
 stop() {
@@ -18,15 +19,31 @@ stop() {
 
 main() {
     local option act=deploy
-    while getopts "un:pw" option; do
+    while getopts "un:pw-:" option; do
         case $option in
             u) act=remove ;;
             n) NAME=$OPTARG ;;
             p) PREVENT=yes ;;
             w) WRITERS=yes ;;
-            *) stop "Options are: -n NAME, -p to let it end processes, -w to let it tell who wrote to a file, -u to uninstall." ;;
+            *)
+                # getopts knows no long options; the value may follow or stand behind "=".
+                case $option${OPTARG-} in
+                    -python=?*) GIVEN_PYTHON=${OPTARG#*=} ;;
+                    -python)
+                        GIVEN_PYTHON=${!OPTIND-}
+                        OPTIND=$((OPTIND + 1))
+                        [ -n "$GIVEN_PYTHON" ] || stop "--python needs the path of a Python."
+                        ;;
+                    *) stop "Options are: -n NAME, -p to let it end processes, -w to let it tell who wrote to a file, --python FILE to choose the Python, -u to uninstall." ;;
+                esac
+                ;;
         esac
     done
+    case ${!OPTIND-} in
+        '') ;;
+        start) act=launch ;;
+        *) stop "Do not understand: ${!OPTIND}" ;;
+    esac
     [ "$(id -u)" = 0 ] || stop "This script must be run as root; run it with sudo."
     $act
 }
@@ -51,26 +68,37 @@ deploy() {
 
 find_python() {
     local candidate candidates=(/usr/bin/python3 /usr/bin/python3.1{1..4} /usr/local/bin/python3)
-    [ -z "${TWISTLOCK_PYTHON-}" ] || candidates=("$TWISTLOCK_PYTHON")
+    [ -z "$GIVEN_PYTHON" ] || candidates=("$GIVEN_PYTHON")
     for candidate in "${candidates[@]}"; do
         if "$candidate" -I -c 'import sys, ssl, sqlite3; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
             PYTHON=$candidate
             return
         fi
     done
-    stop "Python 3.11 to 3.14 is needed and was not found; install it, or name it with TWISTLOCK_PYTHON=/path/to/python3."
+    stop "Python 3.11 to 3.14 is needed and was not found; install it, or name it with --python /path/to/python3."
 }
 
 # The token is in no argument: the list of processes would show it.
 download() {
     local answered
-    answered=$(curl -sS --insecure --pinnedpubkey "$PIN" --connect-timeout 10 \
+    local status=0
+    answered=$(curl -sS --noproxy '*' --insecure --pinnedpubkey "$PIN" --connect-timeout 10 \
         --config <(printf 'header = "authorization: Bearer %s"\n' "$TOKEN") \
         --write-out '%{http_code}' -o "$WORK/package.tar" \
-        "https://$CONSOLE/api/v1/images/twistlock_defender.tar.gz") ||
-        stop "$CONSOLE does not answer, or shows another key than before; copy the command anew from Manage > Defenders > Deploy."
+        "https://$CONSOLE/api/v1/images/twistlock_defender.tar.gz") || status=$?
+    [ "$status" != 90 ] ||
+        stop "Whatever answers at $CONSOLE shows another key than the Console's: another program, or a proxy that inspects TLS. If the Console has a new key, copy the command again from Manage > Defenders > Deploy."
+    [ "$status" = 0 ] || stop "$CONSOLE does not answer; run the command again when it does.$(without_proxy)"
     [ "$answered" = 200 ] || stop "$(head -c 500 "$WORK/package.tar")"
     tar -xf "$WORK/package.tar" -C "$WORK"
+}
+
+# curl is run with --noproxy: a proxy's answer would say nothing about the Console.
+without_proxy() {
+    local name
+    for name in https_proxy HTTPS_PROXY all_proxy ALL_PROXY; do
+        [ -z "${!name-}" ] || { printf ' It was asked directly, not through the proxy in %s.' "$name"; return; }
+    done
 }
 
 # A wheel is a ZIP file; those that fit this Python are unpacked beside each other.
@@ -88,8 +116,8 @@ PYTHONPATH=$FOLDER/lib exec $PYTHON -P -m twistlock_defender "\$@"
 END
     {
         printf '#!/usr/bin/env bash\nset -euo pipefail\nCONSOLE= PIN= TOKEN= VERSION=\n'
-        declare -f stop main remove remove_program running
-        printf 'FOLDER=%q DATA=%q ACCOUNT=%q UNIT=%q NAME= PREVENT= WRITERS=\n' "$FOLDER" "$DATA" "$ACCOUNT" "$UNIT"
+        declare -f stop main remove remove_program running rights launch
+        printf 'FOLDER=%q DATA=%q ACCOUNT=%q UNIT=%q NAME= PREVENT=%q WRITERS=%q\n' "$FOLDER" "$DATA" "$ACCOUNT" "$UNIT" "$PREVENT" "$WRITERS"
         printf 'deploy() { stop "Copy the command from Manage > Defenders > Deploy to install."; }\n'
         # shellcheck disable=SC2016  # it is the script's argument list
         printf 'main "$@"\n'
@@ -108,10 +136,11 @@ enrol() {
 
 # It reads all files and looks at all processes; it may end some only with -p. The
 # kernel tells who wrote to a file to those with CAP_SYS_ADMIN alone, hence -w.
+rights() {
+    printf 'CAP_DAC_READ_SEARCH CAP_SYS_PTRACE%s%s\n' "${PREVENT:+ CAP_KILL}" "${WRITERS:+ CAP_SYS_ADMIN}"
+}
+
 start() {
-    local rights=CAP_DAC_READ_SEARCH,CAP_SYS_PTRACE
-    [ -z "$PREVENT" ] || rights=$rights,CAP_KILL
-    [ -z "$WRITERS" ] || rights=$rights,CAP_SYS_ADMIN
     if [ -d /run/systemd/system ]; then
         cat >"$UNIT" <<END
 [Unit]
@@ -122,8 +151,8 @@ Wants=network-online.target
 [Service]
 ExecStart=$FOLDER/twistlock-defender run --folder $DATA
 User=$ACCOUNT
-AmbientCapabilities=${rights//,/ }
-CapabilityBoundingSet=${rights//,/ }
+AmbientCapabilities=$(rights)
+CapabilityBoundingSet=$(rights)
 NoNewPrivileges=yes
 Restart=always
 RestartSec=2
@@ -138,10 +167,25 @@ END
         systemctl restart twistlock-defender
         return
     fi
-    echo "This host has no systemd: the Defender runs in the background, and must be started again after a boot."
-    rights=${rights//CAP_/+} && rights=${rights,,}
+    echo "This host has no systemd: the Defender runs in the background, and does not survive a reboot. Have the host run this at boot: $FOLDER/defender.sh start"
+    launch
+}
+
+# Start the Defender that is installed, unless it runs.
+launch() {
+    local rights
+    [ -z "$(running)" ] || return 0
+    if [ -e "$UNIT" ]; then
+        systemctl start twistlock-defender
+        return
+    fi
+    rights=$(rights)
+    rights=${rights//CAP_/+} && rights=${rights// /,} && rights=${rights,,}
+    # The account opens the log itself: in its folder that may be a link to what is root's.
+    # shellcheck disable=SC2016  # the account's shell expands it
     setsid setpriv --reuid="$ACCOUNT" --regid="$ACCOUNT" --clear-groups --inh-caps="-all,$rights" --ambient-caps="-all,$rights" \
-        "$FOLDER/twistlock-defender" run --folder "$DATA" </dev/null >>"$DATA/defender.log" 2>&1 &
+        bash -c 'exec "$@" >>"$0" 2>&1' "$DATA/defender.log" \
+        "$FOLDER/twistlock-defender" run --folder "$DATA" </dev/null >/dev/null 2>&1 &
     echo $! >"$FOLDER/pid"
 }
 

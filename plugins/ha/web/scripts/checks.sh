@@ -6,6 +6,7 @@
 GO_ON=false
 PROBLEMS=0
 PYTHON=
+GIVEN_PYTHON=${TWISTLOCK_PYTHON-}
 FIRST_PYTHON=11
 LAST_PYTHON=14
 
@@ -38,11 +39,12 @@ check_machine() {
         problem "The Console runs on x86-64 Linux; this host is $system on $machine."
 }
 
-# A Python of the right age that an unprivileged user may run; TWISTLOCK_PYTHON names one.
+# Find a Python of the right age that an unprivileged user may run. The option --python
+# names one, and so does TWISTLOCK_PYTHON where sudo lets it through.
 check_python() {
     local candidate candidates=(/usr/bin/python3 /usr/bin/python3.1{1..4}
         /usr/local/bin/python3 /usr/local/bin/python3.1{1..4})
-    [ -z "${TWISTLOCK_PYTHON-}" ] || candidates=("$TWISTLOCK_PYTHON")
+    [ -z "$GIVEN_PYTHON" ] || candidates=("$GIVEN_PYTHON")
     for candidate in "${candidates[@]}"; do
         if _is_fit "$candidate"; then
             export PYTHON=$candidate
@@ -50,13 +52,22 @@ check_python() {
         fi
     done
     problem "Python 3.$FIRST_PYTHON to 3.$LAST_PYTHON with its venv module is needed and was not found;" \
-        "install it (on Debian and Ubuntu: apt-get install python3 python3-venv)," \
-        "or name it with TWISTLOCK_PYTHON=/path/to/python3."
+        "install it (on Debian and Ubuntu: apt-get install python3 python3-venv; on RHEL: dnf install python3.11)," \
+        "or name it with --python /path/to/python3."
 }
 
 _is_fit() {
     setpriv --reuid=65534 --regid=65534 --clear-groups "$1" -I -c "import sys, ssl, venv
 sys.exit(not (3, $FIRST_PYTHON) <= sys.version_info[:2] <= (3, $LAST_PYTHON))" >/dev/null 2>&1
+}
+
+# curl is run with --noproxy: the nodes are on one network, and a proxy's answer would
+# say nothing about them.
+without_proxy() {
+    local name
+    for name in https_proxy HTTPS_PROXY all_proxy ALL_PROXY; do
+        [ -z "${!name-}" ] || { printf ' It was asked directly, not through the proxy in %s.' "$name"; return; }
+    done
 }
 
 check_ports() {

@@ -7,10 +7,34 @@ NEEDED_DATA_GB=10
 NEEDED_INSTALL_GB=1
 LONGEST_CLOCK_DIFFERENCE=120
 WAIT_SECONDS=60
-if [ "${1-}" = -y ]; then GO_ON=true; fi
 WORK=
 
+usage() {
+    cat <<'END'
+Usage: ... | sudo bash -s -- [-y] [--python FILE]
+
+  -y              go on although this host has less disk or memory than recommended
+  --python FILE   the Python to use
+END
+}
+
+read_arguments() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            -y) GO_ON=true ;;
+            --python)
+                [ -n "${2-}" ] || { usage >&2; exit 2; }
+                GIVEN_PYTHON=$2
+                shift
+                ;;
+            *) usage >&2; exit 2 ;;
+        esac
+        shift
+    done
+}
+
 main() {
+    read_arguments "$@"
     check_root
     [ -n "$TOKEN" ] ||
         stop "This script was downloaded with the login of an account, and no host joins with that; use the command from Manage > System > High Availability as it is."
@@ -23,8 +47,14 @@ main() {
     download
     prepare
     say "3/4 Installing"
-    bash "$WORK/release/twistlock.sh" -s ${1:+"$1"} -c "$WORK/joined.cfg" console
+    install_release
     wait_until_known
+}
+
+install_release() {
+    local options=(-s --python "$PYTHON" -c "$WORK/joined.cfg")
+    if $GO_ON; then options+=(-y); fi
+    bash "$WORK/release/twistlock.sh" "${options[@]}" console
 }
 
 # shellcheck disable=SC2317  # the trap calls it
@@ -91,12 +121,12 @@ END
 # The token is in no argument: the list of processes would show it.
 fetch() { # PATH CURL-OPTIONS...
     local status=0
-    curl -sS --insecure --pinnedpubkey "$PIN" --connect-timeout 10 \
+    curl -sS --noproxy '*' --insecure --pinnedpubkey "$PIN" --connect-timeout 10 \
         --config <(printf 'header = "authorization: Bearer %s"\n' "$TOKEN") \
         "${@:2}" "https://$PRIMARY:$PORT$1" || status=$?
     [ $status != 90 ] ||
-        stop "$PRIMARY shows another key than before; somebody may be in between. Nothing was installed."
-    [ $status = 0 ] || stop "$PRIMARY does not answer on port $PORT; run the join command again when it does."
+        stop "Whatever answers at $PRIMARY:$PORT shows another key than the Console's: another program, or a proxy that inspects TLS. Nothing was installed."
+    [ $status = 0 ] || stop "$PRIMARY does not answer on port $PORT; run the join command again when it does.$(without_proxy)"
 }
 
 download() {
