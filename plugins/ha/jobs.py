@@ -67,7 +67,7 @@ class Rounds:
         every(30.0, "ports-proved", self._prove)
         every(2.0, "defenders-back", self._look_who_is_back)
         every(1.0, "spares", self.node.ports.prepare)
-        every(2.0, "own-pages", self._check_pages)
+        every(1.0, "closed-servers", self._look_for_closed_servers)
 
     def follow(self, event: ClusterPolled) -> None:
         """Exchange heartbeats with the members that the set has now."""
@@ -116,9 +116,9 @@ class Rounds:
         if hold is not None and self.tenure.role is Role.PRIMARY:
             self.returning.look(hold.document.epoch, boottime_ns())
 
-    def _check_pages(self) -> None:
-        if self.tenure.role is Role.PRIMARY and (update := self.port_work.check()):
-            self.keeper.post(update)
+    def _look_for_closed_servers(self) -> None:
+        if self.node.ports.closed() and self.tenure.role is Role.PRIMARY:
+            self.keeper.post(self.port_work.look())
 
     def _prove(self) -> None:
         self.keeper.post(lambda seen: transitions.ports_proved(seen, boottime_ns()))

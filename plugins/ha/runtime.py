@@ -74,7 +74,7 @@ class HighAvailability:
         self.measures = Measures(node.ports)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._tenure = Tenure(node.bus)
-        self._port_work = PortWork(self.settings, node.ports)
+        self._port_work = PortWork(node.ports)
         self._performer = self._make_performer()
         self.keeper = Keeper(
             self._first_observation(), self._performer, node.permit, self._tenure
@@ -237,7 +237,7 @@ class HighAvailability:
     def _subscribe(self) -> None:
         bus = self._node.bus
         bus.subscribe(DatabaseStopped, lambda _: self._watch.database_ended())
-        bus.subscribe(ListenerFailed, lambda _: self._ports_failed())
+        bus.subscribe(ListenerFailed, self._server_failed)
         bus.subscribe(ListenersPaused, self._ports_paused)
         bus.subscribe(RoleChanged, self.history.record)
         bus.subscribe(ClusterPolled, self._rounds.follow)
@@ -250,9 +250,8 @@ class HighAvailability:
         self._node.watch.sources += cluster_sources(self)
         self._rounds.schedule()
 
-    def _ports_failed(self) -> None:
-        now = boottime_ns()
-        self.keeper.post(lambda seen: transitions.ports_failed(seen, now))
+    def _server_failed(self, failure: ListenerFailed) -> None:
+        self.keeper.post(self._port_work.server_failed(failure))
 
     def _ports_paused(self, pause: ListenersPaused) -> None:
         self.keeper.post(lambda seen: transitions.ports_paused(seen, pause.reason))

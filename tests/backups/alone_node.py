@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.hosts.ping import answers_ping
 from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.servers.supervisor.self_check import PING, OwnPages
 from twistlock_console.settings import Settings, load_settings
 
 PROJECT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ class BackupsOfNode:
         """Whether its pages answer."""
         try:
             told = self.ask("/v1/status")
-            return bool(told["serving"]) and OwnPages(self.settings).answer(PING, 1)
+            return bool(told["serving"]) and answers_ping(self.settings, 1)
         except (ConsoleError, OSError):
             return False
 

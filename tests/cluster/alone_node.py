@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.hosts.ping import answers_ping
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.servers.supervisor.self_check import PING, OwnPages
 from twistlock_console.settings import Settings, load_settings
 
 PROJECT = Path(__file__).parents[2]
@@ -52,6 +52,4 @@ class AloneNode:
 
     def serves(self) -> bool:
         """Whether its pages answer."""
-        return bool(self.status().get("serving")) and OwnPages(self.settings).answer(
-            PING, 1
-        )
+        return bool(self.status().get("serving")) and answers_ping(self.settings, 1)

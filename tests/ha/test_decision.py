@@ -12,6 +12,7 @@ from plugins.ha.consensus.actions import (
     ReadLease,
     ReleaseLease,
     RenewLease,
+    ReopenServers,
     StepDown,
     StepUp,
     TakeLease,
@@ -20,6 +21,7 @@ from plugins.ha.consensus.decision import Decision, decide
 from plugins.ha.consensus.lease import LeaseDocument, LeaseSighting
 from plugins.ha.consensus.observation import (
     DEAD_MEMBER,
+    FailedServer,
     Handover,
     Member,
     Observation,
@@ -280,6 +282,31 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
             {"ports": Ports.FAILED, "failures": 99, "failed_at": NOW - 10 * SECOND},
             Decision((ClosePorts(),), "opening the service ports again", NOW),
             id="ports-failed-often",
+        ),
+        pytest.param(
+            {"failed_servers": (FailedServer("defenders", 1, NOW - 60 * MS),)},
+            Decision((), "serving under epoch 7, but closed: defenders", NOW + 40 * MS),
+            id="one-server-failed-a-moment-ago",
+        ),
+        pytest.param(
+            {
+                "failed_servers": (
+                    FailedServer("defenders", 1, NOW - 100 * MS),
+                    FailedServer("management", 2, NOW, is_closed=False),
+                )
+            },
+            Decision((ReopenServers(),), "opening again what failed: defenders", NOW),
+            id="one-server-failed",
+        ),
+        pytest.param(
+            {
+                "failed_servers": (FailedServer("defenders", 1, NOW - SECOND),),
+                "reopening": True,
+            },
+            Decision(
+                (), "serving under epoch 7, but closed: defenders", NOW + 150 * MS
+            ),
+            id="one-server-is-being-opened-again",
         ),
         pytest.param(
             {"ports": Ports.PAUSED, "failures": 1, "failed_at": NOW},

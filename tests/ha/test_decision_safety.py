@@ -14,6 +14,7 @@ from plugins.ha.consensus.decision import decide
 from plugins.ha.consensus.lease import Hold, LeaseSighting
 from plugins.ha.consensus.observation import (
     DEAD_MEMBER,
+    FailedServer,
     Handover,
     Member,
     Observation,
@@ -63,6 +64,15 @@ MEMBERS = st.sampled_from(
 )
 
 
+FAILED_SERVERS = st.builds(
+    FailedServer,
+    st.sampled_from(["defenders", "management"]),
+    st.integers(0, 20),
+    AROUND_NOW,
+    st.booleans(),
+)
+
+
 @st.composite
 def observations(draw: st.DrawFn) -> Observation:
     """Anything a node may know, however unlikely together."""
@@ -80,6 +90,8 @@ def observations(draw: st.DrawFn) -> Observation:
         ports=draw(st.sampled_from(Ports)),
         failures=draw(st.integers(0, 20)),
         failed_at=draw(AROUND_NOW),
+        failed_servers=tuple(draw(st.lists(FAILED_SERVERS, max_size=2))),
+        reopening=draw(st.booleans()),
         peers=tuple(peers),
         handover=draw(st.sampled_from([None, Handover(THIRD, "asked by admin")])),
         resting_until=draw(AROUND_NOW),

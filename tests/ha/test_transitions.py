@@ -13,6 +13,7 @@ from plugins.ha.consensus.decision import decide
 from plugins.ha.consensus.lease import LeaseSighting
 from plugins.ha.consensus.observation import (
     DEAD_MEMBER,
+    FailedServer,
     Handover,
     Member,
     Observation,
@@ -20,6 +21,7 @@ from plugins.ha.consensus.observation import (
     Ports,
     Update,
 )
+from plugins.ha.consensus.transitions import ServerEnd
 from plugins.ha.peers.heartbeats import testimony as told_by
 from tests.ha.observations import (
     ME,
@@ -49,6 +51,7 @@ from tests.ha.observations import (
         pytest.param(do.RenewLease(lease()), {"asking": True}, id="renew"),
         pytest.param(do.OpenPorts(7), {"ports": Ports.OPENING}, id="open"),
         pytest.param(do.ClosePorts(), {"ports": Ports.CLOSING}, id="close"),
+        pytest.param(do.ReopenServers(), {"reopening": True}, id="reopen"),
         pytest.param(do.StepUp(), {"stepping": True}, id="step-up"),
         pytest.param(do.StepDown(), {"stepping": True}, id="step-down"),
         pytest.param(do.HandOver(lease(), OTHER), {"stepping": True}, id="hand-over"),
@@ -227,7 +230,8 @@ def test_ports_that_are_not_open_cannot_fail(ports: Ports) -> None:
     """A server that is ended on purpose is no failure, and needs no pause."""
     seen = holder(ports=ports)
 
-    assert transitions.ports_failed(seen, NOW) is seen
+    assert failed(seen, others_run=True) is seen
+    assert failed(seen) is seen
     assert transitions.ports_paused(seen, "a restore") is seen
 
 
@@ -251,29 +255,85 @@ def test_servers_that_end_with_the_lease_have_not_failed() -> None:
     seen = holder(ports=Ports.OPEN)
     assert seen.hold is not None
 
-    assert transitions.ports_failed(seen, seen.hold.deadline) is seen
-    assert transitions.ports_failed(seen, seen.hold.deadline - 1).failures == 1
+    assert failed(seen, seen.hold.deadline) is seen
+    assert failed(seen, seen.hold.deadline - 1).failures == 1
 
 
 def test_ports_that_fail_again_make_it_hand_over() -> None:
     """Once it tries again; a node that is alone tries for ever."""
-    first = transitions.ports_failed(holder(ports=Ports.OPENING), NOW)
-    second = transitions.ports_failed(replace(first, ports=Ports.OPEN), NOW + 1)
-    alone = transitions.ports_failed(
-        replace(first, ports=Ports.OPEN, peers=()), NOW + 1
-    )
+    first = failed(holder(ports=Ports.OPENING))
+    second = failed(replace(first, ports=Ports.OPEN), NOW + 1)
+    alone = failed(replace(first, ports=Ports.OPEN, peers=()), NOW + 1)
 
     assert (first.ports, first.failures, first.failed_at) == (Ports.FAILED, 1, NOW)
     assert first.handover is None
-    assert second.handover == Handover(None, "the service ports do not stay open here")
+    assert second.handover == Handover(
+        None, "the service ports do not stay open here: it crashed"
+    )
     assert alone.handover is None
 
 
-def test_ports_of_which_one_failed_have_not_opened() -> None:
-    """One server may end while another is still being opened, or asked."""
-    failed = transitions.ports_failed(holder(ports=Ports.OPENING), NOW)
+def test_a_server_that_fails_alone_closes_no_other() -> None:
+    """The ports stay open, and the one that failed is noted until it is open again."""
+    seen = failed(holder(ports=Ports.OPEN), others_run=True)
+    reopened = transitions.servers_reopened(seen, ())
+    still_closed = transitions.servers_reopened(seen, ("management",))
 
-    assert transitions.ports_opened(failed) is failed
+    assert (seen.ports, seen.handover) == (Ports.OPEN, None)
+    assert seen.closed_servers == (FailedServer("management", 1, NOW),)
+    assert reopened.closed_servers == ()
+    assert reopened.failures == 1
+    assert still_closed.closed_servers == seen.closed_servers
+
+
+def test_a_server_that_cannot_be_opened_again_makes_it_hand_over() -> None:
+    """To a node that is fit; where there is none the other servers go on."""
+    first = failed(holder(ports=Ports.OPEN), others_run=True)
+    unfit = replace(first, peers=(peer(state="STARTUP2"), peer(THIRD, resting=True)))
+
+    assert failed(first, others_run=True).handover == Handover(
+        None, "the service ports do not stay open here: it crashed"
+    )
+    assert failed(unfit, others_run=True).handover is None
+    assert failed(unfit, others_run=True).closed_servers[0].count == 2
+
+
+def test_two_servers_that_fail_once_are_no_repeated_failure() -> None:
+    """Each counts alone, also where both end at the same moment."""
+    first = failed(holder(ports=Ports.OPEN), others_run=True)
+    both = transitions.server_failed(
+        first, ServerEnd("defenders", "it crashed"), NOW, others_run=False
+    )
+
+    assert (both.ports, both.failures, both.handover) == (Ports.FAILED, 1, None)
+
+
+def test_a_server_whose_end_was_missed_is_opened_again() -> None:
+    """That it is closed is enough; it does not count as a failure."""
+    seen = holder(ports=Ports.OPEN)
+    missed = transitions.servers_seen(seen, ("defenders",), NOW)
+
+    assert missed.closed_servers == (FailedServer("defenders", 0, NOW),)
+    assert missed.failures == 0
+    assert transitions.servers_seen(missed, ("defenders",), NOW + 1) is missed
+    assert transitions.servers_seen(seen, (), NOW) is seen
+    reopening = replace(seen, reopening=True)
+    assert transitions.servers_seen(reopening, ("defenders",), NOW) is reopening
+
+
+def test_ports_that_all_failed_have_not_opened() -> None:
+    """They may end while the last of them is still being opened, or asked."""
+    seen = failed(holder(ports=Ports.OPENING))
+
+    assert transitions.ports_opened(seen) is seen
+
+
+def test_ports_of_which_one_failed_have_opened() -> None:
+    """The other serves, and the one that failed is opened again."""
+    seen = failed(holder(ports=Ports.OPENING), others_run=True)
+
+    assert transitions.ports_opened(seen).ports is Ports.OPEN
+    assert transitions.ports_opened(seen).closed_servers == seen.closed_servers
 
 
 def test_ports_follow_their_server() -> None:
@@ -289,6 +349,9 @@ def test_ports_follow_their_server() -> None:
     assert transitions.ports_proved(opened, NOW + 30 * SECOND) is opened
     assert transitions.ports_proved(opened, NOW + 31 * SECOND).failures == 0
     assert transitions.ports_proved(seen, NOW + 31 * SECOND) is seen
+    one_closed = failed(opened, others_run=True)
+    assert transitions.ports_proved(one_closed, NOW + 31 * SECOND) is one_closed
+    assert transitions.ports_closed(one_closed).closed_servers == ()
 
 
 def test_a_step_that_ended_is_dated() -> None:
@@ -296,6 +359,14 @@ def test_a_step_that_ended_is_dated() -> None:
     seen = transitions.stepped(standby(stepping=True), NOW)
 
     assert (seen.stepping, seen.stepped_at) == (False, NOW)
+
+
+def failed(
+    seen: Observation, now: int = NOW, *, others_run: bool = False
+) -> Observation:
+    """The management server crashed."""
+    end = ServerEnd("management", "it crashed")
+    return transitions.server_failed(seen, end, now, others_run=others_run)
 
 
 DOCUMENTS = st.builds(
@@ -327,7 +398,11 @@ UPDATES: st.SearchStrategy[Update] = st.one_of(
             transitions.lease_answered,
             transitions.ports_opened,
             transitions.ports_closed,
-            lambda s: transitions.ports_failed(s, NOW),
+            lambda s: failed(s),
+            lambda s: failed(s, others_run=True),
+            lambda s: transitions.servers_reopened(s, ()),
+            lambda s: transitions.servers_reopened(s, ("management",)),
+            lambda s: transitions.servers_seen(s, ("defenders",), NOW),
             lambda s: transitions.ports_paused(s, "a restore"),
             lambda s: transitions.ports_stuck(s, NOW),
             lambda s: transitions.ports_proved(s, NOW),
@@ -371,6 +446,9 @@ def _allowed(seen: Observation, action: do.Action, now: int) -> None:
         case do.OpenPorts(epoch):
             assert seen.hold is not None
             assert seen.hold.document.epoch == epoch > seen.renounced
+        case do.ReopenServers():
+            assert seen.hold is not None
+            assert seen.ports is Ports.OPEN
         case do.TakeLease():
             assert seen.member is not None
             assert seen.member.writable

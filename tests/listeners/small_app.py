@@ -2,10 +2,12 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from twistlock_console.servers.management.port_routing import INITIALIZED
 from twistlock_console.settings import Settings
 
 
@@ -23,6 +25,33 @@ def slow(_settings: Settings) -> WSGIApplication:
 def broken(_settings: Settings) -> WSGIApplication:
     """Fail, as pages do that cannot be built."""
     raise ValueError("no templates")
+
+
+def without_database(_settings: Settings) -> WSGIApplication:
+    """Fail where the database is needed."""
+
+    def failing(
+        environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != INITIALIZED:
+            return answer(environ, start_response)
+        start_response("503 Service Unavailable", [])
+        return []
+
+    return failing
+
+
+def hung_database(_settings: Settings) -> WSGIApplication:
+    """Wait for ever where the database is needed."""
+
+    def hanging(
+        environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == INITIALIZED:
+            threading.Event().wait()
+        return answer(environ, start_response)
+
+    return hanging
 
 
 def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

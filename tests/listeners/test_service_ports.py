@@ -188,22 +188,26 @@ def test_the_grace_has_an_end(ports: ServicePorts, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("name", ["management", "defenders"])
-def test_a_server_that_ends_by_itself_is_told_once(
+def test_a_server_that_ends_by_itself_is_opened_again_alone(
     ports: ServicePorts, events: list[object], settings: Settings, name: str
 ) -> None:
-    """The node hears of it with the reason, and can open the ports again."""
+    """The node hears of it once, with the reason; the other server goes on."""
     ports.open_all()
-    pid = ports.pids()[name]
+    pids = ports.pids()
+    pid = pids.pop(name)
     signal_group(pid, signal.SIGKILL)
-    noticed = until(lambda: not ports.is_open)
+    noticed = until(lambda: ports.closed() == (name,))
     heard = until(lambda: any(isinstance(e, ListenerFailed) for e in events))
-    ports.close_all()
+    problem = ports.problem()
     ports.open_all()
 
     assert noticed
     assert heard
     failures = [event for event in events if isinstance(event, ListenerFailed)]
     assert failures == [ListenerFailed(name, f"{name} was ended by signal 9 (SIGKILL)")]
+    assert problem == failures[0].reason
+    assert ports.problem() is None
+    assert ports.pids().items() >= pids.items()
     assert get(settings.management_port_https)[0] == 200
 
 
@@ -253,23 +257,23 @@ def test_a_worker_that_crashes_is_replaced(
     assert not any(isinstance(event, ListenerFailed) for event in events)
 
 
-def test_both_open_or_none(
+def test_a_port_in_use_keeps_no_other_server_closed(
     ports: ServicePorts, settings: Settings, events: list[object]
 ) -> None:
-    """A port in use closes the other server as well, and says which one it is."""
+    """The error says which port it is; once it is free, that server opens as well."""
     taken = f"cannot listen on .*:{settings.communication_port}: Address already in use"
     # The other program goes on accepting.
     with bind(("127.0.0.1", settings.communication_port), 4096):
         with pytest.raises(ListenerError, match=taken):
             ports.open_all()
 
-        assert refuses(settings.management_port_https)
-        assert ports.pids() == {}
+        assert get(settings.management_port_https)[0] == 200
+        assert ports.closed() == ("defenders",)
 
     failures = [event for event in events if isinstance(event, ListenerFailed)]
     assert [failure.name for failure in failures] == ["defenders"]
     ports.open_all()
-    assert ports.is_open
+    assert ports.closed() == ()
 
 
 def test_a_node_without_descriptors_says_so(ports: ServicePorts) -> None:
@@ -287,7 +291,7 @@ def test_a_node_without_descriptors_says_so(ports: ServicePorts) -> None:
             os.close(descriptor)
 
     ports.open_all()
-    assert ports.is_open
+    assert ports.closed() == ()
 
 
 def test_pages_that_cannot_be_built_say_why(make_ports: MakePorts) -> None:
@@ -297,7 +301,7 @@ def test_pages_that_cannot_be_built_say_why(make_ports: MakePorts) -> None:
     with pytest.raises(ListenerError, match="no templates"):
         ports.open_all()
 
-    assert ports.pids() == {}
+    assert ports.closed() == ("management",)
 
 
 def test_closing_ends_an_opening_that_another_thread_waits_for(

@@ -156,7 +156,9 @@ class Node:
 
     def ports_lost(self) -> None:
         """The servers did not start, or ended by themselves."""
-        self.post(lambda seen: transitions.ports_failed(seen, self.clock()))
+        end = transitions.ServerEnd("management", "ended")
+        now = self.clock()
+        self.post(lambda s: transitions.server_failed(s, end, now, others_run=False))
 
     def _member_changed(self) -> None:
         if not self.mongod.process.alive:

@@ -64,6 +64,8 @@ class Workers:
                 self._steps.submit(partial(self._hand_over, expected, target))
             case do.OpenPorts():
                 self._ports.submit(self._open)
+            case do.ReopenServers():
+                raise AssertionError("a simulated node has one server")
             case do.ClosePorts(drain):
                 self._ports.submit(partial(self._close, drain))
             case do.StepDown():

@@ -46,10 +46,22 @@ def database(node: "Node") -> str | None:
     return None if node.mongod.running else "the local database is not running"
 
 
+def servers(node: "Node") -> str | None:
+    """While a service server is open, the other one has to be open too."""
+    return node.ports.problem()
+
+
+def load(node: "Node") -> str | None:
+    """A service server should have threads and connections to spare."""
+    return node.ports.checks.overload()
+
+
 CHECKS: dict[str, tuple[float, Check]] = {
     "database": (1.0, database),
     "disk": (30.0, disk),
     "certificate": (3600.0, certificate),
+    "servers": (1.0, servers),
+    "load": (2.0, load),
 }
 
 
@@ -65,6 +77,7 @@ class Health:
         every = self._node.scheduler.every
         for name, (seconds, check) in CHECKS.items():
             every(seconds, f"health-{name}", partial(self.look, name, check))
+        every(2.0, "server-checks", self._node.ports.checks.run)
         every(60.0, "log-rotation", self._node.mongod.rotate)
         folders = self._node.settings.folders
         every(60.0, "console-log-rotation", partial(setup.rotate, folders))

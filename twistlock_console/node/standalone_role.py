@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Alone:
-    """Opens the ports at the start under *epoch*, and again whenever they close."""
+    """Opens the ports at the start under *epoch*, and each again when it closes."""
 
     def __init__(
         self, ports: ServicePorts, permit: Permit, bus: Bus, *, epoch: int = 1
@@ -68,15 +68,21 @@ class Alone:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _open(self) -> bool:
+        """Open what is closed; say whether everything is open now."""
+        was_open = self._ports.is_open
         try:
-            self._ports.close_all()
+            if not was_open:
+                self._ports.close_all()
             self._ports.open_all()
         except ConsoleError as error:
-            log.error("the service ports stay closed: %s", error)  # noqa: TRY400
-            return False
+            log.error("service ports stay closed: %s", error)  # noqa: TRY400
+        if not was_open and self._ports.is_open:
+            self._tell()
+        return not self._ports.closed()
+
+    def _tell(self) -> None:
         reason = "this Console runs without high availability"
         log.info("serving: %s", reason)
         self._bus.publish(
             RoleChanged(Role.STANDBY, Role.PRIMARY, reason, self._epoch, {})
         )
-        return True

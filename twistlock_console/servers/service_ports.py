@@ -1,4 +1,4 @@
-"""The service ports of a node, opened and closed as one."""
+"""The service ports of a node: opened, closed and checked."""
 
 import logging
 import time
@@ -14,6 +14,7 @@ from twistlock_console.events.types import (
     ListenerOpened,
     ListenersPaused,
 )
+from twistlock_console.listeners.server_checks import ServerChecks
 from twistlock_console.servers.defenders.server import prepare_defenders
 from twistlock_console.servers.management.server import prepare_management
 from twistlock_console.servers.supervisor.child_listener import ChildListener, Listener
@@ -25,14 +26,14 @@ log = logging.getLogger(__name__)
 
 
 class ServicePorts:
-    """Management and Defender servers: both are open, or both are closed.
+    """Management and Defender servers, which open, close and fail one by one.
 
     *prepare* is called while all are closed, before the first opens; what it raises
     keeps them closed.
 
-    A load balancer asks one of them and sends traffic to both. Events are published
-    on the thread that opens or closes, ListenerFailed of a server that ended by
-    itself on a thread of its own; whoever hears it decides what to do with the rest.
+    Events are published on the thread that opens or closes, ListenerFailed of a
+    server that ended by itself on a thread of its own; the role keeper that hears it
+    opens the server again, or hands over.
     """
 
     def __init__(
@@ -50,16 +51,22 @@ class ServicePorts:
             ChildListener(server, settings, permit, self._failed)
             for server in servers(settings, app)
         ]
+        self._failures: dict[str, str] = {}
+        self.checks = ServerChecks(self._listeners)
 
     @property
     def is_open(self) -> bool:
-        """Say whether every service server runs."""
-        return all(listener.pid is not None for listener in self._listeners)
+        """Say whether at least one service server runs."""
+        return bool(self.pids())
 
     def pids(self) -> dict[str, int]:
         """Give the process ids of the servers that run, by name."""
         pids = {listener.name: listener.pid for listener in self._listeners}
         return {name: pid for name, pid in pids.items() if pid is not None}
+
+    def closed(self) -> tuple[str, ...]:
+        """Return the names of the servers that do not run."""
+        return tuple(each.name for each in self._listeners if each.pid is None)
 
     def prepare(self) -> None:
         """Have a spare process wait for each server that is closed."""
@@ -72,9 +79,9 @@ class ServicePorts:
     def open_all(self) -> None:
         """Open what is closed; return when all ports accept.
 
-        Raises ListenerError if one cannot be opened; then none is open.
+        Raises ListenerError if a server cannot be opened; the others stay open.
         """
-        if not self.pids():
+        if not self.is_open:
             self._prepare()
         closed = [listener for listener in self._listeners if listener.pid is None]
         outcomes = _on_each(closed, lambda listener: listener.open())
@@ -82,10 +89,10 @@ class ServicePorts:
             if isinstance(outcome, ListenerError):
                 self._failed(name, str(outcome))
             else:
+                self._failures.pop(name, None)
                 log.info("%s opened in %.3f s", name, outcome)
                 self._bus.publish(ListenerOpened(name, outcome))
         if reasons := _reasons(outcomes):
-            self.close_all()
             raise ListenerError(reasons)
 
     def close_all(self, grace: float = 0.0) -> None:
@@ -110,8 +117,15 @@ class ServicePorts:
         self.close_all()
         self._bus.publish(ListenersPaused(reason))
 
+    def problem(self) -> str | None:
+        """Say which servers are closed while others are open, and why."""
+        closed = self.closed() if self.is_open else ()
+        reasons = [self._failures.get(name, f"{name} is closed") for name in closed]
+        return "; ".join(reasons) or None
+
     def _failed(self, name: str, reason: str) -> None:
         log.error("%s", reason)
+        self._failures[name] = reason
         self._bus.publish(ListenerFailed(name, reason))
 
 
@@ -124,6 +138,7 @@ def servers(settings: Settings, app: str) -> tuple[Server, Server]:
             "management",
             tuple((host, port) for host in addresses for port in pages if port),
             partial(prepare_management, app=app),
+            is_checked=True,
         ),
         Server(
             "defenders",

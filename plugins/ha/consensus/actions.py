@@ -32,6 +32,11 @@ class OpenPorts:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenServers:
+    """Open the service servers that failed, while the others go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClosePorts:
     """Close the service ports; *drain* lets requests in flight finish first."""
 
@@ -77,6 +82,7 @@ Action = (
     | TakeLease
     | RenewLease
     | OpenPorts
+    | ReopenServers
     | ClosePorts
     | DropLease
     | ReleaseLease

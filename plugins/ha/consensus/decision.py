@@ -15,13 +15,14 @@ from plugins.ha.consensus.actions import (
     ReadLease,
     ReleaseLease,
     RenewLease,
+    ReopenServers,
     StepDown,
     StepUp,
     TakeLease,
 )
 from plugins.ha.consensus.election import should_step_up
 from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting, free_at
-from plugins.ha.consensus.observation import Observation, Ports
+from plugins.ha.consensus.observation import FailedServer, Observation, Ports
 from plugins.ha.consensus.switchover import best
 
 MILLISECOND = 1_000_000
@@ -73,7 +74,11 @@ def _as_holder(seen: Observation, hold: Hold, now: int) -> Decision:
         return Decision((OpenPorts(epoch),), reason, now)
     if _must_reopen(seen, now):
         return Decision((ClosePorts(),), "opening the service ports again", now)
-    return _hold_on(seen, hold, f"serving under epoch {epoch}", now)
+    if any(now >= _server_due(each) for each in _to_reopen(seen)):
+        reason = f"opening again what failed: {_names(seen)}"
+        return Decision((ReopenServers(),), reason, now)
+    without = f", but closed: {_names(seen)}" if seen.closed_servers else ""
+    return _hold_on(seen, hold, f"serving under epoch {epoch}{without}", now)
 
 
 def _go(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
@@ -115,7 +120,8 @@ def _hold_on(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
     wake_at = hold.deadline if seen.asking else min(hold.renew_at, hold.deadline)
     if seen.ports is Ports.FAILED:
         wake_at = min(wake_at, _reopen_at(seen))
-    return Decision((), reason, wake_at)
+    wake_at = min(wake_at, *(_server_due(each) for each in _to_reopen(seen)), wake_at)
+    return Decision((), reason, max(wake_at, now))
 
 
 def _must_reopen(seen: Observation, now: int) -> bool:
@@ -124,8 +130,27 @@ def _must_reopen(seen: Observation, now: int) -> bool:
 
 
 def _reopen_at(seen: Observation) -> int:
-    doubled: int = 2 ** min(seen.failures, 8)
-    return seen.failed_at + min(doubled * 50 * MILLISECOND, 10 * SECOND)
+    return seen.failed_at + _backoff(seen.failures)
+
+
+def _to_reopen(seen: Observation) -> tuple[FailedServer, ...]:
+    """Return the servers to open again while the others go on."""
+    if seen.ports is not Ports.OPEN or seen.reopening:
+        return ()
+    return seen.closed_servers
+
+
+def _server_due(server: FailedServer) -> int:
+    return server.failed_at + _backoff(server.count)
+
+
+def _backoff(failures: int) -> int:
+    doubled: int = 2 ** min(failures, 8)
+    return min(doubled * 50 * MILLISECOND, 10 * SECOND)
+
+
+def _names(seen: Observation) -> str:
+    return " and ".join(each.name for each in seen.closed_servers)
 
 
 def _lost(seen: Observation, hold: Hold, now: int) -> str | None:

@@ -80,6 +80,19 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedServer:
+    """A service server that failed *count* times in a row, last at *failed_at*.
+
+    *is_closed* until it is open again.
+    """
+
+    name: str
+    count: int
+    failed_at: int
+    is_closed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Handover:
     """A switchover that was asked for; *target* is None for the best standby."""
 
@@ -108,8 +121,10 @@ class Observation:
     a lease we do not hold yet, *stepping* that our member is
     being stepped up or down; *stepped_at* is when it last was. *resting_until* keeps
     a node that could not serve, or handed over, from standing at once again.
-    *failures* counts how often the ports failed in a row, last at *failed_at*; *pause*
-    is why they were last closed on purpose, to be opened again.
+    *failures* counts how often the ports failed in a row, last at *failed_at*: the
+    server that failed most often counts. *failed_servers* are the servers of which one
+    failed while another was open; *reopening* means that those are being opened
+    again. *pause* is why the ports were last closed on purpose, to be opened again.
     """
 
     me: str
@@ -126,6 +141,8 @@ class Observation:
     ports: Ports = Ports.CLOSED
     failures: int = 0
     failed_at: int = 0
+    failed_servers: tuple[FailedServer, ...] = ()
+    reopening: bool = False
     pause: str = ""
     peers: tuple[Peer, ...] = ()
     optime: tuple[int, int] = (0, 0)
@@ -138,6 +155,11 @@ class Observation:
     def peer(self, address: str | None) -> Peer | None:
         """The peer at *address*, if it is one of ours."""
         return next((peer for peer in self.peers if peer.address == address), None)
+
+    @property
+    def closed_servers(self) -> tuple[FailedServer, ...]:
+        """Return the servers that failed and are not open again."""
+        return tuple(each for each in self.failed_servers if each.is_closed)
 
     def is_heard(self, peer: Peer, now: int) -> bool:
         """Whether *peer* answered a moment ago, and its host has not refused since."""

@@ -3,11 +3,20 @@
 Pure. The keeper and the simulation use the same functions.
 """
 
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from plugins.ha.consensus import actions as do
 from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
-from plugins.ha.consensus.observation import Handover, Member, Observation, Peer, Ports
+from plugins.ha.consensus.observation import (
+    FailedServer,
+    Handover,
+    Member,
+    Observation,
+    Peer,
+    Ports,
+)
+from plugins.ha.consensus.switchover import best
 
 SECOND = 1_000_000_000
 REST = 5 * SECOND
@@ -17,13 +26,23 @@ HANDED_OVER_AT = 2
 PROVED = 30 * SECOND
 
 
+@dataclass(frozen=True, slots=True)
+class ServerEnd:
+    """The service server *name* ended or did not open, and *why*."""
+
+    name: str
+    why: str
+
+
 def begun(seen: Observation, action: do.Action, reason: str, now: int) -> Observation:
     """The observation once *action* has been set in motion."""
     match action:
         case do.ReadLease() | do.TakeLease() | do.RenewLease():
             return replace(seen, asking=True, taking=isinstance(action, do.TakeLease))
         case do.OpenPorts():
-            return replace(seen, ports=Ports.OPENING)
+            return replace(seen, ports=Ports.OPENING, reopening=False)
+        case do.ReopenServers():
+            return replace(seen, reopening=True)
         case do.ClosePorts():
             return replace(seen, ports=Ports.CLOSING)
         case do.DropLease():
@@ -133,25 +152,62 @@ def lease_held(
 
 
 def ports_opened(seen: Observation) -> Observation:
-    """The service ports answer, unless one has failed since they did."""
+    """At least one service server answers, unless all have failed since."""
     return replace(seen, ports=Ports.OPEN) if seen.ports is Ports.OPENING else seen
 
 
-def ports_failed(seen: Observation, now: int) -> Observation:
-    """A service port could not be opened, or its server ended by itself.
+def server_failed(
+    seen: Observation, end: ServerEnd, now: int, *, others_run: bool
+) -> Observation:
+    """A service server could not be opened, or ended by itself.
 
-    After the lease that is no failure: servers end themselves then, as they should.
+    While *others_run* the ports stay open, and it is opened again alone. After the
+    lease that is no failure: servers end themselves then, as they should.
     """
     over = seen.hold is not None and now >= seen.hold.deadline
     if over or seen.ports not in (Ports.OPENING, Ports.OPEN):
         return seen
-    failed = replace(
-        seen, ports=Ports.FAILED, failures=seen.failures + 1, failed_at=now
-    )
+    before = next((f.count for f in seen.failed_servers if f.name == end.name), 0)
+    failed = _with_failed(seen, FailedServer(end.name, before + 1, now))
+    if not others_run:
+        failed = replace(failed, ports=Ports.FAILED)
     if failed.failures < HANDED_OVER_AT or not seen.peers:
         return failed
+    if others_run and best(seen, now) is None:
+        # To close the others as well would help no client.
+        return failed
     # Said once, here: the same failures must not end the next time it serves, too.
-    return leaving(failed, None, "the service ports do not stay open here")
+    return leaving(failed, None, f"the service ports do not stay open here: {end.why}")
+
+
+def servers_reopened(seen: Observation, closed: Collection[str]) -> Observation:
+    """The servers that failed were opened again, all but those in *closed*."""
+    servers = (
+        replace(each, is_closed=each.is_closed and each.name in closed)
+        for each in seen.failed_servers
+    )
+    return replace(seen, failed_servers=tuple(servers), reopening=False)
+
+
+def servers_seen(seen: Observation, closed: Collection[str], now: int) -> Observation:
+    """These servers are *closed* now; one whose end was missed is opened again."""
+    if seen.ports is not Ports.OPEN or seen.reopening:
+        return seen
+    for name in set(closed) - {each.name for each in seen.closed_servers}:
+        count = next((f.count for f in seen.failed_servers if f.name == name), 0)
+        seen = _with_failed(seen, FailedServer(name, count, now))
+    return seen
+
+
+def _with_failed(seen: Observation, server: FailedServer) -> Observation:
+    others = (each for each in seen.failed_servers if each.name != server.name)
+    servers = tuple(sorted((*others, server), key=lambda each: each.name))
+    return replace(
+        seen,
+        failed_servers=servers,
+        failures=max(seen.failures, server.count),
+        failed_at=server.failed_at,
+    )
 
 
 def ports_paused(seen: Observation, reason: str) -> Observation:
@@ -172,13 +228,15 @@ def ports_stuck(seen: Observation, now: int) -> Observation:
 
 def ports_closed(seen: Observation) -> Observation:
     """The service ports refuse."""
-    return replace(seen, ports=Ports.CLOSED)
+    opened = servers_reopened(seen, ())
+    return replace(opened, ports=Ports.CLOSED)
 
 
 def ports_proved(seen: Observation, now: int) -> Observation:
     """Ports that have stayed open for a while make up for earlier failures."""
-    if seen.ports is Ports.OPEN and now > seen.failed_at + PROVED:
-        return replace(seen, failures=0)
+    proved = seen.ports is Ports.OPEN and not seen.closed_servers
+    if proved and now > seen.failed_at + PROVED:
+        return replace(seen, failures=0, failed_servers=())
     return seen
 
 

@@ -46,7 +46,7 @@ class Performer:
 
     def _worker(self, action: do.Action) -> ThreadPoolExecutor:
         match action:
-            case do.OpenPorts() | do.ClosePorts():
+            case do.OpenPorts() | do.ReopenServers() | do.ClosePorts():
                 return self._port_worker
             case do.StepDown() | do.StepUp() | do.HandOver():
                 return self._step_worker
@@ -65,6 +65,8 @@ class Performer:
                 return self._lease.release(expected)
             case do.OpenPorts():
                 return self._ports.open()
+            case do.ReopenServers():
+                return self._ports.reopen()
             case do.ClosePorts(drain):
                 return self._ports.close(drain=drain)
             case do.HandOver(expected, target):

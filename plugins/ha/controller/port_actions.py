@@ -4,54 +4,55 @@ import logging
 
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.observation import Update
+from plugins.ha.consensus.transitions import ServerEnd
 from twistlock_console.common.clock import boottime_ns
-from twistlock_console.common.errors import ConsoleError, ListenerError
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.events.types import ListenerFailed
 from twistlock_console.servers.service_ports import ServicePorts
-from twistlock_console.servers.supervisor.self_check import INITIALIZED, PING, OwnPages
-from twistlock_console.settings import Settings
 
 GRACE_SECONDS = 1.0
-CHECK_SECONDS = 2.0
-SILENCES = 3
 log = logging.getLogger(__name__)
 
 
 class PortWork:
-    """Opens and closes *ports*, and looks whether they answer."""
+    """Opens and closes *ports*, and says what became of them."""
 
-    def __init__(self, settings: Settings, ports: ServicePorts) -> None:
-        self._pages = OwnPages(settings)
+    def __init__(self, ports: ServicePorts) -> None:
         self._ports = ports
-        self._silences = 0
 
     def open(self) -> Update:
-        """Open the ports and see that they answer; if one does not, none is open."""
+        """Open the ports and see that they answer.
+
+        A server that fails is heard of by ``server_failed``, as one that ended.
+        """
         try:
             self._ports.open_all()
-            self._expect_an_answer()
         except ConsoleError as error:
             log.error("%s", error)  # noqa: TRY400  the sentence says it all
-            return _failed()
-        self._silences = 0
+            if not self._ports.is_open:
+                return _failed(ServerEnd("every server", str(error)), others_run=False)
+        self._ports.checks.require_answers()
         return transitions.ports_opened
 
-    def check(self) -> Update | None:
-        """See that the pages of open ports still answer, database and all.
+    def reopen(self) -> Update:
+        """Open the servers that are closed; the others go on."""
+        try:
+            self._ports.open_all()
+        except ConsoleError as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence says it all
+        self._ports.checks.require_answers()
+        closed = self._ports.closed()
+        return lambda seen: transitions.servers_reopened(seen, closed)
 
-        What changes when they did not, several times in a row: a primary that
-        serves nobody has to make way.
-        """
-        if self._pages.answer(INITIALIZED, CHECK_SECONDS):
-            self._silences = 0
-            return None
-        self._silences += 1
-        log.warning("our own pages do not answer (%d in a row)", self._silences)
-        return _failed() if self._silences >= SILENCES else None
+    def server_failed(self, failure: ListenerFailed) -> Update:
+        """Say that a server ended by itself or could not be opened."""
+        end = ServerEnd(failure.name, failure.reason)
+        return _failed(end, others_run=self._ports.is_open)
 
-    def _expect_an_answer(self) -> None:
-        if not self._pages.answer(PING, CHECK_SECONDS):
-            self._ports.close_all()
-            raise ListenerError("the service ports are open and do not answer")
+    def look(self) -> Update:
+        """Say which servers are closed at the moment at which that is applied."""
+        now, ports = boottime_ns(), self._ports
+        return lambda seen: transitions.servers_seen(seen, ports.closed(), now)
 
     def close(self, *, drain: bool) -> Update:
         """Close the ports; *drain* gives requests in flight a moment.
@@ -67,6 +68,6 @@ class PortWork:
         return transitions.ports_closed
 
 
-def _failed() -> Update:
+def _failed(end: ServerEnd, *, others_run: bool) -> Update:
     now = boottime_ns()
-    return lambda seen: transitions.ports_failed(seen, now)
+    return lambda seen: transitions.server_failed(seen, end, now, others_run=others_run)

@@ -10,6 +10,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from twistlock_console.settings import Settings
 
 PING = "/api/v1/_ping"
+# Answered by the database.
+INITIALIZED = "/api/v1/settings/initialized"
 
 
 class PagesPort:

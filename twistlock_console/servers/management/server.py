@@ -163,6 +163,7 @@ def _hooks(fence: Fence, report: Report, tls: FollowedContext) -> dict[str, Any]
     def post_fork(_arbiter: Any, worker: Any) -> None:
         die_with_parent(parent=worker.ppid)
         fence.watch(kernel_timer=False)
+        worker.checks = report.checks
 
     def post_worker_init(_worker: Any) -> None:
         report.ready()

@@ -15,9 +15,13 @@ import ssl
 import time
 from functools import partial
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 from gunicorn import http, sock, util
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from twistlock_console.listeners.check_channel import CheckResponder, ServerLoad
+from twistlock_console.servers.management.port_routing import INITIALIZED
 
 ARRIVAL_SECONDS = 10.0
 LINGER_SECONDS = 2.0
@@ -69,7 +73,43 @@ class Arrival(TConn):  # type: ignore[misc]  # gunicorn has no types
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Collects requests in its main loop and answers them on threads."""
+    """Collects requests in its main loop and answers them on threads.
+
+    *checks* is set after the fork: the socket on which the node checks this server.
+    """
+
+    checks: socket.socket
+
+    def run(self) -> None:
+        """Answer the node's checks and the clients' requests until told to stop."""
+        responder = CheckResponder(self.checks, self._probe, self._load)
+        reading = selectors.EVENT_READ
+        self.poller.register(responder.fileno(), reading, responder.on_readable)
+        super().run()
+
+    def _probe(self) -> str:
+        """Ask for what needs the database, as a client would; on a thread."""
+        status = ""
+
+        def start(given: str, *_: object) -> None:
+            nonlocal status
+            status = given
+
+        environ: dict[str, Any] = {"PATH_INFO": INITIALIZED}
+        setup_testing_defaults(environ)
+        for _ in self.wsgi(environ, start):
+            pass
+        return f"its database does not answer ({status})" if status >= "500" else ""
+
+    def _load(self) -> ServerLoad:
+        waiting = self.tpool._work_queue.qsize()
+        return ServerLoad(
+            threads=self.cfg.threads,
+            busy_threads=min(self.cfg.threads, waiting and self.cfg.threads),
+            waiting_requests=waiting,
+            connections=self.nr_conns,
+            max_connections=self.worker_connections,
+        )
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, and begin to wait for its request."""

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -20,10 +21,14 @@ log = logging.getLogger(__name__)
 
 
 class Report:
-    """Tells the node, once, that a server listens or why it cannot."""
+    """Tells the node, once, that a server listens or why it cannot.
 
-    def __init__(self, pipe: Connection) -> None:
+    *checks* is the server's end of the pair over which the node checks it.
+    """
+
+    def __init__(self, pipe: Connection, checks: socket.socket) -> None:
         self._pipe = pipe
+        self.checks = checks
 
     def ready(self) -> None:
         """Say that the server answers now."""
@@ -56,6 +61,7 @@ def begin(
     permit: Permit,
     pipe: Connection,
     gate: Connection,
+    checks: socket.socket,
 ) -> None:
     """Tie this process's life to its node's, *prepare*, and wait at the *gate*.
 
@@ -65,7 +71,7 @@ def begin(
     die_with_parent()
     _let_go_of_the_warm_process()
     log_as_server(settings, lambda: permit.epoch)
-    report = Report(pipe)
+    report = Report(pipe, checks)
     try:
         made_of, serve = _stamps(settings), prepare(settings)
         if not _let_in(gate):

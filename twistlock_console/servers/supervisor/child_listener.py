@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from twistlock_console.common.errors import ListenerError
+from twistlock_console.listeners.check_channel import CheckClient, CheckResult
 from twistlock_console.servers.supervisor.server_process import Life
 from twistlock_console.servers.supervisor.sockets import wait_until
 from twistlock_console.servers.supervisor.standby_process import (
@@ -38,6 +40,12 @@ class Listener(Protocol):
     def close(self, grace: float = 0.0) -> None:
         """Cut every connection after *grace* s; return when the ports refuse."""
 
+    def check(self, seconds: float, *, database: bool = True) -> CheckResult | None:
+        """Check the server; None if it does not run, or answers no checks."""
+
+    def fail(self, reason: str) -> None:
+        """End a server that runs and does not work; *reason* is passed on."""
+
 
 class ChildListener:
     """Runs a *server* as a warm child process while it is open.
@@ -64,6 +72,7 @@ class ChildListener:
         self._opening: Life | None = None
         self._life: Life | None = None
         self._dying: Life | None = None
+        self._checks: CheckClient | None = None
 
     @property
     def pid(self) -> int | None:
@@ -89,6 +98,9 @@ class ChildListener:
         with self._turn:
             if self._life:
                 return
+            # Another program that has the port now is named by the next step.
+            with suppress(ListenerError):
+                self._bury_the_last()
             spare, self._spare = self._find_spare(), None
             try:
                 self._let_in(spare)
@@ -99,7 +111,7 @@ class ChildListener:
         life = self._opening = spare.life
         try:
             spare.let_in(OPEN_SECONDS)
-            self._adopt(life)
+            self._adopt(life, spare.checks)
         except ListenerError:
             # Whoever else has the port still accepts: that must not hide why.
             life.kill()
@@ -125,26 +137,59 @@ class ChildListener:
         if not self._turn.acquire(timeout=OPEN_SECONDS + CLOSE_SECONDS):
             raise ListenerError(f"{self.name} is stuck while opening")
         try:
-            with self._state:
-                # One that would not close is tried again by the next call.
-                life = self._dying = self._life or self._dying
-                self._life = None
-            if life:
-                if grace > 0:
-                    life.terminate()
-                    life.ended.wait(grace)
-                self._bury(life)
-                self._dying = None
+            if (life := self._give_up_life()) and grace > 0:
+                life.terminate()
+                life.ended.wait(grace)
+            self._bury_the_last()
         finally:
             self._turn.release()
 
-    def _adopt(self, life: Life) -> None:
+    def check(self, seconds: float, *, database: bool = True) -> CheckResult | None:
+        """Check the server; None if it does not run, or answers no checks.
+
+        One thread at a time may do this.
+        """
+        with self._state:
+            checks = self._checks if self._life and self._server.is_checked else None
+        return checks.ask(seconds, database=database) if checks else None
+
+    def fail(self, reason: str) -> None:
+        """End a server that runs and does not work; *on_failure* gets *reason*.
+
+        Does nothing while another thread opens or closes.
+        """
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            life = self._give_up_life()
+            with suppress(ListenerError):
+                self._bury_the_last()
+        finally:
+            self._turn.release()
+        if life:
+            self._on_failure(self.name, reason)
+
+    def _give_up_life(self) -> Life | None:
+        """Return the life that runs, whose end is expected from now on."""
+        with self._state:
+            life, self._life = self._life, None
+            # One that would not close is tried again by the next call.
+            self._dying = life or self._dying
+            return life
+
+    def _bury_the_last(self) -> None:
+        if self._dying:
+            self._bury(self._dying)
+        self._dying = None
+
+    def _adopt(self, life: Life, checks: CheckClient) -> None:
         if not wait_until(True, self._server.addresses, OPEN_SECONDS):
             raise ListenerError(f"{self.name} says it listens, but it does not")
         with self._state:
             if life.ended.is_set():
                 raise ListenerError(f"{self.name} {life.how_it_ended()}")
             self._life = life
+            self._checks = checks
 
     def _bury(self, life: Life) -> None:
         life.kill()
@@ -157,6 +202,6 @@ class ChildListener:
         with self._state:
             unexpected = life is self._life
             if unexpected:
-                self._life = None
+                self._life, self._dying = None, life
         if unexpected:
             self._on_failure(self.name, f"{self.name} {life.how_it_ended()}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from twistlock_console.common.errors import ListenerError
+from twistlock_console.listeners.check_channel import CheckClient, make_check_pair
 from twistlock_console.servers.supervisor.bootstrap import Prepare, begin
 from twistlock_console.servers.supervisor.forkserver import context
 from twistlock_console.servers.supervisor.server_process import Life
@@ -18,11 +19,12 @@ from twistlock_console.system.serving_permit import Permit
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is to run, and where it will listen."""
+    """What is to run, and where it will listen; *is_checked* if it answers checks."""
 
     name: str
     addresses: tuple[Address, ...]
     prepare: Prepare
+    is_checked: bool = False
 
 
 class SpareGone(ListenerError):
@@ -45,14 +47,16 @@ class Spare:
         try:
             self._report, report = context.Pipe(duplex=False)
             gate, self._gate = context.Pipe(duplex=False)
+            ours, checks = make_check_pair()
         except OSError as error:
             sentence = f"{server.name} cannot be started: {error}"
             raise ListenerError(sentence) from error
-        arguments = (server.prepare, settings, permit, report, gate)
+        self.checks = CheckClient(ours)
+        arguments = (server.prepare, settings, permit, report, gate, checks)
         process = context.Process(
             target=begin, args=arguments, name=server.name, daemon=True
         )
-        with report, gate:
+        with report, gate, checks:
             try:
                 self.life = Life(process, on_end)
             except ListenerError:

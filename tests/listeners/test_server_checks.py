@@ -1,0 +1,155 @@
+"""The node's check of its servers: busy is not broken, and what is broken is ended."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from listener_clients import get, group_of, send_request, tls_client, until
+
+from twistlock_console.events.types import ListenerFailed
+from twistlock_console.listeners.server_checks import MAX_FAILED_CHECKS
+from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.settings import Settings
+
+MakePorts = Callable[..., ServicePorts]
+MORE_THAN_THREADS = 30
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Closes what a test opened."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def failures(events: list[object]) -> list[ListenerFailed]:
+    """The failures that were published."""
+    return [event for event in events if isinstance(event, ListenerFailed)]
+
+
+def test_a_server_whose_threads_are_all_busy_passes_its_check(
+    ports: ServicePorts, settings: Settings, events: list[object], stack: ExitStack
+) -> None:
+    """However often it is checked; that it is full is reported."""
+    ports.open_all()
+    for _ in range(MORE_THAN_THREADS):
+        client = stack.enter_context(tls_client(settings.management_port_https))
+        send_request(client, "/sleep/60")
+
+    def is_reported() -> bool:
+        ports.checks.run()
+        return bool(ports.checks.overload())
+
+    assert until(is_reported)
+    for _ in range(MAX_FAILED_CHECKS + 1):
+        ports.checks.run()
+
+    assert failures(events) == []
+    assert str(ports.checks.overload()).startswith(
+        "the management server is at its limits: 16 of 16 threads are busy, "
+    )
+
+
+def test_a_server_that_works_passes_its_check(
+    ports: ServicePorts, events: list[object]
+) -> None:
+    """And says how busy it is."""
+    ports.open_all()
+    ports.checks.run()
+    load = ports.checks.loads["management"]
+    ports.close_all()
+    ports.checks.run()
+
+    assert (load.threads, load.busy_threads, load.is_full) == (16, 0, False)
+    assert ports.checks.overload() is None
+    assert ports.checks.loads == {}
+    assert failures(events) == []
+
+
+def test_a_server_whose_main_loop_hangs_is_ended_alone(
+    ports: ServicePorts, settings: Settings, events: list[object]
+) -> None:
+    """After some checks in a row; opened again it serves, and the other went on."""
+    ports.open_all()
+    before = ports.pids()
+    arbiter = before["management"]
+    (worker,) = set(group_of(arbiter)) - {arbiter}
+    os.kill(worker, signal.SIGSTOP)
+    for _ in range(MAX_FAILED_CHECKS):
+        assert failures(events) == []
+        ports.checks.run()
+
+    reason = (
+        f"management failed {MAX_FAILED_CHECKS} checks in a row: "
+        "its main loop hangs (no answer within 2 s)"
+    )
+    assert failures(events) == [ListenerFailed("management", reason)]
+    assert ports.closed() == ("management",)
+    ports.open_all()
+    ports.checks.run()
+    assert get(settings.management_port_https)[0] == 200
+    assert ports.pids()["defenders"] == before["defenders"]
+    assert len(failures(events)) == 1
+
+
+@pytest.mark.parametrize(
+    ("factory", "problem"),
+    [
+        (
+            "small_app:without_database",
+            "its database does not answer (503 Service Unavailable)",
+        ),
+        (
+            "small_app:hung_database",
+            "its database does not answer (no answer within 2 s)",
+        ),
+    ],
+)
+def test_a_server_whose_database_does_not_answer_is_ended(
+    make_ports: MakePorts, events: list[object], factory: str, problem: str
+) -> None:
+    """It opens all the same, since a database may need a moment; then it counts."""
+    ports = make_ports(factory)
+    ports.open_all()
+    ports.checks.require_answers()
+    opened = ports.closed()
+    for _ in range(MAX_FAILED_CHECKS):
+        ports.checks.run()
+
+    assert opened == ()
+    reason = f"management failed {MAX_FAILED_CHECKS} checks in a row: {problem}"
+    assert failures(events) == [ListenerFailed("management", reason)]
+    assert ports.closed() == ("management",)
+
+
+def test_a_server_that_hangs_when_it_opens_is_ended_at_once(
+    ports: ServicePorts, events: list[object]
+) -> None:
+    """Its ports accept, so only a check can tell."""
+    ports.open_all()
+    arbiter = ports.pids()["management"]
+    for pid in group_of(arbiter):
+        os.kill(pid, signal.SIGSTOP)
+    ports.checks.require_answers()
+
+    assert [failure.reason for failure in failures(events)] == [
+        "management opened, but its main loop hangs (no answer within 2 s)"
+    ]
+    assert ports.closed() == ("management",)
+
+
+def test_the_worker_that_replaces_another_is_checked(
+    ports: ServicePorts, settings: Settings, events: list[object]
+) -> None:
+    """It answers on the same socket pair as the one that crashed."""
+    ports.open_all()
+    ports.checks.run()
+    os.kill(int(get(settings.management_port_https)[1]), signal.SIGKILL)
+    get(settings.management_port_https)
+    for _ in range(MAX_FAILED_CHECKS):
+        ports.checks.run()
+
+    assert ports.checks.loads.keys() == {"management"}
+    assert failures(events) == []

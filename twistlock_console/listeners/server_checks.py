@@ -1,0 +1,78 @@
+"""The repeated check of the servers that run: end one that does not work.
+
+A server that is busy answers its checks and is left alone; its load is reported.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from twistlock_console.listeners.check_channel import ServerLoad
+from twistlock_console.servers.supervisor.child_listener import Listener
+
+CHECK_TIMEOUT_S = 2.0
+#: Failed checks in a row after which a server is ended.
+MAX_FAILED_CHECKS = 3
+log = logging.getLogger(__name__)
+
+
+class ServerChecks:
+    """Checks *listeners*; one thread at a time may call ``run``.
+
+    *loads* maps the name of a server to the load that it last reported.
+    """
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+        self._failed: dict[int, int] = {}
+        self.loads: dict[str, ServerLoad] = {}
+
+    def run(self) -> None:
+        """Check each server that runs; end one that failed too often in a row."""
+        running = {listener.pid for listener in self._listeners}
+        self._failed = {p: n for p, n in self._failed.items() if p in running}
+        for listener in self._listeners:
+            self._check(listener)
+
+    def require_answers(self) -> None:
+        """End each server whose main loop does not answer one check.
+
+        Its database is not asked: a server may open before its database answers.
+        """
+        for listener in self._listeners:
+            result = listener.check(CHECK_TIMEOUT_S, database=False)
+            if result and result.problem:
+                listener.fail(f"{listener.name} opened, but {result.problem}")
+
+    def overload(self) -> str | None:
+        """Say which servers are at their limits, as the last check found them."""
+        full = {name: load for name, load in self.loads.items() if load.is_full}
+        return "; ".join(_at_its_limits(*each) for each in full.items()) or None
+
+    def _check(self, listener: Listener) -> None:
+        pid, result = listener.pid, listener.check(CHECK_TIMEOUT_S)
+        loads = dict(self.loads)
+        loads.pop(listener.name, None)
+        if result and result.load:
+            loads[listener.name] = result.load
+        # Other threads read it, so it is replaced as a whole.
+        self.loads = loads
+        if result and pid:
+            self._count(listener, pid, result.problem)
+
+    def _count(self, listener: Listener, pid: int, problem: str) -> None:
+        if not problem:
+            self._failed.pop(pid, None)
+            return
+        count = self._failed[pid] = self._failed.get(pid, 0) + 1
+        name = listener.name
+        log.warning("%s failed its check (%d in a row): %s", name, count, problem)
+        if count >= MAX_FAILED_CHECKS:
+            listener.fail(f"{name} failed {count} checks in a row: {problem}")
+
+
+def _at_its_limits(name: str, load: ServerLoad) -> str:
+    return (
+        f"the {name} server is at its limits: {load.busy_threads} of {load.threads} "
+        f"threads are busy, {load.waiting_requests} requests wait, "
+        f"{load.connections} of {load.max_connections} connections are in use"
+    )
