@@ -9,8 +9,8 @@ import pytest
 from listener_clients import get, group_of, send_request, tls_client, until
 
 from twistlock_console.events.types import ListenerFailed
-from twistlock_console.listeners.server_checks import MAX_FAILED_CHECKS
 from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.servers.supervisor.server_checks import MAX_FAILED_CHECKS
 from twistlock_console.settings import Settings
 
 MakePorts = Callable[..., ServicePorts]

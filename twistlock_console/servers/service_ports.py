@@ -14,10 +14,10 @@ from twistlock_console.events.types import (
     ListenerOpened,
     ListenersPaused,
 )
-from twistlock_console.listeners.server_checks import ServerChecks
 from twistlock_console.servers.defenders.server import prepare_defenders
 from twistlock_console.servers.management.server import prepare_management
 from twistlock_console.servers.supervisor.child_listener import ChildListener, Listener
+from twistlock_console.servers.supervisor.server_checks import ServerChecks
 from twistlock_console.servers.supervisor.standby_process import Server
 from twistlock_console.settings import Settings
 from twistlock_console.system.serving_permit import Permit

@@ -34,7 +34,9 @@ class ServerEnd:
     why: str
 
 
-def begun(seen: Observation, action: do.Action, reason: str, now: int) -> Observation:
+def begun(  # noqa: C901, PLR0911  a table
+    seen: Observation, action: do.Action, reason: str, now: int
+) -> Observation:
     """The observation once *action* has been set in motion."""
     match action:
         case do.ReadLease() | do.TakeLease() | do.RenewLease():

@@ -20,8 +20,11 @@ from wsgiref.util import setup_testing_defaults
 from gunicorn import http, sock, util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from twistlock_console.listeners.check_channel import CheckResponder, ServerLoad
 from twistlock_console.servers.management.port_routing import INITIALIZED
+from twistlock_console.servers.supervisor.check_channel import (
+    CheckResponder,
+    ServerLoad,
+)
 
 ARRIVAL_SECONDS = 10.0
 LINGER_SECONDS = 2.0

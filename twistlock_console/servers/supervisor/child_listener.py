@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from twistlock_console.common.errors import ListenerError
-from twistlock_console.listeners.check_channel import CheckClient, CheckResult
+from twistlock_console.servers.supervisor.check_channel import CheckClient, CheckResult
 from twistlock_console.servers.supervisor.server_process import Life
 from twistlock_console.servers.supervisor.sockets import wait_until
 from twistlock_console.servers.supervisor.standby_process import (

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from twistlock_console.common.errors import ListenerError
-from twistlock_console.listeners.check_channel import CheckClient, make_check_pair
 from twistlock_console.servers.supervisor.bootstrap import Prepare, begin
+from twistlock_console.servers.supervisor.check_channel import (
+    CheckClient,
+    make_check_pair,
+)
 from twistlock_console.servers.supervisor.forkserver import context
 from twistlock_console.servers.supervisor.server_process import Life
 from twistlock_console.servers.supervisor.sockets import Address

@@ -1,1 +1,0 @@
-"""The service servers: child processes that are open only while this node serves."""
