@@ -14,8 +14,8 @@ import pytest
 from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
 from twistlock_console.system.child_processes import bound_to_us
+from twistlock_defender.common.findings import Lost
 from twistlock_defender.store.outbox import HELD_AT_MOST, Outbox
-from twistlock_defender.store.outbox_file import Lost
 
 MEGABYTE = 1024 * 1024
 

@@ -11,8 +11,8 @@ from plugins.ha.web.join_script import Console, Release, join_script
 from tests.hosts.laboratory import Laboratory
 from tests.join.bare_host import BareHost
 from tests.join.installed import DATA
-from twistlock_console.cli.config import values_of
 from twistlock_console.settings import Settings
+from twistlock_console.settings.export import values_of
 
 pytestmark = [
     pytest.mark.needs("curl", "ip", "nsenter", "unshare", root=True),

@@ -19,9 +19,9 @@ from twistlock_console.database.client import (
     follow_certificate,
     root_credentials,
 )
-from twistlock_console.node.lifecycle import node_names
 from twistlock_console.pki.certificates import issue_node_certificate, names_in
 from twistlock_console.pki.identity_files import NODE, load_certificate
+from twistlock_console.pki.names import node_names
 from twistlock_console.settings import Settings
 
 #: Before the pages warn (`identity_files.SOON`): they shall only where this failed.

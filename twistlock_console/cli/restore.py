@@ -26,11 +26,11 @@ from twistlock_console.database.epoch import raise_epoch
 from twistlock_console.node.lifecycle import (
     fit_identity,
     found_identity,
-    node_names,
     sole_node,
 )
 from twistlock_console.pki.certificates import fingerprint
 from twistlock_console.pki.identity_files import AUTHORITY
+from twistlock_console.pki.names import node_names
 from twistlock_console.settings import Settings, load_settings
 
 RUN = "offline"

@@ -14,11 +14,11 @@ from twistlock_console.node.lifecycle import (
     Signals,
     fit_identity,
     found_identity,
-    node_names,
     sole_node,
 )
 from twistlock_console.node.node import Node, RoleKeeper
 from twistlock_console.node.standalone_role import Alone
+from twistlock_console.pki.names import node_names
 from twistlock_console.plugins import ConsolePlugin, PluginError
 from twistlock_console.servers.management.server import rehearse
 from twistlock_console.servers.supervisor import forkserver

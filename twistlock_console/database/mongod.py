@@ -11,6 +11,7 @@ from contextlib import suppress
 from twistlock_console.common.atomic_files import write_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
+from twistlock_console.common.log_rotation import MAX_LOG_BYTES, rotate_files
 from twistlock_console.database.binary import find_mongod
 from twistlock_console.database.connection_limits import (
     limits_for,
@@ -20,7 +21,7 @@ from twistlock_console.database.folder_lock import wait_until_free
 from twistlock_console.database.handshakes import close_unfinished_handshakes
 from twistlock_console.database.known_members import read_known_members
 from twistlock_console.database.options import as_file, mongod_options
-from twistlock_console.database.run_log import MOST_BYTES, RunLog, rotate_files
+from twistlock_console.database.run_log import RunLog
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import DatabaseStarted, DatabaseStopped
 from twistlock_console.settings import Settings
@@ -108,7 +109,7 @@ class Mongod:
         if (pid := self.pid) is not None:
             close_unfinished_handshakes(pid, self._settings.database_port)
 
-    def rotate(self, most_bytes: int = MOST_BYTES) -> None:
+    def rotate(self, most_bytes: int = MAX_LOG_BYTES) -> None:
         """Let mongod begin a new log if the present one has *most_bytes*."""
         pid = self.pid
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from flask import g, has_request_context
 
-from twistlock_console.database.run_log import rotate_files
+from twistlock_console.common.log_rotation import rotate_files
 from twistlock_console.logs.file_handler import LogWriter
 from twistlock_console.settings import Folders, LogFormat, Settings
 

@@ -19,6 +19,7 @@ from twistlock_console.pki.certificates import (
     names_in,
 )
 from twistlock_console.pki.identity_files import NODE, load_certificate
+from twistlock_console.pki.names import node_names
 from twistlock_console.settings import Folders, Settings
 
 log = logging.getLogger(__name__)
@@ -70,12 +71,6 @@ def fit_identity(settings: Settings) -> None:
         return
     issue_node_certificate(folder, names)
     log.info("issued this node's certificate anew, for %s", ", ".join(names))
-
-
-def node_names(settings: Settings, address: str) -> list[str]:
-    """The names in a node's certificate: its own, and the load balancer's."""
-    names = [address, "127.0.0.1", "localhost", settings.console_cn]
-    return list(dict.fromkeys([*names, *settings.console_san]))
 
 
 class Signals:

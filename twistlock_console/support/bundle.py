@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
-from twistlock_console.cli.config import values_of
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.logs import reader
 from twistlock_console.settings import Settings
+from twistlock_console.settings.export import values_of
 
 HIDDEN = "(a secret)"
 _SECRET = re.compile(

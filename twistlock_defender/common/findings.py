@@ -4,16 +4,32 @@ A finding gets its number from the outbox; until then it is UNNUMBERED.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from twistlock_console.protocol import DroppedEvent, Event, TroubleEvent, encode_event
 from twistlock_defender.common.clock import utc_now
-from twistlock_defender.store.outbox_file import Entry, Lost
 
 UNNUMBERED: Final = 0
 _HEAD: Final = f'{{"number":{UNNUMBERED},'
 LONGEST_SENTENCE: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finding with its number; *body* is JSON without the number."""
+
+    number: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """So many findings were dropped, with numbers from *first* to *last*."""
+
+    count: int
+    first: int
+    last: int
 
 
 def body_of(finding: Event) -> str:

@@ -31,9 +31,8 @@ from twistlock_console.protocol import (
     decode_from_console,
     encode,
 )
-from twistlock_defender.common.findings import events_message
+from twistlock_defender.common.findings import Entry, events_message
 from twistlock_defender.link.keepalive import Liveness
-from twistlock_defender.store.outbox_file import Entry
 
 FACTS_SECONDS = 3600.0
 RENEWAL_SECONDS = 3600.0

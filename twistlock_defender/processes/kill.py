@@ -5,8 +5,7 @@ import select
 import signal
 from contextlib import closing
 
-from twistlock_defender.common.proc import look_at
-from twistlock_defender.processes.rules import Process
+from twistlock_defender.common.proc import Process, look_at
 
 END_SECONDS = 1.0
 ENDED = "ended"

@@ -15,6 +15,7 @@ from twistlock_defender.common.clock import boottime, utc_now
 from twistlock_defender.common.findings import UNNUMBERED, printable
 from twistlock_defender.common.problems import Report, Troubles
 from twistlock_defender.common.proc import (
+    Process,
     all_pids,
     command_of,
     look_at,
@@ -22,7 +23,7 @@ from twistlock_defender.common.proc import (
     user_name,
 )
 from twistlock_defender.processes.kill import end
-from twistlock_defender.processes.rules import Denied, Process
+from twistlock_defender.processes.rules import Denied
 
 LOOK_SECONDS = 0.2
 YOUNG_SECONDS = 1.0

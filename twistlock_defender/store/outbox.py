@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twistlock_defender.store.outbox_file import Entry, Lost, OutboxFile
+from twistlock_defender.common.findings import Entry, Lost
+from twistlock_defender.store.outbox_file import OutboxFile
 
 HELD_AT_MOST = 10_000
 log = logging.getLogger(__name__)

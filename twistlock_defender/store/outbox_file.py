@@ -4,8 +4,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from twistlock_defender.common.findings import Entry, Lost
 
 ROW_BYTES = 64
 BUSY_SECONDS = 5.0
@@ -44,23 +45,6 @@ OLDEST = (
 )
 ALL = 2**63 - 1
 NEXT = "SELECT number, body FROM events WHERE number > ? ORDER BY number LIMIT ?"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One finding with its number; *body* is JSON without the number."""
-
-    number: int
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """So many findings were dropped, with numbers from *first* to *last*."""
-
-    count: int
-    first: int
-    last: int
 
 
 class OutboxFile:

@@ -20,9 +20,9 @@ from plugins.ha.replication.replica_set import ReplicaSet
 from plugins.ha.replication.status import address_of
 from twistlock_console import __version__
 from twistlock_console.common.errors import DatabaseError, Refused
-from twistlock_console.node.lifecycle import node_names
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.pki.certificates import Usage, sign_request
+from twistlock_console.pki.names import node_names
 from twistlock_console.settings import Settings
 
 log = logging.getLogger(__name__)

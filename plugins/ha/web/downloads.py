@@ -16,8 +16,8 @@ from plugins.ha.web.join_command import own_pin
 from plugins.ha.web.join_script import Console, Release, join_script, refusal_script
 from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
-from twistlock_console.cli.config import values_of
 from twistlock_console.common.errors import Refused
+from twistlock_console.settings.export import values_of
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.security.api import admit, without_forms
 from twistlock_console.web.security.areas import assign
