@@ -9,8 +9,9 @@ from pydantic import Field
 from pymongo import ReturnDocument
 
 from demo.rights import WRITES
+from twistlock_console.common.models import Body
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.bodies import Body, json_body
+from twistlock_console.web.openapi.bodies import json_body
 from twistlock_console.web.security.api import api_guard
 
 PATH = "/api/v1/demo/writes"

@@ -12,7 +12,8 @@ from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
 from twistlock_console.protocol import Event, HostRule, ProcessEvent, ProcessPart
 from twistlock_defender.common.problems import Troubles
-from twistlock_defender.common.proc import Process, look_at
+from twistlock_defender.common.proc import look_at
+from twistlock_defender.common.process import Process
 from twistlock_defender.processes.kill import end
 from twistlock_defender.processes.monitor import ProcessWatch
 from twistlock_defender.processes.rules import Denied

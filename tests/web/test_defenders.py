@@ -16,7 +16,8 @@ from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import FileEvent, ProcessEvent
 from twistlock_console.protocol.policy import MOST_RULES
-from twistlock_console.web.common.database import ensure_indexes, storage_of
+from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.lists.indexes import ensure_indexes
 from twistlock_console.web.ui.event_plot import BARS, plot
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -13,9 +13,10 @@ from pymongo.database import Database
 from web_visitor import USERNAME, Visitor, basic
 
 from twistlock_console.common.search_terms import words_of
-from twistlock_console.web.common.database import ensure_indexes, storage_of
+from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists import listing
 from twistlock_console.web.lists.csv_export import cell
+from twistlock_console.web.lists.indexes import ensure_indexes
 from twistlock_console.web.lists.query import conditions, order
 from twistlock_console.web.lists.registry import LISTS
 from twistlock_console.web.lists.request import Wish

@@ -11,7 +11,8 @@ from web_visitor import Visitor, basic
 from tests.filling import fill_defenders, fill_events, fill_history
 from twistlock_console.database.client import connect, root_credentials
 from twistlock_console.settings import Settings
-from twistlock_console.web.common.database import DATABASE, ensure_indexes, storage_of
+from twistlock_console.web.common.database import DATABASE, storage_of
+from twistlock_console.web.lists.indexes import ensure_indexes
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pymongo.database import Database
 
 from twistlock_console.accounts.sessions import derive_key
 from twistlock_console.common.errors import Refused
-from twistlock_console.web.openapi.bodies import Body
+from twistlock_console.common.models import Body
 
 SETTINGS = "settings"
 SHORTEST_SECRET = 16

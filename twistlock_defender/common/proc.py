@@ -2,26 +2,12 @@
 
 import os
 import pwd
-from dataclasses import dataclass
 from pathlib import Path
+
+from twistlock_defender.common.process import Process
 
 KERNEL_THREAD = 0x00200000
 PROC = Path("/proc")
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One program in one process; *pid* and *started* together are never reused.
-
-    *path* is empty where we may not see it; *name* is what the kernel calls it and
-    *called* what it was called by.
-    """
-
-    pid: int
-    started: int
-    path: str
-    name: str
-    called: str
 
 
 def all_pids() -> list[int]:

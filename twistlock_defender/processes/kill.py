@@ -5,7 +5,8 @@ import select
 import signal
 from contextlib import closing
 
-from twistlock_defender.common.proc import Process, look_at
+from twistlock_defender.common.proc import look_at
+from twistlock_defender.common.process import Process
 
 END_SECONDS = 1.0
 ENDED = "ended"

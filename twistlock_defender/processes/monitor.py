@@ -15,13 +15,13 @@ from twistlock_defender.common.clock import boottime, utc_now
 from twistlock_defender.common.findings import UNNUMBERED, printable
 from twistlock_defender.common.problems import Report, Troubles
 from twistlock_defender.common.proc import (
-    Process,
     all_pids,
     command_of,
     look_at,
     owner_of,
     user_name,
 )
+from twistlock_defender.common.process import Process
 from twistlock_defender.processes.kill import end
 from twistlock_defender.processes.rules import Denied
 

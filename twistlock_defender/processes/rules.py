@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fnmatch import translate
 
 from twistlock_console.protocol import ProcessPart
-from twistlock_defender.common.proc import Process
+from twistlock_defender.common.process import Process
 
 
 class Denied:

@@ -15,8 +15,9 @@ from plugins.ha.web.responses import (
     OpenTokenAnswer,
 )
 from twistlock_console.common.errors import Refused
+from twistlock_console.common.models import Body
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import Body, json_body
+from twistlock_console.web.openapi.bodies import json_body
 from twistlock_console.web.security.api import api_guard, without_forms
 
 PREFIX = "/api/v1/high-availability"

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
+from twistlock_console.common.models import Body
 from twistlock_console.defenders import event_store, register
 from twistlock_console.defenders.certificate_renewal import revoke_all
 from twistlock_console.defenders.command_queue import give_order
@@ -17,7 +18,6 @@ from twistlock_console.policies.host import write_policy
 from twistlock_console.protocol import HostRule
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.bodies import Body
 
 
 class DefenderSettingsBody(Body):

@@ -9,9 +9,10 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
+from twistlock_console.common.models import Body
 from twistlock_console.web.actions import backups
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import Body, json_body, plain_json
+from twistlock_console.web.openapi.bodies import json_body, plain_json
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_backups", __name__)

@@ -11,6 +11,7 @@ from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
+from twistlock_console.common.models import Body
 from twistlock_console.defenders.deploy_tokens import check_token
 from twistlock_console.defenders.deployment import (
     SCRIPT,
@@ -25,7 +26,7 @@ from twistlock_console.pki.identity_files import AUTHORITY
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import Body, json_body
+from twistlock_console.web.openapi.bodies import json_body
 from twistlock_console.web.openapi.responses import Answer
 from twistlock_console.web.security.api import admit, without_forms
 from twistlock_console.web.security.areas import assign

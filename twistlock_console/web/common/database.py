@@ -1,4 +1,4 @@
-"""The database, as a request sees it, and the indexes that its collections need."""
+"""The database as a request uses it."""
 
 import os
 from collections.abc import Callable
@@ -7,56 +7,11 @@ from typing import Any, cast
 
 from bson.codec_options import CodecOptions
 from flask import Flask, current_app
-from pymongo import ASCENDING, IndexModel, MongoClient
+from pymongo import MongoClient
 from pymongo.database import Database
-
-from twistlock_console.accounts import (
-    known_origins,
-    login_failures,
-    session_revocations,
-    users,
-)
-from twistlock_console.alerts.store import QUEUE
-from twistlock_console.defenders import (
-    certificate_renewal,
-    certificate_revocations,
-    deploy_tokens,
-    event_store,
-)
-from twistlock_console.web.lists.query import indexes_of
-from twistlock_console.web.lists.registry import LISTS
 
 DATABASE = "twistlock"
 Client = MongoClient[dict[str, Any]]
-
-#: By collection, beside those of the lists. An index with `expireAfterSeconds` removes
-#: what has had its time.
-INDEXES: dict[str, list[IndexModel]] = {
-    login_failures.COLLECTION: [
-        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
-    ],
-    known_origins.COLLECTION: [
-        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
-    ],
-    session_revocations.COLLECTION: [
-        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
-    ],
-    users.COLLECTION: users.INDEXES,
-    QUEUE: [IndexModel([("channel", ASCENDING), ("created", ASCENDING)])],
-    event_store.COLLECTION: event_store.INDEXES,
-    certificate_revocations.COLLECTION: certificate_revocations.INDEXES,
-    certificate_renewal.COLLECTION: certificate_renewal.INDEXES,
-    deploy_tokens.COLLECTION: deploy_tokens.INDEXES,
-}
-
-
-def ensure_indexes(database: Database[dict[str, Any]]) -> None:
-    """Create the indexes that are missing; for the node that became primary."""
-    for collection, indexes in INDEXES.items():
-        database[collection].create_indexes(indexes)
-    for listable in LISTS:
-        if indexes := indexes_of(listable):
-            database[listable.collection].create_indexes(indexes)
 
 
 class Storage:

@@ -16,7 +16,7 @@ from twistlock_console.accounts.errors import (
     WrongCredentials,
 )
 from twistlock_console.common.errors import Busy, ConsoleError, NotFound, Refused
-from twistlock_console.web.form_refusals import explain_csrf_error
+from twistlock_console.web.common.form_refusals import explain_csrf_error
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Self
 
 from twistlock_console.common.errors import Refused
+from twistlock_console.web.common.query_numbers import parse_up_to
 from twistlock_console.web.lists.schema import Column, Filter, Listable
-from twistlock_console.web.query_numbers import parse_up_to
 
 MOST = 50
 #: Skipping costs time; what lies farther is reached with from, to and filters.

@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 from flask import request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 from pydantic_core import from_json
 from werkzeug.exceptions import UnsupportedMediaType
 
@@ -17,18 +16,11 @@ from twistlock_console.accounts.login_settings import (
 )
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.common.errors import Refused
+from twistlock_console.common.models import Body
 from twistlock_console.web.openapi.api_call import expect
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-class Body(BaseModel):
-    """A body: nothing but its fields, and each of exactly its kind."""
-
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, alias_generator=to_camel
-    )
 
 
 class Credentials(Body):
