@@ -13,7 +13,7 @@ from twistlock_console.system.scheduler import Interval
 
 JOBS = """
 import threading, time
-from twistlock_console.scheduler import Scheduler
+from twistlock_console.system.scheduler import Scheduler
 
 scheduler = Scheduler()
 scheduler.every(0.2, "count", lambda: print("ran", flush=True))

@@ -162,8 +162,8 @@ def test_a_failover_while_loading_leaves_the_old_data(shared: Shared) -> None:
 HALF_LOADED = """
 from datetime import UTC, datetime
 from pathlib import Path
-from twistlock_console.backups import journal
-from twistlock_console.backups.switching import Journal, State
+from twistlock_console.backups.operations import restore_journal as journal
+from twistlock_console.backups.operations.restore_plan import Journal, State
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.settings import load_settings
 settings = load_settings(Path({config!r}), {{}}, on_this_host=False)

@@ -158,7 +158,7 @@ def test_the_log_is_rotated_while_it_runs(kept: Kept) -> None:
 BRAIN = """
 import sys, time
 from pathlib import Path
-from twistlock_console.bus import Bus
+from twistlock_console.events.bus import Bus
 from twistlock_console.database.bootstrap import wait_answering
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.settings import Settings

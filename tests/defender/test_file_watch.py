@@ -255,8 +255,8 @@ def test_without_the_right_it_says_so(tree: Path) -> None:
 import sys, time, tempfile
 from pathlib import Path
 from twistlock_console.protocol import *
-from twistlock_defender.file_watch import FileWatch
-from twistlock_defender.troubles import Troubles
+from twistlock_defender.files.monitor import FileWatch
+from twistlock_defender.common.problems import Troubles
 troubles = Troubles(lambda events: None)
 paths = (WatchedPath("{tree}/deep", True),)
 watch = FileWatch(Path(tempfile.mkdtemp()), print, troubles)
@@ -432,8 +432,8 @@ def test_a_new_folder_for_which_no_watch_is_left_is_told(tree: Path) -> None:
 import sys, time, tempfile
 from pathlib import Path
 from twistlock_console.protocol import *
-from twistlock_defender import file_watch
-from twistlock_defender.troubles import Troubles
+from twistlock_defender.files import monitor as file_watch
+from twistlock_defender.common.problems import Troubles
 Path("/proc/sys/user/max_inotify_watches").write_text("4")
 file_watch.COMPARE_SECONDS = 0.3
 troubles = Troubles(lambda events: None)

@@ -22,7 +22,7 @@ MEGABYTE = 1024 * 1024
 ADDER = """
 import sys
 from pathlib import Path
-from twistlock_defender.outbox import Outbox
+from twistlock_defender.store.outbox import Outbox
 
 outbox = Outbox(Path(sys.argv[1]), 1 << 24, str)
 for number in range(1_000_000):

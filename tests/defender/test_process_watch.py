@@ -130,8 +130,8 @@ def test_it_looks_again_when_it_may_open_files_again(miner: Path) -> None:
     script = f"""
 import resource, subprocess, time
 from twistlock_console.protocol import HostRule, ProcessPart
-from twistlock_defender.process_watch import ProcessWatch
-from twistlock_defender.troubles import Troubles
+from twistlock_defender.processes.monitor import ProcessWatch
+from twistlock_defender.common.problems import Troubles
 troubles = Troubles(lambda events: None)
 watch = ProcessWatch(lambda events: None, troubles)
 watch.open()

@@ -260,7 +260,7 @@ def test_a_certificate_that_expired(
 
 HASTY = """
 import sys
-from twistlock_defender import session
+from twistlock_defender.link import session
 from twistlock_defender.cli import main
 session.RENEWAL_SECONDS = 0.2
 sys.exit(main(sys.argv[1:]))
