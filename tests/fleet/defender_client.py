@@ -1,6 +1,7 @@
 """Defenders for tests: certificates of our authority, and one websocket each."""
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography import x509
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -91,6 +93,31 @@ class Dialled:
             return (received.code, received.reason) if received else (1006, "")
 
 
+def is_cut(connection: socket.socket, seconds: float = PATIENCE) -> bool:
+    """Return whether the server ends *connection* within *seconds*."""
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def masked(text: bytes, announced: int | None = None) -> bytes:
+    """Write a text frame, whose head may announce more than there is."""
+    size = len(text) if announced is None else announced
+    if size < 126:
+        head = bytes((0x81, 0x80 | size))
+    elif size < 65536:
+        head = b"\x81\xfe" + size.to_bytes(2, "big")
+    else:
+        head = b"\x81\xff" + size.to_bytes(8, "big")
+    return head + bytes(4) + text
+
+
 class FleetClient:
     """Issues certificates and dials the server of *settings*."""
 
@@ -133,7 +160,10 @@ class FleetClient:
 
     def dial(self, name: str) -> Dialled:
         """Connect, and read the Console's hello."""
-        dialled = connect(
+        return Dialled(self._open.enter_context(self._connect(name)), name)
+
+    def _connect(self, name: str) -> ClientConnection:
+        return connect(
             f"wss://127.0.0.1:{self.port}",
             ssl=self.tls(name),
             open_timeout=PATIENCE,
@@ -141,7 +171,28 @@ class FleetClient:
             ping_interval=None,
             compression=None,
         )
-        return Dialled(self._open.enter_context(dialled), name)
+
+    def raw(self, name: str) -> ssl.SSLSocket:
+        """Open a websocket by hand; nothing is read of it."""
+        plain = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        client = self.tls(name).wrap_socket(plain, server_hostname="127.0.0.1")
+        client.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        return self._open.enter_context(client)
+
+    def refusal(self, name: str) -> tuple[int, str]:
+        """Connect with a certificate that is refused; the code and reason.
+
+        Fails if the Console says anything else before.
+        """
+        with self._connect(name) as connection:
+            with pytest.raises(ConnectionClosed) as caught:
+                connection.recv(timeout=PATIENCE)
+            assert caught.value.rcvd
+            return caught.value.rcvd.code, caught.value.rcvd.reason
 
     def hang_up(self) -> None:
         """Close all connections."""

@@ -184,8 +184,8 @@ def test_who_is_not_read_is_told_that_we_are_here(
     monkeypatch.setattr(periodic_tasks, "REASSURE_SECONDS", 0.01)
     monkeypatch.setattr(periodic_tasks, "broadcast", lambda some, _: told.extend(some))
     intake, paused = Intake(limit=10), MagicMock()
-    intake.begins()
-    intake.received(paused, 11)
+    paused.held, paused.incomplete = 13, 0
+    intake.update(paused)
     desk = Desk(settings)
 
     async def reassure() -> None:

@@ -162,33 +162,62 @@ def test_a_revoked_certificate_is_sent_away_and_kept_out(
     certificate_revocations.revoke(database, "gone-1", f"{serial(fleet, 'gone-1'):x}")
 
     assert defender.ending() == (1008, "this certificate was revoked; deploy anew")
-    assert fleet.dial("gone-1").greet().ending()[0] == 1008
+    assert fleet.refusal("gone-1")[0] == 1008
 
 
-def test_an_expired_certificate_is_told_so(
-    fleet: FleetClient, settings: Settings
+def certificate_valid(
+    fleet: FleetClient, settings: Settings, name: str, begins: float, ends: float
 ) -> None:
-    """TLS alone would only cut the connection."""
-    ended = datetime.now(UTC) - timedelta(days=1)
-    certificate = fleet.certificate("old-1")
+    """Give *name* a certificate that is valid between two times, in s from now."""
+    certificate, now = fleet.certificate(name), datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(certificate.subject)
         .issuer_name(certificate.issuer)
-        .public_key(read_key(fleet.key("old-1")).public_key())
-        .serial_number(7)
-        .not_valid_before(ended - timedelta(days=9))
-        .not_valid_after(ended)
+        .public_key(read_key(fleet.key(name)).public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(seconds=begins))
+        .not_valid_after(now + timedelta(seconds=ends))
     )
     for extension in certificate.extensions:
         builder = builder.add_extension(extension.value, extension.critical)
     authority = read_key(settings.folders.certificates / "ca-key.pem")
     pem = builder.sign(authority, SHA256()).public_bytes(Encoding.PEM)
-    fleet.replace_certificate("old-1", pem)
+    fleet.replace_certificate(name, pem)
 
-    code, reason = fleet.dial("old-1").greet().ending()
 
+@pytest.mark.parametrize(
+    ("begins", "ends", "words"),
+    [
+        pytest.param(-900_000, -86_400, "expired on", id="expired"),
+        pytest.param(86_400, 900_000, "valid from", id="not-yet-valid"),
+    ],
+)
+def test_a_certificate_out_of_its_time_is_refused_before_the_greeting(
+    fleet: FleetClient, settings: Settings, begins: float, ends: float, words: str
+) -> None:
+    """TLS alone would only cut the connection, without a reason."""
+    certificate_valid(fleet, settings, "old-1", begins, ends)
+
+    code, reason = fleet.refusal("old-1")
+
+    assert (code, words in reason) == (1008, True)
+
+
+def test_a_certificate_that_expires_ends_its_connection(
+    fleet: FleetClient, settings: Settings, database: Documents
+) -> None:
+    """Nothing of it is stored from then on."""
+    certificate_valid(fleet, settings, "old-2", -60, 3)
+    defender = fleet.dial("old-2").greet()
+    assert defender.report(trouble(1)) == 1
+    end = fleet.certificate("old-2").not_valid_after_utc
+    until(lambda: datetime.now(UTC) > end)
+    defender.send(Events((trouble(2),)))
+
+    code, reason = defender.ending()
     assert (code, "expired on" in reason) == (1008, True)
+    assert database["defender_events"].count_documents({}) == 1
 
 
 def test_a_certificate_that_ends_soon_is_renewed(

@@ -3,27 +3,35 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
+from defender_client import masked
 from pymongo.errors import AutoReconnect
-from websockets.asyncio.messages import Assembler
-from websockets.frames import Frame, Opcode
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from twistlock_console.pki.certificates import Identity
 from twistlock_console.servers.defenders.backpressure import Intake
+from twistlock_console.servers.defenders.certificate_check import (
+    ConnectionsPerCertificate,
+)
 from twistlock_console.servers.defenders.connection import (
+    FRAME_OVERHEAD_BYTES,
+    MAX_QUEUED_FRAMES,
+    MESSAGE_TIMEOUT_S,
     DefenderConnection,
+    Guards,
     connections_of,
 )
 from twistlock_console.servers.defenders.database_executor import Desk
 from twistlock_console.servers.defenders.group_commit import Parcel
 from twistlock_console.servers.defenders.handler import Host
+from twistlock_console.servers.defenders.limited_log import LimitedLog
 from twistlock_console.servers.supervisor.fence import Fence
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
+SIZE = FRAME_OVERHEAD_BYTES + 44
 ACK = '{"through":1,"type":"ack"}'
 
 
@@ -37,6 +45,15 @@ class Wire:
     def __getattr__(self, _name: str) -> Callable[..., None]:
         return lambda *_args, **_options: None
 
+    def get_extra_info(self, _name: str) -> "Wire":
+        """Be the TLS object, too."""
+        return self
+
+    def getpeercert(self, *, binary_form: bool) -> bytes:
+        """Show a certificate that cannot be read."""
+        del binary_form
+        return b""
+
     def write(self, data: bytes) -> None:
         """Keep it."""
         self.written += data
@@ -47,30 +64,41 @@ class Wire:
 
 
 class Case:
-    """An open connection on which 100 bytes have arrived."""
+    """An established connection, all of whose events are of 100 bytes."""
 
     def __init__(self) -> None:
         permit = Permit()
         permit.grant(1, FOREVER)
-        self.intake = Intake(limit=50)
-        kind = connections_of(Fence(permit, brain=-1), self.intake)
+        self.intake = Intake()
+        guards = Guards(
+            Fence(permit, brain=-1),
+            self.intake,
+            ConnectionsPerCertificate(),
+            LimitedLog(),
+        )
         self.wire = Wire()
-        protocol = ServerProtocol()
-        self.connection: DefenderConnection = kind(protocol, cast(Any, None))
-        self.connection.transport = cast(Any, self.wire)
-        self.connection.recv_messages = Assembler()
-        protocol.state = State.OPEN
-        self.arrives(100)
+        protocol = ServerProtocol(state=State.OPEN)
+        self.connection = connections_of(guards)(protocol, cast(Any, None))
+        self.connection.connection_made(cast(Any, self.wire))
+        self.connection.request = Request("/", Headers())
+        protocol.parser = protocol.parse()
+        self.connection.is_established = True
+        self.arrives()
 
-    def arrives(self, size: int) -> None:
-        """Count bytes as those of a message."""
-        self.connection._unfinished += size
-        self.intake.received(self.connection, size)
+    def arrives(self, size: int = SIZE) -> None:
+        """Have a message arrive that counts *size* bytes."""
+        self.connection.data_received(masked(b"x" * (size - FRAME_OVERHEAD_BYTES)))
+
+    async def taken(self) -> None:
+        """Take the next message from the queue."""
+        await self.connection.recv()
+        self.connection.begin()
 
     def stores(self) -> Parcel:
-        """Have a message stored."""
+        """Have the message that was taken stored."""
         parcel = Parcel([], lambda: self.connection.acknowledge(ACK))
         self.connection.stores(parcel)
+        self.connection.finished()
         return parcel
 
 
@@ -94,23 +122,26 @@ def test_each_waits_for_the_one_before() -> None:
     """The bytes of each count until it is acknowledged, and no longer."""
 
     async def act(case: Case) -> None:
-        for number in range(4):
+        await case.taken()
+        for _ in range(4):
             parcel = case.stores()
-            case.connection.finished()
-            case.arrives(10)
+            case.arrives(SIZE + 10)
+            await case.taken()
             after = asyncio.ensure_future(answered(case.connection))
             await asyncio.sleep(0)
             assert not after.done()
-            assert case.intake.unfinished == (10 if number else 100) + 10
+            assert case.intake.total == SIZE + SIZE + 10
 
             parcel.acknowledge()
             assert await after
             assert ACK.encode() in case.wire.written
-            assert case.intake.unfinished == 10
+            assert case.intake.total == SIZE + 10
             case.wire.written = b""
+            case.connection.finished()
+            case.arrives()
+            await case.taken()
         case.connection.finished()
-        assert case.intake.unfinished == 0
-        assert not case.intake.is_full
+        assert case.intake.total == 0
 
     play(act)
 
@@ -119,12 +150,45 @@ def test_what_is_in_the_queue_counts() -> None:
     """Also when something else was dealt with meanwhile, as a ping."""
 
     async def act(case: Case) -> None:
-        case.connection.recv_messages.put(Frame(Opcode.TEXT, b"{}"))
+        case.arrives(SIZE + 10)
+        await case.taken()
+        case.connection.data_received(b"\x89\x80\0\0\0\0")
         case.connection.finished()
-        assert case.intake.unfinished == 100
-        await case.connection.recv_messages.get()
+        assert case.intake.total == SIZE + 10
+        await case.taken()
         case.connection.finished()
-        assert case.intake.unfinished == 0
+        assert case.intake.total == 0
+
+    play(act)
+
+
+def test_parts_of_a_message_count_until_it_is_whole() -> None:
+    """In frames, and within a frame, whatever else was dealt with meanwhile."""
+
+    async def act(case: Case) -> None:
+        await case.taken()
+        first = bytearray(masked(b"x" * 44))
+        first[0] = 0x01
+        case.connection.data_received(bytes(first))
+        case.connection.data_received(masked(b"x" * 20, announced=60))
+        case.connection.finished()
+        assert case.intake.total == case.intake.incomplete == SIZE + 20
+        now = case.connection.loop.time()
+        assert not case.connection.is_too_slow(now + MESSAGE_TIMEOUT_S - 1)
+        assert case.connection.is_too_slow(now + MESSAGE_TIMEOUT_S + 1)
+
+    play(act)
+
+
+def test_a_flood_of_tiny_frames_is_cut_off() -> None:
+    """Each takes far more memory than it has bytes."""
+
+    async def act(case: Case) -> None:
+        ended = asyncio.Event()
+        case.wire.abort = ended.set
+        case.connection.data_received(b"\x01\x80\0\0\0\0")
+        case.connection.data_received(b"\x00\x80\0\0\0\0" * MAX_QUEUED_FRAMES)
+        assert ended.is_set()
 
     play(act)
 
@@ -133,8 +197,9 @@ def test_who_leaves_waits_no_more_and_takes_everything_along() -> None:
     """Its message is not wanted any more, and the next is not stored."""
 
     async def act(case: Case) -> None:
+        await case.taken()
         first = case.stores()
-        case.arrives(10)
+        case.arrives()
         second = asyncio.ensure_future(answered(case.connection))
         await asyncio.sleep(0)
         case.connection.connection_lost(None)
@@ -142,7 +207,7 @@ def test_who_leaves_waits_no_more_and_takes_everything_along() -> None:
         assert not await second
         assert not first.wanted
         assert not first.documents
-        assert case.intake.unfinished == 0
+        assert case.intake.total == 0
         assert not case.connection.storing
 
     play(act)
@@ -152,13 +217,14 @@ def test_who_does_not_read_its_acknowledgements_waits() -> None:
     """Else they would pile up here. Nobody else is kept waiting for it."""
 
     async def act(case: Case) -> None:
+        await case.taken()
         case.connection.pause_writing()
         case.stores().acknowledge()
-        case.arrives(100)
+        case.arrives()
         after = asyncio.ensure_future(answered(case.connection))
         await asyncio.sleep(0)
         assert not after.done()
-        assert not case.intake.is_full
+        assert case.connection.storing is None
 
         case.connection.resume_writing()
         assert await after
@@ -180,9 +246,9 @@ def test_runs_of_checks_that_are_not_stored_are_not_acknowledged() -> None:
     async def act(case: Case) -> None:
         none: Any = None
         host = Host(none, none, cast(Desk, Checks()), Path())
-        case.connection.identity = cast(Identity, SimpleNamespace(common_name="d1"))
         ended = asyncio.Event()
         case.wire.abort = ended.set
+        await case.taken()
         case.stores()
         host._note_runs(case.connection, [], ACK)
 

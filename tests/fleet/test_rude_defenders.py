@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack, suppress
 
 import pytest
-from defender_client import NOON, Dialled, FleetClient, trouble
+from defender_client import NOON, Dialled, FleetClient, masked, trouble
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
@@ -106,21 +106,11 @@ def test_who_never_reads_disturbs_nobody(
         raw.settimeout(0.5)
         hello = json.dumps({"type": "hello", "defender": name, "version": "1"})
         with suppress(TimeoutError, OSError, ssl.SSLError):
-            raw.sendall(_masked(hello))
+            raw.sendall(masked(hello.encode()))
             for number in range(1, 3000):
-                raw.sendall(_masked(encode(Events((trouble(number),)))))
+                raw.sendall(masked(encode(Events((trouble(number),))).encode()))
 
         assert answered(neighbour, 1) < LONGEST
-
-
-def _masked(text: str) -> bytes:
-    size = len(text)
-    head = (
-        bytes((0x81, 0x80 | size))
-        if size < 126
-        else b"\x81\xfe" + size.to_bytes(2, "big")
-    )
-    return head + bytes(4) + text.encode()
 
 
 def test_a_flood_of_pings_is_sent_away(fleet: FleetClient, neighbour: Dialled) -> None:

@@ -28,12 +28,16 @@ class Usage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who holds a certificate; *usage* is None if it is neither of ours."""
+    """Who holds a certificate; *usage* is None if it is neither of ours.
+
+    It is valid from *begins*, if that is known, until *expires*.
+    """
 
     usage: Usage | None
     common_name: str
     serial: int
     expires: datetime
+    begins: datetime | None = None
 
 
 def server_context(folder: Path, *, client: Usage | None) -> ssl.SSLContext:
@@ -73,7 +77,8 @@ def peer_identity(der: bytes) -> Identity:
     except (ValueError, TypeError) as error:
         raise IdentityError("the peer's certificate cannot be read") from error
     usage = Usage(unit) if unit in Usage.__members__.values() else None
-    return Identity(usage, name, serial, certificate.not_valid_after_utc)
+    begins, expires = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return Identity(usage, name, serial, expires, begins)
 
 
 def _context(protocol: int, folder: Path) -> ssl.SSLContext:

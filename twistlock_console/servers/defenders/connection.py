@@ -1,21 +1,38 @@
 """One Defender's connection: fenced, counted, and small, for there are thousands."""
 
 import asyncio
-import logging
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
+from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, broadcast
-from websockets.frames import Frame, Opcode
+from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from twistlock_console.pki.certificates import Identity
+from twistlock_console.common.errors import IdentityError
+from twistlock_console.pki.certificates import Identity, peer_identity
 from twistlock_console.protocol import ProtocolError
 from twistlock_console.servers.defenders.backpressure import Intake
+from twistlock_console.servers.defenders.certificate_check import (
+    ConnectionsPerCertificate,
+)
 from twistlock_console.servers.defenders.group_commit import Parcel
+from twistlock_console.servers.defenders.limited_log import LimitedLog
 from twistlock_console.servers.supervisor.fence import Fence
 
+MAX_OPENING_BYTES = 16 * 1024
+"""What a connection may send before its hello was accepted, the hello included."""
+MESSAGE_TIMEOUT_S = 60.0
+"""A message must have arrived whole so long after its first byte."""
+READ_TIMEOUT_S = 30.0
+"""A Defender must have read what it is sent within this time."""
+MAX_QUEUED_FRAMES = 256
+FRAME_OVERHEAD_BYTES = 256
+"""What a frame takes in memory beside its content."""
 CHATTER_SECONDS = 10.0
 MOST_CHATTER = 60
 MOST_PINGS = 600
@@ -23,101 +40,196 @@ RENEWAL_SECONDS = 60.0
 LONGEST_REASON = 120
 READ_AHEAD = 32 * 1024
 CONTROL = frozenset({Opcode.PING, Opcode.PONG})
-log = logging.getLogger(__name__)
+UNREADABLE = Identity(None, "", -1, datetime.max.replace(tzinfo=UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What all connections share: the right to serve, and the limits."""
+
+    fence: Fence
+    intake: Intake
+    per_certificate: ConnectionsPerCertificate
+    closings: LimitedLog
 
 
 class DefenderConnection(ServerConnection):
     """Takes and gives nothing once the right to serve has ended.
 
-    *identity* is what the certificate says, *policy* the hash of the rule that the
-    Defender was last known to have, *heard* the loop's time when it last sent anything,
-    *unread* whether the intake has it wait, *storing* the message that is being stored,
-    *in_work* whether another is being answered or waits for that.
+    *identity* is what the certificate says, *has_hello* whether a first message
+    arrived, *is_established* whether it was accepted as a hello. *policy* is the hash
+    of the rule that the Defender was last known to have, *heard* the loop's time when
+    it last sent anything. *held* counts the bytes that it has in memory, *incomplete*
+    those of a message that has not arrived whole. *unread* is whether the intake pauses
+    it, *storing* the message that is being stored.
     """
 
-    fence: Fence
-    intake: Intake
+    guards: Guards
     identity: Identity
+    is_established = False
+    has_hello = False
     policy = ""
     number = 0
     heard = 0.0
     unread = False
     storing: Parcel | None = None
-    in_work = False
+    held = 0
+    incomplete = 0
+    _opening_bytes = 0
+    _kept_back = b""
+    _queue_full = False
+    _partial = 0
+    _in_work = 0
+    _storing_bytes = 0
+    _incomplete_since = 0.0
     _settled: asyncio.Future[None] | None = None
-    _unfinished = 0
-    _held = 0
     _chatter = 0
     _pings = 0
     _counted_since = 0.0
     _renewable_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        self.fence.check()
+        """Begin, after the TLS handshake."""
+        self.guards.fence.check()
         self.heard = self.loop.time()
+        self.identity = _identity_behind(transport)
         # What TLS has read and we have not counts, too.
         cast(Any, transport).set_read_buffer_limits(READ_AHEAD)
-        super().connection_made(transport)
+        # Not ServerConnection's: it would start a task, and we are in one.
+        Connection.connection_made(self, transport)
+        self._message_sizes: deque[int] = deque()
+        self.recv_messages.pause = self._pause_for_queue
+        self.recv_messages.resume = self._resume_for_queue
+        self.guards.per_certificate.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Read what arrived."""
-        self.fence.check()
+        self.guards.fence.check()
         self.heard = self.loop.time()
-        self._unfinished += len(data)
-        self.intake.received(self, len(data))
+        if not self.is_established:
+            data = self._limit_opening(data)
         super().data_received(data)
+        self._account()
+
+    def _limit_opening(self, data: bytes) -> bytes:
+        """Return what may be parsed before the hello is accepted; keep the rest."""
+        allowed = data[: MAX_OPENING_BYTES - self._opening_bytes]
+        self._opening_bytes += len(allowed)
+        self._kept_back += data[len(allowed) :]
+        if self._kept_back:
+            # Findings may follow the hello at once, but only if there is a hello.
+            self.transport.pause_reading()
+            self.loop.call_soon(self._require_hello)
+        return allowed
+
+    def _require_hello(self) -> None:
+        if not self.has_hello:
+            self._kept_back = b""
+            self.abort(f"more than {MAX_OPENING_BYTES} bytes before its hello")
+
+    def establish(self) -> None:
+        """Accept the hello: from now on the limits of messages hold."""
+        self.is_established = True
+        rest, self._kept_back = self._kept_back, b""
+        if rest:
+            self.data_received(rest)
+            if not (self.unread or self._queue_full):
+                self.transport.resume_reading()
 
     def process_event(self, event: Request | Response | Frame) -> None:
-        """Note that a ping was answered: that is all that most Defenders send.
+        """Count a frame, and cut off a flood of small ones.
 
-        The library answers it by itself. Who sends a flood of them, and perhaps never
-        reads an answer, is cut off.
+        The library answers pings by itself.
         """
         super().process_event(event)
-        if isinstance(event, Frame) and event.opcode in CONTROL:
+        if not isinstance(event, Frame):
+            return
+        if event.opcode in DATA_OPCODES:
+            self._partial += len(event.data) + FRAME_OVERHEAD_BYTES
+            if event.fin:
+                self.has_hello = True
+                self._message_sizes.append(self._partial)
+                self._partial = 0
+            if len(self.recv_messages.frames) > MAX_QUEUED_FRAMES:
+                self.abort("a flood of frames")
+        elif event.opcode in CONTROL:
             self._count_from_now_on()
             self._pings += 1
             if self._pings > MOST_PINGS:
-                log.warning("a flood of pings: cut off %s", self.remote_address)
-                self.transport.abort()
-            if not self.in_work:
-                self.finished()
+                self.abort("a flood of pings")
+
+    def abort(self, reason: str) -> None:
+        """Close the connection at once, without a close frame."""
+        if not self.transport.is_closing():
+            name = f"Defender {self.identity.common_name}"
+            self.guards.closings.write(name, f"cut off: {reason}", self.loop.time())
+            self.transport.abort()
 
     def pause_reading(self) -> None:
-        """Have nothing read: for the intake."""
+        """Read no more: for the intake."""
         self.unread = True
         self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Have it read again, unless its own queue is full."""
+        """Read again, unless the queue of messages is full."""
         self.unread, self.heard = False, self.loop.time()
-        if not self.recv_messages.paused:
+        self._incomplete_since = self.heard
+        if not self._queue_full:
+            self.transport.resume_reading()
+
+    def _pause_for_queue(self) -> None:
+        self._queue_full = True
+        self.transport.pause_reading()
+
+    def _resume_for_queue(self) -> None:
+        self._queue_full = False
+        self._incomplete_since = self.loop.time()
+        if not self.unread:
             self.transport.resume_reading()
 
     def send_data(self) -> None:
         """Write what is to be sent."""
-        self.fence.check()
+        self.guards.fence.check()
         super().send_data()
 
     async def settled(self) -> None:
-        """Wait until the last message is stored, or nobody waits for it any more."""
+        """Wait until the last message is stored, or the connection ended."""
         if self.storing:
             self._settled = self.loop.create_future()
             await self._settled
 
     async def reads(self) -> bool:
-        """Wait until the Defender reads what it is told; gives whether it is here."""
+        """Wait until the Defender reads what it is sent; say whether it is here."""
         if self.paused and self.state is State.OPEN:
-            with suppress(OSError):
-                await self.drain()
+            try:
+                async with asyncio.timeout(READ_TIMEOUT_S):
+                    await self.drain()
+            except TimeoutError:
+                self.abort(f"it read nothing for {READ_TIMEOUT_S:.0f} s")
+                return False
+            except OSError:
+                return False
         return self.state is State.OPEN
 
+    def is_too_slow(self, now: float) -> bool:
+        """Return whether a message takes too long to arrive; pauses do not count."""
+        if not self.incomplete or self.unread or self._queue_full:
+            return False
+        return now - self._incomplete_since > MESSAGE_TIMEOUT_S
+
+    def begin(self) -> None:
+        """Note that the next message of the queue is being answered."""
+        self._in_work = self._message_sizes.popleft() if self._message_sizes else 0
+
+    def finished(self) -> None:
+        """Note that it was answered, or is being stored."""
+        self._in_work = 0
+        self._account()
+
     def stores(self, parcel: Parcel) -> None:
-        """Note that a message is being stored, with the bytes that have arrived."""
+        """Note that the message that is being answered is being stored."""
         self.storing = parcel
-        self.intake.begins()
-        self._held, self._unfinished = self._unfinished, 0
+        self._storing_bytes, self._in_work = self._in_work, 0
 
     def acknowledge(self, text: str) -> None:
         """Send *text*, which says that the message is stored; does not wait."""
@@ -126,28 +238,32 @@ class DefenderConnection(ServerConnection):
             self._stored()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End: nobody waits for the events to be stored any more."""
+        """End: the events need not be stored any more."""
         if self.storing:
             self.storing.abandon()
             self._stored()
-        self._forget()
         super().connection_lost(exc)
+        # Else the garbage collector alone would free this connection, and late.
+        self.recv_messages.pause = self.recv_messages.resume = _do_nothing
+        self.guards.per_certificate.discard(self)
+        self.guards.intake.discard(self)
 
-    def finished(self) -> None:
-        """Note that what arrived was dealt with, unless there is more in the queue."""
-        self.in_work = False
-        if not self.recv_messages.frames:
-            self._forget()
-
-    def _forget(self) -> None:
-        size, self._unfinished = self._unfinished, 0
-        self.intake.finished(size)
+    def _account(self) -> None:
+        """Add up what this connection holds."""
+        unparsed = len(cast(Any, self.protocol.reader).buffer)
+        incomplete = unparsed + self._partial
+        if incomplete and not self.incomplete:
+            self._incomplete_since = self.loop.time()
+        held = incomplete + len(self._kept_back) + sum(self._message_sizes)
+        held += self._in_work + self._storing_bytes
+        if held != self.held or incomplete != self.incomplete:
+            self.held, self.incomplete = held, incomplete
+            self.guards.intake.update(self)
 
     def _stored(self) -> None:
         self.storing, self.heard = None, self.loop.time()
-        self.intake.ends()
-        held, self._held = self._held, 0
-        self.intake.finished(held)
+        self._storing_bytes = 0
+        self._account()
         waiting, self._settled = self._settled, None
         if waiting and not waiting.done():
             waiting.set_result(None)
@@ -161,7 +277,7 @@ class DefenderConnection(ServerConnection):
             raise ProtocolError(f"{sentence}{CHATTER_SECONDS:.0f} s", code=1013)
 
     def may_ask_for_renewal(self) -> bool:
-        """Whether it may ask now; it has not for a while."""
+        """Return whether it may ask now; it has not for a while."""
         now = self.loop.time()
         if now < self._renewable_at:
             return False
@@ -175,8 +291,19 @@ class DefenderConnection(ServerConnection):
             self._counted_since, self._chatter, self._pings = now, 0, 0
 
 
-def connections_of(fence: Fence, intake: Intake) -> type[DefenderConnection]:
-    """Make the kind of connection that *fence* guards and *intake* counts."""
-    return type(
-        "FencedConnection", (DefenderConnection,), {"fence": fence, "intake": intake}
-    )
+def _do_nothing() -> None:
+    """Neither pause nor resume: the connection ended."""
+
+
+def _identity_behind(transport: asyncio.BaseTransport) -> Identity:
+    """Return whose certificate was shown; one that cannot be read belongs to nobody."""
+    tls = transport.get_extra_info("ssl_object")
+    try:
+        return peer_identity(tls.getpeercert(binary_form=True))
+    except IdentityError:
+        return UNREADABLE
+
+
+def connections_of(guards: Guards) -> Callable[..., DefenderConnection]:
+    """Make the kind of connection that *guards* guard."""
+    return type("GuardedConnection", (DefenderConnection,), {"guards": guards})

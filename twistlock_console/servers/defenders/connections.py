@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -25,17 +24,18 @@ from twistlock_console.protocol import (
     hash_of,
     rule_for,
 )
+from twistlock_console.servers.defenders.certificate_check import CertificateCheck
 from twistlock_console.servers.defenders.connection import (
     LONGEST_REASON,
     DefenderConnection,
 )
+from twistlock_console.servers.defenders.limited_log import LimitedLog
 from twistlock_console.servers.defenders.register_writer import Ledger
 
 AT_ONCE = 100
 RETRY_AFTER_MS = 300
 #: A Console takes about a thousand Defenders in a second.
 SPREAD_MS_EACH = 1
-log = logging.getLogger(__name__)
 
 
 class Fleet:
@@ -47,13 +47,13 @@ class Fleet:
         self.clock = clock
         self.closed: Counter[str] = Counter()
         self.arrivals = 0
-        self.loaded = asyncio.Event()
+        self.certificates = CertificateCheck()
+        self.closings = LimitedLog()
         self._ledger = ledger
         self._by_name: dict[str, DefenderConnection] = {}
         self._numbers = itertools.count(1)
         self._policy = StoredPolicy(-1, ())
         self._frames: dict[str, tuple[str, str]] = {}
-        self._revoked: frozenset[int] = frozenset()
         self._farewells: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -100,22 +100,17 @@ class Fleet:
         self._ledger.note(name, "facts", register.described(name, changed.facts))
 
     def check(self, connection: DefenderConnection) -> None:
-        """Raise ProtocolError if the certificate does not count any more."""
-        identity = connection.identity
-        if identity.serial in self._revoked:
-            raise ProtocolError("this certificate was revoked; deploy anew", code=1008)
-        if identity.expires < present_time():
-            ended = f"{identity.expires:%Y-%m-%d}"
-            sentence = f"this certificate expired on {ended}; deploy anew"
-            raise ProtocolError(sentence, code=1008)
+        """Raise ProtocolError if the certificate is refused."""
+        now = present_time()
+        if reason := self.certificates.refusal(connection.identity, now):
+            raise ProtocolError(reason, code=1008)
 
     async def revoke(self, revoked: frozenset[str]) -> None:
-        """Have no certificate whose serial (hex) is in *revoked* count any more.
+        """Refuse the certificates whose serial numbers (hex) are in *revoked*.
 
-        Until this is known nothing of anybody is stored.
+        Until they are known no connection is opened.
         """
-        self._revoked = frozenset(int(serial, 16) for serial in revoked)
-        self.loaded.set()
+        self.certificates.learn(revoked)
         await self.check_all()
 
     async def learn(self, policy: StoredPolicy) -> None:
@@ -158,8 +153,9 @@ class Fleet:
         self, connection: DefenderConnection, error: ProtocolError
     ) -> None:
         """Close a connection as *error* says, and count it."""
-        name = connection.identity.common_name
-        log.warning("Defender %s sent away: %s", name, error)
+        name = f"Defender {connection.identity.common_name}"
+        now = asyncio.get_running_loop().time()
+        self.closings.write(name, f"sent away: {error}", now)
         self.closed[str(error.code)] += 1
         await connection.close(error.code, _short(str(error)))
 

@@ -2,17 +2,23 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from typing import cast
 
 from pymongo.errors import PyMongoError
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.certificate_renewal import check_due, renew
 from twistlock_console.defenders.event_store import documents_of, store_compliance
+from twistlock_console.pki.certificates import Usage
 from twistlock_console.protocol import (
-    HELLO_SECONDS,
     CertificateRenewed,
     ComplianceEvent,
     DefenderHello,
@@ -32,6 +38,10 @@ from twistlock_console.servers.defenders.connections import Fleet
 from twistlock_console.servers.defenders.database_executor import Desk
 from twistlock_console.servers.defenders.group_commit import GroupCommit
 
+OPENING_TIMEOUT_S = 5.0
+"""From the end of the TLS handshake to the hello."""
+MAX_UNDECODED_CHARS = 16 * 1024
+"""A longer message is decoded when the one before it is stored."""
 PONG = encode(Pong())
 log = logging.getLogger(__name__)
 
@@ -53,20 +63,25 @@ class Host:
         self._papers = papers
         self._noting: set[asyncio.Task[None]] = set()
 
-    async def converse(self, connection: DefenderConnection) -> None:
-        """Greet a Defender, then answer it until it leaves.
+    async def converse(
+        self, connection: DefenderConnection, establish: Callable[[], None]
+    ) -> None:
+        """Open the websocket, greet a Defender, then answer it until it leaves.
 
-        A peer that breaks the protocol is told which rule, and sent away.
+        *establish* is called when its hello was accepted. A peer that breaks the
+        protocol is told which rule, and sent away.
         """
         try:
-            await connection.send(self._fleet.greeting)
-            hello = await _be_greeted(connection)
+            hello = await self._open(connection)
+            if hello is None:
+                return
             self._fleet.check(connection)
-            connection.finished()
+            establish()
             self._fleet.enter(connection, hello)
+            connection.establish()
             try:
                 async for frame in connection:
-                    connection.in_work = True
+                    connection.begin()
                     await self._answer(connection, frame)
                     connection.finished()
             finally:
@@ -76,7 +91,30 @@ class Host:
         except ProtocolError as error:
             await self._fleet.refuse(connection, error)
 
+    async def _open(self, connection: DefenderConnection) -> DefenderHello | None:
+        """Return the hello of a Defender whose certificate is valid.
+
+        None if it asked for no websocket. Raises ProtocolError, before the greeting
+        if the certificate is refused.
+        """
+        try:
+            async with asyncio.timeout(OPENING_TIMEOUT_S):
+                await connection.handshake(admit)
+                if connection.state is not State.OPEN:
+                    return None
+                self._fleet.check(connection)
+                await connection.send(self._fleet.greeting)
+                return await _be_greeted(connection)
+        except TimeoutError:
+            if connection.state is not State.OPEN:
+                return None
+            sentence = f"no hello came within {OPENING_TIMEOUT_S:.0f} s"
+            raise ProtocolError(sentence, code=1008) from None
+
     async def _answer(self, connection: DefenderConnection, frame: str | bytes) -> None:
+        if len(frame) > MAX_UNDECODED_CHARS:
+            # Decoded it takes several times the memory; nothing but events is as long.
+            await connection.settled()
         match decode_from_defender(frame):
             case Events() as message:
                 await self._keep(connection, message)
@@ -95,7 +133,6 @@ class Host:
                 raise ProtocolError("a second hello", code=1002)
 
     async def _renew(self, connection: DefenderConnection, request: str) -> None:
-        await self._fleet.loaded.wait()
         self._fleet.check(connection)
         if not connection.may_ask_for_renewal():
             return
@@ -119,15 +156,7 @@ class Host:
 
         Does not wait for that: the next message does.
         """
-        connection.intake.begins()
-        try:
-            # Until the revocations are known, nothing of anybody is stored.
-            await self._fleet.loaded.wait()
-            await connection.settled()
-        finally:
-            connection.intake.ends()
-            # Whoever is not read may have waited for this one alone.
-            connection.intake.finished(0)
+        await connection.settled()
         if not await connection.reads():
             await asyncio.sleep(0)
             return
@@ -167,14 +196,20 @@ class Host:
 
 
 async def _be_greeted(connection: DefenderConnection) -> DefenderHello:
-    try:
-        async with asyncio.timeout(HELLO_SECONDS):
-            hello = decode_from_defender(await connection.recv())
-    except TimeoutError:
-        raise ProtocolError("no hello came", code=1008) from None
+    frame = await connection.recv()
+    connection.begin()
+    hello = decode_from_defender(frame)
     if not isinstance(hello, DefenderHello):
         raise ProtocolError("the first message must be a hello", code=1002)
     check_protocol(hello)
     if hello.defender != connection.identity.common_name:
         raise ProtocolError("the hello's name is not the certificate's", code=1008)
+    connection.finished()
     return hello
+
+
+def admit(connection: ServerConnection, _request: Request) -> Response | None:
+    """Let Defenders in, and refuse everyone else who has a certificate of ours."""
+    if cast(DefenderConnection, connection).identity.usage is Usage.DEFENDER:
+        return None
+    return connection.respond(HTTPStatus.FORBIDDEN, "Only Defenders come here.\n")

@@ -27,6 +27,7 @@ LOOK_SECONDS = 0.5
 SWEEP_SECONDS = 15.0
 #: Less than a Defender's patience.
 REASSURE_SECONDS = 2.0
+MEMORY_CHECK_INTERVAL_S = 1.0
 AT_ONCE = 100
 #: How long Defenders have to come back after a failover before they count as away.
 SETTLE_SECONDS = 60.0
@@ -72,6 +73,17 @@ class Housekeeping:
             for first in range(0, len(waiting), AT_ONCE):
                 broadcast(waiting[first : first + AT_ONCE], PONG)
                 await asyncio.sleep(0)
+
+    async def limit_memory(self) -> None:
+        """Every second: close connections that hold memory for too long."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(MEMORY_CHECK_INTERVAL_S)
+            self._intake.check()
+            for source in self._intake.holding:
+                connection = cast(DefenderConnection, source)
+                if connection.is_too_slow(loop.time()):
+                    connection.abort("a message did not arrive whole in time")
 
     async def _look(self) -> None:
         do, fleet = self._desk.do, self._fleet

@@ -1,0 +1,83 @@
+"""Checks of Defenders' certificates, answered from memory.
+
+A certificate may be revoked or expired, and may have a few connections at a time.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+from twistlock_console.pki.certificates import Identity
+
+MAX_CONNECTIONS = 3
+"""Connections with one certificate: one in use, and some that replace it."""
+
+
+class CertificateCheck:
+    """Knows the revoked certificates; *loaded* is set once they are known."""
+
+    def __init__(self) -> None:
+        self.loaded = asyncio.Event()
+        self._revoked: frozenset[int] = frozenset()
+
+    def learn(self, revoked: Iterable[str]) -> None:
+        """Refuse the certificates with these serial numbers (hex) from now on."""
+        self._revoked = frozenset(int(serial, 16) for serial in revoked)
+        self.loaded.set()
+
+    def refusal(self, identity: Identity, now: datetime) -> str | None:
+        """Return why a certificate is refused, or None if it is valid."""
+        if identity.serial in self._revoked:
+            return "this certificate was revoked; deploy anew"
+        if identity.expires < now:
+            return (
+                f"this certificate expired on {identity.expires:%Y-%m-%d}; deploy anew"
+            )
+        if identity.begins and identity.begins > now:
+            return (
+                f"this certificate is valid from {identity.begins:%Y-%m-%d %H:%M} UTC; "
+                "compare the clocks of the hosts"
+            )
+        return None
+
+
+class Counted(Protocol):
+    """A connection, as far as it is used here."""
+
+    identity: Identity
+    is_established: bool
+
+    def abort(self, reason: str) -> None:
+        """Close the connection at once."""
+
+
+class ConnectionsPerCertificate:
+    """Limits the connections with one certificate, the new one always included.
+
+    A Defender that lost its connection comes back before the Console has noticed the
+    loss. So the new connection is kept, and the oldest one without a hello is closed.
+    """
+
+    def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
+        self._limit = limit
+        self._open: dict[int, list[Counted]] = {}
+
+    def add(self, connection: Counted) -> None:
+        """Count *connection*, and close another one if there are too many."""
+        same = self._open.setdefault(connection.identity.serial, [])
+        same.append(connection)
+        if len(same) > self._limit:
+            others = same[:-1]
+            victim = next((each for each in others if not each.is_established), same[0])
+            same.remove(victim)
+            victim.abort(f"more than {self._limit} connections with one certificate")
+
+    def discard(self, connection: Counted) -> None:
+        """Forget *connection*, which ended."""
+        serial = connection.identity.serial
+        same = self._open.get(serial, [])
+        if connection in same:
+            same.remove(connection)
+            if not same:
+                del self._open[serial]
