@@ -8,6 +8,13 @@ import pytest
 from listener_clients import MANY
 
 from twistlock_console.common.atomic_files import make_secret
+from twistlock_console.database.bootstrap import (
+    create_users,
+    initiate_set,
+    prepare_secrets,
+    wait_answering,
+)
+from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import (
     ListenerClosed,
@@ -61,6 +68,31 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def database_port() -> int:
+    """Where the node's MongoDB listens, if a test needs `mongod`."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="session")
+def mongod(data_folder: Path, database_port: int) -> Iterator[None]:
+    """The node's MongoDB: Defenders are opened once it told who is revoked."""
+    settings = Settings(
+        node_address="127.0.0.1", data_folder=data_folder, database_port=database_port
+    )
+    settings.folders.create()
+    prepare_secrets(settings.folders)
+    made = Mongod(settings, Bus())
+    made.start()
+    try:
+        wait_answering(settings, 30)
+        initiate_set(settings)
+        create_users(settings)
+        yield
+    finally:
+        made.stop()
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -71,12 +103,13 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture
-def settings(data_folder: Path) -> Settings:
+def settings(data_folder: Path, database_port: int) -> Settings:
     """Settings of a node on loopback."""
     api, pages, defenders, *_ = free_ports(MANY)
     return Settings(
         node_address="127.0.0.1",
         data_folder=data_folder,
+        database_port=database_port,
         management_port_https=api,
         management_port_ui=pages,
         communication_port=defenders,

@@ -66,6 +66,7 @@ def test_browsers_are_served(
     assert get(settings.management_port_ui, timeout=20)[0] == 200
 
 
+@pytest.mark.usefixtures("mongod")
 def test_defenders_are_served(
     ports: ServicePorts, settings: Settings, stack: ExitStack
 ) -> None:

@@ -30,7 +30,7 @@ LARGEST_MESSAGE: Final = 1024 * 1024
 RENEWED_DAYS: Final = 100
 """A Defender's certificate is renewed so many days before its end, and not earlier."""
 HELLO_SECONDS: Final = 60.0
-"""How long either side waits for the other's first message."""
+"""How long a Defender waits for the Console's first message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Acceptor:
         self._check()
 
     def close(self) -> None:
-        """Stop listening, and drop what is not open yet."""
+        """Stop listening, and drop what has not begun to open."""
         if self._closed.done():
             return
         self._closed.set_result(None)
@@ -70,8 +70,8 @@ class Acceptor:
             each.close()
         if self._checking:
             self._checking.cancel()
-        for task in list(self._opening.values()):
-            task.cancel()
+        for waiting in self._admission.pick_expired(float("inf")):
+            self._drop(waiting)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop that it runs on."""
