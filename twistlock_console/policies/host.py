@@ -1,6 +1,5 @@
 """The runtime policy for hosts: one document, whose version grows with each change."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,12 +11,12 @@ from pymongo.database import Database
 
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.names import check_new_name, name_key
+from twistlock_console.policies.rule_errors import refuse_invalid
 from twistlock_console.protocol import HostPolicy, HostRule
 from twistlock_console.protocol.bounds import first_mistake
 
 COLLECTION = "policies"
 HOST_RUNTIME = "hostRuntime"
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _policy: TypeAdapter[HostPolicy] = TypeAdapter(HostPolicy)
 _rules: TypeAdapter[tuple[HostRule, ...]] = TypeAdapter(tuple[HostRule, ...])
 
@@ -37,41 +36,14 @@ class StoredPolicy:
         return shown
 
 
-def parse_policy(given: object) -> tuple[HostRule, ...]:
-    """Read rules that somebody sent; raises Refused with what is wrong in which."""
-    if not isinstance(given, dict) or set(given) != {"rules"}:
-        raise Refused('send {"rules": [...]}, with every rule that shall be in force')
-    rules = _checked(given).rules
-    for rule in rules:
-        _check_characters(rule)
-    return rules
-
-
-def _checked(given: dict[str, Any]) -> HostPolicy:
-    try:
-        return _policy.validate_python(given)
-    except ValidationError as error:
-        raise Refused(_told(error, given)) from error
-
-
-def _check_characters(rule: HostRule) -> None:
-    """Refuse control characters: nothing has a path with a NUL, and nobody sees them.
-
-    Not in the kinds of the protocol: rules that were stored before must be readable.
-    """
-    paths = (each.path for each in rule.files.paths)
-    globs = (*rule.hosts, *rule.processes.denied, *rule.files.exclusions)
-    for text in (*paths, *globs):
-        if CONTROL.search(text):
-            raise Refused(
-                f"rule {rule.name!r}: {text!r} holds a control character; put * in the "
-                "place of it in a pattern, or leave it out"
-            )
-
-
 def read_policy(database: Database[dict[str, Any]]) -> StoredPolicy:
     """Give the policy in force. Raises ConsoleError when it cannot be read."""
     return _stored(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
+
+
+def readable_rules(database: Database[dict[str, Any]]) -> tuple[HostRule, ...]:
+    """Give the rules in force; none where they cannot be read."""
+    return _replaced(database[COLLECTION].find_one({"_id": HOST_RUNTIME})).rules
 
 
 def write_policy(
@@ -89,7 +61,7 @@ def write_policy(
     if seen is not None and seen != old.version:
         raise Refused("somebody changed the rules meanwhile; look again, then repeat")
     _check_new_names(rules, old.rules)
-    signed = _checked({"rules": _signed(rules, old.rules, owner)})
+    signed = _together(_signed(rules, old.rules, owner))
     written = database[COLLECTION].find_one_and_update(
         {"_id": HOST_RUNTIME, **({"version": old.version} if old.version else {})},
         {
@@ -102,6 +74,14 @@ def write_policy(
     if written is None:
         raise Refused("somebody changed the rules meanwhile; look again, then repeat")
     return old, replace(old, version=written["version"], rules=signed.rules)
+
+
+def _together(rules: Sequence[HostRule]) -> HostPolicy:
+    given = {"rules": list(rules)}
+    try:
+        return _policy.validate_python(given)
+    except ValidationError as error:
+        raise refuse_invalid(error, given) from error
 
 
 def _check_new_names(rules: Sequence[HostRule], before: Sequence[HostRule]) -> None:
@@ -159,17 +139,3 @@ def _replaced(found: dict[str, Any] | None) -> StoredPolicy:
         return _stored(found)
     except ConsoleError:
         return StoredPolicy(int(found["version"]) if found else 0, ())
-
-
-def _told(error: ValidationError, given: object) -> str:
-    """Say what is wrong, and name the rule rather than count it."""
-    place = error.errors()[0]["loc"]
-    sentence = first_mistake(error).strip(" :")
-    match place, given:
-        case ("rules", int(index), *_), {"rules": [*rules]} if index < len(rules):
-            name = rules[index].get("name") if isinstance(rules[index], dict) else None
-            rest = sentence.removeprefix(f"(rules.{index}").lstrip(".")
-            where = f"rule {name!r}" if name else f"rule number {index + 1}"
-            return f"{where}: {rest.replace('): ', ': ', 1)}"
-        case _:
-            return sentence

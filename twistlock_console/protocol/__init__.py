@@ -4,6 +4,7 @@ The whole of it is pure: values, their limits, and how they look on the wire.
 """
 
 from twistlock_console.protocol.bounds import ProtocolError
+from twistlock_console.protocol.checks import CHECKS
 from twistlock_console.protocol.findings import (
     MOST_EVENTS,
     CheckResult,
@@ -56,6 +57,7 @@ from twistlock_console.protocol.policy import (
 )
 
 __all__ = [
+    "CHECKS",
     "HELLO_SECONDS",
     "LARGEST_MESSAGE",
     "MOST_EVENTS",

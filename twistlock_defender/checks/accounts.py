@@ -24,21 +24,18 @@ def _other_roots(root: Path) -> str | None:
 CHECKS = (
     Check(
         "passwd-rights",
-        "Only root writes the lists of accounts and groups",
         "high",
         at_most("etc/passwd", "etc/group", mode=0o644),
     ),
     Check(
         "shadow-rights",
-        "Nobody else reads the passwords' hashes",
         "critical",
         at_most("etc/shadow", "etc/gshadow", mode=0o640),
     ),
     Check(
         "empty-passwords",
-        "No account is without a password",
         "critical",
         _empty_passwords,
     ),
-    Check("other-roots", "Only root has the user id 0", "critical", _other_roots),
+    Check("other-roots", "critical", _other_roots),
 )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from twistlock_console.protocol import CHECKS as TITLES
 from twistlock_console.protocol.findings import Severity
 from twistlock_defender.common.proc import user_name
 
@@ -14,9 +15,13 @@ class Check:
     """`fault` says in words what is wrong on the host below a root; None if nothing."""
 
     id: str
-    title: str
     severity: Severity
     fault: Callable[[Path], str | None]
+
+    @property
+    def title(self) -> str:
+        """What the check demands; the Console knows it by the same id."""
+        return TITLES[self.id]
 
 
 def at_most(*paths: str, mode: int) -> Callable[[Path], str | None]:

@@ -35,25 +35,21 @@ def _registries(root: Path) -> str | None:
 CHECKS = (
     Check(
         "docker-socket",
-        "Only root and its group reach Docker's socket",
         "critical",
         at_most("run/docker.sock", mode=0o660),
     ),
     Check(
         "docker-settings-rights",
-        "Only root writes Docker's settings",
         "high",
         at_most(DAEMON, mode=0o644),
     ),
     Check(
         "docker-network",
-        "Docker demands certificates on the network",
         "critical",
         _network,
     ),
     Check(
         "docker-registries",
-        "Docker trusts no registry without TLS",
         "medium",
         _registries,
     ),

@@ -58,13 +58,11 @@ def _told(paths: Iterator[str]) -> str | None:
 CHECKS = (
     Check(
         "writable-files",
-        "Nothing can be written by everybody but folders with the sticky bit",
         "high",
         _writable,
     ),
     Check(
         "cron-rights",
-        "Only root writes what cron runs",
         "high",
         at_most("etc/crontab", mode=0o644),
     ),

@@ -60,17 +60,15 @@ def _unless(root: Path, good: bool, fault: str) -> str | None:
 
 
 CHECKS = (
-    Check("ssh-root-login", "SSH lets root not log in", "high", _root_login),
+    Check("ssh-root-login", "high", _root_login),
     Check(
         "ssh-empty-passwords",
-        "SSH accepts no empty passwords",
         "critical",
         _empty_passwords,
     ),
-    Check("ssh-tries", "SSH allows at most 4 tries to log in", "medium", _tries),
+    Check("ssh-tries", "medium", _tries),
     Check(
         "ssh-settings-rights",
-        "Only root reads and writes the SSH server's settings",
         "medium",
         at_most(CONFIG, mode=0o600),
     ),

@@ -17,7 +17,7 @@ from plugins.ha.web.responses import (
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.models import Body
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import json_body
+from twistlock_console.web.openapi.bodies import json_body, optional_json_body
 from twistlock_console.web.security.api import api_guard, without_forms
 
 PREFIX = "/api/v1/high-availability"
@@ -75,7 +75,7 @@ def apply() -> ResponseReturnValue:
 @ApiCall(body=SwitchoverBody, body_required=False)
 def switchover() -> ResponseReturnValue:
     """Hand the role over."""
-    body = json_body(SwitchoverBody) if request.data else SwitchoverBody(address=None)
+    body = optional_json_body(SwitchoverBody)
     node_client.order("switchover", {"address": body.address}, "asked for a switchover")
     return Response()
 

@@ -14,7 +14,8 @@ from twistlock_console.defenders.settings import (
     DefenderSettings,
     write_defender_settings,
 )
-from twistlock_console.policies.host import write_policy
+from twistlock_console.policies.host import readable_rules, write_policy
+from twistlock_console.policies.host_body import parse_policy
 from twistlock_console.protocol import HostRule
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
@@ -56,6 +57,12 @@ def change_settings(body: DefenderSettingsBody) -> None:
     with recorded(AuditType.SETTINGS, told) as change:
         old = write_defender_settings(database(), new)
         change.old, change.new = old.to_json(), new.to_json()
+
+
+def replace_rules(given: object, owner: str) -> None:
+    """Put the rules of an API body in force, in place of all that are stored."""
+    rules = parse_policy(given, readable_rules(database()))
+    change_rules(rules, owner, "changed the runtime rules for hosts")
 
 
 def change_rules(

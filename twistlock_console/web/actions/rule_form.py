@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from twistlock_console.common.errors import Refused
-from twistlock_console.policies.host import parse_policy
+from twistlock_console.policies.host_body import parse_policy
 from twistlock_console.protocol import HostRule
 
 EMPTY = {"hosts": "*", "everyHours": "24", "effect": "alert"}

@@ -12,7 +12,11 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.common.models import Body
 from twistlock_console.web.actions import backups
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import json_body, plain_json
+from twistlock_console.web.openapi.bodies import (
+    optional_json_body,
+    plain_json,
+    refuse_unknown_members,
+)
 from twistlock_console.web.security.api import api_guard
 
 bp = Blueprint("api_backups", __name__)
@@ -94,7 +98,7 @@ def download(file: str) -> Response:
 
 
 @files.post("/backups/<file>")
-@ApiCall()
+@ApiCall(upload="application/octet-stream")
 def upload(file: str) -> ResponseReturnValue:
     """Upload a backup; the body is the file itself.
 
@@ -138,7 +142,7 @@ def restore(file: str) -> ResponseReturnValue:
 @ApiCall(body=Verification, body_required=False)
 def verify(file: str) -> ResponseReturnValue:
     """Begin to read a backup again and compare everything."""
-    body = json_body(Verification) if request.data else Verification()
+    body = optional_json_body(Verification)
     backups.find(file)
     backups.order("verify", file, id=file, restore=body.restore)
     return "", 200
@@ -147,6 +151,7 @@ def verify(file: str) -> ResponseReturnValue:
 def _new_backup(given: object) -> NewBackup:
     if isinstance(given, str):
         return NewBackup(name=_name(given))
+    refuse_unknown_members(NameOrBackup, given)
     try:
         return NewBackup.model_validate(given)
     except ValidationError as error:

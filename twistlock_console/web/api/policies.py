@@ -4,9 +4,10 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
-from twistlock_console.policies.host import parse_policy, read_policy
+from twistlock_console.policies.host import read_policy
+from twistlock_console.policies.host_body import HostPolicyBody
 from twistlock_console.protocol import HostPolicy
-from twistlock_console.web.actions.defenders import change_rules
+from twistlock_console.web.actions.defenders import replace_rules
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.openapi.bodies import plain_json
@@ -25,9 +26,11 @@ def host() -> ResponseReturnValue:
 
 
 @bp.put("/policies/runtime/host")
-@ApiCall(body=HostPolicy)
+@ApiCall(body=HostPolicyBody)
 def set_host() -> ResponseReturnValue:
-    """Replace the rules for hosts; of a rule, what is left out has its default."""
-    rules = parse_policy(plain_json(HostPolicy))
-    change_rules(rules, current_username(), "changed the runtime rules for hosts")
+    """Replace the rules for hosts; of a rule, what is left out has its default.
+
+    What this Console does not enforce is refused, and nothing is stored.
+    """
+    replace_rules(plain_json(HostPolicyBody), current_username())
     return "", 200

@@ -6,15 +6,21 @@ read anything but what is described, so that the two cannot differ.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any
 
 from flask import current_app, request
 from flask.typing import ResponseReturnValue
 
+from twistlock_console.common.errors import Refused
 from twistlock_console.web.lists.schema import Listable
 
-View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
+View = Callable[..., ResponseReturnValue]
 JSON = "application/json"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Clients that always send a body send one of these where there is nothing to say.
+EMPTY_BODIES = frozenset({b"", b"{}", b"null", b'""'})
+LONGEST_EMPTY_BODY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +29,9 @@ class ApiCall:
 
     *answer* is a type that pydantic knows; None: the answer is empty. A *listing*
     answers with a list of *answer*. *media* other than JSON says that the answer is
-    text or a file. *raises* are statuses of errors, of those in openapi.WHEN, beside
-    what guards, bodies and paths with names bring with them.
+    text or a file, *upload* that the body is a file of this media type. *raises* are
+    statuses of errors, of those in openapi.WHEN, beside what guards, bodies and paths
+    with names bring with them.
     """
 
     body: Any = None
@@ -33,15 +40,37 @@ class ApiCall:
     listing: Listable | None = None
     answer: Any = None
     media: str = JSON
+    upload: str = ""
     raises: tuple[int, ...] = ()
 
     def __call__(self, view: View) -> View:
-        """Note that *view* answers this call; the route goes above."""
-        _CALLS[view] = self
-        return view
+        """Note that *view* answers this call; the route goes above.
+
+        A body that is sent to a call without one is refused: its sender believes that
+        it counts.
+        """
+        answering = view
+        if self.body is None and not self.upload:
+
+            @wraps(view)
+            def answering(*arguments: Any, **named: Any) -> ResponseReturnValue:
+                refuse_body()
+                return view(*arguments, **named)
+
+        _CALLS[answering] = self
+        return answering
 
 
 _CALLS: dict[object, ApiCall] = {}
+
+
+def refuse_body() -> None:
+    """Raise Refused if this request changes something and its body says more."""
+    if request.method in SAFE_METHODS:
+        return
+    sent = request.stream.read(LONGEST_EMPTY_BODY)
+    if sent.strip() not in EMPTY_BODIES:
+        raise Refused("this call takes no body; send it without one")
 
 
 def call_of(view: object) -> ApiCall | None:

@@ -6,7 +6,6 @@ from typing import Annotated, Literal, TypeVar
 
 from flask import request
 from pydantic import Field, ValidationError
-from pydantic_core import from_json
 from werkzeug.exceptions import UnsupportedMediaType
 
 from twistlock_console.accounts.login_settings import (
@@ -16,6 +15,13 @@ from twistlock_console.accounts.login_settings import (
 )
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.common.errors import Refused
+from twistlock_console.common.json_members import (
+    RepeatedMember,
+    closed_schema,
+    find_unknown_members,
+    parse_json,
+    plain_reason,
+)
 from twistlock_console.common.models import Body
 from twistlock_console.web.openapi.api_call import expect
 
@@ -73,30 +79,44 @@ def json_body(kind: type[B]) -> B:
 
     The content type must be JSON: a page elsewhere cannot make a browser send that.
     """
-    expect("body", kind)
-    _must_be_json()
+    refuse_unknown_members(kind, plain_json(kind))
     try:
-        return kind.model_validate_json(request.get_data())
+        return kind.model_validate_json(_sent())
     except ValidationError as error:
         raise Refused(_first_mistake(error)) from error
+
+
+def optional_json_body(kind: type[B]) -> B:
+    """Read a JSON body that may be left out: each of its fields has a default."""
+    return json_body(kind) if _sent().strip() else kind()
 
 
 def plain_json(described: object) -> object:
     """Read a JSON body that is checked elsewhere against what is *described*.
 
-    Raises Refused where it is no JSON, or nested so deep that it means harm.
+    Raises Refused where it is no JSON, has a member twice in one object, or is nested
+    so deep that it means harm.
     """
     expect("body", described)
-    _must_be_json()
+    if not request.is_json:
+        raise UnsupportedMediaType("send the body as application/json")
     try:
-        return from_json(request.get_data())
+        return parse_json(_sent())
+    except RepeatedMember as error:
+        raise Refused(str(error)) from error
     except ValueError as error:
         raise Refused("the body is not valid JSON") from error
 
 
-def _must_be_json() -> None:
-    if not request.is_json:
-        raise UnsupportedMediaType("send the body as application/json")
+def refuse_unknown_members(kind: object, given: object) -> None:
+    """Raise Refused if *given* has, at any depth, members that *kind* does not have."""
+    if unknown := find_unknown_members(closed_schema(kind), given):
+        raise Refused(unknown.sentence)
+
+
+def _sent() -> bytes:
+    """Return the body as it was sent; of a form Flask would keep only the fields."""
+    return request.get_data(parse_form_data=False)
 
 
 def form_body(kind: type[B], fields: Mapping[str, object]) -> B:
@@ -111,8 +131,5 @@ def _first_mistake(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[
         0
     ]
-    if first["type"] == "json_invalid":
-        return "the body is not valid JSON"
     where = ".".join(str(part) for part in first["loc"]) or "the body"
-    message = first["msg"]
-    return f"{where}: {message[0].lower()}{message[1:]}"
+    return f"{where}: {plain_reason(first['msg'])}"

@@ -11,6 +11,7 @@ from werkzeug.routing import Rule
 from twistlock_console import __version__
 from twistlock_console.accounts.rights import Area, may
 from twistlock_console.accounts.roles import UserRole
+from twistlock_console.common.json_members import close_objects
 from twistlock_console.web.common.errors import RETRY_AFTER, TRY_AGAIN
 from twistlock_console.web.lists.openapi import parameters_of
 from twistlock_console.web.openapi.api_call import JSON, ApiCall, call_of
@@ -110,6 +111,8 @@ class _Models:
             mode="serialization" if answer else "validation",
             ref_template="#/components/schemas/{model}",
         )
+        if not answer:
+            schema = close_objects(schema)
         self.schemas.update(schema.pop("$defs", {}))
         return schema
 
@@ -133,13 +136,21 @@ def _operation(app: Flask, rule: Rule, method: str, models: _Models) -> Json:
     }
     if area is None:
         operation["security"] = []
-    if described.body is not None:
-        schema = models.schema(described.body, answer=False)
-        operation["requestBody"] = {
-            "required": described.body_required,
-            "content": {JSON: {"schema": schema}},
-        }
+    if body := _request_body(described, models):
+        operation["requestBody"] = body
     return operation
+
+
+def _request_body(described: ApiCall, models: _Models) -> Json | None:
+    if described.upload:
+        return {"required": True, "content": {described.upload: {}}}
+    if described.body is None:
+        return None
+    schema = models.schema(described.body, answer=False)
+    return {
+        "required": described.body_required,
+        "content": {JSON: {"schema": schema}},
+    }
 
 
 def _rights(area: Area | None, method: str) -> Iterator[str]:

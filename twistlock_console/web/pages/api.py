@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import NotFound
+from twistlock_console.web.openapi.api_call import JSON
 from twistlock_console.web.openapi.document import Json, api_document
 from twistlock_console.web.openapi.example import example_of
 from twistlock_console.web.openapi.explorer import Outcome, perform
@@ -41,24 +42,29 @@ def send(call_id: str) -> ResponseReturnValue:
         for parameter in described["parameters"]
         if request.form.get(f"{parameter['in']}-{parameter['name']}")
     }
-    body = request.form.get("body", "") if "requestBody" in described else ""
+    body = request.form.get("body", "") if _json_body(described) else ""
     return _show(call_id, perform(method, path, values, body))
 
 
 def _show(call_id: str, outcome: Outcome | None) -> str:
     method, path, described = _find(call_id)
-    example = ""
-    if "requestBody" in described:
-        content = described["requestBody"]["content"].get("application/json")
-        example = example_of(content["schema"], _schemas()) if content else ""
+    content = _json_body(described)
+    example = example_of(content["schema"], _schemas()) if content else ""
     return render_template(
         "api_call.html",
         method=method,
         path=path,
         call=described,
+        takes_json=content is not None,
         body=request.form.get("body") or example,
         outcome=outcome,
     )
+
+
+def _json_body(described: Json) -> Json | None:
+    """Return the JSON body that a call takes; a call that takes a file has none."""
+    content: Json = described.get("requestBody", {}).get("content", {})
+    return content.get(JSON)
 
 
 def _find(call_id: str) -> tuple[str, str, Json]:

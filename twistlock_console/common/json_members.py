@@ -1,0 +1,190 @@
+"""Finds what a JSON text says that its schema has no place for.
+
+A parser that ignores such members answers "done" to a request of which it did less than
+was asked. All here is pure: texts, schemas and values in, places out.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic_core import from_json
+
+Schema = Mapping[str, Any]
+Path = tuple[str | int, ...]
+
+LONGEST_NAME = 64
+MOST_NAMES = 5
+NEAR_ENOUGH = 0.6
+PYTHON_WORDS = (
+    (re.compile(r"a (valid )?dictionary( or (an )?instance of \w+)?"), "an object"),
+    (re.compile(r"a valid (tuple|list)"), "a list"),
+)
+
+
+class RepeatedMember(ValueError):
+    """One object has a member twice: one of the two would be ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownMembers:
+    """The members *names* of the object at *path*, which takes only *accepted*."""
+
+    path: Path
+    names: tuple[str, ...]
+    accepted: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Name the members, where they are, what was probably meant, what is taken."""
+        kind = "unknown member" if len(self.names) == 1 else "unknown members"
+        return f"{self.places}: {kind}{self.meant}; {self.taken}"
+
+    @property
+    def places(self) -> str:
+        """The path of each member, the first five of them."""
+        shown = [dotted((*self.path, name)) for name in self.names[:MOST_NAMES]]
+        left = len(self.names) - len(shown)
+        return ", ".join(shown) + (f" and {left} more" if left else "")
+
+    @property
+    def meant(self) -> str:
+        """For a typing error, the member that was probably meant."""
+        near = (nearest(name, self.accepted) for name in self.names)
+        found = dict.fromkeys(repr(name) for name in near if name)
+        return f" (did you mean {' and '.join(found)}?)" if found else ""
+
+    @property
+    def taken(self) -> str:
+        """The members that the object may have."""
+        return f"accepted here: {', '.join(self.accepted) or 'nothing'}"
+
+
+def parse_json(text: bytes) -> Any:
+    """Read JSON in UTF-8. Raises ValueError, and RepeatedMember with a sentence.
+
+    Texts that are nested hundreds deep, and numbers without an end, are no JSON here.
+    """
+    from_json(text, allow_inf_nan=False)
+    return json.loads(text.decode(), object_pairs_hook=_object)
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RepeatedMember(
+            f"{dotted((twice,))}: an object has it twice; send it once"
+        )
+    return made
+
+
+@cache
+def closed_schema(kind: Any) -> Schema:
+    """Return the JSON schema of *kind*, whose objects take no other members.
+
+    A kind may tolerate others elsewhere: on the wire, or where it is stored.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    closed: Schema = close_objects(adapter.json_schema(mode="validation"))
+    return closed
+
+
+def close_objects(schema: Any) -> Any:
+    """Return *schema* with ``additionalProperties: false`` in each of its objects."""
+    match schema:
+        case Mapping():
+            closed = {name: close_objects(part) for name, part in schema.items()}
+            if isinstance(schema.get("properties"), Mapping):
+                closed.setdefault("additionalProperties", False)
+            return closed
+        case list():
+            return [close_objects(part) for part in schema]
+        case _:
+            return schema
+
+
+def find_unknown_members(schema: Schema, value: object) -> UnknownMembers | None:
+    """Return the first members of *value*, at any depth, that *schema* does not know.
+
+    What else is wrong in *value* is passed over; validation says that.
+    """
+    return next(_unknown(schema, value, (), schema.get("$defs", {})), None)
+
+
+def _unknown(
+    schema: Schema, value: object, path: Path, known: Mapping[str, Schema]
+) -> Iterator[UnknownMembers]:
+    if "$ref" in schema:
+        schema = known[schema["$ref"].rpartition("/")[2]]
+    if either := schema.get("anyOf"):
+        options = [part for part in either if _may_be(part, value, known)]
+        found = [list(_unknown(part, value, path, known)) for part in options]
+        yield from min(found, key=len, default=[])
+    elif isinstance(value, Mapping):
+        yield from _unknown_in_object(schema, value, path, known)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _unknown(schema.get("items", {}), item, (*path, place), known)
+
+
+def _unknown_in_object(
+    schema: Schema,
+    value: Mapping[str, object],
+    path: Path,
+    known: Mapping[str, Schema],
+) -> Iterator[UnknownMembers]:
+    members = schema.get("properties", {})
+    others = schema.get("additionalProperties", True)
+    strange = tuple(name for name in value if name not in members)
+    if strange and others is False:
+        yield UnknownMembers(path, strange, tuple(sorted(members)))
+    for name, item in value.items():
+        part = members.get(name, others)
+        if isinstance(part, Mapping):
+            yield from _unknown(part, item, (*path, name), known)
+
+
+def _may_be(schema: Schema, value: object, known: Mapping[str, Schema]) -> bool:
+    if "$ref" in schema:
+        schema = known[schema["$ref"].rpartition("/")[2]]
+    kinds = {"object": Mapping, "array": list}
+    kind = kinds.get(schema.get("type", ""))
+    return kind is not None and isinstance(value, kind)
+
+
+def plain_reason(message: str) -> str:
+    """Return pydantic's *message* in the words of JSON."""
+    reason = message.removeprefix("Value error, ")
+    for python, plain in PYTHON_WORDS:
+        reason = python.sub(plain, reason)
+    return reason[:1].lower() + reason[1:]
+
+
+def nearest(name: str, accepted: Sequence[str]) -> str | None:
+    """Return the member of *accepted* of which *name* may be a typing error."""
+    lower = {each.lower(): each for each in accepted}
+    close = difflib.get_close_matches(
+        name[:LONGEST_NAME].lower(), lower, n=1, cutoff=NEAR_ENOUGH
+    )
+    return lower[close[0]] if close else None
+
+
+def dotted(path: Path) -> str:
+    """Write *path* as ``rules.0.name``; names that are odd or long in quotes."""
+    return ".".join(_step(step) for step in path)
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return str(step)
+    if len(step) > LONGEST_NAME:
+        return repr(f"{step[:LONGEST_NAME]}…")
+    plain = step.replace("_", "").replace("-", "").isalnum() and step.isascii()
+    return step if plain else repr(step)

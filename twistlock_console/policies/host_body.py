@@ -1,0 +1,127 @@
+"""The host policy as somebody sends it: stricter than on the wire and in the store.
+
+A Defender ignores members that it does not know, because its Console may be newer. A
+person or a program that sends a policy believes that all of it is enforced.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from twistlock_console.common.errors import Refused
+from twistlock_console.common.json_members import (
+    Path,
+    closed_schema,
+    find_unknown_members,
+    nearest,
+)
+from twistlock_console.policies.rule_errors import (
+    RuleRefused,
+    refuse_invalid,
+    refuse_unknown,
+)
+from twistlock_console.protocol import CHECKS, HostPolicy, HostRule
+from twistlock_console.protocol.bounds import WIRE
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: What a pattern of host names cannot hold: no Defender has a name with it.
+NOT_IN_HOSTS = re.compile(r"[^A-Za-z0-9._\-*?\[\]!]")
+
+
+@dataclass(frozen=True, slots=True)
+class HostPolicyBody(HostPolicy):
+    """All rules in their order. *_id* may be there, as other APIs of policies give it.
+
+    Nothing else may: what is not enforced must not look as if it were.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        **WIRE, json_schema_extra={"required": ["rules"]}
+    )
+    id: Annotated[Literal["hostRuntime"] | None, Field(alias="_id")] = None
+
+
+_body: TypeAdapter[HostPolicyBody] = TypeAdapter(HostPolicyBody)
+
+
+def parse_policy(
+    given: object, stored: Sequence[HostRule] = ()
+) -> tuple[HostRule, ...]:
+    """Read rules that somebody sent; raises Refused with what is wrong in which.
+
+    Entries that *stored* rules have already are taken as they are: what GET gives can
+    be sent back, whatever was allowed when it was stored.
+    """
+    if not isinstance(given, dict) or "rules" not in given:
+        raise Refused('send {"rules": [...]}, with every rule that shall be in force')
+    if unknown := find_unknown_members(closed_schema(HostPolicyBody), given):
+        raise refuse_unknown(unknown, given)
+    try:
+        rules = _body.validate_python(given).rules
+    except ValidationError as error:
+        raise refuse_invalid(error, given) from error
+    kept = {entry for rule in stored for _, entry in entries_of(rule)}
+    for rule in rules:
+        _check_entries(rule, kept)
+    return rules
+
+
+def entries_of(rule: HostRule) -> Iterator[tuple[Path, str]]:
+    """Give the entries of all lists of *rule*, each with its path in the rule."""
+    lists: tuple[tuple[Path, Sequence[str]], ...] = (
+        (("hosts",), rule.hosts),
+        (("processes", "denied"), rule.processes.denied),
+        (("files", "exclusions"), rule.files.exclusions),
+        (("compliance", "checks"), rule.compliance.checks or ()),
+    )
+    for path, entries in lists:
+        yield from (((*path, place), entry) for place, entry in enumerate(entries))
+    for place, watched in enumerate(rule.files.paths):
+        yield ("files", "paths", place, "path"), watched.path
+
+
+def _check_entries(rule: HostRule, kept: set[str]) -> None:
+    """Refuse entries that can match nothing: they look as if they were enforced.
+
+    Not in the kinds of the protocol: rules that were stored before must be readable.
+    """
+    for path, entry in entries_of(rule):
+        fault = fault_of_entry(path, entry)
+        if fault and (entry not in kept or CONTROL.search(entry)):
+            raise RuleRefused(f"rule {rule.name!r}", path, fault)
+
+
+def fault_of_entry(path: Path, entry: str) -> str | None:
+    """Say why *entry* of the list at *path* can match nothing, if it cannot."""
+    if CONTROL.search(entry):
+        return (
+            f"{entry!r} holds a control character; put * in the place of it in a "
+            "pattern, or leave it out"
+        )
+    match path[:2]:
+        case ("hosts", _):
+            return _fault_of_host(entry)
+        case ("processes", "denied") if "," in entry and "/" not in entry:
+            return (
+                f"{entry!r} is one name with a comma in it; give each process an entry "
+                "of its own, or put ? in the place of a comma that is part of a name"
+            )
+        case ("compliance", "checks") if entry not in CHECKS:
+            near = nearest(entry, tuple(CHECKS))
+            meant = f" (did you mean {near!r}?)" if near else ""
+            return f"there is no check {entry!r}{meant}; there are {', '.join(CHECKS)}"
+        case _:
+            return None
+
+
+def _fault_of_host(entry: str) -> str | None:
+    found = NOT_IN_HOSTS.search(entry)
+    if found is None:
+        return None
+    return (
+        f"{entry!r} matches no host: no host has {found[0]!r} in its name; give each "
+        "host, or pattern with * and ?, an entry of its own"
+    )
