@@ -261,7 +261,7 @@ def test_a_certificate_that_expired(
 HASTY = """
 import sys
 from twistlock_defender.link import session
-from twistlock_defender.cli import main
+from twistlock_defender.cli.main import main
 session.RENEWAL_SECONDS = 0.2
 sys.exit(main(sys.argv[1:]))
 """
@@ -321,7 +321,7 @@ import sys, time
 from pathlib import Path
 right, file = time.time, Path(sys.argv.pop(1))
 time.time = lambda: right() + float(file.read_text())
-from twistlock_defender.cli import main
+from twistlock_defender.cli.main import main
 sys.exit(main())
 """
 
