@@ -6,7 +6,7 @@ import ssl
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from twistlock_console.common.errors import IdentityError
+from twistlock_console.pki.authority import sign_cluster_request
 from twistlock_console.pki.certificates import (
     Identity,
     Usage,
@@ -39,6 +40,11 @@ from twistlock_console.pki.certificates import (
     sign_request,
     store_node_certificate,
 )
+from twistlock_console.pki.cluster_identity import (
+    accepted_authorities,
+    store_cluster_identity,
+)
+from twistlock_console.pki.trust_phase import TrustPhase
 
 NAMES = ["127.0.0.1", "console.example.com"]
 
@@ -147,7 +153,7 @@ def test_a_defender_cannot_be_a_server(node: Path, tmp_path: Path) -> None:
 
 def test_without_a_certificate_nobody_gets_in(node: Path) -> None:
     """A client that only knows our authority hears nothing."""
-    bare = ssl.create_default_context(cafile=node / "ca.pem")
+    bare = ssl.create_default_context(cafile=node / "cluster-ca.pem")
 
     with (
         serving(server_context(node, client=Usage.NODE)) as (port, outcome),
@@ -161,7 +167,7 @@ def test_without_a_certificate_nobody_gets_in(node: Path) -> None:
 def test_a_stranger_does_not_get_in(node: Path, tmp_path: Path) -> None:
     """A certificate of another Console's authority is worth nothing here."""
     stranger = client_context(make_node(tmp_path))
-    stranger.load_verify_locations(node / "ca.pem")
+    stranger.load_verify_locations(node / "cluster-ca.pem")
 
     with (
         serving(server_context(node, client=Usage.NODE)) as (port, outcome),
@@ -206,10 +212,16 @@ def test_with_client_certificates_tls_is_1_3(node: Path) -> None:
     assert context.num_tickets == 0
 
 
-def test_certificates_satisfy_openssl(node: Path) -> None:
+@pytest.mark.parametrize(
+    ("authority", "certificate"),
+    [("ca.pem", "node.pem"), ("cluster-ca.pem", "cluster-bundle.pem")],
+)
+def test_certificates_satisfy_openssl(
+    node: Path, authority: str, certificate: str
+) -> None:
     """The strictest check of another program finds nothing."""
     answer = subprocess.run(
-        ["openssl", "verify", "-x509_strict", "-CAfile", "ca.pem", "node.pem"],
+        ["openssl", "verify", "-x509_strict", "-CAfile", authority, certificate],
         cwd=node,
         capture_output=True,
         text=True,
@@ -217,13 +229,14 @@ def test_certificates_satisfy_openssl(node: Path) -> None:
         check=False,
     )
 
-    assert (answer.stdout, answer.stderr) == ("node.pem: OK\n", "")
+    assert (answer.stdout, answer.stderr) == (f"{certificate}: OK\n", "")
 
 
 def test_lifetimes_and_modes(node: Path) -> None:
     """Three and ten years, from yesterday; keys are for their owner alone."""
     year = timedelta(days=365)
-    for name, years in (("node.pem", 3), ("ca.pem", 10)):
+    lifetimes = {"node.pem": 3, "cluster-bundle.pem": 3, "ca.pem": 10}
+    for name, years in {**lifetimes, "cluster-ca.pem": 10}.items():
         certificate = x509.load_pem_x509_certificate((node / name).read_bytes())
         age = datetime.now(UTC) - certificate.not_valid_before_utc
         left = certificate.not_valid_after_utc - datetime.now(UTC)
@@ -236,6 +249,9 @@ def test_lifetimes_and_modes(node: Path) -> None:
         "node.pem": 0o644,
         "node-key.pem": 0o600,
         "node-bundle.pem": 0o600,
+        "cluster-ca.pem": 0o644,
+        "cluster-bundle.pem": 0o600,
+        "cluster-trust.pem": 0o644,
     }
 
 
@@ -271,6 +287,9 @@ def test_a_joining_node_gets_its_certificate(node: Path, tmp_path: Path) -> None
     (tmp_path / "ca.pem").write_bytes((node / "ca.pem").read_bytes())
 
     store_node_certificate(tmp_path, certificate)
+    cluster = sign_cluster_request(node, request, ["127.0.0.1"])
+    trust = accepted_authorities(node, TrustPhase.CLUSTER_ONLY)
+    store_cluster_identity(tmp_path, cluster, trust)
 
     with serving(server_context(node, client=Usage.NODE)) as (port, _):
         assert call(port, client_context(tmp_path)) == "welcome"
@@ -283,6 +302,11 @@ def test_a_certificate_for_another_key_is_not_kept(node: Path, tmp_path: Path) -
 
     with pytest.raises(IdentityError, match="is not for the key"):
         store_node_certificate(tmp_path, (node / "node.pem").read_bytes())
+    trust = (node / "cluster-trust.pem").read_bytes()
+    with pytest.raises(IdentityError, match="is not for the key"):
+        store_cluster_identity(
+            tmp_path, (node / "cluster-bundle.pem").read_bytes(), trust
+        )
 
 
 def test_fingerprint_and_pin_are_those_of_openssl(node: Path) -> None:
@@ -346,7 +370,11 @@ def test_what_is_no_name_is_not_signed(node: Path, common_name: str, name: str) 
         )
 
 
-@pytest.mark.parametrize("name", ["node.pem", "ca.pem", "node-key.pem"])
+FILES_OF_SERVICE = ("node.pem", "ca.pem", "node-key.pem")
+FILES_OF_NODES = ("cluster-bundle.pem", "cluster-trust.pem", "node-key.pem")
+
+
+@pytest.mark.parametrize("name", sorted({*FILES_OF_SERVICE, *FILES_OF_NODES}))
 @pytest.mark.parametrize(
     "content", [b"", b"garbage", b"-----BEGIN CERTIFICATE-----\n", None]
 )
@@ -360,10 +388,12 @@ def test_damaged_files_are_named(
         path.write_bytes(content)
         path.chmod(0o600)
 
-    for make in (
-        lambda: server_context(tmp_path, client=None),
-        lambda: client_context(tmp_path),
-    ):
+    makers: list[Callable[[], object]] = []
+    if name in FILES_OF_SERVICE:
+        makers.append(lambda: server_context(tmp_path, client=None))
+    if name in FILES_OF_NODES:
+        makers.append(lambda: server_context(tmp_path, client=Usage.NODE))
+    for make in makers:
         with pytest.raises(IdentityError) as error:
             make()
         assert str(path) in str(error.value)

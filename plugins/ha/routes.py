@@ -17,7 +17,9 @@ from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import Refused, Removed
 from twistlock_console.node_api.app import caller
 from twistlock_console.pki.certificates import fingerprint
+from twistlock_console.pki.cluster_identity import accepted_authorities, stored_phase
 from twistlock_console.pki.identity_files import AUTHORITY
+from twistlock_console.pki.trust_phase import TrustPhase
 
 ROUTES = Path("/proc/net/route")
 
@@ -159,11 +161,23 @@ def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
         body = _body()
         address = _text(body, "address")
         found = room.requests.answer(_text(body, "token"), address)
-        authority = room.settings.folders.certificates / AUTHORITY
         # Whom to ask from now on: the role may move before the host is admitted.
         nodes = room.register.pins()
         nodes.pop(address, None)
-        return {**found, "authority": authority.read_text(), "nodes": nodes}
+        folder = room.settings.folders.certificates
+        return {**found, **_trust(folder, found), "nodes": nodes}
+
+
+def _trust(folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the new node must show to the others now, and whom it must accept."""
+    phase = stored_phase(folder)
+    # Nodes of an earlier release accept no other certificate yet.
+    is_old = phase is TrustPhase.ACCEPT_BOTH
+    return {
+        "authority": (folder / AUTHORITY).read_text(),
+        "clusterAuthorities": accepted_authorities(folder, phase).decode(),
+        "clusterCertificate": found["certificate" if is_old else "clusterCertificate"],
+    }
 
 
 def _serving(room: HighAvailability) -> None:

@@ -37,7 +37,7 @@ from plugins.ha.reporting.metrics import Measures
 from plugins.ha.reporting.role_history import History
 from twistlock_console import __version__
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
-from twistlock_console.common.errors import ConsoleError, Refused
+from twistlock_console.common.errors import ConsoleError, DatabaseError, Refused
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.events.types import (
     DatabaseStopped,
@@ -163,6 +163,15 @@ class HighAvailability:
     def _peers(self) -> list[str]:
         return [peer.address for peer in self.keeper.seen.peers]
 
+    def _nodes_to_wait_for(self) -> list[str]:
+        """The other nodes, and those that were admitted; raises DatabaseError."""
+        mine = self.settings.node_address
+        members = self.membership.members()
+        if mine not in members:
+            raise DatabaseError("this node is no member of its cluster now")
+        admitted = [each.address for each in self.requests.list() if each.approved]
+        return [a for a in dict.fromkeys([*members, *admitted]) if a != mine]
+
     def _alone(self) -> bool:
         """Whether nobody is there who could take over, or store anything with us."""
         seen = self.keeper.seen
@@ -242,6 +251,7 @@ class HighAvailability:
         bus.subscribe(RoleChanged, self.history.record)
         bus.subscribe(ClusterPolled, self._rounds.follow)
         self._node.support.peers = self._peers
+        self._node.trust_migration.peers = self._nodes_to_wait_for
         self._node.support.parts |= {
             "cluster": self.view,
             "rs.status": self.replica_set.told_status,

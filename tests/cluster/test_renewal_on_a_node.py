@@ -97,6 +97,12 @@ class Visitor:
 def papers(node: AloneNode, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Defender's certificate and key, and the authority."""
     folder = tmp_path_factory.mktemp("papers")
+    make_papers(node, folder)
+    return folder
+
+
+def make_papers(node: AloneNode, folder: Path) -> None:
+    """Leave the certificate and key of a Defender in *folder*, and the authority."""
     ours = node.settings.folders.certificates
     make_key(folder / "key.pem")
     request = make_request(folder / "key.pem", "web-1")
@@ -105,12 +111,18 @@ def papers(node: AloneNode, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "certificate.pem").write_bytes(signed)
     (folder / "ca.pem").write_bytes((ours / "ca.pem").read_bytes())
-    return folder
 
 
 def own(node: AloneNode) -> x509.Certificate:
-    """The certificate on disk."""
+    """The certificate of the service ports on disk."""
     return load_certificate(node.settings.folders.certificates / "node.pem")
+
+
+def serials_on_disk(node: AloneNode) -> set[int]:
+    """The serial numbers of that one, and of the one for MongoDB and node API."""
+    folder = node.settings.folders.certificates
+    cluster = load_certificate(folder / "cluster-bundle.pem")
+    return {own(node).serial_number, cluster.serial_number}
 
 
 def run(node: AloneNode, *words: str) -> str:
@@ -127,14 +139,17 @@ def test_renewal_interrupts_nobody(node: AloneNode, papers: Path) -> None:
         visitor = Visitor(node, papers, things)
         connection = visitor.ask()
         before, pids = own(node), node.status()["pids"]
-        assert visitor.serials() == {before.serial_number}
+        known = serials_on_disk(node)
+        assert visitor.serials() == known
 
         said = run(node, "certs", "renew")
 
         after = own(node)
         assert after.serial_number != before.serial_number
         assert said.startswith(f"Renewed until {after.not_valid_after_utc:%Y-%m-%d}")
-        wait_for(lambda: visitor.serials() == {after.serial_number}, 10, "all show it")
+        assert serials_on_disk(node).isdisjoint(known)
+        renewed = serials_on_disk(node)
+        wait_for(lambda: visitor.serials() == renewed, 10, "all show them")
         assert visitor.ask() == connection
         status, ends = node.status(), after.not_valid_after_utc
         assert status["pids"] == pids
@@ -162,7 +177,7 @@ def test_a_certificate_near_its_end_is_renewed_by_itself(
         wait_for(lambda: own(node).serial_number != old, 20, "it is renewed")
 
         wait_for(
-            lambda: visitor.serials() == {own(node).serial_number}, 10, "all show it"
+            lambda: visitor.serials() == serials_on_disk(node), 10, "all show them"
         )
         assert (
             own(node).not_valid_after_utc - own(node).not_valid_before_utc
@@ -193,6 +208,12 @@ def test_show(node: AloneNode) -> None:
     """The command line says when each certificate ends, and for what it is."""
     said = run(node, "certs", "show").splitlines()
 
-    assert said[0].startswith("ca.pem    ends on ")
-    assert said[1].startswith("node.pem  ends on ")
+    for line, name in zip(
+        said,
+        ("ca.pem", "node.pem", "cluster-ca.pem", "cluster-bundle.pem"),
+        strict=False,
+    ):
+        assert line.startswith(f"{name:<18} ends on ")
     assert node.settings.node_address in said[1]
+    assert node.settings.node_address in said[3]
+    assert said[4] == "MongoDB and node API: accept cluster-ca.pem alone"

@@ -70,7 +70,7 @@ def test_without_a_certificate_not_even_hello(running: Settings) -> None:
             running.database_port,
             directConnection=True,
             tls=True,
-            tlsCAFile=str(running.folders.certificates / "ca.pem"),
+            tlsCAFile=str(running.folders.certificates / "cluster-ca.pem"),
             serverSelectionTimeoutMS=1000,
         ) as client,
         pytest.raises(PyMongoError),

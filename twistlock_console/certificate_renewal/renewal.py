@@ -1,7 +1,7 @@
-"""Keeps this node's certificate right: the names in it, and its time.
+"""Keeps this node's certificates right: the names in them, and their time.
 
 The key stays, and with it the pin, the fingerprint, and who this node is to others.
-Nothing is interrupted: servers and clients follow the files (`followed_tls`), mongod
+Nothing is interrupted: servers and clients follow the files (`reloading_tls`), mongod
 is told to read them again, and connections that stand go on.
 """
 
@@ -20,8 +20,14 @@ from twistlock_console.database.client import (
     root_credentials,
 )
 from twistlock_console.pki.certificates import issue_node_certificate, names_in
-from twistlock_console.pki.identity_files import NODE, load_certificate
+from twistlock_console.pki.cluster_identity import enter_phase
+from twistlock_console.pki.identity_files import (
+    CLUSTER_BUNDLE,
+    NODE,
+    load_certificate,
+)
 from twistlock_console.pki.names import node_names
+from twistlock_console.pki.trust_phase import TrustPhase
 from twistlock_console.settings import Settings
 
 #: Before the pages warn (`identity_files.SOON`): they shall only where this failed.
@@ -76,11 +82,34 @@ class Renewal:
             try:
                 wanted = self._names()
             except DatabaseError:
-                wanted = sorted(names_in(certificate))
-            if reason := why_renew(certificate, wanted, datetime.now(UTC)):
-                self._renew(wanted, reason)
+                # The first one is who this node is to others.
+                mine = self._settings.node_address
+                found = sorted(names_in(certificate))
+                wanted = sorted(found, key=lambda name: name != mine)
+            now = datetime.now(UTC)
+            for file in (NODE, CLUSTER_BUNDLE):
+                used = load_certificate(self._folder / file)
+                if reason := why_renew(used, wanted, now):
+                    self._renew(wanted, reason)
+                    break
             if not self._mongod_knows:
                 self._tell_mongod()
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether mongod has read what was issued last."""
+        return self._mongod_knows
+
+    def enter_phase(self, phase: TrustPhase) -> None:
+        """Show and accept what nodes in *phase* do, from now on.
+
+        Raises IdentityError, DatabaseError.
+        """
+        with self._one_at_a_time:
+            self._mongod_knows = False
+            enter_phase(self._folder, phase)
+            follow_certificate(self._settings)
+            self._tell_mongod()
 
     def expires(self) -> str | None:
         """When this node's certificate ends; None if it cannot be read."""

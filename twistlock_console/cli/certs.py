@@ -8,10 +8,30 @@ from typing import Any
 from twistlock_console.cli.audit import record_command
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.pki.certificates import names_in
-from twistlock_console.pki.identity_files import AUTHORITY, NODE, load_certificate
+from twistlock_console.pki.cluster_identity import stored_phase
+from twistlock_console.pki.identity_files import (
+    AUTHORITY,
+    CLUSTER_AUTHORITY,
+    CLUSTER_BUNDLE,
+    NODE,
+    load_certificate,
+)
+from twistlock_console.pki.trust_phase import TrustPhase
 from twistlock_console.settings import load_settings
 
 SECONDS = 30.0
+EXPLAINED = {
+    TrustPhase.UNKNOWN: "not known; the node has not started with this release yet",
+    TrustPhase.ACCEPT_BOTH: (
+        f"accept {CLUSTER_AUTHORITY} and {AUTHORITY}, show {NODE}; the node moves on "
+        "when all other nodes run this release"
+    ),
+    TrustPhase.PRESENT_CLUSTER: (
+        f"accept {CLUSTER_AUTHORITY} and {AUTHORITY}, show {CLUSTER_BUNDLE}; the node "
+        "moves on when all other nodes do so"
+    ),
+    TrustPhase.CLUSTER_ONLY: f"accept {CLUSTER_AUTHORITY} alone",
+}
 
 
 def add_to(
@@ -30,11 +50,13 @@ def add_to(
 
 def _show(options: argparse.Namespace) -> None:
     settings = load_settings(options.config, os.environ, on_this_host=False)
-    for name in (AUTHORITY, NODE):
-        found = load_certificate(settings.folders.certificates / name)
+    folder = settings.folders.certificates
+    for name in (AUTHORITY, NODE, CLUSTER_AUTHORITY, CLUSTER_BUNDLE):
+        found = load_certificate(folder / name)
         ends = found.not_valid_after_utc
         names = ", ".join(sorted(names_in(found)))
-        print(f"{name:<9} ends on {ends:%Y-%m-%d}  {names}".rstrip())  # noqa: T201
+        print(f"{name:<18} ends on {ends:%Y-%m-%d}  {names}".rstrip())  # noqa: T201
+    print(f"MongoDB and node API: {EXPLAINED[stored_phase(folder)]}")  # noqa: T201
 
 
 def _renew(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from pymongo import MongoClient
 
 from twistlock_console.common.atomic_files import read_text_secret
 from twistlock_console.database.options import KEYFILE, REPLICA_SET
-from twistlock_console.pki.identity_files import AUTHORITY, NODE_BUNDLE
+from twistlock_console.pki.identity_files import CLUSTER_BUNDLE, CLUSTER_TRUST
 from twistlock_console.settings import Settings
 
 CONNECT_TIMEOUT_MS = 1000
@@ -83,8 +83,8 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
         appname=app_name,
         tz_aware=True,
         tls=True,
-        tlsCAFile=str(certificates / AUTHORITY),
-        tlsCertificateKeyFile=str(certificates / NODE_BUNDLE),
+        tlsCAFile=str(certificates / CLUSTER_TRUST),
+        tlsCertificateKeyFile=str(certificates / CLUSTER_BUNDLE),
         # A command that waits on the server must not carry a time limit: MongoDB
         # would fail the wait instead of ending it. The socket's limit bounds it.
         timeoutMS=None if awaits else timeout_ms,
@@ -109,7 +109,7 @@ def follow_certificate(settings: Settings) -> None:
     Connections that stand go on. pymongo has no way for it but a private attribute;
     a test tells when that goes.
     """
-    bundle = settings.folders.certificates / NODE_BUNDLE
+    bundle = settings.folders.certificates / CLUSTER_BUNDLE
     for client in list(_clients.values()):
         context: Any = client.options.pool_options._ssl_context
         context.load_cert_chain(bundle)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from twistlock_console.database.connection_limits import ConnectionLimits
-from twistlock_console.pki.identity_files import AUTHORITY, NODE_BUNDLE
+from twistlock_console.pki.identity_files import CLUSTER_BUNDLE, CLUSTER_TRUST
 from twistlock_console.settings import Settings
 
 REPLICA_SET = "twistlock"
@@ -75,8 +75,8 @@ def mongod_options(
             "maxIncomingConnectionsOverride": list(limits.exempt_addresses),
             "tls": {
                 "mode": "requireTLS",
-                "certificateKeyFile": str(certificates / NODE_BUNDLE),
-                "CAFile": str(certificates / AUTHORITY),
+                "certificateKeyFile": str(certificates / CLUSTER_BUNDLE),
+                "CAFile": str(certificates / CLUSTER_TRUST),
                 "disabledProtocols": "TLS1_0,TLS1_1",
             },
         },

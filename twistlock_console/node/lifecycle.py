@@ -18,6 +18,7 @@ from twistlock_console.pki.certificates import (
     issue_node_certificate,
     names_in,
 )
+from twistlock_console.pki.cluster_identity import complete_cluster_identity
 from twistlock_console.pki.identity_files import NODE, load_certificate
 from twistlock_console.pki.names import node_names
 from twistlock_console.settings import Folders, Settings
@@ -58,9 +59,10 @@ def found_identity(settings: Settings, names: list[str]) -> None:
 
 
 def fit_identity(settings: Settings) -> None:
-    """See that this node's certificate is in its time and lacks no name it needs.
+    """See that this node's certificates are in their time and lack no name they need.
 
-    Names too many stay until the database says which ones are wanted (`renewal`).
+    Names too many stay until the database says which ones are wanted (`renewal`). The
+    folder of an earlier release gets what it lacks.
     """
     folder = settings.folders.certificates
     found = load_certificate(folder / NODE)
@@ -68,6 +70,7 @@ def fit_identity(settings: Settings) -> None:
     now = datetime.now(UTC)
     in_time = found.not_valid_before_utc <= now < found.not_valid_after_utc
     if in_time and names_in(found).issuperset(names):
+        complete_cluster_identity(folder)
         return
     issue_node_certificate(folder, names)
     log.info("issued this node's certificate anew, for %s", ", ".join(names))

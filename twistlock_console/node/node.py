@@ -19,6 +19,12 @@ from twistlock_console.backups.jobs.routes import node_routes
 from twistlock_console.backups.jobs.runtime import Backups
 from twistlock_console.certificate_renewal.names import NamesHere
 from twistlock_console.certificate_renewal.renewal import Renewal
+from twistlock_console.certificate_renewal.trust_migration import (
+    PATH as TRUST_PHASE_PATH,
+)
+from twistlock_console.certificate_renewal.trust_migration import (
+    TrustMigration,
+)
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.bootstrap import wait_answering
 from twistlock_console.database.client import connect, credentials_for
@@ -71,6 +77,7 @@ class Node:
         self.routes: Flask = node_app()
         self.health = Health(self)
         self.renewal = Renewal(settings)
+        self.trust_migration = TrustMigration(settings, self.renewal)
         self.support = Support(settings, self.status)
         self.names = NamesHere(settings)
         self.renewal.more_names = self.names.read
@@ -112,6 +119,8 @@ class Node:
         self.backups.start()
         self.routes.register_blueprint(node_routes(self, self.backups))
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
+        advance = self.trust_migration.advance
+        self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "trust-phase", advance)
         close_silent = self.mongod.close_silent_connections
         self.scheduler.every(LOOK_AT_HANDSHAKES_SECONDS, "handshakes", close_silent)
         self.routes.add_url_rule("/v1/status", view_func=self.status)
@@ -119,6 +128,7 @@ class Node:
         self.routes.add_url_rule(
             "/v1/certificates/renew", view_func=self.renew_certificate, methods=["POST"]
         )
+        self.routes.add_url_rule(TRUST_PHASE_PATH, view_func=self.trust_phase)
         self._api.open()
         keeper.start()
         self.scheduler.start()
@@ -137,6 +147,10 @@ class Node:
             "certificateExpires": self.renewal.expires(),
             "failing": dict(self.health.failing),
         }
+
+    def trust_phase(self) -> dict[str, Any]:
+        """How far this node has come to the cluster's own certificates, for others."""
+        return {"phase": int(self.trust_migration.settled_phase())}
 
     def renew_certificate(self) -> dict[str, Any]:
         """Renew this node's certificate, for `twistlock-console certs renew`."""

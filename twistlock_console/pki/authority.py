@@ -1,9 +1,14 @@
-"""Our own certificate authority, which issues to nodes and Defenders.
+"""Our two certificate authorities, and the certificates that they issue.
 
+One is for the service ports, and for Defenders. The other is for what only nodes may
+reach: MongoDB and the node API. Its key is derived from that of the first, so that
+every node has it, and every backup of the first one's key brings both back.
 Keys are ECDSA P-256; a certificate's subject is O=Twistlock, OU=its usage.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,6 +16,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -19,6 +25,8 @@ from twistlock_console.common.errors import IdentityError
 from twistlock_console.pki.identity_files import (
     AUTHORITY,
     AUTHORITY_KEY,
+    CLUSTER_AUTHORITY,
+    load_certificate,
     make_key,
     read_certificate,
     read_key,
@@ -28,10 +36,33 @@ from twistlock_console.pki.tls import Usage
 
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 1095
+#: Of 48 bytes modulo the order of P-256, each key is as likely as any other.
+DERIVED_BYTES = 48
+DERIVATION = b"twistlock cluster authority 1"
+# The order of P-256's group: FIPS 186-4, D.1.2.3.
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 PURPOSES = {
     Usage.NODE: [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH],
     Usage.DEFENDER: [ExtendedKeyUsageOID.CLIENT_AUTH],
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """An authority that can sign: its certificate and its key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The subject of a certificate that is to be signed."""
+
+    key: ec.EllipticCurvePublicKey
+    usage: Usage
+    common_name: str
+    names: Sequence[str]
 
 
 def create_authority(folder: Path) -> None:
@@ -44,15 +75,26 @@ def create_authority(folder: Path) -> None:
         return
     make_key(folder / AUTHORITY_KEY)
     key = read_key(folder / AUTHORITY_KEY)
-    name = _subject("Twistlock Console CA", "authority")
-    certificate = (
-        _builder(name, name, key.public_key(), AUTHORITY_DAYS)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(authority=True), critical=True)
-        .sign(key, SHA256())
-    )
-    pem = certificate.public_bytes(Encoding.PEM)
+    pem = _self_signed("Twistlock Console CA", key, _valid_for(AUTHORITY_DAYS))
     write_whole(folder / AUTHORITY, pem, mode=0o644)
+
+
+def create_cluster_authority(folder: Path) -> x509.Certificate:
+    """Return the cluster's authority; cluster-ca.pem is written where it is missing.
+
+    One that was derived from another authority is replaced. It ends when ca.pem ends,
+    and is the same on every node. Raises IdentityError.
+    """
+    key = _derived_key(read_key(folder / AUTHORITY_KEY))
+    with suppress(IdentityError):
+        stored = load_certificate(folder / CLUSTER_AUTHORITY)
+        if stored.public_key() == key.public_key():
+            return stored
+    parent = load_certificate(folder / AUTHORITY)
+    validity = (parent.not_valid_before_utc, parent.not_valid_after_utc)
+    pem = _self_signed("Twistlock Console cluster CA", key, validity)
+    write_whole(folder / CLUSTER_AUTHORITY, pem, mode=0o644)
+    return x509.load_pem_x509_certificate(pem)
 
 
 def sign_request(
@@ -70,16 +112,63 @@ def sign_request(
     Raises IdentityError if the request, a name or our authority cannot be used.
     """
     public = understand(_requested_key, csr_pem, "the certificate request")
-    issuer = read_certificate(folder / AUTHORITY)
-    key = read_key(folder / AUTHORITY_KEY)
+    issuer = Issuer(
+        read_certificate(folder / AUTHORITY), read_key(folder / AUTHORITY_KEY)
+    )
+    return _sign(issuer, Request(public, usage, common_name, names), days)
+
+
+def sign_cluster_request(
+    folder: Path, csr_pem: bytes, names: Sequence[str], *, days: int = CERTIFICATE_DAYS
+) -> bytes:
+    """Give a node's certificate (PEM) from the cluster's authority; as `sign_request`.
+
+    The first of *names* becomes the common name.
+    """
+    public = understand(_requested_key, csr_pem, "the certificate request")
+    authority = create_cluster_authority(folder)
+    issuer = Issuer(authority, _derived_key(read_key(folder / AUTHORITY_KEY)))
+    return _sign(issuer, Request(public, Usage.NODE, names[0], names), days)
+
+
+def _derived_key(key: ec.EllipticCurvePrivateKey) -> ec.EllipticCurvePrivateKey:
+    secret = key.private_numbers().private_value.to_bytes(32, "big")
+    hkdf = HKDF(algorithm=SHA256(), length=DERIVED_BYTES, salt=None, info=DERIVATION)
+    number = int.from_bytes(hkdf.derive(secret), "big")
+    return ec.derive_private_key(number % (P256_ORDER - 1) + 1, ec.SECP256R1())
+
+
+def _sign(issuer: Issuer, request: Request, days: int) -> bytes:
+    authority = issuer.certificate.subject
     try:
-        subject = _subject(common_name, usage)
-        builder = _builder(subject, issuer.subject, public, days)
-        builder = _with_names(builder, names)
+        subject = _subject(request.common_name, request.usage)
+        builder = _builder(subject, authority, request.key, _valid_for(days))
+        builder = _with_names(builder, request.names)
+        builder = builder.serial_number(x509.random_serial_number())
     except ValueError as error:
-        raise IdentityError(f"{common_name!r} or {names!r} is no name") from error
-    builder = _for_usage(builder, usage, key.public_key())
-    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
+        raise IdentityError(
+            f"{request.common_name!r} or {request.names!r} is no name"
+        ) from error
+    builder = _for_usage(builder, request.usage, issuer.key.public_key())
+    return builder.sign(issuer.key, SHA256()).public_bytes(Encoding.PEM)
+
+
+def _self_signed(
+    common_name: str,
+    key: ec.EllipticCurvePrivateKey,
+    validity: tuple[datetime, datetime],
+) -> bytes:
+    """Return an authority's certificate, which follows from the arguments alone."""
+    name = _subject(common_name, "authority")
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        _builder(name, name, key.public_key(), validity)
+        .serial_number(int.from_bytes(identifier.digest[:19], "big") + 1)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
+        .sign(key, SHA256(), ecdsa_deterministic=True)
+    )
+    return certificate.public_bytes(Encoding.PEM)
 
 
 def _requested_key(pem: bytes) -> ec.EllipticCurvePublicKey:
@@ -92,19 +181,25 @@ def _requested_key(pem: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
-) -> x509.CertificateBuilder:
+def _valid_for(days: int) -> tuple[datetime, datetime]:
     now = datetime.now(UTC)
+    # A day early: the clocks of the hosts need not agree.
+    return now - timedelta(days=1), now + timedelta(days=days)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    validity: tuple[datetime, datetime],
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
-        .serial_number(x509.random_serial_number())
-        # A day early: the clocks of the hosts need not agree.
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_before(validity[0])
+        .not_valid_after(validity[1])
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

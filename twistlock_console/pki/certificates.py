@@ -1,6 +1,6 @@
-"""A node's key and certificate; the door to all that concerns certificates.
+"""A node's key and certificates; the door to all that concerns certificates.
 
-What `certificate_authority` and `tls` do can be imported from here too.
+What `authority`, `requests` and `tls` do can be imported from here too.
 """
 
 import base64
@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
 
 from twistlock_console.common.atomic_files import read_secret, write_secret, write_whole
 from twistlock_console.common.errors import IdentityError
@@ -20,14 +18,20 @@ from twistlock_console.pki.authority import (
     create_authority,
     sign_request,
 )
+from twistlock_console.pki.cluster_identity import (
+    issue_cluster_certificate,
+    stored_phase,
+)
 from twistlock_console.pki.identity_files import (
     NODE,
     NODE_BUNDLE,
     NODE_KEY,
     make_key,
+    names_in,
     read_key,
     understand,
 )
+from twistlock_console.pki.requests import make_request
 from twistlock_console.pki.tls import (
     Identity,
     Usage,
@@ -35,6 +39,7 @@ from twistlock_console.pki.tls import (
     peer_identity,
     server_context,
 )
+from twistlock_console.pki.trust_phase import TrustPhase
 
 __all__ = [
     "Identity",
@@ -55,22 +60,20 @@ __all__ = [
 ]
 
 
-def make_request(key_path: Path, common_name: str) -> bytes:
-    """Make a certificate request (PEM) for the key at *key_path*."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
-    request = builder.sign(read_key(key_path), SHA256())
-    return request.public_bytes(Encoding.PEM)
-
-
 def issue_node_certificate(
     folder: Path, names: Sequence[str], *, days: int = CERTIFICATE_DAYS
 ) -> None:
     """Make this node's certificate in *folder*, where our authority is.
 
     The node's key is kept if there is one, so that its pin stays the same. The
-    first of *names* becomes the common name. Raises IdentityError.
+    first of *names* becomes the common name. The certificate for MongoDB and the node
+    API is issued with it, in the phase of before: a new node begins with the last, one
+    of an earlier release with the first. Raises IdentityError.
     """
+    phase = stored_phase(folder)
+    if phase is TrustPhase.UNKNOWN:
+        is_old = (folder / NODE).exists()
+        phase = TrustPhase.ACCEPT_BOTH if is_old else TrustPhase.CLUSTER_ONLY
     if not (folder / NODE_KEY).exists():
         make_key(folder / NODE_KEY)
     request = make_request(folder / NODE_KEY, names[0])
@@ -83,17 +86,7 @@ def issue_node_certificate(
         days=days,
     )
     store_node_certificate(folder, certificate)
-
-
-def names_in(certificate: x509.Certificate) -> set[str]:
-    """Give the names and addresses that *certificate* is for."""
-    try:
-        found = certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-    except x509.ExtensionNotFound:
-        return set()
-    return {str(name.value) for name in found.value}
+    issue_cluster_certificate(folder, phase, list(names), days)
 
 
 def store_node_certificate(folder: Path, certificate_pem: bytes) -> None:

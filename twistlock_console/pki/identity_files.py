@@ -23,6 +23,14 @@ AUTHORITY_KEY = "ca-key.pem"
 NODE = "node.pem"
 NODE_KEY = "node-key.pem"
 NODE_BUNDLE = "node-bundle.pem"
+#: The authority of the nodes' own certificates; its key is derived, and in no file.
+CLUSTER_AUTHORITY = "cluster-ca.pem"
+#: The certificate that MongoDB and the node API show, with the node's key.
+CLUSTER_BUNDLE = "cluster-bundle.pem"
+#: The authorities whose certificates MongoDB and the node API accept.
+CLUSTER_TRUST = "cluster-trust.pem"
+#: All that is not kept where a node changes its authority.
+CLUSTER_FILES = (CLUSTER_AUTHORITY, CLUSTER_BUNDLE, CLUSTER_TRUST)
 
 #: From here on people are warned that a certificate ends.
 SOON = timedelta(days=90)
@@ -64,6 +72,17 @@ def load_certificate(path: Path) -> x509.Certificate:
             f"cannot read {path}: {error.strerror}; {REMEDY}"
         ) from error
     return understand(x509.load_pem_x509_certificate, data, str(path))
+
+
+def names_in(certificate: x509.Certificate) -> set[str]:
+    """Give the names and addresses that *certificate* is for."""
+    try:
+        found = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except x509.ExtensionNotFound:
+        return set()
+    return {str(name.value) for name in found.value}
 
 
 def read_key(path: Path) -> ec.EllipticCurvePrivateKey:

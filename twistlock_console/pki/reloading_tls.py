@@ -1,4 +1,4 @@
-"""TLS contexts that follow this node's certificate when it is renewed.
+"""TLS contexts that follow this node's certificates when they are renewed.
 
 Connections that stand go on as they are; each new one shows the new certificate.
 Nobody has to be told: whoever uses a context looks at the file first.
@@ -11,33 +11,43 @@ from collections.abc import Callable
 from pathlib import Path
 
 from twistlock_console.common.errors import IdentityError
-from twistlock_console.pki.identity_files import NODE, NODE_KEY
+from twistlock_console.pki.identity_files import (
+    CLUSTER_BUNDLE,
+    CLUSTER_TRUST,
+    NODE,
+    NODE_KEY,
+)
 
 LOOK_EVERY_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
 class CertificateWatch:
-    """Notices that the node's certificate in *folder* was replaced."""
+    """Notices that a certificate of the node in *folder*, or whom it accepts, changed.
+
+    A file that is missing has not changed.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / NODE
-        self._known = self._version()
+        self._files = [folder / name for name in (NODE, CLUSTER_BUNDLE, CLUSTER_TRUST)]
+        self._known = [_version(file) for file in self._files]
 
     def changed(self) -> bool:
-        """Whether it was replaced since the last call that said so."""
-        version = self._version()
-        if version in (None, self._known):
+        """Return whether one was replaced since the last call that said so."""
+        found = [_version(file) for file in self._files]
+        versions = [new or old for new, old in zip(found, self._known, strict=True)]
+        if versions == self._known:
             return False
-        self._known = version
+        self._known = versions
         return True
 
-    def _version(self) -> tuple[int, int] | None:
-        try:
-            status = self._file.stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns
+
+def _version(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 class FollowedContext:

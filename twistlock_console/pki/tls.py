@@ -12,6 +12,8 @@ from cryptography.x509.oid import NameOID
 from twistlock_console.common.errors import IdentityError
 from twistlock_console.pki.identity_files import (
     AUTHORITY,
+    CLUSTER_BUNDLE,
+    CLUSTER_TRUST,
     NODE,
     NODE_KEY,
     read_certificate,
@@ -41,13 +43,20 @@ class Identity:
 
 
 def server_context(folder: Path, *, client: Usage | None) -> ssl.SSLContext:
-    """Make the context of a server that shows this node's certificate.
+    """Make the context of a server of this node.
 
-    With *client*, a certificate of our authority is demanded and TLS is 1.3. One
-    authority issues to nodes and Defenders alike: the server must still compare
+    With *client*, a certificate is demanded and TLS is 1.3. A server for nodes shows
+    and accepts what `cluster_identity` says; one for Defenders accepts what our first
+    authority issued. That one issues to nodes too, and so may the former while a
+    cluster moves to its own authority: the server must still compare
     peer_identity(...).usage with *client*. Raises IdentityError.
     """
-    context = _context(ssl.PROTOCOL_TLS_SERVER, folder)
+    if client is Usage.NODE:
+        context = _context(ssl.PROTOCOL_TLS_SERVER, folder, CLUSTER_BUNDLE)
+        _accept(context, folder, CLUSTER_TRUST)
+    else:
+        context = _context(ssl.PROTOCOL_TLS_SERVER, folder, NODE)
+        _accept(context, folder, AUTHORITY)
     # A ticket could not be used after a failover, and costs a third of a handshake.
     context.num_tickets = 0
     if client is not None:
@@ -59,9 +68,17 @@ def server_context(folder: Path, *, client: Usage | None) -> ssl.SSLContext:
 def client_context(folder: Path) -> ssl.SSLContext:
     """Make the context of a client that is this node; names are checked.
 
-    Raises IdentityError.
+    It may ask any port of a node, so a server of either authority is trusted: neither
+    issues a server's certificate to a Defender. A command that runs before the node of
+    this release has started finds the files of the earlier one. Raises IdentityError.
     """
-    return _context(ssl.PROTOCOL_TLS_CLIENT, folder)
+    is_old = not (folder / CLUSTER_BUNDLE).exists()
+    shown = NODE if is_old else CLUSTER_BUNDLE
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, folder, shown)
+    _accept(context, folder, AUTHORITY)
+    if not is_old:
+        _accept(context, folder, CLUSTER_TRUST)
+    return context
 
 
 def peer_identity(der: bytes) -> Identity:
@@ -81,22 +98,25 @@ def peer_identity(der: bytes) -> Identity:
     return Identity(usage, name, serial, expires, begins)
 
 
-def _context(protocol: int, folder: Path) -> ssl.SSLContext:
+def _context(protocol: int, folder: Path, shown: str) -> ssl.SSLContext:
     # These two say what is wrong with a file, which OpenSSL does not.
-    for name in (NODE, AUTHORITY):
-        read_certificate(folder / name)
+    read_certificate(folder / shown)
     read_key(folder / NODE_KEY)
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(folder / NODE, folder / NODE_KEY)
-        context.load_verify_locations(folder / AUTHORITY)
+        context.load_cert_chain(folder / shown, folder / NODE_KEY)
     except (ssl.SSLError, OSError) as error:
         raise IdentityError(
-            f"{folder / NODE} and {folder / NODE_KEY} do not belong together; "
+            f"{folder / shown} and {folder / NODE_KEY} do not belong together; "
             "restore both from a backup of this host"
         ) from error
     return context
+
+
+def _accept(context: ssl.SSLContext, folder: Path, authorities: str) -> None:
+    read_certificate(folder / authorities)
+    context.load_verify_locations(folder / authorities)
 
 
 def _of(certificate: x509.Certificate, part: x509.ObjectIdentifier) -> str:

@@ -19,7 +19,7 @@ from plugins.ha.membership.pinned_client import (
 )
 from twistlock_console import __version__
 from twistlock_console.common.atomic_files import read_secret, write_secret
-from twistlock_console.common.errors import IdentityError
+from twistlock_console.common.errors import IdentityError, Refused
 from twistlock_console.database.known_members import write_known_members
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.pki.certificates import (
@@ -28,7 +28,13 @@ from twistlock_console.pki.certificates import (
     make_request,
     store_node_certificate,
 )
-from twistlock_console.pki.identity_files import NODE, NODE_KEY
+from twistlock_console.pki.cluster_identity import store_cluster_identity
+from twistlock_console.pki.identity_files import (
+    AUTHORITY,
+    CLUSTER_FILES,
+    NODE,
+    NODE_KEY,
+)
 from twistlock_console.settings import Folders, Settings
 
 __all__ = ["Invitation", "fingerprint_of", "join", "must_join", "papers"]
@@ -86,20 +92,34 @@ def _wait_for_apply(
 
 def _take_papers(settings: Settings, primary: str, answer: Mapping[str, Any]) -> None:
     folders = settings.folders
-    write_secret(folders.certificates / "ca.pem", answer["authority"].encode())
-    certificate = answer["certificate"].encode()
-    store_node_certificate(folders.certificates, certificate)
     try:
+        _take_certificates(folders, answer)
         with NodeClient(settings, primary) as client:
             papers = client.get("/v1/ha/papers")
         for name, content in papers.items():
             write_secret(_place(folders, name), content.encode())
+        # Last of all: with it the node counts as admitted at its next start.
+        store_node_certificate(folders.certificates, answer["certificate"].encode())
     except BaseException:
-        # Half a set of papers would look like an admitted node at the next start.
-        (folders.certificates / NODE).unlink(missing_ok=True)
+        for name in (NODE, *CLUSTER_FILES):
+            (folders.certificates / name).unlink(missing_ok=True)
         raise
     (folders.secrets / INVITATION).unlink(missing_ok=True)
     log.info("admitted to the cluster")
+
+
+def _take_certificates(folders: Folders, answer: Mapping[str, Any]) -> None:
+    if answer["clusterCertificate"] is None:
+        raise Refused(
+            "This host was admitted by an earlier release of the Console; remove it on "
+            "the primary's page and run the join command again."
+        )
+    write_secret(folders.certificates / AUTHORITY, answer["authority"].encode())
+    store_cluster_identity(
+        folders.certificates,
+        answer["clusterCertificate"].encode(),
+        answer["clusterAuthorities"].encode(),
+    )
 
 
 PAPERS = {

@@ -1,5 +1,6 @@
 """Hosts that ask to join; in the database."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,14 @@ from plugins.ha.membership.join_tokens import JoinTokens, hashed
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.replication.collections import Stores
 from twistlock_console.common.errors import DatabaseError, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """A new node's certificates (PEM): for the service ports, and for the nodes."""
+
+    service: bytes
+    cluster: bytes
 
 
 class JoinRequests:
@@ -60,6 +69,7 @@ class JoinRequests:
         return {
             "state": "APPROVED" if found["approved"] else "REQUEST_JOIN",
             "certificate": found.get("certificate"),
+            "clusterCertificate": found.get("clusterCertificate"),
         }
 
     def list(self) -> tuple[JoinRequest, ...]:
@@ -77,12 +87,14 @@ class JoinRequests:
             raise Refused(f"{address} does not ask to join.")
         return str(found["csr"]).encode()
 
-    def approve(self, address: str, certificate: bytes) -> None:
-        """Admit *address*, and hand it its certificate when it asks again."""
-        self._requests.update_one(
-            {"_id": address},
-            {"$set": {"approved": True, "certificate": certificate.decode()}},
-        )
+    def approve(self, address: str, signed: Certificates) -> None:
+        """Admit *address*, and hand it its certificates when it asks again."""
+        changes = {
+            "approved": True,
+            "certificate": signed.service.decode(),
+            "clusterCertificate": signed.cluster.decode(),
+        }
+        self._requests.update_one({"_id": address}, {"$set": changes})
 
     def forget(self, address: str) -> None:
         """Delete the request of *address*, admitted or not."""

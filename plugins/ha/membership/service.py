@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from plugins.ha.membership.join_requests import JoinRequests
+from plugins.ha.membership.join_requests import Certificates, JoinRequests
 from plugins.ha.membership.node_keys import NodeRegister
 from plugins.ha.membership.rules import (
     JoinRequest,
@@ -21,6 +21,7 @@ from plugins.ha.replication.status import address_of
 from twistlock_console import __version__
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.node_api.client import NodeClient
+from twistlock_console.pki.authority import sign_cluster_request
 from twistlock_console.pki.certificates import Usage, sign_request
 from twistlock_console.pki.names import node_names
 from twistlock_console.settings import Settings
@@ -71,7 +72,7 @@ class Membership:
             raise Refused(refusal)
         for request in waiting:
             self.register.admit(request.address, request.fingerprint)
-            self.requests.approve(request.address, self._certificate(request.address))
+            self.requests.approve(request.address, self._certificates(request.address))
             log.info("%s was admitted to the cluster", request.address)
         return [request.address for request in waiting]
 
@@ -85,14 +86,13 @@ class Membership:
         if expected != [fingerprint]:
             raise Refused(f"{address} was not admitted; run the join command on it.")
 
-    def _certificate(self, address: str) -> bytes:
-        return sign_request(
-            self.settings.folders.certificates,
-            self.requests.csr(address),
-            usage=Usage.NODE,
-            common_name=address,
-            names=node_names(self.settings, address),
+    def _certificates(self, address: str) -> Certificates:
+        folder, csr = self.settings.folders.certificates, self.requests.csr(address)
+        names = node_names(self.settings, address)
+        service = sign_request(
+            folder, csr, usage=Usage.NODE, common_name=address, names=names
         )
+        return Certificates(service, sign_cluster_request(folder, csr, names))
 
     def advance(self) -> None:
         """Make the next single step towards what was applied, if one is due.

@@ -87,5 +87,7 @@ class JoinAnswer(Answer):
 
     state: str
     certificate: str | None
+    cluster_certificate: str | None
     authority: str
+    cluster_authorities: str
     nodes: dict[str, str]

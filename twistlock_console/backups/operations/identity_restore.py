@@ -10,6 +10,7 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.pki.identity_files import (
     AUTHORITY,
     AUTHORITY_KEY,
+    CLUSTER_FILES,
     NODE,
     NODE_BUNDLE,
 )
@@ -31,10 +32,11 @@ def sealed_identity(path: Path) -> bytes:
 def put_in_force(folders: Folders, files: dict[str, str]) -> None:
     """Take over the authority; this node's certificate is issued anew by it.
 
-    Its key stays. Cut short, it can be done again. Raises IdentityError.
+    Its key stays; the cluster's authority follows from the other. Cut short, it can be
+    done again. Raises IdentityError.
     """
     certificates = folders.certificates
-    for name in (NODE, NODE_BUNDLE):
+    for name in (NODE, NODE_BUNDLE, *CLUSTER_FILES):
         (certificates / name).unlink(missing_ok=True)
     write_secret(certificates / AUTHORITY_KEY, files[AUTHORITY_KEY].encode())
     write_whole(certificates / AUTHORITY, files[AUTHORITY].encode(), mode=0o644)

@@ -1,0 +1,86 @@
+"""Moves this node from the one authority of earlier releases to that of the cluster.
+
+Each node goes on by itself, one phase at a time, when all other nodes have come as far
+and use it (`pki/trust_phase`). So at no moment does a node show a certificate that
+another does not accept, and connections that stand go on.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from twistlock_console.certificate_renewal.renewal import Renewal
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import ConsoleError
+from twistlock_console.node_api.client import NodeClient
+from twistlock_console.pki.cluster_identity import stored_phase
+from twistlock_console.pki.trust_phase import TrustPhase, next_phase
+from twistlock_console.settings import Settings
+
+#: The servers and clients of a node follow its files within two seconds.
+SETTLE_SECONDS = 5
+ASK_TIMEOUT_SECONDS = 2.0
+PATH = "/v1/certificates"
+log = logging.getLogger(__name__)
+
+
+class TrustMigration:
+    """Carries out the move; `advance` is for the scheduler, `settled_phase` for peers.
+
+    *peers* gives the addresses of the other nodes, or raises DatabaseError when they
+    are not known now: then this node stays where it is.
+    """
+
+    def __init__(self, settings: Settings, renewal: Renewal) -> None:
+        self._settings = settings
+        self._renewal = renewal
+        self._lock = threading.Lock()
+        self._phase = TrustPhase.UNKNOWN
+        self._since = 0
+        self._logged = ""
+        self.peers: Callable[[], Sequence[str]] = lambda: ()
+
+    def settled_phase(self) -> TrustPhase:
+        """Return the last phase that all of this node's processes are in."""
+        with self._lock:
+            phase = stored_phase(self._settings.folders.certificates)
+            if phase is not self._phase:
+                self._phase, self._since = phase, boottime_ns()
+            settled = boottime_ns() - self._since >= SETTLE_SECONDS * SECOND
+        if settled and self._renewal.is_in_force:
+            return phase
+        return TrustPhase(max(phase - 1, TrustPhase.UNKNOWN))
+
+    def advance(self) -> None:
+        """Go on to the next phase if that is due; log once what hinders it."""
+        phase = stored_phase(self._settings.folders.certificates)
+        if phase is TrustPhase.CLUSTER_ONLY or self.settled_phase() is not phase:
+            return
+        try:
+            others = {address: self._ask(address) for address in self.peers()}
+            if following := next_phase(phase, others.values()):
+                self._renewal.enter_phase(following)
+                log.info("moved on to the cluster's certificates: %s", following.name)
+                return
+            behind = [address for address, other in others.items() if other < phase]
+            self._log_once(f"waiting for {', '.join(behind)}")
+        except ConsoleError as error:
+            self._log_once(str(error))
+
+    def _ask(self, address: str) -> TrustPhase:
+        try:
+            with NodeClient(
+                self._settings, address, timeout=ASK_TIMEOUT_SECONDS
+            ) as client:
+                return TrustPhase(client.get(PATH)["phase"])
+        except (ConsoleError, KeyError, TypeError, ValueError) as error:
+            # It is down, or its release is an earlier one.
+            log.debug("the phase of %s is not known: %s", address, error)
+            return TrustPhase.UNKNOWN
+
+    def _log_once(self, reason: str) -> None:
+        if reason != self._logged:
+            log.info(
+                "the move to the node's own certificates goes on later: %s", reason
+            )
+        self._logged = reason
