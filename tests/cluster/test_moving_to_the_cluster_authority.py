@@ -39,12 +39,11 @@ def earlier_node(request: pytest.FixtureRequest) -> Iterator[AloneNode]:
             started.process.wait()
 
 
-def is_refused(node: AloneNode, port: int, context: ssl.SSLContext) -> bool:
-    """Return whether *port* ends the connection in the handshake.
+def is_refused(place: tuple[str, int], context: ssl.SSLContext) -> bool:
+    """Return whether the server at *place* ends the connection in the handshake.
 
     In TLS 1.3 a client learns of it when it reads; nothing is sent to it before.
     """
-    place = (node.settings.node_address, port)
     try:
         with (
             socket.create_connection(place, timeout=10) as plain,
@@ -63,6 +62,8 @@ def is_refused(node: AloneNode, port: int, context: ssl.SSLContext) -> bool:
 def test_it_moves_while_it_serves(earlier_node: AloneNode, tmp_path: Path) -> None:
     """No connection is cut, no process ends, and then no Defender gets in."""
     node, folder = earlier_node, earlier_node.settings.folders.certificates
+    address = node.settings.node_address
+    defenders_port = (address, node.settings.communication_port)
     nodes_ports = (node.settings.high_availability_port, node.settings.database_port)
     make_papers(node, tmp_path)
     defender = as_defender(tmp_path)
@@ -79,8 +80,10 @@ def test_it_moves_while_it_serves(earlier_node: AloneNode, tmp_path: Path) -> No
             lambda: visitor.serials() == serials_on_disk(node), 10, "all show them"
         )
         for port in nodes_ports:
-            wait_for(lambda port=port: is_refused(node, port, defender), 10, "refusal")
-        assert not is_refused(node, node.settings.communication_port, defender)
+            wait_for(
+                lambda port=port: is_refused((address, port), defender), 10, "refusal"
+            )
+        assert not is_refused(defenders_port, defender)
         assert visitor.ask() == connection
         assert node.status()["pids"] == pids
     log = (node.settings.folders.log / "console.log").read_text()
@@ -101,5 +104,6 @@ def test_nothing_of_before_is_accepted(earlier_node: AloneNode) -> None:
         earlier_node.settings.high_availability_port,
         earlier_node.settings.database_port,
     ):
-        assert is_refused(earlier_node, port, service)
-        assert is_refused(earlier_node, port, bare)
+        place = (earlier_node.settings.node_address, port)
+        assert is_refused(place, service)
+        assert is_refused(place, bare)

@@ -21,13 +21,14 @@ class HostedNode:
     """One node on *host*; *asker* is the host that its node API is asked from.
 
     *keys* are those of the configuration file. With *own_clock*, `clock` steps the
-    wall clock of its mongod.
+    wall clock of its mongod. *project* is the folder of the sources that it runs from.
     """
 
     def __init__(
         self, host: Host, asker: Host, *, own_clock: bool = False, **keys: str
     ) -> None:
         self.host = host
+        self.project = PROJECT
         self.clock = FakeClock(host.folder / "clock") if own_clock else None
         self._asker = asker
         self._run: subprocess.Popen[bytes] | None = None
@@ -70,7 +71,7 @@ class HostedNode:
         with self.log.open("ab") as log:
             self._run = self.host.start(
                 *command,
-                cwd=PROJECT,
+                cwd=self.project,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
