@@ -183,7 +183,8 @@ install_console() {
 # As on any other host: with the command that the Console gives for it.
 deploy_defender() {
     local command deadline=$((SECONDS + SERVE_SECONDS)) refusal=$INSTALL_FOLDER/refusal.txt
-    until command=$("$COMMAND" --log-level error defender command 2>"$refusal"); do
+    # This host may have had one before: root may replace it.
+    until command=$("$COMMAND" --log-level error defender command --allow "$(hostname)" 2>"$refusal"); do
         [ $SECONDS -lt $deadline ] ||
             stop "The Console on this host gave no Defender: $(cat "$refusal")"
         sleep 1

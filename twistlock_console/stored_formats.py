@@ -7,11 +7,13 @@ from pymongo.errors import PyMongoError
 
 from twistlock_console.accounts import users
 from twistlock_console.common.errors import DatabaseError
+from twistlock_console.defenders import enrolled, register
+from twistlock_console.revocation import upgrade as revocations
 
 SETTINGS = "settings"
 #: The document that says which form is stored. A restore brings the backup's own.
 FORMAT_ID = "storedFormat"
-FORMAT = 1
+FORMAT = 2
 Store = Database[dict[str, Any]]
 
 
@@ -24,6 +26,8 @@ def upgrade_if_needed(database: Store) -> None:
         found = database[SETTINGS].find_one({"_id": FORMAT_ID}) or {}
         if found.get("version", 0) < FORMAT:
             upgrade(database)
+            form = {"$set": {"version": FORMAT}}
+            database[SETTINGS].update_one({"_id": FORMAT_ID}, form, upsert=True)
     except PyMongoError as error:
         raise DatabaseError(
             f"the stored data cannot be brought into the form of this release: {error}"
@@ -33,5 +37,6 @@ def upgrade_if_needed(database: Store) -> None:
 def upgrade(database: Store) -> None:
     """Upgrade everything; each step may be repeated. pymongo's errors pass through."""
     users.add_name_keys(database)
-    form = {"$set": {"version": FORMAT}}
-    database[SETTINGS].update_one({"_id": FORMAT_ID}, form, upsert=True)
+    register.add_name_keys(database)
+    revocations.upgrade(database)
+    enrolled.seed(database)

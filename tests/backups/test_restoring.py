@@ -15,6 +15,7 @@ from twistlock_console.backups.format.progress import tell_nobody
 from twistlock_console.backups.operations import restore_journal
 from twistlock_console.backups.operations.dump import Store, dump
 from twistlock_console.backups.operations.restore_plan import (
+    Add,
     Drop,
     Journal,
     Rename,
@@ -255,6 +256,21 @@ def test_the_steps_end_with_what_the_backup_does_not_hold() -> None:
         Drop("c"),
     ]
     assert steps(replace(SWITCHING, state=State.DONE), present) == []
+
+
+def test_some_collections_are_added_to_and_never_dropped() -> None:
+    """Accounts after the revocations, which say what accounts were deleted."""
+    names = ("users", "a", "revocations", "deploy_tokens")
+    loaded = [f"restoring.r.{name}" for name in names]
+    ours = ["users", "revocations", "enrolled_defenders", "deploy_tokens"]
+    journal = replace(SWITCHING, collections=names)
+
+    assert steps(journal, [*loaded, *ours]) == [
+        Rename("restoring.r.a", "a"),
+        Add("restoring.r.revocations", "revocations"),
+        Add("restoring.r.users", "users"),
+        Drop("restoring.r.deploy_tokens"),
+    ]
 
 
 def test_only_a_living_or_committed_restore_keeps_its_collections() -> None:

@@ -6,8 +6,10 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -31,11 +33,13 @@ class Registrar(BaseHTTPRequestHandler):
 
     folder: Path
     asked: list[str]
+    body: ClassVar[dict[str, str]] = {}
 
     def do_POST(self) -> None:
         """Sign the request."""
         self.asked.append(self.path)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Registrar.body = body
         if self.headers["Authorization"] != f"Bearer {TOKEN}":
             return self._answer(401, {"err": "This deploy token has expired."})
         name = body["defender"]
@@ -134,6 +138,29 @@ def test_a_refusal_is_told_and_leaves_nothing(
     assert bool(asked) is (pin is None)
 
 
+def test_a_host_asks_again_with_the_key_that_it_has(
+    console: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the Console knows it again, also where an answer was lost; not by a copy."""
+    place = tmp_path / "defender"
+    pin = public_key_pin((console / "node.pem").read_bytes())
+    assert enrol(monkeypatch, "127.0.0.1:9", pin, place, TOKEN) == 1
+    key = (place / "key.pem").read_bytes()
+
+    first = deploy(monkeypatch, console, place)
+    certificate = (place / "certificate.pem").read_text()
+    second = deploy(monkeypatch, console, place)
+    kept = (place / "key.pem").read_bytes()
+    folder = Folder(place)
+    folder.write_settings(replace(folder.settings(), defender="web-6"))
+    deploy(monkeypatch, console, place)
+
+    assert "certificate" not in first
+    assert second["certificate"] == certificate
+    assert kept == key
+    assert (place / "key.pem").read_bytes() != key
+
+
 def test_a_console_that_does_not_answer_is_told(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -172,8 +199,11 @@ def test_another_console_is_obeyed_whatever_its_epoch(
     assert left == names - {"checks-ran"}
 
 
-def deploy(monkeypatch: pytest.MonkeyPatch, console: Path, place: Path) -> None:
-    """Enrol at *console* what is in *place*."""
+def deploy(
+    monkeypatch: pytest.MonkeyPatch, console: Path, place: Path
+) -> dict[str, str]:
+    """Enrol at *console* what is in *place*; gives what it asked for."""
     pin = public_key_pin((console / "node.pem").read_bytes())
     with api(console, server_context(console, client=None)) as (where, _):
         assert enrol(monkeypatch, where, pin, place, TOKEN) == 0
+    return Registrar.body

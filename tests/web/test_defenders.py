@@ -16,6 +16,7 @@ from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import FileEvent, ProcessEvent
 from twistlock_console.protocol.policy import MOST_RULES
+from twistlock_console.revocation.store import Kind, revoked
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists.indexes import ensure_indexes
 from twistlock_console.web.ui.event_plot import BARS, plot
@@ -101,8 +102,7 @@ def test_a_decommissioned_defender_is_gone_with_its_certificate(
     told = admin.get(again.location).text
 
     assert _get(admin, "/defenders") == []
-    revoked = {each["_id"] for each in database["revoked_certificates"].find()}
-    assert revoked >= {"5eweb-1", "5e0", "5e1"}
+    assert revoked(database, Kind.CERTIFICATE) >= {"5eweb-1", "5e0", "5e1"}
     assert database["defender_orders"].find_one({"defender": "web-1"})
     assert "There is no Defender web-1." in told
     assert "decommissioned the Defender web-1" in str(_get(admin, "/audits/mgmt"))

@@ -23,6 +23,8 @@ from twistlock_console.accounts.users import (
     stored_name,
 )
 from twistlock_console.common.errors import NotFound, Refused
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 
 #: What every such transaction writes to.
 COMMON = {"_id": "administrators"}
@@ -43,6 +45,8 @@ def add(database: Store, username: str, password_hash: str, role: UserRole) -> U
         database[COLLECTION].insert_one(document)
     except DuplicateKeyError:
         raise Refused(f"there is a user {username} already") from None
+    # Only now: cut short before, no backup brings the deleted account back.
+    store.lift(database, Kind.ACCOUNT, username)
     return User.from_document(document)
 
 
@@ -72,12 +76,14 @@ def replace(
 def remove(database: Store, username: str) -> User:
     """Delete the user, whose sessions end with that; gives what there was.
 
-    Raises NotFound, or Refused for the last administrator.
+    No restore brings the account back; `add` does. Raises NotFound, or Refused for the
+    last administrator.
     """
     username = stored_name(database, username)
 
     def step(session: ClientSession) -> None:
         database[COLLECTION].delete_one({"_id": username}, session=session)
+        store.revoke(database, Kind.ACCOUNT, username, session=session)
 
     return _one_left(database, username, step, stays=False)
 

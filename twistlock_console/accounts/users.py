@@ -54,6 +54,12 @@ def is_initialized(database: Store) -> bool:
     return database[SETTINGS].find_one({"_id": INITIALIZED}) is not None
 
 
+def mark_initialized(database: Store) -> None:
+    """Let nobody sign up as the first administrator any more: there are users."""
+    marker = {"$setOnInsert": {"time": datetime.now(UTC)}}
+    database[SETTINGS].update_one({"_id": INITIALIZED}, marker, upsert=True)
+
+
 def create_first(database: Store, username: str, password_hash: str) -> User:
     """Create the first administrator; raises Refused ever after, also in a race.
 

@@ -1,6 +1,5 @@
 """The next certificate of a Defender that is connected with the one before."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from twistlock_console.common.errors import IdentityError, Refused
-from twistlock_console.defenders import certificate_revocations
+from twistlock_console.defenders import certificate_revocations, enrolled
+from twistlock_console.defenders.enrolled import FOLLOWERS, Issued
 from twistlock_console.pki.certificates import Identity, Usage, sign_request
 from twistlock_console.protocol import RENEWED_DAYS
 
-#: `_id` is the serial (hex) of the certificate before. Not in the register, which
-#: forgets who is away for a day.
-COLLECTION = "renewed_certificates"
+COLLECTION = FOLLOWERS
 INDEXES = [
     IndexModel([("defender", ASCENDING)]),
     IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
@@ -41,45 +39,43 @@ def renew(
 ) -> str:
     """Give a certificate (PEM) that takes the place of *identity*'s, which is *der*.
 
-    It is noted before it is given away, so that a decommission ends both. Each is
-    followed by one other, whoever asks how often, and for the same key. Look with
+    It is noted before it is given away, so that a decommission revokes both. Each is
+    followed by one other, however often it is asked for, and for the same key. Call
     `check_due` before. Raises Refused.
     """
     _check_key(der, request)
-    name, serial = identity.common_name, f"{identity.serial:x}"
+    before = Issued(f"{identity.serial:x}", identity.expires)
+    if certificate_revocations.is_revoked(database, before.serial):
+        raise Refused("the certificate was revoked")
+    if follower := database[COLLECTION].find_one({"_id": before.serial}):
+        return str(follower["pem"])
+    return _issue(database, folder, identity.common_name, before, request)
+
+
+def _issue(
+    database: Documents, folder: Path, name: str, before: Issued, request: str
+) -> str:
     try:
         pem = sign_request(
             folder, request.encode(), usage=Usage.DEFENDER, common_name=name, names=[]
         )
     except IdentityError as error:
         raise Refused(f"no certificate can be issued: {error}") from error
-    made = x509.load_pem_x509_certificate(pem)
+    issued = Issued.of(pem)
+    if not enrolled.add_follower(database, name, before, issued):
+        raise Refused("the certificate was revoked")
     follower = {
-        "_id": serial,
+        "_id": before.serial,
         "defender": name,
-        "serial": f"{made.serial_number:x}",
+        "serial": issued.serial,
         "pem": pem.decode(),
-        "expires": made.not_valid_after_utc,
+        "expires": issued.expires,
     }
     try:
         database[COLLECTION].insert_one(follower)
     except DuplicateKeyError:
-        follower = database[COLLECTION].find_one({"_id": serial}) or follower
-    # Who is decommissioned at this moment is revoked before its followers are looked
-    # for: one of the two finds the other.
-    if database[certificate_revocations.COLLECTION].find_one({"_id": serial}):
-        certificate_revocations.revoke(database, name, str(follower["serial"]))
-        raise Refused("the certificate was revoked")
+        follower = database[COLLECTION].find_one({"_id": before.serial}) or follower
     return str(follower["pem"])
-
-
-def revoke_all(database: Documents, name: str, entry: Mapping[str, Any]) -> None:
-    """Revoke all certificates of *name*, of whom the register has *entry*."""
-    if serial := (entry.get("certificate") or {}).get("serial"):
-        certificate_revocations.revoke(database, name, serial)
-    for each in database[COLLECTION].find({"defender": name}):
-        certificate_revocations.revoke(database, name, each["_id"])
-        certificate_revocations.revoke(database, name, each["serial"])
 
 
 def _check_key(der: bytes, request: str) -> None:

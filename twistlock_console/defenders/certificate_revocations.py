@@ -3,21 +3,19 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
 from twistlock_console.pki.authority import CERTIFICATE_DAYS
-
-COLLECTION = "revoked_certificates"
-#: After its own end a certificate is refused anyway.
-INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)]
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 
 
 def revoke(database: Database[dict[str, Any]], defender: str, serial: str) -> None:
-    """Let nobody in with the certificate *serial* (hex) again."""
+    """Revoke the certificate *serial* (hex), whose end is not known."""
     expires = datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)
-    database[COLLECTION].update_one(
-        {"_id": serial},
-        {"$setOnInsert": {"defender": defender, "expires": expires}},
-        upsert=True,
-    )
+    store.revoke(database, Kind.CERTIFICATE, serial, owner=defender, expires=expires)
+
+
+def is_revoked(database: Database[dict[str, Any]], serial: str) -> bool:
+    """Return whether the certificate *serial* (hex) is revoked."""
+    return store.is_revoked(database, Kind.CERTIFICATE, serial)

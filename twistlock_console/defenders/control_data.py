@@ -8,9 +8,10 @@ from typing import Any
 
 from pymongo.database import Database
 
-from twistlock_console.defenders import certificate_revocations
 from twistlock_console.defenders import command_queue as orders
 from twistlock_console.policies import host
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 
 MOST_ORDERS = 1000
 
@@ -32,7 +33,7 @@ def take_news(database: Database[dict[str, Any]]) -> News:
         orders.forget_orders(database, (each["_id"] for each in taken))
     return News(
         policy_version=next((int(d["version"]) for d in found if "version" in d), 0),
-        revoked=frozenset(str(d["_id"]) for d in found if "revoked" in d),
+        revoked=frozenset(str(d["serial"]) for d in found if "serial" in d),
         orders=tuple((str(d["defender"]), str(d["order"])) for d in taken),
     )
 
@@ -45,8 +46,9 @@ _QUESTION: list[dict[str, Any]] = [
     {"$match": {"_id": host.HOST_RUNTIME}},
     {"$project": {"version": 1}},
     _with(
-        certificate_revocations.COLLECTION,
-        {"$project": {"revoked": {"$literal": True}}},
+        store.COLLECTION,
+        {"$match": store.revoked_of(Kind.CERTIFICATE)},
+        {"$project": {"serial": "$name"}},
     ),
     _with(orders.COLLECTION, {"$sort": {"_id": 1}}, {"$limit": MOST_ORDERS}),
 ]

@@ -1,7 +1,8 @@
 """Deploy tokens: with one, any number of hosts may enrol a Defender, for a day.
 
 Only their hashes are stored. One command goes to many hosts, so that a token is not
-bound to one; who may deploy can revoke it, and sees how many have used it.
+bound to one; whoever may deploy can revoke it, and sees how many hosts have used it.
+A token enrols new names only (`enrolled`). No backup holds tokens.
 """
 
 import hashlib
@@ -15,6 +16,8 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.database import Database
 
 from twistlock_console.common.errors import Refused
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 
 COLLECTION = "deploy_tokens"
 HOURS = 24
@@ -47,28 +50,46 @@ def check_token(database: Store, token: str, *, use: bool = False) -> None:
     """Raise Refused unless *token* is good now; with *use* it counts a host."""
     if not SHAPE.fullmatch(token):
         raise Refused(f"The deploy token is damaged; {ANEW}, as a whole.")
-    good = {"_id": _hashed(token), "expires": {"$gt": datetime.now(UTC)}}
+    key = _hashed(token)
+    gone = Refused(f"The deploy token was revoked, is not known, or has ended; {ANEW}.")
+    if store.is_revoked(database, Kind.DEPLOY_TOKEN, key):
+        raise gone
+    good = {"_id": key, "expires": {"$gt": datetime.now(UTC)}}
     tokens = database[COLLECTION]
     used = {"$inc": {"used": 1}}
     found = tokens.find_one_and_update(good, used) if use else tokens.find_one(good)
     if found is None:
-        raise Refused(f"The deploy token is not known, or has ended; {ANEW}.")
+        raise gone
 
 
 def tokens(database: Store) -> list[DeployToken]:
-    """Give the tokens that can still be used, the latest first."""
+    """Return the tokens that can still be used, the latest first."""
     alive = {"expires": {"$gt": datetime.now(UTC)}}
-    found = database[COLLECTION].find(alive).sort("expires", DESCENDING).limit(50)
-    return [DeployToken(d["_id"][:SHOWN], d["expires"], d["used"]) for d in found]
+    found = list(database[COLLECTION].find(alive).sort("expires", DESCENDING).limit(50))
+    revoked = store.revoked(database, Kind.DEPLOY_TOKEN)
+    return [
+        DeployToken(d["_id"][:SHOWN], d["expires"], d["used"])
+        for d in found
+        if d["_id"] not in revoked
+    ]
 
 
 def revoke_token(database: Store, token_id: str) -> None:
-    """Let nobody use the token again; raises Refused when there is none such."""
-    if not re.fullmatch(f"[0-9a-f]{{{SHOWN}}}", token_id):
+    """Revoke the token; raises Refused when there is none such."""
+    found = None
+    if re.fullmatch(f"[0-9a-f]{{{SHOWN}}}", token_id):
+        begins = {"_id": {"$regex": f"^{token_id}"}}
+        found = database[COLLECTION].find_one(begins)
+    if found is None or store.is_revoked(database, Kind.DEPLOY_TOKEN, found["_id"]):
         raise Refused(f"there is no deploy token {token_id!r}")
-    begins = {"_id": {"$regex": f"^{token_id}"}}
-    if not database[COLLECTION].delete_one(begins).deleted_count:
-        raise Refused(f"there is no deploy token {token_id!r}")
+    expires = found["expires"]
+    store.revoke(database, Kind.DEPLOY_TOKEN, found["_id"], expires=expires)
+
+
+def token_id(database: Store, token: str) -> str | None:
+    """Return how pages and history call the token; None if we never made it."""
+    key = _hashed(token)
+    return key[:SHOWN] if database[COLLECTION].find_one({"_id": key}, {}) else None
 
 
 def _hashed(token: str) -> str:

@@ -1,74 +1,162 @@
-"""A certificate for a host that installs a Defender."""
+"""Enrolment: a certificate for a host that installs a Defender."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from pymongo import ReturnDocument
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
 from pymongo.database import Database
 
 from twistlock_console.common.errors import IdentityError, Refused
-from twistlock_console.defenders import register
-from twistlock_console.defenders.certificate_renewal import revoke_all
-from twistlock_console.pki.certificates import Usage, sign_request
+from twistlock_console.defenders import certificate_revocations, enrolled, register
+from twistlock_console.defenders.enrolled import Issued
+from twistlock_console.names import name_key
+from twistlock_console.pki.certificates import Usage, peer_identity, sign_request
+from twistlock_console.pki.identity_files import AUTHORITY, read_certificate
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+Store = Database[dict[str, Any]]
 
 
-def enrol(
-    database: Database[dict[str, Any]], folder: Path, name: str, request: str
-) -> str:
-    """Give a certificate (PEM) for *name* and the key in *request*.
+@dataclass(frozen=True, slots=True)
+class EnrolmentRequest:
+    """What a host asks for: a certificate for *name* and the key in *request* (PEM).
 
-    A certificate that the name had before is revoked. Raises Refused for a name that
-    is none, and for one whose Defender is connected.
+    A host that has a certificate for that key already sends it as *certificate* (PEM).
     """
-    if not NAME.fullmatch(name):
+
+    name: str
+    request: str
+    certificate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """The certificate (PEM), and for the history what the enrolment rests on."""
+
+    certificate: str
+    reason: str
+
+
+def enrol(database: Store, folder: Path, asked: EnrolmentRequest) -> Enrolled:
+    """Issue a certificate with the authority in *folder*.
+
+    A new name gets one. An existing name gets one for the key that it has, or, if an
+    administrator allowed it, for another key: then what it had is revoked. Raises
+    Refused.
+    """
+    if not NAME.fullmatch(asked.name):
         raise Refused(
-            f"{name!r} is no name for a Defender; give one of at most 64 letters, "
-            "digits, dots and hyphens"
+            f"{asked.name!r} is no name for a Defender; give one of at most 64 "
+            "letters, digits, dots and hyphens"
         )
-    known = database[register.COLLECTION].find_one({"_id": name}) or {}
-    if known.get("connected"):
-        raise Refused(
-            f"a Defender {name} is connected; uninstall or decommission it first, or "
-            "give this host another name with -n"
-        )
+    pem = _signed(folder, asked)
+    issued = Issued.of(pem)
+    reason = "a new name"
+    if not enrolled.add_name(database, asked.name, issued):
+        reason = _replace(database, folder, asked, issued)
+    _register(database, asked.name, issued)
+    return Enrolled(pem.decode(), reason)
+
+
+def _signed(folder: Path, asked: EnrolmentRequest) -> bytes:
     try:
-        pem = sign_request(
+        return sign_request(
             folder,
-            request.encode(),
+            asked.request.encode(),
             usage=Usage.DEFENDER,
-            common_name=name,
+            common_name=asked.name,
             names=[],
         )
     except IdentityError as error:
         raise Refused(str(error)) from error
-    revoke_all(database, name, known)
-    before = _register(database, name, x509.load_pem_x509_certificate(pem))
-    # Two hosts may ask for one name at once; the later has it.
-    revoke_all(database, name, before)
-    return pem.decode()
 
 
-def _register(
-    database: Database[dict[str, Any]], name: str, certificate: x509.Certificate
-) -> dict[str, Any]:
-    """Register *certificate*; gives the entry that was there before."""
+def _replace(
+    database: Store, folder: Path, asked: EnrolmentRequest, issued: Issued
+) -> str:
+    """Let the host take an existing name; returns why it may. Raises Refused."""
+    name = asked.name
+    if _holds_key(database, folder, asked, issued.key):
+        if enrolled.replace_certificate(database, name, issued):
+            return "the host holds the key of this name"
+        raise Refused(f"the Defender {name} was decommissioned; {_how_to_allow(name)}")
+    if _is_connected(database, name):
+        raise Refused(
+            f"a Defender {name} is connected; uninstall or decommission it first, or "
+            "give this host another name with -n"
+        )
+    if enrolled.use_permission(database, name, issued):
+        return "an administrator allowed it"
+    raise Refused(
+        f"a Defender {name} was enrolled before, and a deploy command is for new names "
+        f"only; {_how_to_allow(name)}"
+    )
+
+
+def _how_to_allow(name: str) -> str:
+    return (
+        "allow this name once under Manage > Defenders > Deploy (or with POST "
+        f"/api/v1/defenders/{name}/allow-enrolment) and run the command again, or give "
+        "this host another name with -n"
+    )
+
+
+def _holds_key(
+    database: Store, folder: Path, asked: EnrolmentRequest, key: str
+) -> bool:
+    """Return whether the name has a valid certificate for the *key* that asks.
+
+    The request is signed with that key, so the host holds it. What a release before
+    issued is known by the certificate that the host shows.
+    """
+    known = [*enrolled.certificates_of(database, asked.name), _shown(folder, asked)]
     now = datetime.now(UTC)
-    papers = {
-        "serial": f"{certificate.serial_number:x}",
-        "expires": certificate.not_valid_after_utc,
-    }
-    before: dict[str, Any] | None = database[register.COLLECTION].find_one_and_update(
+    return any(
+        each.key == key
+        and each.expires > now
+        and not certificate_revocations.is_revoked(database, each.serial)
+        for each in known
+        if each is not None
+    )
+
+
+def _shown(folder: Path, asked: EnrolmentRequest) -> Issued | None:
+    """Return the certificate that the host sent, if we issued it for the name."""
+    if not asked.certificate:
+        return None
+    pem = asked.certificate.encode()
+    try:
+        shown = x509.load_pem_x509_certificate(pem)
+        shown.verify_directly_issued_by(read_certificate(folder / AUTHORITY))
+        identity = peer_identity(shown.public_bytes(Encoding.DER))
+    except (ValueError, TypeError, InvalidSignature, IdentityError):
+        return None
+    ours = name_key(identity.common_name) == name_key(asked.name)
+    return Issued.of(pem) if ours and identity.usage is Usage.DEFENDER else None
+
+
+def _is_connected(database: Store, name: str) -> bool:
+    here = {**register.named(name), "connected": True}
+    return database[register.COLLECTION].find_one(here, {}) is not None
+
+
+def _register(database: Store, name: str, issued: Issued) -> None:
+    """Show the name in the register, in this spelling alone."""
+    entries = database[register.COLLECTION]
+    key = {register.NAME_KEY: name_key(name)}
+    entries.delete_many({**key, "_id": {"$ne": name}})
+    now = datetime.now(UTC)
+    certificate = {"serial": issued.serial, "expires": issued.expires}
+    entries.update_one(
         {"_id": name},
         {
-            "$set": {"certificate": papers},
+            "$set": {**key, "certificate": certificate},
             "$setOnInsert": {"connected": False, "lastModified": now, "version": ""},
         },
         upsert=True,
-        return_document=ReturnDocument.BEFORE,
     )
-    return before or {}

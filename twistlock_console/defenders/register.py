@@ -10,15 +10,19 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import UpdateOne
+from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from twistlock_console.common import search_terms
+from twistlock_console.names import name_key
 from twistlock_console.protocol import Facts
 
 COLLECTION = "defenders"
 DUPLICATE_KEY = 11000
+#: The name as it is compared: DNS knows no case.
+NAME_KEY = "nameKey"
+INDEXES = [IndexModel([(NAME_KEY, ASCENDING)])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,18 @@ def arrived(server: Server, arrival: Arrival, now: datetime) -> UpdateOne:
     }
     away = {"$unset": ["left", "alerted"]}
     return UpdateOne(_not_newer(server, arrival.name), [{"$set": changes}, away], True)
+
+
+def named(name: str) -> dict[str, Any]:
+    """Return the query for the Defender of this name, in whatever case."""
+    return {"$or": [{"_id": name}, {NAME_KEY: name_key(name)}]}
+
+
+def add_name_keys(database: Database[dict[str, Any]]) -> None:
+    """Store the compared form of the names that a release before registered."""
+    # They are ASCII, of which this is the same.
+    change = [{"$set": {NAME_KEY: {"$toLower": "$_id"}}}]
+    database[COLLECTION].update_many({NAME_KEY: None}, change)
 
 
 def left(
@@ -137,6 +153,7 @@ def remove_absent(database: Database[dict[str, Any]], before: float) -> list[str
 
 def _facts(name: str, facts: Facts) -> dict[str, Any]:
     return {
+        NAME_KEY: name_key(name),
         search_terms.FIELD: search_terms.words_of(name, facts.fqdn, facts.os),
         "fqdn": facts.fqdn,
         "os": facts.os,

@@ -5,29 +5,40 @@ import hashlib
 import json
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPSConnection
 from typing import Annotated
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_pem_private_key,
 )
 from pydantic import Field, TypeAdapter, ValidationError
 
-from twistlock_defender.common.errors import EnrolError
+from twistlock_defender.common.errors import EnrolError, FolderError
 from twistlock_defender.common.folder import DefenderSettings, Folder
-from twistlock_defender.identity.certificate import request_for
+from twistlock_defender.identity.certificate import CERTIFICATE, request_for
 from twistlock_defender.link.resolver import parse
 
 PATH = "/api/v1/defenders/enrol"
 API_PORT = 8083
 TIMEOUT_SECONDS = 20.0
 LONGEST_ANSWER = 1024 * 1024
+LONGEST_CERTIFICATE = 8192
+KEY = "key.pem"
+CURVE = ec.SECP256R1.name
+
+
+class NoAnswer(EnrolError):
+    """The Console may have issued a certificate; its answer did not arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +68,60 @@ def enrol(enrolment: Enrolment, folder: Folder, outbox_mb: int) -> None:
     """Leave key, certificate and settings in *folder*. Raises EnrolError, OSError."""
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = enrolment.name or socket.gethostname()
-    key = ec.generate_private_key(ec.SECP256R1())
-    papers = _ask(enrolment, {"defender": name, "request": request_for(key, name)})
+    with _own_key(folder, name) as key:
+        body = {"defender": name, "request": request_for(key, name)}
+        papers = _ask(enrolment, {**body, **_own_certificate(folder)})
     _check(papers, key)
     _forget_another_console(folder, papers.authority.encode())
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    folder.write("key.pem", pem)
-    folder.write("certificate.pem", papers.certificate.encode())
+    folder.write(CERTIFICATE, papers.certificate.encode())
     folder.write("ca.pem", papers.authority.encode())
     addresses = tuple(_with_port(a, papers.port) for a in papers.addresses)
     folder.write_settings(DefenderSettings(name, addresses, outbox_mb))
+
+
+@contextmanager
+def _own_key(folder: Folder, name: str) -> Iterator[ec.EllipticCurvePrivateKey]:
+    """Give the key that this host has for *name*; else make one.
+
+    It stays: the Console knows by it that this host has its name already, also where
+    its answer to an earlier try was lost. A new one goes where the Console refused.
+    """
+    if (known := _present_key(folder, name)) is not None:
+        yield known
+        return
+    made = ec.generate_private_key(ec.SECP256R1())
+    pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    folder.write(KEY, pem)
+    try:
+        yield made
+    except NoAnswer:
+        raise
+    except EnrolError:
+        (folder / KEY).unlink()
+        raise
+
+
+def _present_key(folder: Folder, name: str) -> ec.EllipticCurvePrivateKey | None:
+    """Return the key in *folder*, unless it is for another name or of another kind."""
+    with suppress(FolderError):
+        if folder.settings().defender.casefold() != name.casefold():
+            return None
+    try:
+        key = load_pem_private_key((folder / KEY).read_bytes(), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == CURVE:
+        return key
+    return None
+
+
+def _own_certificate(folder: Folder) -> dict[str, str]:
+    """Return the certificate that we have; an upgraded Console knows our key by it."""
+    try:
+        pem = (folder / CERTIFICATE).read_text("ascii")
+    except (OSError, ValueError):
+        return {}
+    return {"certificate": pem} if len(pem) <= LONGEST_CERTIFICATE else {}
 
 
 def _forget_another_console(folder: Folder, authority: bytes) -> None:
@@ -98,7 +153,7 @@ def _ask(enrolment: Enrolment, body: object) -> Papers:
         answer = connection.getresponse()
         content = answer.read(LONGEST_ANSWER)
     except (OSError, HTTPException) as error:
-        raise EnrolError(f"{enrolment.console} does not answer: {error}") from error
+        raise NoAnswer(f"{enrolment.console} does not answer: {error}") from error
     finally:
         connection.close()
     if answer.status != 200:

@@ -1,15 +1,37 @@
-"""Which collections belong in a backup, and where a restore puts them first. Pure."""
+"""Which collections belong in a backup, and what a restore does with each. Pure."""
 
 #: Whatever is about this cluster now and not about what it guards: who serves, who
 #: belongs to it, who has logged out. A restore leaves it as it is.
 LEFT_OUT = frozenset({"lease", "revoked_sessions", "login_failures"})
 LEFT_OUT_PREFIXES = ("ha_", "backup_", "restoring.", "system.")
+#: What a restore adds to and never takes from, in this order: accounts come after the
+#: revocations, which say what accounts were deleted.
+ADDED_TO = (
+    "revocations",
+    "revoked_certificates",  # of a release before
+    "renewed_certificates",
+    "enrolled_defenders",
+    "users",
+)
+#: In no backup of now, and left alone where an older one has them: proofs that live for
+#: a day, and orders that were carried out long ago.
+PASSED_OVER = frozenset({"deploy_tokens", "defender_orders"})
 TEMPORARY = "restoring"
 
 
 def is_kept(collection: str) -> bool:
-    """Say whether a backup holds *collection*."""
+    """Return whether a backup may hold *collection*."""
     return collection not in LEFT_OUT and not collection.startswith(LEFT_OUT_PREFIXES)
+
+
+def is_dumped(collection: str) -> bool:
+    """Return whether a backup that is made now holds *collection*."""
+    return is_kept(collection) and collection not in PASSED_OVER
+
+
+def is_replaced(collection: str) -> bool:
+    """Return whether a restore puts the backup's *collection* in place of ours."""
+    return is_dumped(collection) and collection not in ADDED_TO
 
 
 def temporary(run: str, collection: str) -> str:

@@ -22,7 +22,7 @@ from pymongo.errors import OperationFailure
 
 from twistlock_console.backups.format.archive import quick_gzip
 from twistlock_console.backups.format.bson_stream import count
-from twistlock_console.backups.format.collections import is_kept
+from twistlock_console.backups.format.collections import is_dumped
 from twistlock_console.backups.format.manifest import Held
 from twistlock_console.backups.format.progress import Meter, Tell
 from twistlock_console.common.errors import ConsoleError
@@ -80,7 +80,7 @@ def _dump(database: Store, folder: Path, tell: Tell) -> Dump:
         database["settings"].find_one({}, session=session)
         infos = list(database.list_collections(filter={"type": "collection"}))
         infos = sorted(
-            (i for i in infos if is_kept(i["name"])), key=lambda i: i["name"]
+            (i for i in infos if is_dumped(i["name"])), key=lambda i: i["name"]
         )
         meter = Meter("reading the database", _stored(database, infos), tell)
         held = tuple(

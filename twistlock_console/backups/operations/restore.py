@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from secrets import randbits
 from shutil import disk_usage
 from typing import Any, cast
 
@@ -35,7 +34,6 @@ from twistlock_console.common.errors import Refused
 
 BATCH_BYTES = 4 * 1024**2
 BATCH_DOCUMENTS = 10_000
-USERS = "users"
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(RawBSONDocument)
 
 
@@ -160,7 +158,7 @@ def _finish(
     metadata: dict[str, dict[str, Any]],
     tell: Tell,
 ) -> None:
-    """Make the indexes, end all sessions, keep the records of this Console; commit.
+    """Make the indexes, keep the records of this Console; commit.
 
     The indexes come last: one that removes what has had its time would remove
     documents before they could be compared.
@@ -172,10 +170,6 @@ def _finish(
             database.command("createIndexes", temporary(run, name), indexes=specs)
         meter.add(1)
     names = [held.name for held in manifest.collections]
-    if USERS in names:
-        # A number that no session carries: whoever is logged in logs in again.
-        now = {"$set": {"sessionEpoch": 2**40 + randbits(40)}}
-        database[temporary(run, USERS)].update_many({}, now)
     if AUDITS in names:
         restore_journal.keep_audits(database, run)
     restore_journal.commit(database, run, names)

@@ -1,6 +1,7 @@
 """The journal of restores in the database: begun, committed, completed, given up."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +12,11 @@ from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
 from twistlock_console.backups.format.collections import is_leftover, temporary
 from twistlock_console.backups.operations.dump import Store
+from twistlock_console.backups.operations.merging import add_from, settle
 from twistlock_console.backups.operations.restore_plan import (
     AUDITS,
     CLOCKS_DIFFER,
+    Add,
     Journal,
     Rename,
     State,
@@ -28,6 +31,8 @@ INTERRUPTED = (
     "the restore was cut short before it took effect, and nothing was changed; "
     "restore again"
 )
+#: So many names of what was left out are in the history.
+MAX_NAMED = 10
 log = logging.getLogger(__name__)
 
 
@@ -81,8 +86,9 @@ def complete(database: Store) -> str | None:
         if journal is None or journal.state is not State.SWITCHING:
             return None
         log.warning("switching over to the backup %s", journal.file)
-        _carry_out(database, journal)
-        trail.record(database, _entry(journal))
+        accounts = _carry_out(database, journal)
+        defenders = settle(database)
+        trail.record(database, _entry(journal, accounts, defenders))
         _move(database, journal.run, State.SWITCHING, {"state": State.DONE})
     except PyMongoError as error:
         raise DatabaseError(f"the restore cannot be completed yet: {error}") from error
@@ -121,15 +127,21 @@ def keep_audits(database: Store, run: str, since: datetime | None = None) -> Non
     database[AUDITS].aggregate(stages)
 
 
-def _carry_out(database: Store, journal: Journal) -> None:
+def _carry_out(database: Store, journal: Journal) -> tuple[str, ...]:
+    """Take all steps; returns the accounts that were left out."""
+    left_out: tuple[str, ...] = ()
     for step in steps(journal, database.list_collection_names()):
         match step:
             case Rename(source, target):
                 if target == AUDITS:
                     keep_audits(database, journal.run, journal.began - CLOCKS_DIFFER)
                 database[source].rename(target, dropTarget=True)
+            case Add(source, target):
+                left_out += add_from(database, source, target)
+                database.drop_collection(source)
             case _:
                 database.drop_collection(step.collection)
+    return left_out
 
 
 def _move(database: Store, run: str, state: State, wanted: dict[str, Any]) -> bool:
@@ -139,11 +151,24 @@ def _move(database: Store, run: str, state: State, wanted: dict[str, Any]) -> bo
     return done.matched_count == 1
 
 
-def _entry(journal: Journal) -> Entry:
+def _entry(
+    journal: Journal, accounts: Sequence[str], defenders: Sequence[str]
+) -> Entry:
+    told = f"restored the backup {journal.file}"
+    if accounts:
+        told += f"; deleted accounts stay deleted: {_first(accounts)}"
+    if defenders:
+        told += f"; revoked Defenders stay revoked: {_first(defenders)}"
     return Entry(
         type=AuditType.BACKUP,
         username=journal.by,
         source_ip="",
         api="restore",
-        status=f"restored the backup {journal.file}",
+        status=told,
     )
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first of *names*, and how many there are more."""
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -11,7 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
-from twistlock_console.backups.format.collections import is_kept, temporary
+from twistlock_console.backups.format.collections import (
+    ADDED_TO,
+    is_replaced,
+    temporary,
+)
 
 #: Never dropped: what was done here stays on record, whatever is restored.
 AUDITS = "audits_mgmt"
@@ -61,27 +65,45 @@ class Rename:
 
 
 @dataclass(frozen=True, slots=True)
+class Add:
+    """Add to *target* what only *source* holds, and drop *source*."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
-    """Drop a collection that the backup does not hold."""
+    """Drop a collection: one that the backup does not hold, or that is passed over."""
 
     collection: str
 
 
-def steps(journal: Journal, present: Collection[str]) -> list[Rename | Drop]:
-    """Say what is left to do for *journal* while *present* collections exist."""
+Step = Rename | Add | Drop
+
+
+def steps(journal: Journal, present: Collection[str]) -> list[Step]:
+    """Return what is left to do for *journal* while *present* collections exist."""
     if journal.state is not State.SWITCHING:
         return []
-    renames = [
-        Rename(source, name)
+    loaded = {
+        name: source
         for name in journal.collections
         if (source := temporary(journal.run, name)) in present
+    }
+    renames = [Rename(loaded[name], name) for name in loaded if is_replaced(name)]
+    additions = [Add(loaded[name], name) for name in ADDED_TO if name in loaded]
+    passed = [
+        Drop(loaded[name])
+        for name in loaded
+        if not is_replaced(name) and name not in ADDED_TO
     ]
-    drops = [
+    absent = [
         Drop(name)
         for name in sorted(present)
-        if is_kept(name) and name not in (*journal.collections, AUDITS)
+        if is_replaced(name) and name not in (*journal.collections, AUDITS)
     ]
-    return [*renames, *drops]
+    return [*renames, *additions, *passed, *absent]
 
 
 def active_run(journal: Journal | None, ours: str | None) -> str | None:

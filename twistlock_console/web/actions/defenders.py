@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from twistlock_console.audit.trail import AuditType
-from twistlock_console.common.errors import Refused
+from twistlock_console.common.errors import NotFound, Refused
 from twistlock_console.common.models import Body
-from twistlock_console.defenders import event_store, register
-from twistlock_console.defenders.certificate_renewal import revoke_all
+from twistlock_console.defenders import enrolled, event_store, register
 from twistlock_console.defenders.command_queue import give_order
 from twistlock_console.defenders.settings import (
     DefenderSettings,
@@ -19,6 +18,7 @@ from twistlock_console.policies.host_body import parse_policy
 from twistlock_console.protocol import HostRule
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
+from twistlock_console.web.security.sessions import current_username
 
 
 class DefenderSettingsBody(Body):
@@ -29,16 +29,34 @@ class DefenderSettingsBody(Body):
 
 
 def decommission(name: str) -> None:
-    """Take a Defender out of the register for good: its certificate ends with it."""
+    """Revoke all certificates of a Defender, and take it out of the register."""
     store = database()
     with recorded(AuditType.DEFENDER, f"decommissioned the Defender {name}"):
-        found = store[register.COLLECTION].find_one({"_id": name})
-        if found is None:
+        if enrolled.decommission(store, name) is None:
             raise Refused(f"there is no Defender {name}")
-        revoke_all(store, name, found)
-        give_order(store, name, "leave")
-        store[register.COLLECTION].delete_one({"_id": name})
-        store[event_store.COMPLIANCE].delete_one({"_id": name})
+        listed = register.named(name)
+        for entry in list(store[register.COLLECTION].find(listed, {})):
+            give_order(store, entry["_id"], "leave")
+            store[event_store.COMPLIANCE].delete_one({"_id": entry["_id"]})
+        store[register.COLLECTION].delete_many(listed)
+
+
+def allow_enrolment(name: str) -> None:
+    """Let another host enrol under an existing name, once, within a day."""
+    told = f"allowed the name {name} to be enrolled again"
+    with recorded(AuditType.DEFENDER, told):
+        if not enrolled.allow(database(), name, current_username()):
+            raise NotFound(
+                f"no Defender {name} was ever enrolled; a new name needs no permission"
+            )
+
+
+def disallow_enrolment(name: str) -> None:
+    """Take the permission back before it is used."""
+    told = f"no longer allows the name {name} to be enrolled again"
+    with recorded(AuditType.DEFENDER, told):
+        if not enrolled.disallow(database(), name):
+            raise NotFound(f"the name {name} is not allowed to be enrolled again")
 
 
 def scan(name: str) -> None:

@@ -10,8 +10,10 @@ from twistlock_console.defenders.register import COLLECTION, count_connected
 from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.web.actions.defenders import (
     DefenderSettingsBody,
+    allow_enrolment,
     change_settings,
     decommission,
+    disallow_enrolment,
     scan,
 )
 from twistlock_console.web.common.database import database
@@ -74,6 +76,25 @@ def summarized() -> ResponseReturnValue:
 def remove(hostname: str) -> ResponseReturnValue:
     """Decommission a Defender: its certificate is revoked; nothing is uninstalled."""
     decommission(hostname)
+    return "", 200
+
+
+@bp.post("/defenders/<hostname>/allow-enrolment")
+@ApiCall(raises=(404,))
+def allow(hostname: str) -> ResponseReturnValue:
+    """Let a host enrol under the name of an existing Defender, once, within a day.
+
+    The certificates that the name has are revoked when the host enrols.
+    """
+    allow_enrolment(hostname)
+    return "", 200
+
+
+@bp.delete("/defenders/<hostname>/allow-enrolment")
+@ApiCall(raises=(404,))
+def disallow(hostname: str) -> ResponseReturnValue:
+    """Take that permission back before it is used."""
+    disallow_enrolment(hostname)
     return "", 200
 
 

@@ -1,5 +1,6 @@
 """What a host that installs a Defender asks for: script, package and certificate."""
 
+from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -10,9 +11,11 @@ from pydantic import Field
 from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.accounts.rights import Areas
-from twistlock_console.common.errors import Refused
+from twistlock_console.audit import trail
+from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.common.models import Body
-from twistlock_console.defenders.deploy_tokens import check_token
+from twistlock_console.defenders.deploy_tokens import check_token, token_id
 from twistlock_console.defenders.deployment import (
     SCRIPT,
     addresses_for,
@@ -20,7 +23,7 @@ from twistlock_console.defenders.deployment import (
     defender_script,
     refusal_script,
 )
-from twistlock_console.defenders.enrolment import enrol
+from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
 from twistlock_console.defenders.package import PACKAGE, defender_package
 from twistlock_console.pki.identity_files import AUTHORITY
 from twistlock_console.settings import Settings
@@ -38,10 +41,15 @@ assign(bp, Areas.DEFENDER_SCRIPTS)
 
 
 class EnrolBody(Body):
-    """A Defender's name and its certificate request."""
+    """A Defender's name and its certificate request.
+
+    A host that is enrolled already sends its certificate too, and asks for one for the
+    same key.
+    """
 
     defender: str = Field(max_length=64)
     request: str = Field(max_length=8192)
+    certificate: str = Field(default="", max_length=8192)
 
 
 class EnrolAnswer(Answer):
@@ -65,6 +73,8 @@ def _admit() -> ResponseReturnValue | None:
     try:
         check_token(database(), token, use=request.method == "POST")
     except Refused as error:
+        if request.method == "POST":
+            _record(token, f"refused to enrol a Defender: {error}", failure=True)
         if request.path == SCRIPT:
             return Response(refusal_script(str(error)), mimetype=SHELL)
         raise NotLoggedIn(str(error)) from error
@@ -104,11 +114,39 @@ def enrolled() -> ResponseReturnValue:
     chosen = next((name for name in names if name.lower() == asked), names[0])
     addresses = addresses_for(database(), own, chosen)
     return jsonify(
-        certificate=enrol(database(), folder, body.defender, body.request),
+        certificate=_enrol(folder, body),
         authority=(folder / AUTHORITY).read_text(),
         addresses=addresses,
         port=own.communication_port,
     )
+
+
+def _enrol(folder: Path, body: EnrolBody) -> str:
+    """Enrol the host, and record that it was, or why it was not."""
+    asked = EnrolmentRequest(body.defender, body.request, body.certificate)
+    try:
+        done = enrol(database(), folder, asked)
+    except ConsoleError as error:
+        sentence = f"refused to enrol the Defender {body.defender}: {error}"
+        _record(g.deploy_token, sentence, failure=True)
+        raise
+    _record(g.deploy_token, f"enrolled the Defender {body.defender}: {done.reason}")
+    return done.certificate
+
+
+def _record(token: str, status: str, *, failure: bool = False) -> None:
+    """Record what was done with a deploy token; nothing for one that is not ours."""
+    if (known := token_id(database(), token)) is None:
+        return
+    entry = Entry(
+        type=AuditType.DEFENDER,
+        username=f"deploy command {known}",
+        source_ip=request.remote_addr or "unknown",
+        api=request.path,
+        status=status,
+        failure=failure,
+    )
+    trail.record(database(), entry)
 
 
 def _settings() -> Settings:

@@ -8,16 +8,17 @@ from pymongo.database import Database
 from twistlock_console.accounts import (
     known_origins,
     login_failures,
-    session_revocations,
     users,
 )
 from twistlock_console.alerts.store import QUEUE
 from twistlock_console.defenders import (
     certificate_renewal,
-    certificate_revocations,
     deploy_tokens,
+    enrolled,
     event_store,
+    register,
 )
+from twistlock_console.revocation import store
 from twistlock_console.web.lists.query import indexes_of
 from twistlock_console.web.lists.registry import LISTS
 
@@ -30,13 +31,12 @@ INDEXES: dict[str, list[IndexModel]] = {
     known_origins.COLLECTION: [
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
     ],
-    session_revocations.COLLECTION: [
-        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
-    ],
+    store.COLLECTION: store.INDEXES,
     users.COLLECTION: users.INDEXES,
     QUEUE: [IndexModel([("channel", ASCENDING), ("created", ASCENDING)])],
     event_store.COLLECTION: event_store.INDEXES,
-    certificate_revocations.COLLECTION: certificate_revocations.INDEXES,
+    register.COLLECTION: register.INDEXES,
+    enrolled.COLLECTION: enrolled.INDEXES,
     certificate_renewal.COLLECTION: certificate_renewal.INDEXES,
     deploy_tokens.COLLECTION: deploy_tokens.INDEXES,
 }

@@ -1,5 +1,6 @@
 """Manage > Defenders > Deploy: one command that installs a Defender."""
 
+from collections.abc import Callable
 from typing import cast
 
 from flask import (
@@ -18,8 +19,10 @@ from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.deploy_tokens import new_token, revoke_token, tokens
 from twistlock_console.defenders.deployment import console_names, deploy_command
+from twistlock_console.defenders.enrolled import permissions
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import record_change
+from twistlock_console.web.actions.defenders import allow_enrolment, disallow_enrolment
 from twistlock_console.web.common.database import database
 from twistlock_console.web.security.pages import pages_for
 
@@ -62,6 +65,31 @@ def revoke() -> ResponseReturnValue:
     return redirect(url_for(".choose"), 303)
 
 
+@bp.post("/allow")
+def allow() -> ResponseReturnValue:
+    """Let a host enrol under an existing name, once."""
+    name = request.form.get("hostname", "").strip()[:64]
+    return _do(lambda: allow_enrolment(name), f"A host may enrol as {name} once.")
+
+
+@bp.post("/disallow")
+def disallow() -> ResponseReturnValue:
+    """Take such a permission back."""
+    name = request.form.get("hostname", "")[:64]
+    done = f"No host may enrol as {name} any more."
+    return _do(lambda: disallow_enrolment(name), done)
+
+
+def _do(act: Callable[[], None], done: str) -> ResponseReturnValue:
+    try:
+        act()
+    except Refused as error:
+        flash(str(error), "error")
+    else:
+        flash(done)
+    return redirect(url_for(".choose"), 303)
+
+
 def _page(chosen: str = "", made: object = None, error: str = "") -> str:
     own = cast(Settings, current_app.extensions["settings"])
     return render_template(
@@ -70,5 +98,6 @@ def _page(chosen: str = "", made: object = None, error: str = "") -> str:
         chosen=chosen,
         made=made,
         tokens=tokens(database()),
+        permissions=permissions(database()),
         error=error,
     )

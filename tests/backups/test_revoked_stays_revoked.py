@@ -1,0 +1,310 @@
+"""A restore brings data back and no rights: what was revoked since stays revoked."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.backups.backup_node import BackupNode
+from twistlock_console.accounts import session_revocations, user_changes, users
+from twistlock_console.accounts.roles import UserRole
+from twistlock_console.backups.format import collections
+from twistlock_console.backups.operations import dump, restore_journal
+from twistlock_console.backups.operations.dump import Store
+from twistlock_console.backups.operations.restore_plan import Add, Rename, steps
+from twistlock_console.common.errors import Refused
+from twistlock_console.defenders import enrolled, register
+from twistlock_console.defenders.deploy_tokens import (
+    check_token,
+    new_token,
+    revoke_token,
+    token_id,
+)
+from twistlock_console.defenders.enrolled import Issued
+from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
+from twistlock_console.pki.certificates import make_key, make_request
+from twistlock_console.revocation.store import Kind, is_revoked, revoked
+from twistlock_console.stored_formats import upgrade_if_needed
+
+LATER = datetime.now(UTC) + timedelta(days=900)
+
+
+@pytest.fixture
+def database(node: BackupNode) -> Store:
+    """The node's database: an administrator, and nothing else."""
+    users.create_first(node.database, "admin", "hash of now")
+    return node.database
+
+
+@pytest.fixture
+def restore(node: BackupNode) -> Callable[[str], str]:
+    """Put a backup in force, and give what the history says of it."""
+
+    def restored(file: str) -> str:
+        node.load(file)
+        assert restore_journal.complete(node.database) == file
+        upgrade_if_needed(node.database)
+        latest = node.database["audits_mgmt"].find_one(sort=[("time", -1)])
+        assert latest
+        return str(latest["status"])
+
+    return restored
+
+
+def _enrol(node: BackupNode, name: str, key: str = "first") -> str:
+    """Enrol a host that has the key *key*; gives the serial of its certificate."""
+    path = node.volume.parent / f"{key}.pem"
+    if not path.exists():
+        make_key(path)
+    asked = EnrolmentRequest(name, make_request(path, name).decode())
+    folder = node.settings.folders.certificates
+    made = enrol(node.database, folder, asked).certificate
+    return Issued.of(made.encode()).serial
+
+
+def test_a_decommissioned_defender(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """Its certificate stays revoked, its name taken; it is in no list."""
+    serial, other = _enrol(node, "web-1"), _enrol(node, "web-2", "other")
+    enrolled.allow(database, "web-1", "admin")
+    file = node.make().file
+    enrolled.decommission(database, "web-1")
+    database[register.COLLECTION].delete_one({"_id": "web-1"})
+
+    told = restore(file)
+
+    assert revoked(database, Kind.CERTIFICATE) == {serial}
+    assert database[register.COLLECTION].distinct("_id") == ["web-2"]
+    assert told.endswith("; revoked Defenders stay revoked: web-1")
+    with pytest.raises(Refused, match="was enrolled before"):
+        _enrol(node, "web-1", "stranger")
+    assert enrolled.certificates_of(database, "web-2")[0].serial == other
+
+
+def test_a_certificate_that_was_replaced(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """By an enrolment it stays revoked; what followed it is still known by its name."""
+    first = _enrol(node, "web-1")
+    file = node.make().file
+    second = _enrol(node, "web-1")
+    held = Issued(second, LATER)
+    enrolled.add_follower(database, "web-1", held, Issued("f00", LATER))
+    follower = {"_id": second, "defender": "web-1", "serial": "f00"}
+    database[enrolled.FOLLOWERS].insert_one(follower)
+
+    restore(file)
+
+    assert revoked(database, Kind.CERTIFICATE) == {first}
+    assert database[enrolled.FOLLOWERS].find_one({"_id": second})
+    assert enrolled.decommission(database, "WEB-1") == "web-1"
+    assert revoked(database, Kind.CERTIFICATE) == {first, second, "f00"}
+
+
+def test_a_permission_to_enrol(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """One that was used, or taken back, is not given again."""
+    _enrol(node, "web-1")
+    enrolled.allow(database, "web-1", "admin")
+    file = node.make().file
+    _enrol(node, "web-1", "second")
+
+    restore(file)
+
+    with pytest.raises(Refused, match="was enrolled before"):
+        _enrol(node, "web-1", "third")
+
+
+def test_a_deploy_token(
+    node: BackupNode,
+    database: Store,
+    restore: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of the backup are passed over, also in a backup of a release before."""
+    kept, revoked_one, ended = (new_token(database)[0] for _ in range(3))
+    new = node.make("new").file
+    monkeypatch.setattr(dump, "is_dumped", collections.is_kept)
+    old = node.make("old").file
+    revoke_token(database, str(token_id(database, revoked_one)))
+    begins = {"$regex": f"^{token_id(database, ended)}"}
+    database["deploy_tokens"].delete_one({"_id": begins})
+
+    for file in (new, old):
+        restore(file)
+
+        check_token(database, kept)
+        for bad in (revoked_one, ended):
+            with pytest.raises(Refused, match="was revoked, is not known"):
+                check_token(database, bad, use=True)
+
+
+def test_a_session(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """One that was ended stays so, and those that were not end with the restore."""
+    before = users.find(database, "admin")
+    file = node.make().file
+    session_revocations.revoke(database, "a session")
+
+    restore(file)
+
+    after = users.find(database, "admin")
+    assert before
+    assert after
+    assert session_revocations.is_revoked(database, "a session")
+    assert after.session_epoch != before.session_epoch
+
+
+def test_a_deleted_account(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """It is not there again; added anew, it is, and then each restore leaves it."""
+    for name in ("jane", "Joe"):
+        user_changes.add(database, name, "hash", UserRole.ADMIN)
+    file = node.make().file
+    user_changes.remove(database, "jane")
+    user_changes.remove(database, "joe")
+
+    told = restore(file)
+    left = database["users"].distinct("_id")
+    user_changes.add(database, "jane", "another hash", UserRole.AUDITOR)
+    again = restore(file)
+
+    assert told.endswith("; deleted accounts stay deleted: Joe, jane")
+    assert left == ["admin"]
+    assert again.endswith("; deleted accounts stay deleted: Joe")
+    found = users.find(database, "jane")
+    assert found
+    assert (found.password_hash, found.role) == ("another hash", UserRole.AUDITOR)
+
+
+def test_a_changed_password_and_role(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """Accounts stay as they are: nobody is shut out, and no right comes back."""
+    user_changes.add(database, "jane", "old hash", UserRole.ADMIN)
+    file = node.make().file
+    user_changes.replace(database, "jane", UserRole.AUDITOR, "new hash")
+    users.set_password(database, "admin", "new hash")
+    user_changes.add(database, "ann", "hash", UserRole.ADMIN)
+
+    restore(file)
+
+    found = {each["_id"]: each for each in database["users"].find()}
+    assert {name: each["passwordHash"] for name, each in found.items()} == {
+        "admin": "new hash",
+        "ann": "hash",
+        "jane": "new hash",
+    }
+    assert found["jane"]["role"] == UserRole.AUDITOR
+
+
+def test_signing_up(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """A backup from before the first administrator invites nobody to become that."""
+    database["settings"].delete_one({"_id": "initialized"})
+    database["users"].delete_many({})
+    file = node.make().file
+    users.create_first(database, "admin", "hash")
+
+    restore(file)
+
+    assert users.is_initialized(database)
+    assert users.find(database, "admin")
+
+
+def test_a_new_host_gets_everything(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """Accounts and names, and what was revoked when the backup was made."""
+    user_changes.add(database, "jane", "hash", UserRole.AUDITOR)
+    user_changes.add(database, "joe", "hash", UserRole.AUDITOR)
+    user_changes.remove(database, "joe")
+    user_changes.add(database, "joe", "hash again", UserRole.AUDITOR)
+    user_changes.remove(database, "jane")
+    serial = _enrol(node, "web-1")
+    _enrol(node, "web-2", "other")
+    enrolled.decommission(database, "web-1")
+    file = node.make().file
+    for name in database.list_collection_names():
+        database.drop_collection(name)
+
+    restore(file)
+
+    accounts = {d["_id"]: d["passwordHash"] for d in database["users"].find()}
+    assert accounts == {"admin": "hash of now", "joe": "hash again"}
+    assert revoked(database, Kind.CERTIFICATE) == {serial}
+    assert is_revoked(database, Kind.ACCOUNT, "jane")
+    assert users.is_initialized(database)
+    with pytest.raises(Refused, match="was enrolled before"):
+        _enrol(node, "web-2", "stranger")
+
+
+def test_it_stays_so_wherever_the_restore_stopped(
+    node: BackupNode, database: Store
+) -> None:
+    """Whoever completes the restore finds the same, after any of its steps."""
+    user_changes.add(database, "jane", "hash", UserRole.ADMIN)
+    serial = _enrol(node, "web-1")
+    file = node.make().file
+    user_changes.remove(database, "jane")
+    enrolled.decommission(database, "web-1")
+    wanted = len(node.load(file, "counting").collections)
+    restore_journal.complete(database)
+
+    for done in range(wanted + 1):
+        node.load(file, f"run{done}")
+        found = restore_journal.read(database)
+        assert found
+        for step in steps(found, database.list_collection_names())[:done]:
+            match step:
+                case Rename(source, target):
+                    database[source].rename(target, dropTarget=True)
+                case Add(source, _):
+                    # Dropped only when everything was added: so it may be half done.
+                    database[source].delete_one({})
+        assert restore_journal.complete(database) == file
+
+        assert database["users"].distinct("_id") == ["admin"]
+        assert revoked(database, Kind.CERTIFICATE) == {serial}
+        assert database[register.COLLECTION].count_documents({}) == 0
+
+
+def test_what_a_release_before_revoked(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """It is moved when the Console first serves, or when such a backup is restored."""
+    entry = {"_id": "Web-1", "certificate": {"serial": "1a", "expires": LATER}}
+    follower = {"_id": "1a", "defender": "Web-1", "serial": "1b", "expires": LATER}
+    database[register.COLLECTION].insert_one(entry)
+    database[enrolled.FOLLOWERS].insert_one(follower)
+    gone = {"_id": "2a", "defender": "web-2", "expires": LATER}
+    database["revoked_certificates"].insert_one(gone)
+    database["revoked_sessions"].insert_one({"_id": "s", "expires": LATER})
+    database["users"].update_one({"_id": "admin"}, {"$unset": {"nameKey": ""}})
+    file = node.make().file
+
+    upgrade_if_needed(database)
+    upgraded = _stored(database)
+    for name in ("revocations", enrolled.COLLECTION):
+        database.drop_collection(name)
+    restore(file)
+
+    assert upgraded == _stored(database)
+    assert upgraded[0] == {"2a"}
+    assert upgraded[1] == {"web-1": ["1a", "1b"], "web-2": ["2a"]}
+    assert "revoked_certificates" not in database.list_collection_names()
+    assert users.find(database, "ADMIN")
+
+
+def _stored(database: Store) -> tuple[frozenset[str], dict[str, list[str]]]:
+    """The revoked certificates, and the certificates of each name."""
+    names = {
+        each["_id"]: [certificate["serial"] for certificate in each["certificates"]]
+        for each in database[enrolled.COLLECTION].find()
+    }
+    return revoked(database, Kind.CERTIFICATE), names

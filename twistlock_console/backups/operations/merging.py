@@ -1,0 +1,124 @@
+"""What a restore adds to and never takes from: revocations, issued names, accounts.
+
+A restore brings back data, not rights. What was revoked, deleted, decommissioned or
+changed since the backup stays so: see docs/decisions/0015-a-restore-revives-nothing.md.
+Each function may be repeated, and runs while nothing is served.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from secrets import randbits
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from twistlock_console.accounts import users
+from twistlock_console.defenders import enrolled, event_store, register
+from twistlock_console.names import name_key
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
+from twistlock_console.stored_formats import upgrade
+
+BATCH = 5000
+Document = dict[str, Any]
+Store = Database[Document]
+
+
+def add_from(database: Store, source: str, target: str) -> tuple[str, ...]:
+    """Add the documents of *source* that *target* lacks.
+
+    Returns the accounts that were left out because they were deleted here.
+    """
+    loaded, present = database[source], database[target]
+    match target:
+        case users.COLLECTION:
+            deleted = store.revoked(database, Kind.ACCOUNT)
+            _insert(present, _new_accounts(loaded, present, deleted))
+            return tuple(sorted(deleted.intersection(loaded.distinct("_id"))))
+        case enrolled.COLLECTION:
+            _add_certificates(loaded, present)
+            _insert(present, _missing(loaded, present))
+        case store.COLLECTION:
+            # Sessions of the time of the backup end anyway.
+            _insert(present, _missing(loaded, present, {"kind": {"$ne": Kind.SESSION}}))
+        case _:
+            _insert(present, _missing(loaded, present))
+    return ()
+
+
+def settle(database: Store) -> tuple[str, ...]:
+    """Make the restored data agree with what is revoked, and end all sessions.
+
+    Returns the Defenders that were left out because they were decommissioned, or were
+    enrolled again since.
+    """
+    upgrade(database)
+    accounts = database[users.COLLECTION]
+    # A number that no session carries: everybody logs in again.
+    accounts.update_many({}, {"$set": {"sessionEpoch": 2**40 + randbits(40)}})
+    if accounts.find_one({}, {}) is not None:
+        users.mark_initialized(database)
+    return _remove_decommissioned(database)
+
+
+def _new_accounts(
+    loaded: Collection[Document], present: Collection[Document], deleted: frozenset[str]
+) -> Iterator[Document]:
+    """Yield the accounts that this Console does not know, and did not delete.
+
+    One that it knows stays as it is now, with its password and its role.
+    """
+    known = {name_key(str(document["_id"])) for document in present.find({}, {})}
+    for document in loaded.find():
+        name = str(document["_id"])
+        if name not in deleted and name_key(name) not in known:
+            yield document
+
+
+def _add_certificates(
+    loaded: Collection[Document], present: Collection[Document]
+) -> None:
+    """Add to the names that both hold the certificates that only the backup knows."""
+    ours = {d["_id"]: d["certificates"] for d in present.find({}, {"certificates": 1})}
+    for document in loaded.find({"_id": {"$in": list(ours)}}):
+        known = {each["serial"] for each in ours[document["_id"]]}
+        more = [c for c in document["certificates"] if c["serial"] not in known]
+        if more:
+            change: Document = {
+                "$push": {"certificates": {"$each": more}},
+                "$max": {"expires": document["expires"]},
+            }
+            present.update_one({"_id": document["_id"]}, change)
+
+
+def _missing(
+    loaded: Collection[Document],
+    present: Collection[Document],
+    wanted: Document | None = None,
+) -> Iterator[Document]:
+    known = {document["_id"] for document in present.find({}, {"_id": 1})}
+    for document in loaded.find(wanted or {}):
+        if document["_id"] not in known:
+            # A permission to enrol is for the day on which it was given.
+            document.pop("allowed", None)
+            yield document
+
+
+def _insert(present: Collection[Document], documents: Iterator[Document]) -> None:
+    while batch := list(islice(documents, BATCH)):
+        present.insert_many(batch, ordered=False)
+
+
+def _remove_decommissioned(database: Store) -> tuple[str, ...]:
+    """Take out of the register whose certificate is revoked; return their names."""
+    revoked = store.revoked(database, Kind.CERTIFICATE)
+    entries = database[register.COLLECTION]
+    names = [
+        str(entry["_id"])
+        for entry in entries.find({}, {"certificate.serial": 1})
+        if entry.get("certificate", {}).get("serial") in revoked
+    ]
+    entries.delete_many({"_id": {"$in": names}})
+    database[event_store.COMPLIANCE].delete_many({"_id": {"$in": names}})
+    return tuple(sorted(names))

@@ -1,0 +1,263 @@
+"""The names for which Defenders were enrolled, and every certificate of each name.
+
+The register (`register`) forgets a Defender that is away for a day. This collection
+keeps the name for as long as one of its certificates could be valid: a deploy token
+enrols new names only, so that its holder cannot take the place of a Defender. For an
+existing name a host needs the certificate of that name, or the permission of an
+administrator.
+
+One document is one name, compared without case, so that each change is atomic:
+`certificates` (serial, expires, key), `decommissioned` (when), `allowed` (until, by).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from pymongo import ASCENDING, IndexModel, ReturnDocument
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from twistlock_console.defenders import register
+from twistlock_console.names import name_key
+from twistlock_console.pki.authority import CERTIFICATE_DAYS
+from twistlock_console.pki.certificates import fingerprint
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import MARGIN, Kind
+
+COLLECTION = "enrolled_defenders"
+#: `_id` is the serial (hex) of a certificate, `serial` that of the one that followed.
+FOLLOWERS = "renewed_certificates"
+INDEXES = [
+    IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
+    IndexModel([("allowed.until", ASCENDING)], sparse=True),
+]
+PERMISSION_HOURS = 24
+MAX_TRIES = 5
+MAX_SHOWN = 100
+Document = dict[str, Any]
+Store = Database[Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate of a Defender: its serial number (hex), its end, and its key.
+
+    *key* is the key's fingerprint, "" where a release before did not store it.
+    """
+
+    serial: str
+    expires: datetime
+    key: str = ""
+
+    @classmethod
+    def read(cls, stored: Document) -> "Issued":
+        """Read a stored one; a release before did not always store its end."""
+        latest = datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)
+        expires = stored.get("expires") or latest
+        return cls(str(stored["serial"]), expires, str(stored.get("key", "")))
+
+    @classmethod
+    def of(cls, pem: bytes) -> "Issued":
+        """Describe the certificate *pem*."""
+        made = x509.load_pem_x509_certificate(pem)
+        serial = f"{made.serial_number:x}"
+        return cls(serial, made.not_valid_after_utc, fingerprint(pem))
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A name may be enrolled once more, *until* then, as *by* has allowed."""
+
+    name: str
+    until: datetime
+    by: str
+
+
+def add_name(database: Store, name: str, issued: Issued) -> bool:
+    """Store a new name with its certificate; return False if the name exists."""
+    return _existing(database, name) is None and _insert(database, name, [issued])
+
+
+def certificates_of(database: Store, name: str) -> list[Issued]:
+    """Return the certificates of the name, the revoked ones too."""
+    found = _existing(database, name) or {"certificates": []}
+    return [Issued.read(each) for each in found["certificates"]]
+
+
+def replace_certificate(database: Store, name: str, issued: Issued) -> bool:
+    """Give the name another certificate, and revoke those before.
+
+    For a host that holds the key of the present one. Returns False if the name was
+    decommissioned.
+    """
+    wanted = {"_id": name_key(name), "decommissioned": None}
+    return _replace(database, wanted, name, issued)
+
+
+def use_permission(database: Store, name: str, issued: Issued) -> bool:
+    """Do the same where an administrator allowed it, and use the permission up.
+
+    Returns False if there is none.
+    """
+    wanted = {"_id": name_key(name), "allowed.until": {"$gt": datetime.now(UTC)}}
+    return _replace(database, wanted, name, issued)
+
+
+def add_follower(database: Store, name: str, before: Issued, issued: Issued) -> bool:
+    """Note a certificate that follows *before*, which stays valid until its end.
+
+    Returns False if the name was decommissioned, or enrolled again by another host.
+    """
+    wanted = {
+        "_id": name_key(name),
+        "decommissioned": None,
+        "certificates.serial": before.serial,
+    }
+    change = {
+        "$push": {"certificates": _stored(issued)},
+        "$max": {"expires": issued.expires + MARGIN},
+    }
+    done = database[COLLECTION].update_one(wanted, change)
+    return done.matched_count == 1 or _insert(database, name, [before, issued])
+
+
+def allow(database: Store, name: str, by: str) -> bool:
+    """Let the name be enrolled once more; return False if it was never enrolled."""
+    if _existing(database, name) is None:
+        return False
+    until = datetime.now(UTC) + timedelta(hours=PERMISSION_HOURS)
+    change = {"$set": {"allowed": {"until": until, "by": by}}}
+    database[COLLECTION].update_one({"_id": name_key(name)}, change)
+    return True
+
+
+def disallow(database: Store, name: str) -> bool:
+    """Take the permission back; return False if there is none."""
+    wanted = {"_id": name_key(name), "allowed": {"$ne": None}}
+    change = {"$unset": {"allowed": ""}}
+    return database[COLLECTION].update_one(wanted, change).matched_count == 1
+
+
+def permissions(database: Store) -> list[Permission]:
+    """Return the names that may be enrolled once more, as many as a page shows."""
+    wanted = {"allowed.until": {"$gt": datetime.now(UTC)}}
+    found = database[COLLECTION].find(wanted).sort("allowed.until").limit(MAX_SHOWN)
+    return [
+        Permission(each["name"], each["allowed"]["until"], each["allowed"]["by"])
+        for each in found
+    ]
+
+
+def decommission(database: Store, name: str) -> str | None:
+    """Revoke every certificate of the name for good; return it as it was enrolled.
+
+    Who renews or replaces a certificate at this moment either comes before, and is
+    revoked too, or finds the name decommissioned. Returns None for a name that never
+    was, or is decommissioned and not in the register.
+    """
+    known = _existing(database, name)
+    if known is None or (known.get("decommissioned") and not _listed(database, name)):
+        return None
+    change = {"$set": {"decommissioned": datetime.now(UTC)}, "$unset": {"allowed": ""}}
+    after = database[COLLECTION].find_one_and_update(
+        {"_id": known["_id"]}, change, return_document=ReturnDocument.AFTER
+    )
+    _revoke(database, after or known)
+    return str(known["name"])
+
+
+def seed(database: Store) -> None:
+    """Add the names that a release before registered or revoked; may be repeated."""
+    issued: dict[str, list[Issued]] = {}
+    for entry in database[register.COLLECTION].find({}, {"certificate": 1}):
+        issued[str(entry["_id"])] = _of_entry(entry)
+    for each in database[FOLLOWERS].find():
+        issued.setdefault(str(each["defender"]), []).extend(_of_follower(each))
+    for each in database[store.COLLECTION].find(store.revoked_of(Kind.CERTIFICATE)):
+        revoked = Issued(str(each["name"]), each["expires"])
+        issued.setdefault(str(each["owner"]), []).append(revoked)
+    known = {str(each["_id"]) for each in database[COLLECTION].find({}, {})}
+    new: dict[str, Document] = {}
+    for name, certificates in issued.items():
+        if name and (key := name_key(name)) not in known:
+            document = new.setdefault(key, _document(name, []))
+            each_once = {each.serial: each for each in certificates}
+            document["certificates"] += map(_stored, each_once.values())
+    if new:
+        database[COLLECTION].insert_many(new.values(), ordered=False)
+
+
+def _existing(database: Store, name: str) -> Document | None:
+    """Return the document of the name; make it for one that is only in the register."""
+    found = database[COLLECTION].find_one({"_id": name_key(name)})
+    if found is not None or (entry := _listed(database, name)) is None:
+        return found
+    issued = _of_entry(entry)
+    for each in database[FOLLOWERS].find({"defender": entry["_id"]}):
+        issued += _of_follower(each)
+    _insert(database, str(entry["_id"]), issued)
+    return database[COLLECTION].find_one({"_id": name_key(name)})
+
+
+def _listed(database: Store, name: str) -> Document | None:
+    return database[register.COLLECTION].find_one(register.named(name))
+
+
+def _of_entry(entry: Document) -> list[Issued]:
+    certificate = entry.get("certificate")
+    return [Issued.read(certificate)] if certificate else []
+
+
+def _of_follower(stored: Document) -> list[Issued]:
+    return [Issued.read({**stored, "serial": stored["_id"]}), Issued.read(stored)]
+
+
+def _insert(database: Store, name: str, issued: list[Issued]) -> bool:
+    try:
+        database[COLLECTION].insert_one(_document(name, issued))
+    except DuplicateKeyError:
+        return False
+    return True
+
+
+def _document(name: str, issued: list[Issued]) -> Document:
+    ends = [each.expires for each in issued] or [Issued.read({"serial": ""}).expires]
+    return {
+        "_id": name_key(name),
+        "name": name,
+        "certificates": [_stored(each) for each in issued],
+        "expires": max(ends) + MARGIN,
+    }
+
+
+def _replace(database: Store, wanted: Document, name: str, issued: Issued) -> bool:
+    """Revoke the certificates of the document *wanted*, and replace them by *issued*.
+
+    They are revoked first: if this is cut short, no certificate is forgotten. One that
+    another process adds in between makes it begin again.
+    """
+    for _ in range(MAX_TRIES):
+        if (before := database[COLLECTION].find_one(wanted)) is None:
+            return False
+        _revoke(database, before)
+        unchanged = {**wanted, "certificates": before["certificates"]}
+        change = {
+            "$set": {"name": name, "certificates": [_stored(issued)]},
+            "$unset": {"allowed": "", "decommissioned": ""},
+            "$max": {"expires": issued.expires + MARGIN},
+        }
+        if database[COLLECTION].update_one(unchanged, change).matched_count:
+            return True
+    return False
+
+
+def _revoke(database: Store, known: Document) -> None:
+    issued = map(Issued.read, known["certificates"])
+    proofs = [(each.serial, each.expires) for each in issued]
+    store.revoke_all(database, Kind.CERTIFICATE, proofs, owner=known["name"])
+
+
+def _stored(issued: Issued) -> Document:
+    return {"serial": issued.serial, "expires": issued.expires, "key": issued.key}

@@ -1,0 +1,1 @@
+"""Revocation of everything that proves who somebody is; see docs/security.md."""

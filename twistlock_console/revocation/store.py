@@ -1,0 +1,107 @@
+"""What is revoked, in one collection and one form, whatever kind of proof it is.
+
+A restore adds what the backup knows to the collection and takes nothing out of it, and
+MongoDB replicates it: what was revoked stays so after a failover, a restart and a
+restore of an older backup (docs/decisions/0015-a-restore-revives-nothing.md).
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+
+COLLECTION = "revocations"
+#: A proof that has ended by itself need not be revoked any longer.
+INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)]
+#: Added to each end, because the clocks of the nodes need not agree.
+MARGIN = timedelta(days=1)
+Store = Database[dict[str, Any]]
+
+
+class Kind(StrEnum):
+    """The kinds of proofs; the comment says what names one of them."""
+
+    CERTIFICATE = "certificate"  # of a Defender: the serial number, hex
+    NODE_KEY = "nodeKey"  # of a node: the fingerprint of its key
+    DEPLOY_TOKEN = "deployToken"  # noqa: S105 - its hash
+    JOIN_TOKEN = "joinToken"  # noqa: S105 - its hash
+    SESSION = "session"  # of pages, or of an API token and its renewals: its id
+    ACCOUNT = "account"  # one that was deleted: the username
+
+
+def revoke(
+    database: Store,
+    kind: Kind,
+    name: str,
+    *,
+    owner: str = "",
+    expires: datetime | None = None,
+    session: ClientSession | None = None,
+) -> None:
+    """Revoke the proof called *name*; a majority has stored it on return.
+
+    *owner* is the Defender, user or node whose proof it is; *expires* is when the proof
+    ends by itself, None for one that never does; *session* is the transaction that
+    this is a part of.
+    """
+    change = _change(kind, name, owner, expires)
+    database[COLLECTION].update_one(
+        {"_id": _id(kind, name)}, change, upsert=True, session=session
+    )
+
+
+def revoke_all(
+    database: Store, kind: Kind, proofs: Iterable[tuple[str, datetime]], *, owner: str
+) -> None:
+    """Revoke all *proofs* of *owner*, each given as its name and its end."""
+    changes = [
+        UpdateOne({"_id": _id(kind, name)}, _change(kind, name, owner, end), True)
+        for name, end in proofs
+    ]
+    if changes:
+        database[COLLECTION].bulk_write(changes)
+
+
+def lift(database: Store, kind: Kind, name: str) -> None:
+    """Let the proof called *name* count again: an administrator decided so."""
+    lifted = {"$set": {"lifted": datetime.now(UTC)}}
+    database[COLLECTION].update_one({"_id": _id(kind, name)}, lifted)
+
+
+def is_revoked(database: Store, kind: Kind, name: str) -> bool:
+    """Return whether the proof called *name* is revoked."""
+    found = {"_id": _id(kind, name), **IN_FORCE}
+    return database[COLLECTION].find_one(found, {}) is not None
+
+
+def revoked(database: Store, kind: Kind) -> frozenset[str]:
+    """Return the names of all proofs of *kind* that are revoked."""
+    found = database[COLLECTION].find(revoked_of(kind), {"name": True})
+    return frozenset(str(each["name"]) for each in found)
+
+
+def revoked_of(kind: Kind) -> dict[str, Any]:
+    """Return the query for all revocations of *kind* that are in force."""
+    # From the index of all ids: those of a kind begin alike, and ";" follows ":".
+    return {"_id": {"$gt": f"{kind}:", "$lt": f"{kind};"}, **IN_FORCE}
+
+
+#: Of what was lifted the document stays, so that no backup revokes it again.
+IN_FORCE: dict[str, Any] = {"lifted": None}
+
+
+def _id(kind: Kind, name: str) -> str:
+    return f"{kind}:{name}"
+
+
+def _change(
+    kind: Kind, name: str, owner: str, expires: datetime | None
+) -> dict[str, Any]:
+    fields = {"kind": kind, "name": name, "owner": owner, "time": datetime.now(UTC)}
+    if expires is None:
+        return {"$set": fields, "$unset": {"lifted": "", "expires": ""}}
+    return {"$set": {**fields, "expires": expires + MARGIN}, "$unset": {"lifted": ""}}

@@ -1,0 +1,38 @@
+"""Move what an earlier release stored as revoked into the one collection of now."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.database import Database
+
+from twistlock_console.revocation.store import COLLECTION, Kind
+
+#: By collection, with the field that says whose proof it was.
+EARLIER = {
+    "revoked_certificates": (Kind.CERTIFICATE, "defender"),
+    "revoked_sessions": (Kind.SESSION, ""),
+}
+BATCH = 5000
+
+
+def upgrade(database: Database[dict[str, Any]]) -> None:
+    """Move all of it; may be repeated."""
+    for earlier, (kind, owner) in EARLIER.items():
+        changes: list[UpdateOne] = []
+        for each in database[earlier].find():
+            document = {
+                "kind": kind,
+                "name": str(each["_id"]),
+                "owner": str(each.get(owner, "")),
+                "time": datetime.now(UTC),
+                "expires": each["expires"],
+            }
+            key = {"_id": f"{kind}:{each['_id']}"}
+            changes.append(UpdateOne(key, {"$setOnInsert": document}, upsert=True))
+            if len(changes) >= BATCH:
+                database[COLLECTION].bulk_write(changes, ordered=False)
+                changes = []
+        if changes:
+            database[COLLECTION].bulk_write(changes, ordered=False)
+        database.drop_collection(earlier)
