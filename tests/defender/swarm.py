@@ -1,6 +1,6 @@
 """Many light Defenders in one process: real links and outboxes, nothing to enforce.
 
-Each finds something many times a second until standard input is closed; then the
+Each finds something at a steady rate until standard input is closed; then the
 program waits until everything is acknowledged, and prints how many each has found.
 """
 
@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -45,17 +46,18 @@ class LightDefender:
         tls = folder.tls()
         self.link = Link(addresses, lambda: tls, epochs, self, self.outbox)
 
-    async def find(self, rate: int, stop: asyncio.Event) -> None:
+    async def find(self, rate: float, stop: asyncio.Event) -> None:
         """Find *rate* things a second, until *stop*."""
-        each = round(rate * EVERY_SECONDS)
+        every = max(EVERY_SECONDS, 1 / rate)
+        each = round(rate * every)
         due = boottime()
         while not stop.is_set():
             numbers = range(self.found, self.found + each)
             bodies = [body_of(trouble(str(number))) for number in numbers]
             await asyncio.to_thread(self.outbox.add, bodies)
             self.found += each
-            due += EVERY_SECONDS
-            await asyncio.sleep(max(0.0, due - boottime()))
+            due += every
+            await wait_until(due, stop)
 
     def hello(self) -> DefenderHello:
         """Who we are; a Console has taken us in."""
@@ -74,7 +76,13 @@ class LightDefender:
         log.error("%s", sentence)
 
 
-async def run(defenders: list[LightDefender], rate: int) -> None:
+async def wait_until(due: float, stop: asyncio.Event) -> None:
+    """Wait until the clock of boot time says *due*, or for *stop*."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), max(0.0, due - boottime()))
+
+
+async def run(defenders: list[LightDefender], rate: float) -> None:
     """Run all until standard input is closed and everything is acknowledged."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -96,7 +104,7 @@ def main() -> None:
     """Run the Defenders whose folders are given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--notes", type=Path, required=True)
-    parser.add_argument("--rate", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=20)
     parser.add_argument("--addresses", nargs="+", required=True)
     parser.add_argument("folders", nargs="+", type=Path)
     options = parser.parse_args()
