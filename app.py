@@ -3,23 +3,18 @@
 Exit codes: 0 done, 1 refused or failed (one sentence on standard error), 2 wrong usage.
 """
 
-import argparse
-import os
 import sys
-from collections.abc import Sequence
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+
+import click
 
 from twistlock_console import __version__, plugins
+from twistlock_console.cli.options import LazyGroup
+from twistlock_console.cli.output import print_error
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.logs.setup import configure_logging
 
-# twistlock.sh sets the variable where DATA_FOLDER is another.
-DEFAULT_CONFIG = Path(
-    os.environ.get("TWISTLOCK_CONFIG", "/var/lib/twistlock/scripts/twistlock.cfg")
-)
-#: The module of each command of the core. Only that of the command that is asked for
-#: is imported: all of them take a second.
+#: The module of each command of the core.
 COMMANDS = {
     "run": "twistlock_console.cli.run",
     "status": "twistlock_console.cli.status",
@@ -31,43 +26,44 @@ COMMANDS = {
     "defender": "twistlock_console.cli.defender",
     "support": "twistlock_console.cli.support",
 }
+PROGRAM = "twistlock-console"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    words = sys.argv[1:] if arguments is None else arguments
-    try:
-        options = _parser(words).parse_args(words)
-        configure_logging(options.log_level)
-        return int(options.run(options) or 0)
-    except ConsoleError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
-def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Give a parser of *words*: of their first command, or of all where none is."""
-    parser = argparse.ArgumentParser(prog="twistlock-console")
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument(
-        "--log-level", default="info", choices=("debug", "info", "warning", "error")
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    modules = all_commands()
-    asked = next((word for word in words if word in modules), None)
-    for module in [modules[asked]] if asked else modules.values():
-        import_module(module).add_to(commands, DEFAULT_CONFIG)
-    return parser
-
-
-def all_commands() -> dict[str, str]:
+def all_commands() -> Mapping[str, str]:
     """Return the module of each command, of the core and of the installed plugins."""
     found = dict(COMMANDS)
     for plugin in plugins.installed():
         found.update(plugin.commands())
     return found
+
+
+@click.group(
+    PROGRAM,
+    cls=LazyGroup,
+    modules=all_commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name=PROGRAM, message="%(version)s")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info")
+def console(log_level: str) -> None:
+    """Run and operate the Console on this host."""
+    configure_logging(log_level)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    try:
+        result = console.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except ConsoleError as error:
+        print_error(error)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    return result if isinstance(result, int) else 0
 
 
 if __name__ == "__main__":

@@ -1,50 +1,49 @@
 """`twistlock-console demo`."""
 
-import argparse
 import logging
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+
+import click
 
 from demo.command_queue import Lines
 from demo.headless import Headless
 from demo.screen import Screen
 from demo.session import perform
 from demo.state import State, default_folder
+from twistlock_console.cli.output import print_error
 
 
-def add_to(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
-) -> None:
-    """Add the command; it has a configuration of its own and needs no *config*."""
-    del config
-    demo = commands.add_parser(
-        "demo", help="three nodes on this machine, to fail and recover by command"
-    )
-    demo.add_argument(
-        "--headless",
-        action="store_true",
-        help="commands on standard input, JSON lines on standard output",
-    )
-    demo.add_argument("--state", type=Path, metavar="DIR", help="where it keeps data")
-    demo.add_argument("--clean", action="store_true", help="forget an earlier demo")
-    demo.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace) -> None:
+@click.command("demo", help="Run three nodes on this machine, to fail and recover.")
+@click.option(
+    "--headless",
+    is_flag=True,
+    help="Commands on standard input, JSON lines on standard output.",
+)
+@click.option(
+    "--state",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where it keeps its data.",
+)
+@click.option("--clean", is_flag=True, help="Forget an earlier demo.")
+def command(folder: Path | None, *, headless: bool, clean: bool) -> None:
+    """Run the demo until it is told to end."""
     lines = Lines()
-    state = State(options.state or default_folder())
+    state = State(folder or default_folder())
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if not options.headless and not on_terminal:
-        print("There is no terminal: the demo is headless.", file=sys.stderr)  # noqa: T201
+    if not headless and not on_terminal:
+        print_error("There is no terminal: the demo is headless.")
     with ExitStack() as held:
         state.claim(held)
         lines.end_on_signals()
         _log_to(state.root / "demo.log")
-        if options.clean or not state.is_formed:
+        if clean or not state.is_formed:
             state.clean()
-        headless = options.headless or not on_terminal
-        perform(state, Headless(lines) if headless else Screen(lines), lines)
+        is_headless = headless or not on_terminal
+        perform(state, Headless(lines) if is_headless else Screen(lines), lines)
 
 
 def _log_to(file: Path) -> None:

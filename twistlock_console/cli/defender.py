@@ -1,53 +1,48 @@
 """`twistlock-console defender command`: what deploys a Defender, without the page."""
 
-import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 from pymongo.errors import PyMongoError
 
 from twistlock_console.cli.audit import record_command
+from twistlock_console.cli.options import config_option, settings_of_running_node
+from twistlock_console.cli.output import print_line
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.defenders.deploy_tokens import new_token
 from twistlock_console.defenders.deployment import deploy_command
 from twistlock_console.defenders.enrolled import allow
-from twistlock_console.settings import Settings, load_settings
+from twistlock_console.settings import Settings
 
 
-def add_to(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
-) -> None:
-    """Add the command."""
-    defender = commands.add_parser("defender", help="Defenders: the command to deploy")
-    verbs = defender.add_subparsers(required=True, metavar="VERB")
-    command = verbs.add_parser(
-        "command", help="print the command that deploys a Defender on a host"
-    )
-    command.add_argument("--name", help="the Console's name for it, or this address")
-    command.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="let HOST enrol again under its name, once, within a day",
-    )
-    command.add_argument("--config", type=Path, default=config, metavar="FILE")
-    command.set_defaults(run=_print)
+@click.group("defender", help="Deploy Defenders.")
+def command() -> None:
+    """Group the commands of Defenders."""
 
 
-def _print(options: argparse.Namespace) -> None:
-    settings = load_settings(options.config, os.environ, on_this_host=False)
-    name = options.name or settings.node_address
-    deploy_command(settings, name, "")
-    token, allowed = _prepare(settings, options.allow)
-    command = deploy_command(settings, name, token)
-    told = f"made a command that deploys Defenders by {name}"
+@command.command("command", help="Print the command that deploys a Defender on a host.")
+@click.option("--name", help="The Console's name for it; this address if left out.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="HOST",
+    help="Let HOST enrol again under its name, once, within a day.",
+)
+@config_option
+def print_command(name: str | None, allow: tuple[str, ...], config: Path) -> None:
+    """Make a deploy token and print the command that holds it."""
+    settings = settings_of_running_node(config)
+    console = name or settings.node_address
+    deploy_command(settings, console, "")
+    token, allowed = _prepare(settings, allow)
+    printed = deploy_command(settings, console, token)
+    done = f"made a command that deploys Defenders by {console}"
     if allowed:
-        told += f", and allowed to be enrolled again: {', '.join(allowed)}"
-    record_command(settings, "defender command", told)
-    print(command)  # noqa: T201
+        done += f", and allowed to be enrolled again: {', '.join(allowed)}"
+    record_command(settings, "defender command", done)
+    print_line(printed)
 
 
 def _prepare(settings: Settings, hosts: Sequence[str]) -> tuple[str, list[str]]:

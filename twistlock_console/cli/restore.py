@@ -1,12 +1,13 @@
 """`twistlock-console restore`: restores a backup while the Console does not run."""
 
-import argparse
 import getpass
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 from twistlock_console.backups.format.manifest import Manifest
 from twistlock_console.backups.format.naming import ENDING, BackupName
@@ -21,6 +22,8 @@ from twistlock_console.backups.operations.restore import Order, load
 from twistlock_console.backups.operations.trial_restore import running_database
 from twistlock_console.backups.storage.verify import read_manifest
 from twistlock_console.backups.storage.volume import Volume
+from twistlock_console.cli.options import config_option
+from twistlock_console.cli.output import print_line, show_progress
 from twistlock_console.common.errors import Refused, SettingsError
 from twistlock_console.database.epoch import raise_epoch
 from twistlock_console.node.lifecycle import (
@@ -36,43 +39,56 @@ from twistlock_console.settings import Settings, load_settings
 RUN = "offline"
 
 
-def add_to(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the keys of the backup are treated."""
+
+    key_file: Path | None
+    without_identity: bool
+
+
+@click.command("restore", help="Restore a backup on a host whose Console is stopped.")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--data-recovery-folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="The folder of the backups, as the argument.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file that the keys are encrypted with.",
+)
+@click.option(
+    "--without-identity",
+    is_flag=True,
+    help="Restore the data alone, though Defenders will not trust this Console.",
+)
+@config_option
+def command(
+    folder: Path | None,
+    data_recovery_folder: Path | None,
+    key_file: Path | None,
+    config: Path,
+    *,
+    without_identity: bool,
 ) -> None:
-    """Add the command."""
-    restore = commands.add_parser(
-        "restore", help="restore a backup on a host whose Console does not run"
-    )
-    restore.add_argument("folder", nargs="?", type=Path, help="where the backups are")
-    restore.add_argument(
-        "--data-recovery-folder", type=Path, metavar="FOLDER", help="the same"
-    )
-    restore.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="what the keys are encrypted with"
-    )
-    restore.add_argument(
-        "--without-identity",
-        action="store_true",
-        help="restore the data alone, though Defenders will not trust this Console",
-    )
-    restore.add_argument("--config", type=Path, default=config, metavar="FILE")
-    restore.set_defaults(run=_restore)
-
-
-def _restore(options: argparse.Namespace) -> None:
-    settings = load_settings(options.config, os.environ)
-    folder = options.folder or options.data_recovery_folder
-    volume = Volume(folder or settings.data_recovery_volume)
+    """Let the operator choose a backup, and restore it here."""
+    settings = load_settings(config, os.environ)
+    chosen_folder = folder or data_recovery_folder
+    volume = Volume(chosen_folder or settings.data_recovery_volume)
     chosen = _choose(find_backups(volume), volume.root).path
     try:
         with sole_node(settings.folders):
-            _restore_here(settings, chosen, options)
+            _restore_here(settings, chosen, Options(key_file, without_identity))
     except SettingsError as error:
         raise Refused(
             f"{error} While it runs, restore from its page or with "
             "`twistlock-console backup restore`."
         ) from error
-    print(f"Restored {chosen.name}. Start the Console now.")  # noqa: T201
+    print_line(f"Restored {chosen.name}. Start the Console now.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +126,11 @@ def _by_content(path: Path) -> Candidate | None:
 def _choose(found: Sequence[Candidate], folder: Path) -> Candidate:
     if not found:
         raise Refused(f"there is no backup in {folder}")
-    print("Please select from the following:")  # noqa: T201
+    print_line("Please select from the following:")
     for number, each in enumerate(found):
         name, made = each.name, f"{each.name.made:%Y-%m-%d %H:%M:%S %z} UTC"
         unsealed = "" if each.is_sealed else "  (unsealed)"
-        print(f"{number}: {name.name:<20} {name.version:<12} {made}{unsealed}")  # noqa: T201
+        print_line(f"{number}: {name.name:<20} {name.version:<12} {made}{unsealed}")
     try:
         typed = input("Please enter your selection: ").strip()
     except EOFError:
@@ -124,7 +140,7 @@ def _choose(found: Sequence[Candidate], folder: Path) -> Candidate:
     return found[int(typed)]
 
 
-def _restore_here(settings: Settings, path: Path, options: argparse.Namespace) -> None:
+def _restore_here(settings: Settings, path: Path, options: Options) -> None:
     names = node_names(settings, settings.node_address)
     found_identity(settings, names)
     manifest = read_manifest(path)
@@ -142,7 +158,7 @@ def _restore_here(settings: Settings, path: Path, options: argparse.Namespace) -
 
 
 def _identity(
-    settings: Settings, path: Path, manifest: Manifest, options: argparse.Namespace
+    settings: Settings, path: Path, manifest: Manifest, options: Options
 ) -> dict[str, str]:
     """The keys in the backup, unless this host has the same; raises Refused."""
     own = settings.folders.certificates / AUTHORITY
@@ -164,7 +180,5 @@ def _identity(
 
 
 def _tell(progress: Progress) -> None:
-    if sys.stderr.isatty():
-        done, total = progress.done / 1e6, progress.total / 1e6
-        line = f"{progress.phase}: {done:.0f} of {total:.0f} MB"
-        print(f"\r{line:<60}", end="", file=sys.stderr, flush=True)  # noqa: T201
+    done, total = progress.done / 1e6, progress.total / 1e6
+    show_progress(f"{progress.phase}: {done:.0f} of {total:.0f} MB")

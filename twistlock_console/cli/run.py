@@ -1,11 +1,13 @@
 """`twistlock-console run`: this host's node."""
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from twistlock_console import plugins
+from twistlock_console.cli.options import config_option
 from twistlock_console.common.errors import Refused
 from twistlock_console.database.bootstrap import create_users, initiate_set
 from twistlock_console.database.epoch import kept_epoch
@@ -29,17 +31,11 @@ from twistlock_console.settings import (
 )
 
 
-def add_to(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
-) -> None:
-    """Add the command."""
-    run = commands.add_parser("run", help="run this host's node in the foreground")
-    run.add_argument("--config", type=Path, default=config, metavar="FILE")
-    run.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace) -> None:
-    settings = load_settings(options.config, os.environ)
+@click.command("run", help="Run this host's node in the foreground.")
+@config_option
+def command(config: Path) -> None:
+    """Run the node that *config* describes until a signal ends it."""
+    settings = load_settings(config, os.environ)
     signals = Signals()
     check_ports_free(settings)
     with sole_node(settings.folders), log_as_node(settings):

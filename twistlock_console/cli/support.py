@@ -1,6 +1,5 @@
 """`twistlock-console support dump`: what support needs from all reachable nodes."""
 
-import argparse
 import io
 import json
 import os
@@ -11,44 +10,44 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
+from twistlock_console.cli.options import config_option, settings_of_running_node
+from twistlock_console.cli.output import print_line
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.settings import Settings, load_settings
+from twistlock_console.settings import Settings
 from twistlock_console.support.bundle import log_text, versions
 
-SECONDS = 30.0
+TIMEOUT_S = 30.0
 
 
-def add_to(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
-) -> None:
-    """Add the command."""
-    support = commands.add_parser("support", help="what support needs: dump")
-    verbs = support.add_subparsers(required=True, metavar="VERB")
-    dump = verbs.add_parser(
-        "dump", help="collect status, history, logs and settings of all nodes"
-    )
-    dump.add_argument(
-        "address", nargs="*", help="a node to ask, should this one not run"
-    )
-    dump.add_argument(
-        "--output", type=Path, metavar="FILE", help="where to put it; /tmp"
-    )
-    dump.add_argument("--config", type=Path, default=config, metavar="FILE")
-    dump.set_defaults(run=_dump)
+@click.group("support", help="What support needs.")
+def command() -> None:
+    """Group the commands of support."""
 
 
-def _dump(options: argparse.Namespace) -> None:
-    settings = load_settings(options.config, os.environ, on_this_host=False)
-    # The account that this runs under may write there, whoever's folder we are in.
+@command.command("dump", help="Collect status, history, logs and settings.")
+@click.argument("address", nargs=-1)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write it; in /tmp if left out.",
+)
+@config_option
+def dump(address: tuple[str, ...], output: Path | None, config: Path) -> None:
+    """Write one file with the parts of every node; *address* names further ones."""
+    settings = settings_of_running_node(config)
+    # The account that this runs under may write there, wherever it was started.
     name = f"twistlock-support-{int(time.time())}.tar.gz"
-    output = options.output or Path(tempfile.gettempdir()) / name
-    told = collect(settings, options.address)
-    write(output, told)
-    silent = sorted(node for node, parts in told.items() if "err" in parts)
-    print(f"Wrote {output}, from {len(told) - len(silent)} of {len(told)} nodes.")  # noqa: T201
+    file = output or Path(tempfile.gettempdir()) / name
+    nodes = collect(settings, address)
+    write(file, nodes)
+    silent = sorted(node for node, parts in nodes.items() if "err" in parts)
+    print_line(f"Wrote {file}, from {len(nodes) - len(silent)} of {len(nodes)} nodes.")
     for node in silent:
-        print(f"{node} did not answer: {told[node]['err']}")  # noqa: T201
+        print_line(f"{node} did not answer: {nodes[node]['err']}")
 
 
 def collect(settings: Settings, more: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
@@ -66,7 +65,7 @@ def collect(settings: Settings, more: Sequence[str] = ()) -> dict[str, dict[str,
 
 def _ask(settings: Settings, address: str) -> dict[str, Any]:
     try:
-        with NodeClient(settings, address, timeout=SECONDS) as client:
+        with NodeClient(settings, address, timeout=TIMEOUT_S) as client:
             return dict(client.get("/v1/support"))
     except ConsoleError as error:
         return {"err": str(error)}

@@ -1,11 +1,10 @@
 """`twistlock-console user reset-password`: a way back in for a locked-out person."""
 
-import argparse
 import getpass
-import os
 import sys
 from pathlib import Path
 
+import click
 from pymongo.errors import PyMongoError
 
 from twistlock_console.accounts.credential_rules import check_password
@@ -14,27 +13,25 @@ from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.users import Store, set_password
 from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.cli.options import config_option, settings_of_running_node
+from twistlock_console.cli.output import print_line
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.client import connect, credentials_for
-from twistlock_console.settings import load_settings
 
 
-def add_to(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
-) -> None:
-    """Add the command."""
-    user = commands.add_parser("user", help="accounts")
-    verbs = user.add_subparsers(required=True, metavar="VERB")
-    reset = verbs.add_parser(
-        "reset-password", help="give a user a new password, read from standard input"
-    )
-    reset.add_argument("name")
-    reset.add_argument("--config", type=Path, default=config, metavar="FILE")
-    reset.set_defaults(run=_reset)
+@click.group("user", help="Accounts.")
+def command() -> None:
+    """Group the commands of accounts."""
 
 
-def _reset(options: argparse.Namespace) -> None:
-    settings = load_settings(options.config, os.environ, on_this_host=False)
+@command.command(
+    "reset-password", help="Give a user a new password, read from standard input."
+)
+@click.argument("name")
+@config_option
+def reset(name: str, config: Path) -> None:
+    """Read a password and give it to the user *name*."""
+    settings = settings_of_running_node(config)
     password = _ask() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     # Any node of the set can do it: the client finds the primary.
     with connect(
@@ -44,10 +41,10 @@ def _reset(options: argparse.Namespace) -> None:
         whole_set=True,
     ) as client:
         try:
-            reset_password(client["twistlock"], options.name, password)
+            reset_password(client["twistlock"], name, password)
         except PyMongoError as error:
             raise DatabaseError(f"the password was not changed: {error}") from error
-    print(f"{options.name} has a new password; all sessions of that user ended.")  # noqa: T201
+    print_line(f"{name} has a new password; all sessions of that user ended.")
 
 
 def reset_password(database: Store, username: str, password: str) -> None:

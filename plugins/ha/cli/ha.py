@@ -1,100 +1,98 @@
 """`twistlock-console ha …`: the cluster from the command line of any of its nodes."""
 
-import argparse
-import json
-import os
 from pathlib import Path
 from typing import Any
+
+import click
 
 from plugins.ha.cli.recover import recover
 from plugins.ha.membership.join_client import fingerprint_of
 from twistlock_console.cli.audit import record_command
+from twistlock_console.cli.options import (
+    config_option,
+    json_option,
+    settings_of_running_node,
+)
+from twistlock_console.cli.output import print_json, print_line, print_row
 from twistlock_console.common.errors import Refused
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.settings import Settings, load_settings
+from twistlock_console.settings import Settings
+
+TIMEOUT_S = 15.0
 
 
-def add_to(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", config: Path
-) -> None:
-    """Add the commands."""
-    ha = commands.add_parser(
-        "ha", help="the cluster: status, apply, remove, switchover"
-    )
-    verbs = ha.add_subparsers(required=True, metavar="VERB")
-    status = verbs.add_parser("status", help="show the nodes and who serves")
-    status.add_argument("--json", action="store_true", help="print JSON")
-    status.set_defaults(run=_status)
-    apply = verbs.add_parser("apply", help="admit the hosts that ask to join")
-    apply.set_defaults(run=_apply)
-    shown = verbs.add_parser("fingerprint", help="show that of this host's key")
-    shown.set_defaults(run=_fingerprint)
-    remove = verbs.add_parser("remove", help="remove a node")
-    remove.add_argument("address")
-    remove.set_defaults(run=_remove)
-    switchover = verbs.add_parser("switchover", help="let another node serve")
-    switchover.add_argument("address", nargs="?")
-    switchover.set_defaults(run=_switchover)
-    recovery = verbs.add_parser(
-        "recover", help="make this node a cluster of one when the others are lost"
-    )
-    recovery.add_argument("--force", action="store_true", help="do it")
-    recovery.set_defaults(run=recover)
-    for verb in (status, recovery, shown, apply, remove, switchover):
-        verb.add_argument("--config", type=Path, default=config, metavar="FILE")
+@click.group("ha", help="The cluster: its nodes and who serves.")
+def command() -> None:
+    """Group the commands of high availability."""
 
 
-def _status(options: argparse.Namespace) -> None:
-    settings = _settings(options)
+@command.command("status", help="Show the nodes and who serves.")
+@json_option
+@config_option
+def status(config: Path, *, as_json: bool) -> None:
+    """Print the cluster as this host's node sees it."""
+    settings = settings_of_running_node(config)
     with NodeClient(settings, settings.node_address) as client:
         cluster: dict[str, Any] = client.get("/v1/ha/cluster")
-    if options.json:
-        print(json.dumps(cluster))  # noqa: T201
+    if as_json:
+        print_json(cluster)
         return
-    print(f"epoch {cluster['epoch']}, {cluster['primary'] or 'nobody'} serves")  # noqa: T201
+    print_line(f"epoch {cluster['epoch']}, {cluster['primary'] or 'nobody'} serves")
     for node in cluster["nodes"]:
         reason = "; ".join(filter(None, (node["reason"], node["takeover"])))
-        print(f"{node['address']:<16} {node['state']:<13} {reason}")  # noqa: T201
-    print(f"failures that can be survived now: {cluster['failuresSurvived']}")  # noqa: T201
+        print_row((node["address"], node["state"], reason), (16, 13))
+    print_line(f"failures that can be survived now: {cluster['failuresSurvived']}")
 
 
-def _fingerprint(options: argparse.Namespace) -> None:
-    print(fingerprint_of(_settings(options)))  # noqa: T201
+@command.command("apply", help="Admit the hosts that ask to join.")
+@config_option
+def apply(config: Path) -> None:
+    """Have the serving node admit the hosts that wait."""
+    settings = settings_of_running_node(config)
+    admitted = ", ".join(_post_to_serving_node(settings, "apply", {})["admitted"])
+    record_command(settings, "ha apply", f"admitted {admitted} to the cluster")
+    print_line(f"Admitted {admitted}.")
 
 
-def _apply(options: argparse.Namespace) -> None:
-    settings = _settings(options)
-    answer = _order(settings, "apply", {})
-    told = f"admitted {', '.join(answer['admitted'])} to the cluster"
-    record_command(settings, "ha apply", told)
-    print(f"Admitted {', '.join(answer['admitted'])}.")  # noqa: T201
+@command.command("fingerprint", help="Show the fingerprint of this host's key.")
+@config_option
+def fingerprint(config: Path) -> None:
+    """Print the fingerprint that the page shows while this host waits."""
+    print_line(fingerprint_of(settings_of_running_node(config)))
 
 
-def _remove(options: argparse.Namespace) -> None:
-    settings = _settings(options)
-    _order(settings, "remove", {"address": options.address})
-    record_command(settings, "ha remove", f"removed the node {options.address}")
-    print(f"Removed {options.address}.")  # noqa: T201
+@command.command("remove", help="Remove a node.")
+@click.argument("address")
+@config_option
+def remove(address: str, config: Path) -> None:
+    """Have the serving node remove the node at *address*."""
+    settings = settings_of_running_node(config)
+    _post_to_serving_node(settings, "remove", {"address": address})
+    record_command(settings, "ha remove", f"removed the node {address}")
+    print_line(f"Removed {address}.")
 
 
-def _switchover(options: argparse.Namespace) -> None:
-    settings = _settings(options)
-    where = options.address or "the best standby"
-    # Before it: while the role changes hands there is nobody to write it down.
+@command.command("switchover", help="Let another node serve.")
+@click.argument("address", required=False)
+@config_option
+def switchover(address: str | None, config: Path) -> None:
+    """Hand the role over to *address*, or to the best standby."""
+    settings = settings_of_running_node(config)
+    where = address or "the best standby"
+    # Recorded first: while the role changes, no node can store the record.
     record_command(settings, "ha switchover", f"asked for a switchover to {where}")
-    _order(settings, "switchover", {"address": options.address})
-    print("The switchover has begun; see `twistlock-console ha status`.")  # noqa: T201
+    _post_to_serving_node(settings, "switchover", {"address": address})
+    print_line("The switchover has begun; see `twistlock-console ha status`.")
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    return load_settings(options.config, os.environ, on_this_host=False)
+command.add_command(recover)
 
 
-def _order(settings: Settings, verb: str, body: object) -> Any:
-    """Have the serving node do it, whichever node this is."""
+def _post_to_serving_node(settings: Settings, verb: str, body: object) -> Any:
+    """Return the answer of the serving node, whichever node this is."""
     with NodeClient(settings, settings.node_address) as client:
         primary = client.get("/v1/ha/cluster")["primary"]
     if primary is None:
         raise Refused("No node serves now; see `twistlock-console ha status`.")
-    with NodeClient(settings, primary, timeout=15.0) as client:
+    with NodeClient(settings, primary, timeout=TIMEOUT_S) as client:
         return client.post(f"/v1/ha/{verb}", body)

@@ -1,15 +1,17 @@
 """`twistlock-console ha recover --force`: the last resort, with a confirmation."""
 
-import argparse
-import os
+from pathlib import Path
 from typing import Any
 
+import click
+
 from twistlock_console.cli.audit import record_command
+from twistlock_console.cli.options import config_option, settings_of_running_node
+from twistlock_console.cli.output import print_line
 from twistlock_console.common.errors import Refused
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.settings import load_settings
 
-SECONDS = 60.0
+TIMEOUT_S = 60.0
 WARNING = """\
 This makes {address} the only node of its cluster, by force.
 
@@ -23,26 +25,27 @@ This makes {address} the only node of its cluster, by force.
 """
 
 
-def recover(options: argparse.Namespace) -> None:
+@click.command(
+    "recover", help="Make this node a cluster of one when the others are lost."
+)
+@click.option("--force", is_flag=True, help="Do it.")
+@config_option
+def recover(config: Path, *, force: bool) -> None:
     """Ask for the confirmation, then have this host's node do it."""
-    settings = load_settings(options.config, os.environ, on_this_host=False)
-    with NodeClient(settings, settings.node_address, timeout=SECONDS) as client:
-        told: dict[str, Any] = client.get("/v1/ha/recovery")
-        others = ", ".join(told["others"]) or "nobody"
-        print(  # noqa: T201
-            WARNING.format(
-                address=told["address"],
-                others=others,
-                until=told["storedUntil"] or "an unknown time",
-            )
-        )
-        if not options.force:
+    settings = settings_of_running_node(config)
+    with NodeClient(settings, settings.node_address, timeout=TIMEOUT_S) as client:
+        plan: dict[str, Any] = client.get("/v1/ha/recovery")
+        others = ", ".join(plan["others"]) or "nobody"
+        until = plan["storedUntil"] or "an unknown time"
+        warning = WARNING.format(address=plan["address"], others=others, until=until)
+        print_line(warning)
+        if not force:
             raise Refused("Nothing was changed; to do it, add --force.")
-        _confirm(told["address"])
-        client.post("/v1/ha/recovery", {"address": told["address"]})
-    print(f"{told['address']} is alone now and will serve in a moment.")  # noqa: T201
-    print("Let two new hosts join from its page, then click APPLY.")  # noqa: T201
-    done = f"made {told['address']} the only node, by force; left out {others}"
+        _confirm(plan["address"])
+        client.post("/v1/ha/recovery", {"address": plan["address"]})
+    print_line(f"{plan['address']} is alone now and will serve in a moment.")
+    print_line("Let two new hosts join from its page, then click APPLY.")
+    done = f"made {plan['address']} the only node, by force; left out {others}"
     record_command(settings, "ha recover --force", done)
 
 
