@@ -13,6 +13,7 @@ from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from twistlock_console.defenders import register
+from twistlock_console.defenders.event_quota import EventQuota
 from twistlock_console.defenders.register import Arrival, Server
 from twistlock_console.defenders.service_clock import ServiceClock
 from twistlock_console.defenders.settings import read_defender_settings
@@ -166,7 +167,7 @@ def test_a_new_console_gives_everybody_time(
     desk = Desk(settings)
 
     async def sweep() -> None:
-        house = Housekeeping(fleet_of(), GroupCommit(_never), desk, Intake())
+        house = house_of(desk, Intake())
         house._opened_ns = opened  # a hundred seconds need not pass
         await house._sweep()
 
@@ -189,7 +190,7 @@ def test_who_is_not_read_is_told_that_we_are_here(
     desk = Desk(settings)
 
     async def reassure() -> None:
-        house = Housekeeping(fleet_of(), GroupCommit(_never), desk, intake)
+        house = house_of(desk, intake)
         await asyncio.wait_for(house.reassure(), 0.5)
 
     with pytest.raises(TimeoutError):
@@ -199,7 +200,13 @@ def test_who_is_not_read_is_told_that_we_are_here(
     assert told[0] is paused
 
 
-async def _never(_documents: object) -> int:
+def house_of(desk: Desk, intake: Intake) -> Housekeeping:
+    """Return the tasks of a server that stores nothing."""
+    quota = EventQuota(1)
+    return Housekeeping(fleet_of(), GroupCommit(_never, quota), quota, desk, intake)
+
+
+async def _never(*_what: object) -> list[int]:
     raise AssertionError("nothing is stored here")
 
 

@@ -25,7 +25,7 @@ from twistlock_console.servers.defenders.connection import (
     connections_of,
 )
 from twistlock_console.servers.defenders.database_executor import Desk
-from twistlock_console.servers.defenders.group_commit import Parcel
+from twistlock_console.servers.defenders.group_commit import PendingWrite
 from twistlock_console.servers.defenders.handler import Host
 from twistlock_console.servers.defenders.limited_log import LimitedLog
 from twistlock_console.servers.supervisor.fence import Fence
@@ -94,12 +94,12 @@ class Case:
         await self.connection.recv()
         self.connection.begin()
 
-    def stores(self) -> Parcel:
+    def stores(self) -> PendingWrite:
         """Have the message that was taken stored."""
-        parcel = Parcel([], lambda: self.connection.acknowledge(ACK))
-        self.connection.stores(parcel)
+        pending = PendingWrite((), acknowledge=lambda: self.connection.acknowledge(ACK))
+        self.connection.stores(pending)
         self.connection.finished()
-        return parcel
+        return pending
 
 
 def play(act: Callable[[Case], Awaitable[None]]) -> None:
@@ -124,7 +124,7 @@ def test_each_waits_for_the_one_before() -> None:
     async def act(case: Case) -> None:
         await case.taken()
         for _ in range(4):
-            parcel = case.stores()
+            pending = case.stores()
             case.arrives(SIZE + 10)
             await case.taken()
             after = asyncio.ensure_future(answered(case.connection))
@@ -132,7 +132,7 @@ def test_each_waits_for_the_one_before() -> None:
             assert not after.done()
             assert case.intake.total == SIZE + SIZE + 10
 
-            parcel.acknowledge()
+            pending.acknowledge()
             assert await after
             assert ACK.encode() in case.wire.written
             assert case.intake.total == SIZE + 10
@@ -205,7 +205,7 @@ def test_who_leaves_waits_no_more_and_takes_everything_along() -> None:
         case.connection.connection_lost(None)
 
         assert not await second
-        assert not first.wanted
+        assert not first.is_wanted
         assert not first.documents
         assert case.intake.total == 0
         assert not case.connection.storing
@@ -245,7 +245,7 @@ def test_runs_of_checks_that_are_not_stored_are_not_acknowledged() -> None:
 
     async def act(case: Case) -> None:
         none: Any = None
-        host = Host(none, none, cast(Desk, Checks()), Path())
+        host = Host(none, none, none, cast(Desk, Checks()), Path())
         ended = asyncio.Event()
         case.wire.abort = ended.set
         await case.taken()

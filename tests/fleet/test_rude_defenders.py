@@ -3,13 +3,18 @@
 import json
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from statistics import median
+from typing import Any
 
 import pytest
 from defender_client import NOON, Dialled, FleetClient, masked, trouble
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo.database import Database
 from websockets.exceptions import ConnectionClosed
 
 from twistlock_console.protocol import Events, Ping, ProcessEvent, encode
@@ -154,3 +159,40 @@ def test_a_flood_of_events_gets_no_more_than_its_share(
 
     assert max(waits) < LONGEST
     assert flood.read_type("ack")["through"] == 500
+
+
+def test_a_flood_of_events_does_not_delay_others(
+    fleet: FleetClient,
+    neighbour: Dialled,
+    database: Database[dict[str, Any]],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """12,000 events of 2 KB of one Defender; none of them is lost."""
+    flooding = fleet.dial("flood-2").greet()
+
+    def send() -> None:
+        text = "x" * 950
+        for first in range(1, 12_001, 500):
+            message = [
+                ProcessEvent(n, NOON, "r", "alert", 1, f"/{text}", "nc", text, "u", "a")
+                for n in range(first, first + 500)
+            ]
+            flooding.send(Events(tuple(message)))
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    waits = []
+    while sending.is_alive():
+        waits.append(answered(neighbour, len(waits) + 1))
+    sending.join()
+    while flooding.read_type("ack")["through"] < 12_000:
+        pass
+
+    stored = database["defender_events"].count_documents({"defender": "flood-2"})
+    record_property(
+        "told",
+        f"flood of one Defender: another's acknowledgements, median "
+        f"{median(waits):.3f} s, worst of {len(waits)} {max(waits):.3f} s",
+    )
+    assert stored == 12_000
+    assert sorted(waits)[int(len(waits) * 0.99)] < 0.5

@@ -11,6 +11,7 @@ from web_visitor import Visitor, basic
 
 from twistlock_console import __version__
 from twistlock_console.common.errors import ConsoleError
+from twistlock_console.defenders.event_quota import DroppedEvents
 from twistlock_console.defenders.event_store import documents_of, store_events
 from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.policies.host import read_policy
@@ -110,18 +111,49 @@ def test_a_decommissioned_defender_is_gone_with_its_certificate(
 
 def test_settings_of_defenders_are_kept(admin: Visitor, database: Store) -> None:
     """From the page or the API; what means nothing is refused."""
-    refused = admin.send(
-        "/manage/defenders/advanced", disconnectPeriodDays="0", alertHours="6"
+    good = {"disconnectPeriodDays": "7", "alertHours": "2", "eventQuotaMegabytes": "64"}
+    wrong = (
+        ("disconnectPeriodDays", "0"),
+        ("alertHours", "x"),
+        ("eventQuotaMegabytes", ""),
     )
-    admin.send("/manage/defenders/advanced", disconnectPeriodDays="7", alertHours="2")
+    refused = [
+        admin.send("/manage/defenders/advanced", **{**good, name: value})
+        for name, value in wrong
+    ]
+    admin.send("/manage/defenders/advanced", **good)
 
-    assert refused.status_code == 400
+    assert [answer.status_code for answer in refused] == [400] * 3
     assert _get(admin, "/settings/defender") == {
         "disconnectPeriodDays": 7,
         "alertHours": 2,
+        "eventQuotaMegabytes": 64,
     }
     admin.call("/api/v1/settings/defender", {}, Authorization=basic())
     assert read_defender_settings(database).disconnect_period_days == 1
+    assert read_defender_settings(database).event_quota_megabytes == 256
+
+
+def test_events_over_the_quota_are_shown(admin: Visitor, database: Store) -> None:
+    """Beside the Defender, among the dropped events, and in the metrics."""
+    _register(database, "web-1", droppedEvents=1234)
+    store_events(database, [], [DroppedEvents("web-1", "2026-11-24", (7, 8), 64)])
+    database["defender_counters"].insert_one({"_id": "console", "dropped": 1234})
+    admin.call(
+        "/api/v1/settings/logging",
+        {"enableMetricsCollection": True},
+        Authorization=basic(),
+    )
+
+    [shown] = _get(admin, "/defenders")
+    [event] = _get(admin, "/audits/runtime/dropped")
+    metrics = admin.get("/api/v1/metrics", Authorization=basic()).text
+
+    assert shown["droppedEvents"] == 1234
+    assert "1,234 events dropped" in admin.get("/manage/defenders").text
+    assert (event["hostname"], event["count"], event["last"]) == ("web-1", 2, 8)
+    assert "quota of 64 MB" in event["sentence"]
+    assert "twistlock_defender_events_dropped 1234" in metrics
 
 
 def test_events_are_listed_by_kind(admin: Visitor, database: Store) -> None:

@@ -10,6 +10,7 @@ from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
+from twistlock_console.defenders.event_quota import DroppedEvents, updates_of
 from twistlock_console.protocol import ComplianceEvent, Event
 from twistlock_console.protocol.findings import members_of
 
@@ -42,13 +43,25 @@ def documents_of(defender: str, events: Iterable[Event]) -> list[RawBSONDocument
 
 
 def store_events(
-    database: Database[dict[str, Any]], documents: Sequence[RawBSONDocument]
-) -> int:
-    """Return when a majority has all of them; gives how many were there before.
+    database: Database[dict[str, Any]],
+    documents: Sequence[RawBSONDocument],
+    dropped: Sequence[DroppedEvents] = (),
+) -> list[int]:
+    """Return when a majority has all of them; gives which of them were there before.
 
-    MongoDB waits for the majority also where it finds a duplicate, so that counts as
-    stored. Raises PyMongoError when one of them may not be stored.
+    Events that were *dropped* are counted. MongoDB waits for the majority also where it
+    finds a duplicate, so that counts as stored. Raises PyMongoError when one of them
+    may not be stored.
     """
+    duplicates = _insert(database, documents) if documents else []
+    if dropped:
+        database[COLLECTION].bulk_write(updates_of(dropped), ordered=False)
+    return duplicates
+
+
+def _insert(
+    database: Database[dict[str, Any]], documents: Sequence[RawBSONDocument]
+) -> list[int]:
     try:
         database[COLLECTION].insert_many(documents, ordered=False)
     except BulkWriteError as error:
@@ -57,8 +70,8 @@ def store_events(
             each["code"] != DUPLICATE_KEY for each in failed
         ):
             raise
-        return len(failed)
-    return 0
+        return [int(each["index"]) for each in failed]
+    return []
 
 
 def store_compliance(

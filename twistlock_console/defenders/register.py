@@ -107,6 +107,19 @@ def enforces(name: str, policy: str) -> UpdateOne:
     return UpdateOne({"_id": name}, {"$set": {"policy": policy}})
 
 
+def dropped(name: str, count: int) -> UpdateOne:
+    """Note how many events of a Defender were dropped over its quota, in all."""
+    return UpdateOne({"_id": name}, {"$max": {"droppedEvents": count}})
+
+
+def read_dropped(database: Database[dict[str, Any]]) -> dict[str, int]:
+    """Return how many events were dropped, by Defender, where any were."""
+    found = database[COLLECTION].find(
+        {"droppedEvents": {"$gt": 0}}, {"droppedEvents": True}
+    )
+    return {str(each["_id"]): int(each["droppedEvents"]) for each in found}
+
+
 def write(database: Database[dict[str, Any]], changes: list[UpdateOne]) -> None:
     """Make *changes* in their order; what a later Console wrote is left alone."""
     try:

@@ -1,4 +1,4 @@
-"""How long a Defender may be away before somebody is told, and before it is removed."""
+"""Settings of Defenders: how long one may be away, and how much it may store."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,10 +11,14 @@ DEFENDER = "defender"
 
 @dataclass(frozen=True, slots=True)
 class DefenderSettings:
-    """Away for *alert_hours*: an alert. Away for *disconnect_period_days*: removed."""
+    """Away for *alert_hours*: an alert. Away for *disconnect_period_days*: removed.
+
+    *event_quota_megabytes* is what one may store of events in a day.
+    """
 
     disconnect_period_days: int = 1
     alert_hours: int = 6
+    event_quota_megabytes: int = 256
 
     @classmethod
     def from_document(cls, found: dict[str, Any]) -> Self:
@@ -23,6 +27,7 @@ class DefenderSettings:
         return cls(
             found.get("disconnectPeriodDays", usual.disconnect_period_days),
             found.get("alertHours", usual.alert_hours),
+            found.get("eventQuotaMegabytes", usual.event_quota_megabytes),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -30,6 +35,7 @@ class DefenderSettings:
         return {
             "disconnectPeriodDays": self.disconnect_period_days,
             "alertHours": self.alert_hours,
+            "eventQuotaMegabytes": self.event_quota_megabytes,
         }
 
 

@@ -20,7 +20,7 @@ from twistlock_console.servers.defenders.backpressure import Intake
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
 )
-from twistlock_console.servers.defenders.group_commit import Parcel
+from twistlock_console.servers.defenders.group_commit import PendingWrite
 from twistlock_console.servers.defenders.limited_log import LimitedLog
 from twistlock_console.servers.supervisor.fence import Fence
 
@@ -30,7 +30,7 @@ MESSAGE_TIMEOUT_S = 60.0
 """A message must have arrived whole so long after its first byte."""
 READ_TIMEOUT_S = 30.0
 """A Defender must have read what it is sent within this time."""
-MAX_QUEUED_FRAMES = 256
+MAX_QUEUED_FRAMES = 8192
 FRAME_OVERHEAD_BYTES = 256
 """What a frame takes in memory beside its content."""
 CHATTER_SECONDS = 10.0
@@ -72,7 +72,7 @@ class DefenderConnection(ServerConnection):
     number = 0
     heard = 0.0
     unread = False
-    storing: Parcel | None = None
+    storing: PendingWrite | None = None
     held = 0
     incomplete = 0
     _opening_bytes = 0
@@ -226,9 +226,9 @@ class DefenderConnection(ServerConnection):
         self._in_work = 0
         self._account()
 
-    def stores(self, parcel: Parcel) -> None:
+    def stores(self, pending: PendingWrite) -> None:
         """Note that the message that is being answered is being stored."""
-        self.storing = parcel
+        self.storing = pending
         self._storing_bytes, self._in_work = self._in_work, 0
 
     def acknowledge(self, text: str) -> None:

@@ -99,6 +99,16 @@ class Fleet:
         name = connection.identity.common_name
         self._ledger.note(name, "facts", register.described(name, changed.facts))
 
+    def note_dropped(self, name: str, count: int) -> None:
+        """Log that a Defender is over its quota of events, and show *count* for it."""
+        self.closings.write(
+            f"Defender {name}",
+            f"is over its quota of events of today: its events are acknowledged and "
+            f"dropped until 00:00 UTC; {count} were dropped so far",
+            asyncio.get_running_loop().time(),
+        )
+        self._ledger.note(name, "dropped", register.dropped(name, count))
+
     def check(self, connection: DefenderConnection) -> None:
         """Raise ProtocolError if the certificate is refused."""
         now = present_time()

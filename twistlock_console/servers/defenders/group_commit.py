@@ -1,103 +1,130 @@
 """Group commit: what many Defenders sent is stored by one write at a time.
 
 What arrives while one write runs goes into the next, so that the wait for a majority
-is shared. Each Defender has one message here at most, first come, first served: who
-sends much waits as long as who sends little.
+is shared. `fair_queue` divides each write among those that wait.
 
-All of one write are acknowledged before the next begins. So the Defenders answer while
-the databases work, and neither waits for the other.
+All messages that a write completes are acknowledged before the next begins. So the
+Defenders answer while the databases work, and neither waits for the other.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
-MOST = 4000
-"""Documents in one write, about."""
+from twistlock_console.defenders.event_quota import DroppedEvents, EventQuota
+from twistlock_console.servers.defenders.fair_queue import Batch, FairQueue, Portion
+
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 log = logging.getLogger(__name__)
 
-Documents = Sequence[RawBSONDocument]
-Store = Callable[[list[RawBSONDocument]], Awaitable[int]]
+Store = Callable[[list[RawBSONDocument], list[DroppedEvents]], Awaitable[Sequence[int]]]
+"""Stores documents and counts dropped events; returns which documents were there."""
 
 
-@dataclass(slots=True)
-class Parcel:
+def _acknowledge_nothing() -> None:
+    """Acknowledge nothing: the Defender left."""
+
+
+@dataclass(slots=True, eq=False)
+class PendingWrite(Batch):
     """Documents of one message; *acknowledge* is called when a majority has them.
 
-    It must not fail, since everybody waits.
+    It must not fail, since everybody waits. *dropped* is counted with them.
     """
 
-    documents: Documents
-    acknowledge: Callable[[], None]
-    wanted: bool = True
+    defender: str = ""
+    acknowledge: Callable[[], None] = _acknowledge_nothing
+    dropped: DroppedEvents | None = None
 
     def abandon(self) -> None:
         """Acknowledge nothing, and drop what is not being written yet."""
-        self.wanted, self.documents, self.acknowledge = False, (), _nobody
+        self.is_wanted, self.acknowledge = False, _acknowledge_nothing
+        self.documents, self.taken = (), 0
 
 
-def _nobody() -> None:
-    """Acknowledge nothing; who left is not kept in memory."""
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """What one write stores: the portions, their documents, what is dropped."""
+
+    portions: list[Portion[PendingWrite]]
+    documents: list[RawBSONDocument]
+    dropped: list[DroppedEvents]
 
 
 class GroupCommit:
-    """Stores with *store*, which gives how many documents were there before."""
+    """Stores with *store*, and charges *quota* with what is stored and dropped.
 
-    def __init__(self, store: Store) -> None:
+    *stored* and *duplicates* count events.
+    """
+
+    def __init__(self, store: Store, quota: EventQuota) -> None:
         self._store = store
-        self._waiting: deque[Parcel] = deque()
+        self._quota = quota
+        self._queue: FairQueue[PendingWrite] = FairQueue()
         self._some = asyncio.Event()
         self.stored = 0
         self.duplicates = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """Return how many messages wait."""
+        return len(self._queue)
 
-    def keep(self, documents: Documents, acknowledge: Callable[[], None]) -> Parcel:
-        """Have *documents* stored soon, and *acknowledge* called then."""
-        parcel = Parcel(documents, acknowledge)
-        self._waiting.append(parcel)
+    def keep(self, pending: PendingWrite) -> PendingWrite:
+        """Have *pending* stored soon, and acknowledged then."""
+        self._queue.put(pending)
         self._some.set()
-        return parcel
+        return pending
 
     async def run(self) -> None:
         """Write for ever; while the database is away, the same again and again."""
         while True:
             await self._some.wait()
-            if parcels := self._take():
-                await self._write(parcels)
+            if portions := self._queue.take():
+                await self._write(_collect(portions))
             else:
                 self._some.clear()
 
-    def _take(self) -> list[Parcel]:
-        parcels: list[Parcel] = []
-        count = 0
-        while self._waiting and count < MOST:
-            parcel = self._waiting.popleft()
-            if parcel.wanted:
-                parcels.append(parcel)
-                count += len(parcel.documents)
-        return parcels
-
-    async def _write(self, parcels: list[Parcel]) -> None:
-        documents = [each for parcel in parcels for each in parcel.documents]
+    async def _write(self, write: _Write) -> None:
         pause = FIRST_PAUSE
         while True:
             try:
-                self.duplicates += await self._store(documents)
+                duplicates = await self._store(write.documents, write.dropped)
                 break
             except PyMongoError as error:
                 log.warning("Defenders keep their events for now: %s", error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-        self.stored += len(documents)
-        for parcel in parcels:
-            if parcel.wanted:
-                parcel.acknowledge()
+        self.duplicates += len(duplicates)
+        self.stored += len(write.documents)
+        self._charge(write, frozenset(duplicates))
+        for dropped in write.dropped:
+            self._quota.count_dropped(dropped)
+        for portion in write.portions:
+            if portion.batch.is_wanted and portion.is_last:
+                portion.batch.acknowledge()
+
+    def _charge(self, write: _Write, duplicates: frozenset[int]) -> None:
+        start = 0
+        for portion in write.portions:
+            end = start + portion.last - portion.first
+            size = sum(len(each.raw) for each in write.documents[start:end])
+            for index in duplicates:
+                if start <= index < end:
+                    size -= len(write.documents[index].raw)
+            self._quota.charge(portion.batch.defender, size)
+            start = end
+
+
+def _collect(portions: list[Portion[PendingWrite]]) -> _Write:
+    documents: list[RawBSONDocument] = []
+    dropped: list[DroppedEvents] = []
+    for portion in portions:
+        documents += portion.batch.documents[portion.first : portion.last]
+        if portion.is_last and portion.batch.dropped:
+            dropped.append(portion.batch.dropped)
+    return _Write(portions, documents, dropped)

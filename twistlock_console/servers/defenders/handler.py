@@ -16,6 +16,7 @@ from websockets.protocol import State
 
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.certificate_renewal import check_due, renew
+from twistlock_console.defenders.event_quota import EventQuota
 from twistlock_console.defenders.event_store import documents_of, store_compliance
 from twistlock_console.pki.certificates import Usage
 from twistlock_console.protocol import (
@@ -36,7 +37,7 @@ from twistlock_console.protocol import (
 from twistlock_console.servers.defenders.connection import DefenderConnection
 from twistlock_console.servers.defenders.connections import Fleet
 from twistlock_console.servers.defenders.database_executor import Desk
-from twistlock_console.servers.defenders.group_commit import GroupCommit
+from twistlock_console.servers.defenders.group_commit import GroupCommit, PendingWrite
 
 OPENING_TIMEOUT_S = 5.0
 """From the end of the TLS handshake to the hello."""
@@ -55,10 +56,16 @@ class Host:
     """
 
     def __init__(
-        self, fleet: Fleet, commit: GroupCommit, checks: Desk, papers: Path
+        self,
+        fleet: Fleet,
+        commit: GroupCommit,
+        quota: EventQuota,
+        checks: Desk,
+        papers: Path,
     ) -> None:
         self._fleet = fleet
         self._commit = commit
+        self._quota = quota
         self._checks = checks
         self._papers = papers
         self._noting: set[asyncio.Task[None]] = set()
@@ -161,13 +168,20 @@ class Host:
             await asyncio.sleep(0)
             return
         self._fleet.check(connection)
-        name = connection.identity.common_name
         ack = encode_ack(message.events[-1].number)
         stored = partial(connection.acknowledge, ack)
         if runs := [e for e in message.events if isinstance(e, ComplianceEvent)]:
             stored = partial(self._note_runs, connection, runs, ack)
+        pending = self._pending(connection.identity.common_name, message)
+        pending.acknowledge = stored
+        connection.stores(self._commit.keep(pending))
+
+    def _pending(self, name: str, message: Events) -> PendingWrite:
+        """Return what is to be stored of *message*, as far as the quota allows."""
         documents = documents_of(name, message.events)
-        connection.stores(self._commit.keep(documents, stored))
+        sizes = [len(each.raw) for each in documents]
+        fitting, dropped = self._quota.split(name, message.events, sizes)
+        return PendingWrite(documents[:fitting], defender=name, dropped=dropped)
 
     def _note_runs(
         self, connection: DefenderConnection, runs: list[ComplianceEvent], ack: str

@@ -14,6 +14,11 @@ from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.defenders import register
 from twistlock_console.defenders.control_data import take_news
+from twistlock_console.defenders.event_quota import (
+    EventQuota,
+    read_usage,
+    save_usage,
+)
 from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import Pong, encode
@@ -42,11 +47,17 @@ class Housekeeping:
     """Looks for what the pages changed, and keeps register, clocks and counters."""
 
     def __init__(
-        self, fleet: Fleet, commit: GroupCommit, desk: Desk, intake: Intake
+        self,
+        fleet: Fleet,
+        commit: GroupCommit,
+        quota: EventQuota,
+        desk: Desk,
+        intake: Intake,
     ) -> None:
         self._fleet = fleet
         self._intake = intake
         self._commit = commit
+        self._quota = quota
         self._desk = desk
         self._opened = register.present_time()
         self._opened_ns = boottime_ns()
@@ -88,6 +99,7 @@ class Housekeeping:
     async def _look(self) -> None:
         do, fleet = self._desk.do, self._fleet
         news = await do(take_news)
+        await self._keep_quota(news.event_quota_megabytes)
         for name, order in news.orders:
             fleet.order(name, order)
         if news.revoked != self._revoked:
@@ -95,6 +107,19 @@ class Housekeeping:
             self._revoked = news.revoked
         if news.policy_version != fleet.policy_version:
             await self._learn_policy()
+
+    async def _keep_quota(self, megabytes: int) -> None:
+        """Load the quota's counts at first; save them, and report what was dropped."""
+        do, quota = self._desk.do, self._quota
+        quota.megabytes = megabytes
+        if self._revoked is None:
+            quota.load(quota.day, await do(read_usage, quota.day))
+            quota.dropped.update(await do(register.read_dropped))
+            self._counted["dropped"] = quota.dropped.total()
+        elif unsaved := quota.take_unsaved():
+            await do(save_usage, quota.day, unsaved)
+        for name, count in quota.take_unreported():
+            self._fleet.note_dropped(name, count)
 
     async def _learn_policy(self) -> None:
         try:
@@ -130,6 +155,7 @@ class Housekeeping:
                 "stored": self._commit.stored,
                 "duplicates": self._commit.duplicates,
                 "arrivals": self._fleet.arrivals,
+                "dropped": self._quota.dropped.total(),
                 **{f"closed.{code}": n for code, n in self._fleet.closed.items()},
             }
         )

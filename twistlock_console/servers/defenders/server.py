@@ -13,8 +13,10 @@ import uvloop
 
 from twistlock_console.database.client import follow_certificate
 from twistlock_console.defenders import register
+from twistlock_console.defenders.event_quota import EventQuota
 from twistlock_console.defenders.event_store import store_events
 from twistlock_console.defenders.service_clock import ServiceClock
+from twistlock_console.defenders.settings import DefenderSettings
 from twistlock_console.pki.certificates import Usage, server_context
 from twistlock_console.pki.reloading_tls import follow
 from twistlock_console.servers.defenders.admission import ConnectionLimits
@@ -67,11 +69,12 @@ async def _serve(
     clock = ServiceClock()
     server = register.Server(secrets.token_hex(8), fence.epoch, settings.node_address)
     ledger = Ledger(lambda changes: desk.do(register.write, changes))
-    commit = GroupCommit(lambda documents: desk.do(store_events, documents))
+    quota = EventQuota(DefenderSettings().event_quota_megabytes)
+    commit = GroupCommit(lambda *what: desk.do(store_events, *what), quota)
     fleet = Fleet(server, ledger, clock)
-    host = Host(fleet, commit, checks, settings.folders.certificates)
+    host = Host(fleet, commit, quota, checks, settings.folders.certificates)
     intake = Intake()
-    house = Housekeeping(fleet, commit, desk, intake)
+    house = Housekeeping(fleet, commit, quota, desk, intake)
     guards = Guards(fence, intake, ConnectionsPerCertificate(), fleet.closings)
     listening = [bind(place, BACKLOG) for place in _places(settings)]
     limits = ConnectionLimits.for_open_files(raise_file_limit())

@@ -26,6 +26,7 @@ class DefenderSettingsBody(Body):
 
     disconnect_period_days: int = Field(1, ge=1, le=365)
     alert_hours: int = Field(6, ge=1, le=8760)
+    event_quota_megabytes: int = Field(256, ge=1, le=1_000_000)
 
 
 def decommission(name: str) -> None:
@@ -70,7 +71,9 @@ def scan(name: str) -> None:
 
 def change_settings(body: DefenderSettingsBody) -> None:
     """Store the settings of Defenders and record who changed them."""
-    new = DefenderSettings(body.disconnect_period_days, body.alert_hours)
+    new = DefenderSettings(
+        body.disconnect_period_days, body.alert_hours, body.event_quota_megabytes
+    )
     told = "changed the settings of Defenders"
     with recorded(AuditType.SETTINGS, told) as change:
         old = write_defender_settings(database(), new)

@@ -104,6 +104,11 @@ def console_metrics(app: Flask) -> Iterable[Metric]:
         "Events of Defenders stored, in all.",
         count.get("stored", 0),
     )
+    yield untyped(
+        "twistlock_defender_events_dropped",
+        "Events of Defenders that were over their quota and are not stored, in all.",
+        count.get("dropped", 0),
+    )
     yield from defender_metrics(database)
     yield from alert_metrics(database)
 

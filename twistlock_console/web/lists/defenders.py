@@ -30,6 +30,7 @@ def defender(stored: Document) -> Document:
         "policy": stored.get("policy", ""),
         "os": stored.get("os", ""),
         "packages": stored.get("packages", 0),
+        "droppedEvents": stored.get("droppedEvents", 0),
         "systemInfo": stored.get("systemInfo", {}),
     }
 
@@ -48,6 +49,7 @@ DEFENDERS = Listable(
         Column("certificateExpiration", stored="certificate.expires"),
         Column("policy"),
         Column("systemInfo"),
+        Column("droppedEvents"),
     ),
     order="hostname",
     searched="host or system",

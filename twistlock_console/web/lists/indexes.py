@@ -15,6 +15,7 @@ from twistlock_console.defenders import (
     certificate_renewal,
     deploy_tokens,
     enrolled,
+    event_quota,
     event_store,
     register,
 )
@@ -35,6 +36,7 @@ INDEXES: dict[str, list[IndexModel]] = {
     users.COLLECTION: users.INDEXES,
     QUEUE: [IndexModel([("channel", ASCENDING), ("created", ASCENDING)])],
     event_store.COLLECTION: event_store.INDEXES,
+    event_quota.COLLECTION: event_quota.INDEXES,
     register.COLLECTION: register.INDEXES,
     enrolled.COLLECTION: enrolled.INDEXES,
     certificate_renewal.COLLECTION: certificate_renewal.INDEXES,

@@ -16,7 +16,10 @@ class SystemInfo(Answer):
 
 
 class DefenderAnswer(Answer):
-    """A Defender; *lastModified* is when it last connected or left."""
+    """A Defender; *lastModified* is when it last connected or left.
+
+    *droppedEvents* counts those over its quota, which were not stored.
+    """
 
     hostname: str
     fqdn: str
@@ -35,6 +38,7 @@ class DefenderAnswer(Answer):
     policy: str
     os: str
     packages: int
+    dropped_events: int
     system_info: SystemInfo
 
 
@@ -111,7 +115,8 @@ class ComplianceAnswer(Answer):
 
 
 class DefenderSettingsAnswer(Answer):
-    """After how long away a Defender is alerted of, and removed."""
+    """When a Defender that is away is alerted of and removed; its quota of events."""
 
     disconnect_period_days: int
     alert_hours: int
+    event_quota_megabytes: int

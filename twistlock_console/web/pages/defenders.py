@@ -79,8 +79,8 @@ def _settings_page(error: str = "") -> str:
 
 
 def _fields() -> dict[str, object]:
-    names = ("disconnectPeriodDays", "alertHours")
+    names = ("disconnectPeriodDays", "alertHours", "eventQuotaMegabytes")
     given = {name: request.form.get(name, "") for name in names}
-    if not all(re.fullmatch("[0-9]{1,5}", text) for text in given.values()):
-        raise Refused("give whole numbers of days and hours")
+    if not all(re.fullmatch("[0-9]{1,7}", text) for text in given.values()):
+        raise Refused("give whole numbers of days, hours and megabytes")
     return {name: int(text) for name, text in given.items()}

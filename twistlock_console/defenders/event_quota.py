@@ -1,0 +1,188 @@
+"""The quota of stored events: each Defender may store so many bytes in a day (UTC).
+
+Above it, events are acknowledged and dropped, so that the Defender's outbox goes on.
+What was dropped is counted by one event of the kind *dropped* for each Defender and
+day, stored before the acknowledgement.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo.database import Database
+
+from twistlock_console.protocol import Event
+
+#: `_id` is the Defender's name. Kept so that a failover does not begin the day again.
+COLLECTION = "defender_event_usage"
+INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)]
+MEGABYTE = 1_000_000
+SAVED_STEPS = 16
+"""The usage of a Defender is saved when a part of its quota, or 1 MB, was added."""
+Store = Database[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedEvents:
+    """The numbers of a Defender's events that are not stored, and why."""
+
+    defender: str
+    day: str
+    numbers: tuple[int, ...]
+    quota_megabytes: int
+
+    def as_update(self, now: datetime) -> UpdateOne:
+        """Return the update of the event that counts them; repeating it is harmless.
+
+        A Defender's numbers rise, so what is sent again is not counted again.
+        """
+        last = {"$ifNull": ["$last", 0]}
+        fresh = {
+            "$filter": {
+                "input": list(self.numbers),
+                "cond": {"$gt": ["$$this", last]},
+            }
+        }
+        sentence = (
+            f"The quota of {self.quota_megabytes} MB a day was reached; further events "
+            f"of {self.day} (UTC) were not stored."
+        )
+        members = {
+            "defender": {"$literal": self.defender},
+            "kind": "dropped",
+            "time": now,
+            "received": now,
+            "rule": "",
+            "effect": "alert",
+            "sentence": {"$literal": sentence},
+            "count": {"$add": [{"$ifNull": ["$count", 0]}, {"$size": fresh}]},
+            "first": {"$ifNull": ["$first", self.numbers[0]]},
+            "last": {"$max": ["$last", self.numbers[-1]]},
+        }
+        which = {"_id": f"{self.defender}/quota/{self.day}"}
+        return UpdateOne(which, [{"$set": members}], upsert=True)
+
+
+class EventQuota:
+    """Counts the bytes that each Defender stored today; answers from memory.
+
+    *dropped* counts the events of each Defender that were dropped, in all.
+    """
+
+    def __init__(
+        self, megabytes: int, today: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.megabytes = megabytes
+        self._today = today
+        self._day = ""
+        self._used: dict[str, int] = {}
+        self._saved: dict[str, int] = {}
+        self._last_dropped: dict[str, int] = {}
+        self._unreported: set[str] = set()
+        self.dropped: Counter[str] = Counter()
+
+    @property
+    def day(self) -> str:
+        """Return the present day; the counts begin at 0 with each."""
+        day = f"{self._today():%Y-%m-%d}"
+        if day != self._day:
+            self._day, self._used, self._saved = day, {}, {}
+        return day
+
+    def load(self, day: str, used: Mapping[str, int]) -> None:
+        """Take over what was saved of *day*."""
+        if day == self.day:
+            for defender, size in used.items():
+                self._used[defender] = max(size, self._used.get(defender, 0))
+            self._saved.update(used)
+
+    def split(
+        self, defender: str, events: Sequence[Event], sizes: Sequence[int]
+    ) -> tuple[int, DroppedEvents | None]:
+        """Return how many of *events* may be stored, and the rest, if there is one."""
+        day = self.day
+        left = self.megabytes * MEGABYTE - self.used(defender)
+        if sum(sizes) <= left:
+            return len(events), None
+        fitting = 0
+        for size in sizes:
+            left -= size
+            if left < 0:
+                break
+            fitting += 1
+        numbers = tuple(event.number for event in events[fitting:])
+        return fitting, DroppedEvents(defender, day, numbers, self.megabytes)
+
+    def used(self, defender: str) -> int:
+        """Return the bytes that *defender* has stored today."""
+        return self._used.get(defender, 0) if self.day else 0
+
+    def charge(self, defender: str, size: int) -> None:
+        """Count *size* bytes that were stored."""
+        self._used[defender] = self.used(defender) + size
+
+    def count_dropped(self, dropped: DroppedEvents) -> None:
+        """Count *dropped*, which is stored; what was sent again is counted once."""
+        last = self._last_dropped.get(dropped.defender, 0)
+        fresh = sum(number > last for number in dropped.numbers)
+        self._last_dropped[dropped.defender] = max(last, dropped.numbers[-1])
+        self.dropped[dropped.defender] += fresh
+        self._unreported.add(dropped.defender)
+
+    def take_unreported(self) -> list[tuple[str, int]]:
+        """Return the Defenders of which events were dropped lately, with their sums."""
+        defenders, self._unreported = self._unreported, set()
+        return [(defender, self.dropped[defender]) for defender in sorted(defenders)]
+
+    def take_unsaved(self) -> dict[str, int]:
+        """Return the usage that is to be saved now; it counts as saved."""
+        step = min(MEGABYTE, self.megabytes * MEGABYTE // SAVED_STEPS)
+        unsaved = {
+            defender: size
+            for defender, size in (self._used.items() if self.day else ())
+            if size - self._saved.get(defender, 0) >= step
+        }
+        self._saved.update(unsaved)
+        return unsaved
+
+
+def read_usage(database: Store, day: str) -> dict[str, int]:
+    """Return the bytes that each Defender has stored on *day*, as far as saved."""
+    found = database[COLLECTION].find({"day": day})
+    return {str(each["_id"]): int(each["bytes"]) for each in found}
+
+
+def save_usage(database: Store, day: str, used: Mapping[str, int]) -> None:
+    """Save the usage of *day*; a higher number that is there stays."""
+    expires = datetime.now(UTC) + timedelta(days=2)
+    same_day = {"$eq": ["$day", day]}
+    database[COLLECTION].bulk_write(
+        [
+            UpdateOne(
+                {"_id": defender},
+                [
+                    {
+                        "$set": {
+                            "bytes": {
+                                "$cond": [same_day, {"$max": ["$bytes", size]}, size]
+                            },
+                            "day": day,
+                            "expires": expires,
+                        }
+                    }
+                ],
+                upsert=True,
+            )
+            for defender, size in used.items()
+        ],
+        ordered=False,
+    )
+
+
+def updates_of(dropped: Iterable[DroppedEvents]) -> list[UpdateOne]:
+    """Return the updates that count *dropped*."""
+    now = datetime.now(UTC)
+    return [each.as_update(now) for each in dropped]

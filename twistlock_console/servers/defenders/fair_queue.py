@@ -1,0 +1,113 @@
+"""Fair share of each write to the database among Defenders, by bytes.
+
+This is deficit round robin: in each round a batch of documents gets the same number of
+bytes of credit, and takes documents while it has credit. What a large document takes
+too much is missing in the next round. So a Defender with few documents gets all of
+them into the next write, however much others have.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from bson.raw_bson import RawBSONDocument
+
+MAX_WRITE_DOCUMENTS = 4000
+MAX_WRITE_BYTES = 4 * 1024 * 1024
+MAX_SHARE_BYTES = 128 * 1024
+"""What one batch may have of a write, even if it is alone: a write must end soon."""
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Documents that are stored in order, in one write or in several."""
+
+    documents: Sequence[RawBSONDocument]
+    taken: int = 0
+    credit: int = 0
+    is_wanted: bool = True
+
+    @property
+    def is_taken(self) -> bool:
+        """Return whether no document is left to take."""
+        return self.taken >= len(self.documents)
+
+
+B = TypeVar("B", bound=Batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion(Generic[B]):
+    """The documents from *first* up to *last* (excluded) of a *batch*.
+
+    *is_last* says whether no more follow.
+    """
+
+    batch: B
+    first: int
+    last: int
+    is_last: bool
+
+
+@dataclass(slots=True)
+class Limits:
+    """What one write may hold in all, and of one batch."""
+
+    documents: int = MAX_WRITE_DOCUMENTS
+    bytes: int = MAX_WRITE_BYTES
+    share: int = MAX_SHARE_BYTES
+
+
+@dataclass(slots=True)
+class FairQueue(Generic[B]):
+    """The batches that wait, and which of their documents come next."""
+
+    limits: Limits = field(default_factory=Limits)
+    _waiting: deque[B] = field(default_factory=deque)
+
+    def __len__(self) -> int:
+        """Return how many batches wait."""
+        return len(self._waiting)
+
+    def put(self, batch: B) -> None:
+        """Let *batch* wait behind the others."""
+        self._waiting.append(batch)
+
+    def take(self) -> list[Portion[B]]:
+        """Return what belongs into the next write; nothing only if nothing waits."""
+        portions: list[Portion[B]] = []
+        while self._waiting and not portions:
+            portions = self._take_round()
+        return portions
+
+    def _take_round(self) -> list[Portion[B]]:
+        """Give each batch its share once, as long as the write is not full."""
+        share = min(self.limits.share, self.limits.bytes // len(self._waiting)) or 1
+        portions: list[Portion[B]] = []
+        room = self.limits.documents
+        bytes_left = self.limits.bytes
+        for _ in range(len(self._waiting)):
+            if room <= 0 or bytes_left <= 0:
+                break
+            batch = self._waiting.popleft()
+            if not batch.is_wanted:
+                continue
+            batch.credit += share
+            first, before = batch.taken, batch.credit
+            _spend(batch, room)
+            if batch.taken > first or batch.is_taken:
+                portions.append(Portion(batch, first, batch.taken, batch.is_taken))
+                room -= batch.taken - first
+                bytes_left -= before - batch.credit
+            if not batch.is_taken:
+                self._waiting.append(batch)
+        return portions
+
+
+def _spend(batch: Batch, room: int) -> None:
+    """Take documents of *batch* while it has credit, *room* of them at most."""
+    while batch.credit > 0 and not batch.is_taken and room > 0:
+        batch.credit -= len(batch.documents[batch.taken].raw)
+        batch.taken += 1
+        room -= 1
