@@ -6,6 +6,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from twistlock_console.accounts import users
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.defenders import enrolled, register
 from twistlock_console.revocation import upgrade as revocations
@@ -30,7 +31,8 @@ def upgrade_if_needed(database: Store) -> None:
             database[SETTINGS].update_one({"_id": FORMAT_ID}, form, upsert=True)
     except PyMongoError as error:
         raise DatabaseError(
-            f"the stored data cannot be brought into the form of this release: {error}"
+            "the stored data cannot be brought into the form of this release: "
+            f"{describe_error(error)}"
         ) from error
 
 

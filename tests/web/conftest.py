@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def _prepared(root: Path) -> Settings:
         data_folder=root,
         database_port=port,
         database_cache_gb=0.25,
+        alert_targets_allowed=(ip_network("127.0.0.0/8"),),
     )
     made.folders.create()
     prepare_secrets(made.folders)

@@ -6,6 +6,8 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from web_visitor import Visitor, basic
+from web_visitor import PASSWORD, Visitor, basic
 
 from plugins.ha.reporting.alert_sources import problems_in
+from twistlock_console.accounts.roles import UserRole
 from twistlock_console.alerts import store
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.outbox import Outbox
@@ -27,14 +30,17 @@ from twistlock_console.alerts.settings import (
     read,
 )
 from twistlock_console.alerts.sources import backups, certificate_problems, defenders
+from twistlock_console.alerts.targets import TargetPolicy
 from twistlock_console.alerts.watch import Source, Watch
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.settings import Settings
+from twistlock_console.web.app import create_app
 from twistlock_console.web.common.database import storage_of
 
+TRAIL = "/api/v1/audits/mgmt"
 ALERTS, LOGGING = "/api/v1/settings/alerts", "/api/v1/settings/logging"
 SECRET = "only the receiver knows"
 LOST = Problem(Kind.NODE_LOST, "10.0.0.2", "the node 10.0.0.2 is lost")
@@ -93,7 +99,8 @@ def hook(receiver: Receiver, **more: object) -> dict[str, object]:
 
 def outbox(settings: Settings) -> Outbox:
     seal = Seal(read_secret(settings.folders.secrets / "session.key"))
-    return Outbox(seal, Sender("127.0.0.1", "console", 1))
+    policy = TargetPolicy(allowed=settings.alert_targets_allowed)
+    return Outbox(seal, Sender("127.0.0.1", "console", 1), lambda: policy)
 
 
 def send(box: Outbox, database: store.Store) -> None:
@@ -186,8 +193,8 @@ def test_the_page_keeps_the_secret_and_sends_a_test(
     wrong = admin.send(form, **{**fields, "nodeLostSeconds": "soon"})
 
     assert (first.status_code, second.status_code) == (303, 303)
-    assert "A test was sent by webhook." in page
-    assert "The webhook answered with status 500." in failed
+    assert "The webhook at 127.0.0.1 took it." in page
+    assert "The webhook at 127.0.0.1 answered with status 500." in failed
     assert wrong.status_code == 400
     headers, body = receiver.got[0]
     stamp, _, proof = headers["X-Twistlock-Signature"].partition(",v1=")
@@ -195,6 +202,259 @@ def test_the_page_keeps_the_secret_and_sends_a_test(
     wanted = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
     assert proof == wanted
     assert json.loads(body)["kind"] == "test"
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of the loopback on which nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def test_a_test_tries_every_channel(
+    admin: Visitor, receiver: Receiver, closed_port: int, tmp_path: Path
+) -> None:
+    """A channel that fails keeps no other from its test; each has its sentence."""
+    receiver.status = 500
+    admin.call(ALERTS, hook(receiver), Authorization=basic())
+    with listening("unix", tmp_path) as (address, taken):
+        syslog = {"syslog": {"enabled": True, "addr": address}}
+        admin.call(LOGGING, syslog, Authorization=basic())
+        answer = admin.call(f"{ALERTS}/test", {}, Authorization=basic())
+        text = taken().decode()
+    refused = {"syslog": {"enabled": True, "addr": f"tcp://127.0.0.1:{closed_port}"}}
+    admin.call(LOGGING, refused, Authorization=basic())
+    receiver.status = 200
+    admin.send("/manage/alerts/test", form_on="/manage/alerts/alerts")
+    page = admin.get("/manage/alerts/alerts").text
+    history = admin.get("/api/v1/audits/mgmt", Authorization=basic()).get_json()
+
+    assert answer.status_code == 400
+    webhook_failed = "the webhook at 127.0.0.1 answered with status 500"
+    assert answer.get_json()["err"] == f"{webhook_failed}; syslog: {address} took it"
+    assert 'log_type="test"' in text
+    assert "The webhook at 127.0.0.1 took it." in page
+    assert f"The syslog server tcp://127.0.0.1:{closed_port} did not take it" in page
+    failed = [each for each in history if "sent a test alert" in each["status"]]
+    assert [each["failure"] for each in failed] == [True, True]
+    assert webhook_failed in failed[1]["status"]
+
+
+def silent(connection: socket.socket) -> None:
+    connection.settimeout(10)
+    with suppress(OSError):
+        while connection.recv(1024):
+            pass
+
+
+def rude(connection: socket.socket) -> None:
+    connection.sendall(b"220 mail ready\r\n")
+
+
+def ending(connection: socket.socket) -> None:
+    connection.recv(1024)
+
+
+def dripping(connection: socket.socket) -> None:
+    """Send a header for ever, each byte in time for a timeout of its own."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+    with suppress(OSError):
+        while True:
+            connection.sendall(b".")
+            threading.Event().wait(0.05)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_test_tells_no_open_port_from_a_closed_one(
+    admin: Visitor, closed_port: int, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever answers there, or nothing: the sentence is one, and has no Python."""
+    monkeypatch.setattr("twistlock_console.alerts.channels.SECONDS", 0.5)
+
+    def told(port: int) -> str:
+        url = f"{scheme}://127.0.0.1:{port}/hook"
+        body = {"webhook": {"enabled": True, "url": url, "secret": {"plain": SECRET}}}
+        admin.call(ALERTS, body, Authorization=basic())
+        answer = admin.call(f"{ALERTS}/test", {}, Authorization=basic())
+        assert answer.status_code == 400
+        return str(answer.get_json()["err"])
+
+    sentences = {told(closed_port)}
+    for behaviour in (silent, rude, ending, dripping):
+        with answering(behaviour) as port:
+            sentences.add(told(port))
+
+    assert sentences == {
+        "the webhook at 127.0.0.1 did not take it: there was no connection, no answer "
+        "in time, or no certificate that this node trusts; the log of this node says "
+        "which"
+    }
+
+
+@contextmanager
+def answering(behaviour: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port whose one connection is dealt with by *behaviour*."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                behaviour(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def strict(running: Settings) -> Iterator[Visitor]:
+    """An administrator of a Console that allows no special addresses."""
+    made = create_app(replace(running, alert_targets_allowed=()))
+    made.testing = True
+    database = storage_of(made).database()
+    for name in database.list_collection_names():
+        database[name].delete_many({})
+    visitor = Visitor(made.test_client())
+    visitor.sign_up()
+    yield visitor
+    storage_of(made).close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "api.localhost.",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "169.254.169.254",
+        "[fe80::1]",
+        "0.0.0.0",  # noqa: S104 - nothing is bound to it
+        "224.0.0.1",
+    ],
+)
+def test_a_special_address_is_not_saved(strict: Visitor, host: str) -> None:
+    """Not for a webhook and not for syslog, and the setting that allows it is named."""
+    hook = webhook(url=f"https://{host}:9200/x")
+    answers = [strict.call(ALERTS, hook, Authorization=basic())]
+    if not host.startswith("["):
+        syslog = {"syslog": {"enabled": True, "addr": f"tcp://{host}:9200"}}
+        answers.append(strict.call(LOGGING, syslog, Authorization=basic()))
+
+    for answer in answers:
+        assert answer.status_code == 400
+        assert (
+            "is in ALERT_TARGETS_ALLOWED in twistlock.cfg" in answer.get_json()["err"]
+        )
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "tcp", "udp"])
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "rebound.test"])
+def test_a_name_is_judged_by_the_address_it_leads_to(
+    strict: Visitor, receiver: Receiver, scheme: str, host: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """At the connection itself: an open port and a closed one answer the same."""
+    real = socket.getaddrinfo
+
+    def rebound(name: str, *rest: Any, **more: Any) -> Any:
+        return real("127.0.0.1" if name == "rebound.test" else name, *rest, **more)
+
+    # The resolver is the system's: this one leads a name to the loopback.
+    monkeypatch.setattr("socket.getaddrinfo", rebound)
+    sentences = []
+    for port in (receiver.server.server_port, 1):
+        address = f"{scheme}://{host}:{port}"
+        if scheme.startswith("http"):
+            saved = strict.call(ALERTS, webhook(url=address), Authorization=basic())
+        else:
+            body = {"syslog": {"enabled": True, "addr": address}}
+            saved = strict.call(LOGGING, body, Authorization=basic())
+        assert saved.status_code == 200, saved.get_json()
+        told = strict.call(f"{ALERTS}/test", {}, Authorization=basic())
+        assert told.status_code == 400
+        sentences.append(told.get_json()["err"].replace(address, "it"))
+
+    assert sentences[0] == sentences[1]
+    assert f"{host} leads to 127.0.0.1, which is a loopback address" in sentences[0]
+    assert receiver.got == []
+
+
+SLACK = "https://hooks.test:8443/services/T0/B0/PLANTED-7391?key=PLANTED-7391"
+OTHER = "https://hooks.test:8443/services/T0/B0/PLANTED-other"
+HOST_ONLY = "https://hooks.test:8443/(a secret)"
+
+
+@pytest.mark.parametrize("role", [each.value for each in UserRole])
+def test_nobody_reads_the_path_of_the_webhook(
+    admin: Visitor, app: Flask, database: store.Store, role: str
+) -> None:
+    """Neither in the settings nor in the history, nor in what was recorded before."""
+    for url in (SLACK, OTHER, SLACK):
+        saved = admin.call(ALERTS, webhook(url=url), Authorization=basic())
+        assert saved.status_code == 200
+    before = f'+    "url": "{SLACK}",'
+    older = {"time": datetime.now(UTC), "type": "settings", "username": "admin"}
+    address = {"sourceIP": "192.0.2.7", "api": "/x", "failure": False}
+    database["audits_mgmt"].insert_one(
+        {**older, **address, "diff": before, "status": SLACK}
+    )
+    user = {"username": "jane", "password": PASSWORD, "role": role}
+    assert admin.call("/api/v1/users", user, Authorization=basic()).status_code == 200
+    reader = Visitor(app.test_client())
+    reader.log_in("jane")
+    proof = basic("jane")
+
+    shown = reader.get(ALERTS, Authorization=proof).get_json()
+    texts = [
+        reader.get(path, Authorization=proof).text
+        for path in (ALERTS, TRAIL, f"{TRAIL}/download")
+    ]
+    texts += [
+        reader.get(path).text
+        for path in ("/manage/alerts/alerts", "/manage/logs/history")
+    ]
+
+    assert "PLANTED" not in "".join(texts)
+    assert shown["webhook"]["url"] == HOST_ONLY
+    assert HOST_ONLY in texts[1]
+    assert "https://hooks.test:8443/(another secret)" in texts[1]
+    sealed = shown["webhook"]["secret"]["encrypted"]
+    assert (sealed == "(a secret)") is (role != UserRole.ADMIN.value)
+
+
+def test_what_is_shown_can_be_sent_back(admin: Visitor, database: store.Store) -> None:
+    """The secrets stay; but never for another host than that which they are for."""
+    admin.call(ALERTS, webhook(url=SLACK), Authorization=basic())
+    stored = read(database, AlertSettings)
+    shown = admin.get(ALERTS, Authorization=basic()).get_json()
+    hidden = {**shown["webhook"], "secret": {"encrypted": "(a secret)"}}
+
+    answers = [
+        admin.call(ALERTS, body, Authorization=basic()).status_code
+        for body in (shown, {**shown, "webhook": hidden})
+    ]
+    form = {"enabled": "on", "url": HOST_ONLY, "secret": ""}
+    numbers = dict.fromkeys(
+        ("nodeLostSeconds", "memberLagSeconds", "defendersLostMinutes"), "5"
+    )
+    by_page = admin.send("/manage/alerts/alerts", **form, **numbers)
+    kept = read(database, AlertSettings).webhook
+    elsewhere = admin.call(
+        ALERTS,
+        webhook(url=HOST_ONLY.replace("hooks", "evil")),
+        Authorization=basic(),
+    )
+
+    assert answers == [200, 200]
+    assert by_page.status_code == 303
+    assert kept == stored.webhook
+    assert elsewhere.status_code == 400
+    assert "webhook.url: write the full address" in elsewhere.get_json()["err"]
 
 
 def test_the_logging_page_saves(admin: Visitor) -> None:
@@ -293,7 +553,7 @@ def test_an_address_that_was_stored_and_is_none_is_a_failed_attempt(
     waiting = [each.notice for each in store.waiting(database, "syslog", 9)]
     assert waiting == notices[1:]
     assert answer.status_code == 400
-    assert f"{address} cannot be reached" in answer.get_json()["err"]
+    assert f"the syslog server {address}" in answer.get_json()["err"]
     assert f'value="{address}"' in page
 
 

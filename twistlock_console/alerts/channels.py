@@ -1,66 +1,117 @@
-"""The ways out: a webhook over HTTP, a syslog server over a socket."""
+"""The ways out: a webhook over HTTP, a syslog server over a socket.
+
+A channel that fails raises NotDelivered, with a sentence for people and a detail for
+the log.
+"""
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
-
-import urllib3
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import SplitResult, urlsplit
 
 from twistlock_console.alerts import messages
+from twistlock_console.alerts.connecting import (
+    Deadline,
+    NotDelivered,
+    connected,
+    look_up,
+)
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.rules import Notice
 from twistlock_console.alerts.settings import Syslog
-from twistlock_console.common.errors import Refused
+from twistlock_console.alerts.targets import TargetPolicy
+from twistlock_console.common.error_text import describe_error
 
 SECONDS = 5.0
+DEFAULT_PORTS = {"http": 80, "https": 443}
+SYSLOG_PORT = 514
 
 
-def post(url: str, secret: bytes, notice: Notice, at: datetime, sender: Sender) -> None:
-    """Post *notice*, signed; raises Refused with what the other side said or did."""
-    body = messages.as_json(notice, at, sender)
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A notice on its way: since when it is due, and who sends it."""
+
+    notice: Notice
+    at: datetime
+    sender: Sender
+
+
+def post(url: str, secret: bytes, alert: Alert, policy: TargetPolicy) -> None:
+    """Post *alert*, signed; raises NotDelivered."""
+    body = messages.as_json(alert.notice, alert.at, alert.sender)
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
     headers = {
+        "Host": parts.netloc,
         "Content-Type": "application/json",
         "User-Agent": messages.TAG,
-        "X-Twistlock-Delivery": notice.id,
+        "X-Twistlock-Delivery": alert.notice.id,
         "X-Twistlock-Signature": messages.signature(secret, body, int(time.time())),
+        "Connection": "close",
     }
-    patience = urllib3.Timeout(total=SECONDS)
-    try:
-        with urllib3.PoolManager(retries=False, timeout=patience) as pool:
-            answer = pool.request(
-                "POST",
-                url,
-                body=body,
-                headers=headers,
-                redirect=False,
-                preload_content=False,
-            )
-            answer.release_conn()
-            status = answer.status
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise Refused(f"the webhook does not answer: {_why(error)}") from error
+    deadline = Deadline(SECONDS)
+    with _failing_as(f"the webhook at {host}"):
+        endpoints = look_up(host, port, policy, deadline)
+        tls_name = host if parts.scheme == "https" else None
+        with connected(endpoints, deadline, tls_name) as sock:
+            connection = HTTPConnection(host, port)
+            connection.sock = sock
+            connection.request("POST", _path_of(parts), body, headers)
+            status = connection.getresponse().status
     if not 200 <= status < 300:
-        raise Refused(f"the webhook answered with status {status}")
+        raise NotDelivered(f"the webhook at {host} answered with status {status}")
 
 
-def log_to(to: Syslog, notice: Notice, at: datetime, sender: Sender) -> None:
-    """Send *notice* to the syslog server; raises Refused when it cannot be reached."""
-    frame = messages.syslog_frame(to.format, notice, at, sender)
-    try:
+def log_to(to: Syslog, alert: Alert, policy: TargetPolicy) -> None:
+    """Send *alert* to the syslog server; raises NotDelivered."""
+    frame = messages.syslog_frame(to.format, alert.notice, alert.at, alert.sender)
+    with _failing_as(f"the syslog server {to.addr}"):
         parts = urlsplit(to.addr)
-        match parts.scheme:
-            case "unix":
-                _to_socket(parts.path, frame)
-            case "tcp":
-                _over_tcp(parts.hostname or "", parts.port or 514, to.format, frame)
-            case _:
-                _over_udp(parts.hostname or "", parts.port or 514, frame)
+        if parts.scheme == "unix":
+            _to_socket(parts.path, frame)
+            return
+        host, deadline = parts.hostname or "", Deadline(SECONDS)
+        endpoints = look_up(host, parts.port or SYSLOG_PORT, policy, deadline)
+        if parts.scheme == "udp":
+            with socket.socket(endpoints[0].family, socket.SOCK_DGRAM) as out:
+                out.sendto(frame, endpoints[0].address)
+            return
+        with connected(endpoints, deadline) as sock:
+            sock.sendall(_framed(to.format, frame))
+
+
+def sentence_of(channel: str, url: str, to: Syslog) -> str:
+    """Say what happened to an alert that *channel* has sent without an error."""
+    if channel == "webhook":
+        return f"the webhook at {urlsplit(url).hostname} took it"
+    if to.addr.startswith("unix:"):
+        return f"syslog: {to.addr} took it"
+    unconfirmed = "which does not confirm what it gets"
+    return f"syslog: it was sent to {to.addr}, {unconfirmed}"
+
+
+@contextmanager
+def _failing_as(what: str) -> Iterator[None]:
+    try:
+        yield
+    except NotDelivered as error:
+        raise NotDelivered(f"{what}: {error}") from error
     # ValueError: what cannot be a host's name fails before it is looked up.
-    except (OSError, ValueError) as error:
-        raise Refused(
-            f"the syslog server {to.addr} cannot be reached: {error}"
+    except (OSError, HTTPException, ValueError) as error:
+        raise NotDelivered(
+            f"{what} did not take it: there was no connection, no answer in time, or "
+            "no certificate that this node trusts; the log of this node says which",
+            describe_error(error),
         ) from error
+
+
+def _path_of(parts: SplitResult) -> str:
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.path or '/'}{query}"
 
 
 def _to_socket(path: str, frame: bytes) -> None:
@@ -70,20 +121,6 @@ def _to_socket(path: str, frame: bytes) -> None:
         out.send(frame)
 
 
-def _over_udp(host: str, port: int, frame: bytes) -> None:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_DGRAM
-    )[0]
-    with socket.socket(family, kind, protocol) as out:
-        out.sendto(frame, address)
-
-
-def _over_tcp(host: str, port: int, form: str, frame: bytes) -> None:
+def _framed(form: str, frame: bytes) -> bytes:
     # RFC 6587: the newer format counts its bytes, the older one ends with a line.
-    framed = b"%d %s" % (len(frame), frame) if form == "rfc5424" else frame + b"\n"
-    with socket.create_connection((host, port), timeout=SECONDS) as out:
-        out.sendall(framed)
-
-
-def _why(error: Exception) -> str:
-    return str(error.__cause__ or error)[:200]
+    return b"%d %s" % (len(frame), frame) if form == "rfc5424" else frame + b"\n"

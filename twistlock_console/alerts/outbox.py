@@ -2,12 +2,17 @@
 
 import logging
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from twistlock_console.alerts import channels, store
+from twistlock_console.alerts.channels import Alert
+from twistlock_console.alerts.connecting import NotDelivered
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.rules import Kind, Notice, Problem, State
 from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, Seal
+from twistlock_console.alerts.targets import TargetPolicy
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import Refused
 
@@ -23,12 +28,26 @@ def pause_seconds(failures: int) -> int:
     return min(FIRST_PAUSE_SECONDS << min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
 
 
-class Outbox:
-    """Remembers, per channel, how often it failed and until when it rests."""
+@dataclass(frozen=True, slots=True)
+class ChannelResult:
+    """What became of a test on one channel, as a sentence."""
 
-    def __init__(self, seal: Seal, sender: Sender) -> None:
+    sentence: str
+    has_failed: bool
+
+
+class Outbox:
+    """Remembers, per channel, how often it failed and until when it rests.
+
+    *policy* gives the addresses that alerts may be sent to at this moment.
+    """
+
+    def __init__(
+        self, seal: Seal, sender: Sender, policy: Callable[[], TargetPolicy]
+    ) -> None:
         self._seal = seal
         self._sender = sender
+        self._policy = policy
         self._failures: dict[str, int] = {}
         self._rests_until: dict[str, int] = {}
 
@@ -63,7 +82,8 @@ class Outbox:
             failures = self._failures[channel] = self._failures.get(channel, 0) + 1
             pause = pause_seconds(failures)
             self._rests_until[channel] = boottime_ns() + pause * SECOND
-            log.warning("an alert waits %d s for another attempt: %s", pause, error)
+            told = _with_detail(error)
+            log.warning("an alert waits %d s for another attempt: %s", pause, told)
             if datetime.now(UTC) - each.created < GIVE_UP_AFTER:
                 return False
             log.warning(
@@ -82,22 +102,38 @@ class Outbox:
         alerts: AlertSettings,
         logs: LoggingSettings,
     ) -> None:
-        """Send *notice* once; does nothing where the channel is off. Raises Refused."""
-        hook = alerts.webhook
+        """Send *notice* once; does nothing where the channel is off.
+
+        Raises NotDelivered, and Refused where the secret cannot be opened.
+        """
+        hook, alert = alerts.webhook, Alert(notice, at, self._sender)
         if channel == "webhook" and hook.enabled:
             secret = self._seal.open(hook.secret.encrypted)
-            channels.post(hook.url, secret, notice, at, self._sender)
+            channels.post(hook.url, secret, alert, self._policy())
         if channel == "syslog" and logs.syslog.enabled:
-            channels.log_to(logs.syslog, notice, at, self._sender)
+            channels.log_to(logs.syslog, alert, self._policy())
 
-    def test(self, alerts: AlertSettings, logs: LoggingSettings) -> list[str]:
-        """Send a test on each channel that is on; gives their names. Raises Refused."""
+    def test(self, alerts: AlertSettings, logs: LoggingSettings) -> list[ChannelResult]:
+        """Send a test on every channel that is on; raises Refused if none is."""
         now = datetime.now(UTC)
         problem = Problem(Kind.TEST, "test", "this is a test, and nothing is wrong")
         notice = Notice(problem, int(now.timestamp()), State.HAPPENED)
         used = {"webhook": alerts.webhook.enabled, "syslog": logs.syslog.enabled}
         if not any(used.values()):
             raise Refused("switch a webhook or syslog on first, and save")
+        results = []
         for channel in (name for name, on in used.items() if on):
-            self.deliver(channel, notice, now, alerts, logs)
-        return [name for name, on in used.items() if on]
+            try:
+                self.deliver(channel, notice, now, alerts, logs)
+            except Refused as error:
+                log.warning("a test alert failed: %s", _with_detail(error))
+                results.append(ChannelResult(str(error), has_failed=True))
+            else:
+                told = channels.sentence_of(channel, alerts.webhook.url, logs.syslog)
+                results.append(ChannelResult(told, has_failed=False))
+        return results
+
+
+def _with_detail(error: Refused) -> str:
+    detail = error.detail if isinstance(error, NotDelivered) else ""
+    return f"{error} ({detail})" if detail else str(error)

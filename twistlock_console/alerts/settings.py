@@ -1,7 +1,8 @@
 """Where alerts go and of what: the settings "alerts" and "logging", as values.
 
 The API takes and gives them in this form, and it is how they are stored; but a secret
-is stored, and given, sealed with a key that only the nodes have.
+is stored, and given, sealed with a key that only the nodes have, and the address of the
+webhook is given without its path. What is given can be sent back.
 """
 
 import base64
@@ -16,6 +17,7 @@ from pymongo.database import Database
 from twistlock_console.accounts.sessions import derive_key
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.models import Body
+from twistlock_console.common.redaction import is_redacted
 
 SETTINGS = "settings"
 SHORTEST_SECRET = 16
@@ -41,7 +43,7 @@ class Webhook(Body):
     def _complete(self) -> "Webhook":
         if not self.enabled and not self.url:
             return self
-        if not _is_web_address(self.url):
+        if not (is_redacted(self.url) or _is_web_address(self.url)):
             raise ValueError("url: write a full address, https://host/path")
         if self.secret.plain and len(self.secret.plain) < SHORTEST_SECRET:
             raise ValueError(f"secret: write at least {SHORTEST_SECRET} characters")

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pymongo.errors import PyMongoError
@@ -15,6 +16,7 @@ from pymongo.errors import PyMongoError
 from twistlock_console.alerts import rules, store
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.outbox import Outbox
+from twistlock_console.alerts.policy import current_policy
 from twistlock_console.alerts.rules import Kind, Problem
 from twistlock_console.alerts.settings import (
     AlertSettings,
@@ -79,7 +81,9 @@ class Watch:
         )
         credentials = credentials_for(self._settings, "console")
         with connect(self._settings, credentials, app_name="alerts") as client:
-            round_ = _Round(client, self.sources, Outbox(seal, sender), takeover)
+            policy = partial(current_policy, self._settings, client["twistlock"])
+            outbox = Outbox(seal, sender, policy)
+            round_ = _Round(client, self.sources, outbox, takeover)
             while not ended.wait(LOOK_SECONDS):
                 try:
                     round_.go(ended)

@@ -2,8 +2,6 @@
 
 import difflib
 import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,6 +10,7 @@ from typing import Any
 from pymongo.database import Database
 
 from twistlock_console import plugins
+from twistlock_console.common.redaction import redact
 from twistlock_console.common.search_terms import FIELD, words_of
 
 COLLECTION = "audits_mgmt"
@@ -25,8 +24,6 @@ USERNAMES: list[dict[str, Any]] = [
     {"$limit": MOST_USERNAMES},
     {"$sort": {"_id": 1}},
 ]
-
-_SECRET = re.compile(r"password|secret|token|hash|private|credential", re.IGNORECASE)
 
 
 class AuditType(StrEnum):
@@ -94,7 +91,7 @@ def difference(old: object, new: object) -> str:
     Either may be None: a thing that was made, or removed. Fields whose names speak
     of secrets are told as set or changed, never with their values.
     """
-    shown = _without_secrets(old), _without_secrets(new, old)
+    shown = redact(old), redact(new, old)
     before, after = ([] if value is None else _as_lines(value) for value in shown)
     lines = difflib.unified_diff(before, after, n=1, lineterm="")
     kept = [line for line in lines if not line.startswith(("---", "+++", "@"))]
@@ -109,24 +106,6 @@ def _one_line(text: str) -> str:
 def _as_lines(value: object) -> list[str]:
     text = json.dumps(value, indent=2, sort_keys=True, default=str, ensure_ascii=False)
     return text.splitlines()
-
-
-def _without_secrets(value: object, other: object = None) -> object:
-    if isinstance(value, Mapping):
-        old = other if isinstance(other, Mapping) else {}
-        return {
-            str(name): _told_secret(part, old.get(name))
-            if part and not isinstance(part, bool) and _SECRET.search(str(name))
-            else _without_secrets(part, old.get(name))
-            for name, part in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_without_secrets(part) for part in value]
-    return value
-
-
-def _told_secret(value: object, old: object) -> str:
-    return "(another secret)" if old is not None and old != value else "(a secret)"
 
 
 def _cut(text: str) -> str:

@@ -12,6 +12,7 @@ from pymongo import ReadPreference
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.database.client import Client, connect, credentials_for
 from twistlock_console.settings import Settings
@@ -79,7 +80,8 @@ class NamesHere:
             )
             return read_names(here)
         except PyMongoError as error:
-            raise DatabaseError(f"the names cannot be read now: {error}") from error
+            why = describe_error(error)
+            raise DatabaseError(f"the names cannot be read now: {why}") from error
 
     def close(self) -> None:
         """Close the connection."""

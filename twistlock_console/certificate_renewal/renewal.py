@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from pymongo.errors import PyMongoError
 
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError, DatabaseError, IdentityError
 from twistlock_console.database.client import (
     connect,
@@ -149,6 +150,7 @@ class Renewal:
                 client.admin.command("rotateCertificates", 1)
         except PyMongoError as error:
             raise DatabaseError(
-                f"mongod has not read it yet and will be told again: {error}"
+                "mongod has not read it yet and will be told again: "
+                f"{describe_error(error)}"
             ) from error
         self._mongod_knows = True

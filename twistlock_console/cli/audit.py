@@ -4,6 +4,7 @@ from pymongo.errors import PyMongoError
 
 from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.settings import Settings
@@ -29,4 +30,6 @@ def record_command(settings: Settings, command: str, told: str) -> None:
         ) as client:
             trail.record(client["twistlock"], entry)
     except PyMongoError as error:
-        raise DatabaseError(f"it is done, but not on record: {error}") from error
+        raise DatabaseError(
+            f"it is done, but not on record: {describe_error(error)}"
+        ) from error

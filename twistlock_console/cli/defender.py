@@ -9,6 +9,7 @@ from pymongo.errors import PyMongoError
 from twistlock_console.cli.audit import record_command
 from twistlock_console.cli.options import config_option, settings_of_running_node
 from twistlock_console.cli.output import print_line
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.defenders.deploy_tokens import new_token
@@ -59,4 +60,5 @@ def _prepare(settings: Settings, hosts: Sequence[str]) -> tuple[str, list[str]]:
             allowed = [host for host in hosts if allow(database, host, "root")]
             return new_token(database)[0], allowed
     except PyMongoError as error:
-        raise DatabaseError(f"no deploy token could be made: {error}") from error
+        why = describe_error(error)
+        raise DatabaseError(f"no deploy token could be made: {why}") from error

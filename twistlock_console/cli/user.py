@@ -15,6 +15,7 @@ from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
 from twistlock_console.cli.options import config_option, settings_of_running_node
 from twistlock_console.cli.output import print_line
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.client import connect, credentials_for
 
@@ -43,7 +44,8 @@ def reset(name: str, config: Path) -> None:
         try:
             reset_password(client["twistlock"], name, password)
         except PyMongoError as error:
-            raise DatabaseError(f"the password was not changed: {error}") from error
+            why = describe_error(error)
+            raise DatabaseError(f"the password was not changed: {why}") from error
     print_line(f"{name} has a new password; all sessions of that user ended.")
 
 

@@ -12,6 +12,7 @@ from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 from twistlock_console.common.atomic_files import make_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.client import (
     Client,
@@ -132,7 +133,7 @@ def _as_root(settings: Settings, work: Callable[[Client], T]) -> T:
             now = boottime_ns()
             deadline = deadline or now + round(STEADY_SECONDS * SECOND)
             if not isinstance(error, AutoReconnect) or now > deadline:
-                reason = str(error).partition(", full error")[0]
+                reason = describe_error(error)
                 raise DatabaseError(
                     f"the database cannot be set up: {reason}"
                 ) from error

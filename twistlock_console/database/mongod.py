@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from twistlock_console.common.atomic_files import write_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.common.log_rotation import MAX_LOG_BYTES, rotate_files
 from twistlock_console.database.binary import find_mongod
@@ -139,7 +140,7 @@ class Mongod:
         try:
             run_log, process = self._spawn()
         except (ConsoleError, OSError) as error:
-            return f"mongod cannot be started: {error}"
+            return f"mongod cannot be started: {describe_error(error)}"
         self._process = process
         log.info("mongod started with process id %s", process.pid)
         self._bus.publish(DatabaseStarted(process.pid))

@@ -2,10 +2,11 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from twistlock_console.common.redaction import redact_text
 from twistlock_console.logs.setup import log_file
 from twistlock_console.settings import Folders
 
@@ -39,7 +40,9 @@ def latest(folders: Folders, count: int) -> list[LogLine]:
     # Where the beginning of a file was left out, an older one does not go on from it.
     if len(lines) < count and is_whole:
         lines = _tail(Path(f"{newest}.1"))[0] + lines
-    return [read_line(line) for line in lines[-count:]]
+    read = map(read_line, lines[-count:])
+    # An earlier release wrote some of these lines.
+    return [replace(line, log=redact_text(line.log)) for line in read]
 
 
 def read_line(text: str) -> LogLine:

@@ -18,6 +18,7 @@ from pathlib import Path
 from flask import g, has_request_context
 
 from twistlock_console.common.log_rotation import rotate_files
+from twistlock_console.common.redaction import redact_text
 from twistlock_console.logs.file_handler import LogWriter
 from twistlock_console.settings import Folders, LogFormat, Settings
 
@@ -64,11 +65,11 @@ class JsonLines(logging.Formatter):
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact_text(record.getMessage()),
         }
         fields.update({part: getattr(record, part, "") for part in PARTS})
         if record.exc_info:
-            fields["error"] = self.formatException(record.exc_info)
+            fields["error"] = redact_text(self.formatException(record.exc_info))
         return json.dumps({name: value for name, value in fields.items() if value})
 
 
@@ -79,10 +80,10 @@ class PlainLines(logging.Formatter):
         """Write the record as a line, and below it the traceback if there is one."""
         parts = [f"{part}={value}" for part in PARTS if (value := _part(record, part))]
         words = [_time(record), record.levelname, f"{record.name}:"]
-        text = " ".join([*words, record.getMessage(), *parts])
+        text = " ".join([*words, redact_text(record.getMessage()), *parts])
         line = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            line += "\n" + redact_text(self.formatException(record.exc_info))
         return line
 
 

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import urllib3
 
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import NodeUnreachable, Refused, Removed
 from twistlock_console.pki.certificates import client_context
 from twistlock_console.pki.reloading_tls import FollowedContext
@@ -54,7 +55,7 @@ class NodeClient:
             content = answer.json() if answer.data else None
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise NodeUnreachable(
-                f"the node at {self.address} does not answer: {error}",
+                f"the node at {self.address} does not answer: {_why(error)}",
                 refused=isinstance(error.__cause__, ConnectionRefusedError),
             ) from error
         if answer.status == 410:
@@ -74,6 +75,12 @@ class NodeClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        return "the answer cannot be understood"
+    return describe_error(error)
 
 
 def _sentence(content: Any, status: int) -> str:

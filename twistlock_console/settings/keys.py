@@ -15,6 +15,7 @@ from twistlock_console.settings.parsers import (
     log_format,
     milliseconds,
     names,
+    networks,
     port,
     port_or_none,
     state,
@@ -114,6 +115,13 @@ KEYS = (
         "json",
         log_format,
         "How the log is written: json, one object a line for programs, or human.",
+    ),
+    Key(
+        "ALERT_TARGETS_ALLOWED",
+        "",
+        networks,
+        "Networks, with commas between, that alerts may be sent to although they are "
+        "loopback, link-local or reserved, or the Console's own nodes.",
     ),
     Key(
         "DATABASE_PORT",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import checks, config_file
 from twistlock_console.settings.config_file import Entry, Mistake
@@ -91,7 +92,7 @@ def _read(path: Path) -> bytes:
             return file.read(config_file.LARGEST + 1)
     except (OSError, ValueError) as error:
         raise SettingsError(
-            f"Configuration file {path} cannot be read: {error}"
+            f"Configuration file {path} cannot be read: {describe_error(error)}"
         ) from error
 
 

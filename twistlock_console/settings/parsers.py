@@ -5,7 +5,14 @@ Each parser raises ValueError, whose text says what would have been right.
 
 import re
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address, ip_address
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from pathlib import Path
 
 from twistlock_console.settings.values import InitialState, LogFormat
@@ -74,6 +81,18 @@ def names(text: str) -> tuple[str, ...]:
     """Read DNS names and IP addresses, ``DNS:`` and ``IP:`` allowed before them."""
     found = [_name(part.strip()) for part in text.split(",") if part.strip()]
     return tuple(dict.fromkeys(found))
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Read networks and addresses."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return tuple(dict.fromkeys(ip_network(part) for part in parts))
+    except ValueError as error:
+        raise ValueError(
+            "write networks like 127.0.0.0/8 or fd00::/8, or addresses, with commas "
+            "between; the address of a network has no bits beyond its length"
+        ) from error
 
 
 def folder(text: str) -> Path:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 
@@ -96,6 +96,7 @@ class Settings:
     data_folder: Path = Path("/var/lib/twistlock")
     projects_enabled: bool = False
     log_format: LogFormat = LogFormat.JSON
+    alert_targets_allowed: tuple[IPv4Network | IPv6Network, ...] = ()
     database_port: int = 27017
     mongod_binary: Path | None = None
     database_cache_gb: float = 0.5

@@ -5,26 +5,21 @@ A part that cannot be collected says why in its place, for that is what is looke
 
 import json
 import platform
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import distributions
 from typing import Any
-from urllib.parse import urlsplit
 
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError
+from twistlock_console.common.redaction import redact
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.logs import reader
 from twistlock_console.settings import Settings
 from twistlock_console.settings.export import values_of
 
-HIDDEN = "(a secret)"
-_SECRET = re.compile(
-    r"password|passwd|secret|token|hash|private|credential|keyfile|encrypted|plain$",
-    re.IGNORECASE,
-)
 Part = Callable[[], object]
 
 
@@ -51,27 +46,9 @@ class Support:
 
 def _collected(part: Part) -> object:
     try:
-        return json.loads(json.dumps(without_secrets(part()), default=str))
+        return json.loads(json.dumps(redact(part()), default=str))
     except (ConsoleError, PyMongoError, OSError) as error:
-        return {"err": str(error)}
-
-
-def without_secrets(value: object) -> object:
-    """Give *value* without what is named like a secret, and without paths of URLs."""
-    if isinstance(value, Mapping):
-        return {str(name): _part(str(name), part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_secrets(part) for part in value]
-    return value
-
-
-def _part(name: str, part: object) -> object:
-    if name == "url" and isinstance(part, str) and part:
-        # Some webhooks carry their secret in the path.
-        return f"{urlsplit(part).scheme}://{urlsplit(part).hostname}/{HIDDEN}"
-    if part and not isinstance(part, bool | Mapping) and _SECRET.search(name):
-        return HIDDEN
-    return without_secrets(part)
+        return {"err": describe_error(error)}
 
 
 def versions() -> dict[str, Any]:

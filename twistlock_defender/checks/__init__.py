@@ -7,6 +7,7 @@ from pathlib import Path
 from twistlock_console.protocol import CheckResult
 from twistlock_defender.checks import accounts, docker, files, kernel, ssh
 from twistlock_defender.checks.check import Check
+from twistlock_defender.common.errors import describe_error
 from twistlock_defender.common.findings import LONGEST_SENTENCE, printable
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,6 @@ def _result(check: Check, root: Path) -> CheckResult:
     except Exception as error:
         # Files of others hold what nobody foresaw; the other checks must run.
         log.exception("check %s failed", check.id)
-        fault = f"it cannot be looked at: {error}"
+        fault = f"it cannot be looked at: {describe_error(error)}"
     detail = printable(fault or "", LONGEST_SENTENCE)
     return CheckResult(check.id, check.title, check.severity, not fault, detail)

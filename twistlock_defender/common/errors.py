@@ -1,5 +1,7 @@
 """The errors the Defender raises; each message is one sentence to act on."""
 
+import sqlite3
+
 
 class DefenderError(Exception):
     """Anything the Defender reports in one sentence."""
@@ -19,3 +21,11 @@ class Unwelcome(DefenderError):
 
 class Silent(DefenderError):
     """The Console has said nothing for too long."""
+
+
+def describe_error(error: Exception) -> str:
+    """Return what happened in words; the text of other exceptions is for the log."""
+    if isinstance(error, sqlite3.Error):
+        return str(error)
+    told = getattr(error, "strerror", None)
+    return str(told) if told else "an error that was not foreseen; see the log"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from twistlock_console.protocol import HostRule
 from twistlock_defender.common.clock import boottime
+from twistlock_defender.common.errors import describe_error
 from twistlock_defender.common.problems import Report, Troubles
 from twistlock_defender.files.baseline import Baseline, remove
 from twistlock_defender.files.compare import Comparison
@@ -93,7 +94,9 @@ class FileWatch:
                 # Hosts hold what nobody foresaw; this thread must not end for it.
                 log.debug("files are not watched", exc_info=True)
                 self._begin_anew_if_damaged(error)
-                sentence = f"files are not watched: {error}; tried again soon"
+                sentence = (
+                    f"files are not watched: {describe_error(error)}; tried again soon"
+                )
                 self._troubles.tell(TOPIC, sentence, rule.name if rule else "")
                 self._wait(COMPARE_UNWATCHED_SECONDS)
             else:

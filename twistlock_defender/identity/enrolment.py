@@ -26,6 +26,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from twistlock_defender.common.errors import EnrolError, FolderError
 from twistlock_defender.common.folder import DefenderSettings, Folder
 from twistlock_defender.identity.certificate import CERTIFICATE, request_for
+from twistlock_defender.link.error_text import reason_of
 from twistlock_defender.link.resolver import parse
 
 PATH = "/api/v1/defenders/enrol"
@@ -153,7 +154,8 @@ def _ask(enrolment: Enrolment, body: object) -> Papers:
         answer = connection.getresponse()
         content = answer.read(LONGEST_ANSWER)
     except (OSError, HTTPException) as error:
-        raise NoAnswer(f"{enrolment.console} does not answer: {error}") from error
+        why = reason_of(error)
+        raise NoAnswer(f"{enrolment.console} does not answer: {why}") from error
     finally:
         connection.close()
     if answer.status != 200:

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Iterator
+from http.client import HTTPException
 
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
@@ -26,6 +27,8 @@ def reason_of(error: BaseException) -> str:
     for kind, sentence in SENTENCES:
         if isinstance(error, kind):
             return sentence
+    if isinstance(error, HTTPException):
+        return "its answer cannot be understood"
     return getattr(error, "strerror", None) or str(error)
 
 

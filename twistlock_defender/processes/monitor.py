@@ -12,6 +12,7 @@ import threading
 from twistlock_console.protocol import HostRule, ProcessEvent
 from twistlock_defender.common.capabilities import Capability, may
 from twistlock_defender.common.clock import boottime, utc_now
+from twistlock_defender.common.errors import describe_error
 from twistlock_defender.common.findings import UNNUMBERED, printable
 from twistlock_defender.common.problems import Report, Troubles
 from twistlock_defender.common.proc import (
@@ -83,7 +84,9 @@ class ProcessWatch:
         except Exception as error:
             # Hosts hold what nobody foresaw; this thread must not end for it.
             log.debug("processes cannot be looked at", exc_info=True)
-            self._troubles.tell(TOPIC, f"processes cannot be looked at: {error}")
+            self._troubles.tell(
+                TOPIC, f"processes cannot be looked at: {describe_error(error)}"
+            )
         else:
             self._troubles.clear(TOPIC)
 

@@ -9,6 +9,7 @@ from pymongo.errors import PyMongoError
 from plugins.ha.membership.join_tokens import JoinTokens, hashed
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.replication.collections import Stores
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 
 
@@ -77,7 +78,8 @@ class JoinRequests:
         try:
             found = list(self._shown.find(sort=[("_id", 1)]))
         except PyMongoError as error:
-            raise DatabaseError(f"the join requests cannot be read: {error}") from error
+            why = describe_error(error)
+            raise DatabaseError(f"the join requests cannot be read: {why}") from error
         return tuple(_request(stored) for stored in found)
 
     def csr(self, address: str) -> bytes:

@@ -12,6 +12,7 @@ from http.client import HTTPException, HTTPSConnection
 from typing import Any
 
 from plugins.ha.membership.invitation import Invitation
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import Refused
 from twistlock_console.pki.certificates import public_key_pin
 
@@ -63,7 +64,8 @@ class PinnedClient:
             except (OSError, HTTPException, ValueError) as error:
                 tries += 1
                 advice = ADVICE if tries > PATIENCE else ""
-                told = f"{self.address} does not answer ({error}); asking again"
+                why = describe_error(error)
+                told = f"{self.address} does not answer ({why}); asking again"
                 log.warning("%s%s", told, advice)
             self.address = _after(self.address, list(self._invitation.pins))
             pause(ASK_AGAIN_SECONDS)

@@ -9,6 +9,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from plugins.ha.consensus.lease import NEVER_HELD, LeaseDocument
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 
 LEASE_ID = "console"
@@ -37,7 +38,8 @@ class LeaseStore:
             with client_timeout(seconds):
                 stored = self._local.find_one({"_id": LEASE_ID})
         except PyMongoError as error:
-            raise DatabaseError(f"the lease could not be read: {error}") from error
+            why = describe_error(error)
+            raise DatabaseError(f"the lease could not be read: {why}") from error
         return LeaseDocument.from_stored(stored) if stored else NEVER_HELD
 
     def replace(
@@ -53,7 +55,8 @@ class LeaseStore:
         except DuplicateKeyError:
             return False
         except PyMongoError as error:
-            raise DatabaseError(f"the lease was not acknowledged: {error}") from error
+            why = describe_error(error)
+            raise DatabaseError(f"the lease was not acknowledged: {why}") from error
 
     def _replace(self, expected: LeaseDocument, wanted: LeaseDocument) -> bool:
         found = self._majority.find_one_and_update(

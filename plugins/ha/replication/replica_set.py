@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from plugins.ha.replication.status import ClusterStatus, HelloAnswer
 from twistlock_console.common.clock import SECOND
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 
 #: For so long our member does not stand again. Short: another failure may follow, for
@@ -100,7 +101,6 @@ class ReplicaSet:
         name = next(iter(command))
         try:
             return self._client.admin.command(command)
-        except OperationFailure as error:
-            raise DatabaseError(f"{name} was refused: {error.details}") from error
         except PyMongoError as error:
-            raise DatabaseError(f"{name} got no answer: {error}") from error
+            why = describe_error(error)
+            raise DatabaseError(f"{name} failed: {why}") from error

@@ -17,6 +17,7 @@ from isal import igzip, isal_zlib
 
 from twistlock_console.backups.format.hashing_reader import Hashed
 from twistlock_console.backups.format.manifest import MANIFEST, Manifest
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import Refused
 
 BLOCK = tarfile.BLOCKSIZE
@@ -156,9 +157,15 @@ def reading(path: Path, sha256: str | None = None) -> Iterator[Reader]:
     except FileNotFoundError as error:
         raise Refused(f"there is no backup {path.name}") from error
     except DAMAGE as error:
-        raise Refused(f"{path.name} cannot be read: {error}") from error
+        raise Refused(f"{path.name} cannot be read: {_why(error)}") from error
     except Refused as error:
         raise Refused(f"{path.name} is no good backup: {error}") from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return describe_error(error)
+    return "it is damaged, or no backup"
 
 
 def unpacked(entry: Entry, limit: int) -> Iterator[bytes]:

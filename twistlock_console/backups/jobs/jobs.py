@@ -12,6 +12,7 @@ from twistlock_console.backups.format.progress import Progress
 from twistlock_console.backups.jobs.task import Task
 from twistlock_console.backups.jobs.worker_process import Child
 from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.error_text import UNFORESEEN
 from twistlock_console.common.errors import ConsoleError, Refused
 
 STARTING = Progress("starting", 0, 0)
@@ -120,9 +121,9 @@ class Jobs:
                 result = child.run()
         except ConsoleError as failed:
             error = str(failed)
-        except Exception as failed:
+        except Exception:
             log.exception("the %s ended in an error nobody foresaw", task.verb)
-            error = f"it ended in an error nobody foresaw: {failed}"
+            error = f"it failed: {UNFORESEEN}"
         try:
             seconds = (boottime_ns() - began) / SECOND
             self._ended(Ended(task, result, error, seconds))

@@ -22,6 +22,7 @@ from twistlock_console.backups.operations.dump import Store
 from twistlock_console.backups.storage.timeout import Bounded
 from twistlock_console.backups.storage.verify import read_manifest
 from twistlock_console.backups.storage.volume import Stored, Volume
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.settings import Settings
 
@@ -115,7 +116,8 @@ class Orders:
         try:
             trail.record(self._database(), entry)
         except PyMongoError as error:
-            raise DatabaseError(f"it was done and is not on record: {error}") from error
+            why = describe_error(error)
+            raise DatabaseError(f"it was done and is not on record: {why}") from error
 
     def _find(self, file: str) -> Stored:
         return self.bounded.call(lambda: self.volume.find(file))

@@ -22,6 +22,7 @@ from twistlock_console.backups.operations import (
     trial_restore,
 )
 from twistlock_console.backups.storage.volume import Volume
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.client import connect, credentials_for
 
@@ -38,7 +39,7 @@ def main() -> int:
         _say({"error": str(error)})
         return 1
     except (PyMongoError, OSError) as error:
-        _say({"error": f"it failed: {error}"})
+        _say({"error": f"it failed: {describe_error(error)}"})
         return 1
     _say({"result": result})
     return 0

@@ -23,6 +23,7 @@ from twistlock_console.backups.operations.restore_plan import (
     active_run,
     steps,
 )
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 
 COLLECTION = "backup_journal"
@@ -91,7 +92,8 @@ def complete(database: Store) -> str | None:
         trail.record(database, _entry(journal, accounts, defenders))
         _move(database, journal.run, State.SWITCHING, {"state": State.DONE})
     except PyMongoError as error:
-        raise DatabaseError(f"the restore cannot be completed yet: {error}") from error
+        why = describe_error(error)
+        raise DatabaseError(f"the restore cannot be completed yet: {why}") from error
     log.warning("the backup %s is in force", journal.file)
     return journal.file
 

@@ -13,6 +13,7 @@ from wsgiref.util import setup_testing_defaults
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ListenerError
 from twistlock_console.database.client import follow_certificate
 from twistlock_console.pki.certificates import server_context
@@ -44,7 +45,9 @@ def prepare_management(settings: Settings, app: str = "wsgi:create") -> Serve:
     try:
         pages: WSGIApplication = pkgutil.resolve_name(app)(settings)
     except Exception as error:
-        raise ListenerError(f"the pages cannot be built: {error}") from error
+        raise ListenerError(
+            f"the pages cannot be built: {describe_error(error)}"
+        ) from error
     tls = _followed_context(settings)
     arbiter = Arbiter(_Application(_fixed_options(settings)))
     _try_out(pages)

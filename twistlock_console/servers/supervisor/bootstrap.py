@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.logs.setup import log_as_server
 from twistlock_console.servers.supervisor.fence import Fence
@@ -82,10 +83,10 @@ def begin(
             serve = prepare(settings)
         serve(settings, fence, report)
     except (ConsoleError, OSError) as error:
-        report.failed(str(error))
+        report.failed(describe_error(error))
         raise SystemExit(1) from error
     except Exception as error:
-        report.failed(f"the server cannot be prepared: {error}")
+        report.failed(f"the server cannot be prepared: {describe_error(error)}")
         raise
 
 

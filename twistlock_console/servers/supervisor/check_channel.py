@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import cast
 
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
+from twistlock_console.common.error_text import describe_error
 
 MAX_MESSAGE_BYTES = 4096
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class CheckClient:
                 else:
                     return CheckResult(str(answer["problem"]), load)
         except OSError as error:
-            return CheckResult(f"it cannot be asked: {error}", load)
+            return CheckResult(f"it cannot be asked: {describe_error(error)}", load)
         what = "its database does not answer" if load else "its main loop hangs"
         return CheckResult(f"{what} (no answer within {seconds:g} s)", load)
 
@@ -168,7 +169,7 @@ class CheckResponder:
                 problem = self._probe()
             except Exception as error:
                 log.exception("the check of this server failed")
-                problem = f"the check failed: {error}"
+                problem = f"the check failed: {describe_error(error)}"
             self._probing = False
             self._send({"number": self._number, "problem": problem})
 

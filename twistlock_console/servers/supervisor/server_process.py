@@ -8,6 +8,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ListenerError
 from twistlock_console.servers.supervisor import forkserver
 
@@ -90,6 +91,7 @@ def _start(process: ForkServerProcess) -> None:
     try:
         process.start()
     except (OSError, EOFError) as error:
-        raise ListenerError(f"{process.name} cannot be started: {error}") from error
+        why = describe_error(error)
+        raise ListenerError(f"{process.name} cannot be started: {why}") from error
     finally:
         guard.cancel()

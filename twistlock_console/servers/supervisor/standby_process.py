@@ -7,6 +7,7 @@ process wait behind a gate. It holds no port: a closed port refuses.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ListenerError
 from twistlock_console.servers.supervisor.bootstrap import Prepare, begin
 from twistlock_console.servers.supervisor.check_channel import (
@@ -52,7 +53,7 @@ class Spare:
             gate, self._gate = context.Pipe(duplex=False)
             ours, checks = make_check_pair()
         except OSError as error:
-            sentence = f"{server.name} cannot be started: {error}"
+            sentence = f"{server.name} cannot be started: {describe_error(error)}"
             raise ListenerError(sentence) from error
         self.checks = CheckClient(ours)
         arguments = (server.prepare, settings, permit, report, gate, checks)
@@ -75,7 +76,9 @@ class Spare:
             self._open_gate()
             self.life.wait_for_report(self._report, seconds)
         except OSError as error:
-            raise ListenerError(f"the process is gone: {error}") from error
+            raise ListenerError(
+                f"the process is gone: {describe_error(error)}"
+            ) from error
         finally:
             self._close()
 
@@ -83,7 +86,9 @@ class Spare:
         try:
             self._gate.send(True)
         except OSError as error:
-            raise SpareGone(f"the waiting process is gone: {error}") from error
+            raise SpareGone(
+                f"the waiting process is gone: {describe_error(error)}"
+            ) from error
 
     def _close(self) -> None:
         self._report.close()

@@ -1,24 +1,49 @@
 """Changes of the settings of alerts and logging, and the test of both."""
 
 import os
+from functools import partial
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from flask import current_app
 
+from twistlock_console.alerts.channels import DEFAULT_PORTS, SYSLOG_PORT
 from twistlock_console.alerts.messages import Sender
-from twistlock_console.alerts.outbox import Outbox
+from twistlock_console.alerts.outbox import ChannelResult, Outbox
+from twistlock_console.alerts.policy import current_policy
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
     Seal,
+    Webhook,
     read,
     write,
 )
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.atomic_files import read_secret
+from twistlock_console.common.errors import Refused
+from twistlock_console.common.redaction import HIDDEN, is_redacted, redact_url
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
+
+
+class TestFailed(Refused):
+    """A test alert did not get through on every channel; *results* has each."""
+
+    __test__ = False
+
+    def __init__(self, results: list[ChannelResult]) -> None:
+        super().__init__("; ".join(each.sentence for each in results))
+        self.results = results
+
+
+def read_alerts(*, may_change: bool) -> AlertSettings:
+    """Read the settings for a person to see: the webhook's address without its path.
+
+    The sealed secret is for those alone who *may_change* it and send it back.
+    """
+    return _redacted(read(database(), AlertSettings), may_change=may_change)
 
 
 def shown(settings: AlertSettings) -> dict[str, Any]:
@@ -30,8 +55,11 @@ def shown(settings: AlertSettings) -> dict[str, Any]:
 def change_alerts(wanted: AlertSettings) -> None:
     """Store the settings of alerts with a sealed secret, and record the change."""
     with recorded(AuditType.SETTINGS, "changed the settings of alerts") as change:
-        new = _seal().close(wanted)
-        change.old = shown(read(database(), AlertSettings))
+        old = read(database(), AlertSettings)
+        new = _seal().close(_with_kept_secrets(wanted, old))
+        if new.webhook.enabled:
+            _check_target(new.webhook.url)
+        change.old = shown(old)
         write(database(), new)
         change.new = shown(new)
 
@@ -39,19 +67,65 @@ def change_alerts(wanted: AlertSettings) -> None:
 def change_logging(new: LoggingSettings) -> None:
     """Store the settings of syslog and metrics, and record the change."""
     with recorded(AuditType.SETTINGS, "changed the logging settings") as change:
+        if new.syslog.enabled:
+            _check_target(new.syslog.addr)
         change.old = read(database(), LoggingSettings).model_dump(by_alias=True)
         write(database(), new)
         change.new = new.model_dump(by_alias=True)
 
 
-def send_test() -> list[str]:
-    """Send a test wherever alerts go; gives the channels. Raises Refused."""
+def send_test() -> list[ChannelResult]:
+    """Send a test wherever alerts go; raises TestFailed if one did not get through."""
     settings = _settings()
     sender = Sender(settings.node_address, settings.console_cn, os.getpid())
+    policy = partial(current_policy, settings, database())
     with recorded(AuditType.SETTINGS, "sent a test alert"):
-        return Outbox(_seal(), sender).test(
+        results = Outbox(_seal(), sender, policy).test(
             read(database(), AlertSettings), read(database(), LoggingSettings)
         )
+        if any(each.has_failed for each in results):
+            raise TestFailed(results)
+        return results
+
+
+def _redacted(settings: AlertSettings, *, may_change: bool) -> AlertSettings:
+    hook = settings.webhook
+    update: dict[str, Any] = {"url": redact_url(hook.url)}
+    if hook.secret.encrypted and not may_change:
+        update["secret"] = hook.secret.model_copy(update={"encrypted": HIDDEN})
+    return settings.model_copy(update={"webhook": hook.model_copy(update=update)})
+
+
+def _with_kept_secrets(wanted: AlertSettings, old: AlertSettings) -> AlertSettings:
+    """Put what is stored in the place of what was sent back without its secrets."""
+    hook, kept = wanted.webhook, old.webhook
+    update: dict[str, Any] = {}
+    if is_redacted(hook.url):
+        if hook.url != redact_url(kept.url):
+            raise Refused(
+                "webhook.url: write the full address; what is hidden of it is kept "
+                "only while the rest stays as it is"
+            )
+        update["url"] = kept.url
+    if hook.secret.encrypted == HIDDEN:
+        if not kept.secret.encrypted:
+            raise Refused("webhook.secret: give one; none is stored")
+        update["secret"] = hook.secret.model_copy(
+            update={"encrypted": kept.secret.encrypted}
+        )
+    changed: Webhook = hook.model_copy(update=update)
+    return wanted.model_copy(update={"webhook": changed})
+
+
+def _check_target(url: str) -> None:
+    """Refuse an address that is one of those that nothing may be sent to."""
+    parts = urlsplit(url)
+    if parts.hostname is None:
+        return
+    port = parts.port or DEFAULT_PORTS.get(parts.scheme, SYSLOG_PORT)
+    policy = current_policy(_settings(), database())
+    if why := policy.why_not_literal(parts.hostname, port):
+        raise Refused(why)
 
 
 def _seal() -> Seal:

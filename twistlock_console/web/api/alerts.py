@@ -3,11 +3,12 @@
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts.rights import Areas
+from twistlock_console.accounts.rights import Areas, may
 from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, read
 from twistlock_console.web.actions.alerts import (
     change_alerts,
     change_logging,
+    read_alerts,
     send_test,
     shown,
 )
@@ -15,6 +16,7 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.openapi.bodies import json_body
 from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.sessions import current_user
 
 bp = Blueprint("api_alerts", __name__)
 api_guard(bp, Areas.ALERTS)
@@ -23,8 +25,13 @@ api_guard(bp, Areas.ALERTS)
 @bp.get("/settings/alerts")
 @ApiCall(answer=AlertSettings)
 def alerts() -> ResponseReturnValue:
-    """Show where alerts are posted to and what of; the secret is sealed."""
-    return jsonify(shown(read(database(), AlertSettings)))
+    """Show where alerts are posted to and what of, without secrets.
+
+    Of the webhook's address the host alone is shown, and the secret is sealed or
+    hidden. What is shown can be sent back: then the secrets stay as they are.
+    """
+    allowed = may(current_user().role, Areas.ALERTS, change=True)
+    return jsonify(shown(read_alerts(may_change=allowed)))
 
 
 @bp.post("/settings/alerts")
@@ -38,7 +45,10 @@ def set_alerts() -> ResponseReturnValue:
 @bp.post("/settings/alerts/test")
 @ApiCall()
 def test_alerts() -> ResponseReturnValue:
-    """Send a test alert, now, wherever the stored settings say."""
+    """Send a test alert, now, wherever the stored settings say.
+
+    Every channel is tried. If one fails, the sentence says what became of each.
+    """
     send_test()
     return "", 200
 

@@ -3,6 +3,7 @@
 from twistlock_console.accounts import users
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.audit import trail
+from twistlock_console.common.redaction import redact_text
 from twistlock_console.web.lists.defenders import COMPLIANCE, DEFENDERS, HOST_AUDITS
 from twistlock_console.web.lists.schema import Column, Filter, Listable
 
@@ -37,9 +38,10 @@ HISTORY = Listable(
         Column("username", "User", sortable=True, filter=Filter.EXACT),
         Column("sourceIP", "Source", filter=Filter.EXACT),
         Column("api"),
-        Column("status", "What was done"),
+        # Entries of an earlier release may hold what is a secret.
+        Column("status", "What was done", shown_as=redact_text),
         Column("failure", "Failed", filter=Filter.BOOLEAN, aside=True),
-        Column("diff"),
+        Column("diff", shown_as=redact_text),
     ),
     order="time",
     newest_first=True,

@@ -28,7 +28,8 @@ class Column:
     A page shows the columns that have a *label*, in their order; a filter that is
     *aside* has a label and is no column of the table, one without a label is not
     offered there. *choices* are the values and
-    their labels where a filter has but a few.
+    their labels where a filter has but a few. *shown_as* makes what is shown of what
+    is stored.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Column:
     filter: Filter = Filter.NONE
     choices: tuple[tuple[str, str], ...] = ()
     aside: bool = False
+    shown_as: Callable[[Any], Any] | None = None
 
     @property
     def path(self) -> str:
@@ -49,7 +51,7 @@ class Column:
         value: Any = document
         for step in self.path.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
-        return value
+        return self.shown_as(value) if self.shown_as and value else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,15 @@ from twistlock_console.alerts.settings import (
 )
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions.alerts import (
+    TestFailed,
     change_alerts,
     change_logging,
+    read_alerts,
     send_test,
 )
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.bodies import form_body
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.pages import may_change, pages_for
 
 bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")
 pages_for(bp, Areas.ALERTS)
@@ -56,9 +58,14 @@ def set_settings() -> ResponseReturnValue:
 def test() -> ResponseReturnValue:
     """Send a test alert."""
     try:
-        flash(f"A test was sent by {' and '.join(send_test())}.")
+        results = send_test()
+    except TestFailed as error:
+        results = error.results
     except Refused as error:
         flash(str(error), "error")
+        results = []
+    for each in results:
+        flash(each.sentence, "error" if each.has_failed else "message")
     return redirect(url_for(".settings"), 303)
 
 
@@ -88,10 +95,11 @@ def set_logging() -> ResponseReturnValue:
 
 def _alerts_page(error: str = "") -> str:
     told = store.read_told(database()).values()
+    alerts = read_alerts(may_change=may_change("alerts"))
     return render_template(
         "alerts.html",
-        alerts=read(database(), AlertSettings),
-        triggers=read(database(), AlertSettings).triggers.model_dump(by_alias=True),
+        alerts=alerts,
+        triggers=alerts.triggers.model_dump(by_alias=True),
         labels=LABELS,
         open=sorted(t.problem.sentence for t in told if t.is_open),
         waiting=database()[store.QUEUE].estimated_document_count(),

@@ -1,0 +1,184 @@
+"""Connects to where alerts go: to checked addresses only, and within a deadline.
+
+The name is looked up once, and the connection goes to an address that was checked: a
+name that leads elsewhere a moment later (DNS rebinding) gains nothing.
+"""
+
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from ipaddress import ip_address
+from typing import Any
+
+from twistlock_console.alerts.targets import Address, TargetPolicy
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.error_text import describe_error
+from twistlock_console.common.errors import Refused
+
+#: Look-ups that hang have a thread each; further ones are refused meanwhile.
+MAX_LOOKUPS = 8
+_lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
+
+
+class NotDelivered(Refused):
+    """An alert did not get through; *detail* is for the log alone.
+
+    The sentence does not tell how a port answered, lest it tell an open one from a
+    closed one to whoever may set where alerts go.
+    """
+
+    def __init__(self, sentence: str, detail: str = "") -> None:
+        super().__init__(sentence)
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address of a host as the socket module knows it; it was checked."""
+
+    family: socket.AddressFamily
+    address: Any
+
+    @property
+    def ip(self) -> Address:
+        """The address without the port."""
+        return ip_address(self.address[0])
+
+
+class Deadline:
+    """The end of all the work on one alert."""
+
+    def __init__(self, seconds: float) -> None:
+        self._at = boottime_ns() + round(seconds * SECOND)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return boottime_ns() >= self._at
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left; raises TimeoutError when there are none."""
+        if self.is_over:
+            raise TimeoutError
+        return (self._at - boottime_ns()) / SECOND
+
+
+def look_up(
+    host: str, port: int, policy: TargetPolicy, deadline: Deadline
+) -> list[Endpoint]:
+    """Return the addresses of *host* that *policy* allows; raises NotDelivered."""
+    try:
+        found = _resolve(host, port, deadline.left)
+    except (OSError, UnicodeError) as error:
+        raise NotDelivered(f"{host}: {describe_error(error)}") from error
+    policy = policy.with_nodes(each.ip for each in found if _is_of_this_host(each))
+    refusals = {each: policy.why_not(host, each.ip, port) for each in found}
+    allowed = [each for each, why in refusals.items() if why is None]
+    if not allowed:
+        why_not = next(iter(refusals.values()), None)
+        raise NotDelivered(why_not or f"{host} has no address")
+    return allowed
+
+
+def _is_of_this_host(endpoint: Endpoint) -> bool:
+    with socket.socket(endpoint.family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((endpoint.address[0], 0, *endpoint.address[2:]))
+        except OSError:
+            return False
+    return True
+
+
+def _resolve(host: str, port: int, seconds: float) -> list[Endpoint]:
+    """Look *host* up on a thread, for the system's own look-up has no timeout."""
+    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    if not _lookups.acquire(blocking=False):
+        raise socket.gaierror(socket.EAI_AGAIN, "too many names are being looked up")
+
+    def work() -> None:
+        try:
+            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answer.put(error)
+        finally:
+            _lookups.release()
+
+    threading.Thread(target=work, name="look-up", daemon=True).start()
+    try:
+        found = answer.get(timeout=seconds)
+    except queue.Empty:
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer in time") from None
+    if isinstance(found, Exception):
+        raise found
+    return [Endpoint(family, address) for family, _, _, _, address in found]
+
+
+@contextmanager
+def connected(
+    endpoints: list[Endpoint], deadline: Deadline, tls_name: str | None = None
+) -> Iterator[socket.socket]:
+    """Give a connection to the first of *endpoints* that takes one, until the deadline.
+
+    With *tls_name* over TLS, to a host that proves that name. Raises OSError.
+    """
+    sock = _connect(endpoints, deadline)
+    if tls_name is not None:
+        sock = ssl.create_default_context().wrap_socket(
+            sock, server_hostname=tls_name, do_handshake_on_connect=False
+        )
+    try:
+        with _cut_at(deadline, sock):
+            if isinstance(sock, ssl.SSLSocket):
+                sock.do_handshake()
+            yield sock
+    finally:
+        sock.close()
+
+
+@contextmanager
+def _cut_at(deadline: Deadline, sock: socket.socket) -> Iterator[None]:
+    """End the connection at the deadline, and raise TimeoutError then.
+
+    Each byte may come just in time for a timeout of its own.
+    """
+    cut = threading.Timer(deadline.left, _shut, args=[sock])
+    cut.daemon = True
+    cut.start()
+    try:
+        yield
+    except (OSError, HTTPException) as error:
+        if deadline.is_over:
+            raise TimeoutError from error
+        raise
+    finally:
+        cut.cancel()
+    if deadline.is_over:
+        raise TimeoutError
+
+
+def _connect(endpoints: list[Endpoint], deadline: Deadline) -> socket.socket:
+    failure: OSError = TimeoutError()
+    for number, endpoint in enumerate(endpoints):
+        sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(deadline.left / (len(endpoints) - number))
+            sock.connect(endpoint.address)
+            sock.settimeout(deadline.left)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise failure
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):
+        # Not the method of a TLS socket, which takes TLS from under its reader.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -1,0 +1,105 @@
+"""Which addresses alerts may be sent to. Pure.
+
+An administrator of the Console is not the administrator of its hosts: what listens on
+a host for that host alone, and what the Console's own nodes say to each other, is not
+reached through a webhook.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+)
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+SETTING = "ALERT_TARGETS_ALLOWED"
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+_NAT64 = IPv6Network("64:ff9b::/96")
+#: Those that are not link-local: of AWS over IPv6, Alibaba, Azure and Oracle.
+_METADATA = frozenset(
+    ip_address(text)
+    for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+)
+_KINDS: tuple[tuple[str, Callable[[Address], bool]], ...] = (
+    ("a loopback address", lambda a: a.is_loopback),
+    ("a link-local address", lambda a: a.is_link_local),
+    ("no address of a host", lambda a: a.is_unspecified or a in _THIS_NETWORK),
+    ("a multicast address", lambda a: a.is_multicast),
+    ("a reserved address", lambda a: a.is_reserved),
+    ("the address of a metadata service", lambda a: a in _METADATA),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPolicy:
+    """Refuses addresses that the settings do not allow.
+
+    *allowed* are networks of the settings, *nodes* the addresses of the Console's
+    nodes, *names* those of the Console, *ports* the ports that its nodes listen on.
+    """
+
+    allowed: tuple[Network, ...] = ()
+    nodes: frozenset[Address] = frozenset()
+    names: frozenset[str] = frozenset()
+    ports: frozenset[int] = frozenset()
+
+    def with_nodes(self, nodes: Iterable[Address]) -> "TargetPolicy":
+        """Return the policy that knows these addresses of *nodes* as well."""
+        return replace(self, nodes=self.nodes.union(nodes))
+
+    def why_not(self, host: str, address: Address, port: int) -> str | None:
+        """Return why nothing is sent to *host* at *address*; None if it may be."""
+        for each in _meanings(address):
+            if any(_is_in(each, network) for network in self.allowed):
+                continue
+            if kind := self._kind(host, each, port):
+                named = "" if host == str(each) else f"{host} leads to "
+                return (
+                    f"{named}{each}, which is {kind}; no alerts are sent there unless "
+                    f"{each} is in {SETTING} in twistlock.cfg"
+                )
+        return None
+
+    def why_not_literal(self, host: str, port: int) -> str | None:
+        """Return the same for a *host* that is an address already, or `localhost`."""
+        name = _plain(host)
+        local = name == "localhost" or name.endswith(".localhost")
+        try:
+            address = IPv4Address("127.0.0.1") if local else ip_address(name)
+        except ValueError:
+            return None
+        return self.why_not(host, address, port)
+
+    def _kind(self, host: str, address: Address, port: int) -> str | None:
+        kind = next((kind for kind, fits in _KINDS if fits(address)), None)
+        ours = address in self.nodes or _plain(host) in self.names
+        if kind is None and ours and port in self.ports:
+            return f"the Console itself on port {port}"
+        return kind
+
+
+def _plain(host: str) -> str:
+    return host.rstrip(".").lower()
+
+
+def _is_in(address: Address, network: Network) -> bool:
+    return address.version == network.version and address in network
+
+
+def _meanings(address: Address) -> Iterator[Address]:
+    """Give *address*, or the IPv4 address that a translator makes of it."""
+    if isinstance(address, IPv4Address):
+        yield address
+    elif address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    elif address in _NAT64:
+        yield IPv4Address(int(address) & 0xFFFFFFFF)
+    else:
+        yield address
+        yield from filter(None, (address.sixtofour, *(address.teredo or ())))

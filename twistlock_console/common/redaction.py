@@ -1,0 +1,119 @@
+"""Decides what is secret, and writes values and texts without it. Pure.
+
+Answers of the API, pages, the history, dumps for support and the log all ask here.
+"""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+HIDDEN = "(a secret)"
+CHANGED = "(another secret)"
+
+_NAME = (
+    r"passw(?:or)?d|passphrase|secret|token|hash|private|credential|keyfile|encrypted"
+    r"|api_?key|authorization|cookie"
+)
+_SECRET_NAME = re.compile(rf"{_NAME}|plain$", re.IGNORECASE)
+_MARK = r"\((?:a|another) secret\)"
+_URL = re.compile(
+    rf"(?P<done>https?://[^\s\"'<>/]+/{_MARK})|https?://[^\s\"'<>]+", re.IGNORECASE
+)
+#: Each with the groups that stay, before and after what is secret.
+_IN_TEXT = tuple(
+    re.compile(pattern, flags)
+    for pattern, flags in (
+        (r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:KEY-----|$)()", re.DOTALL),
+        (r"(://)[^/\s:@\"]+:[^/\s@\"]+(@)", 0),
+        (r"\b((?:bearer|basic)\s+)(?=\S*[0-9=.])[\w+/=.~-]{8,}()", re.IGNORECASE),
+        (r"\b()eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+()", 0),
+        (
+            rf"(\"[^\"\\]*(?:{_NAME})[^\"\\]*\": \")(?!{_MARK})[^\"]+(\")",
+            re.IGNORECASE,
+        ),
+        (rf"\b(\w*(?:{_NAME})\w*=)(?!{_MARK})[^\s&\"']+()", re.IGNORECASE),
+    )
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Say whether a member called *name* holds a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
+def redact_url(url: str, mark: str = HIDDEN) -> str:
+    """Return *url* with its host alone; *mark* stands for the rest, if there is any.
+
+    Many webhooks carry their secret in the path or in the query.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return mark
+    rest = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    return f"{parts.scheme}://{host}/{mark}" if rest else url
+
+
+def is_redacted(text: str) -> bool:
+    """Say whether *text* is what `redact` made of a value."""
+    return text.endswith(HIDDEN)
+
+
+def redact_text(text: str) -> str:
+    """Return *text* without secrets that can be told by their form."""
+    shown = _URL.sub(lambda found: found["done"] or redact_url(found[0]), text)
+    for pattern in _IN_TEXT:
+        shown = pattern.sub(rf"\1{HIDDEN}\2", shown)
+    return shown
+
+
+def redact(value: object, before: object = None) -> object:
+    """Return *value* without secrets, at any depth.
+
+    Where *before*, the value until now, had another secret, that is said.
+    """
+    match value:
+        case Mapping():
+            old = before if isinstance(before, Mapping) else {}
+            return {
+                str(name): _redact_member(str(name), part, old.get(name))
+                for name, part in value.items()
+            }
+        case list() | tuple():
+            return [redact(part) for part in value]
+        case str():
+            return _redact_string(value, before)
+        case _:
+            return value
+
+
+def _redact_member(name: str, value: object, before: object) -> object:
+    if is_secret_name(name):
+        return _hide(value, before)
+    return redact(value, before)
+
+
+def _hide(value: object, before: object) -> object:
+    """Return *value* with nothing of it but its shape, switches and what is empty."""
+    match value:
+        case Mapping():
+            old = before if isinstance(before, Mapping) else {}
+            return {
+                str(name): _hide(part, old.get(name)) for name, part in value.items()
+            }
+        case list() | tuple():
+            return [_hide(part, None) for part in value]
+        case bool():
+            return value
+        case _ if not value:
+            return value
+        case _:
+            return CHANGED if before not in (None, value) else HIDDEN
+
+
+def _redact_string(text: str, before: object) -> str:
+    shown = redact_text(text)
+    if isinstance(before, str) and before != text and shown == redact_text(before):
+        return shown.replace(HIDDEN, CHANGED)
+    return shown
