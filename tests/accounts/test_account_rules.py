@@ -3,6 +3,7 @@
 from itertools import product
 
 import pytest
+from argon2 import PasswordHasher
 
 from twistlock_console import plugins
 from twistlock_console.accounts.credential_rules import (
@@ -10,7 +11,14 @@ from twistlock_console.accounts.credential_rules import (
     check_repeated,
     check_username,
 )
-from twistlock_console.accounts.passwords import hash_password, matches
+from twistlock_console.accounts.passwords import (
+    Match,
+    hash_in_slot,
+    hash_password,
+    match_in_slot,
+    matches,
+    queue,
+)
 from twistlock_console.accounts.rights import CORE_AREAS, Area, Areas, may
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.common.errors import Refused
@@ -76,6 +84,41 @@ def test_hashes_tell_right_from_wrong() -> None:
     assert not matches(stored, "wrong")
     assert not matches(None, "no account has this password")
     assert not matches("garbage", "right")
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9 \u00fcber", "cafe\u0301 u\u0308ber"
+
+
+def test_a_password_is_one_however_it_is_typed() -> None:
+    """Composed or not, with any kind of blank: RFC 8265."""
+    stored = hash_password(DECOMPOSED)
+
+    assert matches(stored, COMPOSED)
+    assert matches(stored, DECOMPOSED)
+    assert matches(stored, COMPOSED.replace(" ", "\u00a0"))
+    assert not matches(stored, COMPOSED.upper())
+    assert not matches(stored, "cafe uber")
+    check_repeated(COMPOSED, DECOMPOSED)
+
+
+def test_a_hash_of_what_was_typed_still_matches() -> None:
+    """A release before did not change what was typed; that is told apart."""
+    earlier = PasswordHasher().hash(DECOMPOSED)
+
+    with queue.slot():
+        assert match_in_slot(earlier, DECOMPOSED) is Match.EARLIER_FORM
+        assert match_in_slot(earlier, COMPOSED) is Match.NO
+        assert match_in_slot(hash_in_slot(DECOMPOSED), DECOMPOSED) is Match.YES
+        assert match_in_slot(None, DECOMPOSED) is Match.NO
+
+
+@pytest.mark.parametrize(
+    "character", ["\x00", "\t", "\x7f", "\u2028", "\ue000", "\U0003fffd"]
+)
+def test_a_password_has_no_characters_without_a_form(character: str) -> None:
+    """Control characters, and code points that are none."""
+    with pytest.raises(Refused, match=f"U[+]{ord(character):04X}"):
+        check_password(f"long enough {character}", "jane", strong=False)
 
 
 def test_every_area_is_in_the_table() -> None:

@@ -145,6 +145,19 @@ def test_the_identity_is_there_for_who_knows_the_passphrase(node: BackupNode) ->
         sealed_identity.unseal(b"{}", PASSPHRASE)
 
 
+def test_a_passphrase_is_one_however_it_is_typed() -> None:
+    """Also one that a release before took as it was typed."""
+    typed, other = "cafe\u0301 au lait", "caf\u00e9 au lait"
+    now = sealed_identity.seal({"a": "b"}, sealed_identity.check_passphrase(typed))
+    earlier = sealed_identity.seal({"a": "b"}, typed.encode())
+
+    assert sealed_identity.unseal(now, typed.encode()) == {"a": "b"}
+    assert sealed_identity.unseal(now, other.encode()) == {"a": "b"}
+    assert sealed_identity.unseal(earlier, typed.encode()) == {"a": "b"}
+    with pytest.raises(Refused):
+        sealed_identity.unseal(now, b"\xff of a key file")
+
+
 def test_a_key_file_must_be_a_secret_and_long_enough(tmp_path: Path) -> None:
     """Each mistake has its sentence, which says how to make a good one."""
     path = tmp_path / "key"

@@ -2,10 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from flask import Flask
-from web_visitor import PASSWORD, USERNAME, Visitor
+from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor, basic
 
+from twistlock_console.accounts import user_changes
 from twistlock_console.accounts.login_throttle import FREE, LOCKED, Scope
+from twistlock_console.accounts.roles import UserRole
+from twistlock_console.cli.user import reset_password
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.security.devices import COOKIE
 
@@ -134,3 +138,60 @@ def test_another_case_is_no_other_account(admin: Visitor, app: Flask) -> None:
     assert codes == [401] * 5
     assert counted is not None
     assert counted["count"] == 5
+
+
+@pytest.mark.parametrize("by", ["the command", "an administrator"])
+def test_a_reset_password_works_at_once_from_everywhere(
+    admin: Visitor, app: Flask, by: str
+) -> None:
+    """All failures of the account are forgotten; those of others go on to count."""
+    store = storage_of(app).database()
+    user_changes.add(store, "Jane", "hash", UserRole.AUDITOR)
+    places = {ELSEWHERE: ELSEWHERE, "2001:db8::7": "2001:db8::/64"}
+    for network in places.values():
+        pretend(app, f"pair:{network}:jane", 20, seconds=880)
+        pretend(app, f"pair:{network}:other", 24, seconds=880)
+        pretend(app, f"address:{network}", 44, seconds=30)
+    pretend(app, "address:198.51.100.1", 44, seconds=30)
+    pretend(app, "account:jane", 60, seconds=30)
+    sent = {"username": "jane", "password": "another long phrase"}
+    visitors = [Visitor(app.test_client(), address) for address in places]
+    before = [each.call(AUTHENTICATE, sent).status_code for each in visitors]
+    if by == "the command":
+        reset_password(store, "JANE", sent["password"])
+    else:
+        headers = {"Authorization": basic()}
+        admin.client.put("/api/v1/users", json=sent, base_url=HTTPS, headers=headers)
+    pretend(app, f"address:{ELSEWHERE}", 19)
+
+    after = [each.call(AUTHENTICATE, sent).status_code for each in visitors]
+    left = {each["_id"]: each["count"] for each in store["login_failures"].find()}
+
+    assert before == [429, 429]
+    assert after == [200, 429]
+    assert left == {
+        f"pair:{ELSEWHERE}:other": 24,
+        "pair:2001:db8::/64:other": 24,
+        f"address:{ELSEWHERE}": 19,
+        "address:2001:db8::/64": 24,
+        "address:198.51.100.1": 44,
+    }
+
+
+def test_twenty_wrong_passwords_then_a_reset(admin: Visitor, app: Flask) -> None:
+    """The case of the manual: locked for 15 minutes, and in at once afterwards."""
+    store = storage_of(app).database()
+    person = Visitor(app.test_client(), ELSEWHERE)
+    past = {"$set": {"until": datetime.now(UTC) - timedelta(seconds=1)}}
+    for _ in range(20):
+        store["login_failures"].update_many({}, past)
+        person.call(AUTHENTICATE, WRONG)
+    locked = person.call(AUTHENTICATE, RIGHT).status_code
+    token = admin.token()
+    reset_password(store, USERNAME, "another long phrase")
+    new = {**RIGHT, "password": "another long phrase"}
+
+    assert locked == 429
+    assert person.call(AUTHENTICATE, new).status_code == 200
+    ended = admin.get("/api/v1/users", Authorization=f"Bearer {token}")
+    assert ended.status_code == 401

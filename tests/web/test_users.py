@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor, basic
 from werkzeug.test import TestResponse
@@ -242,6 +243,26 @@ def test_one_changes_ones_own_password(admin: Visitor) -> None:
     assert admin.get(USERS, Authorization=token).status_code == 401
     new = basic(password="another long phrase")
     assert admin.get(USERS, Authorization=new).status_code == 200
+
+
+def test_an_earlier_hash_is_replaced_at_the_login(admin: Visitor, app: Flask) -> None:
+    """It was made of what was typed; afterwards the password is one in every form."""
+    store = storage_of(app).database()
+    composed, decomposed = "caf\u00e9 creme", "cafe\u0301 creme"
+    earlier = PasswordHasher().hash(decomposed)
+    user_changes.add(store, "jane", earlier, UserRole.AUDITOR)
+    before = users.find(store, "jane")
+    codes = []
+    for password in (composed, decomposed, composed):
+        sent = {"username": "jane", "password": password}
+        codes.append(admin.call("/api/v1/authenticate", sent).status_code)
+    after = users.find(store, "jane")
+
+    assert codes == [401, 200, 200]
+    assert before
+    assert after
+    assert after.password_hash != earlier
+    assert after.session_epoch == before.session_epoch
 
 
 def test_the_pages_do_the_same(admin: Visitor, app: Flask) -> None:

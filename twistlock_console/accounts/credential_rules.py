@@ -3,6 +3,7 @@
 import re
 
 from twistlock_console.common.errors import Refused
+from twistlock_console.common.opaque_string import opaque_string, refused_character
 from twistlock_console.names import name_key
 
 SPECIAL = "~!@#$%^&*()-_=+|[{}];:'\\\",<.>/?"
@@ -24,14 +25,19 @@ def check_username(username: str) -> None:
 
 def check_password(password: str, username: str, *, strong: bool) -> None:
     """Raise Refused, with the first broken rule, unless *password* may be set."""
-    for broken, rule in _rules(password, username, strong=strong):
+    if (refused := refused_character(password)) is not None:
+        raise Refused(
+            f"the password holds the character U+{ord(refused):04X}, which cannot be "
+            "typed everywhere; leave it out"
+        )
+    for broken, rule in _rules(opaque_string(password), username, strong=strong):
         if broken:
             raise Refused(f"the password {rule}")
 
 
 def check_repeated(password: str, repeated: str) -> None:
     """Raise Refused unless the password was typed the same way twice."""
-    if password != repeated:
+    if opaque_string(password) != opaque_string(repeated):
         raise Refused("the two passwords differ")
 
 

@@ -12,6 +12,7 @@ from twistlock_console.accounts.login_failures import FailureCount
 from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.login_throttle import Origin
 from twistlock_console.accounts.password_cache import Remembered
+from twistlock_console.accounts.passwords import Match
 from twistlock_console.accounts.users import User
 from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
@@ -94,10 +95,14 @@ def _check_by_hash(
         if user is not None and remembered.knows(user, attempt.password):
             return user
         stored = user.password_hash if user else None
-        if not passwords.matches_in_slot(stored, attempt.password) or user is None:
+        match = passwords.match_in_slot(stored, attempt.password)
+        if match is Match.NO or user is None:
             failures.add()
             trail.record(database, attempt.entry("failed login attempt", failure=True))
             raise WrongCredentials
+        if match is Match.EARLIER_FORM:
+            again = passwords.hash_in_slot(attempt.password)
+            user = users.replace_hash(database, user, again)
     remembered.add(user, attempt.password)
     known_origins.remember(database, attempt.origin)
     return user

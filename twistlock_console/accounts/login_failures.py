@@ -5,6 +5,7 @@ queue lets a few be checked at a time, and each looks at the count once more whe
 turn comes, so that logins sent at once get hardly more tries than logins in turn.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,9 +20,11 @@ from twistlock_console.accounts.login_throttle import (
     Failures,
     Origin,
     Scope,
+    fewer,
     one_more,
     wait_seconds,
 )
+from twistlock_console.names import name_key
 
 Documents = Collection[dict[str, Any]]
 COLLECTION = "login_failures"
@@ -66,6 +69,32 @@ class FailureCount:
             if _replace(self._documents, key, before, after):
                 return
         raise TooManyFailures(1)
+
+
+def forget(database: Database[dict[str, Any]], username: str) -> None:
+    """Forget all failed logins of an account, whichever origins they came from.
+
+    An administrator gave it another password, which is to work at once. What the
+    account's failures add to the counts of addresses is taken out of those, too.
+    """
+    documents = database[COLLECTION]
+    begin, end = f"{Scope.PAIR}:", f":{name_key(username)}"
+    pairs = {"_id": {"$regex": f"^{begin}.*{re.escape(end)}$"}}
+    for found in list(documents.find(pairs)):
+        place = found["_id"][len(begin) : -len(end)]
+        _discount(documents, f"{Scope.ADDRESS}:{place}", found["count"])
+        documents.delete_one({"_id": found["_id"]})
+    documents.delete_one({"_id": f"{Scope.ACCOUNT}{end}"})
+
+
+def _discount(documents: Documents, address: str, count: int) -> None:
+    for _ in range(MAX_WRITE_TRIES):
+        if (found := documents.find_one({"_id": address})) is None:
+            return
+        before = _failures(found)
+        after = fewer(before, count, Scope.ADDRESS, datetime.now(UTC))
+        if _replace(documents, address, before, after):
+            return
 
 
 def _failures(found: dict[str, Any]) -> Failures:

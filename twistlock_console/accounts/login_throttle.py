@@ -88,6 +88,12 @@ def wait_seconds(seen: Failures | None, now: datetime) -> int:
     return math.ceil((seen.until - now).total_seconds())
 
 
+def fewer(seen: Failures, less: int, scope: Scope, now: datetime) -> Failures:
+    """Take *less* failures out of the count; those that are left may go on to wait."""
+    count = max(0, seen.count - less)
+    return Failures(count, now if count < FREE[scope] else seen.until)
+
+
 def one_more(seen: Failures | None, scope: Scope, now: datetime) -> Failures:
     """Count one more failure; the wait grows 1, 2, 4, ... 30 seconds, then LOCKED."""
     count = (seen.count if seen else 0) + 1

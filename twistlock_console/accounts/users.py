@@ -1,7 +1,7 @@
 """The users, as the database keeps them."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -111,6 +111,18 @@ def set_password(database: Store, username: str, password_hash: str) -> User:
     """
     name = stored_name(database, username)
     return _end_sessions(database, name, {"passwordHash": password_hash})
+
+
+def replace_hash(database: Store, user: User, password_hash: str) -> User:
+    """Store another hash of the same password, unless it was changed meanwhile.
+
+    Sessions go on.
+    """
+    unchanged = {"_id": user.username, "passwordHash": user.password_hash}
+    change = {"$set": {"passwordHash": password_hash}}
+    if database[COLLECTION].update_one(unchanged, change).matched_count:
+        return replace(user, password_hash=password_hash)
+    return user
 
 
 def end_sessions(database: Store, username: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from pymongo.errors import PyMongoError
 
+from twistlock_console.accounts import login_failures
 from twistlock_console.accounts.credential_rules import check_password
 from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.passwords import hash_password
@@ -50,9 +51,13 @@ def reset(name: str, config: Path) -> None:
 
 
 def reset_password(database: Store, username: str, password: str) -> None:
-    """Give *username* another password, on record; raises Refused if it may not be."""
+    """Give *username* another password, on record; raises Refused if it may not be.
+
+    The sessions and API tokens of the account end, and its failed logins are forgotten.
+    """
     check_password(password, username, strong=read_logon(database).strong_password)
-    set_password(database, username, hash_password(password))
+    user = set_password(database, username, hash_password(password))
+    login_failures.forget(database, user.username)
     trail.record(
         database,
         Entry(
@@ -60,7 +65,7 @@ def reset_password(database: Store, username: str, password: str) -> None:
             username="root",
             source_ip="this host",
             api="twistlock-console user reset-password",
-            status=f"reset the password of {username}",
+            status=f"reset the password of {user.username}",
         ),
     )
 

@@ -7,16 +7,18 @@ configuration. Without them a restored database is a Console that no Defender kn
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.common.errors import ConsoleError, IdentityError, Refused
+from twistlock_console.common.opaque_string import opaque_string
 from twistlock_console.pki.identity_files import AUTHORITY, AUTHORITY_KEY
 from twistlock_console.settings import Folders
 
@@ -63,26 +65,39 @@ def seal(files: Mapping[str, str], passphrase: bytes) -> bytes:
 
 
 def unseal(data: bytes, passphrase: bytes) -> dict[str, str]:
-    """Decrypt what *seal* made; raises Refused if it cannot be."""
+    """Decrypt what *seal* made; raises Refused if it cannot be.
+
+    A passphrase is tried as typed, and in the form that `check_passphrase` gives.
+    """
+    forms = dict.fromkeys((passphrase, _opaque(passphrase)))
+    for form in forms:
+        with suppress(InvalidTag, ValueError):
+            return _unseal(data, form)
+    raise Refused(
+        "the identity in the backup cannot be decrypted; give the passphrase or the "
+        "key file that it was made with"
+    )
+
+
+def _unseal(data: bytes, passphrase: bytes) -> dict[str, str]:
+    sealed = Sealed.model_validate_json(data)
+    salt, nonce, text = map(b64decode, (sealed.salt, sealed.nonce, sealed.data))
+    plain = AESGCM(_key(passphrase, salt, sealed.cost)).decrypt(nonce, text, PURPOSE)
+    return _FILES.validate_json(plain)
+
+
+def _opaque(passphrase: bytes) -> bytes:
     try:
-        sealed = Sealed.model_validate_json(data)
-        salt, nonce, text = map(b64decode, (sealed.salt, sealed.nonce, sealed.data))
-        plain = AESGCM(_key(passphrase, salt, sealed.cost)).decrypt(
-            nonce, text, PURPOSE
-        )
-        return _FILES.validate_json(plain)
-    except (InvalidTag, ValidationError, ValueError) as error:
-        raise Refused(
-            "the identity in the backup cannot be decrypted; give the passphrase or "
-            "the key file that it was made with"
-        ) from error
+        return opaque_string(passphrase.decode()).encode()
+    except UnicodeDecodeError:
+        return passphrase  # of a key file
 
 
 def check_passphrase(text: str) -> bytes:
     """Give *text* as a passphrase; raises Refused if it is too short."""
     if len(text) < SHORTEST:
         raise Refused(f"give a passphrase of at least {SHORTEST} characters")
-    return text.encode()
+    return opaque_string(text).encode()
 
 
 def read_key_file(path: Path) -> bytes:

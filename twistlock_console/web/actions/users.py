@@ -1,6 +1,6 @@
 """Users added, changed and deleted, the same way from a page and from the API."""
 
-from twistlock_console.accounts import user_changes, users
+from twistlock_console.accounts import login_failures, user_changes, users
 from twistlock_console.accounts.credential_rules import check_password, check_username
 from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.passwords import hash_password
@@ -30,6 +30,8 @@ def change_user(body: UserBody) -> None:
         given = body.password
         hashed = None if given is None else _hashed(body.username, given)
         old, new = user_changes.replace(database(), body.username, body.role, hashed)
+        if hashed is not None:
+            login_failures.forget(database(), new.username)
         change.old, change.new = _told(old), _told(new)
 
 
