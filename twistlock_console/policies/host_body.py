@@ -5,7 +5,7 @@ person or a program that sends a policy believes that all of it is enforced.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -48,12 +48,12 @@ _body: TypeAdapter[HostPolicyBody] = TypeAdapter(HostPolicyBody)
 
 
 def parse_policy(
-    given: object, stored: Sequence[HostRule] = ()
+    given: object, stored: Sequence[HostRule] = (), kept: Iterable[str] = ()
 ) -> tuple[HostRule, ...]:
     """Read rules that somebody sent; raises Refused with what is wrong in which.
 
-    Entries that *stored* rules have already are taken as they are: what GET gives can
-    be sent back, whatever was allowed when it was stored.
+    Entries that *stored* rules have already, and those in *kept*, are taken as they
+    are: what GET gives can be sent back, whatever was allowed when it was stored.
     """
     if not isinstance(given, dict) or "rules" not in given:
         raise Refused('send {"rules": [...]}, with every rule that shall be in force')
@@ -63,9 +63,9 @@ def parse_policy(
         rules = _body.validate_python(given).rules
     except ValidationError as error:
         raise refuse_invalid(error, given) from error
-    kept = {entry for rule in stored for _, entry in entries_of(rule)}
+    known = {entry for rule in stored for _, entry in entries_of(rule)}.union(kept)
     for rule in rules:
-        _check_entries(rule, kept)
+        _check_entries(rule, known)
     return rules
 
 
@@ -83,14 +83,14 @@ def entries_of(rule: HostRule) -> Iterator[tuple[Path, str]]:
         yield ("files", "paths", place, "path"), watched.path
 
 
-def _check_entries(rule: HostRule, kept: set[str]) -> None:
+def _check_entries(rule: HostRule, known: set[str]) -> None:
     """Refuse entries that can match nothing: they look as if they were enforced.
 
     Not in the kinds of the protocol: rules that were stored before must be readable.
     """
     for path, entry in entries_of(rule):
         fault = fault_of_entry(path, entry)
-        if fault and (entry not in kept or CONTROL.search(entry)):
+        if fault and (entry not in known or CONTROL.search(entry)):
             raise RuleRefused(f"rule {rule.name!r}", path, fault)
 
 

@@ -80,6 +80,12 @@ def change_settings(body: DefenderSettingsBody) -> None:
         change.old, change.new = old.to_json(), new.to_json()
 
 
+def defender_names() -> list[str]:
+    """Give the names of all Defenders, connected or not."""
+    found = database()[register.COLLECTION].find({}, {}).sort("_id")
+    return [each["_id"] for each in found]
+
+
 def replace_rules(given: object, owner: str) -> None:
     """Put the rules of an API body in force, in place of all that are stored."""
     rules = parse_policy(given, readable_rules(database()))

@@ -1,17 +1,51 @@
-"""A rule for hosts as a form has it: one thing a line."""
+"""A rule for hosts as a form has it: fields of text, one entry a line.
 
+Hosts and checks have no commas in their names, so that several may stand on one line;
+neither have names of processes. A path may have one: it stays one path.
+"""
+
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from twistlock_console.common.errors import Refused
 from twistlock_console.policies.host_body import parse_policy
+from twistlock_console.policies.rule_errors import RuleRefused
 from twistlock_console.protocol import HostRule
 
 EMPTY = {"hosts": "*", "everyHours": "24", "effect": "alert"}
+#: In the field of checks: none at all. Left empty, it means all of them.
+NO_CHECK = "none"
+LABELS = {
+    "name": "Name",
+    "notes": "Notes",
+    "hosts": "Hosts",
+    "denied": "Denied processes",
+    "effect": "What happens to a denied process",
+    "paths": "Watched files and folders",
+    "folders": "Folders watched with everything below",
+    "exclusions": "Not watched",
+    "checks": "Compliance checks",
+    "everyHours": "Hours between two runs of the checks",
+    "disabled": "Off",
+}
+BETWEEN_HOSTS = re.compile(r"[\s,;]+")
+BETWEEN_NAMES = re.compile(r"[\n,;]")
+BETWEEN_LINES = re.compile(r"\n")
+
+
+class FieldRefused(Refused):
+    """What is in *field* of a form may not be so; the message begins with its label."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{LABELS[field]}: {reason}")
+        self.field = field
+        self.reason = reason
 
 
 def fields_of(rule: HostRule) -> dict[str, str]:
     """Give the fields of a form that shows *rule*."""
-    paths = rule.files.paths
+    paths, checks = rule.files.paths, rule.compliance.checks
     return {
         "name": rule.name,
         "notes": rule.notes,
@@ -22,45 +56,91 @@ def fields_of(rule: HostRule) -> dict[str, str]:
         "paths": _lines(each.path for each in paths if not each.recursive),
         "folders": _lines(each.path for each in paths if each.recursive),
         "exclusions": _lines(rule.files.exclusions),
-        "checks": _lines(rule.compliance.checks or ()),
+        "checks": NO_CHECK if checks == () else _lines(checks or ()),
         "everyHours": str(rule.compliance.every_hours),
     }
 
 
-def rule_from(form: Mapping[str, str]) -> HostRule:
-    """Read the fields of a form; raises Refused with what is wrong in them."""
-    every = form.get("everyHours", "").strip() or "24"
-    if not every.isdecimal():
-        raise Refused("give the hours between two runs of the checks as a whole number")
-    given = {
+def rule_from(form: Mapping[str, str], stored: HostRule | None = None) -> HostRule:
+    """Read the fields of a form that shows *stored*, or a new rule.
+
+    Raises FieldRefused with what is wrong in which field, and Refused. Unknown checks
+    are read: whoever saves them has been warned.
+    """
+    given = _given(form)
+    checks = given["compliance"]["checks"] or ()
+    try:
+        [rule] = parse_policy({"rules": [given]}, [stored] if stored else [], checks)
+    except RuleRefused as error:
+        if (field := _field_of(error, form)) is None:
+            raise
+        raise FieldRefused(field, error.reason) from error
+    return rule
+
+
+def _given(form: Mapping[str, str]) -> dict[str, Any]:
+    checks = _read(form, "checks", BETWEEN_NAMES)
+    return {
         "name": form.get("name", "").strip(),
-        "notes": form.get("notes", "").strip(),
-        "disabled": "disabled" in form,
-        "hosts": _read(form, "hosts"),
+        "notes": form.get("notes", "").replace("\r\n", "\n").strip(),
+        "disabled": bool(form.get("disabled")),
+        "hosts": _read(form, "hosts", BETWEEN_HOSTS),
         "processes": {
-            "denied": _read(form, "denied"),
+            "denied": _processes(form),
             "effect": form.get("effect", "alert"),
         },
         "files": {
             "paths": [
                 {"path": path, "recursive": field == "folders"}
                 for field in ("paths", "folders")
-                for path in _read(form, field)
+                for path in _read(form, field, BETWEEN_LINES)
             ],
-            "exclusions": _read(form, "exclusions"),
+            "exclusions": _read(form, "exclusions", BETWEEN_LINES),
         },
         "compliance": {
-            "checks": _read(form, "checks") or None,
-            "everyHours": int(every[:6]),
+            "checks": [] if checks == [NO_CHECK] else checks or None,
+            "everyHours": _hours(form),
         },
     }
-    [rule] = parse_policy({"rules": [given]})
-    return rule
 
 
-def _read(form: Mapping[str, str], field: str) -> list[str]:
-    lines = (line.strip() for line in form.get(field, "").splitlines())
-    return [line for line in lines if line]
+def _hours(form: Mapping[str, str]) -> int:
+    every = form.get("everyHours", "").strip() or EMPTY["everyHours"]
+    if not (every.isascii() and every.isdecimal()):
+        raise FieldRefused("everyHours", "give a whole number")
+    return int(every[:6])
+
+
+def _processes(form: Mapping[str, str]) -> list[str]:
+    """Split lines of names at commas; a line with a path is one entry."""
+    return [
+        entry
+        for line in _read(form, "denied", BETWEEN_LINES)
+        for entry in ([line] if "/" in line else _split(line, BETWEEN_NAMES))
+    ]
+
+
+def _field_of(error: RuleRefused, form: Mapping[str, str]) -> str | None:
+    """Name the field that holds the member that *error* is about."""
+    match error.member:
+        case ("files", "paths", int(place), *_):
+            paths = _read(form, "paths", BETWEEN_LINES)
+            return "paths" if place < len(paths) else "folders"
+        case ("processes" | "files" | "compliance", str(name), *_):
+            return name if name in LABELS else None
+        case (str(name), *_):
+            return name if name in LABELS else None
+        case _:
+            return None
+
+
+def _read(form: Mapping[str, str], field: str, between: re.Pattern[str]) -> list[str]:
+    return _split("\n".join(form.get(field, "").splitlines()), between)
+
+
+def _split(text: str, between: re.Pattern[str]) -> list[str]:
+    stripped = (part.strip() for part in between.split(text))
+    return [part for part in stripped if part]
 
 
 def _lines(texts: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """Defend > Runtime > Host policy: the ordered list of rules."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -9,9 +10,24 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.policies.host import read_policy
-from twistlock_console.protocol import HostRule
-from twistlock_console.web.actions.defenders import change_rules
-from twistlock_console.web.actions.rule_form import EMPTY, fields_of, rule_from
+from twistlock_console.policies.rule_reach import (
+    newly_shadowed,
+    reach_of_rules,
+)
+from twistlock_console.policies.rule_warnings import (
+    RuleWarning,
+    saved_sentence,
+    warnings_about,
+)
+from twistlock_console.protocol import CHECKS, HostRule
+from twistlock_console.web.actions.defenders import change_rules, defender_names
+from twistlock_console.web.actions.rule_form import (
+    EMPTY,
+    LABELS,
+    FieldRefused,
+    fields_of,
+    rule_from,
+)
 from twistlock_console.web.common.database import database
 from twistlock_console.web.security.pages import pages_for
 from twistlock_console.web.security.sessions import current_username
@@ -23,8 +39,15 @@ Rules = tuple[HostRule, ...]
 
 @bp.get("")
 def rules() -> ResponseReturnValue:
-    """Show the rules in their order."""
-    return render_template("host_policy.html", policy=read_policy(database()))
+    """Show the rules in their order, and which hosts each applies to."""
+    policy = read_policy(database())
+    names = defender_names()
+    return render_template(
+        "host_policy.html",
+        policy=policy,
+        reaches=reach_of_rules(policy.rules, names),
+        deployed=len(names),
+    )
 
 
 @bp.get("/rule")
@@ -32,29 +55,33 @@ def rule() -> ResponseReturnValue:
     """Show the form of a rule, or of a new one."""
     name = request.args.get("name", "")
     policy = read_policy(database())
-    found = next((each for each in policy.rules if each.name == name), None)
+    found = _named(policy.rules, name)
     fields = fields_of(found) if found else EMPTY
     return _form(fields, policy.version, name if found else "")
 
 
 @bp.post("/rule")
 def save() -> ResponseReturnValue:
-    """Put the rule of a form in force, in its old place or as the first."""
+    """Put the rule of a form in force, in its old place or as the first.
+
+    What is probably not meant is shown first, and saved when it is confirmed.
+    """
     before = request.form.get("before", "")
-    name = request.form.get("name", "")
-
-    def changed(present: Rules) -> Rules:
-        new = rule_from(request.form)
-        if not before:
-            return (new, *present)
-        here = _place(present, "before")
-        return (*present[:here], new, *present[here + 1 :])
-
+    present = read_policy(database())
     try:
-        _change(changed, f"saved the host rule {name}")
+        new = rule_from(request.form, _named(present.rules, before))
+        changed, place = _with_saved(present.rules, new, before)
+        names = defender_names()
+        warnings = _warnings(present.rules, changed, place, names)
+        if warnings and request.form.get("confirmed") != _token(warnings):
+            return _form(fields_of(new), _seen(), before, warnings=warnings), 400
+        change_rules(
+            changed, current_username(), f"saved the host rule {new.name}", _seen()
+        )
     except Refused as error:
-        return _form(request.form.to_dict(), _seen(), before, str(error)), 400
-    flash(f"The rule {name} is in force; Defenders get it within a second.")
+        fields = request.form.to_dict()
+        return _form(fields, present.version, before, error=error), 400
+    flash(saved_sentence(reach_of_rules(changed, names)[place], len(names)))
     return redirect(url_for(".rules"), 303)
 
 
@@ -97,16 +124,53 @@ def delete() -> ResponseReturnValue:
 
 
 def _done(changed: Callable[[Rules], Rules], told: str) -> ResponseReturnValue:
+    """Change the rules, and say what the rule that was named does now."""
+    name = request.form.get("name", "")
     try:
-        _change(changed, told)
+        after = changed(read_policy(database()).rules)
+        change_rules(after, current_username(), told, _seen())
     except Refused as error:
         flash(str(error), "error")
+    else:
+        names = defender_names()
+        reaches = reach_of_rules(after, names)
+        here = next((each for each in reaches if each.name == name), None)
+        deleted = f"The rule {name} is deleted"
+        flash(saved_sentence(here, len(names)) if here else deleted)
     return redirect(url_for(".rules"), 303)
 
 
-def _change(changed: Callable[[Rules], Rules], told: str) -> None:
-    present = read_policy(database())
-    change_rules(changed(present.rules), current_username(), told, _seen())
+def _with_saved(present: Rules, new: HostRule, before: str) -> tuple[Rules, int]:
+    """Give the rules with *new* in the place of the one it was *before*, and where."""
+    if not before:
+        return (new, *present), 0
+    here = _place(present, "before")
+    return (*present[:here], new, *present[here + 1 :]), here
+
+
+def _warnings(
+    present: Rules, changed: Rules, place: int, names: Sequence[str]
+) -> tuple[RuleWarning, ...]:
+    after = reach_of_rules(changed, names)
+    old = _named(present, request.form.get("before", ""))
+    return warnings_about(
+        after[place],
+        known_hosts=len(names),
+        was_disabled=old is not None and old.disabled,
+        newly_shadowed=newly_shadowed(
+            reach_of_rules(present, names), after, changed[place].name
+        ),
+    )
+
+
+def _token(warnings: Sequence[RuleWarning]) -> str:
+    """Name exactly these warnings: whoever confirms others has not seen them."""
+    told = "\n".join(each.sentence for each in warnings)
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def _named(present: Rules, name: str) -> HostRule | None:
+    return next((each for each in present if each.name == name), None)
 
 
 def _seen() -> int:
@@ -123,7 +187,26 @@ def _place(present: Rules, member: str = "name") -> int:
     return names.index(name)
 
 
-def _form(fields: dict[str, str], version: int, before: str, error: str = "") -> str:
+def _form(
+    fields: Mapping[str, str],
+    version: int,
+    before: str,
+    *,
+    error: Refused | None = None,
+    warnings: Sequence[RuleWarning] = (),
+) -> str:
+    wrong = {error.field: error.reason} if isinstance(error, FieldRefused) else {}
+    for warning in warnings:
+        wrong.setdefault(warning.field, warning.sentence)
     return render_template(
-        "host_rule.html", fields=fields, version=version, before=before, error=error
+        "host_rule.html",
+        fields=fields,
+        version=version,
+        before=before,
+        error=str(error) if error else "",
+        warnings=warnings,
+        token=_token(warnings) if warnings else "",
+        wrong=wrong,
+        labels=LABELS,
+        checks=CHECKS,
     )

@@ -1,0 +1,133 @@
+"""Says, before and after it is saved, that a rule enforces less than it seems. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from twistlock_console.policies.host_body import entries_of, fault_of_entry
+from twistlock_console.policies.rule_reach import RuleReach
+from twistlock_console.protocol import HostRule
+
+MOST_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RuleWarning:
+    """Something that is probably not meant; *field* is that of the form."""
+
+    field: str
+    sentence: str
+
+
+def warnings_about(
+    reach: RuleReach,
+    *,
+    known_hosts: int,
+    was_disabled: bool,
+    newly_shadowed: Sequence[str],
+) -> tuple[RuleWarning, ...]:
+    """Return what is to be confirmed before the rule of *reach* is saved.
+
+    *newly_shadowed* are the rules that would apply to no host because of it.
+    """
+    return (
+        *_about_hosts(reach, known_hosts),
+        *_about_state(reach, was_disabled=was_disabled),
+        *_about_others(newly_shadowed),
+        *_about_entries(reach.rule),
+        *_about_nothing(reach.rule),
+    )
+
+
+def _about_hosts(reach: RuleReach, known_hosts: int) -> Iterator[RuleWarning]:
+    if known_hosts and not reach.matched:
+        of_all = f"none of the {known_hosts} Defenders"
+        which = of_all if known_hosts > 1 else "the only Defender does not"
+        verb = "matches" if known_hosts > 1 else "match"
+        yield RuleWarning(
+            "hosts",
+            f"{which} {verb} {listed(reach.rule.hosts)}: the rule would apply to no "
+            "host",
+        )
+    elif reach.is_shadowed:
+        yield RuleWarning("hosts", f"{shadow_sentence(reach)}, and would apply to none")
+
+
+def _about_state(reach: RuleReach, *, was_disabled: bool) -> Iterator[RuleWarning]:
+    if reach.rule.disabled and not was_disabled:
+        yield RuleWarning("disabled", "the rule is off: it would apply to no host")
+
+
+def _about_others(shadowed: Sequence[str]) -> Iterator[RuleWarning]:
+    if shadowed:
+        one = len(shadowed) == 1
+        yield RuleWarning(
+            "hosts",
+            f"the rule comes before {listed(shadowed)} and matches the same hosts: "
+            f"{'that rule' if one else 'those rules'} would apply to no host any more",
+        )
+
+
+def _about_entries(rule: HostRule) -> Iterator[RuleWarning]:
+    for path, entry in entries_of(rule):
+        match path:
+            case ("compliance", "checks", _) if fault := fault_of_entry(path, entry):
+                yield RuleWarning("checks", f"{fault}. It would not run")
+            case ("processes", "denied", _) if "," in entry:
+                yield RuleWarning("denied", _comma(entry))
+            case ("files", "exclusions", _) if "," in entry:
+                yield RuleWarning("exclusions", _comma(entry))
+            case ("files", "paths", int(place), "path") if "," in entry:
+                recursive = rule.files.paths[place].recursive
+                field = "folders" if recursive else "paths"
+                yield RuleWarning(field, _comma(entry))
+
+
+def _comma(entry: str) -> str:
+    return (
+        f"{entry!r} is one path with a comma in it; if several are meant, write each "
+        "on a line of its own"
+    )
+
+
+def _about_nothing(rule: HostRule) -> Iterator[RuleWarning]:
+    checks = rule.compliance.checks
+    if not (rule.processes.denied or rule.files.paths) and checks == ():
+        yield RuleWarning(
+            "name", "the rule denies no process, watches no file and runs no check"
+        )
+
+
+def saved_sentence(reach: RuleReach, known_hosts: int) -> str:
+    """Say what a rule does now that it is saved."""
+    name = reach.name
+    if reach.rule.disabled:
+        return f"The rule {name} is saved. It is off and applies to no host"
+    if reach.is_shadowed:
+        return f"The rule {name} is saved, but {shadow_sentence(reach)}"
+    if not reach.applied:
+        none = "No Defender is deployed yet" if not known_hosts else "No Defender"
+        rest = "; it" if not known_hosts else " matches it yet; it"
+        return f"The rule {name} is saved. {none}{rest} applies to those that come"
+    count = len(reach.applied)
+    hosts = listed(reach.applied)
+    several = f"{count} of {known_hosts} hosts" if count > 1 else "1 host"
+    return (
+        f"The rule {name} is saved and applies to {several}: {hosts}. Connected "
+        "Defenders get it within a second"
+    )
+
+
+def shadow_sentence(reach: RuleReach) -> str:
+    """Say which rules leave the rule of *reach* no host."""
+    rules = listed(reach.shadowed_by)
+    one = len(reach.shadowed_by) == 1
+    kind, verb = ("rule", "comes") if one else ("rules", "come")
+    match_ = "matches" if one else "match"
+    return f"the {kind} {rules} {verb} before it and {match_} the same hosts"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write the first five of *names*, and how many more there are."""
+    shown = ", ".join(names[:MOST_SHOWN])
+    more = len(names) - MOST_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
