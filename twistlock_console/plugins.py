@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from twistlock_console.accounts.rights import Area
-    from twistlock_console.node.node import Node, RoleKeeper
+    from twistlock_console.node.context import NodeContext, RoleController
     from twistlock_console.settings import Settings
 
 GROUP = "twistlock_console.plugins"
@@ -76,7 +76,7 @@ class ConsolePlugin:
         del settings
         return {}
 
-    def init_node(self, node: "Node") -> "RoleKeeper | None":
+    def init_node(self, node: "NodeContext") -> "RoleController | None":
         """Add jobs, checks, routes and subscriptions to the node process.
 
         Returns the controller of the node's role, or None. At most one plugin may

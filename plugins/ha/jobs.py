@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from functools import partial
 
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.silent_peers import given_up
@@ -24,7 +23,7 @@ from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.known_members import write_known_members
 from twistlock_console.events.types import Role
-from twistlock_console.node.node import Node
+from twistlock_console.node.context import NodeContext
 from twistlock_console.pki.certificates import fingerprint
 from twistlock_console.pki.identity_files import NODE
 
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 class Rounds:
     """The scheduled jobs of high availability; *status* is what was last polled."""
 
-    node: Node
+    node: NodeContext
     keeper: Keeper
     tenure: Tenure
     replica_set: ReplicaSet
@@ -60,13 +59,11 @@ class Rounds:
         every(1.0, "history", self.history.deliver)
         every(0.5, "membership", self._advance)
         every(1.0, "register", self._keep_register)
-        look = partial(self.node.health.look, "membership", self.standing.check)
-        every(1.0, "health-membership", look)
-        look = partial(self.node.health.look, "clock", self.clock_watch.check)
-        every(1.0, "health-clock", look)
+        self.node.health.add_check("membership", 1.0, self.standing.check)
+        self.node.health.add_check("clock", 1.0, self.clock_watch.check)
         every(30.0, "ports-proved", self._prove)
         every(2.0, "defenders-back", self._look_who_is_back)
-        every(1.0, "spares", self.node.ports.prepare)
+        every(1.0, "spares", self.node.service_ports.prepare)
         every(1.0, "closed-servers", self._look_for_closed_servers)
 
     def follow(self, event: ClusterPolled) -> None:
@@ -117,7 +114,7 @@ class Rounds:
             self.returning.look(hold.document.epoch, boottime_ns())
 
     def _look_for_closed_servers(self) -> None:
-        if self.node.ports.closed() and self.tenure.role is Role.PRIMARY:
+        if self.node.service_ports.closed() and self.tenure.role is Role.PRIMARY:
             self.keeper.post(self.port_work.look())
 
     def _prove(self) -> None:

@@ -14,7 +14,7 @@ from twistlock_console.settings import InitialState, Settings
 if TYPE_CHECKING:
     from flask import Flask
 
-    from twistlock_console.node.node import Node, RoleKeeper
+    from twistlock_console.node.context import NodeContext, RoleController
 
 
 class HighAvailabilityPlugin(ConsolePlugin):
@@ -48,13 +48,13 @@ class HighAvailabilityPlugin(ConsolePlugin):
         """Return the election timeout."""
         return {"electionTimeoutMillis": settings.election_timeout_ms}
 
-    def init_node(self, node: "Node") -> "RoleKeeper":
+    def init_node(self, node: "NodeContext") -> "RoleController":
         """Return the controller of the role, subscribed to the events of *node*."""
         from plugins.ha.routes import node_routes
         from plugins.ha.runtime import HighAvailability
 
         runtime = HighAvailability(node)
-        node.routes.register_blueprint(node_routes(runtime))
+        node.node_api.register_blueprint(node_routes(runtime))
         return runtime
 
     def commands(self) -> Mapping[str, str]:

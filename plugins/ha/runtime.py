@@ -46,7 +46,7 @@ from twistlock_console.events.types import (
     Role,
     RoleChanged,
 )
-from twistlock_console.node.node import Node
+from twistlock_console.node.context import NodeContext
 from twistlock_console.node_api.client import NodeClient
 
 HANDOVER_SECONDS = 5.0
@@ -56,7 +56,7 @@ SHOWN_HISTORY = 100
 class HighAvailability:
     """The role keeper of a clustered node, with all that it needs."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: NodeContext) -> None:
         self._node = node
         self.settings = node.settings
         self._clients: list[MongoClient[dict[str, Any]]] = []
@@ -71,23 +71,25 @@ class HighAvailability:
         )
         spool = self.settings.folders.run / "history.jsonl"
         self.history = History(self.settings.node_address, spool, stores)
-        self.measures = Measures(node.ports)
+        self.measures = Measures(node.service_ports)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._tenure = Tenure(node.bus)
-        self._port_work = PortWork(node.ports)
+        self._port_work = PortWork(node.service_ports)
         self._performer = self._make_performer()
         self.keeper = Keeper(
             self._first_observation(), self._performer, node.permit, self._tenure
         )
         self._watch = MemberWatch(
             ReplicaSet(self._connect("hello", 1000, awaits=True)),
-            lambda: node.mongod.running,
+            lambda: node.database.running,
             self.keeper.post,
         )
         self._heartbeats = Heartbeats(
             self.settings.heartbeat_interval_ms / 1000, self.client, self.keeper.post
         )
-        self._standing = Standing(self)
+        self._standing = Standing(
+            self.keeper, self.replica_set, self.settings.node_address
+        )
         self.recovery = Recovery(
             address=self.settings.node_address,
             port=self.settings.database_port,
@@ -119,7 +121,7 @@ class HighAvailability:
         alone = self._alone()
         self.keeper.stop()
         self._node.permit.revoke()
-        self._node.ports.close_all()
+        self._node.service_ports.close_all()
         self._watch.stop()
         self._heartbeats.stop()
         self._performer.stop()
@@ -237,10 +239,10 @@ class HighAvailability:
             returning=returning,
             port_work=self._port_work,
             detachment=Detachment(
-                self.replica_set, lambda: node.mongod.pid, database_port
+                self.replica_set, lambda: node.database.pid, database_port
             ),
             standing=self._standing,
-            clock_watch=ClockWatch(self.replica_set, self.keeper),
+            clock_watch=ClockWatch(self.replica_set, self.keeper, node.database),
         )
 
     def _subscribe(self) -> None:
@@ -257,7 +259,7 @@ class HighAvailability:
             "rs.status": self.replica_set.told_status,
             "rs.conf": self.replica_set.config,
         }
-        self._node.watch.sources += cluster_sources(self)
+        self._node.alerts.sources += cluster_sources(self.view, self.client)
         self._rounds.schedule()
 
     def _server_failed(self, failure: ListenerFailed) -> None:

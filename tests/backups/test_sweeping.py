@@ -3,8 +3,6 @@
 import threading
 from dataclasses import dataclass, field
 from functools import partial
-from types import SimpleNamespace
-from typing import cast
 
 from tests.backups.at_database import make_due
 from tests.backups.backup_node import BackupNode, fill
@@ -16,7 +14,10 @@ from twistlock_console.backups.jobs.task import Task, Verb, Who
 from twistlock_console.backups.operations.dump import Store
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import BackupFinished
-from twistlock_console.node.node import Node
+from twistlock_console.node.health import Health
+from twistlock_console.settings import Settings
+from twistlock_console.system.scheduler import Scheduler
+from twistlock_console.system.serving_permit import FOREVER, Permit
 
 FIRST_OF_THE_SWEEP = 2
 ADMIN = Who("admin")
@@ -36,9 +37,17 @@ class Ports:
 
 def backups_at(node: BackupNode, ports: Ports, bus: Bus) -> Backups:
     """The room of a node that serves with *ports*."""
-    permit = SimpleNamespace(epoch=7)
-    parts = SimpleNamespace(settings=node.settings, bus=bus, permit=permit, ports=ports)
-    return Backups(cast(Node, parts))
+    return Backups(*parts(node, ports, bus))
+
+
+def parts(
+    node: BackupNode, ports: Ports, bus: Bus
+) -> tuple[Settings, Ports, Permit, Bus, Scheduler, Health]:
+    """What backups use of a node that serves with *ports*."""
+    scheduler = Scheduler()
+    permit = Permit()
+    permit.grant(7, FOREVER)
+    return (node.settings, ports, permit, bus, scheduler, Health(scheduler, bus))
 
 
 class Met(Backups):
@@ -62,13 +71,7 @@ class Met(Backups):
 
 def test_work_that_begins_during_a_sweep_is_no_remains(node: BackupNode) -> None:
     """The sweep takes nothing for cut short that has only just begun."""
-    parts = SimpleNamespace(
-        settings=node.settings,
-        bus=Bus(),
-        permit=SimpleNamespace(epoch=7),
-        ports=SimpleNamespace(is_open=True),
-    )
-    backups = Met(cast(Node, parts))
+    backups = Met(*parts(node, Ports(), Bus()))
     try:
         backups.tick()
         backups.asking.join(10)
@@ -83,8 +86,7 @@ def test_work_that_begins_during_a_sweep_is_no_remains(node: BackupNode) -> None
 def test_what_was_killed_is_noted_as_cut_short(node: BackupNode) -> None:
     """Nothing that seems to run does, where no work is under way."""
     records.begin(node.database, ["manual"], "dead", "10.0.0.1")
-    parts = SimpleNamespace(settings=node.settings, ports=SimpleNamespace(is_open=True))
-    backups = Backups(cast(Node, parts))
+    backups = backups_at(node, Ports(), Bus())
     try:
         backups.tick()
     finally:

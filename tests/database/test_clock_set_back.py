@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -26,7 +25,6 @@ from tests.hosts.waiting import wait_for
 from twistlock_console.database.binary import find_mongod
 from twistlock_console.database.client import Client, connect, credentials_for
 from twistlock_console.database.mongod import Mongod
-from twistlock_console.node.node import Node
 
 pytestmark = pytest.mark.needs("faketime")
 HOUR = 3600
@@ -78,13 +76,12 @@ def writing(worn: Worn) -> Iterator[None]:
 def test_it_is_stuck_until_it_starts_anew(worn: Worn, writing: None) -> None:
     """The watch has the node rest, and starts the database anew; then all is shown."""
     replica_set, keeper, before = ReplicaSet(worn.client), _Keeper(), worn.mongod.pid
-    watch = ClockWatch(replica_set, cast(Keeper, keeper))
-    node = cast(Node, SimpleNamespace(mongod=worn.mongod))
+    watch = ClockWatch(replica_set, cast(Keeper, keeper), worn.mongod)
 
     def set_back() -> bool:
         worn.clock.set(f"+{HOUR}")
         time.sleep(SECONDS_TO_NOTICE)
-        assert watch.check(node) is None
+        assert watch.check() is None
         worn.clock.set("+0")
         time.sleep(SECONDS_TO_NOTICE)
         return not _shows_all(worn.client)
@@ -92,14 +89,14 @@ def test_it_is_stuck_until_it_starts_anew(worn: Worn, writing: None) -> None:
     # Once in a while the thread that shows entries does not wait at that moment.
     assert any(set_back() for _ in range(5))
 
-    told = watch.check(node)
+    told = watch.check()
 
     assert told is not None
     assert "clock" in told
     assert "clock" in keeper.seen.resting_reason
     wait_for(lambda: worn.mongod.pid not in (before, None), 20, "another mongod")
     wait_for(lambda: _shows_all(worn.client), 30, "all of it being shown")
-    assert watch.check(node) is None
+    assert watch.check() is None
 
 
 class _Keeper:

@@ -1,8 +1,7 @@
 """The problems that the Console itself can see, whether it is alone or in a cluster."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
 from twistlock_console.alerts.settings import AlertSettings
@@ -10,16 +9,13 @@ from twistlock_console.alerts.store import Store, read_told
 from twistlock_console.alerts.watch import Source
 from twistlock_console.backups.jobs.records import last_results
 
-if TYPE_CHECKING:
-    from twistlock_console.node.node import Node
 
-
-def core_sources(node: "Node") -> list[Source]:
-    """What every node looks at."""
+def core_sources(address: str, failing: Mapping[str, str]) -> list[Source]:
+    """Return the sources of the node at *address*, whose checks in *failing* fail."""
 
     def certificate(database: Store, settings: AlertSettings) -> Iterable[Problem]:
         del database, settings
-        return certificate_problems(node.settings.node_address, node.health.failing)
+        return certificate_problems(address, failing)
 
     return [
         Source(frozenset({Kind.CERTIFICATE_END}), certificate),
@@ -28,7 +24,7 @@ def core_sources(node: "Node") -> list[Source]:
     ]
 
 
-def certificate_problems(address: str, failing: dict[str, str]) -> Iterable[Problem]:
+def certificate_problems(address: str, failing: Mapping[str, str]) -> Iterable[Problem]:
     """What a node's health checks say of its certificate."""
     if reason := failing.get("certificate"):
         yield Problem(Kind.CERTIFICATE_END, address, f"on {address}, {reason}")

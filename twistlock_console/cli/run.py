@@ -12,13 +12,14 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.database.bootstrap import create_users, initiate_set
 from twistlock_console.database.epoch import kept_epoch
 from twistlock_console.logs.setup import log_as_node
+from twistlock_console.node.context import RoleController
 from twistlock_console.node.lifecycle import (
     Signals,
     fit_identity,
     found_identity,
     sole_node,
 )
-from twistlock_console.node.node import Node, RoleKeeper
+from twistlock_console.node.node import Node
 from twistlock_console.node.standalone_role import Alone
 from twistlock_console.pki.names import node_names
 from twistlock_console.plugins import ConsolePlugin, PluginError
@@ -52,16 +53,16 @@ def run_node(settings: Settings, signals: Signals) -> None:
     forkserver.start()
     rehearse(settings)
     node = Node(settings)
-    keeper: RoleKeeper | None = None
+    controller: RoleController | None = None
     try:
         node.start_database()
         if not has_joined:
             _create_replica_set(settings, active)
-        keeper = _role_controller(node, active)
-        node.start(keeper)
+        controller = _role_controller(node, active)
+        node.start(controller)
         signals.wait()
     finally:
-        node.stop(keeper)
+        node.stop(controller)
 
 
 def _create_replica_set(settings: Settings, active: Sequence[ConsolePlugin]) -> None:
@@ -84,9 +85,9 @@ def _create_replica_set(settings: Settings, active: Sequence[ConsolePlugin]) -> 
         )
 
 
-def _role_controller(node: Node, active: Sequence[ConsolePlugin]) -> RoleKeeper:
+def _role_controller(node: Node, active: Sequence[ConsolePlugin]) -> RoleController:
     """Start every plugin on *node*; return the one controller, or the standalone."""
-    made = [(plugin.name, plugin.init_node(node)) for plugin in active]
+    made = [(plugin.name, plugin.init_node(node.context)) for plugin in active]
     controllers = {name: controller for name, controller in made if controller}
     if len(controllers) > 1:
         names = " and ".join(controllers)

@@ -1,90 +1,45 @@
-"""Health checks of this node, run by the scheduler; changes are published once."""
+"""Run the health checks of this node, and publish each change once."""
 
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 from twistlock_console.common.errors import ConsoleError
+from twistlock_console.database.mongod import Mongod
+from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import HealthChanged
-from twistlock_console.logs import setup
 from twistlock_console.pki.identity_files import NODE, SOON, read_certificate
-
-if TYPE_CHECKING:
-    from twistlock_console.node.node import Node
+from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.settings import Settings
+from twistlock_console.system.scheduler import Scheduler
 
 LOW_DISK_BYTES = 1024**3
 log = logging.getLogger(__name__)
 
-Check = Callable[["Node"], str | None]
-
-
-def disk(node: "Node") -> str | None:
-    """The data folder needs room to write."""
-    free = shutil.disk_usage(node.settings.data_folder).free
-    if free < LOW_DISK_BYTES:
-        return f"only {free // 1024**2} MB are free on {node.settings.data_folder}"
-    return None
-
-
-def certificate(node: "Node") -> str | None:
-    """The node's certificate must not be near its end."""
-    try:
-        found = read_certificate(node.settings.folders.certificates / NODE)
-    except ConsoleError as error:
-        return str(error)
-    left = found.not_valid_after_utc - datetime.now(UTC)
-    if left < SOON:
-        return f"this node's certificate ends in {left.days} days"
-    return None
-
-
-def database(node: "Node") -> str | None:
-    """Our mongod has to run."""
-    return None if node.mongod.running else "the local database is not running"
-
-
-def servers(node: "Node") -> str | None:
-    """While a service server is open, the other one has to be open too."""
-    return node.ports.problem()
-
-
-def load(node: "Node") -> str | None:
-    """A service server should have threads and connections to spare."""
-    return node.ports.checks.overload()
-
-
-CHECKS: dict[str, tuple[float, Check]] = {
-    "database": (1.0, database),
-    "disk": (30.0, disk),
-    "certificate": (3600.0, certificate),
-    "servers": (1.0, servers),
-    "load": (2.0, load),
-}
+#: Returns what is wrong, or None.
+Check = Callable[[], str | None]
 
 
 class Health:
-    """What is wrong with this node now, by check."""
+    """Knows which checks of this node fail now, and why; *failing* is by check."""
 
-    def __init__(self, node: "Node") -> None:
-        self._node = node
+    def __init__(self, scheduler: Scheduler, bus: Bus) -> None:
+        self._scheduler = scheduler
+        self._bus = bus
         self.failing: dict[str, str] = {}
 
-    def watch(self) -> None:
-        """Have the node's scheduler run every check."""
-        every = self._node.scheduler.every
-        for name, (seconds, check) in CHECKS.items():
-            every(seconds, f"health-{name}", partial(self.look, name, check))
-        every(2.0, "server-checks", self._node.ports.checks.run)
-        every(60.0, "log-rotation", self._node.mongod.rotate)
-        folders = self._node.settings.folders
-        every(60.0, "console-log-rotation", partial(setup.rotate, folders))
+    def add_check(self, name: str, interval_s: float, check: Check) -> None:
+        """Have *check* run every *interval_s* seconds."""
+        self._scheduler.every(
+            interval_s, f"health-{name}", partial(self.run_check, name, check)
+        )
 
-    def look(self, name: str, check: Check) -> None:
-        """Run one check; log and publish when it changed."""
-        reason = check(self._node)
+    def run_check(self, name: str, check: Check) -> None:
+        """Run one check; log and publish when its result has changed."""
+        reason = check()
         if (reason is None) is (name not in self.failing):
             return
         if reason is None:
@@ -93,4 +48,43 @@ class Health:
         else:
             self.failing[name] = reason
             log.warning("health: %s", reason)
-        self._node.bus.publish(HealthChanged(name, reason is None, reason or ""))
+        self._bus.publish(HealthChanged(name, reason is None, reason or ""))
+
+
+@dataclass(frozen=True, slots=True)
+class CoreChecks:
+    """The checks that every node has."""
+
+    settings: Settings
+    mongod: Mongod
+    ports: ServicePorts
+
+    def add_to(self, health: Health) -> None:
+        """Have *health* run each of them."""
+        health.add_check("database", 1.0, self.database)
+        health.add_check("disk", 30.0, self.disk)
+        health.add_check("certificate", 3600.0, self.certificate)
+        health.add_check("servers", 1.0, self.ports.problem)
+        health.add_check("load", 2.0, self.ports.checks.overload)
+
+    def database(self) -> str | None:
+        """Return a reason unless our mongod runs."""
+        return None if self.mongod.running else "the local database is not running"
+
+    def disk(self) -> str | None:
+        """Return a reason if the data folder has little space."""
+        free = shutil.disk_usage(self.settings.data_folder).free
+        if free < LOW_DISK_BYTES:
+            return f"only {free // 1024**2} MB are free on {self.settings.data_folder}"
+        return None
+
+    def certificate(self) -> str | None:
+        """Return a reason if the node's certificate ends soon or cannot be read."""
+        try:
+            found = read_certificate(self.settings.folders.certificates / NODE)
+        except ConsoleError as error:
+            return str(error)
+        left = found.not_valid_after_utc - datetime.now(UTC)
+        if left < SOON:
+            return f"this node's certificate ends in {left.days} days"
+        return None

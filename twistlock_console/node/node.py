@@ -1,15 +1,15 @@
 """One node: its database, node API, service ports, bus and jobs, opened and closed.
 
-Who decides when the ports open is not the node's business: a role keeper does,
-either the one for a Console that runs alone or the one of high availability.
+A role controller decides when the ports open: that of a plugin, or the one of a
+Console that runs alone.
 """
 
 import logging
 import os
 import threading
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-from flask import Flask
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
@@ -31,8 +31,10 @@ from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import Role, RoleChanged
+from twistlock_console.logs import setup
 from twistlock_console.logs.setup import PLACE
-from twistlock_console.node.health import Health
+from twistlock_console.node.context import NodeContext, RoleController
+from twistlock_console.node.health import CoreChecks, Health
 from twistlock_console.node_api.app import NodeApi, node_app
 from twistlock_console.pki.certificates import names_in
 from twistlock_console.servers.service_ports import ServicePorts
@@ -51,16 +53,6 @@ LOOK_AT_HANDSHAKES_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class RoleKeeper(Protocol):
-    """Decides when the service ports are open."""
-
-    def start(self) -> None:
-        """Begin to keep the role; returns at once."""
-
-    def stop(self) -> None:
-        """Give up the role in an orderly way; the ports refuse when it returns."""
-
-
 class Node:
     """The parts that every node has; *start* and *stop* may be called twice."""
 
@@ -71,19 +63,39 @@ class Node:
         self.permit = Permit()
         PLACE.epoch = lambda: self.permit.epoch
         self.mongod = Mongod(settings, self.bus)
-        self.backups = Backups(self)
-        prepare = self._before_serving
-        self.ports = ServicePorts(settings, self.permit, self.bus, prepare=prepare)
-        self.routes: Flask = node_app()
-        self.health = Health(self)
+        self.ports = ServicePorts(
+            settings, self.permit, self.bus, prepare=self._before_serving
+        )
+        self.node_api = node_app()
+        self.health = Health(self.scheduler, self.bus)
+        self.backups = Backups(
+            settings, self.ports, self.permit, self.bus, self.scheduler, self.health
+        )
         self.renewal = Renewal(settings)
         self.trust_migration = TrustMigration(settings, self.renewal)
         self.support = Support(settings, self.status)
         self.names = NamesHere(settings)
         self.renewal.more_names = self.names.read
         self.watch = Watch(settings)
-        self.watch.sources += core_sources(self)
-        self._api = NodeApi(settings, self.routes)
+        self.watch.sources += core_sources(settings.node_address, self.health.failing)
+        self._api = NodeApi(settings, self.node_api)
+
+    @property
+    def context(self) -> NodeContext:
+        """The parts that plugins may use."""
+        return NodeContext(
+            settings=self.settings,
+            bus=self.bus,
+            scheduler=self.scheduler,
+            health=self.health,
+            database=self.mongod,
+            service_ports=self.ports,
+            permit=self.permit,
+            node_api=self.node_api,
+            support=self.support,
+            alerts=self.watch,
+            trust_migration=self.trust_migration,
+        )
 
     def _before_serving(self) -> None:
         """Make the data ready while the ports are closed; raises DatabaseError."""
@@ -111,26 +123,32 @@ class Node:
         self.mongod.start()
         wait_answering(self.settings, DATABASE_START_SECONDS, self.mongod)
 
-    def start(self, keeper: RoleKeeper) -> None:
-        """Open the node API, then let *keeper* and the jobs begin."""
+    def start(self, controller: RoleController) -> None:
+        """Open the node API, then start *controller* and the jobs."""
         self.bus.subscribe(RoleChanged, self._prepare_database)
         self.bus.subscribe(RoleChanged, self.watch.follow)
-        self.health.watch()
+        CoreChecks(self.settings, self.mongod, self.ports).add_to(self.health)
+        self.scheduler.every(2.0, "server-checks", self.ports.checks.run)
+        self.scheduler.every(60.0, "log-rotation", self.mongod.rotate)
+        rotate_own = partial(setup.rotate, self.settings.folders)
+        self.scheduler.every(60.0, "console-log-rotation", rotate_own)
         self.backups.start()
-        self.routes.register_blueprint(node_routes(self, self.backups))
+        self.node_api.register_blueprint(
+            node_routes(self.settings, self.ports, self.health, self.backups)
+        )
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
         advance = self.trust_migration.advance
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "trust-phase", advance)
         close_silent = self.mongod.close_silent_connections
         self.scheduler.every(LOOK_AT_HANDSHAKES_SECONDS, "handshakes", close_silent)
-        self.routes.add_url_rule("/v1/status", view_func=self.status)
-        self.routes.add_url_rule("/v1/support", view_func=self.support.collect)
-        self.routes.add_url_rule(
+        self.node_api.add_url_rule("/v1/status", view_func=self.status)
+        self.node_api.add_url_rule("/v1/support", view_func=self.support.collect)
+        self.node_api.add_url_rule(
             "/v1/certificates/renew", view_func=self.renew_certificate, methods=["POST"]
         )
-        self.routes.add_url_rule(TRUST_PHASE_PATH, view_func=self.trust_phase)
+        self.node_api.add_url_rule(TRUST_PHASE_PATH, view_func=self.trust_phase)
         self._api.open()
-        keeper.start()
+        controller.start()
         self.scheduler.start()
         log.info("node %s started", self.settings.node_address)
 
@@ -160,14 +178,14 @@ class Node:
             "expires": certificate.not_valid_after_utc.isoformat(timespec="seconds"),
         }
 
-    def stop(self, keeper: RoleKeeper | None) -> None:
+    def stop(self, controller: RoleController | None) -> None:
         """Undo everything, the role first; each step is taken even if one fails."""
         for step in (
             self.scheduler.stop,
             self.watch.stop,
             self.names.close,
             self.backups.stop,
-            keeper.stop if keeper else self.permit.revoke,
+            controller.stop if controller else self.permit.revoke,
             self.ports.close_all,
             self._api.close,
             self.mongod.stop,

@@ -8,26 +8,27 @@ from plugins.ha.controller.controller import Keeper
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import DatabaseError
-from twistlock_console.node.node import Node
+from twistlock_console.database.mongod import Mongod
 
 REST = 3 * SECOND
 log = logging.getLogger(__name__)
 
 
 class ClockWatch:
-    """Asks the member of *replica_set* for the time; a health check tells the rest."""
+    """Asks the member of *replica_set* for the time; *check* is a health check."""
 
-    def __init__(self, replica_set: ReplicaSet, keeper: Keeper) -> None:
+    def __init__(self, replica_set: ReplicaSet, keeper: Keeper, mongod: Mongod) -> None:
+        self._mongod = mongod
         self._replica_set = replica_set
         self._keeper = keeper
         self._clock = Clock()
         self._pid: int | None = None
 
-    def check(self, node: Node) -> str | None:
+    def check(self) -> str | None:
         """Look again, about once a second; the answer is a health check's."""
-        if node.mongod.pid != self._pid:
+        if self._mongod.pid != self._pid:
             # A new one waits for nothing yet.
-            self._pid, self._clock = node.mongod.pid, Clock()
+            self._pid, self._clock = self._mongod.pid, Clock()
         self._read()
         now = boottime_ns()
         if now >= self._clock.until:
@@ -38,7 +39,7 @@ class ClockWatch:
         if may_restart(self._keeper.seen, self._clock, now):
             log.warning("starting our database anew: %s", REASON)
             self._clock = Clock()
-            node.mongod.restart()
+            self._mongod.restart()
         return REASON
 
     def _read(self) -> None:

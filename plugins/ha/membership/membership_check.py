@@ -1,14 +1,10 @@
 """Whether this node still belongs to its cluster; a health check tells when not."""
 
-from typing import TYPE_CHECKING
-
+from plugins.ha.controller.controller import Keeper
+from plugins.ha.replication.replica_set import ReplicaSet
 from plugins.ha.replication.status import address_of
 from twistlock_console.common.errors import DatabaseError
-from twistlock_console.node.node import Node
 from twistlock_console.system.serving_permit import FOREVER
-
-if TYPE_CHECKING:
-    from plugins.ha.runtime import HighAvailability
 
 REMOVED = (
     "this node was removed from the cluster and does not serve; to use the host again, "
@@ -20,15 +16,16 @@ REMOVED = (
 class Standing:
     """Learns it from peers, which refuse a removed node, and from our own member."""
 
-    def __init__(self, room: "HighAvailability") -> None:
-        self._room = room
+    def __init__(self, keeper: Keeper, replica_set: ReplicaSet, address: str) -> None:
+        self._keeper = keeper
+        self._replica_set = replica_set
+        self._address = address
         #: Why this node is outside; None while it belongs to the cluster.
         self.reason: str | None = None
 
-    def check(self, node: Node) -> str | None:
-        """Look again; the answer is a health check's."""
-        del node
-        seen = self._room.keeper.seen
+    def check(self) -> str | None:
+        """Return why this node is outside the cluster, or None; a health check."""
+        seen = self._keeper.seen
         out = seen.resting_until >= FOREVER or self._is_left_out()
         self.reason = REMOVED if out else None
         return self.reason
@@ -36,8 +33,7 @@ class Standing:
     def _is_left_out(self) -> bool:
         """Whether our member has a configuration that does not name it."""
         try:
-            members = self._room.replica_set.config()["members"]
+            members = self._replica_set.config()["members"]
         except DatabaseError:
             return False
-        me = self._room.settings.node_address
-        return me not in [address_of(member["host"]) for member in members]
+        return self._address not in [address_of(member["host"]) for member in members]

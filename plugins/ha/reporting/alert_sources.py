@@ -1,7 +1,7 @@
 """The problems of a cluster: nodes out of reach, members behind, certificates."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from plugins.ha.replication.node_state import NodeState
 from twistlock_console.alerts.rules import Kind, Problem
@@ -9,23 +9,27 @@ from twistlock_console.alerts.settings import AlertSettings
 from twistlock_console.alerts.sources import certificate_problems
 from twistlock_console.alerts.store import Store
 from twistlock_console.alerts.watch import Source
-
-if TYPE_CHECKING:
-    from plugins.ha.runtime import HighAvailability
+from twistlock_console.node_api.client import NodeClient
 
 
-def cluster_sources(room: "HighAvailability") -> list[Source]:
-    """Look at the cluster as *room* sees it; for the serving node."""
+def cluster_sources(
+    view: Callable[[], Mapping[str, Any]], client_of: Callable[[str], NodeClient]
+) -> list[Source]:
+    """Return the sources of the serving node.
+
+    *view* returns the cluster as this node sees it, *client_of* a client of the node
+    API at an address.
+    """
 
     def cluster(database: Store, settings: AlertSettings) -> Iterable[Problem]:
         del database
-        return problems_in(room.view(), settings.member_lag_seconds)
+        return problems_in(view(), settings.member_lag_seconds)
 
     def certificates(database: Store, settings: AlertSettings) -> Iterable[Problem]:
         del database, settings
-        for node in room.view()["nodes"]:
+        for node in view()["nodes"]:
             if not node["self"] and node["state"] != NodeState.REQUEST_JOIN:
-                yield from _certificate(room, node["address"])
+                yield from _certificate(client_of, node["address"])
 
     return [
         Source(frozenset({Kind.NODE_LOST, Kind.MEMBER_LAG}), cluster),
@@ -45,6 +49,8 @@ def problems_in(view: Mapping[str, Any], most_lag: float) -> Iterable[Problem]:
             yield Problem(Kind.MEMBER_LAG, address, sentence)
 
 
-def _certificate(room: "HighAvailability", address: str) -> Iterable[Problem]:
-    with room.client(address) as client:
+def _certificate(
+    client_of: Callable[[str], NodeClient], address: str
+) -> Iterable[Problem]:
+    with client_of(address) as client:
         return certificate_problems(address, client.get("/v1/status")["failing"])

@@ -2,38 +2,39 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from twistlock_console.backups.jobs.host import HealthOfNode, PortsOfNode
 from twistlock_console.backups.jobs.runtime import Backups
 from twistlock_console.backups.jobs.service import Orders
 from twistlock_console.backups.jobs.task import Who
 from twistlock_console.backups.storage.volume import Stored
 from twistlock_console.common.errors import ConsoleError, Refused
-
-if TYPE_CHECKING:
-    from twistlock_console.node.node import Node
+from twistlock_console.settings import Settings
 
 
-def node_routes(node: "Node", backups: Backups) -> Blueprint:
+def node_routes(
+    settings: Settings, ports: PortsOfNode, health: HealthOfNode, backups: Backups
+) -> Blueprint:
     """The routes under /v1/backups."""
     bp = Blueprint("backups", __name__, url_prefix="/v1/backups")
-    here = node.settings.node_address
+    here = settings.node_address
 
     @bp.before_request
     def only_where_it_serves() -> None:
-        if request.method == "POST" and not node.ports.is_open:
+        if request.method == "POST" and not ports.is_open:
             raise Refused(f"{here} does not serve; ask the primary.")
 
     @bp.get("")
     def look() -> ResponseReturnValue:
-        return _view(node, backups)
+        return _view(settings, ports, health, backups)
 
     @bp.get("/primary")
     def primary() -> ResponseReturnValue:
-        if node.ports.is_open:
+        if ports.is_open:
             return {"primary": here}
         hello = backups.database.client.admin.command("hello")
         found = str(hello.get("primary", "")).rpartition(":")[0]
@@ -83,8 +84,9 @@ def _order_routes(bp: Blueprint, orders: Orders) -> None:
         return {}
 
 
-def _view(node: "Node", backups: Backups) -> dict[str, Any]:
-    settings = node.settings
+def _view(
+    settings: Settings, ports: PortsOfNode, health: HealthOfNode, backups: Backups
+) -> dict[str, Any]:
     problem = ""
     found: list[Stored] = []
     try:
@@ -92,9 +94,9 @@ def _view(node: "Node", backups: Backups) -> dict[str, Any]:
     except ConsoleError as error:
         problem = str(error)
     return {
-        "serving": node.ports.is_open,
+        "serving": ports.is_open,
         "volume": str(settings.data_recovery_volume),
-        "problem": problem or node.health.failing.get("backup-volume", ""),
+        "problem": problem or health.failing.get("backup-volume", ""),
         "automatic": settings.data_recovery_enabled,
         "keyFile": settings.data_recovery_key_file is not None,
         "work": backups.jobs.view(),

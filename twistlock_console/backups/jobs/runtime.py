@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from twistlock_console.backups.jobs import records
+from twistlock_console.backups.jobs.host import HealthOfNode, PortsOfNode
 from twistlock_console.backups.jobs.jobs import Ended, Jobs
 from twistlock_console.backups.jobs.schedule import due
 from twistlock_console.backups.jobs.service import Orders
@@ -22,15 +23,16 @@ from twistlock_console.backups.storage.health import volume_health
 from twistlock_console.backups.storage.work_folder import sweep
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.database.client import Client, connect, credentials_for
+from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import (
     BackupFinished,
     HealthChanged,
     Role,
     RoleChanged,
 )
-
-if TYPE_CHECKING:
-    from twistlock_console.node.node import Node
+from twistlock_console.settings import Settings
+from twistlock_console.system.scheduler import Scheduler
+from twistlock_console.system.serving_permit import Permit
 
 TICK_SECONDS = 5.0
 HEALTH_SECONDS = 300.0
@@ -42,12 +44,23 @@ log = logging.getLogger(__name__)
 class Backups:
     """Everything about backups that the node process does."""
 
-    def __init__(self, node: "Node") -> None:
-        self._node = node
-        self._settings = node.settings
-        self.jobs = Jobs(self._ended, lambda: long_history(node.settings))
+    def __init__(
+        self,
+        settings: Settings,
+        ports: PortsOfNode,
+        permit: Permit,
+        bus: Bus,
+        scheduler: Scheduler,
+        health: HealthOfNode,
+    ) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._bus = bus
+        self._scheduler = scheduler
+        self._health = health
+        self.jobs = Jobs(self._ended, lambda: long_history(settings))
         self.orders = Orders(
-            node.settings, self.jobs, lambda: self.database, lambda: node.permit.epoch
+            settings, self.jobs, lambda: self.database, lambda: permit.epoch
         )
 
     @cached_property
@@ -64,12 +77,10 @@ class Backups:
         """Look after the schedule and the volume from now on."""
         with suppress(OSError):
             self._settings.data_recovery_volume.mkdir(mode=0o700, exist_ok=True)
-        every, look = self._node.scheduler.every, self._node.health.look
-        self._node.bus.subscribe(RoleChanged, self._role_changed)
-        self._node.bus.subscribe(HealthChanged, self._health_changed)
-        every(TICK_SECONDS, "backups", self.tick)
-        check = partial(look, CHECK, lambda _node: self._problem())
-        every(HEALTH_SECONDS, "health-backup-volume", check)
+        self._bus.subscribe(RoleChanged, self._role_changed)
+        self._bus.subscribe(HealthChanged, self._health_changed)
+        self._scheduler.every(TICK_SECONDS, "backups", self.tick)
+        self._health.add_check(CHECK, HEALTH_SECONDS, self._problem)
 
     def stop(self) -> None:
         """End what is under way."""
@@ -89,9 +100,9 @@ class Backups:
             # Where nobody is served this keeps the connection of `before_serving` open;
             # no read, for a member that copies its data refuses those.
             self.database.command("ping")
-            idle = self._node.ports.is_open and self.jobs.while_idle(self._sweep)
+            idle = self._ports.is_open and self.jobs.while_idle(self._sweep)
             # A restore that was decided has closed them.
-            if idle and self._node.ports.is_open:
+            if idle and self._ports.is_open:
                 self._begin_what_is_due()
         except PyMongoError as error:
             log.info("backups are looked after later: %s", error)
@@ -106,7 +117,7 @@ class Backups:
     def _sweep(self) -> None:
         """What seems to be under way is not, as long as none can begin."""
         found = restore_journal.read(self.database)
-        if found and found.state is State.SWITCHING and self._node.ports.is_open:
+        if found and found.state is State.SWITCHING and self._ports.is_open:
             # Whatever is written before the ports next open would be lost.
             self._reopen(found.file)
         restore_journal.sweep(self.database, None)
@@ -143,7 +154,7 @@ class Backups:
         except (PyMongoError, ConsoleError) as failed:
             log.warning("the outcome of the %s is not on record: %s", told, failed)
         size = int(ended.result.get("size", 0))
-        self._node.bus.publish(
+        self._bus.publish(
             BackupFinished(task.verb, task.what, error, ended.seconds, size)
         )
         if task.verb is Verb.RESTORE and not error:
@@ -164,7 +175,7 @@ class Backups:
         """Put the backup *file* in force: it is done before the ports open."""
         # Ports that do not close tell it themselves, and are closed again.
         with suppress(ConsoleError):
-            self._node.ports.reopen(f"the backup {file} is put in force")
+            self._ports.reopen(f"the backup {file} is put in force")
 
     def _note(self, ended: Ended, told: str) -> None:
         task, error = ended.task, ended.error
@@ -182,7 +193,7 @@ class Backups:
 
     def _health_changed(self, change: HealthChanged) -> None:
         """Put on record that the volume fails, or works again."""
-        if change.check != CHECK or not self._node.ports.is_open:
+        if change.check != CHECK or not self._ports.is_open:
             return
         told = "the backup volume works again" if change.healthy else change.reason
         with suppress(ConsoleError):
