@@ -9,6 +9,7 @@ from twistlock_console.alerts.watch import Watch
 from twistlock_console.certificate_renewal.trust_migration import TrustMigration
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
+from twistlock_console.node.cluster_poll import ClusterPoll
 from twistlock_console.node.health import Health
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
@@ -45,4 +46,5 @@ class NodeContext:
     node_api: Flask
     support: Support
     alerts: Watch
+    cluster_poll: ClusterPoll
     trust_migration: TrustMigration
