@@ -29,6 +29,7 @@ class HighAvailabilityPlugin(ConsolePlugin):
 
     name = "high-availability"
     rights = (HIGH_AVAILABILITY, CONSOLE_SCRIPTS)
+    backup_exclusions = ("ha_*",)
     is_clustered = True
 
     def enabled(self, settings: Settings) -> bool:
