@@ -27,8 +27,8 @@ from twistlock_console.servers.defenders.connection import (
 from twistlock_console.servers.defenders.database_executor import Desk
 from twistlock_console.servers.defenders.group_commit import PendingWrite
 from twistlock_console.servers.defenders.handler import Host
-from twistlock_console.servers.defenders.limited_log import LimitedLog
 from twistlock_console.servers.supervisor.fence import Fence
+from twistlock_console.system.limited_log import LimitedLog
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
 SIZE = FRAME_OVERHEAD_BYTES + 44

@@ -1,20 +1,17 @@
 """On each port, a crowd of slow strangers keeps nobody else from being served.
 
-What the management server does with them in detail is in test_slow_clients.py.
+What the management server does with them in detail is in test_slow_clients.py, and the
+node API in test_hostile_node_api.py.
 """
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 
 import pytest
-from listener_clients import get, is_cut
+from listener_clients import get
 
-from twistlock_console.node_api.app import NodeApi, node_app
-from twistlock_console.node_api.client import NodeClient
-from twistlock_console.node_api.server import MOST_STRANGERS
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
 
@@ -75,30 +72,3 @@ def test_defenders_are_served(
     crowd(stack, settings.communication_port)
 
     assert ask_as_defender(settings).startswith(b"HTTP/1.1 4")
-
-
-@pytest.fixture
-def node(settings: Settings, stack: ExitStack) -> Callable[[], object]:
-    """Asks a node API, as a node does, how it is."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    alone = replace(settings, high_availability_port=port)
-    app = node_app()
-    app.add_url_rule("/v1/well", view_func=lambda: {"well": True})
-    api = NodeApi(alone, app)
-    api.open()
-    stack.callback(api.close)
-    crowd_of_strangers = crowd(stack, alone.high_availability_port)
-
-    def ask() -> object:
-        turned_away = sum(is_cut(client, 0.2) for client in crowd_of_strangers[-20:])
-        with NodeClient(alone, "127.0.0.1") as client:
-            return client.get("/v1/well", timeout=20), turned_away
-
-    return ask
-
-
-def test_nodes_are_served(node: Callable[[], object]) -> None:
-    """Heartbeats get through; an address that only connects has few threads."""
-    assert CROWD > MOST_STRANGERS + 20
-    assert node() == ({"well": True}, 20)

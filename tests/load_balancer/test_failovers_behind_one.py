@@ -12,6 +12,7 @@ from tests.faults import rules
 from tests.faults.audits import stored_ops
 from tests.faults.records import Answer
 from tests.faults.steps import heal
+from tests.hosts.cluster import Cluster
 from tests.hosts.console_api import PASSWORD, USERNAME
 from tests.hosts.node import HostedNode
 from tests.hosts.waiting import wait_for
@@ -27,10 +28,12 @@ Fault = Callable[[Fronts, HostedNode], None]
 PICTURES = Path("build/pictures")
 
 
-@pytest.fixture
-def fronts(timed_fronts: Fronts) -> Fronts:
-    """Return a cluster behind all of them."""
-    return timed_fronts
+@pytest.fixture(scope="module")
+def fronts(timed_cluster: Cluster) -> Fronts:
+    """A cluster behind all of them."""
+    made = Fronts(timed_cluster)
+    made.start()
+    return made
 
 
 def killed(_fronts: Fronts, node: HostedNode) -> None:

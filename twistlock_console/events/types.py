@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from twistlock_console.events.cluster_status import ClusterStatus
-
 
 class Role(StrEnum):
     """What this node is to its users; MongoDB's words are kept for its members."""
@@ -94,10 +92,3 @@ class HealthChanged:
     check: str
     healthy: bool
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterPolled:
-    """The scheduled `rs.status()` poll answered, or did not (*status* is None)."""
-
-    status: ClusterStatus | None

@@ -1,5 +1,6 @@
 """What a plugin may use of the node process."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +10,6 @@ from twistlock_console.alerts.watch import Watch
 from twistlock_console.certificate_renewal.trust_migration import TrustMigration
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
-from twistlock_console.node.cluster_poll import ClusterPoll
 from twistlock_console.node.health import Health
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
@@ -33,6 +33,7 @@ class NodeContext:
     """The parts of a node, for its plugins.
 
     *database* is our mongod, *node_api* the Flask application of the node API,
+    *reserve_slots* keeps slots of its server free for the addresses of the members,
     *alerts* has the sources of problems, *trust_migration* waits for other nodes.
     """
 
@@ -44,7 +45,7 @@ class NodeContext:
     service_ports: ServicePorts
     permit: Permit
     node_api: Flask
+    reserve_slots: Callable[[Collection[str]], None]
     support: Support
     alerts: Watch
-    cluster_poll: ClusterPoll
     trust_migration: TrustMigration

@@ -5,7 +5,7 @@ Defender's certificate comes from the same authority and is turned away.
 """
 
 import logging
-import threading
+from collections.abc import Collection
 from socket import SO_REUSEADDR, SOL_SOCKET, socket
 from typing import cast
 
@@ -20,14 +20,8 @@ from twistlock_console.common.errors import (
     ListenerError,
     Removed,
 )
-from twistlock_console.node_api.server import (
-    CALLER,
-    MOST_BYTES,
-    Caller,
-    Handler,
-    NodeServer,
-    Strangers,
-)
+from twistlock_console.node_api.connections import Caller
+from twistlock_console.node_api.server import CALLER, MOST_BYTES, NodeServer
 from twistlock_console.pki.certificates import Usage, server_context
 from twistlock_console.pki.reloading_tls import FollowedContext
 from twistlock_console.settings import Settings
@@ -82,6 +76,11 @@ class NodeApi:
         self._settings = settings
         self._app = app
         self._servers: list[NodeServer] = []
+        self._members: frozenset[str] = frozenset()
+
+    def reserve_slots(self, members: Collection[str]) -> None:
+        """Reserve slots for handshakes with these addresses, and with our own."""
+        self._members = frozenset(members) | frozenset(self._settings.private_addresses)
 
     def open(self) -> None:
         """Bind every private address and begin to serve.
@@ -90,25 +89,19 @@ class NodeApi:
         """
         if self._servers:
             return
+        self.reserve_slots(self._members)
         folder = self._settings.folders.certificates
         tls = FollowedContext(lambda: server_context(folder, client=Usage.NODE), folder)
         for address in self._settings.private_addresses:
             self._servers.append(self._serve(address, tls))
 
     def _serve(self, address: str, tls: FollowedContext) -> NodeServer:
-        port = self._settings.high_availability_port
-        listening = _listen(address, port)
-        server = NodeServer(address, port, self._app, Handler, fd=listening.fileno())
-        listening.close()
-        server.tls = tls
-        server.strangers = Strangers()
-        server.daemon_threads = True
-        threading.Thread(
-            target=server.serve_forever,
-            kwargs={"poll_interval": 0.5},
-            name=f"node-api-{address}",
-            daemon=True,
-        ).start()
+        place = (address, self._settings.high_availability_port)
+        with _listen(*place) as listening:
+            server = NodeServer(
+                place, self._app, tls, lambda: self._members, listening.fileno()
+            )
+        server.start()
         return server
 
     def close(self) -> None:

@@ -1,56 +1,66 @@
 """The server below the node API: mutual TLS, and connections that stay.
 
-A thread for each connection; who is silent, or no node, keeps none for long.
+One thread accepts connections and watches their deadlines. A connection has a thread of
+its own from its TLS handshake on; one that sends nothing has none.
 """
 
 import logging
 import ssl
 import threading
-from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
-from socket import SHUT_RDWR
+from socket import socket
+from time import monotonic
 from typing import Any, cast
 
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler
 from werkzeug.test import run_wsgi_app
 
+from twistlock_console.node_api.connections import (
+    Caller,
+    NodeConnection,
+    NodeConnections,
+)
+from twistlock_console.node_api.gate import Cut, Gate, MemberAddresses
 from twistlock_console.pki.certificates import Usage, fingerprint, peer_identity
 from twistlock_console.pki.reloading_tls import FollowedContext
+from twistlock_console.system.limited_log import LimitedLog
 
-HANDSHAKE_SECONDS = 5.0
-IDLE_SECONDS = 60.0
-MOST_STRANGERS = 64
+HANDSHAKE_TIMEOUT_S = 5.0
+IDLE_TIMEOUT_S = 60.0
+REQUEST_TIMEOUT_S = 10.0
+"""From the first line of a request to the end of its body."""
+ANSWER_TIMEOUT_S = 30.0
+"""An answer must have been taken within this time."""
 MOST_BYTES = 1024 * 1024
 CALLER = "twistlock.caller"
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The node that asks: the name in its certificate, and its key's fingerprint."""
-
-    address: str
-    fingerprint: str
 
 
 class Handler(WSGIRequestHandler):
     """Quiet, persistent connections: handshakes would cost far more than heartbeats."""
 
     protocol_version = "HTTP/1.1"
-    timeout = IDLE_SECONDS
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        """Begin, and see who asks: that holds for the whole connection."""
+        """Begin; who asks is known for the whole connection."""
         super().setup()
-        self._caller = _caller(self.connection)
+        self._node = cast(NodeServer, self.server).connection_of(self.connection)
 
     def make_environ(self) -> dict[str, Any]:
         """Add who asks."""
-        return {**super().make_environ(), CALLER: self._caller}
+        return {**super().make_environ(), CALLER: self._node.caller}
+
+    def handle_one_request(self) -> None:
+        """Wait for a request, and answer it."""
+        self._node.set_deadline(IDLE_TIMEOUT_S, idle=True)
+        super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """Read the head of a request, whose first line has arrived."""
+        self._node.set_deadline(REQUEST_TIMEOUT_S)
+        return super().parse_request()
 
     def run_wsgi(self) -> None:
         """Answer one request, and be ready for the next.
@@ -60,9 +70,11 @@ class Handler(WSGIRequestHandler):
         body = self._body()
         if body is None:
             return
+        self._node.set_deadline(None)
         environ = {**self.make_environ(), "wsgi.input": BytesIO(body)}
         app = cast(NodeServer, self.server).app
         pieces, status, headers = run_wsgi_app(app, environ, buffered=True)
+        self._node.set_deadline(ANSWER_TIMEOUT_S)
         self.send_response(*_status(status))
         for name, value in headers:
             self.send_header(name, value)
@@ -89,93 +101,99 @@ class Handler(WSGIRequestHandler):
         log.debug(message, *args)
 
 
-class Strangers:
-    """Connections that have not shown a certificate yet, a few an address.
+class NodeServer(BaseWSGIServer):
+    """Serves *app* on the socket *fd*; shakes hands on each connection's own thread."""
 
-    Each has a thread of the brain: a host that only connects must not have them all.
-    """
+    multithread = True
 
-    def __init__(self) -> None:
-        self._open: Counter[str] = Counter()
-        self._lock = threading.Lock()
+    def __init__(
+        self,
+        place: tuple[str, int],
+        app: Any,
+        tls: FollowedContext,
+        members: MemberAddresses,
+        fd: int,
+    ) -> None:
+        super().__init__(*place, app, Handler, fd=fd)
+        self._tls = tls
+        self._connections = NodeConnections(monotonic)
+        self._refusals = LimitedLog()
+        self._gate = Gate(
+            self.socket, members, self._begin, self._connections.cut_overdue
+        )
 
-    def let_in(self, address: str) -> bool:
-        """Count one more; no if there are too many."""
-        with self._lock:
-            if self._open[address] >= MOST_STRANGERS:
-                return False
-            self._open[address] += 1
-            return True
-
-    def known(self, address: str) -> None:
-        """Count one less: it has shown who it is, or is gone."""
-        with self._lock:
-            self._open[address] -= 1
-            if self._open[address] <= 0:
-                del self._open[address]
-
-
-class NodeServer(ThreadedWSGIServer):
-    """Shakes hands on the connection's own thread, so a silent client stops no one."""
-
-    request_queue_size = 128
-    tls: FollowedContext
-    strangers: Strangers
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._standing: set[ssl.SSLSocket] = set()
-        self._closed = False
+    def start(self) -> None:
+        """Begin to serve, on threads of its own."""
+        threading.Thread(
+            target=self._gate.run, name=f"node-api-{self.host}", daemon=True
+        ).start()
 
     def end(self) -> None:
         """Free the port, and end the connections that stand.
 
         A node that stops must look gone to the others, not frozen.
         """
-        self._closed = True
-        self.shutdown()
+        self._gate.stop()
         self.server_close()
-        for connection in list(self._standing):
-            with suppress(OSError):
-                connection.shutdown(SHUT_RDWR)
+        self._connections.close()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Begin a thread for the connection."""
+    def connection_of(self, secured: ssl.SSLSocket) -> NodeConnection:
+        """Return what is known of a connection that is being served."""
+        return self._connections.find(secured)
+
+    def _begin(self, plain: socket, address: str) -> Cut:
+        """Serve a connection on a thread of its own; returns what cuts it.
+
+        Raises OSError.
+        """
+        # Blocking from now on: deadlines are watched by the gate's thread.
+        plain.setblocking(True)
         try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self.strangers.known(client_address[0])
-            raise
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Turn away the address from which too many connect and say nothing."""
-        return self.strangers.let_in(client_address[0])
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Shake hands, see that the caller is a node, then serve it."""
+            secured = self._tls.now().wrap_socket(
+                plain, server_side=True, do_handshake_on_connect=False
+            )
+        except ValueError as error:
+            raise OSError(f"no TLS: {error}") from error
+        connection = self._connections.add(secured)
+        connection.set_deadline(HANDSHAKE_TIMEOUT_S)
+        arguments = (connection, plain, address)
+        thread = threading.Thread(target=self._run, args=arguments, daemon=True)
         try:
-            request.settimeout(HANDSHAKE_SECONDS)
-            secured = self.tls.now().wrap_socket(request, server_side=True)
+            thread.start()
+        except RuntimeError as error:
+            self._connections.remove(secured)
+            secured.close()
+            raise OSError(f"no thread: {error}") from error
+        return connection.cut
+
+    def _run(self, connection: NodeConnection, plain: socket, address: str) -> None:
+        secured = connection.secured
+        try:
+            secured.do_handshake()
+            if self._admit(connection, address):
+                self._gate.establish(plain)
+                self.finish_request(cast(Any, secured), (address, 0))
         except (OSError, ValueError) as error:
-            log.debug("no handshake with %s: %s", client_address, error)
-            self.shutdown_request(request)
-            return
+            log.debug("the connection of %s broke: %s", address, error)
+        except Exception:
+            log.exception("a request of %s failed", address)
         finally:
-            self.strangers.known(client_address[0])
-        if not _is_node(secured):
-            log.warning("turned away %s: not a node's certificate", client_address)
-            self.shutdown_request(secured)
-            return
-        self._standing.add(secured)
-        if self._closed:
-            self.shutdown_request(secured)
-        else:
-            super().process_request_thread(secured, client_address)
-        self._standing.discard(secured)
+            self._gate.end(plain)
+            self._connections.remove(secured)
+            self.shutdown_request(cast(Any, secured))
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that goes away is no error of ours."""
-        log.debug("the connection of %s broke", client_address)
+    def _admit(self, connection: NodeConnection, address: str) -> bool:
+        """Return whether the peer is a node that may have one more connection."""
+        caller = _caller(connection.secured)
+        if caller is None:
+            reason = "it shows no node's certificate"
+        elif not self._connections.admit(connection, caller):
+            reason = "that node has too many connections"
+        else:
+            return True
+        sentence = f"is turned away from the node API: {reason}"
+        self._refusals.write(address, sentence, monotonic())
+        return False
 
 
 def _status(line: str) -> tuple[int, str]:
@@ -183,12 +201,10 @@ def _status(line: str) -> tuple[int, str]:
     return int(code), words
 
 
-def _caller(connection: Any) -> Caller:
+def _caller(connection: ssl.SSLSocket) -> Caller | None:
+    """Return which node is at the other end; None if it is no node."""
     der = connection.getpeercert(binary_form=True)
+    if der is None or peer_identity(der).usage is not Usage.NODE:
+        return None
     pem = ssl.DER_cert_to_PEM_cert(der).encode()
     return Caller(peer_identity(der).common_name, fingerprint(pem))
-
-
-def _is_node(connection: ssl.SSLSocket) -> bool:
-    der = connection.getpeercert(binary_form=True)
-    return der is not None and peer_identity(der).usage is Usage.NODE

@@ -2,6 +2,9 @@
 
 import resource
 
+MAX_OPEN_FILES = 1_048_576
+"""What is reckoned with where there is no limit."""
+
 
 def raise_file_limit() -> int:
     """Raise the soft limit to the hard limit, and return it.
@@ -12,4 +15,4 @@ def raise_file_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    return MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else hard

@@ -177,11 +177,7 @@ def test_all_failed_logins_read_alike(admin: Visitor) -> None:
             base_url="https://console.test",
             json={"username": name, "password": secret},
         ).text
-        for name, secret in (
-            ("nobody", PASSWORD),
-            (USERNAME, "x"),
-            ("Administrator", PASSWORD),
-        )
+        for name, secret in (("nobody", PASSWORD), (USERNAME, "x"), ("Admin", PASSWORD))
     }
 
     assert len(texts) == 1

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from twistlock_console.servers.defenders.admission import Admission, ConnectionLimits
+from twistlock_console.system.admission import Admission, AdmissionLimits
 
 ACCEPTS_AT_ONCE = 32
 """So many are accepted before established connections get their turn again."""
@@ -38,7 +38,7 @@ class Acceptor:
     def __init__(
         self,
         listening: Sequence[socket.socket],
-        limits: ConnectionLimits,
+        limits: AdmissionLimits,
         serve: Serve,
     ) -> None:
         self._limits = limits

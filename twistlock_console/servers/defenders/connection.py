@@ -21,8 +21,8 @@ from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
 )
 from twistlock_console.servers.defenders.group_commit import PendingWrite
-from twistlock_console.servers.defenders.limited_log import LimitedLog
 from twistlock_console.servers.supervisor.fence import Fence
+from twistlock_console.system.limited_log import LimitedLog
 
 MAX_OPENING_BYTES = 16 * 1024
 """What a connection may send before its hello was accepted, the hello included."""

@@ -29,8 +29,8 @@ from twistlock_console.servers.defenders.connection import (
     LONGEST_REASON,
     DefenderConnection,
 )
-from twistlock_console.servers.defenders.limited_log import LimitedLog
 from twistlock_console.servers.defenders.register_writer import Ledger
+from twistlock_console.system.limited_log import LimitedLog
 
 AT_ONCE = 100
 RETRY_AFTER_MS = 300

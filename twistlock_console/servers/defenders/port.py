@@ -11,9 +11,9 @@ from websockets.server import ServerProtocol
 
 from twistlock_console.protocol import LARGEST_MESSAGE
 from twistlock_console.servers.defenders.acceptor import Acceptor
-from twistlock_console.servers.defenders.admission import ConnectionLimits
 from twistlock_console.servers.defenders.connection import DefenderConnection
 from twistlock_console.servers.defenders.handler import Host
+from twistlock_console.system.admission import AdmissionLimits
 
 TLS_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
@@ -32,7 +32,7 @@ class DefenderPort:
         self,
         listening: Sequence[socket],
         tls: ssl.SSLContext,
-        limits: ConnectionLimits,
+        limits: AdmissionLimits,
         host: Host,
         kind: Kind,
     ) -> None:

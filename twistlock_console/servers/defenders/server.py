@@ -19,7 +19,6 @@ from twistlock_console.defenders.service_clock import ServiceClock
 from twistlock_console.defenders.settings import DefenderSettings
 from twistlock_console.pki.certificates import Usage, server_context
 from twistlock_console.pki.reloading_tls import follow
-from twistlock_console.servers.defenders.admission import ConnectionLimits
 from twistlock_console.servers.defenders.backpressure import Intake
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
@@ -36,6 +35,7 @@ from twistlock_console.servers.supervisor.bootstrap import Report, Serve
 from twistlock_console.servers.supervisor.fence import Fence
 from twistlock_console.servers.supervisor.sockets import bind
 from twistlock_console.settings import Settings
+from twistlock_console.system.admission import AdmissionLimits
 from twistlock_console.system.file_limit import raise_file_limit
 
 BACKLOG = 4096
@@ -77,7 +77,7 @@ async def _serve(
     house = Housekeeping(fleet, commit, quota, desk, intake)
     guards = Guards(fence, intake, ConnectionsPerCertificate(), fleet.closings)
     listening = [bind(place, BACKLOG) for place in _places(settings)]
-    limits = ConnectionLimits.for_open_files(raise_file_limit())
+    limits = AdmissionLimits.for_open_files(raise_file_limit())
     port = DefenderPort(listening, tls, limits, host, connections_of(guards))
     await port.prepare()
 

@@ -1,9 +1,9 @@
-"""Decides which accepted connections of the Defender port may open, fairly by address.
+"""Decides which accepted connections of a port may open, fairly by address.
 
 A connection passes through three states. It *waits* until its first bytes have arrived
-and one of the slots is free; it then costs a file descriptor, but no task and no TLS
-state. It *opens* while it holds a slot: TLS handshake, websocket handshake and hello.
-Then it is *established* and is counted here no more.
+and one of the slots is free; it then costs a file descriptor, but no task, no thread
+and no TLS state. It *opens* while it holds a slot, until its peer has proved who it is;
+the Defender port waits for the hello, too. Then it is *established* and not counted.
 
 Slots are given to the addresses in turn, so that a flood from one address does not
 delay the connections of another. When too many wait, the address with the most waiting
@@ -30,7 +30,7 @@ RESERVED_FILES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionLimits:
+class AdmissionLimits:
     """How many connections may exist in each state; *per_address* limits opening."""
 
     total: int
@@ -39,7 +39,7 @@ class ConnectionLimits:
     per_address: int
 
     @classmethod
-    def for_open_files(cls, open_files: int) -> "ConnectionLimits":
+    def for_open_files(cls, open_files: int) -> "AdmissionLimits":
         """Return limits that fit in a limit of *open_files* file descriptors."""
         total = max(16, open_files - min(RESERVED_FILES, open_files // 4))
         opening = min(512, max(4, total // 8))
@@ -71,7 +71,7 @@ class Admission(Generic[T]):
     one monotonic clock. Used by one thread.
     """
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._silent: OrderedDict[T, tuple[str, float]] = OrderedDict()
         self._ready: OrderedDict[str, OrderedDict[T, float]] = OrderedDict()
@@ -99,7 +99,9 @@ class Admission(Generic[T]):
         return victim
 
     def mark_ready(self, connection: T, now: float) -> None:
-        """Note that the first bytes of a waiting *connection* arrived."""
+        """Note that the first bytes of *connection* arrived, if it waits here."""
+        if connection not in self._silent:
+            return
         group, _ = self._silent.pop(connection)
         self._ready.setdefault(group, OrderedDict())[connection] = now
 
@@ -152,7 +154,7 @@ class Admission(Generic[T]):
         return expired
 
     def establish(self, connection: T, now: float) -> None:
-        """Free the slot of *connection*, which said hello."""
+        """Free the slot of *connection*, whose peer is known now."""
         self._progress_at = now
         self.discard(connection)
 

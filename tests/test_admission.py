@@ -2,16 +2,16 @@
 
 import pytest
 
-from twistlock_console.servers.defenders.admission import (
+from twistlock_console.system.admission import (
     FIRST_BYTE_TIMEOUT_S,
     PREEMPT_AFTER_S,
     SLOT_TIMEOUT_S,
     Admission,
-    ConnectionLimits,
+    AdmissionLimits,
     group_of,
 )
 
-LIMITS = ConnectionLimits(total=100, waiting=6, opening=4, per_address=3)
+LIMITS = AdmissionLimits(total=100, waiting=6, opening=4, per_address=3)
 
 
 def queue(*connections: str, at: float = 10.0) -> Admission[str]:
@@ -153,7 +153,7 @@ def test_how_addresses_are_grouped(address: str, group: str) -> None:
 @pytest.mark.parametrize("files", [64, 256, 1024, 4096, 65_536, 1_048_576])
 def test_limits_fit_in_the_file_limit(files: int) -> None:
     """With some left for the database, the log and the listening sockets."""
-    limits = ConnectionLimits.for_open_files(files)
+    limits = AdmissionLimits.for_open_files(files)
 
     assert limits.total <= files - min(256, files // 4)
     assert 0 < limits.per_address < limits.opening <= limits.total // 2
