@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.hosts.cluster import Cluster
+    from tests.load_balancer.fronts import Fronts
 
 PROJECT = Path(__file__).parents[1]
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
@@ -70,6 +71,16 @@ def timed_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster
         formed = Cluster(laboratory, CONSOLE_SAN=",".join(NAMES))
         formed.form()
         yield formed
+
+
+@pytest.fixture(scope="session")
+def timed_fronts(timed_cluster: "Cluster") -> "Fronts":
+    """Return the same cluster behind HAProxy, nginx and round robin DNS."""
+    from tests.load_balancer.fronts import Fronts
+
+    made = Fronts(timed_cluster)
+    made.start()
+    return made
 
 
 @pytest.hookimpl(tryfirst=True)

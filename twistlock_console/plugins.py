@@ -43,6 +43,8 @@ class ConsolePlugin:
     rights: tuple["Area", ...] = ()
     #: Types of entries in the history of changes, beside those of the core.
     audit_kinds: tuple[str, ...] = ()
+    #: Patterns of collections that no backup holds and no restore touches: `name_*`.
+    backup_exclusions: tuple[str, ...] = ()
     #: Several nodes share one replica set, and the role controller of this plugin
     #: decides which of them serves.
     is_clustered = False

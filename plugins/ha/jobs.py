@@ -16,13 +16,12 @@ from plugins.ha.peers.heartbeats import Heartbeats
 from plugins.ha.replication.lease_store import LeaseStore
 from plugins.ha.replication.peer_disconnect import Detachment
 from plugins.ha.replication.replica_set import ReplicaSet
-from plugins.ha.replication.status import ClusterPolled, ClusterStatus
 from plugins.ha.reporting.defender_reconnects import Returning
 from plugins.ha.reporting.role_history import History
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.known_members import write_known_members
-from twistlock_console.events.types import Role
+from twistlock_console.events.types import ClusterPolled, Role
 from twistlock_console.node.context import NodeContext
 from twistlock_console.pki.certificates import fingerprint
 from twistlock_console.pki.identity_files import NODE
@@ -32,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Rounds:
-    """The scheduled jobs of high availability; *status* is what was last polled."""
+    """The scheduled jobs of high availability."""
 
     node: NodeContext
     keeper: Keeper
@@ -48,12 +47,10 @@ class Rounds:
     detachment: Detachment
     standing: Standing
     clock_watch: ClockWatch
-    status: ClusterStatus | None = None
 
     def schedule(self) -> None:
         """Have the node's scheduler call each in its time."""
         every, settings = self.node.scheduler.every, self.node.settings
-        every(settings.poll_interval_ms / 1000, "poll", self._poll)
         every(settings.lease_ttl_ms / 18_000, "lease-sighting", self._sight)
         every(settings.heartbeat_interval_ms / 1000, "detach", self._detach)
         every(1.0, "history", self.history.deliver)
@@ -76,15 +73,6 @@ class Rounds:
         self.heartbeats.follow(set(members))
         self.node.reserve_slots(members)
         write_known_members(self.node.settings.folders, members)
-
-    def _poll(self) -> None:
-        """Ask `rs.status()` once; no answer is an answer too."""
-        try:
-            self.status = self.replica_set.status()
-        except DatabaseError as error:
-            log.debug("cannot read the replica set's status: %s", error)
-            self.status = None
-        self.node.bus.publish(ClusterPolled(self.status))
 
     def _sight(self) -> None:
         """Look at the lease in our own member, so that we know when it changed."""

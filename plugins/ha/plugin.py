@@ -8,6 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from plugins.ha.rights import CONSOLE_SCRIPTS, HIGH_AVAILABILITY
+from twistlock_console.events.types import (
+    ClusterPolled,
+    DatabaseStopped,
+    ListenerFailed,
+    ListenersPaused,
+    RoleChanged,
+)
 from twistlock_console.plugins import ConsolePlugin
 from twistlock_console.settings import InitialState, Settings
 
@@ -22,6 +29,7 @@ class HighAvailabilityPlugin(ConsolePlugin):
 
     name = "high-availability"
     rights = (HIGH_AVAILABILITY, CONSOLE_SCRIPTS)
+    backup_exclusions = ("ha_*",)
     is_clustered = True
 
     def enabled(self, settings: Settings) -> bool:
@@ -54,6 +62,12 @@ class HighAvailabilityPlugin(ConsolePlugin):
         from plugins.ha.runtime import HighAvailability
 
         runtime = HighAvailability(node)
+        node.cluster_poll.interval_s = node.settings.poll_interval_ms / 1000
+        node.bus.subscribe(ClusterPolled, runtime.on_cluster_polled)
+        node.bus.subscribe(RoleChanged, runtime.on_role_changed)
+        node.bus.subscribe(ListenerFailed, runtime.on_listener_failed)
+        node.bus.subscribe(ListenersPaused, runtime.on_listeners_paused)
+        node.bus.subscribe(DatabaseStopped, runtime.on_database_stopped)
         node.node_api.register_blueprint(node_routes(runtime))
         return runtime
 

@@ -29,7 +29,6 @@ from plugins.ha.replication.lease_store import LeaseStore
 from plugins.ha.replication.member_monitor import MemberWatch
 from plugins.ha.replication.peer_disconnect import Detachment
 from plugins.ha.replication.replica_set import ReplicaSet
-from plugins.ha.replication.status import ClusterPolled
 from plugins.ha.reporting.alert_sources import cluster_sources
 from plugins.ha.reporting.cluster_view import Moment, Picture, view
 from plugins.ha.reporting.defender_reconnects import Returning
@@ -40,6 +39,7 @@ from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, DatabaseError, Refused
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.events.types import (
+    ClusterPolled,
     DatabaseStopped,
     ListenerFailed,
     ListenersPaused,
@@ -102,7 +102,7 @@ class HighAvailability:
         self._rounds = self._make_rounds(
             Returning(whole_set["twistlock"], self.history)
         )
-        self._subscribe()
+        self._offer()
 
     def start(self) -> None:
         """Begin to watch, poll and decide."""
@@ -156,7 +156,7 @@ class HighAvailability:
             reason=self._standing.reason or self.keeper.reason,
             removed=self._standing.reason is not None,
             version=__version__,
-            status=self._rounds.status,
+            status=self._node.cluster_poll.status,
             requests=requests,
             history=self.history.latest(SHOWN_HISTORY),
         )
@@ -245,13 +245,7 @@ class HighAvailability:
             clock_watch=ClockWatch(self.replica_set, self.keeper, node.database),
         )
 
-    def _subscribe(self) -> None:
-        bus = self._node.bus
-        bus.subscribe(DatabaseStopped, lambda _: self._watch.database_ended())
-        bus.subscribe(ListenerFailed, self._server_failed)
-        bus.subscribe(ListenersPaused, self._ports_paused)
-        bus.subscribe(RoleChanged, self.history.record)
-        bus.subscribe(ClusterPolled, self._rounds.follow)
+    def _offer(self) -> None:
         self._node.support.peers = self._peers
         self._node.trust_migration.peers = self._nodes_to_wait_for
         self._node.support.parts |= {
@@ -262,8 +256,23 @@ class HighAvailability:
         self._node.alerts.sources += cluster_sources(self.view, self.client)
         self._rounds.schedule()
 
-    def _server_failed(self, failure: ListenerFailed) -> None:
+    def on_cluster_polled(self, event: ClusterPolled) -> None:
+        """Follow the members that the scheduled `rs.status()` poll has found."""
+        self._rounds.follow(event)
+
+    def on_database_stopped(self, event: DatabaseStopped) -> None:
+        """Ask the member for its role again as soon as it answers."""
+        del event
+        self._watch.database_ended()
+
+    def on_role_changed(self, event: RoleChanged) -> None:
+        """Record the change in the history."""
+        self.history.record(event)
+
+    def on_listener_failed(self, failure: ListenerFailed) -> None:
+        """Tell the controller that a service server has ended."""
         self.keeper.post(self._port_work.server_failed(failure))
 
-    def _ports_paused(self, pause: ListenersPaused) -> None:
+    def on_listeners_paused(self, pause: ListenersPaused) -> None:
+        """Tell the controller that the ports are to be opened again."""
         self.keeper.post(lambda seen: transitions.ports_paused(seen, pause.reason))

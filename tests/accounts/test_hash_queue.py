@@ -13,6 +13,7 @@ import pytest
 from tests.hosts.waiting import wait_for
 from twistlock_console.accounts import passwords
 from twistlock_console.accounts.hash_queue import (
+    LOGIN_PLACES,
     MAX_WAITING,
     NICENESS,
     SLOTS,
@@ -79,6 +80,25 @@ def test_few_run_few_wait_and_the_next_is_refused_at_once(
     assert arrivals(queue) == 0
 
 
+def test_some_places_are_for_logins_alone(callers: ThreadPoolExecutor) -> None:
+    """A flood of other checks leaves them free."""
+    queue = HashQueue(slots=1, max_waiting=3, max_wait_s=0.05, login_places=2)
+    with occupied(queue, callers, 2):
+        with pytest.raises(Busy), queue.slot():
+            pytest.fail("another check got a slot")
+        assert arrivals(queue) == 2
+        login = callers.submit(log_in_through, queue)
+        wait_for(lambda: arrivals(queue) == 3, 5, "a login that waits", every=0.01)
+        with pytest.raises(Busy):
+            login.result(5)
+
+
+def log_in_through(queue: HashQueue) -> None:
+    """Wait for a slot as a login does."""
+    with queue.slot(is_login=True):
+        pytest.fail("a login got a slot that is taken")
+
+
 def test_slots_are_given_in_the_order_of_arrival(callers: ThreadPoolExecutor) -> None:
     """A new caller does not overtake those that wait."""
     queue = HashQueue(slots=1, max_waiting=3, max_wait_s=30)
@@ -128,7 +148,7 @@ def test_a_forked_process_begins_with_an_empty_queue(
     callers: ThreadPoolExecutor,
 ) -> None:
     """It has none of the threads that held the slots before the fork."""
-    with occupied(passwords.queue, callers, SLOTS + MAX_WAITING):
+    with occupied(passwords.queue, callers, SLOTS + MAX_WAITING - LOGIN_PLACES):
         child = os.fork()
         if child == 0:
             os._exit(0 if not passwords.matches(None, "any") else 1)

@@ -8,7 +8,6 @@ import pytest
 
 from plugins.ha.consensus.observation import Observation, Ports
 from plugins.ha.membership.rules import JoinRequest
-from plugins.ha.replication.status import ClusterStatus, MemberStatus
 from plugins.ha.reporting.cluster_view import Moment, Picture, view
 from tests.ha.observations import (
     ME,
@@ -21,6 +20,7 @@ from tests.ha.observations import (
     serving_peer,
     standby,
 )
+from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
 
 WALL = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from plugins.ha.consensus.observation import Member, Update
+from plugins.ha.replication.hello import HelloAnswer
 from plugins.ha.replication.member_monitor import AWAIT_MS, MemberWatch
-from plugins.ha.replication.status import HelloAnswer
 from tests.hosts.waiting import wait_for
 
 REMOVED = Member("REMOVED", writable=False)

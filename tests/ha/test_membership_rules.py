@@ -12,8 +12,8 @@ from plugins.ha.membership.rules import (
     why_not_ask,
     without,
 )
-from plugins.ha.replication.status import ClusterStatus, MemberStatus
 from tests.ha.observations import ME, OTHER, THIRD
+from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
 
 THEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

@@ -9,9 +9,10 @@ from typing import Any, cast
 import pytest
 
 from plugins.ha.membership.forced_recovery import Recovery
+from plugins.ha.replication.hello import HelloAnswer
 from plugins.ha.replication.replica_set import ReplicaSet
-from plugins.ha.replication.status import ClusterStatus, HelloAnswer
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable, Refused
+from twistlock_console.events.cluster_status import ClusterStatus
 from twistlock_console.node_api.client import NodeClient
 
 ME, OTHER = "10.0.0.1", "10.0.0.2"

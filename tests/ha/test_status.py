@@ -7,9 +7,10 @@ import pytest
 from bson import Timestamp
 
 from plugins.ha.consensus.observation import Member
+from plugins.ha.replication.hello import HelloAnswer
 from plugins.ha.replication.node_state import NodeState, member_state
-from plugins.ha.replication.status import ClusterStatus, HelloAnswer, MemberStatus
 from tests.ha.observations import ME, OTHER, THIRD
+from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
 
 THEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

@@ -48,8 +48,8 @@ class Streams:
 class Attacker:
     """Attacks the first of *addresses* that accepts, from each of *sources* in turn.
 
-    *papers* holds ca.pem, and a Defender's key.pem and certificate.pem. *counts* says
-    what came of the connections: by attack, and what happened.
+    *papers* holds a Defender's key.pem and certificate.pem. *counts* says what came of
+    the connections: by attack, and what happened.
     """
 
     addresses: Sequence[str]
@@ -60,19 +60,18 @@ class Attacker:
     _opening: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(MAX_OPENING)
     )
+    #: Shows no certificate, and takes any.
+    tls: ssl.SSLContext = field(init=False)
     _turn: int = 0
 
     def __post_init__(self) -> None:
         check_test_hosts(self.addresses)
-
-    def tls(self) -> ssl.SSLContext:
-        """Return a context that shows no certificate."""
-        return ssl.create_default_context(cafile=str(self.papers / "ca.pem"))
+        self.tls = _trusting_all()
 
     def tls_as_defender(self, papers: Path | None = None) -> ssl.SSLContext:
         """Return a context that shows the Defender's certificate."""
         folder = papers or self.papers
-        context = self.tls()
+        context = _trusting_all()
         context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
         return context
 
@@ -144,6 +143,13 @@ class Attacker:
 
 
 Attack = Callable[[Attacker], Coroutine[Any, Any, None]]
+
+
+def _trusting_all() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def check_test_hosts(addresses: Sequence[str]) -> None:

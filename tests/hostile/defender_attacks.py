@@ -26,7 +26,7 @@ async def without_certificate(attacker: Attacker) -> None:
     """100 TLS handshakes that show no certificate."""
 
     async def one() -> str:
-        return await _hold(attacker, attacker.tls(), UPGRADE + b"\r\n")
+        return await _hold(attacker, attacker.tls, UPGRADE + b"\r\n")
 
     await attacker.keep("8084 without certificate", 100, one)
 

@@ -31,6 +31,9 @@ from twistlock_console.protocol import (
 
 EVERY_S = 0.25
 LOGIN_EVERY_S = 1.0
+#: Each of these logs in again when the Console has forgotten its password.
+PEOPLE = tuple(f"honest-{number}" for number in range(10))
+FIRST_LOGIN_EVERY_S = 6.5
 PORT_EVERY_S = 0.1
 PORT_TIMEOUT_S = 3.0
 #: So long an answer is waited for; only those within 2 s count as answered.
@@ -50,6 +53,7 @@ class Honest:
         self._token = token
         self._notes = notes
         self._tls = trusting(papers)
+        self._people = itertools.cycle(PEOPLE)
         self.asking: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -65,7 +69,11 @@ class Honest:
                     EVERY_S,
                     lambda: self._fresh("GET", "/users", self._token),
                 ),
-                "login": (LOGIN_EVERY_S, self._log_in),
+                "login": (LOGIN_EVERY_S, lambda: self._log_in(USERNAME)),
+                "first login": (
+                    FIRST_LOGIN_EVERY_S,
+                    lambda: self._log_in(next(self._people)),
+                ),
             }
             for name, (every, ask) in kinds.items():
                 group.create_task(self._repeat(name, every, ask))
@@ -100,8 +108,8 @@ class Honest:
         with await Connection.open(self._address, self._tls) as connection:
             return await connection.ask(method, path, token, body)
 
-    async def _log_in(self) -> int:
-        body = json.dumps({"username": USERNAME, "password": PASSWORD})
+    async def _log_in(self, username: str) -> int:
+        body = json.dumps({"username": username, "password": PASSWORD})
         return await self._fresh("POST", "/authenticate", body=body)
 
     async def _again(self, what: str, hold: Callable[[str], Awaitable[None]]) -> None:

@@ -1,6 +1,7 @@
 """Attacks on the port of pages and API: slow, silent, and too many logins."""
 
 import asyncio
+import base64
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -36,7 +37,7 @@ async def status_of(streams: Streams) -> str:
 @asynccontextmanager
 async def opened(attacker: Attacker, **options: int) -> AsyncIterator[Streams]:
     """Open one TLS connection, closed at the end of the context."""
-    streams = await attacker.open(PORT, attacker.tls(), **options)
+    streams = await attacker.open(PORT, attacker.tls, **options)
     try:
         yield streams
     finally:
@@ -139,8 +140,8 @@ async def basic_logins(attacker: Attacker) -> None:
     """100 parallel API calls with HTTP Basic of users that do not exist."""
 
     async def one() -> str:
-        # "x:" and something else each time.
-        proof = f"Basic eDo{secrets.token_hex(4)}=="
+        account = f"nobody-{secrets.token_hex(4)}:wrong".encode()
+        proof = f"Basic {base64.b64encode(account).decode()}"
         async with opened(attacker) as streams:
             await streams.send(head("GET", "/api/v1/users", Authorization=proof))
             return await status_of(streams)

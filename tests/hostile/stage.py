@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.hostile.honest import PEOPLE
 from tests.hostile.records import Record, read_records
 from tests.hostile.revocations import prepare_revocations
 from tests.hostile.verdict import Outcome
 from tests.hosts.cluster import Cluster
+from tests.hosts.console_api import PASSWORD
 from tests.hosts.laboratory import PREFIX
 from tests.hosts.node import PROJECT, HostedNode
 from tests.hosts.waiting import wait_for
@@ -47,6 +49,10 @@ class HostileStage:
             with (images / "twistlock_console.tar.gz").open("wb") as file:
                 file.truncate(LARGE_BYTES)
         self._token = self._root / "token"
+        serving = cluster.nodes[cluster.wait_converged()].address
+        for name in PEOPLE:
+            user = {"username": name, "password": PASSWORD, "role": "auditor"}
+            cluster.api.call(serving, "POST", "/users", user)
         self._runs = 0
 
     def play(

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ class Cluster:
         first, *others = self.nodes.values()
         first.start()
         wait_for(lambda: self.primary() == "h1", FORM_SECONDS, "the first node serves")
+        # It says so once its servers run, a moment before they listen.
+        wait_for(
+            lambda: self.accepts(first.address), FORM_SECONDS, "its ports are open"
+        )
         (sign_up or self.api.sign_up)(first.address)
         for node in others:
             self.invite(node, first)
@@ -94,6 +99,26 @@ class Cluster:
             if node.running and node.try_ask("/v1/status").get("serving")
         ]
         return serving[0] if len(serving) == 1 else None
+
+    def switch_to(self, name: str) -> None:
+        """Let the node on the host called *name* serve; returns when all agree."""
+        serving, wanted = self.wait_converged(), self.nodes[name].address
+        if serving == name:
+            return
+        at, path = self.nodes[serving].address, "/high-availability/switchover"
+        self.api.call(at, "POST", path, {"address": wanted})
+        wait_for(lambda: self.primary() == name, CONVERGE_SECONDS, f"{name} serves")
+        wait_for(lambda: self.accepts(wanted), CONVERGE_SECONDS, "its ports are open")
+        self.wait_converged()
+
+    def accepts(self, address: str) -> bool:
+        """Whether a port for pages and API is open there."""
+        try:
+            with self.client.network():
+                socket.create_connection((address, PORT), timeout=2).close()
+        except OSError:
+            return False
+        return True
 
     def fault(self) -> str | None:
         """Why the cluster is not whole now; None when it is."""

@@ -12,7 +12,6 @@ from tests.faults import rules
 from tests.faults.audits import stored_ops
 from tests.faults.records import Answer
 from tests.faults.steps import heal
-from tests.hosts.cluster import Cluster
 from tests.hosts.console_api import PASSWORD, USERNAME
 from tests.hosts.node import HostedNode
 from tests.hosts.waiting import wait_for
@@ -28,12 +27,10 @@ Fault = Callable[[Fronts, HostedNode], None]
 PICTURES = Path("build/pictures")
 
 
-@pytest.fixture(scope="module")
-def fronts(timed_cluster: Cluster) -> Fronts:
-    """A cluster behind all of them."""
-    made = Fronts(timed_cluster)
-    made.start()
-    return made
+@pytest.fixture
+def fronts(timed_fronts: Fronts) -> Fronts:
+    """Return a cluster behind all of them."""
+    return timed_fronts
 
 
 def killed(_fronts: Fronts, node: HostedNode) -> None:

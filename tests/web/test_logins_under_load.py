@@ -30,7 +30,7 @@ def full_queue() -> Iterator[None]:
     leave = threading.Event()
 
     def hold() -> None:
-        with passwords.queue.slot():
+        with passwords.queue.slot(is_login=True):
             assert leave.wait(30)
 
     def arrived() -> int:

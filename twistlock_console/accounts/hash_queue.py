@@ -1,7 +1,7 @@
 """A bounded queue for Argon2, the most expensive work that a stranger can cause.
 
-One hash takes 64 MiB and a tenth of a second of all cores. So a few run at a time, on
-threads of low priority, a few callers wait, and further callers get Busy at once.
+One hash takes 64 MiB and a tenth of a second of four cores. So one runs at a time, on
+a thread of low priority, a few callers wait, and further callers get Busy at once.
 """
 
 import os
@@ -14,11 +14,12 @@ from typing import TypeVar
 
 from twistlock_console.common.errors import Busy
 
-#: Hashes at a time.
-SLOTS = 2
-#: Callers that wait, each on a thread of its own. With those whose hash runs they hold
-#: half of the sixteen threads that answer requests, and never more.
-MAX_WAITING = 6
+#: Hashes at a time; a second one would take memory and save hardly any time.
+SLOTS = 1
+#: Callers that wait, each on a thread of its own.
+MAX_WAITING = 7
+#: Places that only logins may take: calls with HTTP Basic leave them free.
+LOGIN_PLACES = 4
 MAX_WAIT_S = 8.0
 RETRY_AFTER_S = 2
 #: Of 19: other work of this host gets about three times the processor time.
@@ -35,9 +36,11 @@ class HashQueue:
         slots: int = SLOTS,
         max_waiting: int = MAX_WAITING,
         max_wait_s: float = MAX_WAIT_S,
+        login_places: int = 0,
     ) -> None:
         self._slots = slots
-        self._max_waiting = max_waiting
+        self._places = slots + max_waiting
+        self._login_places = login_places
         self._max_wait_s = max_wait_s
         self.reset()
 
@@ -61,12 +64,12 @@ class HashQueue:
         return len(self._waiting)
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, *, is_login: bool = False) -> Iterator[None]:
         """Hold one slot, in order of arrival.
 
         Raises Busy when too many callers wait, or when this one waited too long.
         """
-        self._take()
+        self._take(self._places if is_login else self._places - self._login_places)
         try:
             yield
         finally:
@@ -78,13 +81,13 @@ class HashQueue:
         """Return what *work* gives, done at low priority; call it with a slot held."""
         return self._threads.submit(work).result()
 
-    def _take(self) -> None:
+    def _take(self, places: int) -> None:
         ticket = object()
         with self._changed:
             if self._is_free() and not self._waiting:
                 self._running += 1
                 return
-            if self._running + len(self._waiting) >= self._slots + self._max_waiting:
+            if self._running + len(self._waiting) >= places:
                 raise Busy(SENTENCE, RETRY_AFTER_S)
             self._waiting.append(ticket)
             came = self._changed.wait_for(

@@ -61,13 +61,19 @@ def sign_up(database: Store, attempt: Attempt) -> User:
 
 def log_in(database: Store, attempt: Attempt, remembered: Remembered) -> User:
     """Let a person in; raises WrongCredentials, TooManyFailures or Busy."""
-    user = check(database, attempt, remembered)
+    user = check(database, attempt, remembered, is_login=True)
     named = replace(attempt, username=user.username)
     trail.record(database, named.entry("successful login attempt"))
     return user
 
 
-def check(database: Store, attempt: Attempt, remembered: Remembered) -> User:
+def check(
+    database: Store,
+    attempt: Attempt,
+    remembered: Remembered,
+    *,
+    is_login: bool = False,
+) -> User:
     """Return the user whose password this is; only failures enter the audit trail.
 
     A password that is *remembered* is not hashed again, so that a program that logs
@@ -78,31 +84,40 @@ def check(database: Store, attempt: Attempt, remembered: Remembered) -> User:
     """
     failures = FailureCount(database, attempt.origin)
     failures.check()
-    user = users.find(database, attempt.username)
-    if user is None or not remembered.knows(user, attempt.password):
-        user = _check_by_hash(database, attempt, remembered, failures)
+    user = _find_remembered(database, attempt, remembered)
+    if user is None:
+        with passwords.queue.slot(is_login=is_login):
+            user = _check_in_slot(database, attempt, remembered, failures)
     failures.clear()
     return user
 
 
-def _check_by_hash(
+def _find_remembered(
+    database: Store, attempt: Attempt, remembered: Remembered
+) -> User | None:
+    """Return the user if this password was right a moment ago."""
+    user = users.find(database, attempt.username)
+    is_right = user is not None and remembered.knows(user, attempt.password)
+    return user if is_right else None
+
+
+def _check_in_slot(
     database: Store, attempt: Attempt, remembered: Remembered, failures: FailureCount
 ) -> User:
-    with passwords.queue.slot():
-        # Others may have failed, or had the same password checked, in the meantime.
-        failures.check()
-        user = users.find(database, attempt.username)
-        if user is not None and remembered.knows(user, attempt.password):
-            return user
-        stored = user.password_hash if user else None
-        match = passwords.match_in_slot(stored, attempt.password)
-        if match is Match.NO or user is None:
-            failures.add()
-            trail.record(database, attempt.entry("failed login attempt", failure=True))
-            raise WrongCredentials
-        if match is Match.EARLIER_FORM:
-            again = passwords.hash_in_slot(attempt.password)
-            user = users.replace_hash(database, user, again)
+    # Others may have failed, or had the same password checked, while this one waited.
+    failures.check()
+    if user := _find_remembered(database, attempt, remembered):
+        return user
+    user = users.find(database, attempt.username)
+    stored = user.password_hash if user else None
+    match = passwords.match_in_slot(stored, attempt.password)
+    if match is Match.NO or user is None:
+        failures.add()
+        trail.record(database, attempt.entry("failed login attempt", failure=True))
+        raise WrongCredentials
+    if match is Match.EARLIER_FORM:
+        again = passwords.hash_in_slot(attempt.password)
+        user = users.replace_hash(database, user, again)
     remembered.add(user, attempt.password)
     known_origins.remember(database, attempt.origin)
     return user

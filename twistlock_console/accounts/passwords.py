@@ -7,12 +7,12 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from twistlock_console.accounts.hash_queue import HashQueue
+from twistlock_console.accounts.hash_queue import LOGIN_PLACES, HashQueue
 from twistlock_console.common.opaque_string import forms_of, opaque_string
 
 # 64 MiB and three passes each (RFC 9106, second choice).
 _hasher = PasswordHasher()
-queue = HashQueue()
+queue = HashQueue(login_places=LOGIN_PLACES)
 os.register_at_fork(after_in_child=queue.reset)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from twistlock_console.events.cluster_status import ClusterStatus
+
 
 class Role(StrEnum):
     """What this node is to its users; MongoDB's words are kept for its members."""
@@ -92,3 +94,10 @@ class HealthChanged:
     check: str
     healthy: bool
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPolled:
+    """The scheduled `rs.status()` poll answered, or did not (*status* is None)."""
+
+    status: ClusterStatus | None

@@ -10,6 +10,7 @@ from twistlock_console.alerts.watch import Watch
 from twistlock_console.certificate_renewal.trust_migration import TrustMigration
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
+from twistlock_console.node.cluster_poll import ClusterPoll
 from twistlock_console.node.health import Health
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
@@ -48,4 +49,5 @@ class NodeContext:
     reserve_slots: Callable[[Collection[str]], None]
     support: Support
     alerts: Watch
+    cluster_poll: ClusterPoll
     trust_migration: TrustMigration

@@ -33,6 +33,7 @@ from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.logs import setup
 from twistlock_console.logs.setup import PLACE
+from twistlock_console.node.cluster_poll import ClusterPoll
 from twistlock_console.node.context import NodeContext, RoleController
 from twistlock_console.node.health import CoreChecks, Health
 from twistlock_console.node_api.app import NodeApi, node_app
@@ -60,6 +61,7 @@ class Node:
         self.settings = settings
         self.bus = Bus()
         self.scheduler = Scheduler()
+        self.cluster_poll = ClusterPoll(settings, self.bus)
         self.permit = Permit()
         PLACE.epoch = lambda: self.permit.epoch
         self.mongod = Mongod(settings, self.bus)
@@ -95,6 +97,7 @@ class Node:
             reserve_slots=self._api.reserve_slots,
             support=self.support,
             alerts=self.watch,
+            cluster_poll=self.cluster_poll,
             trust_migration=self.trust_migration,
         )
 
@@ -133,6 +136,8 @@ class Node:
         self.scheduler.every(60.0, "log-rotation", self.mongod.rotate)
         rotate_own = partial(setup.rotate, self.settings.folders)
         self.scheduler.every(60.0, "console-log-rotation", rotate_own)
+        poll = self.cluster_poll
+        self.scheduler.every(poll.interval_s, "cluster-poll", poll.poll)
         self.backups.start()
         self.node_api.register_blueprint(
             node_routes(self.settings, self.ports, self.health, self.backups)
@@ -188,6 +193,7 @@ class Node:
             self.backups.stop,
             controller.stop if controller else self.permit.revoke,
             self.ports.close_all,
+            self.cluster_poll.close,
             self._api.close,
             self.mongod.stop,
         ):

@@ -22,9 +22,9 @@ from plugins.ha.membership.node_keys import NodeRegister
 from plugins.ha.replication.lease_store import LeaseStore
 from plugins.ha.replication.node_state import NodeState
 from plugins.ha.replication.replica_set import ReplicaSet
-from plugins.ha.replication.status import address_of
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable, Refused
+from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 
 # Two nodes that were left out could elect each other this often and still be behind.

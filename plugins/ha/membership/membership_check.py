@@ -2,8 +2,8 @@
 
 from plugins.ha.controller.controller import Keeper
 from plugins.ha.replication.replica_set import ReplicaSet
-from plugins.ha.replication.status import address_of
 from twistlock_console.common.errors import DatabaseError
+from twistlock_console.events.cluster_status import address_of
 from twistlock_console.system.serving_permit import FOREVER
 
 REMOVED = (

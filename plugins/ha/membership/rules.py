@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plugins.ha.replication.status import ClusterStatus, address_of
+from twistlock_console.events.cluster_status import ClusterStatus, address_of
 
 NODES = 3
 CAUGHT_UP_SECONDS = 5.0

@@ -17,9 +17,9 @@ from plugins.ha.membership.rules import (
 )
 from plugins.ha.replication.handover import Preparation
 from plugins.ha.replication.replica_set import ReplicaSet
-from plugins.ha.replication.status import address_of
 from twistlock_console import __version__
 from twistlock_console.common.errors import DatabaseError, Refused
+from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.pki.authority import sign_cluster_request
 from twistlock_console.pki.certificates import Usage, sign_request

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 
 from plugins.ha.replication.replica_set import ReplicaSet
-from plugins.ha.replication.status import address_of
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, Refused
+from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 
 FOLLOW_PATH = "/v1/ha/follow"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.observation import DEAD_MEMBER, Member, Update
+from plugins.ha.replication.hello import HelloAnswer
 from plugins.ha.replication.replica_set import ReplicaSet
-from plugins.ha.replication.status import HelloAnswer
 from twistlock_console.common.clock import MILLISECOND, boottime_ns
 from twistlock_console.common.errors import DatabaseError
 

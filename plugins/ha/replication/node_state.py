@@ -5,7 +5,7 @@ Pure.
 
 from enum import StrEnum
 
-from plugins.ha.replication.status import MemberStatus
+from twistlock_console.events.cluster_status import MemberStatus
 
 
 class NodeState(StrEnum):

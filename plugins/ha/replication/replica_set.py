@@ -7,10 +7,11 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from plugins.ha.replication.status import ClusterStatus, HelloAnswer
+from plugins.ha.replication.hello import HelloAnswer
 from twistlock_console.common.clock import SECOND
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
+from twistlock_console.events.cluster_status import ClusterStatus
 
 #: For so long our member does not stand again. Short: another failure may follow, for
 #: which it is the best standby; long enough for the others, who stand within 0.1 s.

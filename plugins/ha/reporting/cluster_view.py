@@ -12,7 +12,7 @@ from plugins.ha.consensus.observation import Observation, Ports
 from plugins.ha.consensus.takeover_forecast import prospect
 from plugins.ha.membership.rules import JoinRequest, why_not_apply
 from plugins.ha.replication.node_state import NodeState, member_state
-from plugins.ha.replication.status import ClusterStatus, MemberStatus
+from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
 
 
 @dataclass(frozen=True, slots=True)

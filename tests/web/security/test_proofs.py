@@ -177,7 +177,11 @@ def test_all_failed_logins_read_alike(admin: Visitor) -> None:
             base_url="https://console.test",
             json={"username": name, "password": secret},
         ).text
-        for name, secret in (("nobody", PASSWORD), (USERNAME, "x"), ("Admin", PASSWORD))
+        for name, secret in (
+            ("nobody", PASSWORD),
+            (USERNAME, "x"),
+            ("Administrator", PASSWORD),
+        )
     }
 
     assert len(texts) == 1

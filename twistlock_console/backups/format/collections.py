@@ -1,9 +1,19 @@
 """Which collections belong in a backup, and what a restore does with each. Pure."""
 
+from fnmatch import fnmatchcase
+
+from twistlock_console import plugins
+
 #: Whatever is about this cluster now and not about what it guards: who serves, who
 #: belongs to it, who has logged out. A restore leaves it as it is.
-LEFT_OUT = frozenset({"lease", "revoked_sessions", "login_failures"})
-LEFT_OUT_PREFIXES = ("ha_", "backup_", "restoring.", "system.")
+LEFT_OUT = (
+    "lease",
+    "revoked_sessions",
+    "login_failures",
+    "backup_*",
+    "restoring.*",
+    "system.*",
+)
 #: What a restore adds to and never takes from, in this order: accounts come after the
 #: revocations, which say what accounts were deleted.
 ADDED_TO = (
@@ -21,7 +31,13 @@ TEMPORARY = "restoring"
 
 def is_kept(collection: str) -> bool:
     """Return whether a backup may hold *collection*."""
-    return collection not in LEFT_OUT and not collection.startswith(LEFT_OUT_PREFIXES)
+    return not any(fnmatchcase(collection, pattern) for pattern in left_out())
+
+
+def left_out() -> tuple[str, ...]:
+    """Return the patterns of what no backup holds, those of plugins too."""
+    added = (p for plugin in plugins.installed() for p in plugin.backup_exclusions)
+    return (*LEFT_OUT, *added)
 
 
 def is_dumped(collection: str) -> bool:

@@ -1,14 +1,12 @@
-"""What the replica set says of itself, read from `replSetGetStatus` and `hello`.
+"""The replica set as `replSetGetStatus` shows it. Pure.
 
-Pure. See the MongoDB manual, "replSetGetStatus" and "hello", version 6.0.
+See the MongoDB manual, "replSetGetStatus" and "replSetGetConfig", version 6.0.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
-
-from plugins.ha.consensus.observation import Member
 
 
 def address_of(host: str) -> str:
@@ -70,46 +68,6 @@ class ClusterStatus:
         return max(0.0, (max(ends) - own).total_seconds())
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterPolled:
-    """The scheduled `rs.status()` poll answered, or did not (*status* is None)."""
-
-    status: ClusterStatus | None
-
-
-@dataclass(frozen=True, slots=True)
-class HelloAnswer:
-    """One answer of `hello`: our member's view, and the token to wait for the next."""
-
-    member: Member
-    topology_version: Mapping[str, Any] | None
-    optime: tuple[int, int]
-
-    @classmethod
-    def from_answer(cls, answer: Mapping[str, Any]) -> Self:
-        """Read the document that `hello` returns."""
-        primary = answer.get("primary")
-        member = Member(
-            state=_state(answer),
-            writable=bool(answer.get("isWritablePrimary")),
-            primary=address_of(primary) if primary else None,
-        )
-        stamp = answer.get("lastWrite", {}).get("opTime", {}).get("ts")
-        optime = (stamp.time, stamp.inc) if stamp is not None else (0, 0)
-        return cls(member, answer.get("topologyVersion"), optime)
-
-
 def _written(optime: datetime | None) -> datetime | None:
     """When it was written; a member that holds nothing yet tells of 1970."""
     return optime if optime and optime.year > 1970 else None
-
-
-def _state(answer: Mapping[str, Any]) -> str:
-    """MongoDB's word for the member's state, as far as `hello` tells."""
-    if answer.get("isWritablePrimary"):
-        return "PRIMARY"
-    if answer.get("secondary"):
-        return "SECONDARY"
-    if answer.get("isreplicaset"):
-        return "REMOVED"
-    return "RECOVERING"

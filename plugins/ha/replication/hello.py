@@ -1,0 +1,44 @@
+"""One answer of `hello` as a value. Pure.
+
+See the MongoDB manual, "hello", version 6.0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from plugins.ha.consensus.observation import Member
+from twistlock_console.events.cluster_status import address_of
+
+
+@dataclass(frozen=True, slots=True)
+class HelloAnswer:
+    """One answer of `hello`: our member's view, and the token to wait for the next."""
+
+    member: Member
+    topology_version: Mapping[str, Any] | None
+    optime: tuple[int, int]
+
+    @classmethod
+    def from_answer(cls, answer: Mapping[str, Any]) -> Self:
+        """Read the document that `hello` returns."""
+        primary = answer.get("primary")
+        member = Member(
+            state=_state(answer),
+            writable=bool(answer.get("isWritablePrimary")),
+            primary=address_of(primary) if primary else None,
+        )
+        stamp = answer.get("lastWrite", {}).get("opTime", {}).get("ts")
+        optime = (stamp.time, stamp.inc) if stamp is not None else (0, 0)
+        return cls(member, answer.get("topologyVersion"), optime)
+
+
+def _state(answer: Mapping[str, Any]) -> str:
+    """MongoDB's word for the member's state, as far as `hello` tells."""
+    if answer.get("isWritablePrimary"):
+        return "PRIMARY"
+    if answer.get("secondary"):
+        return "SECONDARY"
+    if answer.get("isreplicaset"):
+        return "REMOVED"
+    return "RECOVERING"
