@@ -8,13 +8,13 @@ from pymongo.errors import PyMongoError
 from twistlock_console.accounts import users
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
-from twistlock_console.defenders import enrolled, register
+from twistlock_console.defenders import enrolled, event_store, register
 from twistlock_console.revocation import upgrade as revocations
 
 SETTINGS = "settings"
 #: The document that says which form is stored. A restore brings the backup's own.
 FORMAT_ID = "storedFormat"
-FORMAT = 2
+FORMAT = 3
 Store = Database[dict[str, Any]]
 
 
@@ -42,3 +42,4 @@ def upgrade(database: Store) -> None:
     register.add_name_keys(database)
     revocations.upgrade(database)
     enrolled.seed(database)
+    event_store.add_times_of_receipt(database)

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,8 @@ from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.events.types import Role, RoleChanged
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.settings import Settings
 from twistlock_console.web.app import create_app
 from twistlock_console.web.common.database import storage_of
@@ -292,10 +295,46 @@ def test_a_test_tells_no_open_port_from_a_closed_one(
     }
 
 
+def test_a_webhook_over_tls_proves_its_name(
+    admin: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a certificate that the host trusts, for the name in the address."""
+    create_authority(tmp_path)
+    issue_node_certificate(tmp_path, ["localhost", "127.0.0.1"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "node.pem", tmp_path / "node-key.pem")
+    got: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        with (
+            suppress(OSError),
+            context.wrap_socket(connection, server_side=True) as tls,
+        ):
+            got.append(tls.recv(65536))
+            tls.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def told(host: str) -> int:
+        with answering(answer) as port:
+            url = f"https://{host}:{port}/hook?x=1"
+            admin.call(ALERTS, webhook(url=url), Authorization=basic())
+            test = admin.call(f"{ALERTS}/test", {}, Authorization=basic())
+        return test.status_code
+
+    untrusted = told("localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    trusted = [told("localhost"), told("127.0.0.1")]
+    other_name = told("127.0.0.2")
+
+    assert (untrusted, trusted, other_name) == (400, [200, 200], 400)
+    assert len(got) == 2
+    assert got[0].startswith(b"POST /hook?x=1 HTTP/1.1\r\n")
+    assert b"\r\nHost: localhost:" in got[0]
+
+
 @contextmanager
 def answering(behaviour: Callable[[socket.socket], None]) -> Iterator[int]:
     """A port whose one connection is dealt with by *behaviour*."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - 127.0.0.0/8
 
         def serve() -> None:
             connection, _ = server.accept()

@@ -21,14 +21,14 @@ def count_by_time(
 ) -> dict[int, int]:
     """Count what is *wanted* by the number of *steps* after *since*, the latest first.
 
-    Gives nothing when it would take too long.
+    It goes by the time of receipt. Gives nothing when it would take too long.
     """
     milliseconds = step / timedelta(milliseconds=1)
-    elapsed = {"$subtract": ["$time", since]}
+    elapsed = {"$subtract": ["$received", since]}
     place = {"$floor": {"$divide": [elapsed, milliseconds]}}
     stages: list[dict[str, Any]] = [
         {"$match": wanted},
-        {"$sort": {"time": -1}},
+        {"$sort": {"received": -1}},
         {"$limit": MOST},
         {"$group": {"_id": place, "count": {"$sum": 1}}},
     ]

@@ -23,6 +23,33 @@ DUPLICATE_KEY = 11000
 #: show events bring indexes of their own.
 INDEXES = [IndexModel([("received", ASCENDING)], expireAfterSeconds=KEPT_SECONDS)]
 
+#: Indexes of an earlier release, whose lists went by the time on the host.
+OBSOLETE_INDEXES = frozenset(
+    {
+        "kind_1_time_1__id_1",
+        "kind_1_defender_1_time_1__id_1",
+        "kind_1_rule_1_time_1__id_1",
+        "kind_1_effect_1_time_1__id_1",
+    }
+)
+
+
+def drop_obsolete_indexes(database: Database[dict[str, Any]]) -> None:
+    """Drop the indexes that nothing uses any more; they cost time at each write."""
+    present = database[COLLECTION].index_information()
+    for name in OBSOLETE_INDEXES & present.keys():
+        database[COLLECTION].drop_index(name)
+    if "time_1__id_1" in database[COMPLIANCE].index_information():
+        database[COMPLIANCE].drop_index("time_1__id_1")
+
+
+def add_times_of_receipt(database: Database[dict[str, Any]]) -> None:
+    """Give the runs of checks of an earlier release a time of receipt."""
+    time = {"$min": ["$time", "$$NOW"]}
+    database[COMPLIANCE].update_many(
+        {"received": {"$exists": False}}, [{"$set": {"received": time}}]
+    )
+
 
 def documents_of(defender: str, events: Iterable[Event]) -> list[RawBSONDocument]:
     """Give what is stored of *events*, encoded here: it counts in bytes from now on."""
@@ -101,6 +128,7 @@ def _compliance(defender: str, run: ComplianceEvent) -> dict[str, Any]:
     return {
         "_id": defender,
         "time": run.time,
+        "received": datetime.now(UTC),
         "rule": run.rule,
         "number": run.number,
         "results": members["results"],

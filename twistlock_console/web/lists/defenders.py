@@ -1,10 +1,16 @@
 """The lists of Defenders, of what they found, and of how their hosts comply."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from twistlock_console import __version__
 from twistlock_console.defenders import event_store, register
+from twistlock_console.defenders.event_times import (
+    clock_ahead_seconds,
+    time_of_receipt,
+    time_on_host,
+)
 from twistlock_console.web.lists.schema import Column, Document, Filter, Listable
 
 
@@ -57,13 +63,30 @@ DEFENDERS = Listable(
 )
 
 
+#: Lists go by the time of receipt, for the clock of a host may be anywhere.
+_TIMES = (
+    Column(
+        "received",
+        "Received",
+        sortable=True,
+        filter=Filter.TIME,
+        shown_as=lambda _, document: time_of_receipt(document),
+    ),
+    Column("time", "Time on host", shown_as=lambda _, document: time_on_host(document)),
+    Column(
+        "clockAheadSeconds",
+        shown_as=lambda _, document: clock_ahead_seconds(document),
+    ),
+)
+
+
 def _event_list(*own: Column) -> Listable:
     """A list of events of some kind: all have the same filters and the same indexes."""
     effects = (("alert", "Alert"), ("prevent", "Prevent"))
     return Listable(
         collection=event_store.COLLECTION,
         columns=(
-            Column("time", "Time", sortable=True, filter=Filter.TIME),
+            *_TIMES,
             Column("hostname", "Host", "defender", filter=Filter.EXACT),
             Column("rule", "Rule", filter=Filter.EXACT),
             Column("effect", "Effect", filter=Filter.EXACT, choices=effects),
@@ -71,9 +94,10 @@ def _event_list(*own: Column) -> Listable:
             # Never on a page: which kind is listed is up to the page.
             Column("kind", filter=Filter.EXACT),
         ),
-        order="time",
+        order="received",
         newest_first=True,
         apart="kind",
+        sort_aliases={"time": "received"},
     )
 
 
@@ -98,12 +122,14 @@ COMPLIANCE = Listable(
         Column("failed", "Failed", sortable=True),
         Column("severe", "High or critical", sortable=True),
         Column("checks", "Checks"),
-        Column("time", "Checked", sortable=True),
+        replace(_TIMES[0], filter=Filter.NONE),
+        *_TIMES[1:],
         Column("rule", "Rule"),
         Column("results"),
     ),
     order="severe",
     newest_first=True,
+    sort_aliases={"time": "received"},
 )
 
 

@@ -51,3 +51,4 @@ def ensure_indexes(database: Database[dict[str, Any]]) -> None:
     for listable in LISTS:
         if indexes := indexes_of(listable):
             database[listable.collection].create_indexes(indexes)
+    event_store.drop_obsolete_indexes(database)

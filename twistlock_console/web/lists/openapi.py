@@ -11,7 +11,7 @@ MOMENT = {"type": "string", "format": "date-time"}
 
 def parameters_of(listable: Listable, *, pieces: bool) -> list[Json]:
     """Describe what the list can be asked for, with *pieces* a piece at a time."""
-    sortable = [column.name for column in listable.columns if column.sortable]
+    sortable = listable.sort_names
     found: list[Json] = []
     if pieces:
         found += [

@@ -7,6 +7,11 @@ from twistlock_console.common.redaction import redact_text
 from twistlock_console.web.lists.defenders import COMPLIANCE, DEFENDERS, HOST_AUDITS
 from twistlock_console.web.lists.schema import Column, Filter, Listable
 
+
+def _redacted(text: str | None, _: object) -> str | None:
+    return redact_text(text) if text else text
+
+
 USERS = Listable(
     collection=users.COLLECTION,
     columns=(
@@ -39,9 +44,9 @@ HISTORY = Listable(
         Column("sourceIP", "Source", filter=Filter.EXACT),
         Column("api"),
         # Entries of an earlier release may hold what is a secret.
-        Column("status", "What was done", shown_as=redact_text),
+        Column("status", "What was done", shown_as=_redacted),
         Column("failure", "Failed", filter=Filter.BOOLEAN, aside=True),
-        Column("diff", shown_as=redact_text),
+        Column("diff", shown_as=_redacted),
     ),
     order="time",
     newest_first=True,

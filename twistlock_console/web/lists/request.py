@@ -34,14 +34,13 @@ class Wish:
     def from_arguments(cls, given: Mapping[str, str], listable: Listable) -> Self:
         """Read a query string; a limit above 50 is 50. Raises Refused."""
         sort = given.get("sort", "")
-        names = sorted(column.name for column in listable.columns if column.sortable)
-        if sort and sort not in names:
-            raise Refused(f"sort: choose one of {', '.join(names)}")
+        if sort and sort not in listable.sort_names:
+            raise Refused(f"sort: choose one of {', '.join(listable.sort_names)}")
         return cls(
             limit=_limit(given),
             offset=_whole(given, "offset", 0),
             search=given.get("search", "").strip()[:100] if listable.searched else "",
-            sort=sort,
+            sort=listable.sort_aliases.get(sort, sort),
             reverse=given.get("reverse", "").lower() == "true",
             since=_moment(given, "from") if listable.clock else None,
             until=_moment(given, "to") if listable.clock else None,

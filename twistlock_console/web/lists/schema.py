@@ -5,7 +5,7 @@ and filtered by, its CSV file and its place on the page follow from that.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -29,7 +29,7 @@ class Column:
     *aside* has a label and is no column of the table, one without a label is not
     offered there. *choices* are the values and
     their labels where a filter has but a few. *shown_as* makes what is shown of what
-    is stored.
+    is stored in the column and of the whole document.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Column:
     filter: Filter = Filter.NONE
     choices: tuple[tuple[str, str], ...] = ()
     aside: bool = False
-    shown_as: Callable[[Any], Any] | None = None
+    shown_as: Callable[[Any, Mapping[str, Any]], Any] | None = None
 
     @property
     def path(self) -> str:
@@ -51,7 +51,7 @@ class Column:
         value: Any = document
         for step in self.path.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
-        return self.shown_as(value) if self.shown_as and value else value
+        return self.shown_as(value, document) if self.shown_as else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class Listable:
     collection that it tells apart are lists of their own. *searched* says what a search
     looks at ("name or address"): the documents then carry their words (words.py).
     *shape* makes the API's object from a document, where that is more than its columns.
+    *sort_aliases* are names that a client may sort by, with the columns that are meant.
     """
 
     collection: str
@@ -72,6 +73,13 @@ class Listable:
     apart: str = ""
     searched: str = ""
     shape: Callable[[Document], Document] | None = None
+    sort_aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sort_names(self) -> list[str]:
+        """The names that the list can be sorted by."""
+        names = [column.name for column in self.columns if column.sortable]
+        return sorted({*names, *self.sort_aliases})
 
     def column(self, name: str) -> Column:
         """Give the column of this *name*."""

@@ -51,9 +51,16 @@ class SummaryAnswer(Answer):
 
 
 class EventAnswer(Answer):
-    """What every event of a Defender has."""
+    """What every event of a Defender has.
 
+    *received* is when the Console got it: lists go by that. *time* is when it happened
+    by the host's clock; where that is ahead of the time of receipt, by
+    *clockAheadSeconds*, *time* is the time of receipt.
+    """
+
+    received: datetime
     time: datetime
+    clock_ahead_seconds: int | None
     hostname: str
     rule: str
     effect: Effect
@@ -103,13 +110,15 @@ class ResultAnswer(Answer):
 
 
 class ComplianceAnswer(Answer):
-    """The latest run of the checks on a host."""
+    """The latest run of the checks on a host; its times are as those of events."""
 
     hostname: str
     failed: int
     severe: int
     checks: int
+    received: datetime
     time: datetime
+    clock_ahead_seconds: int | None
     rule: str
     results: list[ResultAnswer]
 

@@ -6,6 +6,7 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.event_store import COMPLIANCE as COLLECTION
+from twistlock_console.defenders.event_times import clock_ahead_seconds, time_on_host
 from twistlock_console.web.actions.defenders import scan
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.defenders import COMPLIANCE
@@ -35,7 +36,14 @@ def host() -> ResponseReturnValue:
     name = request.args.get("hostname", "")
     run = database()[COLLECTION].find_one({"_id": name}) or {"results": []}
     results = sorted(run["results"], key=lambda each: bool(each["passed"]))
-    return render_template("compliance_host.html", name=name, run=run, results=results)
+    return render_template(
+        "compliance_host.html",
+        name=name,
+        run=run,
+        results=results,
+        checked=time_on_host(run),
+        ahead=clock_ahead_seconds(run),
+    )
 
 
 @bp.post("/scan")

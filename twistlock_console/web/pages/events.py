@@ -77,6 +77,6 @@ def _plot(listable: Listable, given: dict[str, str]) -> EventPlot:
     wish = Wish.from_arguments(given, listable)
     until = wish.until or datetime.now(UTC)
     since = wish.since or until - SHOWN
-    wanted = {**conditions(listable, wish), "time": {"$gte": since, "$lte": until}}
+    wanted = {**conditions(listable, wish), "received": {"$gte": since, "$lte": until}}
     step = max((until - since) / BARS, timedelta(seconds=1))
     return plot(count_by_time(database(), wanted, since, step), since, step)
