@@ -133,7 +133,8 @@ def test_a_defender_is_told_from_a_node(node: Path, tmp_path: Path) -> None:
     certificate = x509.load_pem_x509_certificate((tmp_path / "cert.pem").read_bytes())
     serial, expires = certificate.serial_number, certificate.not_valid_after_utc
     assert answer == "welcome"
-    assert outcome == [Identity(Usage.DEFENDER, "web-1", serial, expires)]
+    begins = certificate.not_valid_before_utc
+    assert outcome == [Identity(Usage.DEFENDER, "web-1", serial, expires, begins)]
 
 
 def test_a_defender_cannot_be_a_server(node: Path, tmp_path: Path) -> None:
