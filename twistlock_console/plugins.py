@@ -73,6 +73,13 @@ class ConsolePlugin:
         del settings, pause
         return False
 
+    def check_database_start(self, settings: "Settings") -> None:
+        """Raise ConsoleError while mongod must not start; called before each start.
+
+        mongod's thread calls it again, less and less often, until it returns.
+        """
+        del settings
+
     def replica_set_settings(self, settings: "Settings") -> Mapping[str, int]:
         """Return the `settings` of a new replica set that differ from the core's."""
         del settings

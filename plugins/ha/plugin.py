@@ -52,6 +52,12 @@ class HighAvailabilityPlugin(ConsolePlugin):
             join(settings, pause)
         return True
 
+    def check_database_start(self, settings: Settings) -> None:
+        """Have the vote of this node taken away while its database is empty."""
+        from plugins.ha.membership.empty_database import give_up_vote_if_empty
+
+        give_up_vote_if_empty(settings)
+
     def replica_set_settings(self, settings: Settings) -> Mapping[str, int]:
         """Return the election timeout."""
         return {"electionTimeoutMillis": settings.election_timeout_ms}

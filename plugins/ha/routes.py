@@ -60,6 +60,15 @@ def _peer_routes(bp: Blueprint, room: HighAvailability) -> None:
         follow(room.replica_set, room.settings.node_address, host)
         return {}
 
+    @bp.post("/give-up-vote")
+    def give_up_vote() -> ResponseReturnValue:
+        address = _text(_body(), "address")
+        if address != caller().address:
+            raise Refused(f"{caller().address} cannot give up the vote of {address}.")
+        _serving(room)
+        room.membership.take_vote(address)
+        return {}
+
     @bp.get("/papers")
     def all_papers() -> ResponseReturnValue:
         room.membership.check_admitted(caller().address, caller().fingerprint)

@@ -16,6 +16,7 @@ from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import PROJECT, HostedNode
 from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
+from twistlock_console.database.client import connect, root_credentials
 
 pytestmark = [
     pytest.mark.needs("ip", "nsenter", "unshare", root=True),
@@ -248,3 +249,65 @@ def test_a_new_password_is_known_on_every_node(cluster: Cluster) -> None:
     told = standby.host.run("sh", "-c", script)
 
     assert told == "admin has a new password; all sessions of that user ended.\n"
+
+
+def empty_database(node: HostedNode) -> None:
+    """End *node* in an orderly way and delete all that its MongoDB has stored."""
+    node.host.signal(node.pids()["node"], SIGTERM)
+    node.wait_ended()
+    shutil.rmtree(node.settings.folders.database)
+    node.settings.folders.create()
+
+
+def votes_of(cluster: Cluster, node: HostedNode) -> int | None:
+    """The vote of *node* in the set's configuration, as another node has it."""
+    other = next(each for each in cluster.nodes.values() if each is not node)
+    root = root_credentials(other.settings)
+    with (
+        other.host.network(),
+        connect(other.settings, root, app_name="test") as client,
+    ):
+        members = client.admin.command("replSetGetConfig")["config"]["members"]
+    found = [m["votes"] for m in members if m["host"].startswith(node.address)]
+    return found[0] if found else None
+
+
+def test_an_emptied_member_elects_nobody(cluster: Cluster) -> None:
+    """Beside a dead one it waits; then it has no vote until it has caught up."""
+    serving = cluster.wait_converged()
+    primary = cluster.nodes[serving]
+    victim = next(n for n in cluster.nodes.values() if n is not primary)
+    empty_database(victim)
+    primary.host.signal_all(SIGKILL)
+    wait_for(lambda: not primary.running, 10, "the death of the primary")
+
+    victim.start()
+    waits = "the database of this node is empty, and until the primary has taken"
+    wait_for(lambda: victim.log.read_text().count(waits) >= 3, 40, "it waits")
+    assert cluster.primary() is None
+
+    primary.start()
+    wait_for(lambda: votes_of(cluster, victim) == 0, 60, "it has no vote", every=0.05)
+    cluster.wait_converged(90)
+    wait_for(lambda: votes_of(cluster, victim) == 1, 30, "it votes again")
+
+
+def test_an_emptied_first_node_founds_no_second_cluster(cluster: Cluster) -> None:
+    """It copies from the others, though it was the one that made the set."""
+    if cluster.wait_converged() == "h1":
+        cluster.api.call(
+            cluster.nodes["h1"].address, "POST", "/high-availability/switchover", {}
+        )
+        wait_for(lambda: cluster.primary() not in (None, "h1"), 30, "another serves")
+    serving = cluster.wait_converged()
+    before = cluster.view(cluster.nodes[serving])["epoch"]
+    empty_database(cluster.nodes["h1"])
+
+    cluster.nodes["h1"].start()
+
+    assert cluster.wait_converged(90) == serving
+    assert cluster.view(cluster.nodes["h1"])["epoch"] == before
+    assert (
+        "made the replica set"
+        not in cluster.nodes["h1"].log.read_text().partition("the database is empty")[2]
+    )

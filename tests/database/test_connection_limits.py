@@ -28,10 +28,13 @@ from twistlock_console.database.known_members import (
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.database.options import as_file, mongod_options
 from twistlock_console.events.bus import Bus
+from twistlock_console.pki.certificates import client_context
 from twistlock_console.settings import Settings
 
 STRANGER = "127.0.0.9"
 CROWD = MAX_INCOMING_CONNECTIONS + 200
+#: So few are no crowd: they may stay.
+FEW = 150
 
 
 @contextmanager
@@ -118,7 +121,7 @@ def test_the_members_are_known_at_the_next_start(tmp_path: Path) -> None:
     write_known_members(folders, ["10.0.0.2", "10.0.0.1"])
     assert read_known_members(folders) == ("10.0.0.1", "10.0.0.2")
 
-    (folders.run / "members.json").write_text('["; drop"]')
+    (folders.secrets / "members.json").write_text('["; drop"]')
     assert read_known_members(folders) == ()
 
 
@@ -146,11 +149,11 @@ def test_a_crowd_of_silent_connections(settings: Settings) -> None:
             assert eventually(lambda: closed_by_mongod(crowd) >= CROWD - 1000)
             assert client.admin.command("ping")["ok"] == 1
 
-            def all_are_closed() -> bool:
+            def crowd_is_closed() -> bool:
                 mongod.close_silent_connections()
-                return closed_by_mongod(crowd) == CROWD
+                return closed_by_mongod(crowd) >= CROWD - FEW
 
-            assert eventually(all_are_closed)
+            assert eventually(crowd_is_closed)
             assert answers_a_new_client(settings)
         assert client.admin.command("ping")["ok"] == 1
         assert mongod.pid == pid
@@ -179,9 +182,7 @@ def test_a_connection_that_speaks_stays(settings: Settings) -> None:
     """Only what completes no handshake is closed, and only when there are many."""
     with set_of_one(settings) as mongod, ExitStack() as things:
         place = (settings.node_address, settings.database_port)
-        folder = settings.folders.certificates
-        tls = ssl.create_default_context(cafile=folder / "ca.pem")
-        tls.load_cert_chain(folder / "node.pem", folder / "node-key.pem")
+        tls = client_context(settings.folders.certificates)
         plain = things.enter_context(socket.create_connection(place, 5))
         spoken = things.enter_context(tls.wrap_socket(plain, server_hostname=HERE))
         lonely = things.enter_context(socket.create_connection(place, 5))
@@ -198,9 +199,10 @@ def test_a_connection_that_speaks_stays(settings: Settings) -> None:
 
             def closes() -> bool:
                 mongod.close_silent_connections()
-                return closed_by_mongod([lonely, *crowd]) == 301
+                return closed_by_mongod([lonely, *crowd]) >= 301 - FEW
 
             assert eventually(closes)
+            assert closed_by_mongod([lonely]) == 1
             spoken.setblocking(False)
             with pytest.raises(ssl.SSLWantReadError):
                 spoken.recv(1)

@@ -11,6 +11,7 @@ from plugins.ha.membership.rules import (
     why_not_apply,
     why_not_ask,
     without,
+    without_vote,
 )
 from tests.ha.observations import ME, OTHER, THIRD
 from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
@@ -159,6 +160,13 @@ VOTES = config(member(ME), member(OTHER))
             "all follow the primary again",
             id="chaining-ends-after-a-switchover",
         ),
+        pytest.param(
+            VOTES,
+            status("STARTUP2", lag=None),
+            COPYING,
+            "10.0.0.2 copies all data and has no vote until it has caught up",
+            id="emptied-loses-its-vote",
+        ),
     ],
 )
 def test_each_pass_makes_one_step(
@@ -179,6 +187,9 @@ def test_each_pass_makes_one_step(
         pytest.param(COPYING, status(lag=None), id="lag-unknown"),
         pytest.param(COPYING, ClusterStatus(1, ()), id="not-listed"),
         pytest.param(VOTES, status(), id="all-is-done"),
+        pytest.param(VOTES, status("STARTUP2"), id="starts-with-its-data"),
+        pytest.param(VOTES, status("(not reachable)", lag=None), id="is-down"),
+        pytest.param(COPYING, status("STARTUP2", lag=None), id="has-no-vote-to-take"),
     ],
 )
 def test_without_a_step_to_make_nothing_changes(
@@ -186,6 +197,25 @@ def test_without_a_step_to_make_nothing_changes(
 ) -> None:
     """It waits for the member that copies, and ends when all vote."""
     assert next_step(before, seen, [OTHER], 27017) is None
+
+
+def test_a_member_that_is_to_copy_gets_no_vote_for_its_status_of_before() -> None:
+    """What the primary knows of it may be from when it still had its data."""
+    assert next_step(COPYING, status(), [], 27017, emptied={OTHER}) is None
+    step = next_step(COPYING, status(), [], 27017, emptied={THIRD})
+
+    assert step is not None
+    assert step.config == VOTES
+
+
+def test_a_vote_is_taken_by_address() -> None:
+    """Whoever has none keeps none."""
+    step = without_vote(VOTES, OTHER)
+
+    assert step is not None
+    assert step.config == COPYING
+    assert without_vote(COPYING, OTHER) is None
+    assert without_vote(VOTES, THIRD) is None
 
 
 def test_a_member_is_removed_by_its_address() -> None:

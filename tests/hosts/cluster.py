@@ -96,7 +96,7 @@ class Cluster:
         serving = [
             name
             for name, node in self.nodes.items()
-            if node.running and node.try_ask("/v1/status").get("serving")
+            if node.running and _serves(node.try_ask("/v1/status"))
         ]
         return serving[0] if len(serving) == 1 else None
 
@@ -164,6 +164,11 @@ class Cluster:
         )
         (folder / "certificate.pem").write_bytes(signed)
         (folder / "ca.pem").write_bytes((self.certificates / "ca.pem").read_bytes())
+
+
+def _serves(status: dict[str, Any]) -> bool:
+    """Whether the node serves, its pages too: one port opens before the other."""
+    return bool(status.get("serving")) and "management" in status["pids"]
 
 
 def _voters(primary: HostedNode) -> int:

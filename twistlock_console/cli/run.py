@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from twistlock_console.cli.options import config_option
 from twistlock_console.common.errors import Refused
 from twistlock_console.database.bootstrap import create_users, initiate_set
 from twistlock_console.database.epoch import kept_epoch
+from twistlock_console.database.known_members import read_known_members
 from twistlock_console.logs.setup import log_as_node
 from twistlock_console.node.context import RoleController
 from twistlock_console.node.lifecycle import (
@@ -53,6 +55,8 @@ def run_node(settings: Settings, signals: Signals) -> None:
     forkserver.start()
     rehearse(settings)
     node = Node(settings)
+    checks = [partial(plugin.check_database_start, settings) for plugin in active]
+    node.mongod.start_checks += checks
     controller: RoleController | None = None
     try:
         node.start_database()
@@ -74,7 +78,13 @@ def _create_replica_set(settings: Settings, active: Sequence[ConsolePlugin]) -> 
     differing: dict[str, int] = {}
     for plugin in active:
         differing.update(plugin.replica_set_settings(settings))
-    if initiate_set(settings, differing, may_rehost=not is_clustered):
+    is_created = initiate_set(
+        settings,
+        differing,
+        may_create=not read_known_members(settings.folders),
+        may_rehost=not is_clustered,
+    )
+    if is_created:
         create_users(settings)
     elif not is_clustered:
         raise Refused(

@@ -75,6 +75,7 @@ def initiate_set(
     settings: Settings,
     set_settings: Mapping[str, int] = MappingProxyType({}),
     *,
+    may_create: bool = True,
     may_rehost: bool = True,
 ) -> bool:
     """Make the local member a set of one, and return when it can be written to.
@@ -82,12 +83,15 @@ def initiate_set(
     Args:
         settings: the settings of this node.
         set_settings: replica set settings that differ from ours.
+        may_create: a member without a configuration gets one. Not where this node
+            belonged to a larger set: it was emptied, and the others have the data.
         may_rehost: a set of one that knows this node by an earlier address gets the
             present one. Not in a cluster: there, a set of one without this node is
             what the others became when they removed it.
 
     Returns:
-        False for a member of a larger set: that is left as it is, and not waited for.
+        False for a member of a larger set, and for one that belonged to one: that is
+        left as it is, and not waited for.
 
     Raises:
         DatabaseError: the member cannot be set up.
@@ -95,6 +99,8 @@ def initiate_set(
     """
 
     def initiate(client: Client) -> bool:
+        if not may_create and _configuration(client) is None:
+            return False
         config = _found_or_made(client, settings, set_settings)
         if len(config["members"]) > 1:
             return False

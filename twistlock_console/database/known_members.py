@@ -1,6 +1,8 @@
 """The addresses of the cluster's other members, as they were last known to this node.
 
-mongod must be given them when it starts, before the database can be asked for them.
+They are needed before mongod starts: it must not count their connections, and a node
+whose database is empty must ask them before it votes. So they are kept beside the
+keyfile, and not in the database.
 """
 
 import json
@@ -18,19 +20,23 @@ FILE = "members.json"
 def read_known_members(folders: Folders) -> tuple[str, ...]:
     """Return the addresses that were stored last; none where the file is no good."""
     try:
-        stored = json.loads(read_secret(folders.run / FILE))
+        stored = json.loads(read_secret(folders.secrets / FILE))
         return tuple(str(IPv4Address(address)) for address in stored)
     except (IdentityError, ValueError, TypeError):
         return ()
 
 
+def forget_known_members(folders: Folders) -> None:
+    """Forget them: this node belongs to another Console from now on."""
+    (folders.secrets / FILE).unlink(missing_ok=True)
+
+
 def write_known_members(folders: Folders, addresses: Iterable[str]) -> None:
     """Store *addresses* unless they are stored already.
 
-    A file that cannot be written costs the members no more than their exemption from
-    mongod's limit of connections.
+    A file that cannot be written is tried again with the next poll of the cluster.
     """
     wanted = sorted(set(addresses))
     if list(read_known_members(folders)) != wanted:
         with suppress(IdentityError):
-            write_secret(folders.run / FILE, json.dumps(wanted).encode())
+            write_secret(folders.secrets / FILE, json.dumps(wanted).encode())

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from twistlock_console.common.atomic_files import write_secret
@@ -61,6 +62,8 @@ class Mongod:
         self._stop = self._anew = -1
         #: Why it last ended, as a sentence; "" before that.
         self.reason = ""
+        #: Called before each start; ConsoleError puts it off.
+        self.start_checks: list[Callable[[], None]] = []
 
     @property
     def pid(self) -> int | None:
@@ -161,6 +164,8 @@ class Mongod:
             return False
 
     def _spawn(self) -> tuple[RunLog, subprocess.Popen[bytes]]:
+        for check in self.start_checks:
+            check()
         folders = self._settings.folders
         options = folders.run / "mongod.conf"
         members = (self._settings.node_address, *read_known_members(folders))

@@ -5,7 +5,7 @@ copies must not vote yet; so each pass makes at most one step, and the next pass
 looks again. A failover in between changes nothing: the new primary goes on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,20 +91,42 @@ def next_step(
     status: ClusterStatus,
     approved: Sequence[str],
     port: int,
+    *,
+    emptied: Collection[str] = (),
 ) -> Step | None:
-    """The next change towards a set in which every *approved* address votes."""
+    """The next change towards a set in which every *approved* address votes.
+
+    Members at *emptied* get no vote now: they are about to copy all data, and their
+    status may still be that of before.
+    """
     if config["settings"]["chainingAllowed"]:
         settings = {**config["settings"], "chainingAllowed": False}
         return Step({**config, "settings": settings}, "all follow the primary again")
     members = list(config["members"])
-    for member in members:
-        if member["votes"] == 0:
-            return _give_vote(config, status, member)
+    if step := _take_vote(config, status):
+        return step
+    voteless = next((member for member in members if member["votes"] == 0), None)
+    if voteless is not None:
+        is_emptied = address_of(voteless["host"]) in emptied
+        return None if is_emptied else _give_vote(config, status, voteless)
     known = {address_of(member["host"]) for member in members}
     for address in approved:
         if address not in known:
             return _add(config, members, f"{address}:{port}")
     return None
+
+
+def without_vote(config: Mapping[str, Any], address: str) -> Step | None:
+    """The set in which the member at *address* has no vote; None if it has none."""
+    found = [m for m in config["members"] if address_of(m["host"]) == address]
+    if not any(member["votes"] for member in found):
+        return None
+    members = [
+        {**member, "priority": 0, "votes": 0} if member in found else member
+        for member in config["members"]
+    ]
+    reason = f"{address} copies all data and has no vote until it has caught up"
+    return Step({**config, "members": members}, reason)
 
 
 def without(config: Mapping[str, Any], address: str) -> Step | None:
@@ -113,6 +135,16 @@ def without(config: Mapping[str, Any], address: str) -> Step | None:
     if len(kept) == len(config["members"]):
         return None
     return Step({**config, "members": kept}, f"{address} was removed")
+
+
+def _take_vote(config: Mapping[str, Any], status: ClusterStatus) -> Step | None:
+    """Take the vote of a member that copies all data; one that only starts has some."""
+    copying = [
+        member.address
+        for member in status.members
+        if member.healthy and member.state == "STARTUP2" and member.optime is None
+    ]
+    return next(filter(None, (without_vote(config, each) for each in copying)), None)
 
 
 def _add(config: Mapping[str, Any], members: list[dict[str, Any]], host: str) -> Step:

@@ -14,10 +14,12 @@ from plugins.ha.membership.rules import (
     why_not_apply,
     why_not_ask,
     without,
+    without_vote,
 )
 from plugins.ha.replication.handover import Preparation
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console import __version__
+from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
@@ -26,6 +28,8 @@ from twistlock_console.pki.certificates import Usage, sign_request
 from twistlock_console.pki.names import node_names
 from twistlock_console.settings import Settings
 
+#: A member that vanished is shown as it was for the heartbeat's timeout, and longer.
+STALE_STATUS_SECONDS = 5
 log = logging.getLogger(__name__)
 
 
@@ -39,6 +43,7 @@ class Membership:
     register: NodeRegister
     client_of: Callable[[str], NodeClient]
     _changing: threading.Lock = field(default_factory=threading.Lock)
+    _vote_taken_at: dict[str, int] = field(default_factory=dict)
 
     def members(self) -> list[str]:
         """The addresses of the members, as configured."""
@@ -110,10 +115,31 @@ class Membership:
         approved = [r.address for r in self.requests.list() if r.approved]
         config = self.replica_set.config()
         status = self.replica_set.status()
-        step = next_step(config, status, approved, self.settings.database_port)
+        step = next_step(
+            config,
+            status,
+            approved,
+            self.settings.database_port,
+            emptied=self._emptied(),
+        )
         if step:
             self._make(step)
         self._forget_arrived(config, approved)
+
+    def take_vote(self, address: str) -> None:
+        """Leave the member at *address*, which was emptied, without a vote for now.
+
+        Returns when a majority knows it; raises DatabaseError.
+        """
+        with self._changing:
+            self._vote_taken_at[address] = boottime_ns()
+            if step := without_vote(self.replica_set.config(), address):
+                self._make(step)
+
+    def _emptied(self) -> set[str]:
+        """Those whose status may still be that from before they were emptied."""
+        since = boottime_ns() - STALE_STATUS_SECONDS * SECOND
+        return {address for address, at in self._vote_taken_at.items() if at > since}
 
     def _forget_arrived(
         self, config: dict[str, list[dict[str, object]]], approved: list[str]

@@ -7,6 +7,7 @@ from twistlock_console.backups.format.manifest import IDENTITY
 from twistlock_console.backups.format.sealed_identity import CONFIG
 from twistlock_console.common.atomic_files import write_secret, write_whole
 from twistlock_console.common.errors import Refused
+from twistlock_console.database.known_members import forget_known_members
 from twistlock_console.pki.identity_files import (
     AUTHORITY,
     AUTHORITY_KEY,
@@ -36,6 +37,7 @@ def put_in_force(folders: Folders, files: dict[str, str]) -> None:
     done again. Raises IdentityError.
     """
     certificates = folders.certificates
+    forget_known_members(folders)
     for name in (NODE, NODE_BUNDLE, *CLUSTER_FILES):
         (certificates / name).unlink(missing_ok=True)
     write_secret(certificates / AUTHORITY_KEY, files[AUTHORITY_KEY].encode())

@@ -1,0 +1,59 @@
+"""Keeps a member whose database was emptied from voting before it has copied all data.
+
+MongoDB lets it vote as soon as it knows the set. A majority of it and of a member that
+lags behind could then elect the latter, and lose what the emptied one had stored. So
+the primary takes its vote before its mongod starts, and gives it back as at a join.
+"""
+
+import logging
+from pathlib import Path
+
+from twistlock_console.common.errors import (
+    DatabaseError,
+    NodeUnreachable,
+    Refused,
+    Removed,
+)
+from twistlock_console.database.known_members import read_known_members
+from twistlock_console.node_api.client import NodeClient
+from twistlock_console.settings import Settings
+
+PATH = "/v1/ha/give-up-vote"
+#: The primary waits until a majority has the new configuration.
+TIMEOUT_SECONDS = 10.0
+log = logging.getLogger(__name__)
+
+
+def give_up_vote_if_empty(settings: Settings) -> None:
+    """Return when mongod may start.
+
+    Raises DatabaseError while it may not: its database is empty, and no primary has
+    taken the vote that this node may have.
+    """
+    members = read_known_members(settings.folders)
+    if not members or not is_empty(settings.folders.database):
+        return
+    answers = []
+    for address in members:
+        try:
+            with NodeClient(settings, address, timeout=TIMEOUT_SECONDS) as client:
+                client.post(PATH, {"address": settings.node_address})
+        except Removed:
+            log.info("the database is empty, and this node is no member any more")
+            return
+        except (NodeUnreachable, Refused) as error:
+            answers.append(f"{address}: {error}")
+        else:
+            log.info("the database is empty; it has no vote until it has caught up")
+            return
+    raise DatabaseError(
+        "the database of this node is empty, and until the primary has taken its vote "
+        "it waits, because with it the others could elect one that lacks data; if all "
+        "of them are lost, install a new Console and restore a backup "
+        f"({'; '.join(answers)})"
+    )
+
+
+def is_empty(folder: Path) -> bool:
+    """Return whether MongoDB has stored nothing in *folder* yet."""
+    return not (folder / "WiredTiger").exists()
