@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from twistlock_console.accounts.rights import Area
+    from twistlock_console.alerts.kinds import AlertKind
     from twistlock_console.node.context import NodeContext, RoleController
     from twistlock_console.settings import Settings
 
@@ -43,6 +44,8 @@ class ConsolePlugin:
     rights: tuple["Area", ...] = ()
     #: Types of entries in the history of changes, beside those of the core.
     audit_kinds: tuple[str, ...] = ()
+    #: Kinds of alerts, each with its switch and its threshold on the page.
+    alert_kinds: tuple["AlertKind", ...] = ()
     #: Patterns of collections that no backup holds and no restore touches: `name_*`.
     backup_exclusions: tuple[str, ...] = ()
     #: Several nodes share one replica set, and the role controller of this plugin

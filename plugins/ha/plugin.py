@@ -7,6 +7,7 @@ the Console, also where high availability is switched off.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
 from plugins.ha.rights import CONSOLE_SCRIPTS, HIGH_AVAILABILITY
 from twistlock_console.events.types import (
     ClusterPolled,
@@ -29,6 +30,7 @@ class HighAvailabilityPlugin(ConsolePlugin):
 
     name = "high-availability"
     rights = (HIGH_AVAILABILITY, CONSOLE_SCRIPTS)
+    alert_kinds = (NODE_LOST, MEMBER_LAG)
     backup_exclusions = ("ha_*",)
     is_clustered = True
 

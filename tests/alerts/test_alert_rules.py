@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
+from twistlock_console.alerts.kinds import alert_kinds
 from twistlock_console.alerts.messages import (
     LONGEST_LINE,
     Sender,
@@ -30,9 +32,9 @@ from twistlock_console.alerts.rules import (
     lost_defenders,
 )
 
-LOST = Problem(Kind.NODE_LOST, "10.0.0.2", "the node 10.0.0.2 is lost")
-LAG = Problem(Kind.MEMBER_LAG, "10.0.0.3", "the database of 10.0.0.3 is 30 s behind")
-EVERY = frozenset(Kind)
+LOST = Problem(NODE_LOST.name, "10.0.0.2", "the node 10.0.0.2 is lost")
+LAG = Problem(MEMBER_LAG.name, "10.0.0.3", "the database of 10.0.0.3 is 30 s behind")
+EVERY = frozenset(kind.name for kind in alert_kinds())
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ EVERY = frozenset(Kind)
             id="it is over",
         ),
         pytest.param(
-            [], [Told(LOST, 1, True)], {Kind.MEMBER_LAG}, [], id="nobody could look"
+            [], [Told(LOST, 1, True)], {MEMBER_LAG.name}, [], id="nobody could look"
         ),
         pytest.param([], [Told(LOST, 1, False)], EVERY, [], id="over is told once"),
         pytest.param(
@@ -73,7 +75,7 @@ EVERY = frozenset(Kind)
 def test_a_problem_is_told_when_it_begins_and_when_it_is_over(
     problems: list[Problem],
     told: list[Told],
-    known: frozenset[Kind],
+    known: frozenset[str],
     notices: list[Notice],
 ) -> None:
     """Once each, and never from not having looked."""
@@ -96,7 +98,7 @@ def test_a_takeover_is_told_once(told: int | None, epoch: int, is_due: bool) -> 
 
 def test_a_problem_must_last() -> None:
     """What is gone sooner is never told; the time begins anew after a gap."""
-    patience = {Kind.NODE_LOST: 10}
+    patience = {NODE_LOST.name: 10}
 
     since, first = lasting([LOST, LAG], {}, 100, patience, {})
     since, at_once = lasting([LOST], since, 109, patience, {})
@@ -119,7 +121,7 @@ def test_what_was_told_and_is_still_there_has_lasted(
     """Also for a node that has just taken over and sees it for the first time."""
     told = {LOST.key: Told(LOST, 1, is_open)}
 
-    since, now = lasting([LOST], {}, 100, {Kind.NODE_LOST: 10}, told)
+    since, now = lasting([LOST], {}, 100, {NODE_LOST.name: 10}, told)
 
     assert now == lasted
     assert since == {LOST.key: 100}

@@ -19,6 +19,7 @@ from twistlock_console.database.folder_lock import wait_until_free
 from twistlock_console.database.mongod import Mongod, next_pause
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import DatabaseStarted, DatabaseStopped
+from twistlock_console.pki.identity_files import CLUSTER_BUNDLE
 from twistlock_console.settings import Settings
 
 
@@ -128,7 +129,7 @@ def test_a_taken_port_is_told(kept: Kept) -> None:
 
 def test_who_waits_is_told_the_reason(kept: Kept) -> None:
     """Nobody has to read the log to learn why a start failed."""
-    (kept.settings.folders.certificates / "node-bundle.pem").unlink()
+    (kept.settings.folders.certificates / CLUSTER_BUNDLE).unlink()
     kept.first_end()
 
     with pytest.raises(DatabaseError, match=r"did not answer .*certificate"):

@@ -240,7 +240,10 @@ def test_what_nobody_foresaw_is_told_and_outlived(
     (tree / "one").write_text("11")
 
     found.wait(("one", "modified"))
-    assert troubles(found) == ["files are not watched: unforeseen; tried again soon"]
+    assert troubles(found) == [
+        "files are not watched: an error that was not foreseen; see the log; "
+        "tried again soon"
+    ]
 
 
 def troubles(found: Found) -> list[str]:

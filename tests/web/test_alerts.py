@@ -18,6 +18,7 @@ import pytest
 from flask import Flask
 from web_visitor import PASSWORD, Visitor, basic
 
+from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
 from plugins.ha.reporting.alert_sources import problems_in
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.alerts import store
@@ -46,8 +47,8 @@ from twistlock_console.web.common.database import storage_of
 TRAIL = "/api/v1/audits/mgmt"
 ALERTS, LOGGING = "/api/v1/settings/alerts", "/api/v1/settings/logging"
 SECRET = "only the receiver knows"
-LOST = Problem(Kind.NODE_LOST, "10.0.0.2", "the node 10.0.0.2 is lost")
-LAG = Problem(Kind.MEMBER_LAG, "10.0.0.3", "the database of 10.0.0.3 is 30 s behind")
+LOST = Problem(NODE_LOST.name, "10.0.0.2", "the node 10.0.0.2 is lost")
+LAG = Problem(MEMBER_LAG.name, "10.0.0.3", "the database of 10.0.0.3 is 30 s behind")
 
 
 class Receiver:
@@ -677,7 +678,7 @@ def test_the_serving_node_watches(
         return list(wrong)
 
     watch = Watch(running)
-    watch.sources.append(Source(frozenset({Kind.NODE_LOST}), look))
+    watch.sources.append(Source(frozenset({NODE_LOST.name}), look))
     phases = {"elected": 0.1, "ports": 0.2}
     reason = "10.0.0.2 fell silent"
     watch.follow(RoleChanged(Role.STANDBY, Role.PRIMARY, reason, 5, phases))
@@ -715,7 +716,7 @@ def test_a_takeover_ends_no_problem(
         return [LOST]
 
     watch = Watch(running)
-    watch.sources.append(Source(frozenset({Kind.NODE_LOST}), look))
+    watch.sources.append(Source(frozenset({NODE_LOST.name}), look))
     watch.follow(RoleChanged(Role.STANDBY, Role.PRIMARY, "why", 5, {}))
     try:
         assert eventually(lambda: len(looks) == 2)
@@ -777,7 +778,7 @@ def test_what_is_wrong_in_a_cluster() -> None:
     certificates = list(certificate_problems("10.0.0.9", {"certificate": "it ends"}))
 
     assert [(each.kind, each.subject) for each in found] == [
-        (Kind.MEMBER_LAG, "10.0.0.1"),
-        (Kind.NODE_LOST, "10.0.0.2"),
+        (MEMBER_LAG.name, "10.0.0.1"),
+        (NODE_LOST.name, "10.0.0.2"),
     ]
     assert [each.sentence for each in certificates] == ["on 10.0.0.9, it ends"]

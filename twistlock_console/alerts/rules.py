@@ -14,11 +14,9 @@ FLEET = "the fleet"
 
 
 class Kind(StrEnum):
-    """What an alert is about, by the name of its trigger."""
+    """The kinds of the core, by the names of their triggers; see `kinds`."""
 
     FAILOVER = "failover"
-    NODE_LOST = "nodeLost"
-    MEMBER_LAG = "memberLag"
     BACKUP_FAILED = "backupFailed"
     CERTIFICATE_END = "certificateEnd"
     DEFENDERS_LOST = "defendersLost"
@@ -37,7 +35,7 @@ class State(StrEnum):
 class Problem:
     """Something wrong now: what, of whom, and a sentence on it."""
 
-    kind: Kind
+    kind: str
     subject: str
     sentence: str
 
@@ -71,7 +69,7 @@ class Notice:
 
 
 def due(
-    problems: Collection[Problem], told: Mapping[str, Told], known: Collection[Kind]
+    problems: Collection[Problem], told: Mapping[str, Told], known: Collection[str]
 ) -> tuple[Notice, ...]:
     """Say what is to be told, if *known* are the kinds that were looked at."""
     now = {problem.key: problem for problem in problems}
@@ -100,7 +98,7 @@ def lasting(
     problems: Collection[Problem],
     since: Mapping[str, int],
     now: int,
-    patience: Mapping[Kind, int],
+    patience: Mapping[str, int],
     told: Mapping[str, Told],
 ) -> tuple[dict[str, int], tuple[Problem, ...]]:
     """Give since when each problem is seen, and those that lasted long enough.

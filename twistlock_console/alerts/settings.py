@@ -7,14 +7,23 @@ webhook is given without its path. What is given can be sent back.
 
 import base64
 import re
-from typing import Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, InvalidToken
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_snake
 from pymongo.database import Database
 
 from twistlock_console.accounts.sessions import derive_key
+from twistlock_console.alerts.kinds import AlertKind, alert_kinds
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.models import Body
 from twistlock_console.common.redaction import is_redacted
@@ -52,25 +61,56 @@ class Webhook(Body):
         return self
 
 
-class Triggers(Body):
-    """What alerts are sent of."""
+class AlertSettingsBase(Body):
+    """Where alerts are posted to, of what, and how long a problem must last.
 
-    failover: bool = True
-    node_lost: bool = True
-    member_lag: bool = True
-    backup_failed: bool = True
-    certificate_end: bool = True
-    defenders_lost: bool = True
-
-
-class AlertSettings(Body):
-    """Where alerts are posted to, of what, and how long a problem must last."""
+    The switches of `triggers` and the thresholds come from the kinds of alerts.
+    """
 
     webhook: Webhook = Webhook()
-    triggers: Triggers = Triggers()
-    node_lost_seconds: int = Field(default=10, ge=1, le=3600)
-    member_lag_seconds: int = Field(default=10, ge=1, le=86_400)
-    defenders_lost_minutes: int = Field(default=10, ge=1, le=43_200)
+
+    def is_wanted(self, kind: AlertKind) -> bool:
+        """Return whether alerts of *kind* are sent."""
+        return bool(self.switches()[kind.name])
+
+    def switches(self) -> dict[str, bool]:
+        """Return the switch of each kind, by the kind's name."""
+        found: dict[str, bool] = self.model_dump(by_alias=True)["triggers"]
+        return found
+
+    def threshold(self, kind: AlertKind) -> int:
+        """Return the threshold of *kind*, which must have one."""
+        if kind.threshold is None:
+            raise ValueError(f"{kind.name} has no threshold")
+        return int(self.model_dump(by_alias=True)[kind.threshold.name])
+
+
+def _with_kinds(kinds: Sequence[AlertKind]) -> type[AlertSettingsBase]:
+    """Return the settings with a switch for each of *kinds*, and its threshold."""
+    switches: dict[str, Any] = {to_snake(kind.name): (bool, True) for kind in kinds}
+    triggers = create_model("Triggers", __base__=Body, **switches)
+    triggers.__doc__ = "What alerts are sent of."
+    thresholds: dict[str, Any] = {
+        to_snake(t.name): (int, Field(default=t.default, ge=t.minimum, le=t.maximum))
+        for kind in kinds
+        if (t := kind.threshold)
+    }
+    made = create_model(
+        "AlertSettings",
+        __base__=AlertSettingsBase,
+        triggers=(triggers, triggers()),
+        **thresholds,
+    )
+    made.__doc__ = (
+        "Where alerts are posted to, of what, and how long a problem must last."
+    )
+    return made
+
+
+if TYPE_CHECKING:
+    AlertSettings = AlertSettingsBase
+else:
+    AlertSettings = _with_kinds(alert_kinds())
 
 
 class Syslog(Body):
@@ -103,8 +143,20 @@ _NAMES: dict[type[Body], str] = {AlertSettings: "alerts", LoggingSettings: "logg
 
 def read(database: Database[dict[str, Any]], kind: type[S]) -> S:
     """Read the settings in force."""
-    found = database[SETTINGS].find_one({"_id": _NAMES[kind]}, {"_id": False})
-    return kind.model_validate(found or {}, context=STORED)
+    found = database[SETTINGS].find_one({"_id": _NAMES[kind]}, {"_id": False}) or {}
+    return kind.model_validate(_of_installed_kinds(found), context=STORED)
+
+
+def _of_installed_kinds(found: dict[str, Any]) -> dict[str, Any]:
+    """Leave out switches and thresholds of plugins that are not installed now."""
+    if "triggers" not in found:
+        return found
+    kinds = alert_kinds()
+    known = {kind.name for kind in kinds}
+    thresholds = {kind.threshold.name for kind in kinds if kind.threshold}
+    triggers = {name: on for name, on in found["triggers"].items() if name in known}
+    others = {n: v for n, v in found.items() if n == "webhook" or n in thresholds}
+    return {**others, "triggers": triggers}
 
 
 def write(database: Database[dict[str, Any]], new: S) -> None:

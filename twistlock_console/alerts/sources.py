@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from twistlock_console.alerts.kinds import DEFENDERS_LOST
 from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
 from twistlock_console.alerts.settings import AlertSettings
 from twistlock_console.alerts.store import Store, read_told
@@ -41,7 +42,7 @@ def backups(database: Store, settings: AlertSettings) -> Iterable[Problem]:
 
 def defenders(database: Store, settings: AlertSettings) -> Iterable[Problem]:
     """Defenders that have been away for longer than the settings allow."""
-    before = datetime.now(UTC) - timedelta(minutes=settings.defenders_lost_minutes)
+    before = datetime.now(UTC) - timedelta(minutes=settings.threshold(DEFENDERS_LOST))
     away = {"connected": False, "lastModified": {"$lt": before}}
     lost = {
         str(each["_id"]) for each in database["defenders"].find(away, {"_id": True})

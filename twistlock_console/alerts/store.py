@@ -13,7 +13,7 @@ from pymongo import ASCENDING, InsertOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
-from twistlock_console.alerts.rules import Kind, Notice, Problem, State, Told
+from twistlock_console.alerts.rules import Notice, Problem, State, Told
 
 TOLD = "alerts"
 QUEUE = "alert_queue"
@@ -133,7 +133,7 @@ def _fields(problem: Problem) -> dict[str, str]:
 
 
 def _problem(found: dict[str, Any]) -> Problem:
-    return Problem(Kind(found["kind"]), found["subject"], found["sentence"])
+    return Problem(str(found["kind"]), found["subject"], found["sentence"])
 
 
 def _told(found: dict[str, Any]) -> Told:

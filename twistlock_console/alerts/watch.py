@@ -9,15 +9,15 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from twistlock_console.alerts import rules, store
+from twistlock_console.alerts.kinds import FAILOVER, alert_kinds
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.outbox import Outbox
 from twistlock_console.alerts.policy import current_policy
-from twistlock_console.alerts.rules import Kind, Problem
+from twistlock_console.alerts.rules import Problem
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
@@ -42,7 +42,7 @@ Look = Callable[[Database, AlertSettings], Iterable[Problem]]
 class Source:
     """Looks for problems of some *kinds*; raises when it cannot see now."""
 
-    kinds: frozenset[Kind]
+    kinds: frozenset[str]
     look: Look
 
 
@@ -132,7 +132,7 @@ class _Round:
         epoch = self._takeover.epoch
         told = store.told_epoch(self._database)
         notice = rules.failover(told, epoch, _sentence(self._takeover))
-        if notice and settings.triggers.failover:
+        if notice and settings.is_wanted(FAILOVER):
             yield notice
         elif told is None or epoch > told:
             store.note_epoch(self._database, epoch)
@@ -147,10 +147,10 @@ class _Round:
         yield from rules.due(lasting, told, known & wanted)
 
     def _look(
-        self, settings: AlertSettings, wanted: frozenset[Kind]
-    ) -> tuple[list[Problem], frozenset[Kind]]:
+        self, settings: AlertSettings, wanted: frozenset[str]
+    ) -> tuple[list[Problem], frozenset[str]]:
         problems: list[Problem] = []
-        unseen: frozenset[Kind] = frozenset()
+        unseen: frozenset[str] = frozenset()
         for source in self._sources:
             try:
                 found = list(source.look(self._database, settings))
@@ -159,18 +159,25 @@ class _Round:
                 unseen |= source.kinds
             else:
                 problems += [each for each in found if each.kind in wanted]
-        return problems, frozenset(Kind) - unseen
+        return problems, _all_names() - unseen
 
 
-def kinds_wanted(settings: AlertSettings) -> frozenset[Kind]:
-    """The kinds that are switched on."""
-    switches: dict[str, Any] = settings.triggers.model_dump(by_alias=True)
-    return frozenset(Kind(name) for name, on in switches.items() if on)
+def kinds_wanted(settings: AlertSettings) -> frozenset[str]:
+    """Return the names of the kinds that are switched on."""
+    return frozenset(k.name for k in alert_kinds() if settings.is_wanted(k))
 
 
-def patience(settings: AlertSettings) -> dict[Kind, int]:
-    """How long, in nanoseconds, each kind must last before it is told of."""
-    return {Kind.NODE_LOST: settings.node_lost_seconds * SECOND}
+def patience(settings: AlertSettings) -> dict[str, int]:
+    """Return how long, in nanoseconds, each kind must last before it is reported."""
+    return {
+        kind.name: settings.threshold(kind) * SECOND
+        for kind in alert_kinds()
+        if kind.is_duration
+    }
+
+
+def _all_names() -> frozenset[str]:
+    return frozenset(kind.name for kind in alert_kinds())
 
 
 def _sentence(change: RoleChanged) -> str:

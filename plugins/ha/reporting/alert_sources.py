@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
 from plugins.ha.replication.node_state import NodeState
 from twistlock_console.alerts.rules import Kind, Problem
 from twistlock_console.alerts.settings import AlertSettings
@@ -23,7 +24,7 @@ def cluster_sources(
 
     def cluster(database: Store, settings: AlertSettings) -> Iterable[Problem]:
         del database
-        return problems_in(view(), settings.member_lag_seconds)
+        return problems_in(view(), settings.threshold(MEMBER_LAG))
 
     def certificates(database: Store, settings: AlertSettings) -> Iterable[Problem]:
         del database, settings
@@ -32,7 +33,7 @@ def cluster_sources(
                 yield from _certificate(client_of, node["address"])
 
     return [
-        Source(frozenset({Kind.NODE_LOST, Kind.MEMBER_LAG}), cluster),
+        Source(frozenset({NODE_LOST.name, MEMBER_LAG.name}), cluster),
         Source(frozenset({Kind.CERTIFICATE_END}), certificates),
     ]
 
@@ -43,10 +44,10 @@ def problems_in(view: Mapping[str, Any], most_lag: float) -> Iterable[Problem]:
         address, lag = node["address"], node["lagSeconds"]
         if node["state"] == NodeState.UNAVAILABLE:
             sentence = f"the node {address} is lost: {node['reason']}"
-            yield Problem(Kind.NODE_LOST, address, sentence)
+            yield Problem(NODE_LOST.name, address, sentence)
         elif lag is not None and lag > most_lag:
             sentence = f"the database of {address} is {lag:.0f} s behind"
-            yield Problem(Kind.MEMBER_LAG, address, sentence)
+            yield Problem(MEMBER_LAG.name, address, sentence)
 
 
 def _certificate(

@@ -5,10 +5,10 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.alerts import store
+from twistlock_console.alerts.kinds import alert_kinds
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
-    Triggers,
     read,
 )
 from twistlock_console.common.errors import Refused
@@ -25,16 +25,6 @@ from twistlock_console.web.security.pages import may_change, pages_for
 
 bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")
 pages_for(bp, Areas.ALERTS)
-
-LABELS = {
-    "failover": "Another node took over",
-    "nodeLost": "A node is lost",
-    "memberLag": "A node's database is behind",
-    "backupFailed": "A backup failed",
-    "certificateEnd": "A certificate is near its end",
-    "defendersLost": "Defenders are lost",
-}
-NUMBERS = ("nodeLostSeconds", "memberLagSeconds", "defendersLostMinutes")
 
 
 @bp.get("/alerts")
@@ -99,8 +89,13 @@ def _alerts_page(error: str = "") -> str:
     return render_template(
         "alerts.html",
         alerts=alerts,
-        triggers=alerts.triggers.model_dump(by_alias=True),
-        labels=LABELS,
+        triggers=alerts.switches(),
+        kinds=alert_kinds(),
+        thresholds={
+            kind.threshold.name: alerts.threshold(kind)
+            for kind in alert_kinds()
+            if kind.threshold
+        },
         open=sorted(t.problem.sentence for t in told if t.is_open),
         waiting=database()[store.QUEUE].estimated_document_count(),
         error=error,
@@ -115,15 +110,15 @@ def _logging_page(error: str = "") -> str:
 def _alert_fields() -> dict[str, object]:
     """Read the form; an empty secret leaves the one that is stored."""
     sent = request.form
-    names = [field.alias or "" for field in Triggers.model_fields.values()]
+    kinds = alert_kinds()
     return {
         "webhook": {
             "enabled": "enabled" in sent,
             "url": sent.get("url", "").strip(),
             "secret": _secret(sent.get("secret", "")),
         },
-        "triggers": {name: name in sent for name in names},
-        **{name: _whole(name) for name in NUMBERS},
+        "triggers": {kind.name: kind.name in sent for kind in kinds},
+        **{k.threshold.name: _whole(k.threshold.name) for k in kinds if k.threshold},
     }
 
 
