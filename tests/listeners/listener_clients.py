@@ -20,12 +20,14 @@ def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     return True
 
 
-def tls_client(port: int, timeout: float = 10.0) -> ssl.SSLSocket:
-    """Connect with TLS, as a browser that trusts everyone."""
+def tls_client(
+    port: int, timeout: float = 10.0, *, source: str = "127.0.0.1"
+) -> ssl.SSLSocket:
+    """Connect with TLS from *source*, as a browser that trusts everyone."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    plain = socket.create_connection(("127.0.0.1", port), timeout)
+    plain = socket.create_connection(("127.0.0.1", port), timeout, (source, 0))
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return context.wrap_socket(plain)
 
@@ -55,9 +57,11 @@ def _more(client: ssl.SSLSocket) -> bytes:
     return received
 
 
-def get(port: int, path: str = "/", timeout: float = 10.0) -> tuple[int, bytes]:
+def get(
+    port: int, path: str = "/", timeout: float = 10.0, *, source: str = "127.0.0.1"
+) -> tuple[int, bytes]:
     """Ask once, on a connection of its own."""
-    with tls_client(port, timeout) as client:
+    with tls_client(port, timeout, source=source) as client:
         send_request(client, path)
         return read_answer(client)
 

@@ -1,14 +1,20 @@
 """A WSGI application for tests of the server around it."""
 
+import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import repeat
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from twistlock_console.servers.management.exchange import SERVER_LOAD
 from twistlock_console.servers.management.port_routing import INITIALIZED
 from twistlock_console.settings import Settings
+
+BLOCK = b"x" * 8192
 
 
 def create(_settings: Settings) -> WSGIApplication:
@@ -62,13 +68,31 @@ def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
     if path == "/stream":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return pieces()
-    body = f"{os.getpid()}".encode()
-    if path == "/main":
-        body = str(getattr(sys.modules["__main__"], "__file__", None)).encode()
-    if path == "/length":
-        body = str(len(environ["wsgi.input"].read())).encode()
+    if path.startswith("/large/"):
+        count = int(path.removeprefix("/large/"))
+        start_response("200 OK", [("Content-Length", str(count * len(BLOCK)))])
+        return repeat(BLOCK, count)
+    if path == "/failing":
+        raise ValueError("this page fails")
+    if path == "/guarded" and environ.get("HTTP_AUTHORIZATION") != "good":
+        start_response("401 Unauthorized", [("Content-Length", "0")])
+        return []
+    body = body_of(path, environ)
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
+
+
+def body_of(path: str, environ: WSGIEnvironment) -> bytes:
+    """Say what *path* asks for: our process id, or something about the request."""
+    match path:
+        case "/main":
+            return str(getattr(sys.modules["__main__"], "__file__", None)).encode()
+        case "/length" | "/guarded":
+            return str(len(environ["wsgi.input"].read())).encode()
+        case "/load":
+            return json.dumps(asdict(environ[SERVER_LOAD])).encode()
+        case _:
+            return f"{os.getpid()}".encode()
 
 
 def pieces() -> Iterator[bytes]:

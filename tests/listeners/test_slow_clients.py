@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from listener_clients import get, is_cut, read_answer, tls_client
 
-from twistlock_console.servers.management.worker import (
+from twistlock_console.servers.management.limits import (
     ARRIVAL_SECONDS,
     LARGEST_ARRIVAL,
     is_complete,

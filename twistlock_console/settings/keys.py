@@ -18,6 +18,7 @@ from twistlock_console.settings.parsers import (
     networks,
     port,
     port_or_none,
+    proxies,
     state,
     true_or_false,
 )
@@ -57,6 +58,13 @@ KEYS = (
         "8084",
         port,
         "Port to which Defenders hold their websockets.",
+    ),
+    Key(
+        "TRUSTED_PROXIES",
+        "",
+        proxies,
+        "Addresses and networks of load balancers, with commas between: connections "
+        "from there come from many clients, so no limit per address holds for them.",
     ),
     Key(
         "NODE_ADDRESS",

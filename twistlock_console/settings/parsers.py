@@ -11,6 +11,7 @@ from ipaddress import (
     IPv4Network,
     IPv6Network,
     ip_address,
+    ip_interface,
     ip_network,
 )
 from pathlib import Path
@@ -95,6 +96,12 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
         ) from error
 
 
+def proxies(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Read IP addresses and networks like 10.0.0.0/24, with commas between."""
+    found = [_network(part.strip()) for part in text.split(",") if part.strip()]
+    return tuple(dict.fromkeys(found))
+
+
 def folder(text: str) -> Path:
     """Read an absolute path."""
     if not Path(text).is_absolute() or not text.isprintable():
@@ -128,6 +135,26 @@ def _whole_number(text: str, low: int, high: int, what: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
         raise ValueError(f"{what} from {low} to {high}")
     return int(text)
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        found = ip_interface(text)
+    except ValueError:
+        raise ValueError(
+            f"{text[:80]!r} is neither an IP address nor a network like 10.0.0.0/24; "
+            "write them with commas between"
+        ) from None
+    if found.ip != found.network.network_address:
+        raise ValueError(
+            f"{text[:80]!r} is an address in a network; write {found.network} for the "
+            f"network, or {found.ip} for the address alone"
+        )
+    if found.network.prefixlen == 0:
+        raise ValueError(
+            f"{text[:80]!r} stands for all addresses; name the proxies' own"
+        )
+    return found.network
 
 
 def _belongs_to_a_host(value: IPv4Address) -> bool:

@@ -90,6 +90,7 @@ class Settings:
     management_port_https: int = 8083
     management_port_ui: int | None = 8443
     communication_port: int = 8084
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     data_recovery_enabled: bool = True
     data_recovery_volume: Path = Path("/var/lib/twistlock-backup")
     data_recovery_key_file: Path | None = None

@@ -38,4 +38,9 @@ class PagesPort:
 def is_api(environ: WSGIEnvironment) -> bool:
     """Say whether a request is for the API; the load balancer's question is not."""
     path = str(environ.get("PATH_INFO", ""))
-    return path != PING and (path == "/api" or path.startswith("/api/"))
+    return not is_ping(path) and (path == "/api" or path.startswith("/api/"))
+
+
+def is_ping(path: str) -> bool:
+    """Say whether *path* is what a load balancer asks for, with a slash or without."""
+    return path in (PING, PING + "/")

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from wsgiref.types import WSGIApplication, WSGIEnvironment
-from wsgiref.util import setup_testing_defaults
+from wsgiref.types import WSGIApplication
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -19,8 +18,12 @@ from twistlock_console.database.client import follow_certificate
 from twistlock_console.pki.certificates import server_context
 from twistlock_console.pki.identity_files import NODE, NODE_KEY
 from twistlock_console.pki.reloading_tls import FollowedContext
-from twistlock_console.servers.management.port_routing import PING, PagesPort
-from twistlock_console.servers.management.worker import PatientWorker
+from twistlock_console.servers.management import limits
+from twistlock_console.servers.management.answering import Site
+from twistlock_console.servers.management.client_address import TrustedProxies
+from twistlock_console.servers.management.fixed_answer import PingAnswer
+from twistlock_console.servers.management.port_routing import PagesPort
+from twistlock_console.servers.management.worker import ManagementWorker
 from twistlock_console.servers.supervisor.bootstrap import Report, Serve
 from twistlock_console.servers.supervisor.fence import (
     Fence,
@@ -33,7 +36,7 @@ from twistlock_console.servers.supervisor.sockets import bind
 from twistlock_console.settings import Settings
 from twistlock_console.system.child_processes import die_with_parent
 
-BACKLOG = 2048
+BACKLOG = 4096
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn's heartbeat must not wait for a disk
 
 
@@ -50,14 +53,15 @@ def prepare_management(settings: Settings, app: str = "wsgi:create") -> Serve:
         ) from error
     tls = _followed_context(settings)
     arbiter = Arbiter(_Application(_fixed_options(settings)))
-    _try_out(pages)
+    # The first page of all takes much longer than the rest.
+    ping = PingAnswer(pages)
     # What was made stays: looking at it again would only copy memory after a fork.
     gc.freeze()
-    return partial(_serve, PagesPort(pages, settings), tls, arbiter)
+    return partial(_serve, (PagesPort(pages, settings), ping), tls, arbiter)
 
 
 def _serve(
-    pages: WSGIApplication,
+    pages: tuple[WSGIApplication, PingAnswer],
     tls: FollowedContext,
     arbiter: Arbiter,
     settings: Settings,
@@ -66,24 +70,15 @@ def _serve(
 ) -> None:
     ports = (settings.management_port_https, settings.management_port_ui)
     addresses = [(host, p) for host in settings.service_addresses for p in ports if p]
-    arbiter.app.load = lambda: FencedApp(pages, fence)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    app = FencedApp(pages[0], fence)
+    site = Site(app, arbiter.cfg, fence, pages[1], proxies, report.checks)
+    arbiter.app.load = lambda: app
     sockets = [bind(address, BACKLOG) for address in addresses]
     arbiter.cfg.set("bind", [f"fd://{socket.detach()}" for socket in sockets])
-    for name, hook in _hooks(fence, report, tls).items():
+    for name, hook in _hooks(site, report, tls).items():
         arbiter.cfg.set(name, hook)
     arbiter.run()
-
-
-def _try_out(pages: WSGIApplication) -> None:
-    """Ask for one page, since the first one of all takes much longer than the rest."""
-    environ: WSGIEnvironment = {"PATH_INFO": PING}
-    setup_testing_defaults(environ)
-    for _ in pages(environ, lambda *_: _ignore):
-        pass
-
-
-def _ignore(_: bytes) -> None:
-    """Take what an application writes without returning it."""
 
 
 def _followed_context(settings: Settings) -> FollowedContext:
@@ -130,14 +125,12 @@ def _fixed_options(settings: Settings) -> dict[str, Any]:
         # gunicorn takes the mere presence of these names for the wish to use TLS.
         "certfile": str(certificates / NODE),
         "keyfile": str(certificates / NODE_KEY),
-        "worker_class": PatientWorker,
+        "worker_class": ManagementWorker,
         "workers": 1,
-        "threads": 16,
-        "worker_connections": 1000,
+        "threads": limits.THREADS,
         "timeout": 30,
         # The node kills what is left after the grace it gives; this is only longer.
         "graceful_timeout": 60,
-        "keepalive": 30,
         "limit_request_line": 8190,
         "limit_request_fields": 100,
         "limit_request_field_size": 8190,
@@ -151,8 +144,8 @@ def _fixed_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _hooks(fence: Fence, report: Report, tls: FollowedContext) -> dict[str, Any]:
-    sockets = fenced_sockets(fence)
+def _hooks(site: Site, report: Report, tls: FollowedContext) -> dict[str, Any]:
+    sockets = fenced_sockets(site.fence)
 
     def ssl_context(_config: Any, _default: Any) -> ssl.SSLContext:
         # gunicorn asks for it with every connection.
@@ -165,8 +158,8 @@ def _hooks(fence: Fence, report: Report, tls: FollowedContext) -> dict[str, Any]
 
     def post_fork(_arbiter: Any, worker: Any) -> None:
         die_with_parent(parent=worker.ppid)
-        fence.watch(kernel_timer=False)
-        worker.checks = report.checks
+        site.fence.watch(kernel_timer=False)
+        worker.site = site
 
     def post_worker_init(_worker: Any) -> None:
         report.ready()

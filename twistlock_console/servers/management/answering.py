@@ -1,0 +1,290 @@
+"""Has requests answered by the application's threads, and sends the answers."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from io import BytesIO
+from selectors import EVENT_READ
+from typing import Any, Protocol
+from wsgiref.types import WSGIApplication
+
+from twistlock_console.servers.management import limits
+from twistlock_console.servers.management.client_address import TrustedProxies
+from twistlock_console.servers.management.connection import Connection, Phase
+from twistlock_console.servers.management.connections import Connections
+from twistlock_console.servers.management.event_loop import EventLoop
+from twistlock_console.servers.management.exchange import (
+    SERVER_LOAD,
+    Exchange,
+    Outcome,
+)
+from twistlock_console.servers.management.fair_queue import QueueLimits
+from twistlock_console.servers.management.fixed_answer import PingAnswer, error_answer
+from twistlock_console.servers.management.request_body import (
+    BodyToCome,
+    body_from_socket,
+)
+from twistlock_console.servers.management.request_head import RequestHead
+from twistlock_console.servers.management.request_pool import Job, RequestPool
+from twistlock_console.servers.supervisor.check_channel import ServerLoad
+from twistlock_console.servers.supervisor.fence import Fence
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+TOO_SLOW = "the request did not arrive within the time that the Console allows"
+TOO_MANY = "the Console has too many requests to answer; try again in a moment"
+FAILED = "the Console failed on this request; its log says why"
+RETRY_AFTER_S = 1
+REQUEST_LIMITS = QueueLimits(
+    limits.MAX_WAITING,
+    limits.MAX_WAITING_PER_ADDRESS,
+    limits.MAX_THREADS_PER_ADDRESS,
+)
+UPLOAD_LIMITS = QueueLimits(
+    limits.MAX_WAITING_UPLOADS, limits.MAX_WAITING_UPLOADS, limits.UPLOAD_THREADS
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The application that is served, and all that its server has to know.
+
+    *config* is gunicorn's, *checks* our end of the pair over which the node checks.
+    """
+
+    app: WSGIApplication
+    config: Any
+    fence: Fence
+    ping: PingAnswer
+    proxies: TrustedProxies
+    checks: Any
+
+
+class Receiver(Protocol):
+    """Receives requests."""
+
+    def receive_next(self, conn: Connection) -> object:
+        """Receive the next request of *conn*, which was answered."""
+
+    def receive_body(self, conn: Connection) -> object:
+        """Receive the body that the application wants."""
+
+
+class Answering:
+    """Answers what *receiver* has received; only the main loop calls it.
+
+    While it is *stopping*, a connection ends with its answer. The counters are of
+    requests that were refused, came too late, or asked for `_ping`.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        loop: EventLoop,
+        connections: Connections,
+        receiver: Receiver,
+    ) -> None:
+        self._site = site
+        self._loop = loop
+        self._connections = connections
+        self._receiver = receiver
+        self._requests = RequestPool(
+            limits.THREADS, REQUEST_LIMITS, site.proxies, loop.wake
+        )
+        self._uploads = RequestPool(
+            limits.UPLOAD_THREADS, UPLOAD_LIMITS, site.proxies, loop.wake
+        )
+        self.stopping = False
+        self.refused = self.timed_out = self.pings = 0
+
+    def collect(self) -> None:
+        """Go on with the requests that threads are done with."""
+        self._requests.collect()
+        self._uploads.collect()
+
+    @property
+    def is_busy(self) -> bool:
+        """Say whether a thread runs the application."""
+        return self._requests.busy + self._uploads.busy > 0
+
+    def close(self) -> None:
+        """End the threads, once they are free."""
+        self._requests.close()
+        self._uploads.close()
+
+    def load(self) -> ServerLoad:
+        """Return how busy this server is."""
+        return ServerLoad(
+            threads=self._requests.threads,
+            busy_threads=self._requests.busy,
+            waiting_requests=self._requests.waiting,
+            connections=len(self._connections),
+            max_connections=self._connections.max_total,
+            refused_connections=self._connections.refused,
+            timed_out_requests=self.timed_out,
+            refused_requests=self.refused,
+            pings=self.pings,
+        )
+
+    def serve(self, conn: Connection, head: RequestHead) -> None:
+        """Answer the request of *conn*, whose body has arrived if it is accepted."""
+        arrived = head.is_small or conn.body_is_accepted
+        closes = self.stopping or not arrived or head.request.should_close()
+        if ping := self._site.ping.answer(head.method, head.path, close=closes):
+            self.pings += 1
+            self.answer(conn, ping, closes=closes)
+            return
+        if arrived:
+            conn.body = bytes(conn.received[: head.length])
+            del conn.received[: head.length]
+        # What the application refuses by its head alone needs no body.
+        body = BytesIO(conn.body) if arrived else BodyToCome()
+        self._submit(conn, self._requests, self._exchange(conn, head, body, closes))
+
+    def answer(self, conn: Connection, answer: bytes, *, closes: bool = True) -> None:
+        """Send *answer*, which is complete, without the application."""
+        conn.exchange, conn.closes = None, closes
+        conn.phase = Phase.WORKING
+        conn.new_output().sendall(answer)
+        conn.answer_is_complete = True
+        self._loop.watch(conn, 0)
+        self.pump(conn)
+
+    def refuse(self, conn: Connection, status: HTTPStatus, sentence: str) -> None:
+        """Answer with an error, and close."""
+        path = conn.head.path if conn.head else ""
+        retry = RETRY_AFTER_S if status is HTTPStatus.SERVICE_UNAVAILABLE else 0
+        if status is HTTPStatus.REQUEST_TIMEOUT:
+            self.timed_out += 1
+        else:
+            self.refused += 1
+        self.answer(conn, error_answer(status, sentence, path, retry))
+
+    def pump(self, conn: Connection) -> None:
+        """Send what there is of the answer; raises OSError."""
+        if conn.socket_is_lent or conn.phase is not Phase.WORKING:
+            return
+        if not conn.events:
+            conn.rate.restart(time.monotonic())
+        event = conn.send()
+        self._loop.watch(conn, event)
+        if event:
+            self._loop.set_deadline(conn, conn.rate.deadline)
+        elif conn.answer_is_complete:
+            self._finish(conn)
+            return
+        elif conn.exchange and not conn.job:
+            self._loop.set_deadline(conn, 0.0)
+        self._continue(conn)
+
+    def time_out(self, conn: Connection) -> None:
+        """End an answer that waited too long for a thread, or for its client."""
+        if conn.events:
+            self.timed_out += 1
+            self._connections.drop(conn)
+        elif conn.job and not conn.job.started:
+            conn.job.cancelled = True
+            conn.job, conn.socket_is_lent = None, False
+            self.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY)
+
+    def abandon(self, conn: Connection) -> None:
+        """Have a thread end what was begun for *conn*, which is closed."""
+        exchange, conn.exchange = conn.exchange, None
+        if conn.job:
+            # It notices by itself, unless no thread has taken it.
+            conn.job.cancelled = True
+        elif exchange and not conn.answer_is_complete:
+            job = Job(exchange.abandon, lambda _: None)
+            self._requests.resume(conn.key, job)
+
+    def _exchange(
+        self, conn: Connection, head: RequestHead, body: object, closes: bool
+    ) -> Exchange:
+        extra = {"wsgi.input": body, SERVER_LOAD: self.load()}
+        output = conn.new_output()
+        exchange = Exchange(
+            self._site.app, self._site.config, head, conn, output, extra
+        )
+        exchange.must_close = closes
+        return exchange
+
+    def _submit(self, conn: Connection, pool: RequestPool, exchange: Exchange) -> None:
+        conn.phase, conn.exchange = Phase.WORKING, exchange
+        conn.job = Job(exchange.run, partial(self._ran, conn, exchange))
+        self._loop.watch(conn, 0)
+        self._loop.set_deadline(conn, time.monotonic() + limits.QUEUE_TIMEOUT_S)
+        self._connections.set_busy(conn)
+        if not pool.offer(conn.key, conn.job):
+            conn.job, conn.socket_is_lent = None, False
+            self.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY)
+
+    def _continue(self, conn: Connection) -> None:
+        """Have a thread go on with an answer of which enough was sent."""
+        exchange = conn.exchange
+        if not exchange or conn.job or conn.answer_is_complete:
+            return
+        if conn.output_size <= limits.OUTPUT_LOW_BYTES:
+            conn.job = Job(exchange.run, partial(self._ran, conn, exchange))
+            self._requests.resume(conn.key, conn.job)
+
+    def _ran(self, conn: Connection, exchange: Exchange, outcome: object) -> None:
+        conn.job, conn.socket_is_lent = None, False
+        if conn.phase is Phase.CLOSED:
+            if outcome is Outcome.CONTINUES:
+                conn.exchange = exchange
+                self.abandon(conn)
+            return
+        try:
+            self._go_on(conn, exchange, outcome)
+        except OSError:
+            self._connections.drop(conn)
+
+    def _go_on(self, conn: Connection, exchange: Exchange, outcome: object) -> None:
+        match outcome:
+            case Outcome.COMPLETE:
+                conn.answer_is_complete = True
+                conn.closes = exchange.closes_connection
+                self.pump(conn)
+            case Outcome.CONTINUES:
+                self.pump(conn)
+            case Outcome.BODY_REQUIRED:
+                self._accept_body(conn)
+            case _ if exchange.has_begun:
+                self._connections.drop(conn)
+            case Outcome.BODY_TOO_SLOW:
+                self.refuse(conn, HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW)
+            case _:
+                self.refuse(conn, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
+
+    def _accept_body(self, conn: Connection) -> None:
+        """Receive a body that the application wants, large as it is."""
+        head = conn.head
+        if head is None or conn.body_is_accepted:
+            raise ConnectionAbortedError("the application wants a body that ended")
+        conn.body_is_accepted = True
+        if head.waits_to_send:
+            conn.sock.send(CONTINUE)
+        if not head.is_chunked and head.length <= limits.MAX_GATHERED_BODY_BYTES:
+            self._receiver.receive_body(conn)
+            return
+        received = bytes(conn.received)
+        conn.received.clear()
+        body = body_from_socket(head, received, conn.sock)
+        conn.socket_is_lent = True
+        self._submit(conn, self._uploads, self._exchange(conn, head, body, True))
+
+    def _finish(self, conn: Connection) -> None:
+        conn.exchange = conn.output = conn.head = None
+        conn.body, conn.body_is_accepted = b"", False
+        if self.stopping:
+            self._connections.drop(conn)
+            return
+        self._connections.count_memory(conn)
+        self._connections.set_idle(conn)
+        if not conn.closes:
+            self._receiver.receive_next(conn)
+            return
+        conn.end_sending()
+        self._loop.watch(conn, EVENT_READ)
+        deadline = time.monotonic() + limits.LINGER_TIMEOUT_S
+        self._loop.set_deadline(conn, deadline)

@@ -1,0 +1,95 @@
+"""Answers that the main loop gives by itself, without the application."""
+
+import html
+import json
+import secrets
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+from wsgiref.util import setup_testing_defaults
+
+from gunicorn.util import http_date
+
+from twistlock_console.servers.management.port_routing import PING, is_ping
+
+REQUEST_ID = "X-Request-Id"
+PAGE = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
+    "<h1>{title}</h1><p>{sentence}</p></html>"
+)
+
+
+def error_answer(
+    status: HTTPStatus, sentence: str, path: str = "", retry_after_s: int = 0
+) -> bytes:
+    """Return an answer that says *sentence*, after which the connection closes.
+
+    It is JSON for the API, and where the *path* is not known; a page elsewhere.
+    """
+    if path and not path.startswith("/api/"):
+        kind = "text/html; charset=utf-8"
+        text = sentence[:1].upper() + sentence[1:] + "."
+        body = PAGE.format(title=status.phrase, sentence=html.escape(text))
+    else:
+        kind, body = "application/json", json.dumps({"err": sentence}) + "\n"
+    headers = [
+        ("Content-Type", kind),
+        ("Cache-Control", "no-store"),
+        ("Content-Security-Policy", "default-src 'none'"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if retry_after_s:
+        headers.append(("Retry-After", str(retry_after_s)))
+    return _whole(f"{status.value} {status.phrase}", headers, body.encode(), "close")
+
+
+class PingAnswer:
+    """The answer to `_ping`, as *app* gave it once; raises what *app* raises."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._status = ""
+        self._headers: list[tuple[str, str]] = []
+        environ: WSGIEnvironment = {"PATH_INFO": PING}
+        setup_testing_defaults(environ)
+        self._body = b"".join(_called(app, environ, self._start))
+
+    def answer(self, method: str, path: str, *, close: bool) -> bytes | None:
+        """Return the whole answer; None if the request is for something else."""
+        asked = method in ("GET", "HEAD") and is_ping(path)
+        if not asked or not self._status.startswith("200"):
+            return None
+        fresh = [
+            (name, secrets.token_hex(8) if name == REQUEST_ID else value)
+            for name, value in self._headers
+        ]
+        body = b"" if method == "HEAD" else self._body
+        return _whole(self._status, fresh, body, "close" if close else "keep-alive")
+
+    def _start(
+        self, status: str, headers: list[tuple[str, str]], _error: Any = None
+    ) -> Callable[[bytes], object]:
+        self._status = status
+        self._headers = [h for h in headers if h[0].lower() != "content-length"]
+        return lambda _: None
+
+
+def _called(
+    app: WSGIApplication, environ: WSGIEnvironment, start: Any
+) -> Iterable[bytes]:
+    answer = app(environ, start)
+    try:
+        yield from answer
+    finally:
+        if close := getattr(answer, "close", None):
+            close()
+
+
+def _whole(
+    status: str, headers: list[tuple[str, str]], body: bytes, connection: str
+) -> bytes:
+    lines = [f"HTTP/1.1 {status}", "Server: gunicorn", f"Date: {http_date()}"]
+    lines.append(f"Connection: {connection}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

@@ -1,0 +1,197 @@
+"""Receives the requests of all connections, and hands them over to be answered.
+
+Nothing here waits; only the main loop calls it.
+"""
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from http import HTTPStatus
+from selectors import EVENT_READ
+
+from gunicorn.sock import ssl_context
+
+from twistlock_console.servers.management import limits
+from twistlock_console.servers.management.answering import (
+    CONTINUE,
+    TOO_SLOW,
+    Answering,
+    Site,
+)
+from twistlock_console.servers.management.connection import Connection, Phase
+from twistlock_console.servers.management.connections import Connections
+from twistlock_console.servers.management.event_loop import EventLoop
+from twistlock_console.servers.management.plain_http import (
+    is_plain,
+    is_whole_head,
+    plain_answer,
+)
+from twistlock_console.servers.management.request_head import (
+    BadRequest,
+    RequestHead,
+    parse_head,
+)
+
+Act = Callable[[Connection], object]
+PIPELINED_AT_ONCE = 64
+TOO_MUCH = "the Console holds too many incomplete requests; try again in a moment"
+
+
+class HttpServer:
+    """Serves *site* on connections, of which there are at most *max_connections*."""
+
+    def __init__(self, site: Site, max_connections: int) -> None:
+        self._site = site
+        self._pipelined: deque[Connection] = deque()
+        self._flushed: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        self.loop = EventLoop(self)
+        self.connections = Connections(
+            self.loop,
+            site.proxies,
+            max_connections,
+            self._flush,
+            lambda conn: self.answering.abandon(conn),
+        )
+        self.answering = Answering(site, self.loop, self.connections, self)
+        self._acts: dict[Phase, Act] = {
+            Phase.FIRST_BYTE: self._look_at_first_byte,
+            Phase.PLAIN: self._receive_plain,
+            Phase.HANDSHAKE: self._shake_hands,
+            Phase.RECEIVING: self._receive,
+            Phase.WORKING: self.answering.pump,
+            Phase.LINGERING: Connection.discard,
+        }
+
+    def run_once(self, timeout_s: float) -> None:
+        """Do what there is to do; wait *timeout_s* at most until there is something."""
+        self.loop.run_once(0.0 if self._pipelined else timeout_s)
+        self.answering.collect()
+        for _ in range(self._flushed.qsize()):
+            self._guard(self._flushed.get_nowait(), self.answering.pump)
+        for _ in range(min(len(self._pipelined), PIPELINED_AT_ONCE)):
+            self._guard(self._pipelined.popleft(), self._read_request)
+
+    def stop(self) -> None:
+        """Close what waits for its client, and everything else once it is answered."""
+        self.answering.stopping = True
+        self.connections.drop_waiting()
+
+    def on_event(self, conn: Connection) -> None:
+        """Go on with *conn*, which can be read or written."""
+        self._guard(conn, self._acts[conn.phase])
+
+    def on_deadline(self, conn: Connection) -> None:
+        """End what *conn* waits for."""
+        match conn.phase:
+            case Phase.WORKING:
+                self._guard(conn, self.answering.time_out)
+            case Phase.RECEIVING if not conn.is_idle:
+                self._guard(conn, self._time_out)
+            case _:
+                self.connections.drop(conn)
+
+    def receive_next(self, conn: Connection) -> None:
+        """Receive the next request of *conn*, which was answered."""
+        conn.phase = Phase.RECEIVING
+        if conn.received:
+            self._set_timeout(conn, limits.REQUEST_TIMEOUT_S)
+            self._pipelined.append(conn)
+        else:
+            self._set_timeout(conn, limits.KEEPALIVE_TIMEOUT_S)
+        self.loop.watch(conn, EVENT_READ)
+
+    def receive_body(self, conn: Connection) -> None:
+        """Receive the body that the application wants."""
+        conn.phase = Phase.RECEIVING
+        length = conn.head.length if conn.head else 0
+        needed = length / limits.MIN_RECEIVE_RATE_BPS
+        self._set_timeout(conn, limits.REQUEST_TIMEOUT_S + needed)
+        self.connections.set_idle(conn)
+        self.loop.watch(conn, EVENT_READ)
+        self._read_request(conn)
+
+    def _guard(self, conn: Connection, act: Act) -> None:
+        try:
+            act(conn)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.connections.drop(conn)
+
+    def _flush(self, conn: Connection) -> None:
+        self._flushed.put(conn)
+        self.loop.wake()
+
+    def _set_timeout(self, conn: Connection, seconds: float) -> None:
+        self.loop.set_deadline(conn, time.monotonic() + seconds)
+
+    def _look_at_first_byte(self, conn: Connection) -> None:
+        first = conn.peek()
+        if not first:
+            self.connections.drop(conn)
+        elif is_plain(first):
+            conn.phase = Phase.PLAIN
+            self._receive_plain(conn)
+        else:
+            conn.start_tls(ssl_context(self._site.config))
+            self._shake_hands(conn)
+
+    def _receive_plain(self, conn: Connection) -> None:
+        if not conn.receive() and is_whole_head(conn.received):
+            self._site.fence.check()
+            answer = plain_answer(bytes(conn.received))
+            conn.received.clear()
+            self.answering.answer(conn, answer)
+
+    def _shake_hands(self, conn: Connection) -> None:
+        if event := conn.shake_hands():
+            self.loop.watch(conn, event)
+            return
+        conn.phase = Phase.RECEIVING
+        self._set_timeout(conn, limits.REQUEST_TIMEOUT_S)
+        self.loop.watch(conn, EVENT_READ)
+        self._receive(conn)
+
+    def _receive(self, conn: Connection) -> None:
+        was_idle = conn.is_idle
+        event = conn.receive()
+        self.loop.watch(conn, event or EVENT_READ)
+        if event:
+            return
+        if was_idle:
+            self._set_timeout(conn, limits.REQUEST_TIMEOUT_S)
+        if self.connections.count_memory(conn):
+            self._read_request(conn)
+        else:
+            conn.received.clear()
+            self.answering.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE, TOO_MUCH)
+
+    def _read_request(self, conn: Connection) -> None:
+        """Hand over the request of *conn*, once it has arrived."""
+        if conn.phase is not Phase.RECEIVING:
+            return
+        try:
+            head = conn.head or self._read_head(conn)
+        except BadRequest as bad:
+            self.answering.refuse(conn, bad.status, str(bad))
+            return
+        if head is None:
+            return
+        waits = head.is_small or conn.body_is_accepted
+        if not waits or len(conn.received) >= head.length:
+            self.answering.serve(conn, head)
+
+    def _read_head(self, conn: Connection) -> RequestHead | None:
+        head = conn.head = parse_head(self._site.config, conn.received, conn.peer)
+        if head is None:
+            return None
+        del conn.received[: head.size]
+        head.check_body()
+        waits = head.is_small and head.waits_to_send
+        if waits and len(conn.received) < head.length:
+            conn.sock.send(CONTINUE)
+        return head
+
+    def _time_out(self, conn: Connection) -> None:
+        self.answering.refuse(conn, HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW)

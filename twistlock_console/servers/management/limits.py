@@ -1,0 +1,41 @@
+"""Limits of the management server; docs/security.md lists them for operators."""
+
+THREADS = 16
+#: Threads that one client address may use at a time; trusted proxies may use all.
+MAX_THREADS_PER_ADDRESS = 12
+#: Threads for bodies that are read while the request runs: uploads of backups.
+UPLOAD_THREADS = 2
+MAX_WAITING_UPLOADS = 8
+#: Requests that wait for a thread.
+MAX_WAITING = 1024
+MAX_WAITING_PER_ADDRESS = 128
+
+MAX_CONNECTIONS = 4096
+MAX_CONNECTIONS_PER_ADDRESS = 256
+
+MAX_HEAD_BYTES = 64 * 1024
+#: The largest body of a request whose sender did not log in.
+MAX_OPEN_BODY_BYTES = 64 * 1024
+#: The largest body that is kept in memory; longer ones are read by an upload thread.
+MAX_GATHERED_BODY_BYTES = 1024 * 1024
+#: Bytes of requests that have not arrived completely.
+MAX_BUFFERED_BYTES = 48 * 1024 * 1024
+MAX_BUFFERED_BYTES_PER_ADDRESS = 20 * 1024 * 1024
+
+HANDSHAKE_TIMEOUT_S = 10.0
+#: From the first byte of a request to the last of its head and its body.
+REQUEST_TIMEOUT_S = 10.0
+#: Bodies above MAX_OPEN_BODY_BYTES have longer: this rate is required of them.
+MIN_RECEIVE_RATE_BPS = 32 * 1024
+#: How long an upload may fall behind that rate.
+UPLOAD_PATIENCE_S = 15.0
+KEEPALIVE_TIMEOUT_S = 30.0
+QUEUE_TIMEOUT_S = 30.0
+#: A client may fall behind this rate, over any span of SEND_PATIENCE_S.
+MIN_SEND_RATE_BPS = 4 * 1024
+SEND_PATIENCE_S = 30.0
+LINGER_TIMEOUT_S = 2.0
+
+#: An answer is produced up to the first mark, and again once it fell to the second.
+OUTPUT_HIGH_BYTES = 256 * 1024
+OUTPUT_LOW_BYTES = 64 * 1024

@@ -1,0 +1,104 @@
+"""Threads that run requests, and the fair queue in front of them.
+
+Only the main loop calls the pool; the threads hand results back over a queue and wake
+it. The threads are daemons: none of them delays the end of the process.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from functools import partial
+
+from twistlock_console.servers.management.fair_queue import FairQueue, QueueLimits
+
+Finish = Callable[[], object]
+
+
+@dataclass(slots=True)
+class Job:
+    """Work for a thread; *done* gets its result, on the main loop.
+
+    A job that is *cancelled* before a thread takes it is not run.
+    """
+
+    run: Callable[[], object]
+    done: Callable[[object], object]
+    cancelled: bool = False
+    started: bool = False
+
+
+class RequestPool:
+    """Runs jobs of clients on *threads* threads; *wake* wakes the main loop."""
+
+    def __init__(
+        self,
+        threads: int,
+        limits: QueueLimits,
+        exempt: Container[str],
+        wake: Callable[[], object],
+    ) -> None:
+        self.threads = threads
+        self.busy = 0
+        self._queue: FairQueue[Job] = FairQueue(limits, exempt)
+        self._wake = wake
+        self._taken: queue.SimpleQueue[tuple[str, Job] | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[Finish] = queue.SimpleQueue()
+        for number in range(threads):
+            threading.Thread(
+                target=self._work, name=f"request-{number}", daemon=True
+            ).start()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many jobs wait for a thread."""
+        return len(self._queue)
+
+    def offer(self, key: str, job: Job) -> bool:
+        """Have *job* of the client *key* run; False if too many wait already."""
+        if not self._queue.offer(key, job):
+            return False
+        self._dispatch()
+        return True
+
+    def resume(self, key: str, job: Job) -> None:
+        """Have *job* run, which goes on with what was begun: no limit refuses it."""
+        self._queue.push(key, job)
+        self._dispatch()
+
+    def collect(self) -> None:
+        """Hand out the results of jobs that ended, and let others begin."""
+        while True:
+            try:
+                finish = self._finished.get_nowait()
+            except queue.Empty:
+                break
+            finish()
+        self._dispatch()
+
+    def close(self) -> None:
+        """End the threads, each once it has finished what it does."""
+        for _ in range(self.threads):
+            self._taken.put(None)
+
+    def _dispatch(self) -> None:
+        while self.busy < self.threads and (taken := self._queue.take()):
+            key, job = taken
+            if job.cancelled:
+                self._queue.finish(key)
+                continue
+            job.started = True
+            self.busy += 1
+            self._taken.put((key, job))
+
+    def _work(self) -> None:
+        while taken := self._taken.get():
+            key, job = taken
+            result = job.run()
+            self._finished.put(partial(self._finish, key, job, result))
+            self._wake()
+
+    def _finish(self, key: str, job: Job, result: object) -> None:
+        self.busy -= 1
+        self._queue.finish(key)
+        job.done(result)
