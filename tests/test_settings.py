@@ -6,6 +6,7 @@ import socket
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,7 @@ def test_values_arrive(load: Load, tmp_path: Path) -> None:
         CONSOLE_SAN="DNS:lb.example.com, IP:10.0.0.5,*.example.com,10.0.0.5,IP:::1"
         MANAGEMENT_PORT_HTTPS=9083  # another
         MANAGEMENT_PORT_UI=
+        TRUSTED_PROXIES="10.0.0.5, 10.0.1.0/24,2001:db8::5,10.0.0.5"
         DATA_RECOVERY_ENABLED=FALSE
         MONGOD_BINARY='{program}'
         DATABASE_CACHE_GB=1.5
@@ -123,6 +125,11 @@ def test_values_arrive(load: Load, tmp_path: Path) -> None:
         console_san=("lb.example.com", "10.0.0.5", "*.example.com", "::1"),
         management_port_https=9083,
         management_port_ui=None,
+        trusted_proxies=(
+            ip_network("10.0.0.5"),
+            ip_network("10.0.1.0/24"),
+            ip_network("2001:db8::5"),
+        ),
         data_recovery_enabled=False,
         mongod_binary=program,
         database_cache_gb=1.5,
@@ -231,6 +238,26 @@ def test_mistakes_in_the_environment_are_told_as_such(load: Load) -> None:
             "line 2: CONSOLE_SAN is 'a.example,300.1.1.1': '300.1.1.1' is neither "
             "a DNS name nor an IP address; write them with commas between",
             id="names",
+        ),
+        pytest.param(
+            "TRUSTED_PROXIES=lb.example.com",
+            "line 2: TRUSTED_PROXIES is 'lb.example.com': 'lb.example.com' is neither "
+            "an IP address nor a network like 10.0.0.0/24; write them with commas "
+            "between",
+            id="proxy-name",
+        ),
+        pytest.param(
+            "TRUSTED_PROXIES=10.0.0.5/24",
+            "line 2: TRUSTED_PROXIES is '10.0.0.5/24': '10.0.0.5/24' is an address in "
+            "a network; write 10.0.0.0/24 for the network, or 10.0.0.5 for the address "
+            "alone",
+            id="proxy-in-a-network",
+        ),
+        pytest.param(
+            "TRUSTED_PROXIES=10.0.0.5,0.0.0.0/0",
+            "line 2: TRUSTED_PROXIES is '10.0.0.5,0.0.0.0/0': '0.0.0.0/0' stands for "
+            "all addresses; name the proxies' own",
+            id="every-proxy",
         ),
         pytest.param(
             "DATABASE_CACHE_GB=0.1",

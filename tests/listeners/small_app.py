@@ -10,7 +10,7 @@ from dataclasses import asdict
 from itertools import repeat
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from twistlock_console.servers.management.exchange import SERVER_LOAD
+from twistlock_console.common.request_limits import SERVER_LOAD
 from twistlock_console.servers.management.port_routing import INITIALIZED
 from twistlock_console.settings import Settings
 

@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -343,14 +342,18 @@ def test_the_port_of_the_pages_has_no_api(
     assert get(api, "/api/v1/users")[0] == 200
 
 
-def test_only_tls_is_spoken(ports: ServicePorts, settings: Settings) -> None:
-    """A client without TLS learns nothing."""
+@pytest.mark.parametrize("place", [0, 1])
+def test_plain_http_is_sent_on_to_https(
+    ports: ServicePorts, settings: Settings, place: int
+) -> None:
+    """Once, to the same host, port and path; then the connection ends."""
     ports.open_all()
-    address = ("127.0.0.1", settings.management_port_https)
-    answer = b""
-    with socket.create_connection(address, 5) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        with suppress(ConnectionResetError):
-            answer = client.recv(1000)
+    port = all_ports(settings)[place]
+    with socket.create_connection(("127.0.0.1", port), 5) as client:
+        client.sendall(f"GET /a?b=c HTTP/1.1\r\nHost: here:{port}\r\n\r\n".encode())
+        answer = client.recv(1000)
+        ended = is_cut(client)
 
-    assert not answer.startswith(b"HTTP")
+    assert answer.startswith(b"HTTP/1.1 308 Permanent Redirect\r\n")
+    assert f"\r\nLocation: https://here:{port}/a?b=c\r\n".encode() in answer
+    assert ended

@@ -10,9 +10,10 @@ import pytest
 from listener_clients import get, is_cut, read_answer, tls_client
 
 from twistlock_console.servers.management.limits import (
-    ARRIVAL_SECONDS,
-    LARGEST_ARRIVAL,
-    is_complete,
+    HANDSHAKE_TIMEOUT_S,
+    MAX_GATHERED_BODY_BYTES,
+    MAX_HEAD_BYTES,
+    REQUEST_TIMEOUT_S,
 )
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
@@ -85,19 +86,22 @@ def test_a_crowd_of_slow_clients_holds_up_nobody(
 
 
 def test_slow_clients_are_dropped_in_time(port: int, stack: ExitStack) -> None:
-    """A request has ten seconds to arrive, dripping or not."""
+    """A request has ten seconds to arrive, dripping or not, and then gets 408."""
     silent_one = stack.enter_context(silent(port))
     dripping = stack.enter_context(half_a_head(port))
+    dripping.settimeout(0.5)
     started = time.monotonic()
-    while time.monotonic() - started < ARRIVAL_SECONDS + 3:
-        try:
+    answer = b""
+    while not answer and time.monotonic() - started < REQUEST_TIMEOUT_S + 3:
+        with suppress(TimeoutError):
+            answer = dripping.recv(4096)
+        with suppress(OSError):
             dripping.sendall(b"x")
-        except OSError:
-            break
-        time.sleep(0.5)
 
     seconds = time.monotonic() - started
-    assert ARRIVAL_SECONDS - 1 < seconds < ARRIVAL_SECONDS + 3
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert REQUEST_TIMEOUT_S - 1 < seconds < REQUEST_TIMEOUT_S + 3
+    assert HANDSHAKE_TIMEOUT_S <= REQUEST_TIMEOUT_S
     assert is_cut(silent_one)
 
 
@@ -121,24 +125,27 @@ def test_a_head_without_end_is_refused(port: int, stack: ExitStack) -> None:
     client = stack.enter_context(half_a_head(port))
     sent = 0
     with suppress(OSError):
-        while sent < 20 * LARGEST_ARRIVAL:
-            sent += client.send(b"x" * 8192)
+        while sent < 200 * MAX_HEAD_BYTES:
+            sent += client.send(b"x" * 65536)
             time.sleep(0.002)
 
-    assert sent < 20 * LARGEST_ARRIVAL
+    assert sent < 200 * MAX_HEAD_BYTES
 
 
 @pytest.mark.parametrize("size", [0, 5, 60_000, 100_000, 3_000_000])
 def test_bodies_arrive_whole(port: int, stack: ExitStack, size: int) -> None:
     """Small ones are gathered before the page is asked, large ones while it runs."""
     client = stack.enter_context(tls_client(port))
-    head = f"POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"
+    head = (
+        f"POST /guarded HTTP/1.1\r\nHost: a\r\nAuthorization: good\r\n"
+        f"Content-Length: {size}\r\n\r\n"
+    )
     answers = []
-    for _ in range(2):
+    for _ in range(1 if size > MAX_GATHERED_BODY_BYTES else 2):
         client.sendall(head.encode() + b"x" * size)
         answers.append(read_answer(client))
 
-    assert answers == [(200, str(size).encode())] * 2
+    assert set(answers) == {(200, str(size).encode())}
 
 
 def test_requests_in_one_piece_are_answered_in_turn(
@@ -153,21 +160,3 @@ def test_requests_in_one_piece_are_answered_in_turn(
         answers.append(client.recv(65536))
 
     assert b"".join(answers).count(b"HTTP/1.1 200") == 3
-
-
-@pytest.mark.parametrize(
-    ("received", "complete"),
-    [
-        pytest.param(b"", False, id="nothing"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\n", False, id="half-a-head"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", True, id="head"),
-        pytest.param(b"P / X\r\nContent-Length: 2\r\n\r\na", False, id="half-a-body"),
-        pytest.param(b"P / X\r\ncontent-length:2\r\n\r\nab", True, id="body"),
-        pytest.param(b"P / X\r\nContent-Length: 70000\r\n\r\n", True, id="large-body"),
-        pytest.param(b"P / X\r\nContent-Length: x\r\n\r\n", True, id="not-a-number"),
-        pytest.param(b"P / X\r\n\r\nContent-Length: 9\r\n\r\n", True, id="in-the-body"),
-    ],
-)
-def test_what_counts_as_complete(received: bytes, complete: bool) -> None:
-    """The head, and a body that is announced and small."""
-    assert is_complete(received) is complete

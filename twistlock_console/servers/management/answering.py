@@ -9,16 +9,13 @@ from selectors import EVENT_READ
 from typing import Any, Protocol
 from wsgiref.types import WSGIApplication
 
+from twistlock_console.common.request_limits import SERVER_LOAD, ServerLoad
 from twistlock_console.servers.management import limits
 from twistlock_console.servers.management.client_address import TrustedProxies
 from twistlock_console.servers.management.connection import Connection, Phase
 from twistlock_console.servers.management.connections import Connections
 from twistlock_console.servers.management.event_loop import EventLoop
-from twistlock_console.servers.management.exchange import (
-    SERVER_LOAD,
-    Exchange,
-    Outcome,
-)
+from twistlock_console.servers.management.exchange import Exchange, Outcome
 from twistlock_console.servers.management.fair_queue import QueueLimits
 from twistlock_console.servers.management.fixed_answer import PingAnswer, error_answer
 from twistlock_console.servers.management.request_body import (
@@ -27,7 +24,6 @@ from twistlock_console.servers.management.request_body import (
 )
 from twistlock_console.servers.management.request_head import RequestHead
 from twistlock_console.servers.management.request_pool import Job, RequestPool
-from twistlock_console.servers.supervisor.check_channel import ServerLoad
 from twistlock_console.servers.supervisor.fence import Fence
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -108,7 +104,7 @@ class Answering:
         return self._requests.busy + self._uploads.busy > 0
 
     def close(self) -> None:
-        """End the threads, once they are free."""
+        """End the threads; wait for what they are doing."""
         self._requests.close()
         self._uploads.close()
 

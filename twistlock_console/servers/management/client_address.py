@@ -2,7 +2,13 @@
 
 from collections.abc import Collection
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import (
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 Network = IPv4Network | IPv6Network
 IPV6_HOST_PREFIX = 64
@@ -34,28 +40,14 @@ class TrustedProxies:
 
     def __init__(self, networks: Collection[Network]) -> None:
         self._networks = tuple(networks)
-        self._known: dict[str, bool] = {}
 
     def __contains__(self, key: object) -> bool:
         """Say whether the client with this *key* is such a proxy."""
         if not self._networks or not isinstance(key, str):
             return False
-        if len(self._known) > 8192:
-            self._known.clear()
-        if key not in self._known:
-            self._known[key] = self._includes(key)
-        return self._known[key]
-
-    def _includes(self, key: str) -> bool:
         try:
-            address = ip_address(key.partition("/")[0])
+            found = ip_network(key)
         except ValueError:
             return False
-        for network in self._networks:
-            if "/" in key and isinstance(network, IPv6Network):
-                # The proxy's own network is what it is counted by.
-                if network.overlaps(IPv6Network(key)):
-                    return True
-            elif address in network:
-                return True
-        return False
+        # An IPv6 proxy counts by its network, as every IPv6 client does.
+        return any(found.overlaps(network) for network in self._networks)

@@ -91,6 +91,7 @@ class Connection:
         self.output: OutputBuffer | None = None
         self.rate = MinimumRate(limits.MIN_SEND_RATE_BPS, limits.SEND_PATIENCE_S, 0.0)
         self._sending = memoryview(b"")
+        self._to_discard = limits.MAX_LINGER_BYTES
 
     def new_output(self) -> OutputBuffer:
         """Begin with an empty output, for the next answer."""
@@ -204,8 +205,10 @@ class Connection:
             self.sock.close()
 
     def _discard_some(self) -> None:
-        if not self.sock.recv(READ_BYTES):
-            raise ConnectionResetError("the client closed the connection")
+        dropped = len(self.sock.recv(READ_BYTES))
+        self._to_discard -= dropped
+        if not dropped or self._to_discard < 0:
+            raise ConnectionResetError("the client does not stop, or has closed")
 
     def _send_some(self) -> None:
         # What could not be sent is sent again as the same piece, as TLS demands.

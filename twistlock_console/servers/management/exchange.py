@@ -24,7 +24,6 @@ from twistlock_console.servers.management.request_head import RequestHead
 
 #: After so long what an answer has so far is sent, however little it is.
 FLUSH_AFTER_S = 0.05
-SERVER_LOAD = "twistlock.server_load"
 log = logging.getLogger(__name__)
 
 

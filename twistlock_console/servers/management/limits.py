@@ -14,8 +14,6 @@ MAX_CONNECTIONS = 4096
 MAX_CONNECTIONS_PER_ADDRESS = 256
 
 MAX_HEAD_BYTES = 64 * 1024
-#: The largest body of a request whose sender did not log in.
-MAX_OPEN_BODY_BYTES = 64 * 1024
 #: The largest body that is kept in memory; longer ones are read by an upload thread.
 MAX_GATHERED_BODY_BYTES = 1024 * 1024
 #: Bytes of requests that have not arrived completely.
@@ -34,7 +32,9 @@ QUEUE_TIMEOUT_S = 30.0
 #: A client may fall behind this rate, over any span of SEND_PATIENCE_S.
 MIN_SEND_RATE_BPS = 4 * 1024
 SEND_PATIENCE_S = 30.0
+#: What a client may go on sending after the last answer, so that it can read that.
 LINGER_TIMEOUT_S = 2.0
+MAX_LINGER_BYTES = 1024 * 1024
 
 #: An answer is produced up to the first mark, and again once it fell to the second.
 OUTPUT_HIGH_BYTES = 256 * 1024

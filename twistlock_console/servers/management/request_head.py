@@ -19,17 +19,11 @@ from gunicorn.http.errors import (
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
-from twistlock_console.servers.management.limits import (
-    MAX_HEAD_BYTES,
-    MAX_OPEN_BODY_BYTES,
-)
+from twistlock_console.common.request_limits import MAX_OPEN_BODY_BYTES, NEEDS_LENGTH
+from twistlock_console.servers.management.limits import MAX_HEAD_BYTES
 
 END_OF_HEAD = b"\r\n\r\n"
 CREDENTIALS = frozenset({"AUTHORIZATION", "COOKIE"})
-NEEDS_LENGTH = (
-    "send a Content-Length; a body whose length is unknown is accepted only from an "
-    "account that is logged in"
-)
 TOO_LARGE = (
     f"the request is larger than {MAX_OPEN_BODY_BYTES} bytes; more is accepted only "
     "from an account that is logged in"

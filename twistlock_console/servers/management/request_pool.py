@@ -44,10 +44,12 @@ class RequestPool:
         self._wake = wake
         self._taken: queue.SimpleQueue[tuple[str, Job] | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Finish] = queue.SimpleQueue()
-        for number in range(threads):
-            threading.Thread(
-                target=self._work, name=f"request-{number}", daemon=True
-            ).start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"request-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -77,9 +79,11 @@ class RequestPool:
         self._dispatch()
 
     def close(self) -> None:
-        """End the threads, each once it has finished what it does."""
-        for _ in range(self.threads):
+        """End the threads; wait for what they are doing."""
+        for _ in self._threads:
             self._taken.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _dispatch(self) -> None:
         while self.busy < self.threads and (taken := self._queue.take()):

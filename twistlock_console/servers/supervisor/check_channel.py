@@ -19,30 +19,10 @@ from typing import cast
 
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.common.error_text import describe_error
+from twistlock_console.common.request_limits import ServerLoad
 
 MAX_MESSAGE_BYTES = 4096
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLoad:
-    """How busy a server is; counters begin at 0 with its process."""
-
-    threads: int = 0
-    busy_threads: int = 0
-    waiting_requests: int = 0
-    connections: int = 0
-    max_connections: int = 0
-    refused_connections: int = 0
-    timed_out_requests: int = 0
-    refused_requests: int = 0
-    pings: int = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Say whether a request would have to wait, or a connection be closed."""
-        no_thread = self.threads > 0 and self.busy_threads >= self.threads
-        return no_thread or 0 < self.max_connections <= self.connections
 
 
 @dataclass(frozen=True, slots=True)

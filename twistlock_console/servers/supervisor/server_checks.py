@@ -6,7 +6,7 @@ A server that is busy answers its checks and is left alone; its load is reported
 import logging
 from collections.abc import Sequence
 
-from twistlock_console.servers.supervisor.check_channel import ServerLoad
+from twistlock_console.common.request_limits import ServerLoad
 from twistlock_console.servers.supervisor.child_listener import Listener
 
 CHECK_TIMEOUT_S = 2.0

@@ -13,6 +13,7 @@ from typing import Any, cast
 from flask import Flask, current_app, request
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import (
+    CounterMetricFamily,
     GaugeMetricFamily,
     Metric,
     UnknownMetricFamily,
@@ -23,6 +24,7 @@ from pymongo.errors import PyMongoError
 from twistlock_console import __version__
 from twistlock_console.alerts.store import QUEUE, TOLD
 from twistlock_console.common.errors import ConsoleError
+from twistlock_console.common.request_limits import SERVER_LOAD, ServerLoad
 from twistlock_console.pki.identity_files import NODE, load_certificate
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import storage_of
@@ -94,11 +96,13 @@ def console_metrics(app: Flask) -> Iterable[Metric]:
         "When the certificate of the node that serves ends, in Unix time.",
         ends.timestamp(),
     )
+    load = cast(ServerLoad, request.environ.get(SERVER_LOAD, ServerLoad()))
     yield untyped(
         "twistlock_api_requests",
         "API requests answered, since this node began to serve.",
-        app.extensions["api_requests"].count,
+        app.extensions["api_requests"].count + load.pings,
     )
+    yield from load_metrics(load)
     yield untyped(
         "twistlock_defender_events",
         "Events of Defenders stored, in all.",
@@ -111,6 +115,36 @@ def console_metrics(app: Flask) -> Iterable[Metric]:
     )
     yield from defender_metrics(database)
     yield from alert_metrics(database)
+
+
+def load_metrics(load: ServerLoad) -> Iterable[Metric]:
+    """Yield how busy the management server is."""
+    prefix = "twistlock_management"
+    threads = f"{prefix}_threads"
+    yield gauge(threads, "Threads that answer requests.", load.threads)
+    busy = f"{prefix}_threads_busy"
+    yield gauge(busy, "Threads that answer a request now.", load.busy_threads)
+    waiting = f"{prefix}_requests_waiting"
+    yield gauge(waiting, "Requests that wait for a thread.", load.waiting_requests)
+    connections = f"{prefix}_connections"
+    yield gauge(connections, "Connections of clients.", load.connections)
+    most = f"{prefix}_connections_limit"
+    yield gauge(most, "Connections that there may be.", load.max_connections)
+    yield CounterMetricFamily(
+        f"{prefix}_connections_refused",
+        "Connections closed or refused because there were too many.",
+        value=load.refused_connections,
+    )
+    yield CounterMetricFamily(
+        f"{prefix}_requests_refused",
+        "Requests refused because there were too many, or they were not valid.",
+        value=load.refused_requests,
+    )
+    yield CounterMetricFamily(
+        f"{prefix}_requests_timed_out",
+        "Requests that did not arrive, and answers that were not taken, in time.",
+        value=load.timed_out_requests,
+    )
 
 
 def defender_metrics(database: Database[dict[str, Any]]) -> Iterable[Metric]:

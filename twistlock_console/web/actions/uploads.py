@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from flask import Request, current_app, session
+from flask import Request, current_app, g
+from werkzeug.exceptions import LengthRequired
 
 from twistlock_console.backups.storage.work_folder import FOLDER
+from twistlock_console.common.request_limits import (
+    MAX_OPEN_BODY_BYTES,
+    NEEDS_LENGTH,
+)
 from twistlock_console.settings import Settings
-from twistlock_console.web.security.pages import COOKIE_PART
+from twistlock_console.web.security.pages import visiting_user
 
 #: By API and from the page; the guards of the API come before the body is read.
 BY_API, BY_PAGE = "api_backup_files.upload", "backup_files.upload"
@@ -24,23 +29,43 @@ CHUNK = 1024**2
 
 
 class UploadRequest(Request):
-    """A request as Flask knows it, but for those two addresses."""
+    """A request as Flask knows it, with a bound for its body.
+
+    A request without an account may carry little, one with an account more, and an
+    upload of a backup as much as there is room for.
+    """
 
     @property
     def max_content_length(self) -> int | None:
-        """How long the body may be."""
+        """How long the body may be; raises LengthRequired if it has to say so first.
+
+        It is asked for before the body is read, and after the guards of the API.
+        """
+        if (self.content_length or MAX_OPEN_BODY_BYTES + 1) <= MAX_OPEN_BODY_BYTES:
+            return MAX_OPEN_BODY_BYTES
         if self._is_upload:
             return int(MOST * shutil.disk_usage(_place()).free)
-        return super().max_content_length
+        if self._has_account:
+            return super().max_content_length
+        if self.headers.get("Transfer-Encoding"):
+            raise LengthRequired(NEEDS_LENGTH)
+        return MAX_OPEN_BODY_BYTES
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
         raise AttributeError(f"the bound is set by the address, not to {value}")
 
     @property
+    def _has_account(self) -> bool:
+        """Say whether the API's guard has found an account, or a living session is."""
+        if self.path.startswith("/api/"):
+            return "account" in g
+        return visiting_user() is not None
+
+    @property
     def _is_upload(self) -> bool:
         # A form is read before its page's guard asks who sends it.
-        by_page = self.endpoint == BY_PAGE and COOKIE_PART in session
+        by_page = self.endpoint == BY_PAGE and visiting_user() is not None
         return by_page or self.endpoint == BY_API
 
     def _get_file_stream(

@@ -21,7 +21,7 @@ bp = Blueprint("api_entry", __name__)
 without_forms(bp)
 
 
-@bp.get("/_ping")
+@bp.get("/_ping", strict_slashes=False)
 @ApiCall(media="text/plain")
 def ping() -> ResponseReturnValue:
     """Say that this node serves; asks nobody and touches nothing."""

@@ -30,6 +30,8 @@ WHEN = {
     401: "No proof of who asks, or one that is wrong or has ended",
     403: "The role of the account does not allow this",
     404: "There is nothing of this name",
+    408: "The request did not arrive in time",
+    411: "The body has no length, which it needs without an account",
     413: "The body is larger than the Console accepts",
     415: "The body is not sent as JSON",
     429: "Too many failed logins; wait as long as Retry-After says",
@@ -228,5 +230,5 @@ def _errors(rule: Rule, described: ApiCall, area: Area | None) -> Mapping[int, s
     if rule.arguments:
         statuses |= {400, 404, 503}
     if described.body is not None:
-        statuses |= {400, 413, 415, 503}
+        statuses |= {400, 408, 411, 413, 415, 503}
     return {status: WHEN[status] for status in statuses.union(described.raises)}
