@@ -34,8 +34,10 @@ def test_a_server_whose_threads_are_all_busy_passes_its_check(
 ) -> None:
     """However often it is checked; that it is full is reported."""
     ports.open_all()
-    for _ in range(MORE_THAN_THREADS):
-        client = stack.enter_context(tls_client(settings.management_port_https))
+    port = settings.management_port_https
+    for number in range(MORE_THAN_THREADS):
+        source = f"127.0.0.{3 + number % 2}"
+        client = stack.enter_context(tls_client(port, source=source))
         send_request(client, "/sleep/60")
 
     def is_reported() -> bool:

@@ -35,7 +35,7 @@ def test_servers_find_everything_imported(warm_process: None) -> None:
 
     assert {
         "flask",
-        "gunicorn.workers.gthread",
+        "gunicorn.workers.base",
         "pymongo",
         "twistlock_console.web.app",
         "websockets.asyncio.server",
@@ -136,7 +136,7 @@ def test_a_spare_is_not_made_of_what_was_renewed_since(
     assert until(lambda: len(spares()) == 2)
     issue_node_certificate(settings.folders.certificates, ["127.0.0.1", "localhost"])
     ports.open_all()
-    with tls_client(settings.communication_port) as client:
+    with tls_client(settings.management_port_https) as client:
         shown = client.getpeercert(binary_form=True)
 
     renewed = (settings.folders.certificates / NODE).read_text()
