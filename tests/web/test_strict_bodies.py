@@ -335,6 +335,15 @@ def test_members_beside_the_rules_are_taken_or_named(
     assert "send {" not in answer.text
 
 
+@pytest.mark.parametrize("body", [{}, [], {"_id": "hostRuntime"}, "rules"])
+def test_a_policy_without_rules_is_refused(admin: Visitor, body: object) -> None:
+    """Nothing sent is not "no rules": that would put all rules out of force."""
+    answer = put(admin, body)
+
+    assert answer.status_code == 400
+    assert "send {\"rules\": [...]}" in answer.get_json()["err"]
+
+
 def test_what_is_given_can_be_sent_back(admin: Visitor, app: Flask) -> None:
     """Also what an earlier release stored that a new rule may not have."""
     assert put(admin, {"rules": [{"name": "old"}, {"name": "new"}]}).status_code == 200

@@ -1,5 +1,7 @@
 """Says what is wrong with rules that somebody sent, naming the rule and the member."""
 
+from typing import Any
+
 from pydantic import ValidationError
 
 from twistlock_console.common.errors import Refused
@@ -43,20 +45,18 @@ class RuleRefused(Refused):
         self.reason = reason
 
 
-def refuse_invalid(error: ValidationError, given: object) -> Refused:
+def refuse_invalid(error: ValidationError, given: Any) -> Refused:
     """Return the refusal of what is *given* for the first mistake in it."""
     first = error.errors(include_url=False, include_input=False)[0]
     reason = plain_reason(first["msg"])
-    match first["loc"], given:
-        case ("rules", int(place), *member), _:
+    match first["loc"]:
+        case ("rules", int(place), *member):
             return RuleRefused(named_rule(given, place), tuple(member), reason)
-        case (), _:
-            return Refused(reason)
-        case path, _:
-            return Refused(f"{dotted(path)}: {reason}")
+        case path:
+            return Refused(f"{dotted(path)}: {reason}" if path else reason)
 
 
-def refuse_unknown(unknown: UnknownMembers, given: object) -> Refused:
+def refuse_unknown(unknown: UnknownMembers, given: Any) -> Refused:
     """Return the refusal of members that a policy, or a rule in it, does not have."""
     match unknown.path:
         case ("rules", int(place), *member):
@@ -76,11 +76,10 @@ def _say(unknown: UnknownMembers) -> str:
     )
 
 
-def named_rule(given: object, place: int) -> str:
+def named_rule(given: Any, place: int) -> str:
     """Name the rule at *place* in what is *given*, or number it if it has no name."""
-    match given:
-        case {"rules": [*rules]} if place < len(rules):
-            match rules[place]:
-                case {"name": str(name)} if name:
-                    return f"rule {name!r}"
-    return f"rule number {place + 1}"
+    match given["rules"][place]:
+        case {"name": str(name)} if name:
+            return f"rule {name!r}"
+        case _:
+            return f"rule number {place + 1}"

@@ -38,7 +38,7 @@ class FieldRefused(Refused):
     """What is in *field* of a form may not be so; the message begins with its label."""
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{LABELS[field]}: {reason}")
+        super().__init__(f"{LABELS.get(field, field)}: {reason}")
         self.field = field
         self.reason = reason
 
@@ -72,9 +72,7 @@ def rule_from(form: Mapping[str, str], stored: HostRule | None = None) -> HostRu
     try:
         [rule] = parse_policy({"rules": [given]}, [stored] if stored else [], checks)
     except RuleRefused as error:
-        if (field := _field_of(error, form)) is None:
-            raise
-        raise FieldRefused(field, error.reason) from error
+        raise FieldRefused(_field_of(error, form), error.reason) from error
     return rule
 
 
@@ -120,18 +118,16 @@ def _processes(form: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _field_of(error: RuleRefused, form: Mapping[str, str]) -> str | None:
+def _field_of(error: RuleRefused, form: Mapping[str, str]) -> str:
     """Name the field that holds the member that *error* is about."""
     match error.member:
         case ("files", "paths", int(place), *_):
             paths = _read(form, "paths", BETWEEN_LINES)
             return "paths" if place < len(paths) else "folders"
-        case ("processes" | "files" | "compliance", str(name), *_):
-            return name if name in LABELS else None
-        case (str(name), *_):
-            return name if name in LABELS else None
+        case ("processes" | "files" | "compliance", name, *_) | (name, *_):
+            return str(name)
         case _:
-            return None
+            return "name"
 
 
 def _read(form: Mapping[str, str], field: str, between: re.Pattern[str]) -> list[str]:
