@@ -341,7 +341,7 @@ def test_a_policy_without_rules_is_refused(admin: Visitor, body: object) -> None
     answer = put(admin, body)
 
     assert answer.status_code == 400
-    assert "send {\"rules\": [...]}" in answer.get_json()["err"]
+    assert 'send {"rules": [...]}' in answer.get_json()["err"]
 
 
 def test_what_is_given_can_be_sent_back(admin: Visitor, app: Flask) -> None:

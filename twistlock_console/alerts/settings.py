@@ -17,7 +17,6 @@ from pydantic import (
     ValidationInfo,
     create_model,
     field_validator,
-    model_validator,
 )
 from pydantic.alias_generators import to_snake
 from pymongo.database import Database
@@ -45,20 +44,27 @@ class Webhook(Body):
     """A program elsewhere that alerts are posted to, signed with the secret."""
 
     enabled: bool = False
-    url: str = Field(default="", max_length=2048)
-    secret: Secret = Secret()
+    url: str = Field(default="", max_length=2048, validate_default=True)
+    secret: Secret = Field(default=Secret(), validate_default=True)
 
-    @model_validator(mode="after")
-    def _complete(self) -> "Webhook":
-        if not self.enabled and not self.url:
-            return self
-        if not (is_redacted(self.url) or _is_web_address(self.url)):
-            raise ValueError("url: write a full address, https://host/path")
-        if self.secret.plain and len(self.secret.plain) < SHORTEST_SECRET:
-            raise ValueError(f"secret: write at least {SHORTEST_SECRET} characters")
-        if not (self.secret.plain or self.secret.encrypted):
-            raise ValueError("secret: give one; alerts are signed with it")
-        return self
+    @field_validator("url")
+    @classmethod
+    def _is_complete(cls, url: str, info: ValidationInfo) -> str:
+        wanted = info.data.get("enabled") or url
+        if wanted and not (is_redacted(url) or _is_web_address(url)):
+            raise ValueError("write a full address, such as https://host/path")
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _is_secret(cls, secret: Secret, info: ValidationInfo) -> Secret:
+        if not info.data.get("enabled") and not info.data.get("url"):
+            return secret
+        if secret.plain and len(secret.plain) < SHORTEST_SECRET:
+            raise ValueError(f"write at least {SHORTEST_SECRET} characters")
+        if not (secret.plain or secret.encrypted):
+            raise ValueError("give one; alerts are signed with it")
+        return secret
 
 
 class AlertSettingsBase(Body):

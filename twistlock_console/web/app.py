@@ -23,7 +23,7 @@ from twistlock_console.web.lists.request import FARTHEST
 from twistlock_console.web.security import headers
 from twistlock_console.web.security import pages as auth
 from twistlock_console.web.security.sessions import LogonCache
-from twistlock_console.web.ui import static_files
+from twistlock_console.web.ui import form_values, static_files
 
 ONE_DAY = 86_400
 
@@ -55,7 +55,7 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     app.extensions["logon"] = LogonCache()
     app.extensions["remembered"] = Remembered()
     CSRFProtect(app)
-    parts: list[WebPlugin] = [request_ids, headers, static_files, errors]
+    parts: list[WebPlugin] = [request_ids, headers, static_files, form_values, errors]
     for part in [*parts, auth, api, pages, operations, *plugins]:
         part.init_app(app)
     _prepare_templates(app)

@@ -1,7 +1,7 @@
 """Lists, a piece at a time or as a CSV file; every query is answered from an index."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Response, jsonify
@@ -32,6 +32,8 @@ class Piece:
     Where *exact* is false, *total* is about right, or with a search or a filter the
     least that there are. In any case it exceeds the end of this piece exactly while
     more items follow, so that a client may page by it.
+
+    A page also shows a query string, *given*, that was refused because of a *problem*.
     """
 
     items: list[Document]
@@ -39,6 +41,18 @@ class Piece:
     exact: bool
     wish: Wish
     listable: Listable
+    problem: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """The status of a page that shows this piece."""
+        return 400 if self.problem else 200
+
+    @property
+    def asked(self) -> Mapping[str, str]:
+        """The query string that the page shows in its forms; as typed if wrong."""
+        return self.given if self.problem else self.wish.arguments
 
     def as_json(self) -> Response:
         """Give the items as the API does, with Total-Count."""
@@ -61,6 +75,17 @@ def fetch(database: Store, listable: Listable, given: Mapping[str, str]) -> Piec
         raise Refused(TOO_LONG) from None
     total, exact = reconcile_total(counted, exact, wish, len(items))
     return Piece(items[: wish.limit], total, exact, wish, listable)
+
+
+def fetch_for_page(
+    database: Store, listable: Listable, given: Mapping[str, str]
+) -> Piece:
+    """Read the piece that a query string asks for, or say in it what is wrong."""
+    try:
+        return fetch(database, listable, given)
+    except Refused as error:
+        empty: list[Document] = []
+        return Piece(empty, 0, True, Wish(), listable, str(error), dict(given))
 
 
 def reconcile_total(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
 from flask import request
@@ -119,17 +120,26 @@ def _sent() -> bytes:
     return request.get_data(parse_form_data=False)
 
 
-def form_body(kind: type[B], fields: Mapping[str, object]) -> B:
-    """Read the fields of a form; raises Refused with what is wrong in them."""
+def form_body(
+    kind: type[B],
+    fields: Mapping[str, object],
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> B:
+    """Read the fields of a form; raises Refused with what is wrong in them.
+
+    *labels* are what the page calls the members of the body, by their paths.
+    """
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise Refused(_first_mistake(error)) from error
+        raise Refused(_first_mistake(error, labels)) from error
 
 
-def _first_mistake(error: ValidationError) -> str:
+def _first_mistake(
+    error: ValidationError, labels: Mapping[str, str] = MappingProxyType({})
+) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[
         0
     ]
     where = ".".join(str(part) for part in first["loc"]) or "the body"
-    return f"{where}: {plain_reason(first['msg'])}"
+    return f"{labels.get(where, where)}: {plain_reason(first['msg'])}"

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.alerts import store
-from twistlock_console.alerts.kinds import alert_kinds
+from twistlock_console.alerts.kinds import Threshold, alert_kinds
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
@@ -26,6 +26,8 @@ from twistlock_console.web.security.pages import may_change, pages_for
 bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")
 pages_for(bp, Areas.ALERTS)
 
+LOGGING_FIELDS = {"syslog.addr": "Address", "syslog.format": "Format"}
+
 
 @bp.get("/alerts")
 def settings() -> ResponseReturnValue:
@@ -37,10 +39,12 @@ def settings() -> ResponseReturnValue:
 def set_settings() -> ResponseReturnValue:
     """Store the settings of alerts."""
     try:
-        change_alerts(form_body(AlertSettings, _alert_fields()))
+        wanted = form_body(AlertSettings, _alert_fields(), _alert_labels())
+        change_alerts(wanted)
     except Refused as error:
         return _alerts_page(str(error)), 400
-    flash("The settings of alerts are saved.")
+    state = "on" if wanted.webhook.enabled else "off"
+    flash(f"The settings of alerts are saved. The webhook is {state}.")
     return redirect(url_for(".settings"), 303)
 
 
@@ -76,10 +80,16 @@ def set_logging() -> ResponseReturnValue:
     }
     fields = {"syslog": syslog, "enableMetricsCollection": "metrics" in sent}
     try:
-        change_logging(form_body(LoggingSettings, fields))
+        wanted = form_body(LoggingSettings, fields, LOGGING_FIELDS)
+        change_logging(wanted)
     except Refused as error:
         return _logging_page(str(error)), 400
-    flash("The logging settings are saved.")
+    syslog_state = "on" if wanted.syslog.enabled else "off"
+    metrics = "on" if wanted.enable_metrics_collection else "off"
+    flash(
+        f"The logging settings are saved. Syslog is {syslog_state}, metrics are "
+        f"{metrics}."
+    )
     return redirect(url_for(".logging"), 303)
 
 
@@ -118,7 +128,17 @@ def _alert_fields() -> dict[str, object]:
             "secret": _secret(sent.get("secret", "")),
         },
         "triggers": {kind.name: kind.name in sent for kind in kinds},
-        **{k.threshold.name: _whole(k.threshold.name) for k in kinds if k.threshold},
+        **{k.threshold.name: _whole(k.threshold) for k in kinds if k.threshold},
+    }
+
+
+def _alert_labels() -> dict[str, str]:
+    """Return what the page calls the members of the settings, by their paths."""
+    thresholds = [kind.threshold for kind in alert_kinds() if kind.threshold]
+    return {
+        "webhook.url": "Address",
+        "webhook.secret": "Secret",
+        **{threshold.name: threshold.label for threshold in thresholds},
     }
 
 
@@ -128,8 +148,8 @@ def _secret(plain: str) -> dict[str, str]:
     return {"encrypted": read(database(), AlertSettings).webhook.secret.encrypted}
 
 
-def _whole(name: str) -> int:
-    text = request.form.get(name, "")
+def _whole(threshold: Threshold) -> int:
+    text = request.form.get(threshold.name, "")
     if not (text.isascii() and text.isdigit() and len(text) <= 6):
-        raise Refused(f"{name}: write a whole number")
+        raise Refused(f"{threshold.label}: write a whole number")
     return int(text)

@@ -33,12 +33,17 @@ def live() -> ResponseReturnValue:
 @files.post("/create")
 def create() -> ResponseReturnValue:
     """Begin to make a backup."""
-    name = request.form.get("name", "")[:64]
+    name = request.form.get("name", "")
     secret = request.form.get("passphrase", "")
-    return _do(
-        lambda: backups.order("create", name, name=name, passphrase=secret),
-        f"The backup {name} is being made.",
-    )
+    try:
+        backups.order("create", name, name=name, passphrase=secret)
+    except Refused as error:
+        return _show("backups.html", error=str(error)), 400
+    except ConsoleError as error:
+        flash(str(error), "error")
+    else:
+        flash(f"The backup {name} is being made.")
+    return redirect(url_for("backups.listed"), 303)
 
 
 @files.get("/download")
@@ -86,8 +91,15 @@ def verify() -> ResponseReturnValue:
 @files.post("/rename")
 def rename() -> ResponseReturnValue:
     """Give a backup another name."""
-    name = request.form.get("name", "")[:64]
-    return _order("rename", "has another name.", name=name)
+    file, name = request.form.get("id", ""), request.form.get("name", "")
+    found = backups.find(file)
+    try:
+        backups.order("rename", file, id=file, name=name)
+    except Refused as error:
+        page = render_template("backup.html", backup=found, error=str(error))
+        return page, 400
+    flash(f"The backup {file} has another name.")
+    return redirect(url_for("backups.listed"), 303)
 
 
 @files.post("/delete")
@@ -120,6 +132,7 @@ def _tell(act: Callable[[], str]) -> ResponseReturnValue:
     return redirect(url_for("backups.listed"), 303)
 
 
-def _show(template: str) -> str:
+def _show(template: str, error: str = "") -> str:
     told = backups.look()
-    return render_template(template, told=told, may_act=may_change("backup_files"))
+    may_act = may_change("backup_files")
+    return render_template(template, told=told, may_act=may_act, error=error)

@@ -16,20 +16,25 @@ from twistlock_console.web.actions.defenders import (
 )
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.defenders import DEFENDERS
-from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.listing import download, fetch_for_page
 from twistlock_console.web.openapi.bodies import form_body
 from twistlock_console.web.security.pages import pages_for
 
 bp = Blueprint("defenders", __name__, url_prefix="/manage/defenders")
 pages_for(bp, Areas.DEFENDERS)
+SETTINGS = {
+    "alertHours": "Alert about disconnected Defenders after (hours)",
+    "disconnectPeriodDays": "Automatically remove disconnected Defenders after (days)",
+    "eventQuotaMegabytes": "Events that one Defender may store in a day (MB)",
+}
 
 
 @bp.get("")
 def listed() -> ResponseReturnValue:
     """Show the Defenders."""
-    piece = fetch(database(), DEFENDERS, request.args)
+    piece = fetch_for_page(database(), DEFENDERS, request.args)
     counts = count_connected(database())
-    return render_template("defenders.html", piece=piece, counts=counts)
+    return render_template("defenders.html", piece=piece, counts=counts), piece.status
 
 
 @bp.get("/download")
@@ -66,7 +71,7 @@ def settings() -> ResponseReturnValue:
 def set_settings() -> ResponseReturnValue:
     """Store the settings."""
     try:
-        change_settings(form_body(DefenderSettingsBody, _fields()))
+        change_settings(form_body(DefenderSettingsBody, _fields(), SETTINGS))
     except Refused as error:
         return _settings_page(str(error)), 400
     flash("The settings of Defenders are saved.")
@@ -75,12 +80,14 @@ def set_settings() -> ResponseReturnValue:
 
 def _settings_page(error: str = "") -> str:
     stored = read_defender_settings(database())
-    return render_template("defender_settings.html", stored=stored, error=error)
+    return render_template(
+        "defender_settings.html", stored=stored, labels=SETTINGS, error=error
+    )
 
 
 def _fields() -> dict[str, object]:
-    names = ("disconnectPeriodDays", "alertHours", "eventQuotaMegabytes")
-    given = {name: request.form.get(name, "") for name in names}
-    if not all(re.fullmatch("[0-9]{1,7}", text) for text in given.values()):
-        raise Refused("give whole numbers of days, hours and megabytes")
+    given = {name: request.form.get(name, "") for name in SETTINGS}
+    for name, text in given.items():
+        if not re.fullmatch("[0-9]{1,7}", text):
+            raise Refused(f"{SETTINGS[name]}: give a whole number")
     return {name: int(text) for name, text in given.items()}

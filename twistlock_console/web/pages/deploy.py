@@ -1,6 +1,5 @@
 """Manage > Defenders > Deploy: one command that installs a Defender."""
 
-from collections.abc import Callable
 from typing import cast
 
 from flask import (
@@ -68,25 +67,25 @@ def revoke() -> ResponseReturnValue:
 @bp.post("/allow")
 def allow() -> ResponseReturnValue:
     """Let a host enrol under an existing name, once."""
-    name = request.form.get("hostname", "").strip()[:64]
-    return _do(lambda: allow_enrolment(name), f"A host may enrol as {name} once.")
+    name = request.form.get("hostname", "").strip()
+    try:
+        allow_enrolment(name)
+    except Refused as error:
+        return _page(error=str(error)), 400
+    flash(f"A host may enrol as {name} once.")
+    return redirect(url_for(".choose"), 303)
 
 
 @bp.post("/disallow")
 def disallow() -> ResponseReturnValue:
     """Take such a permission back."""
-    name = request.form.get("hostname", "")[:64]
-    done = f"No host may enrol as {name} any more."
-    return _do(lambda: disallow_enrolment(name), done)
-
-
-def _do(act: Callable[[], None], done: str) -> ResponseReturnValue:
+    name = request.form.get("hostname", "")
     try:
-        act()
+        disallow_enrolment(name)
     except Refused as error:
         flash(str(error), "error")
     else:
-        flash(done)
+        flash(f"No host may enrol as {name} any more.")
     return redirect(url_for(".choose"), 303)
 
 

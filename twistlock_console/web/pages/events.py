@@ -10,7 +10,7 @@ from twistlock_console.accounts.rights import Areas
 from twistlock_console.defenders.event_counts import count_by_time
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.defenders import FILE_AUDITS, HOST_AUDITS, TROUBLES
-from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.listing import download, fetch_for_page
 from twistlock_console.web.lists.query import conditions
 from twistlock_console.web.lists.request import Wish
 from twistlock_console.web.lists.schema import Listable
@@ -58,15 +58,17 @@ def troubles_csv() -> ResponseReturnValue:
     return download(database(), TROUBLES, _given("trouble"))
 
 
-def _page(template: str, listable: Listable, kind: str) -> str:
+def _page(template: str, listable: Listable, kind: str) -> ResponseReturnValue:
     given = _given(kind)
-    piece = fetch(database(), listable, given)
+    piece = fetch_for_page(database(), listable, given)
     # The kind is the page's, and no wish of the reader.
     filters = {k: v for k, v in piece.wish.filters.items() if k != "kind"}
-    shown = replace(piece, wish=replace(piece.wish, filters=filters))
+    asked = {k: v for k, v in piece.given.items() if k != "kind"}
+    shown = replace(piece, wish=replace(piece.wish, filters=filters), given=asked)
     # Counting takes time where there are many, so the plot is asked for by itself.
-    drawn = _plot(listable, given) if "plot" in request.args else None
-    return render_template(template, piece=shown, plot=drawn)
+    is_drawn = "plot" in request.args and not piece.problem
+    drawn = _plot(listable, given) if is_drawn else None
+    return render_template(template, piece=shown, plot=drawn), piece.status
 
 
 def _given(kind: str) -> dict[str, str]:

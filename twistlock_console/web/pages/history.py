@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.common.database import database
-from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.listing import download, fetch_for_page
 from twistlock_console.web.lists.registry import HISTORY
 from twistlock_console.web.security.pages import pages_for
 
@@ -16,8 +16,8 @@ pages_for(bp, Areas.HISTORY)
 @bp.get("/history")
 def trail() -> ResponseReturnValue:
     """Show the audit trail, the latest first."""
-    piece = fetch(database(), HISTORY, request.args)
-    return render_template("history.html", piece=piece)
+    piece = fetch_for_page(database(), HISTORY, request.args)
+    return render_template("history.html", piece=piece), piece.status
 
 
 @bp.get("/history/download")

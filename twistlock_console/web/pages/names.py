@@ -24,7 +24,12 @@ def listed() -> ResponseReturnValue:
 def add() -> ResponseReturnValue:
     """Add a name."""
     name = request.form.get("name", "").strip()
-    return _change([*read_names(database()), name], f"The name {name} is added.")
+    try:
+        change_names([*read_names(database()), name])
+    except Refused as error:
+        flash(str(error), "error")
+        return redirect(url_for(".listed", name=name[:253]), 303)
+    return _done(f"The name {name} is added.")
 
 
 @bp.post("/remove")
@@ -32,14 +37,14 @@ def remove() -> ResponseReturnValue:
     """Take a name out."""
     name = request.form.get("name", "")
     left = [each for each in read_names(database()) if each != name]
-    return _change(left, f"The name {name} is removed.")
-
-
-def _change(wanted: list[str], done: str) -> ResponseReturnValue:
     try:
-        change_names(wanted)
+        change_names(left)
     except Refused as error:
         flash(str(error), "error")
-    else:
-        flash(f"{done} All nodes renew their certificates within seconds.")
+        return redirect(url_for(".listed"), 303)
+    return _done(f"The name {name} is removed.")
+
+
+def _done(told: str) -> ResponseReturnValue:
+    flash(f"{told} All nodes renew their certificates within seconds.")
     return redirect(url_for(".listed"), 303)

@@ -21,6 +21,9 @@ bp = Blueprint("profile", __name__, url_prefix="/profile")
 pages.pages_for(bp, Areas.OWN_ACCOUNT)
 
 
+LABELS = {"oldPassword": "Present password", "newPassword": "New password"}
+
+
 @bp.get("/password")
 def password() -> ResponseReturnValue:
     """Ask for the present password and a new one."""
@@ -33,7 +36,7 @@ def change_password() -> ResponseReturnValue:
     names = {"oldPassword": "old", "newPassword": "new"}
     sent = {name: request.form.get(field, "") for name, field in names.items()}
     try:
-        body = form_body(PasswordChange, sent)
+        body = form_body(PasswordChange, sent, LABELS)
         check_repeated(body.new_password, request.form.get("repeated", ""))
         present = attempt(current_username(), body.old_password)
         user = login.change_password(

@@ -13,7 +13,7 @@ from twistlock_console.common.errors import Busy, NotFound, Refused
 from twistlock_console.web.actions.users import add_user, change_user, remove_user
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import status_of
-from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.listing import download, fetch_for_page
 from twistlock_console.web.lists.registry import USERS
 from twistlock_console.web.openapi.bodies import UserBody, form_body
 from twistlock_console.web.security.pages import pages_for
@@ -27,8 +27,8 @@ LABELS = {role.value: role.label for role in UserRole}
 @bp.get("")
 def listed() -> ResponseReturnValue:
     """Show the users."""
-    piece = fetch(database(), USERS, request.args)
-    return render_template("users.html", piece=piece, labels=LABELS)
+    piece = fetch_for_page(database(), USERS, request.args)
+    return render_template("users.html", piece=piece, labels=LABELS), piece.status
 
 
 @bp.get("/download")
