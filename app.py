@@ -25,6 +25,7 @@ COMMANDS = {
     "user": "twistlock_console.cli.user",
     "defender": "twistlock_console.cli.defender",
     "support": "twistlock_console.cli.support",
+    "firewall": "twistlock_console.cli.firewall",
 }
 PROGRAM = "twistlock-console"
 LOG_LEVELS = ("debug", "info", "warning", "error")

@@ -29,6 +29,7 @@ END
     # Only root may cut a node of the demo off.
     [ "$(id -u)" = 0 ] && echo "iptables             iptables"
     [ "$1" = demo ] && return
+    [ "$(id -u)" = 0 ] && echo "nft                  nftables"
     cat <<END
 nginx                                         nginx-light
 /usr/lib/nginx/modules/ngx_stream_module.so   libnginx-mod-stream

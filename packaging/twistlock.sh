@@ -176,6 +176,7 @@ install_console() {
     make_account
     switch_over
     finish "$version"
+    offer_firewall
     say "Done in $((SECONDS - began)) s; the log is $LOG."
     say "Twistlock Console installed successfully."
 }
@@ -611,6 +612,25 @@ wait_until_it_runs() {
         sleep 0.5
     done
     stop "The Console did not start within $START_SECONDS s; see $DATA_FOLDER/log/console.log or the journal."
+}
+
+# --- firewall ----------------------------------------------------------------------
+
+# Nobody but nodes gets in at MongoDB and node API; a firewall keeps strangers off the ports.
+offer_firewall() {
+    local answer='' ports
+    ports="$(setting DATABASE_PORT) and $(setting HIGH_AVAILABILITY_PORT)"
+    if [ "$(setting HIGH_AVAILABILITY_ENABLED)" = true ]; then
+        say "Only nodes need the ports $ports; when all have joined, run on each: twistlock-console firewall | nft -f -"
+        return
+    fi
+    say "No other host needs the ports $ports; rules for that: twistlock-console firewall | nft -f -"
+    if ! $ASK || ! command -v nft >/dev/null; then return; fi
+    printf "Set these rules now, until the next boot? [y/N] "
+    read -r answer </dev/tty || true
+    [ "$answer" = y ] || return 0
+    "$INSTALL_FOLDER/current/bin/twistlock-console" firewall --config "$(config_of_installed)" | nft -f - ||
+        say "The rules could not be set; see docs/security.md."
 }
 
 # --- uninstalling ------------------------------------------------------------------

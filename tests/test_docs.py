@@ -143,7 +143,7 @@ def test_every_target_is_explained() -> None:
     assert sorted(phony[1].split()) == sorted(explained)
 
 
-TYPED = re.compile(r"(?:sudo )?(?:\S*/)?(twistlock-(?:console|defender) .*)")
+TYPED = re.compile(r"(?:sudo )?(?:\S*/)?(twistlock-(?:console|defender) [^|]*)")
 QUOTED = re.compile(r"`(?:sudo )?(twistlock-(?:console|defender) [^`]+)`")
 #: What stands for something else, or for more: no command as it is.
 PLACEHOLDER = re.compile(r"[…|<>]|\.\.\.|, ")

@@ -6,7 +6,7 @@ management server and by the command line; each calls only its part. The core kn
 plugins through this module alone. docs/plugins.md explains it with an example.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
@@ -82,6 +82,14 @@ class ConsolePlugin:
         mongod's thread calls it again, less and less often, until it returns.
         """
         del settings
+
+    def node_addresses(self, settings: "Settings") -> Collection[str]:
+        """Return the addresses that must reach MongoDB and the node API of this host.
+
+        Called by a command, also while the node does not run.
+        """
+        del settings
+        return ()
 
     def replica_set_settings(self, settings: "Settings") -> Mapping[str, int]:
         """Return the `settings` of a new replica set that differ from the core's."""

@@ -4,7 +4,7 @@ Its parts are imported where they are used: this module is loaded by every progr
 the Console, also where high availability is switched off.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
@@ -59,6 +59,12 @@ class HighAvailabilityPlugin(ConsolePlugin):
         from plugins.ha.membership.empty_database import give_up_vote_if_empty
 
         give_up_vote_if_empty(settings)
+
+    def node_addresses(self, settings: Settings) -> Collection[str]:
+        """Return the other members, and the hosts that ask to join."""
+        from plugins.ha.membership.node_addresses import node_addresses
+
+        return node_addresses(settings)
 
     def replica_set_settings(self, settings: Settings) -> Mapping[str, int]:
         """Return the election timeout."""

@@ -1,5 +1,7 @@
 """Three hosts that know only each other become a cluster, from the tarball alone."""
 
+import socket
+
 import pytest
 
 from tests.browser.remote_visitor import visitor_on
@@ -23,12 +25,14 @@ from tests.join.manual import as_written
 from twistlock_console.common.clock import MILLISECOND, boottime_ns
 
 pytestmark = [
-    pytest.mark.needs("chromium", "curl", "ip", "nsenter", "unshare", root=True),
+    pytest.mark.needs("chromium", "curl", "ip", "nft", "nsenter", "unshare", root=True),
     pytest.mark.timeout(600),
 ]
 SECRETS = ("mongod.key", "console.password", "cluster.password", "session.key")
 RECOVER = as_written("sudo twistlock-console ha recover --force")
 STATUS = as_written("twistlock-console status")
+FIREWALL = as_written("sudo twistlock-console firewall | sudo nft -f -")
+NODES = (8086, 27017)
 
 
 def test_apply_waits_for_two_hosts(formed: Formed) -> None:
@@ -74,6 +78,31 @@ def test_certificates_are_renewed_while_the_cluster_serves(site: Site) -> None:
 
     site.wait_whole(primary)
     assert view(primary)["epoch"] == epoch
+
+
+def test_a_firewall_keeps_strangers_off_the_nodes_ports(site: Site) -> None:
+    """The cluster stays whole behind the printed rules, and a takeover works."""
+    hosts = [site.serving(), *site.standbys()]
+    try:
+        for host in hosts:
+            host.bash(FIREWALL)
+        assert not any(is_open(site, host, port) for host in hosts for port in NODES)
+        site.be_served_by(hosts[1])
+        assert is_open(site, hosts[1], 8083)
+    finally:
+        for host in hosts:
+            host.bash("nft delete table inet twistlock")
+    assert all(is_open(site, host, port) for host in hosts for port in NODES)
+
+
+def is_open(site: Site, host: BareHost, port: int) -> bool:
+    """Whether the host "client" can connect to *port* of *host*."""
+    with site.client.network():
+        try:
+            socket.create_connection((host.address, port), timeout=5).close()
+        except ConnectionRefusedError:
+            return False
+    return True
 
 
 def test_the_primary_is_lost_and_returns(site: Site) -> None:

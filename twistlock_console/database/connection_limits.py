@@ -6,13 +6,14 @@ file. Connections beyond the maximum are closed at once.
 """
 
 import logging
-import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from twistlock_console.system.file_limit import raise_file_limit
+
 log = logging.getLogger(__name__)
-#: The limit of open files that mongod gets where the host allows it.
+#: The limit of open files that a host should allow.
 WANTED_OPEN_FILES = 64_000
 MAX_INCOMING_CONNECTIONS = 1000
 #: Of the open files, one part in eight for the counted connections (two files each):
@@ -45,15 +46,9 @@ def limits_for(open_files: int, members: Sequence[str]) -> ConnectionLimits:
 def raise_open_files_limit() -> int:
     """Raise this process's limit of open files, which mongod inherits; return it.
 
-    Logs a warning where the host's hard limit allows fewer than mongod should have.
+    Logs a warning where the host allows fewer than mongod should have.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    wanted = WANTED_OPEN_FILES if hard == unlimited else min(WANTED_OPEN_FILES, hard)
-    if soft != unlimited and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    available = WANTED_OPEN_FILES if soft == unlimited else soft
+    available = raise_file_limit()
     if available < MAX_INCOMING_CONNECTIONS * OPEN_FILES_PER_CONNECTION:
         log.warning(
             "only %s files may be open, so mongod accepts fewer connections; raise the "
