@@ -573,7 +573,7 @@ def test_no_file_makes_loading_fail_otherwise(load: Load, content: bytes) -> Non
     ("address", "service", "private"),
     [
         ("127.0.0.11", ("127.0.0.11",), ("127.0.0.11",)),
-        ("10.0.0.5", ("0.0.0.0",), ("10.0.0.5", "127.0.0.1")),  # noqa: S104 - expected
+        ("10.0.0.5", ("0.0.0.0", "::"), ("10.0.0.5", "127.0.0.1")),  # noqa: S104
     ],
 )
 def test_where_ports_are_opened(

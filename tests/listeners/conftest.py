@@ -146,7 +146,7 @@ def make_ports(
     """Make service ports that are closed when the test ends."""
     made: list[ServicePorts] = []
 
-    def make(app: str = SMALL_APP) -> ServicePorts:
+    def make(app: str = SMALL_APP, *, settings: Settings = settings) -> ServicePorts:
         made.append(ServicePorts(settings, permit, bus, app=app))
         return made[-1]
 

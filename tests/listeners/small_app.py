@@ -89,6 +89,8 @@ def body_of(path: str, environ: WSGIEnvironment) -> bytes:
             return str(getattr(sys.modules["__main__"], "__file__", None)).encode()
         case "/length" | "/guarded":
             return str(len(environ["wsgi.input"].read())).encode()
+        case "/address":
+            return str(environ["REMOTE_ADDR"]).encode()
         case "/load":
             return json.dumps(asdict(environ[SERVER_LOAD])).encode()
         case _:

@@ -1,5 +1,6 @@
 """What this host can tell about itself: its name and its addresses."""
 
+import errno
 import socket
 import threading
 from collections.abc import Callable
@@ -35,14 +36,29 @@ def is_loopback(address: str) -> bool:
     return IPv4Address(address).is_loopback
 
 
+def lacks_ipv6(address: str, problem: OSError) -> bool:
+    """Say whether *problem* is that this host has no IPv6, which *address* needs."""
+    return ":" in address and problem.errno in (
+        errno.EAFNOSUPPORT,
+        errno.EADDRNOTAVAIL,
+        errno.EPROTONOSUPPORT,
+    )
+
+
 def bind_problem(address: str, port: int = 0) -> OSError | None:
-    """Say why *port* cannot be opened on *address*, if so; port 0 is any port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    """Say why *port* cannot be opened on *address*, if so; port 0 is any port.
+
+    That this host has no IPv6 is no problem: the port is then opened without.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind((address, port))
-        except OSError as error:
-            return error
+    except OSError as error:
+        return None if lacks_ipv6(address, error) else error
     return None
 
 

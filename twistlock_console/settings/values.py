@@ -117,8 +117,12 @@ class Settings:
 
     @property
     def service_addresses(self) -> tuple[str, ...]:
-        """Where the service ports listen: everywhere, but for a loopback node."""
-        return (self.node_address,) if self._on_loopback else ("0.0.0.0",)  # noqa: S104 - the fleet's hosts must reach it
+        """Where the service ports listen: everywhere, but for a loopback node.
+
+        On a host without IPv6 the second of them is left out.
+        """
+        everywhere = ("0.0.0.0", "::")  # noqa: S104 - the fleet's hosts must reach it
+        return (self.node_address,) if self._on_loopback else everywhere
 
     @property
     def private_addresses(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from twistlock_console.servers.defenders.port import DefenderPort
 from twistlock_console.servers.defenders.register_writer import Ledger
 from twistlock_console.servers.supervisor.bootstrap import Report, Serve
 from twistlock_console.servers.supervisor.fence import Fence
-from twistlock_console.servers.supervisor.sockets import bind
+from twistlock_console.servers.supervisor.sockets import bind_all
 from twistlock_console.settings import Settings
 from twistlock_console.system.admission import AdmissionLimits
 from twistlock_console.system.file_limit import raise_file_limit
@@ -76,7 +76,7 @@ async def _serve(
     intake = Intake()
     house = Housekeeping(fleet, commit, quota, desk, intake)
     guards = Guards(fence, intake, ConnectionsPerCertificate(), fleet.closings)
-    listening = [bind(place, BACKLOG) for place in _places(settings)]
+    listening = bind_all(_places(settings), BACKLOG)
     limits = AdmissionLimits.for_open_files(raise_file_limit())
     port = DefenderPort(listening, tls, limits, host, connections_of(guards))
     await port.prepare()

@@ -32,7 +32,7 @@ from twistlock_console.servers.supervisor.fence import (
     fenced_sockets,
 )
 from twistlock_console.servers.supervisor.forkserver import context
-from twistlock_console.servers.supervisor.sockets import bind
+from twistlock_console.servers.supervisor.sockets import bind_all
 from twistlock_console.settings import Settings
 from twistlock_console.system.child_processes import die_with_parent
 
@@ -74,7 +74,7 @@ def _serve(
     app = FencedApp(pages[0], fence)
     site = Site(app, arbiter.cfg, fence, pages[1], proxies, report.checks)
     arbiter.app.load = lambda: app
-    sockets = [bind(address, BACKLOG) for address in addresses]
+    sockets = bind_all(addresses, BACKLOG)
     arbiter.cfg.set("bind", [f"fd://{socket.detach()}" for socket in sockets])
     for name, hook in _hooks(site, report, tls).items():
         arbiter.cfg.set(name, hook)

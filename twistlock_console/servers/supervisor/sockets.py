@@ -5,26 +5,50 @@ import time
 from collections.abc import Sequence
 
 from twistlock_console.common.errors import ListenerError
+from twistlock_console.settings.host import lacks_ipv6
 
 Address = tuple[str, int]
 LOOK_EVERY = 0.002
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
 
 
 def bind(address: Address, backlog: int) -> socket.socket:
     """Listen on *address*. Raises ListenerError, with the reason, if it cannot be."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     try:
-        return socket.create_server(address, backlog=backlog)
+        return socket.create_server(address, family=family, backlog=backlog)
     except OSError as error:
         raise ListenerError(
             f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
         ) from error
 
 
+def bind_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
+    """Listen on all *addresses*; on a host without IPv6 only on those of IPv4.
+
+    Raises ListenerError, with the reason, if one of them cannot be.
+    """
+    bound: list[socket.socket] = []
+    try:
+        for address in addresses:
+            try:
+                bound.append(bind(address, backlog))
+            except ListenerError as error:
+                cause = error.__cause__
+                if not (isinstance(cause, OSError) and lacks_ipv6(address[0], cause)):
+                    raise
+    except ListenerError:
+        for each in bound:
+            each.close()
+        raise
+    return bound
+
+
 def accepts(address: Address, timeout: float = 1.0) -> bool:
     """Say whether *address* accepts a connection now; silence counts as no."""
     host, port = address
     # A server on every address is asked on one that cannot be cut off.
-    host = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - not bound here
+    host = LOOPBACK.get(host, host)
     try:
         socket.create_connection((host, port), timeout).close()
     except OSError:
