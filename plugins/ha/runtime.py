@@ -75,6 +75,7 @@ class HighAvailability:
         self._store = LeaseStore(self._connect("lease", 1000))
         self._tenure = Tenure(node.bus)
         self._port_work = PortWork(node.service_ports)
+        node.service_ports.checks.ends_without_database = True
         self._performer = self._make_performer()
         self.keeper = Keeper(
             self._first_observation(), self._performer, node.permit, self._tenure

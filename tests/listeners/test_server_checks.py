@@ -114,6 +114,7 @@ def test_a_server_whose_database_does_not_answer_is_ended(
 ) -> None:
     """It opens all the same, since a database may need a moment; then it counts."""
     ports = make_ports(factory)
+    ports.checks.ends_without_database = True
     ports.open_all()
     ports.checks.require_answers()
     opened = ports.closed()
@@ -124,6 +125,19 @@ def test_a_server_whose_database_does_not_answer_is_ended(
     reason = f"management failed {MAX_FAILED_CHECKS} checks in a row: {problem}"
     assert failures(events) == [ListenerFailed("management", reason)]
     assert ports.closed() == ("management",)
+
+
+def test_a_server_without_a_database_goes_on_where_no_other_node_is(
+    make_ports: MakePorts, events: list[object]
+) -> None:
+    """Its pages say that the database does not answer; to end it would help nobody."""
+    ports = make_ports("small_app:without_database")
+    ports.open_all()
+    for _ in range(MAX_FAILED_CHECKS + 1):
+        ports.checks.run()
+
+    assert failures(events) == []
+    assert ports.closed() == ()
 
 
 def test_a_server_that_hangs_when_it_opens_is_ended_at_once(

@@ -27,7 +27,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The outcome of one check: *problem* is empty if the server works."""
+    """The outcome of one check: *problem* is empty if the server works.
+
+    *load* is what its main loop reported, None if that did not answer.
+    """
 
     problem: str = ""
     load: ServerLoad | None = None

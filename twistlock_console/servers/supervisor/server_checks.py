@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from twistlock_console.common.request_limits import ServerLoad
+from twistlock_console.servers.supervisor.check_channel import CheckResult
 from twistlock_console.servers.supervisor.child_listener import Listener
 
 CHECK_TIMEOUT_S = 2.0
@@ -18,12 +19,15 @@ log = logging.getLogger(__name__)
 class ServerChecks:
     """Checks *listeners*; one thread at a time may call ``run``.
 
+    A server whose main loop hangs is ended. One whose database does not answer is
+    ended only if *ends_without_database*: where another node can take over.
     *loads* maps the name of a server to the load that it last reported.
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
         self._failed: dict[int, int] = {}
+        self.ends_without_database = False
         self.loads: dict[str, ServerLoad] = {}
 
     def run(self) -> None:
@@ -57,16 +61,19 @@ class ServerChecks:
         # Other threads read it, so it is replaced as a whole.
         self.loads = loads
         if result and pid:
-            self._count(listener, pid, result.problem)
+            self._count(listener, pid, result)
 
-    def _count(self, listener: Listener, pid: int, problem: str) -> None:
+    def _count(self, listener: Listener, pid: int, result: CheckResult) -> None:
+        name, problem = listener.name, result.problem
         if not problem:
-            self._failed.pop(pid, None)
+            if self._failed.pop(pid, 0):
+                log.info("%s passes its check again", name)
             return
         count = self._failed[pid] = self._failed.get(pid, 0) + 1
-        name = listener.name
-        log.warning("%s failed its check (%d in a row): %s", name, count, problem)
-        if count >= MAX_FAILED_CHECKS:
+        if count <= MAX_FAILED_CHECKS:
+            log.warning("%s failed its check (%d in a row): %s", name, count, problem)
+        ends = result.load is None or self.ends_without_database
+        if count >= MAX_FAILED_CHECKS and ends:
             listener.fail(f"{name} failed {count} checks in a row: {problem}")
 
 
