@@ -14,17 +14,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
+from plugins.ha.settings import HaSettings, InitialState
 from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import (
     Folders,
-    InitialState,
     Settings,
     check_ports_free,
     load_settings,
 )
 from twistlock_console.settings.checks import not_mongod, unwritable
 from twistlock_console.settings.host import bind_problem, find_address, full_name
-from twistlock_console.settings.keys import ACCEPTED, KEYS
+from twistlock_console.settings.keys import ACCEPTED, KEYS, all_keys
 
 HERE = "NODE_ADDRESS=127.0.0.1\n"
 PROJECT = Path(__file__).parent.parent
@@ -61,9 +61,13 @@ def test_the_shipped_file_says_the_defaults() -> None:
 
     settings = load_settings(path, {"NODE_ADDRESS": address}, on_this_host=False)
 
-    assert settings == Settings(node_address=address, console_cn=full_name())
+    assert settings == Settings(
+        node_address=address,
+        console_cn=full_name(),
+        plugin_values=HaSettings().values(),
+    )
     lines = [line for line in path.read_text().split("\n") if line[:1] not in ("", "#")]
-    defaults = {f"{key.name}={key.default}" for key in KEYS}
+    defaults = {f"{key.name}={key.default}" for key in all_keys()}
     assert sorted(lines) == sorted(defaults)
 
 
@@ -87,13 +91,15 @@ def test_an_empty_file_is_enough(load: Load, tmp_path: Path) -> None:
         node_address="127.0.0.1",
         console_cn=full_name(),
         data_folder=tmp_path / "data",
+        plugin_values=HaSettings().values(),
     )
 
 
 def test_every_key_fills_its_field() -> None:
     """The table and the settings agree, and no key is both ours and ignored."""
-    assert {key.attribute for key in KEYS} == {f.name for f in fields(Settings)}
-    assert ACCEPTED.isdisjoint(key.name for key in KEYS)
+    attributes = {key.attribute for key in KEYS}
+    assert attributes | {"plugin_values"} == {f.name for f in fields(Settings)}
+    assert ACCEPTED.isdisjoint(key.name for key in all_keys())
 
 
 def test_values_arrive(load: Load, tmp_path: Path) -> None:
@@ -133,9 +139,9 @@ def test_values_arrive(load: Load, tmp_path: Path) -> None:
         data_recovery_enabled=False,
         mongod_binary=program,
         database_cache_gb=1.5,
-        high_availability_enabled=True,
-        high_availability_state=InitialState.SECONDARY,
-        lease_ttl_ms=2000,
+        plugin_values=HaSettings(
+            enabled=True, state=InitialState.SECONDARY, lease_ttl_ms=2000
+        ).values(),
         data_folder=tmp_path / "data",
     )
 
@@ -350,7 +356,7 @@ def test_ha_is_refused_in_a_managers_container(
         f"({variable} is set); set HIGH_AVAILABILITY_ENABLED=false and let the "
         "cluster manager restart it"
     ]
-    assert not load(HERE, {variable: "x"}).high_availability_enabled
+    assert not HaSettings.of(load(HERE, {variable: "x"})).enabled
 
 
 def test_ha_is_refused_in_a_swarm(load: Load, tmp_path: Path) -> None:
@@ -556,7 +562,9 @@ def test_only_a_near_key_is_suggested(
     content=st.binary()
     | st.lists(
         st.tuples(
-            st.sampled_from([key.name for key in KEYS if key.name != "MONGOD_BINARY"]),
+            st.sampled_from(
+                [key.name for key in all_keys() if key.name != "MONGOD_BINARY"]
+            ),
             st.text() | st.integers().map(str) | st.floats().map(str),
         )
     ).map(lambda lines: "\n".join(f"{k}={v}" for k, v in lines).encode("utf-8"))
@@ -631,7 +639,7 @@ def test_without_an_address_ha_does_not_start(
         "line 1: no address of this host is found that other hosts could reach; "
         "set NODE_ADDRESS to one"
     ]
-    assert load(HERE + "HIGH_AVAILABILITY_ENABLED=true").high_availability_enabled
+    assert HaSettings.of(load(HERE + "HIGH_AVAILABILITY_ENABLED=true")).enabled
 
 
 def free_ports(count: int) -> list[int]:
@@ -651,9 +659,7 @@ def test_free_ports_are_found_free_and_taken_ones_named() -> None:
         management_port_https=https,
         management_port_ui=ui,
         communication_port=communication,
-        high_availability_enabled=True,
-        high_availability_state=InitialState.SECONDARY,
-        high_availability_port=ha,
+        node_api_port=ha,
         database_port=database,
     )
     check_ports_free(settings)
@@ -690,8 +696,8 @@ def test_the_manual_has_every_key() -> None:
     text = (PROJECT / "docs/settings.md").read_text()
 
     rows = re.findall(r"^\| `([A-Z_]+)` \| (.+) \| (.+) \|$", text, re.MULTILINE)
-    assert rows == [
+    assert sorted(rows) == sorted(
         (key.name, f"`{key.default}`" if key.default else "empty", key.help)
-        for key in KEYS
-    ]
+        for key in all_keys()
+    )
     assert [key for key in ACCEPTED if f"`{key}`" not in text] == []

@@ -69,7 +69,7 @@ def settings(tmp_path: Path) -> Settings:
     made = Settings(
         node_address="127.0.0.1",
         data_folder=tmp_path / "data",
-        high_availability_port=port,
+        node_api_port=port,
         database_port=1,
     )
     made.folders.create()

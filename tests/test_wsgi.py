@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 
 import wsgi
+from plugins.ha.settings import HaSettings
 from twistlock_console.common.atomic_files import make_secret
 from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import Settings
@@ -14,7 +15,9 @@ from twistlock_console.settings import Settings
 def settings_in(folder: Path, *, ha: bool) -> Settings:
     """Settings of a node whose secrets are in *folder*."""
     settings = Settings(
-        node_address="127.0.0.1", data_folder=folder, high_availability_enabled=ha
+        node_address="127.0.0.1",
+        data_folder=folder,
+        plugin_values=HaSettings(enabled=ha).values(),
     )
     settings.folders.create()
     make_secret(settings.folders.secrets / "session.key")

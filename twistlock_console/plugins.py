@@ -6,7 +6,7 @@ management server and by the command line; each calls only its part. The core kn
 plugins through this module alone. docs/plugins.md explains it with an example.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 from twistlock_console.common.errors import ConsoleError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flask import Flask
 
     from twistlock_console.accounts.rights import Area
     from twistlock_console.alerts.kinds import AlertKind
     from twistlock_console.node.context import NodeContext, RoleController
     from twistlock_console.settings import Settings
+    from twistlock_console.settings.checks import Finding
+    from twistlock_console.settings.keys import Key
 
 GROUP = "twistlock_console.plugins"
 #: Raised when a change of this interface breaks plugins that were written before it.
@@ -40,6 +44,8 @@ class ConsolePlugin:
     name: str
     #: The version of this interface that the plugin was written for.
     interface_version = INTERFACE_VERSION
+    #: Keys of twistlock.cfg; `Settings.plugin_values` has their values by name.
+    settings: tuple["Key", ...] = ()
     #: Areas of the table of rights; guards of pages and API calls name them.
     rights: tuple["Area", ...] = ()
     #: Types of entries in the history of changes, beside those of the core.
@@ -56,6 +62,18 @@ class ConsolePlugin:
         """Return whether *settings* switch the plugin on."""
         del settings
         return True
+
+    def check_settings(self, settings: "Settings") -> Iterable["Finding"]:
+        """Find values that do not go together, also where the plugin is off."""
+        del settings
+        return ()
+
+    def check_host(
+        self, settings: "Settings", environ: Mapping[str, str], root: "Path"
+    ) -> Iterable["Finding"]:
+        """Find what this host lacks or forbids; *root* is `/` except in tests."""
+        del settings, environ, root
+        return ()
 
     def init_app(self, app: "Flask") -> None:
         """Add blueprints, menu pages, banners and metrics to the web application."""

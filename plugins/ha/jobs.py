@@ -18,6 +18,7 @@ from plugins.ha.replication.peer_disconnect import Detachment
 from plugins.ha.replication.replica_set import ReplicaSet
 from plugins.ha.reporting.defender_reconnects import Returning
 from plugins.ha.reporting.role_history import History
+from plugins.ha.settings import HaSettings
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.known_members import write_known_members
@@ -50,7 +51,7 @@ class Rounds:
 
     def schedule(self) -> None:
         """Have the node's scheduler call each in its time."""
-        every, settings = self.node.scheduler.every, self.node.settings
+        every, settings = self.node.scheduler.every, HaSettings.of(self.node.settings)
         every(settings.lease_ttl_ms / 18_000, "lease-sighting", self._sight)
         every(settings.heartbeat_interval_ms / 1000, "detach", self._detach)
         every(1.0, "history", self.history.deliver)

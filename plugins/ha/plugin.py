@@ -4,11 +4,14 @@ Its parts are imported where they are used: this module is loaded by every progr
 the Console, also where high availability is switched off.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plugins.ha import settings as ha_settings
 from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
 from plugins.ha.rights import CONSOLE_SCRIPTS, HIGH_AVAILABILITY
+from plugins.ha.settings import HaSettings, InitialState
 from twistlock_console.events.types import (
     ClusterPolled,
     DatabaseStopped,
@@ -17,7 +20,8 @@ from twistlock_console.events.types import (
     RoleChanged,
 )
 from twistlock_console.plugins import ConsolePlugin
-from twistlock_console.settings import InitialState, Settings
+from twistlock_console.settings import Settings
+from twistlock_console.settings.checks import Finding
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -29,6 +33,7 @@ class HighAvailabilityPlugin(ConsolePlugin):
     """Keeps one of three Consoles serving; see docs/high-availability.md."""
 
     name = "high-availability"
+    settings = ha_settings.KEYS
     rights = (HIGH_AVAILABILITY, CONSOLE_SCRIPTS)
     alert_kinds = (NODE_LOST, MEMBER_LAG)
     backup_exclusions = ("ha_*",)
@@ -36,7 +41,18 @@ class HighAvailabilityPlugin(ConsolePlugin):
 
     def enabled(self, settings: Settings) -> bool:
         """Return HIGH_AVAILABILITY_ENABLED."""
-        return settings.high_availability_enabled
+        return HaSettings.of(settings).enabled
+
+    def check_settings(self, settings: Settings) -> Iterable[Finding]:
+        """Find values that do not go together."""
+        return ha_settings.check_settings(settings)
+
+    def check_host(
+        self, settings: Settings, environ: Mapping[str, str], root: Path
+    ) -> Iterable[Finding]:
+        """Find a cluster manager that runs this host."""
+        del settings
+        return ha_settings.check_host(environ, root)
 
     def init_app(self, app: "Flask") -> None:
         """Add the pages, the API and the metrics."""
@@ -46,7 +62,7 @@ class HighAvailabilityPlugin(ConsolePlugin):
 
     def join(self, settings: Settings, pause: Callable[[float], None]) -> bool:
         """Join the cluster, unless this node belongs to one or was the first."""
-        if settings.high_availability_state is not InitialState.SECONDARY:
+        if HaSettings.of(settings).state is not InitialState.SECONDARY:
             return False
         from plugins.ha.membership.join_client import join, must_join
 
@@ -68,7 +84,7 @@ class HighAvailabilityPlugin(ConsolePlugin):
 
     def replica_set_settings(self, settings: Settings) -> Mapping[str, int]:
         """Return the election timeout."""
-        return {"electionTimeoutMillis": settings.election_timeout_ms}
+        return {"electionTimeoutMillis": HaSettings.of(settings).election_timeout_ms}
 
     def init_node(self, node: "NodeContext") -> "RoleController":
         """Return the controller of the role, subscribed to the events of *node*."""
@@ -76,7 +92,9 @@ class HighAvailabilityPlugin(ConsolePlugin):
         from plugins.ha.runtime import HighAvailability
 
         runtime = HighAvailability(node)
-        node.cluster_poll.interval_s = node.settings.poll_interval_ms / 1000
+        node.cluster_poll.interval_s = (
+            HaSettings.of(node.settings).poll_interval_ms / 1000
+        )
         node.bus.subscribe(ClusterPolled, runtime.on_cluster_polled)
         node.bus.subscribe(RoleChanged, runtime.on_role_changed)
         node.bus.subscribe(ListenerFailed, runtime.on_listener_failed)

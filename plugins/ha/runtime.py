@@ -34,6 +34,7 @@ from plugins.ha.reporting.cluster_view import Moment, Picture, view
 from plugins.ha.reporting.defender_reconnects import Returning
 from plugins.ha.reporting.metrics import Measures
 from plugins.ha.reporting.role_history import History
+from plugins.ha.settings import HaSettings
 from twistlock_console import __version__
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, DatabaseError, Refused
@@ -59,6 +60,7 @@ class HighAvailability:
     def __init__(self, node: NodeContext) -> None:
         self._node = node
         self.settings = node.settings
+        self._ha_settings = HaSettings.of(node.settings)
         self._clients: list[MongoClient[dict[str, Any]]] = []
         commands = self._connect("commands", 5000)
         whole_set = self._connect("records", 5000, whole_set=True)
@@ -86,7 +88,9 @@ class HighAvailability:
             self.keeper.post,
         )
         self._heartbeats = Heartbeats(
-            self.settings.heartbeat_interval_ms / 1000, self.client, self.keeper.post
+            self._ha_settings.heartbeat_interval_ms / 1000,
+            self.client,
+            self.keeper.post,
         )
         self._standing = Standing(
             self.keeper, self.replica_set, self.settings.node_address
@@ -206,14 +210,14 @@ class HighAvailability:
 
     def _first_observation(self) -> Observation:
         timing = Timing(
-            ttl=self.settings.lease_ttl_ms * MILLISECOND,
-            step_up_after=self.settings.step_up_after_ms * MILLISECOND,
-            heartbeat=self.settings.heartbeat_interval_ms * MILLISECOND,
+            ttl=self._ha_settings.lease_ttl_ms * MILLISECOND,
+            step_up_after=self._ha_settings.step_up_after_ms * MILLISECOND,
+            heartbeat=self._ha_settings.heartbeat_interval_ms * MILLISECOND,
         )
         return Observation(me=self.settings.node_address, member_id=0, timing=timing)
 
     def _make_performer(self) -> Performer:
-        ttl = self.settings.lease_ttl_ms * MILLISECOND
+        ttl = self._ha_settings.lease_ttl_ms * MILLISECOND
         return Performer(
             LeaseWork(
                 self.settings.node_address,

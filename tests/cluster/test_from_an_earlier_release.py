@@ -95,6 +95,6 @@ def _refuses_defenders(
     folder, settings = node.settings.folders.certificates, node.settings
     defender.load_verify_locations(folder / "cluster-ca.pem")
     with cluster.client.network():
-        for port in (settings.high_availability_port, settings.database_port):
+        for port in (settings.node_api_port, settings.database_port):
             place = (node.address, port)
             wait_for(lambda place=place: is_refused(place, defender), 10, "refusal")

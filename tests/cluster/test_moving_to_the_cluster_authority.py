@@ -64,7 +64,7 @@ def test_it_moves_while_it_serves(earlier_node: AloneNode, tmp_path: Path) -> No
     node, folder = earlier_node, earlier_node.settings.folders.certificates
     address = node.settings.node_address
     defenders_port = (address, node.settings.communication_port)
-    nodes_ports = (node.settings.high_availability_port, node.settings.database_port)
+    nodes_ports = (node.settings.node_api_port, node.settings.database_port)
     make_papers(node, tmp_path)
     defender = as_defender(tmp_path)
     defender.load_verify_locations(folder / "cluster-ca.pem")
@@ -101,7 +101,7 @@ def test_nothing_of_before_is_accepted(earlier_node: AloneNode) -> None:
     service.load_cert_chain(folder / "node.pem", folder / "node-key.pem")
 
     for port in (
-        earlier_node.settings.high_availability_port,
+        earlier_node.settings.node_api_port,
         earlier_node.settings.database_port,
     ):
         place = (earlier_node.settings.node_address, port)

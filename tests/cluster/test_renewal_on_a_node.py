@@ -46,7 +46,7 @@ class Visitor:
         self.ports = [
             settings.management_port_https,
             settings.communication_port,
-            settings.high_availability_port,
+            settings.node_api_port,
             settings.database_port,
         ]
         self.address = settings.node_address

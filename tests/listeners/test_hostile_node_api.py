@@ -39,7 +39,7 @@ def node(settings: Settings, stack: ExitStack) -> Settings:
     """Return the settings of a node whose node API answers at /v1/well."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    alone = replace(settings, high_availability_port=port)
+    alone = replace(settings, node_api_port=port)
     app = node_app()
     both = ["GET", "POST"]
     app.add_url_rule("/v1/well", view_func=lambda: {"well": True}, methods=both)
@@ -53,7 +53,7 @@ def node(settings: Settings, stack: ExitStack) -> Settings:
 
 def connect(node: Settings, source: str) -> socket.socket:
     """Connect from an address."""
-    place = ("127.0.0.1", node.high_availability_port)
+    place = ("127.0.0.1", node.node_api_port)
     return socket.create_connection(place, 15, (source, 0))
 
 

@@ -29,7 +29,7 @@ def connection(settings: Settings) -> Iterator[http.client.HTTPSConnection]:
     def echo() -> ResponseReturnValue:
         return {"caller": caller().address, "sent": request.get_data(as_text=True)}
 
-    api = NodeApi(replace(settings, high_availability_port=port), app)
+    api = NodeApi(replace(settings, node_api_port=port), app)
     api.open()
     tls = client_context(settings.folders.certificates)
     asking = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=tls)
@@ -96,7 +96,7 @@ def test_a_node_that_stops_looks_gone(settings: Settings) -> None:
     app.add_url_rule("/v1/well", view_func=lambda: {"well": True})
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    alone = replace(settings, high_availability_port=port)
+    alone = replace(settings, node_api_port=port)
     api = NodeApi(alone, app)
     api.open()
     with NodeClient(alone, "127.0.0.1") as client:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from plugins.ha.settings import HaSettings
 from plugins.ha.web.join_script import Console, Release, join_script, refusal_script
 from twistlock_console.settings import Settings
 from twistlock_console.settings.config_file import parse
@@ -49,7 +50,7 @@ def test_a_joining_node_gets_the_primarys_settings() -> None:
         console_cn="first",
         console_san=("lb.example.com",),
         management_port_ui=None,
-        lease_ttl_ms=2000,
+        plugin_values=HaSettings(lease_ttl_ms=2000).values(),
         data_folder=Path("/srv/my data"),
     )
     text = script(settings)

@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 from web_visitor import HTTPS, PASSWORD, USERNAME
 
 import wsgi
+from plugins.ha.settings import HaSettings
 from plugins.ha.web import node_client
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.roles import UserRole
@@ -37,6 +38,8 @@ from twistlock_console.web.actions import backups
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.openapi.document import document
 from twistlock_console.web.security.sessions import now
+
+WITH_HA = HaSettings(enabled=True).values()
 
 EXAMPLES = 5
 #: After so long, on a busy machine, one example a call must do.
@@ -53,7 +56,7 @@ CHECKS = [
 @pytest.fixture(scope="module")
 def whole(running: Settings) -> Iterator[Flask]:
     """The whole application, with a brain that refuses most things."""
-    made = wsgi.create(replace(running, high_availability_enabled=True))
+    made = wsgi.create(replace(running, plugin_values=WITH_HA))
     made.extensions[node_client.EXTENSION] = FakeBrain()
     made.extensions[backups.EXTENSION] = FakeBrain()
     database = storage_of(made).database()

@@ -13,10 +13,13 @@ from flask import Flask
 from web_visitor import HTTPS, PASSWORD, Visitor
 
 import wsgi
+from plugins.ha.settings import HaSettings
 from plugins.ha.web import node_client
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions import backups
 from twistlock_console.web.common.database import storage_of
+
+WITH_HA = HaSettings(enabled=True).values()
 
 BACKUP = "before-26.11.1-1795478400.tar.gz"
 SECRETS = {"password", "repeated", "secret", "passphrase", "old", "new"}
@@ -100,7 +103,7 @@ class BrainWithABackup(FakeBrain):
 @pytest.fixture
 def app(running: Settings) -> Iterator[Flask]:
     """The whole application, on an empty database."""
-    made = wsgi.create(replace(running, high_availability_enabled=True))
+    made = wsgi.create(replace(running, plugin_values=WITH_HA))
     made.testing = True
     made.extensions[node_client.EXTENSION] = BrainWithABackup()
     made.extensions[backups.EXTENSION] = BrainWithABackup()

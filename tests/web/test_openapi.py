@@ -7,11 +7,14 @@ from flask import Flask
 from web_visitor import Visitor, basic
 
 import wsgi
+from plugins.ha.settings import HaSettings
 from twistlock_console.settings import Settings
 from twistlock_console.web.openapi.api_call import ApiCall, call_of
 from twistlock_console.web.openapi.bodies import LogonBody
 from twistlock_console.web.openapi.document import api_rules, document, plain_path
 from twistlock_console.web.security.areas import areas_of
+
+WITH_HA = HaSettings(enabled=True).values()
 
 #: Calls whose room has not described them yet.
 NOT_YET: set[str] = set()
@@ -20,7 +23,7 @@ NOT_YET: set[str] = set()
 @pytest.fixture(scope="module")
 def whole(running: Settings) -> Flask:
     """The whole application, high availability included."""
-    return wsgi.create(replace(running, high_availability_enabled=True))
+    return wsgi.create(replace(running, plugin_values=WITH_HA))
 
 
 def test_every_call_is_described(whole: Flask) -> None:

@@ -17,6 +17,7 @@ from flask import Flask
 from web_visitor import HTTPS, PASSWORD, basic
 
 import wsgi
+from plugins.ha.settings import HaSettings
 from twistlock_console import plugins
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.rights import CORE_AREAS, Right, may
@@ -28,6 +29,8 @@ from twistlock_console.web.openapi.document import document
 from twistlock_console.web.security.areas import areas_of
 from twistlock_console.web.security.pages import COOKIE_PART
 from twistlock_console.web.security.sessions import SAFE, now
+
+WITH_HA = HaSettings(enabled=True).values()
 
 PAGE = Path(__file__).parents[2] / "docs" / "roles.md"
 API_PAGE = PAGE.with_name("api.md")
@@ -66,7 +69,7 @@ class Door:
 @pytest.fixture(scope="module")
 def guarded(running: Settings) -> Iterator[Flask]:
     """The whole application, high availability included, with nothing behind doors."""
-    made = wsgi.create(replace(running, high_availability_enabled=True))
+    made = wsgi.create(replace(running, plugin_values=WITH_HA))
     made.config["WTF_CSRF_ENABLED"] = False  # it is tried elsewhere
     for endpoint in made.view_functions:
         made.view_functions[endpoint] = lambda **_parts: ADMITTED
@@ -154,7 +157,7 @@ def test_the_manual_shows_what_came_out(guarded: Flask) -> None:
 
 def test_the_manual_lists_every_call_of_the_api(running: Settings) -> None:
     """The table of docs/api.md is written by this test as well."""
-    app = wsgi.create(replace(running, high_availability_enabled=True))
+    app = wsgi.create(replace(running, plugin_values=WITH_HA))
     head, table, _ = API_PAGE.read_text().partition(API_TABLE)
     shown = head + table + "".join(api_calls(app))
     if os.environ.get("ROLES_PAGE") == "write":

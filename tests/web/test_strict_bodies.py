@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor, basic
 
 import wsgi
+from plugins.ha.settings import HaSettings
 from plugins.ha.web import node_client
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.roles import UserRole
@@ -24,6 +25,8 @@ from twistlock_console.web.actions import backups
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.openapi.api_call import JSON
 from twistlock_console.web.openapi.document import api_rules, document, plain_path
+
+WITH_HA = HaSettings(enabled=True).values()
 
 POLICY = "/api/v1/policies/runtime/host"
 EXTRA = "unknownMember"
@@ -60,7 +63,7 @@ def brain() -> NotingBrain:
 @pytest.fixture(scope="module")
 def whole(running: Settings, brain: NotingBrain) -> Iterator[Flask]:
     """The whole application with an administrator, high availability included."""
-    made = wsgi.create(replace(running, high_availability_enabled=True))
+    made = wsgi.create(replace(running, plugin_values=WITH_HA))
     made.extensions[node_client.EXTENSION] = brain
     made.extensions[backups.EXTENSION] = brain
     database = storage_of(made).database()

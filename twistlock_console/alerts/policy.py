@@ -21,7 +21,7 @@ def current_policy(
         settings.management_port_https,
         settings.management_port_ui,
         settings.communication_port,
-        settings.high_availability_port,
+        settings.node_api_port,
         settings.database_port,
     )
     names = (settings.console_cn, *settings.console_san)

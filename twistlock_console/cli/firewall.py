@@ -17,5 +17,5 @@ def command(config: Path) -> None:
     settings = settings_of_running_node(config)
     active = plugins.enabled(settings)
     others = {each for plugin in active for each in plugin.node_addresses(settings)}
-    ports = (settings.database_port, settings.high_availability_port)
+    ports = (settings.database_port, settings.node_api_port)
     print_line(firewall_rules(settings.node_address, others, ports), end="")

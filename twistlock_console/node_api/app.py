@@ -96,7 +96,7 @@ class NodeApi:
             self._servers.append(self._serve(address, tls))
 
     def _serve(self, address: str, tls: FollowedContext) -> NodeServer:
-        place = (address, self._settings.high_availability_port)
+        place = (address, self._settings.node_api_port)
         with _listen(*place) as listening:
             server = NodeServer(
                 place, self._app, tls, lambda: self._members, listening.fileno()

@@ -18,7 +18,7 @@ class NodeClient:
         self, settings: Settings, address: str, *, timeout: float = 5.0
     ) -> None:
         self.address = address
-        self._port = settings.high_availability_port
+        self._port = settings.node_api_port
         self._timeout = urllib3.Timeout(connect=min(timeout, 2.0), read=timeout)
         folder = settings.folders.certificates
         self._tls = FollowedContext(lambda: client_context(folder), folder)

@@ -2,11 +2,10 @@
 
 from twistlock_console.settings.loading import load_settings
 from twistlock_console.settings.ports import check_ports_free
-from twistlock_console.settings.values import Folders, InitialState, LogFormat, Settings
+from twistlock_console.settings.values import Folders, LogFormat, Settings
 
 __all__ = [
     "Folders",
-    "InitialState",
     "LogFormat",
     "Settings",
     "check_ports_free",

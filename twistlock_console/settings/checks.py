@@ -4,10 +4,9 @@ import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from twistlock_console.settings import orchestrator
 from twistlock_console.settings.host import bind_problem
 from twistlock_console.settings.ports import listeners
 from twistlock_console.settings.values import Settings
@@ -23,13 +22,6 @@ Finding = tuple[tuple[str, ...], str]
 def check_values(settings: Settings) -> Iterator[Finding]:
     """Find the values that do not go together."""
     yield from _check_ports(settings)
-    yield from _check_times(settings)
-    if settings.high_availability_enabled and settings.projects_enabled:
-        yield (
-            ("HIGH_AVAILABILITY_ENABLED", "PROJECTS_ENABLED"),
-            "high availability does not go together with Projects; "
-            "set HIGH_AVAILABILITY_ENABLED or PROJECTS_ENABLED to false",
-        )
 
 
 def _check_ports(settings: Settings) -> Iterator[Finding]:
@@ -43,27 +35,8 @@ def _check_ports(settings: Settings) -> Iterator[Finding]:
             seen[port] = key
 
 
-def _check_times(settings: Settings) -> Iterator[Finding]:
-    two_heartbeats = 2 * settings.heartbeat_interval_ms
-    election = settings.election_timeout_ms
-    if not two_heartbeats <= settings.step_up_after_ms < election:
-        yield (
-            (
-                "HIGH_AVAILABILITY_HEARTBEAT_INTERVAL_MS",
-                "HIGH_AVAILABILITY_STEP_UP_AFTER_MS",
-                "HIGH_AVAILABILITY_ELECTION_TIMEOUT_MS",
-            ),
-            "HIGH_AVAILABILITY_STEP_UP_AFTER_MS must be at least two heartbeat "
-            f"intervals ({two_heartbeats}) and less than the election timeout "
-            f"({election})",
-        )
-
-
-def check_host(
-    settings: Settings, environ: Mapping[str, str], root: Path
-) -> Iterator[Finding]:
+def check_host(settings: Settings) -> Iterator[Finding]:
     """Find what this host does not have or forbids. Leaves nothing behind."""
-    yield from _check_cluster(settings, environ, root)
     address = settings.node_address
     if problem := bind_problem(address):
         yield (
@@ -79,19 +52,6 @@ def check_host(
         log.warning("no backups can be made: DATA_RECOVERY_VOLUME %s", wrong)
     if settings.mongod_binary and (wrong := not_mongod(settings.mongod_binary)):
         yield ("MONGOD_BINARY",), f"MONGOD_BINARY {wrong}"
-
-
-def _check_cluster(
-    settings: Settings, environ: Mapping[str, str], root: Path
-) -> Iterator[Finding]:
-    if not settings.high_availability_enabled:
-        return
-    if manager := orchestrator.detect(environ, root):
-        yield (
-            ("HIGH_AVAILABILITY_ENABLED",),
-            f"high availability is not for a Console under {manager}; set "
-            "HIGH_AVAILABILITY_ENABLED=false and let the cluster manager restart it",
-        )
 
 
 def unwritable(folder: Path) -> str | None:

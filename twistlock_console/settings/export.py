@@ -8,7 +8,9 @@ from twistlock_console.settings.values import Settings
 
 def values_of(settings: Settings) -> dict[str, str]:
     """Every setting as twistlock.cfg would have it."""
-    return {key.name: _text(getattr(settings, key.attribute)) for key in KEYS}
+    core = {key.name: getattr(settings, key.attribute) for key in KEYS}
+    values = {**core, **settings.plugin_values}
+    return {name: _text(value) for name, value in values.items()}
 
 
 def _text(value: object) -> str:

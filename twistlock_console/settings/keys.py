@@ -1,11 +1,14 @@
 """The table of keys that twistlock.cfg may hold: names, defaults, meanings.
 
+Plugins add keys of their own (`ConsolePlugin.settings`).
+
 The shipped twistlock.cfg and docs/settings.md are tested against this table.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from twistlock_console import plugins
 from twistlock_console.settings.parsers import (
     address,
     cache,
@@ -13,13 +16,11 @@ from twistlock_console.settings.parsers import (
     file,
     folder,
     log_format,
-    milliseconds,
     names,
     networks,
     port,
     port_or_none,
     proxies,
-    state,
     true_or_false,
 )
 
@@ -151,60 +152,20 @@ KEYS = (
         "Gigabytes of memory for the database's cache, from 0.25; empty: 0.5.",
     ),
     Key(
-        "HIGH_AVAILABILITY_ENABLED",
-        "false",
-        true_or_false,
-        "Whether this node takes part in high availability.",
-    ),
-    Key(
-        "HIGH_AVAILABILITY_STATE",
-        "PRIMARY",
-        state,
-        "PRIMARY on the first node; the join script writes SECONDARY on the others.",
-    ),
-    Key(
         "HIGH_AVAILABILITY_PORT",
         "8086",
         port,
         "Port on which the nodes and the command line talk to this node.",
-    ),
-    Key(
-        "HIGH_AVAILABILITY_LEASE_TTL_MS",
-        "1800",
-        milliseconds(500, 60_000),
-        "Milliseconds that a lease to serve lasts without renewal.",
-        "lease_ttl_ms",
-    ),
-    Key(
-        "HIGH_AVAILABILITY_HEARTBEAT_INTERVAL_MS",
-        "200",
-        milliseconds(50, 10_000),
-        "Milliseconds between the heartbeats of the nodes.",
-        "heartbeat_interval_ms",
-    ),
-    Key(
-        "HIGH_AVAILABILITY_POLL_INTERVAL_MS",
-        "1000",
-        milliseconds(100, 60_000),
-        "Milliseconds between two looks at the state of the whole cluster.",
-        "poll_interval_ms",
-    ),
-    Key(
-        "HIGH_AVAILABILITY_STEP_UP_AFTER_MS",
-        "700",
-        milliseconds(100, 30_000),
-        "Milliseconds of the primary's silence after which a standby steps up; "
-        "at least two heartbeats, and less than the election timeout.",
-        "step_up_after_ms",
-    ),
-    Key(
-        "HIGH_AVAILABILITY_ELECTION_TIMEOUT_MS",
-        "3000",
-        milliseconds(1000, 60_000),
-        "Milliseconds of silence after which MongoDB itself elects a new primary.",
-        "election_timeout_ms",
+        "node_api_port",
     ),
 )
+
+
+def all_keys() -> tuple[Key, ...]:
+    """Return every key, those of plugins after the core's."""
+    added = (key for plugin in plugins.installed() for key in plugin.settings)
+    return (*KEYS, *added)
+
 
 ACCEPTED = frozenset(
     {

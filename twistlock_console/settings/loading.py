@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from twistlock_console import plugins
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import checks, config_file
 from twistlock_console.settings.config_file import Entry, Mistake
 from twistlock_console.settings.host import find_address, full_name, is_loopback
-from twistlock_console.settings.keys import ACCEPTED, KEYS
+from twistlock_console.settings.keys import ACCEPTED, KEYS, Key, all_keys
 from twistlock_console.settings.values import Settings
 
 log = logging.getLogger(__name__)
@@ -78,8 +79,12 @@ def load_settings(
     _judge_file(path, file.entries, file.mistakes, mistakes)
     settings = _fill(_parse_values(texts | overriding, mistakes), mistakes)
     mistakes.add_all(checks.check_values(settings))
+    for plugin in plugins.installed():
+        mistakes.add_all(plugin.check_settings(settings))
     if on_this_host:
-        mistakes.add_all(checks.check_host(settings, environ, root))
+        mistakes.add_all(checks.check_host(settings))
+        for plugin in plugins.enabled(settings):
+            mistakes.add_all(plugin.check_host(settings, environ, root))
     mistakes.refuse()
     return settings
 
@@ -97,7 +102,7 @@ def _read(path: Path) -> bytes:
 
 
 def _known() -> list[str]:
-    return [key.name for key in KEYS] + sorted(ACCEPTED)
+    return [key.name for key in all_keys()] + sorted(ACCEPTED)
 
 
 def _judge_file(
@@ -123,7 +128,7 @@ def _judge_file(
 
 def _hint(key: str) -> str:
     """Name the key that *key* may be a misspelling of; "" where none is near."""
-    ours = [each.name for each in KEYS]
+    ours = [each.name for each in all_keys()]
     near = difflib.get_close_matches(key.upper(), ours, n=1, cutoff=NEAR)
     return f"; the nearest is {near[0]}" if near else ""
 
@@ -135,15 +140,18 @@ def _parse_values(texts: Mapping[str, str], mistakes: _Mistakes) -> dict[str, An
             "MANAGEMENT_PORT_HTTP must be empty: plain HTTP is not offered; "
             "use MANAGEMENT_PORT_HTTPS",
         )
-    values: dict[str, Any] = {}
-    for key in KEYS:
-        text = texts.get(key.name, key.default)
-        try:
-            values[key.attribute] = key.parse(text)
-        except ValueError as error:
-            mistakes.add((key.name,), f"{key.name} is {_clip(text)}: {error}")
-            values[key.attribute] = key.parse(key.default)
-    return values
+    by_name = {key.name: _parse_value(key, texts, mistakes) for key in all_keys()}
+    values = {key.attribute: by_name.pop(key.name) for key in KEYS}
+    return {**values, "plugin_values": by_name}
+
+
+def _parse_value(key: Key, texts: Mapping[str, str], mistakes: _Mistakes) -> object:
+    text = texts.get(key.name, key.default)
+    try:
+        return key.parse(text)
+    except ValueError as error:
+        mistakes.add((key.name,), f"{key.name} is {_clip(text)}: {error}")
+        return key.parse(key.default)
 
 
 def _fill(values: dict[str, Any], mistakes: _Mistakes) -> Settings:
@@ -154,8 +162,8 @@ def _fill(values: dict[str, Any], mistakes: _Mistakes) -> Settings:
     if settings.node_address:
         return settings
     address = find_address()
-    alone = not settings.high_availability_enabled
-    if address is None or (is_loopback(address) and not alone):
+    is_alone = not any(p.is_clustered for p in plugins.enabled(settings))
+    if address is None or (is_loopback(address) and not is_alone):
         mistakes.add(
             ("NODE_ADDRESS",),
             "no address of this host is found that other hosts could reach; "

@@ -16,7 +16,7 @@ from ipaddress import (
 )
 from pathlib import Path
 
-from twistlock_console.settings.values import InitialState, LogFormat
+from twistlock_console.settings.values import LogFormat
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DNS_NAME = re.compile(rf"(\*\.)?({_LABEL}\.)*(?!\d+$){_LABEL}")
@@ -37,13 +37,6 @@ def true_or_false(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError("write true or false")
     return text.lower() == "true"
-
-
-def state(text: str) -> InitialState:
-    """Read the state a node starts in."""
-    if text.upper() not in InitialState.__members__:
-        raise ValueError("write PRIMARY or SECONDARY")
-    return InitialState(text.upper())
 
 
 def log_format(text: str) -> LogFormat:

@@ -14,7 +14,7 @@ def listeners(settings: Settings) -> Iterator[tuple[str, int | None, tuple[str, 
     yield "MANAGEMENT_PORT_HTTPS", settings.management_port_https, everywhere
     yield "MANAGEMENT_PORT_UI", settings.management_port_ui, everywhere
     yield "COMMUNICATION_PORT", settings.communication_port, everywhere
-    yield "HIGH_AVAILABILITY_PORT", settings.high_availability_port, ours
+    yield "HIGH_AVAILABILITY_PORT", settings.node_api_port, ours
     yield "DATABASE_PORT", settings.database_port, ours
 
 

@@ -1,16 +1,11 @@
 """The settings as values, with their defaults."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
-
-
-class InitialState(StrEnum):
-    """What a node is when it starts without a cluster it could belong to."""
-
-    PRIMARY = "PRIMARY"
-    SECONDARY = "SECONDARY"
+from typing import Any
 
 
 class LogFormat(StrEnum):
@@ -82,7 +77,10 @@ class Folders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything twistlock.cfg can say. Keys are the fields in capitals."""
+    """Everything twistlock.cfg can say. Keys are the fields in capitals.
+
+    *plugin_values* has the values of the keys that plugins declare, by key.
+    """
 
     node_address: str
     console_cn: str = "localhost"
@@ -101,14 +99,8 @@ class Settings:
     database_port: int = 27017
     mongod_binary: Path | None = None
     database_cache_gb: float = 0.5
-    high_availability_enabled: bool = False
-    high_availability_state: InitialState = InitialState.PRIMARY
-    high_availability_port: int = 8086
-    lease_ttl_ms: int = 1800
-    heartbeat_interval_ms: int = 200
-    poll_interval_ms: int = 1000
-    step_up_after_ms: int = 700
-    election_timeout_ms: int = 3000
+    node_api_port: int = 8086
+    plugin_values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def folders(self) -> Folders:

@@ -7,6 +7,7 @@ import click
 
 from plugins.ha.load_balancer.files import for_cluster
 from plugins.ha.load_balancer.templates import Kind
+from plugins.ha.settings import HaSettings
 from twistlock_console.cli.options import config_option, settings_of_running_node
 from twistlock_console.cli.output import print_line
 from twistlock_console.common.errors import Refused
@@ -21,7 +22,7 @@ from twistlock_console.node_api.client import NodeClient
 def command(kind: str, config: Path) -> None:
     """Print the configuration of a load balancer of *kind*."""
     settings = settings_of_running_node(config)
-    if not settings.high_availability_enabled:
+    if not HaSettings.of(settings).enabled:
         raise Refused(
             "One node needs no load balancer; set HIGH_AVAILABILITY_ENABLED=true first."
         )

@@ -63,7 +63,7 @@ def scratch_database(settings: Settings) -> Iterator[tuple[Store, Path]]:
             data_folder=place.folder / "node",
             database_port=_free_port(),
             database_cache_gb=0.25,
-            high_availability_enabled=False,
+            plugin_values={},
         )
         own.folders.create()
         certificates = settings.folders.certificates
