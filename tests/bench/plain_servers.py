@@ -13,7 +13,8 @@ import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 
 from twistlock_console.pki.certificates import Usage, server_context
-from twistlock_console.servers.defenders.server import BACKLOG, CUT_OFF, _tune
+from twistlock_console.servers.defenders.port import MAX_FRAME_BYTES
+from twistlock_console.servers.defenders.server import BACKLOG, _tune
 
 #: asyncio clears a buffer of 256 KiB for every TLS connection otherwise.
 TLS_BUFFER = 16 * 1024
@@ -65,7 +66,7 @@ async def main(kind: str, folder: Path, port: int) -> None:
             backlog=BACKLOG,
             open_timeout=60,
             ping_interval=None,
-            max_size=CUT_OFF,
+            max_size=MAX_FRAME_BYTES,
             max_queue=2,
             compression=None,
         )

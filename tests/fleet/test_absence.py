@@ -184,7 +184,7 @@ def test_who_is_not_read_is_told_that_we_are_here(
     told: list[object] = []
     monkeypatch.setattr(periodic_tasks, "REASSURE_SECONDS", 0.01)
     monkeypatch.setattr(periodic_tasks, "broadcast", lambda some, _: told.extend(some))
-    intake, paused = Intake(limit=10), MagicMock()
+    intake, paused = Intake(limit=12), MagicMock()
     paused.held, paused.incomplete = 13, 0
     intake.update(paused)
     desk = Desk(settings)

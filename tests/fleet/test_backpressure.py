@@ -3,6 +3,7 @@
 import pytest
 
 from twistlock_console.servers.defenders.backpressure import (
+    COMPLETION_TIMEOUT_S,
     RESUMED_AT_ONCE,
     STUCK_AFTER_S,
     Intake,
@@ -64,45 +65,91 @@ def intake(clock: Clock) -> Intake:
     return Intake(LIMIT, SMALL, clock)
 
 
-def test_all_are_read_below_the_limit(intake: Intake) -> None:
+def test_all_are_read_below_half_of_the_limit(intake: Intake) -> None:
     """However much one of them holds."""
-    assert Source(intake, LIMIT).read
+    assert Source(intake, LIMIT // 2).read
 
 
-def test_the_large_are_paused_above_the_limit_and_the_small_are_read(
-    intake: Intake,
-) -> None:
+def test_the_large_are_paused_above_it_and_the_small_are_read(intake: Intake) -> None:
     """A flood of one makes no small message of another wait."""
-    large = Source(intake, LIMIT)
-    other, small = Source(intake, SMALL + 1), Source(intake, SMALL)
+    first = Source(intake, LIMIT // 2)
+    large, small = Source(intake, SMALL + 1), Source(intake, SMALL)
 
-    assert (large.read, other.read, small.read) == (True, False, True)
-    assert intake.paused == [other]
+    assert (first.read, large.read, small.read) == (True, False, True)
+    assert intake.paused == [large]
 
 
-def test_none_is_read_far_above_the_limit(intake: Intake) -> None:
+def test_none_is_read_above_the_limit(intake: Intake) -> None:
     """Also many small ones fill the memory."""
-    Source(intake, LIMIT * 5 // 4)
+    Source(intake, LIMIT)
 
     assert not Source(intake, 1).read
 
 
-def test_the_greediest_is_closed_when_nothing_can_be_completed(intake: Intake) -> None:
-    """All that is held are parts of messages: waiting would not help."""
-    sources = [Source(intake, 300, 300), Source(intake, 400, 400)]
+def test_the_small_are_read_again_before_the_large(intake: Intake) -> None:
+    """As soon as the limit is kept; the large at half of it."""
+    first, large = Source(intake, LIMIT - 200), Source(intake, 200)
+    small = Source(intake, 1)
+    assert (large.read, small.read) == (False, False)
+    first.hold(LIMIT // 2)
+    assert (large.read, small.read) == (False, True)
+    first.hold(0)
+
+    assert large.read
+
+
+def test_a_large_one_that_became_small_is_read(intake: Intake) -> None:
+    """Its messages were dealt with; those of others were not."""
+    Source(intake, LIMIT // 2)
+    large = Source(intake, 200)
+    assert not large.read
+    large.hold(SMALL)
+
+    assert large.read
+
+
+def test_large_messages_are_completed_a_few_at_a_time(intake: Intake) -> None:
+    """If only parts are held, waiting would not help."""
+    parts = [Source(intake, 101, 101) for _ in range(9)]
+    assert all(part.read for part in parts)
+    parts += [Source(intake, 1, 1)]
+    parts[0].hold(102, 102)
+
+    assert parts[0].read
+    assert not any(part.closed for part in parts)
+
+
+def test_a_large_message_must_be_complete_soon(intake: Intake, clock: Clock) -> None:
+    """While it is read, others are not."""
+    rest = [Source(intake, 60, 60) for _ in range(8)]
+    late = Source(intake, 150, 150).hold(151, 151)
+    done = Source(intake, 150, 150).hold(151, 151)
+    done.hold(151)
+    clock.now = COMPLETION_TIMEOUT_S + 1
+    intake.check()
+
+    assert bool(late.closed)
+    assert not any(each.closed for each in (*rest, done))
+
+
+def test_the_largest_part_is_closed_when_nothing_can_be_completed(
+    intake: Intake,
+) -> None:
+    """At the limit, if only parts are held."""
+    sources = [Source(intake, 400, 400), Source(intake, 500, 500)]
     assert not any(source.closed for source in sources)
-    third = Source(intake, 301, 301)
+    third = Source(intake, 101, 101)
 
     assert [bool(each.closed) for each in (*sources, third)] == [False, True, False]
-    assert intake.total == intake.incomplete == 601
+    assert intake.total == intake.incomplete == 501
 
 
 def test_parts_are_closed_before_whole_messages(intake: Intake) -> None:
-    """At the hard limit, one and a half times the other one."""
+    """At the hard limit, a quarter above the other one."""
     whole = Source(intake, 900)
-    part = Source(intake, 500, 500)
+    part = Source(intake, 350, 350)
     assert not part.closed
-    Source(intake, 101)
+    Source(intake, 1)
 
     assert (whole.closed, bool(part.closed)) == ("", True)
 
@@ -124,7 +171,7 @@ def test_whole_messages_may_wait_for_the_database_but_not_for_ever(
 
 def test_some_are_read_again_when_there_is_memory(intake: Intake) -> None:
     """Not all at once: together they would fill the memory again."""
-    full = Source(intake, LIMIT * 4 // 3)
+    full = Source(intake, LIMIT + 1)
     sources = [full] + [Source(intake, 1) for _ in range(RESUMED_AT_ONCE + 4)]
     assert not any(source.read for source in sources)
 
@@ -137,7 +184,7 @@ def test_some_are_read_again_when_there_is_memory(intake: Intake) -> None:
 
 def test_who_ends_holds_nothing_and_is_not_resumed(intake: Intake) -> None:
     """Its bytes are free for others."""
-    full, waiting = Source(intake, LIMIT * 5 // 4), Source(intake, 5)
+    full, waiting = Source(intake, LIMIT + 1), Source(intake, 5)
     waiting.read = False
     intake.discard(waiting)
     intake.discard(full)

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
+import bson
+from bson.raw_bson import RawBSONDocument
 from defender_client import masked
 from pymongo.errors import AutoReconnect
 from websockets.datastructures import Headers
@@ -18,7 +20,7 @@ from twistlock_console.servers.defenders.certificate_check import (
 )
 from twistlock_console.servers.defenders.connection import (
     FRAME_OVERHEAD_BYTES,
-    MAX_QUEUED_FRAMES,
+    MAX_FRAMES,
     MESSAGE_TIMEOUT_S,
     DefenderConnection,
     Guards,
@@ -32,6 +34,8 @@ from twistlock_console.system.limited_log import LimitedLog
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
 SIZE = FRAME_OVERHEAD_BYTES + 44
+"""What a message counts in the queue, and while it is stored."""
+EMPTY = len(bson.encode({"x": b""}))
 ACK = '{"through":1,"type":"ack"}'
 
 
@@ -75,6 +79,7 @@ class Case:
             self.intake,
             ConnectionsPerCertificate(),
             LimitedLog(),
+            asyncio.Semaphore(1),
         )
         self.wire = Wire()
         protocol = ServerProtocol(state=State.OPEN)
@@ -96,7 +101,10 @@ class Case:
 
     def stores(self) -> PendingWrite:
         """Have the message that was taken stored."""
-        pending = PendingWrite((), acknowledge=lambda: self.connection.acknowledge(ACK))
+        document = RawBSONDocument(bson.encode({"x": bytes(44 - EMPTY)}))
+        pending = PendingWrite(
+            (document,), acknowledge=lambda: self.connection.acknowledge(ACK)
+        )
         self.connection.stores(pending)
         self.connection.finished()
         return pending
@@ -187,7 +195,7 @@ def test_a_flood_of_tiny_frames_is_cut_off() -> None:
         ended = asyncio.Event()
         case.wire.abort = ended.set
         case.connection.data_received(b"\x01\x80\0\0\0\0")
-        case.connection.data_received(b"\x00\x80\0\0\0\0" * MAX_QUEUED_FRAMES)
+        case.connection.data_received(b"\x00\x80\0\0\0\0" * MAX_FRAMES)
         assert ended.is_set()
 
     play(act)

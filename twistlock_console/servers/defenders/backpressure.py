@@ -1,21 +1,27 @@
 """Limits the bytes that unfinished and unprocessed messages of all Defenders take.
 
-Above the limit, connections that hold much are not read any more: TCP makes their
-Defenders wait, whose events stay in their outboxes. Well above it none is read. If what
-is held cannot become less by itself, since it consists of parts of messages, or if it
-does not for too long, the connection that holds most is closed.
+Above half of the limit, connections that hold much are not read any more: TCP makes
+their Defenders wait, whose events stay in their outboxes. Small messages go on. If then
+most of what is held are parts of messages, a few of those connections are read all the
+same, so that their messages become whole, or are closed if they do not soon.
+
+At the limit none is read. Above it, and if what is held does not become less for too
+long, the connection with the largest part of a message is closed.
 """
 
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-LIMIT_BYTES = 32 * 1024 * 1024
-SMALL_BYTES = 64 * 1024
-"""A connection that holds less is still read somewhat above the limit."""
+LIMIT_BYTES = 24 * 1024 * 1024
+SMALL_BYTES = 320 * 1024
+"""A connection that holds less is read up to the limit; Defenders send 256 KiB."""
 RESUMED_AT_ONCE = 32
+MAX_COMPLETING = 8
+"""So many connections may complete a large message while others are paused."""
+COMPLETION_TIMEOUT_S = 5.0
 STUCK_AFTER_S = 10.0
-"""Above the limit for so long: connections are closed until it is kept."""
+"""At the limit for so long: connections are closed."""
 
 
 class Source(Protocol):
@@ -51,18 +57,21 @@ class Intake:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit = limit
+        self._threshold = limit // 2
         self._small = small
         self._clock = clock
         self._held: dict[Source, tuple[int, int]] = {}
-        self._paused: dict[Source, None] = {}
-        self._exceeded_since: float | None = None
+        self._paused_small: dict[Source, None] = {}
+        self._paused_large: dict[Source, None] = {}
+        self._completing: dict[Source, float] = {}
+        self._full_since: float | None = None
         self.total = 0
         self.incomplete = 0
 
     @property
     def paused(self) -> list[Source]:
         """Return the connections that are not read now."""
-        return list(self._paused)
+        return [*self._paused_small, *self._paused_large]
 
     @property
     def holding(self) -> list[Source]:
@@ -76,9 +85,14 @@ class Intake:
         self.incomplete += source.incomplete - part
         if source.held:
             self._held[source] = (source.held, source.incomplete)
+        if not source.incomplete:
+            self._completing.pop(source, None)
         if source.held > before and self._must_wait(source):
-            self._paused[source] = None
             source.pause_reading()
+            self._paused_large[source] = None
+        if source in self._paused_large and source.held <= self._small:
+            del self._paused_large[source]
+            self._paused_small[source] = None
         self._relieve()
 
     def discard(self, source: Source) -> None:
@@ -87,46 +101,66 @@ class Intake:
         self._relieve()
 
     def check(self) -> None:
-        """Close connections if the limit is exceeded for too long, else read more.
-
-        Call it every second or so.
-        """
-        since = self._exceeded_since
-        if since is not None and self._clock() - since > STUCK_AFTER_S:
-            self._close_greediest(self._limit, "the memory for messages is used up")
+        """Close connections that keep memory from others; call it every second."""
+        now = self._clock()
+        for source, since in list(self._completing.items()):
+            if now - since > COMPLETION_TIMEOUT_S:
+                self._close(source, "a large message took too long")
+        if self._full_since is not None and now - self._full_since > STUCK_AFTER_S:
+            self._close_largest("the memory for messages is used up")
         self._relieve()
 
     def _must_wait(self, source: Source) -> bool:
-        if self.total > self._limit * 5 // 4:
+        if self.total > self._limit:
             return True
-        return self.total > self._limit and source.held > self._small
+        is_large = self.total > self._threshold and source.held > self._small
+        return is_large and source not in self._completing
 
     def _relieve(self) -> None:
-        if self.total > self._limit * 3 // 2:
-            self._close_greediest(self._limit * 5 // 4, "too many unfinished messages")
-        if self.total > self._limit and self.total == self.incomplete:
-            self._close_greediest(self._limit, "too many unfinished messages")
+        can_progress = self.total - self.incomplete > self._threshold // 8
+        if self.total > self._limit * 5 // 4 or not can_progress:
+            self._close_largest("too many unfinished messages")
         if self.total > self._limit:
-            if self._exceeded_since is None:
-                self._exceeded_since = self._clock()
+            if self._full_since is None:
+                self._full_since = self._clock()
             return
-        self._exceeded_since = None
-        self._resume_some()
+        self._full_since = None
+        _resume(self._paused_small, RESUMED_AT_ONCE)
+        if self.total <= self._threshold:
+            _resume(self._paused_large, RESUMED_AT_ONCE)
+        elif not can_progress:
+            self._complete_some()
 
-    def _close_greediest(self, target: int, reason: str) -> None:
-        while self.total > target and self._held:
-            source = max(self._held, key=lambda each: (each.incomplete, each.held))
-            self._forget(source)
-            source.abort(reason)
+    def _complete_some(self) -> None:
+        """Have the connections that wait for longest complete their messages."""
+        free = MAX_COMPLETING - len(self._completing)
+        waiting = list(self._paused_large)[:free]
+        for source in waiting:
+            self._completing[source] = self._clock()
+        _resume(self._paused_large, len(waiting))
+
+    def _close_largest(self, reason: str) -> None:
+        """Close those with the largest parts of messages until the limit is kept."""
+        while self.total > self._limit and self._held:
+            self._close(
+                max(self._held, key=lambda each: (each.incomplete, each.held)), reason
+            )
+
+    def _close(self, source: Source, reason: str) -> None:
+        self._forget(source)
+        source.abort(reason)
 
     def _forget(self, source: Source) -> None:
         held, part = self._held.pop(source, (0, 0))
         self.total -= held
         self.incomplete -= part
-        self._paused.pop(source, None)
+        self._paused_small.pop(source, None)
+        self._paused_large.pop(source, None)
+        self._completing.pop(source, None)
 
-    def _resume_some(self) -> None:
-        """Read some again; all of them together would exceed the limit at once."""
-        for source in list(self._paused)[:RESUMED_AT_ONCE]:
-            del self._paused[source]
-            source.resume_reading()
+
+def _resume(paused: dict[Source, None], count: int) -> None:
+    """Read some again; all of them together would fill the memory at once."""
+    for source in list(paused)[:count]:
+        del paused[source]
+        source.resume_reading()

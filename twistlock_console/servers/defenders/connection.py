@@ -30,7 +30,9 @@ MESSAGE_TIMEOUT_S = 60.0
 """A message must have arrived whole so long after its first byte."""
 READ_TIMEOUT_S = 30.0
 """A Defender must have read what it is sent within this time."""
-MAX_QUEUED_FRAMES = 8192
+MAX_FRAMES = 64
+"""A message may come in so many frames."""
+SLICE_BYTES = 2048
 FRAME_OVERHEAD_BYTES = 256
 """What a frame takes in memory beside its content."""
 CHATTER_SECONDS = 10.0
@@ -45,12 +47,16 @@ UNREADABLE = Identity(None, "", -1, datetime.max.replace(tzinfo=UTC))
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What all connections share: the right to serve, and the limits."""
+    """What all connections share: the right to serve, and the limits.
+
+    *large_messages* bounds how many of them are decoded and not stored yet.
+    """
 
     fence: Fence
     intake: Intake
     per_certificate: ConnectionsPerCertificate
     closings: LimitedLog
+    large_messages: asyncio.Semaphore
 
 
 class DefenderConnection(ServerConnection):
@@ -76,11 +82,13 @@ class DefenderConnection(ServerConnection):
     held = 0
     incomplete = 0
     _opening_bytes = 0
-    _kept_back = b""
+    _input = b""
     _queue_full = False
     _partial = 0
+    _frames = 0
     _in_work = 0
     _storing_bytes = 0
+    _is_large = False
     _incomplete_since = 0.0
     _settled: asyncio.Future[None] | None = None
     _chatter = 0
@@ -106,35 +114,44 @@ class DefenderConnection(ServerConnection):
         """Read what arrived."""
         self.guards.fence.check()
         self.heard = self.loop.time()
-        if not self.is_established:
-            data = self._limit_opening(data)
-        super().data_received(data)
+        self._input = self._input + data if self._input else data
+        self._parse_input()
+
+    def _parse_input(self) -> None:
+        """Parse what arrived, in slices, as long as the queue of messages has room.
+
+        Many tiny frames take far more time and memory than they have bytes.
+        """
+        view, start = memoryview(self._input), 0
+        while start < len(view) and (size := self._next_slice()) > 0:
+            piece = bytes(view[start : start + size])
+            self._opening_bytes += len(piece)
+            super().data_received(piece)
+            start += len(piece)
+            if self.transport.is_closing():
+                start = len(view)
+        self._input = bytes(view[start:])
+        if self._input and not (self.is_established or self.has_hello):
+            self._input = b""
+            self.abort(f"more than {MAX_OPENING_BYTES} bytes before its hello")
+        self._control_reading()
         self._account()
 
-    def _limit_opening(self, data: bytes) -> bytes:
-        """Return what may be parsed before the hello is accepted; keep the rest."""
-        allowed = data[: MAX_OPENING_BYTES - self._opening_bytes]
-        self._opening_bytes += len(allowed)
-        self._kept_back += data[len(allowed) :]
-        if self._kept_back:
-            # Findings may follow the hello at once, but only if there is a hello.
-            self.transport.pause_reading()
-            self.loop.call_soon(self._require_hello)
-        return allowed
-
-    def _require_hello(self) -> None:
-        if not self.has_hello:
-            self._kept_back = b""
-            self.abort(f"more than {MAX_OPENING_BYTES} bytes before its hello")
+    def _next_slice(self) -> int:
+        """Return how many bytes may be parsed now."""
+        if self._queue_full:
+            return 0
+        if self.is_established:
+            return SLICE_BYTES
+        # What follows the hello waits until the hello is accepted.
+        if self.has_hello:
+            return 0
+        return min(SLICE_BYTES, MAX_OPENING_BYTES - self._opening_bytes)
 
     def establish(self) -> None:
         """Accept the hello: from now on the limits of messages hold."""
         self.is_established = True
-        rest, self._kept_back = self._kept_back, b""
-        if rest:
-            self.data_received(rest)
-            if not (self.unread or self._queue_full):
-                self.transport.resume_reading()
+        self._parse_input()
 
     def process_event(self, event: Request | Response | Frame) -> None:
         """Count a frame, and cut off a flood of small ones.
@@ -146,12 +163,13 @@ class DefenderConnection(ServerConnection):
             return
         if event.opcode in DATA_OPCODES:
             self._partial += len(event.data) + FRAME_OVERHEAD_BYTES
+            self._frames += 1
+            if self._frames > MAX_FRAMES:
+                self.abort(f"a message of more than {MAX_FRAMES} frames")
             if event.fin:
                 self.has_hello = True
                 self._message_sizes.append(self._partial)
-                self._partial = 0
-            if len(self.recv_messages.frames) > MAX_QUEUED_FRAMES:
-                self.abort("a flood of frames")
+                self._partial = self._frames = 0
         elif event.opcode in CONTROL:
             self._count_from_now_on()
             self._pings += 1
@@ -168,23 +186,26 @@ class DefenderConnection(ServerConnection):
     def pause_reading(self) -> None:
         """Read no more: for the intake."""
         self.unread = True
-        self.transport.pause_reading()
+        self._control_reading()
 
     def resume_reading(self) -> None:
-        """Read again, unless the queue of messages is full."""
+        """Read again, unless what arrived is not parsed yet."""
         self.unread, self.heard = False, self.loop.time()
         self._incomplete_since = self.heard
-        if not self._queue_full:
-            self.transport.resume_reading()
+        self._control_reading()
 
     def _pause_for_queue(self) -> None:
         self._queue_full = True
-        self.transport.pause_reading()
 
     def _resume_for_queue(self) -> None:
         self._queue_full = False
         self._incomplete_since = self.loop.time()
-        if not self.unread:
+        self.loop.call_soon(self._parse_input)
+
+    def _control_reading(self) -> None:
+        if self.unread or self._queue_full or self._input:
+            self.transport.pause_reading()
+        else:
             self.transport.resume_reading()
 
     def send_data(self) -> None:
@@ -221,15 +242,28 @@ class DefenderConnection(ServerConnection):
         """Note that the next message of the queue is being answered."""
         self._in_work = self._message_sizes.popleft() if self._message_sizes else 0
 
+    async def begin_large(self) -> None:
+        """Wait until another large message may be decoded, and none of ours waits."""
+        await self.settled()
+        await self.guards.large_messages.acquire()
+        self._is_large = True
+
     def finished(self) -> None:
         """Note that it was answered, or is being stored."""
         self._in_work = 0
+        if not self.storing:
+            self._end_large()
         self._account()
+
+    def _end_large(self) -> None:
+        if self._is_large:
+            self._is_large = False
+            self.guards.large_messages.release()
 
     def stores(self, pending: PendingWrite) -> None:
         """Note that the message that is being answered is being stored."""
         self.storing = pending
-        self._storing_bytes, self._in_work = self._in_work, 0
+        self._storing_bytes, self._in_work = pending.memory, 0
 
     def acknowledge(self, text: str) -> None:
         """Send *text*, which says that the message is stored; does not wait."""
@@ -254,7 +288,7 @@ class DefenderConnection(ServerConnection):
         incomplete = unparsed + self._partial
         if incomplete and not self.incomplete:
             self._incomplete_since = self.loop.time()
-        held = incomplete + len(self._kept_back) + sum(self._message_sizes)
+        held = incomplete + len(self._input) + sum(self._message_sizes)
         held += self._in_work + self._storing_bytes
         if held != self.held or incomplete != self.incomplete:
             self.held, self.incomplete = held, incomplete
@@ -263,6 +297,7 @@ class DefenderConnection(ServerConnection):
     def _stored(self) -> None:
         self.storing, self.heard = None, self.loop.time()
         self._storing_bytes = 0
+        self._end_large()
         self._account()
         waiting, self._settled = self._settled, None
         if waiting and not waiting.done():

@@ -17,6 +17,9 @@ MAX_WRITE_DOCUMENTS = 4000
 MAX_WRITE_BYTES = 4 * 1024 * 1024
 MAX_SHARE_BYTES = 128 * 1024
 """What one batch may have of a write, even if it is alone: a write must end soon."""
+MIN_SHARE_BYTES = 32 * 1024
+SLOW_WRITE_S = 0.1
+FAST_WRITE_S = 0.05
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +72,17 @@ class FairQueue(Generic[B]):
     def __len__(self) -> int:
         """Return how many batches wait."""
         return len(self._waiting)
+
+    def adapt(self, seconds: float) -> None:
+        """Make shares smaller after a slow write, and larger after a quick one.
+
+        Batches that are smaller than a share do not notice.
+        """
+        limits = self.limits
+        if seconds > SLOW_WRITE_S:
+            limits.share = max(MIN_SHARE_BYTES, limits.share // 2)
+        elif seconds < FAST_WRITE_S:
+            limits.share = min(MAX_SHARE_BYTES, limits.share * 5 // 4)
 
     def put(self, batch: B) -> None:
         """Let *batch* wait behind the others."""

@@ -9,6 +9,7 @@ Defenders answer while the databases work, and neither waits for the other.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from pymongo.errors import PyMongoError
 from twistlock_console.defenders.event_quota import DroppedEvents, EventQuota
 from twistlock_console.servers.defenders.fair_queue import Batch, FairQueue, Portion
 
+DOCUMENT_OVERHEAD_BYTES = 256
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 log = logging.getLogger(__name__)
@@ -40,6 +42,11 @@ class PendingWrite(Batch):
     defender: str = ""
     acknowledge: Callable[[], None] = _acknowledge_nothing
     dropped: DroppedEvents | None = None
+
+    @property
+    def memory(self) -> int:
+        """Return about how many bytes the documents take."""
+        return sum(len(each.raw) + DOCUMENT_OVERHEAD_BYTES for each in self.documents)
 
     def abandon(self) -> None:
         """Acknowledge nothing, and drop what is not being written yet."""
@@ -92,6 +99,7 @@ class GroupCommit:
     async def _write(self, write: _Write) -> None:
         pause = FIRST_PAUSE
         while True:
+            began = time.monotonic()
             try:
                 duplicates = await self._store(write.documents, write.dropped)
                 break
@@ -99,6 +107,7 @@ class GroupCommit:
                 log.warning("Defenders keep their events for now: %s", error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+        self._queue.adapt(time.monotonic() - began)
         self.duplicates += len(duplicates)
         self.stored += len(write.documents)
         self._charge(write, frozenset(duplicates))

@@ -41,8 +41,8 @@ from twistlock_console.servers.defenders.group_commit import GroupCommit, Pendin
 
 OPENING_TIMEOUT_S = 5.0
 """From the end of the TLS handshake to the hello."""
-MAX_UNDECODED_CHARS = 16 * 1024
-"""A longer message is decoded when the one before it is stored."""
+LARGE_MESSAGE_CHARS = 16 * 1024
+"""Longer messages are decoded a few at a time, and one of each Defender."""
 PONG = encode(Pong())
 log = logging.getLogger(__name__)
 
@@ -87,11 +87,10 @@ class Host:
             self._fleet.enter(connection, hello)
             connection.establish()
             try:
-                async for frame in connection:
-                    connection.begin()
-                    await self._answer(connection, frame)
-                    connection.finished()
+                while True:
+                    await self._answer_next(connection)
             finally:
+                connection.finished()
                 self._fleet.leave(connection)
         except ConnectionClosed:
             return
@@ -118,10 +117,17 @@ class Host:
             sentence = f"no hello came within {OPENING_TIMEOUT_S:.0f} s"
             raise ProtocolError(sentence, code=1008) from None
 
-    async def _answer(self, connection: DefenderConnection, frame: str | bytes) -> None:
-        if len(frame) > MAX_UNDECODED_CHARS:
+    async def _answer_next(self, connection: DefenderConnection) -> None:
+        """Wait for a message and answer it; nothing of it is kept in memory then."""
+        frame = await connection.recv()
+        connection.begin()
+        if len(frame) > LARGE_MESSAGE_CHARS:
             # Decoded it takes several times the memory; nothing but events is as long.
-            await connection.settled()
+            await connection.begin_large()
+        await self._answer(connection, frame)
+        connection.finished()
+
+    async def _answer(self, connection: DefenderConnection, frame: str | bytes) -> None:
         match decode_from_defender(frame):
             case Events() as message:
                 await self._keep(connection, message)

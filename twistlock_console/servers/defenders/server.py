@@ -39,6 +39,8 @@ from twistlock_console.system.admission import AdmissionLimits
 from twistlock_console.system.file_limit import raise_file_limit
 
 BACKLOG = 4096
+MAX_LARGE_MESSAGES = 8
+"""Messages of more than 16 KiB that are decoded and not stored yet."""
 SERVICE_RESTART = 1012
 #: OpenSSL's X509_V_FLAG_NO_CHECK_TIME.
 NO_CHECK_TIME = 0x200000
@@ -75,7 +77,13 @@ async def _serve(
     host = Host(fleet, commit, quota, checks, settings.folders.certificates)
     intake = Intake()
     house = Housekeeping(fleet, commit, quota, desk, intake)
-    guards = Guards(fence, intake, ConnectionsPerCertificate(), fleet.closings)
+    guards = Guards(
+        fence,
+        intake,
+        ConnectionsPerCertificate(),
+        fleet.closings,
+        asyncio.Semaphore(MAX_LARGE_MESSAGES),
+    )
     listening = bind_all(_places(settings), BACKLOG)
     limits = AdmissionLimits.for_open_files(raise_file_limit())
     port = DefenderPort(listening, tls, limits, host, connections_of(guards))
