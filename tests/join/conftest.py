@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.hosts.earlier_release import unpack_earlier_release
 from tests.hosts.laboratory import Laboratory
+from tests.hosts.node import PROJECT
 from tests.hosts.server_folder import server_folder
 from tests.join.formation import Formed, form
 from tests.join.installed import Site
 from twistlock_console import __version__
 
 NEXT_VERSION = "99.1.0"
+#: The number that the release before this one gets here: its own may be ours as well.
+EARLIER_VERSION = "26.10.1"
 BUILD_SECONDS = 300
 
 
@@ -26,8 +30,9 @@ def _run(*command: str | Path) -> None:
     )
 
 
-def _built(folder: Path, *arguments: str) -> Path:
-    _run("packaging/release.sh", "--output", str(folder), *arguments)
+def _built(folder: Path, *arguments: str, sources: Path = PROJECT) -> Path:
+    script = sources / "packaging/release.sh"
+    _run(script, "--output", str(folder), *arguments)
     return next(folder.glob("*.tar.gz"))
 
 
@@ -71,6 +76,21 @@ def next_release(tmp_path_factory: pytest.TempPathFactory, environments: Path) -
     folder = tmp_path_factory.mktemp("next-release")
     built = _built(folder, "--version", NEXT_VERSION)
     _add_environment(environments, built, NEXT_VERSION)
+    return built
+
+
+@pytest.fixture(scope="session")
+def earlier_release(
+    tmp_path_factory: pytest.TempPathFactory, environments: Path
+) -> Path:
+    """The tarball of the release before this one."""
+    folder = tmp_path_factory.mktemp("earlier-release")
+    sources = unpack_earlier_release(folder / "sources")
+    # What was fetched for our own release is not fetched again.
+    (sources / "build").symlink_to(PROJECT / "build")
+    (sources / ".venv").symlink_to(PROJECT / ".venv")
+    built = _built(folder, "--version", EARLIER_VERSION, sources=sources)
+    _add_environment(environments, built, EARLIER_VERSION)
     return built
 
 

@@ -60,6 +60,19 @@ class Site:
         self._authority.write_text(found)
         wait_for(lambda: serves(primary), 30, "the primary serves")
 
+    def form_anew(self, release: Path) -> None:
+        """Take the Console off all nodes, and make a cluster of *release* of them."""
+        primary, others = self.serving(), self.standbys()
+        for host in others:
+            primary.bash(f"{CLI} ha remove {host.address}")
+        for host in (*others, primary):
+            uninstall(host)
+        self.install_primary(release, primary, CONSOLE_SAN="one.example.com")
+        self.api.sign_up(primary.address)
+        self.join(primary, *others)
+        wait_for(lambda: view(primary)["applyReady"], 60, "both ask to join", every=0.5)
+        self.apply(primary)
+
     def join(self, primary: BareHost, *hosts: BareHost) -> None:
         """Have *hosts* ask to join, all at the same time."""
         commands = [self.command(primary) for _ in hosts]

@@ -32,7 +32,7 @@ def test_onebox(site: Site, release: Path) -> None:
     assert "No Console is installed here." in alone
     assert "Twistlock Console installed successfully.\n" in said
     assert "Done. It is to be seen on the Console" in said
-    wait_for(lambda: _is_connected(host), 30, "the Defender connects")
+    wait_for(lambda: is_connected(host), 30, "the Defender connects")
     owner = host.bash("stat -c %U:%a /var/lib/twistlock-defender").strip()
     assert owner == "twistlock-defender:700"
     assert "deploy-" not in host.bash("cat /var/log/twistlock-install.log")
@@ -44,12 +44,12 @@ def test_onebox(site: Site, release: Path) -> None:
     for _ in range(2):
         host.bash(as_written("sudo /opt/twistlock-defender/defender.sh start"))
     wait_for(lambda: _status(host)["pid"] != int(first), 30, "it runs after a boot")
-    wait_for(lambda: _is_connected(host), 30, "it connects after a boot")
+    wait_for(lambda: is_connected(host), 30, "it connects after a boot")
     assert _pids(host) == str(_status(host)["pid"])
 
     host.bash(f"{DEFENDER}/defender.sh -u")
     host.bash(f"cd {folder}; {deploy}")
-    wait_for(lambda: _is_connected(host), 30, "it connects again")
+    wait_for(lambda: is_connected(host), 30, "it connects again")
     host.bash(f"{DEFENDER}/defender.sh -u")
     uninstall(host)
 
@@ -62,7 +62,8 @@ def _status(host: BareHost) -> dict[str, Any]:
         return {}
 
 
-def _is_connected(host: BareHost) -> bool:
+def is_connected(host: BareHost) -> bool:
+    """Whether the Defender on *host* has a connection to its Console."""
     return bool(_status(host).get("connected"))
 
 

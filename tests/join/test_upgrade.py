@@ -1,14 +1,16 @@
 """An upgrade by the manual's steps keeps the data; a failed one changes nothing."""
 
 import shlex
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.test_moving_to_the_cluster_authority import is_refused
 from tests.hosts.waiting import wait_for
 from tests.join.bare_host import BareHost
-from tests.join.conftest import NEXT_VERSION
+from tests.join.conftest import EARLIER_VERSION, NEXT_VERSION
 from tests.join.installed import (
     CLI,
     DATA,
@@ -20,12 +22,13 @@ from tests.join.installed import (
     view,
 )
 from tests.join.manual import as_written
+from tests.join.test_onebox import DEFENDER, is_connected
 from twistlock_console import __version__
 from twistlock_console.common.clock import SECOND, boottime_ns
 
 pytestmark = [
-    pytest.mark.needs("curl", "ip", "nsenter", "script", "unshare", root=True),
-    pytest.mark.timeout(600),
+    pytest.mark.needs("curl", "git", "ip", "nsenter", "script", "unshare", root=True),
+    pytest.mark.timeout(900),
 ]
 UPGRADE = as_written("sudo ./twistlock.sh -sj console")
 CONFIG = f"{DATA}/scripts/twistlock.cfg"
@@ -74,11 +77,19 @@ def test_a_failed_run_leaves_the_old_installation_working(
 def test_upgrade_of_a_cluster(
     site: Site,
     release: Path,
+    earlier_release: Path,
     next_release: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Refused with secondaries; then up with all data; and never down again."""
+    """From the release before this one, with its Defender, by the manual.
+
+    Refused with secondaries; then up with all data; and never down again.
+    """
+    site.form_anew(earlier_release)
     primary, others, users = site.serving(), site.standbys(), site.users()
+    for host in (primary, *others):
+        _is_at(host, EARLIER_VERSION)
+    defended = _deploy_defender(site, primary)
     configured = primary.bash(f"grep ^CONSOLE_SAN= {CONFIG}")
     folder = primary.unpack(next_release)
 
@@ -110,11 +121,41 @@ def test_upgrade_of_a_cluster(
         _is_at(host, NEXT_VERSION)
     assert primary.bash(f"grep ^CONSOLE_SAN= {CONFIG}") == configured
     assert "twistlock.cfg.old" in primary.bash(f"ls {DATA}/scripts")
+    for host in (primary, *others):
+        _accepts_nodes_alone(site, host, defended)
+    wait_for(lambda: is_connected(defended), 60, "the Defender is back")
 
     old = primary.unpack(release)
     said = run(primary, old, f"{UPGRADE} -y")
     assert f"its data cannot go back to {__version__}" in said
     assert is_whole(primary)
+    defended.bash(f"{DEFENDER}/defender.sh -u")
+
+
+def _deploy_defender(site: Site, primary: BareHost) -> BareHost:
+    """Deploy a Defender from *primary* on a host of its own, as the manual says."""
+    host = site.host("h7")
+    host.bash(primary.bash("twistlock-console --log-level error defender command"))
+    wait_for(lambda: is_connected(host), 60, "the Defender connects")
+    return host
+
+
+def _accepts_nodes_alone(site: Site, host: BareHost, defended: BareHost) -> None:
+    """MongoDB and node API of *host* moved on, and refuse the Defender's handshake."""
+    show = as_written("sudo twistlock-console certs show")
+    last = "MongoDB and node API: accept cluster-ca.pem alone\n"
+    wait_for(lambda: host.bash(show).endswith(last), 90, "it moves", every=0.5)
+    papers = defended.tree("/var/lib/twistlock-defender")
+    defender = ssl.create_default_context(
+        cafile=host.tree(f"{DATA}/certificates/cluster-ca.pem")
+    )
+    defender.load_cert_chain(papers / "certificate.pem", papers / "key.pem")
+    with site.client.network():
+        for port in (8086, 27017):
+            assert is_refused((host.address, port), defender)
+        defender.load_verify_locations(host.tree(f"{DATA}/certificates/ca.pem"))
+        if serves(host):
+            assert not is_refused((host.address, 8084), defender)
 
 
 def _is_uninstalled(host: BareHost) -> None:
