@@ -90,6 +90,16 @@ def test_a_ready_one_goes_where_none_is_silent() -> None:
     assert admission.add("c/2", "c", 10.0) == "a/3"
 
 
+def test_what_ended_is_forgotten_in_any_state() -> None:
+    """Also one that is not known here any more."""
+    admission = queue("a/1", "a/2")
+    for connection in ("a/2", "a/2", "b/1"):
+        admission.discard(connection)
+        admission.mark_ready(connection, 10.0)
+
+    assert (admission.waiting, taken(admission)) == (1, ["a/1"])
+
+
 def test_waiting_ends() -> None:
     """Sooner for silent connections than for those that only lack a slot."""
     admission = queue("a/1")

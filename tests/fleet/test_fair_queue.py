@@ -5,7 +5,12 @@ from bson.raw_bson import RawBSONDocument
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistlock_console.servers.defenders.fair_queue import Batch, FairQueue, Limits
+from twistlock_console.servers.defenders.fair_queue import (
+    MAX_SHARE_BYTES,
+    Batch,
+    FairQueue,
+    Limits,
+)
 
 OVERHEAD = len(bson.encode({"x": b""}))
 
@@ -79,6 +84,18 @@ def test_what_is_not_wanted_is_left_out() -> None:
     [portion] = queue.take()
     assert (portion.batch, portion.is_last, len(queue)) == (empty, True, 0)
     assert queue.take() == []
+
+
+def test_slow_writes_become_smaller_and_quick_ones_larger() -> None:
+    """Within limits: a database that is always slow must not starve the large."""
+    queue = queue_of()
+    shares = []
+    for seconds in (0.2, 0.08, 1.0, 1.0, 0.01, *[0.01] * 9):
+        queue.adapt(seconds)
+        shares.append(queue.limits.share)
+
+    assert shares[:5] == [65_536, 65_536, 32_768, 32_768, 40_960]
+    assert shares[-1] == MAX_SHARE_BYTES
 
 
 @given(

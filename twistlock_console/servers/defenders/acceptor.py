@@ -15,6 +15,7 @@ from twistlock_console.system.admission import Admission, AdmissionLimits
 
 ACCEPTS_AT_ONCE = 32
 """So many are accepted before established connections get their turn again."""
+OPENINGS_AT_ONCE = 8
 RECEIVE_BUFFER_BYTES = 64 * 1024
 """What the kernel holds of a connection that is not read; it may double this."""
 CHECK_INTERVAL_S = 0.5
@@ -47,6 +48,7 @@ class Acceptor:
         self._admission: Admission[socket.socket] = Admission(limits)
         self._opening: dict[socket.socket, asyncio.Task[None]] = {}
         self._established = 0
+        self._scheduled = False
         self._closed = self._loop.create_future()
         self._checking: asyncio.TimerHandle | None = None
         self._warned_at = -WARNING_INTERVAL_S
@@ -137,11 +139,20 @@ class Acceptor:
             connection.close()
 
     def _open_next(self) -> None:
-        while self.is_serving() and (
-            connection := self._admission.take_next(self._loop.time())
-        ):
+        """Begin some TLS handshakes soon: each takes time from established ones."""
+        if not self._scheduled and self.is_serving():
+            self._scheduled = True
+            self._loop.call_soon(self._open_some)
+
+    def _open_some(self) -> None:
+        self._scheduled = False
+        for _ in range(OPENINGS_AT_ONCE):
+            connection = self._admission.take_next(self._loop.time())
+            if connection is None:
+                return
             task = self._loop.create_task(self._run(connection))
             self._opening[connection] = task
+        self._open_next()
 
     async def _run(self, connection: socket.socket) -> None:
         established = False
@@ -171,7 +182,7 @@ class Acceptor:
         while stalled := self._admission.pick_stalled(now):
             self._admission.discard(stalled)
             self._opening.pop(stalled).cancel()
-            self._open_next()
+            self._open_some()
         self._open_next()
         self._checking = self._loop.call_later(CHECK_INTERVAL_S, self._check)
 
