@@ -130,6 +130,41 @@ def test_a_name_is_added_and_no_connection_ends(node: AloneNode) -> None:
     assert connections == 1
 
 
+def test_uploads_are_streamed_and_open_calls_take_little(node: AloneNode) -> None:
+    """Megabytes with an account, with a length or without; 64 KiB without one."""
+    wait_for(node.serves, 30, "the node to serve")
+    context = client_context(node.settings.folders.certificates)
+    account = {"username": "admin", "password": "correct horse battery"}
+    proof = urllib3.make_headers(basic_auth=":".join(account.values()))
+    large, upload = b"x" * 5_000_000, "/api/v1/backups/a.tar.gz"
+    with urllib3.HTTPSConnectionPool(
+        node.settings.node_address,
+        node.settings.management_port_https,
+        ssl_context=context,
+        retries=False,
+        timeout=20,
+    ) as pool:
+        pool.request("POST", "/api/v1/signup", json=account)
+
+        def send(path: str, body: bytes, *, chunked: bool, **headers: str) -> int:
+            answer = pool.request(
+                "POST", path, body=body, chunked=chunked, headers=headers
+            )
+            return answer.status
+
+        uploads = [send(upload, large, chunked=c, **proof) for c in (False, True)]
+        unknown = [send(upload, large, chunked=c) for c in (False, True)]
+        login = "/api/v1/authenticate"
+        logins = [send(login, large[:70_000], chunked=c) for c in (False, True)]
+        ping = pool.request("GET", "/api/v1/_ping/", headers={"Authorization": "x"})
+
+    # It is no backup, as is seen once all of it has arrived.
+    assert uploads == [400, 400]
+    assert unknown == [413, 411]
+    assert logins == [413, 411]
+    assert (ping.status, ping.data) == (200, b"OK")
+
+
 def test_it_ends_in_an_orderly_way(node: AloneNode) -> None:
     """SIGTERM: exit code 0, and neither a server nor mongod is left."""
     pids = [node.process.pid, *node.status()["pids"].values()]

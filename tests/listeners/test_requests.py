@@ -199,7 +199,7 @@ def test_a_download_that_nobody_reads_is_cut(
 
         assert until(lambda: here.server.answering.timed_out == 1)
         assert until(lambda: len(here.server.connections) == 0)
-        assert here.server.answering.load().busy_threads == 0
+        assert until(lambda: not here.server.answering.is_busy)
 
 
 def test_a_download_holds_no_thread_and_little_memory(
@@ -342,24 +342,18 @@ def test_a_full_server_makes_room_at_the_expense_of_the_greediest(
     assert is_cut(greedy[0])
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "expected"),
-    [
-        ("GET", "/api/v1/_ping", "", 200),
-        ("HEAD", "/api/v1/_ping", "", 200),
-        ("GET", "/api/v1/_ping/", "", 200),
-        ("GET", "/api/v1/_ping?x=1", "", 200),
-        ("GET", "/api/v1/_ping", "Authorization: Basic bm9ib2R5Og==\r\n", 200),
-        ("GET", "/api/v1/_ping", "Cookie: a=b\r\n", 200),
-    ],
-)
+PINGS = [
+    ("GET", "/api/v1/_ping", ""),
+    ("HEAD", "/api/v1/_ping", ""),
+    ("GET", "/api/v1/_ping/", ""),
+    ("GET", "/api/v1/_ping?x=1", ""),
+    ("GET", "/api/v1/_ping", "Authorization: Basic bm9ib2R5Og==\r\n"),
+    ("GET", "/api/v1/_ping", "Cookie: a=b\r\n"),
+]
+
+
 def test_ping_is_answered_while_every_thread_is_busy(
-    serve: ServeHere,
-    stack: ExitStack,
-    method: str,
-    path: str,
-    headers: str,
-    expected: int,
+    serve: ServeHere, stack: ExitStack
 ) -> None:
     """By the main loop; the connection stays open for the next question."""
     here = serve()
@@ -369,15 +363,14 @@ def test_ping_is_answered_while_every_thread_is_busy(
             send_request(client, "/sleep/2")
     assert until(lambda: here.server.answering.load().busy_threads == limits.THREADS)
     with tls_client(here.port, 1.0) as client:
-        for _ in range(3):
-            client.sendall(
-                f"{method} {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n".encode()
-            )
+        for method, path, headers in PINGS:
+            head = f"{method} {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n"
+            client.sendall(head.encode())
             answer = client.recv(4096)
-            assert answer.startswith(f"HTTP/1.1 {expected} ".encode())
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert b"\r\nConnection: keep-alive\r\n" in answer
             assert answer.endswith(b"\r\n\r\n") is (method == "HEAD")
-    assert here.server.answering.pings == 3
+    assert here.server.answering.pings == len(PINGS)
 
 
 @pytest.mark.parametrize(

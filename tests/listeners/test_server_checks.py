@@ -10,11 +10,18 @@ from listener_clients import get, group_of, send_request, tls_client, until
 
 from twistlock_console.events.types import ListenerFailed
 from twistlock_console.servers.service_ports import ServicePorts
+from twistlock_console.servers.supervisor import server_checks
 from twistlock_console.servers.supervisor.server_checks import MAX_FAILED_CHECKS
 from twistlock_console.settings import Settings
 
 MakePorts = Callable[..., ServicePorts]
 MORE_THAN_THREADS = 30
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks that a hung server fails sooner than it does outside tests."""
+    monkeypatch.setattr(server_checks, "CHECK_TIMEOUT_S", 0.5)
 
 
 @pytest.fixture
@@ -71,7 +78,10 @@ def test_a_server_that_works_passes_its_check(
 
 
 def test_a_server_whose_main_loop_hangs_is_ended_alone(
-    ports: ServicePorts, settings: Settings, events: list[object]
+    ports: ServicePorts,
+    settings: Settings,
+    events: list[object],
+    impatient: None,
 ) -> None:
     """After some checks in a row; opened again it serves, and the other went on."""
     ports.open_all()
@@ -85,7 +95,7 @@ def test_a_server_whose_main_loop_hangs_is_ended_alone(
 
     reason = (
         f"management failed {MAX_FAILED_CHECKS} checks in a row: "
-        "its main loop hangs (no answer within 2 s)"
+        "its main loop hangs (no answer within 0.5 s)"
     )
     assert failures(events) == [ListenerFailed("management", reason)]
     assert ports.closed() == ("management",)
@@ -105,12 +115,16 @@ def test_a_server_whose_main_loop_hangs_is_ended_alone(
         ),
         (
             "small_app:hung_database",
-            "its database does not answer (no answer within 2 s)",
+            "its database does not answer (no answer within 0.5 s)",
         ),
     ],
 )
 def test_a_server_whose_database_does_not_answer_is_ended(
-    make_ports: MakePorts, events: list[object], factory: str, problem: str
+    make_ports: MakePorts,
+    events: list[object],
+    factory: str,
+    problem: str,
+    impatient: None,
 ) -> None:
     """It opens all the same, since a database may need a moment; then it counts."""
     ports = make_ports(factory)
@@ -141,7 +155,9 @@ def test_a_server_without_a_database_goes_on_where_no_other_node_is(
 
 
 def test_a_server_that_hangs_when_it_opens_is_ended_at_once(
-    ports: ServicePorts, events: list[object]
+    ports: ServicePorts,
+    events: list[object],
+    impatient: None,
 ) -> None:
     """Its ports accept, so only a check can tell."""
     ports.open_all()
@@ -151,7 +167,7 @@ def test_a_server_that_hangs_when_it_opens_is_ended_at_once(
     ports.checks.require_answers()
 
     assert [failure.reason for failure in failures(events)] == [
-        "management opened, but its main loop hangs (no answer within 2 s)"
+        "management opened, but its main loop hangs (no answer within 0.5 s)"
     ]
     assert ports.closed() == ("management",)
 
