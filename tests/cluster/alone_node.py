@@ -24,9 +24,12 @@ PORTS = {
 
 
 class AloneNode:
-    """The node's process, and what it says on its node API; *more* settings."""
+    """The node's process, and what it says on its node API.
 
-    def __init__(self, folder: Path, **more: str) -> None:
+    *more* are settings, *project* is the checkout that it runs from.
+    """
+
+    def __init__(self, folder: Path, project: Path = PROJECT, **more: str) -> None:
         self.config = folder / "twistlock.cfg"
         keys = {
             **PORTS,
@@ -39,7 +42,7 @@ class AloneNode:
         self.config.write_text("".join(f"{k}={v}\n" for k, v in keys.items()))
         self.settings: Settings = load_settings(self.config, {})
         self.process = subprocess.Popen(
-            [sys.executable, "app.py", "run", "--config", str(self.config)], cwd=PROJECT
+            [sys.executable, "app.py", "run", "--config", str(self.config)], cwd=project
         )
 
     def status(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Child:
             bound_to_us(_gently([sys.executable, "-m", f"{__package__}.worker"])),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": _python_path()},
             start_new_session=True,
         )
         with process:
@@ -74,6 +74,12 @@ class Child:
         raise ConsoleError(
             self._killed or f"its process ended with exit code {code}; see the log"
         )
+
+
+def _python_path() -> str:
+    """Return where the worker finds this checkout, and the plugins that we have."""
+    before = os.environ.get("PYTHONPATH", "")
+    return os.pathsep.join(filter(None, (str(ROOT), before)))
 
 
 def _gently(argv: list[str]) -> list[str]:

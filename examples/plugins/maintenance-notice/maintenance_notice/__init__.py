@@ -1,0 +1,1 @@
+"""Example plugin: a notice of planned maintenance."""
