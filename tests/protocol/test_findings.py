@@ -22,7 +22,9 @@ from twistlock_console.protocol import (
 from twistlock_console.protocol.findings import members_of
 
 NUMBER = st.integers(1, 2**63 - 1)
-TIME = st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC))
+TIME = st.datetimes(
+    datetime(2000, 1, 1), datetime(9998, 12, 31), timezones=st.just(UTC)
+)
 WORD = st.text(max_size=255)
 EFFECT = st.sampled_from(["alert", "prevent"])
 RESULT = st.builds(
