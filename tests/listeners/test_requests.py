@@ -4,7 +4,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -410,6 +410,24 @@ def test_a_client_that_gives_up_ends_what_is_made_for_it(serve: ServeHere) -> No
 
     assert until(lambda: here.server.answering.load().busy_threads == 0)
     assert until(lambda: len(here.server.connections) == 0)
+
+
+def test_a_client_that_sends_faster_than_it_is_answered_has_to_wait(
+    serve: ServeHere,
+) -> None:
+    """Requests that it sends ahead do not pile up in memory."""
+    here = serve()
+    piece = b"GET /sleep/1 HTTP/1.1\r\nHost: a\r\n\r\n" * 2000
+    sent = 0
+    with tls_client(here.port) as client:
+        client.settimeout(0.5)
+        with suppress(TimeoutError):
+            while sent < 64 * 1024 * 1024:
+                client.sendall(piece)
+                sent += len(piece)
+
+    assert sent < 32 * 1024 * 1024
+    assert here.server.answering.refused == 0
 
 
 def test_pipelined_pings_are_answered_in_turn(serve: ServeHere) -> None:

@@ -95,11 +95,14 @@ class HttpServer:
         """Receive the next request of *conn*, which was answered."""
         conn.phase = Phase.RECEIVING
         if conn.received:
+            # More is read once what is here has been answered: a client that sends
+            # requests faster than they are answered has to wait.
             self._set_timeout(conn, limits.REQUEST_TIMEOUT_S)
+            self.loop.watch(conn, 0)
             self._pipelined.append(conn)
         else:
             self._set_timeout(conn, limits.KEEPALIVE_TIMEOUT_S)
-        self.loop.watch(conn, EVENT_READ)
+            self.loop.watch(conn, EVENT_READ)
 
     def receive_body(self, conn: Connection) -> None:
         """Receive the body that the application wants."""
@@ -176,11 +179,10 @@ class HttpServer:
         except BadRequest as bad:
             self.answering.refuse(conn, bad.status, str(bad))
             return
-        if head is None:
-            return
-        waits = head.is_small or conn.body_is_accepted
-        if not waits or len(conn.received) >= head.length:
+        if head and _has_arrived(conn, head):
             self.answering.serve(conn, head)
+        else:
+            self.loop.watch(conn, EVENT_READ)
 
     def _read_head(self, conn: Connection) -> RequestHead | None:
         head = conn.head = parse_head(self._site.config, conn.received, conn.peer)
@@ -195,3 +197,10 @@ class HttpServer:
 
     def _time_out(self, conn: Connection) -> None:
         self.answering.refuse(conn, HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW)
+
+
+def _has_arrived(conn: Connection, head: RequestHead) -> bool:
+    """Say whether the request can be served; a large body is received only later."""
+    if head.is_small or conn.body_is_accepted:
+        return len(conn.received) >= head.length
+    return True

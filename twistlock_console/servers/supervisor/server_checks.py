@@ -13,6 +13,8 @@ from twistlock_console.servers.supervisor.child_listener import Listener
 CHECK_TIMEOUT_S = 2.0
 #: Failed checks in a row after which a server is ended.
 MAX_FAILED_CHECKS = 3
+#: Checks in a row in which a server was full, after which that is reported.
+MIN_FULL_CHECKS = 3
 log = logging.getLogger(__name__)
 
 
@@ -27,6 +29,7 @@ class ServerChecks:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
         self._failed: dict[int, int] = {}
+        self._full: dict[str, int] = {}
         self.ends_without_database = False
         self.loads: dict[str, ServerLoad] = {}
 
@@ -48,9 +51,13 @@ class ServerChecks:
                 listener.fail(f"{listener.name} opened, but {result.problem}")
 
     def overload(self) -> str | None:
-        """Say which servers are at their limits, as the last check found them."""
-        full = {name: load for name, load in self.loads.items() if load.is_full}
-        return "; ".join(_at_its_limits(*each) for each in full.items()) or None
+        """Say which servers were at their limits in the last checks, all of them."""
+        full = [
+            _at_its_limits(name, load)
+            for name, load in self.loads.items()
+            if self._full.get(name, 0) >= MIN_FULL_CHECKS
+        ]
+        return "; ".join(full) or None
 
     def _check(self, listener: Listener) -> None:
         pid, result = listener.pid, listener.check(CHECK_TIMEOUT_S)
@@ -60,6 +67,9 @@ class ServerChecks:
             loads[listener.name] = result.load
         # Other threads read it, so it is replaced as a whole.
         self.loads = loads
+        is_full = bool(result and result.load and result.load.is_full)
+        count = self._full.get(listener.name, 0)
+        self._full[listener.name] = count + 1 if is_full else 0
         if result and pid:
             self._count(listener, pid, result)
 
