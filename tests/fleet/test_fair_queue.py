@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from twistlock_console.servers.defenders.fair_queue import (
     MAX_SHARE_BYTES,
+    MIN_SHARE_BYTES,
     Batch,
     FairQueue,
     Limits,
@@ -24,7 +25,7 @@ def batch(*sizes: int) -> Batch:
 
 def queue_of(*batches: Batch, **limits: int) -> FairQueue[Batch]:
     """Return a queue with *batches*."""
-    queue: FairQueue[Batch] = FairQueue(Limits(**limits))
+    queue: FairQueue[Batch] = FairQueue(Limits(**{"smallest": 1, **limits}))
     for each in batches:
         queue.put(each)
     return queue
@@ -66,6 +67,15 @@ def test_many_share_the_bytes_of_a_write() -> None:
     assert found == [dict.fromkeys(range(4), 2)] * 2
 
 
+def test_small_batches_are_not_divided() -> None:
+    """However many wait: each would be acknowledged a write later."""
+    batches = [batch(*[100] * 4) for _ in range(4)]
+
+    found = rounds(queue_of(*batches, bytes=800, smallest=400), *batches)
+
+    assert found == [{0: 4, 1: 4}, {2: 4, 3: 4}]
+
+
 def test_a_full_write_leaves_the_others_their_places() -> None:
     """Those that were passed over come first in the next one."""
     batches = [batch(20, 20) for _ in range(3)]
@@ -88,7 +98,7 @@ def test_what_is_not_wanted_is_left_out() -> None:
 
 def test_slow_writes_become_smaller_and_quick_ones_larger() -> None:
     """Within limits: a database that is always slow must not starve the large."""
-    queue = queue_of()
+    queue = queue_of(smallest=MIN_SHARE_BYTES)
     shares = []
     for seconds in (0.2, 0.08, 1.0, 1.0, 0.01, *[0.01] * 9):
         queue.adapt(seconds)

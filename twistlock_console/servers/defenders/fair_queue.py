@@ -55,11 +55,12 @@ class Portion(Generic[B]):
 
 @dataclass(slots=True)
 class Limits:
-    """What one write may hold in all, and of one batch."""
+    """What one write may hold in all, and of one batch; *smallest* is never divided."""
 
     documents: int = MAX_WRITE_DOCUMENTS
     bytes: int = MAX_WRITE_BYTES
     share: int = MAX_SHARE_BYTES
+    smallest: int = MIN_SHARE_BYTES
 
 
 @dataclass(slots=True)
@@ -97,7 +98,8 @@ class FairQueue(Generic[B]):
 
     def _take_round(self) -> list[Portion[B]]:
         """Give each batch its share once, as long as the write is not full."""
-        share = min(self.limits.share, self.limits.bytes // len(self._waiting)) or 1
+        fair = self.limits.bytes // len(self._waiting)
+        share = max(self.limits.smallest, min(self.limits.share, fair))
         portions: list[Portion[B]] = []
         room = self.limits.documents
         bytes_left = self.limits.bytes
