@@ -221,6 +221,23 @@ def test_who_leaves_waits_no_more_and_takes_everything_along() -> None:
     play(act)
 
 
+def test_who_left_is_not_counted_again() -> None:
+    """What was in work when it left ends later; what was in the queue never does."""
+
+    async def act(case: Case) -> None:
+        await case.taken()
+        for _ in range(4):
+            case.arrives()
+        case.connection.connection_lost(None)
+        case.connection.finished()
+        await asyncio.sleep(0)
+
+        assert case.intake.total == 0
+        assert case.intake.holding == []
+
+    play(act)
+
+
 def test_who_does_not_read_its_acknowledgements_waits() -> None:
     """Else they would pile up here. Nobody else is kept waiting for it."""
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from time import monotonic
 
 from twistlock_console.system.admission import Admission, AdmissionLimits
+from twistlock_console.system.child_processes import give_up
 from twistlock_console.system.limited_log import LimitedLog
 
 STRANGERS = AdmissionLimits(total=1024, waiting=512, opening=32, per_address=8)
@@ -62,7 +63,16 @@ class Gate:
         self._log = LimitedLog()
 
     def run(self) -> None:
-        """Accept until stopped."""
+        """Accept until stopped. An error that was not foreseen ends the process."""
+        try:
+            self._run()
+        except Exception:
+            give_up("the node API ended in an error that was not foreseen")
+        finally:
+            self._release()
+            self._stopped.set()
+
+    def _run(self) -> None:
         self._listening.setblocking(False)
         self._selector.register(self._listening, selectors.EVENT_READ, self._accept)
         self._selector.register(self._woken, selectors.EVENT_READ, self._drain)
@@ -77,8 +87,6 @@ class Gate:
                 next_check = monotonic() + CHECK_INTERVAL_S
                 self._look()
             self._begin_next()
-        self._release()
-        self._stopped.set()
 
     def stop(self) -> None:
         """Accept no more, and drop what waits; returns when that is done."""

@@ -89,6 +89,7 @@ class DefenderConnection(ServerConnection):
     _in_work = 0
     _storing_bytes = 0
     _is_large = False
+    _is_lost = False
     _incomplete_since = 0.0
     _settled: asyncio.Future[None] | None = None
     _chatter = 0
@@ -203,6 +204,8 @@ class DefenderConnection(ServerConnection):
         self.loop.call_soon(self._parse_input)
 
     def _control_reading(self) -> None:
+        if self._is_lost:
+            return
         if self.unread or self._queue_full or self._input:
             self.transport.pause_reading()
         else:
@@ -277,13 +280,16 @@ class DefenderConnection(ServerConnection):
             self.storing.abandon()
             self._stored()
         super().connection_lost(exc)
+        self._is_lost, self._input = True, b""
         # Else the garbage collector alone would free this connection, and late.
         self.recv_messages.pause = self.recv_messages.resume = _do_nothing
         self.guards.per_certificate.discard(self)
         self.guards.intake.discard(self)
 
     def _account(self) -> None:
-        """Add up what this connection holds."""
+        """Add up what this connection holds, until it ends."""
+        if self._is_lost:
+            return
         unparsed = len(cast(Any, self.protocol.reader).buffer)
         incomplete = unparsed + self._partial
         if incomplete and not self.incomplete:
