@@ -83,6 +83,11 @@ def flood(node: Settings, stack: ExitStack) -> list[socket.socket]:
     return clients
 
 
+def connection_threads() -> int:
+    """Return how many threads serve connections."""
+    return sum(each.name == server.THREAD_NAME for each in threading.enumerate())
+
+
 def test_members_are_not_delayed_by_strangers(node: Settings, stack: ExitStack) -> None:
     """They have slots of their own; nor are our own commands and pages."""
     with NodeClient(node, "127.0.0.1") as standing:
@@ -106,13 +111,14 @@ def test_connections_of_strangers_cost_few_threads(
     node: Settings, stack: ExitStack
 ) -> None:
     """Silent ones none, and those in a handshake at most one for each slot."""
-    before = threading.active_count()
+    assert until(lambda: connection_threads() == 0)
     for _ in range(300):
         stack.enter_context(connect(node, "127.0.0.3"))
-    assert threading.active_count() == before
+    assert connection_threads() == 0
     flood(node, stack)
 
-    assert threading.active_count() - before <= STRANGERS.opening
+    assert until(lambda: connection_threads() > 0)
+    assert connection_threads() <= STRANGERS.opening
     assert seconds_until_answered(node, MEMBER, stack) < 1
 
 
@@ -193,11 +199,11 @@ def test_who_does_not_take_its_answers_is_cut(node: Settings, stack: ExitStack) 
     plain = connect(node, JOINING)
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     tls = client_context(node.folders.certificates)
-    before = threading.active_count()
+    assert until(lambda: connection_threads() == 0)
     client = stack.enter_context(tls.wrap_socket(plain, server_hostname="127.0.0.1"))
-    assert until(lambda: threading.active_count() > before)
+    assert until(lambda: connection_threads() == 1)
     client.sendall(b"GET /v1/large HTTP/1.1\r\nHost: node\r\n\r\n")
-    assert until(lambda: threading.active_count() == before, 20)
+    assert until(lambda: connection_threads() == 0, 20)
 
 
 def test_of_too_many_idle_connections_of_a_node_the_oldest_goes(

@@ -34,6 +34,7 @@ ANSWER_TIMEOUT_S = 30.0
 """An answer must have been taken within this time."""
 MOST_BYTES = 1024 * 1024
 CALLER = "twistlock.caller"
+THREAD_NAME = "node-api-connection"
 log = logging.getLogger(__name__)
 
 
@@ -157,7 +158,9 @@ class NodeServer(BaseWSGIServer):
         connection = self._connections.add(secured)
         connection.set_deadline(HANDSHAKE_TIMEOUT_S)
         arguments = (connection, plain, address)
-        thread = threading.Thread(target=self._run, args=arguments, daemon=True)
+        thread = threading.Thread(
+            target=self._run, args=arguments, name=THREAD_NAME, daemon=True
+        )
         try:
             thread.start()
         except RuntimeError as error:
