@@ -5,10 +5,16 @@ import ssl
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from tests.test_certificates import call, defender_context, make_node, serving
+from twistlock_console.backups.operations.identity_restore import put_in_force
+from twistlock_console.database.known_members import (
+    read_known_members,
+    write_known_members,
+)
 from twistlock_console.pki.authority import create_cluster_authority
 from twistlock_console.pki.certificates import (
     Usage,
@@ -28,6 +34,7 @@ from twistlock_console.pki.identity_files import (
     names_in,
 )
 from twistlock_console.pki.trust_phase import TrustPhase, next_phase
+from twistlock_console.settings import Settings
 
 UNKNOWN, ACCEPT_BOTH, PRESENT_CLUSTER, CLUSTER_ONLY = TrustPhase
 #: Phases of a client and a server that do not accept each other.
@@ -195,6 +202,27 @@ def test_another_authority_has_another_for_the_cluster(
     )
 
 
+def test_restored_keys_bring_the_cluster_authority_back(
+    node: Path, tmp_path: Path
+) -> None:
+    """A backup holds the first authority alone, also one of an earlier release."""
+    backup = {name: (node / name).read_text() for name in ("ca.pem", "ca-key.pem")}
+    lost = (node / "cluster-ca.pem").read_bytes()
+    folders = Settings(node_address="10.0.0.9", data_folder=tmp_path / "new").folders
+    folders.create()
+    make_node(folders.certificates)
+    write_known_members(folders, ["10.0.0.1"])
+
+    put_in_force(folders, backup)
+    issue_node_certificate(folders.certificates, ["127.0.0.1"])
+
+    assert stored_phase(folders.certificates) is CLUSTER_ONLY
+    assert (folders.certificates / "cluster-ca.pem").read_bytes() == lost
+    assert read_known_members(folders) == ()
+    returned = client_context(folders.certificates)
+    assert is_accepted(returned, server_context(node, client=Usage.NODE))
+
+
 def test_a_folder_of_an_earlier_release_begins_with_the_first_phase(
     node: Path,
 ) -> None:
@@ -265,7 +293,7 @@ def test_a_node_waits_for_the_others(
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=60), st.data())
-@settings(max_examples=200, deadline=None)
+@limits(max_examples=200, deadline=None)
 def test_no_two_nodes_are_ever_too_far_apart(
     events: list[tuple[int, bool]], data: st.DataObject
 ) -> None:
