@@ -74,6 +74,13 @@ def test_a_rule_is_written_as_the_product_writes_json() -> None:
     assert written["compliance"] == {"checks": None, "everyHours": 24}
 
 
+def test_a_defender_ignores_members_of_a_newer_console() -> None:
+    """On the wire only: the API refuses what is not enforced."""
+    newer = {"name": "a", "network": {}, "processes": {"allowed": ["nc"]}}
+
+    assert decode_rule(json.dumps(newer)) == HostRule("a")
+
+
 @pytest.mark.parametrize(
     ("members", "words"),
     [

@@ -2,6 +2,7 @@
 
 import html
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def told(admin: Visitor, answer: Any) -> str:
         ),
         pytest.param(
             {"disabled": "on"},
-            "Off: The rule is off: it would apply to no host.",
+            "Switched off: The rule is off: it would apply to no host.",
             {"disabled": True},
             id="off",
         ),
@@ -215,3 +216,18 @@ def test_a_form_can_be_saved_after_another_changed_the_rules(
     assert "Somebody changed the rules meanwhile" in late.text
     assert admin.send(FORM, **fields).status_code == 303
     assert [r.name for r in read_policy(database).rules] == ["mine", "other"]
+
+
+def test_a_host_on_which_no_check_ran_is_not_clean(
+    admin: Visitor, database: Store
+) -> None:
+    """A rule whose checks do not exist shows as that, not as nothing wrong."""
+    now = datetime.now(UTC)
+    run = {"time": now, "received": now, "rule": "r", "number": 1, "results": []}
+    none = {"failed": 0, "severe": 0, "checks": 0}
+    database["defender_compliance"].insert_one({"_id": "web-1", **run, **none})
+
+    assert "No check ran</span>" in admin.get("/monitor/compliance/hosts").text
+    assert "No check ran: the rule r names none" in (
+        admin.get("/monitor/compliance/host?hostname=web-1").text
+    )

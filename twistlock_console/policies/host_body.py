@@ -110,11 +110,17 @@ def fault_of_entry(path: Path, entry: str) -> str | None:
                 "of its own, or put ? in the place of a comma that is part of a name"
             )
         case ("compliance", "checks") if entry not in CHECKS:
-            near = nearest(entry, tuple(CHECKS))
-            meant = f" (did you mean {near!r}?)" if near else ""
-            return f"there is no check {entry!r}{meant}; there are {', '.join(CHECKS)}"
+            return f"{no_check(entry)}; there are {', '.join(CHECKS)}"
         case _:
             return None
+
+
+def no_check(entry: str) -> str:
+    """Say that there is no check *entry*, and which was probably meant."""
+    near = nearest(entry, tuple(CHECKS))
+    return f"there is no check {entry!r}" + (
+        f" (did you mean {near!r}?)" if near else ""
+    )
 
 
 def _fault_of_host(entry: str) -> str | None:

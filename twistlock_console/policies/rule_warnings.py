@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from twistlock_console.policies.host_body import entries_of, fault_of_entry
+from twistlock_console.policies.host_body import entries_of, no_check
 from twistlock_console.policies.rule_reach import RuleReach
-from twistlock_console.protocol import HostRule
+from twistlock_console.protocol import CHECKS, HostRule
 
 MOST_SHOWN = 5
 
@@ -70,8 +70,8 @@ def _about_others(shadowed: Sequence[str]) -> Iterator[RuleWarning]:
 def _about_entries(rule: HostRule) -> Iterator[RuleWarning]:
     for path, entry in entries_of(rule):
         match path:
-            case ("compliance", "checks", _) if fault := fault_of_entry(path, entry):
-                yield RuleWarning("checks", f"{fault}. It would not run")
+            case ("compliance", "checks", _) if entry not in CHECKS:
+                yield RuleWarning("checks", f"{no_check(entry)}: nothing would run")
             case ("processes", "denied", _) if "," in entry:
                 yield RuleWarning("denied", _comma(entry))
             case ("files", "exclusions", _) if "," in entry:

@@ -27,7 +27,7 @@ LABELS = {
     "exclusions": "Not watched",
     "checks": "Compliance checks",
     "everyHours": "Hours between two runs of the checks",
-    "disabled": "Off",
+    "disabled": "Switched off",
 }
 BETWEEN_HOSTS = re.compile(r"[\s,;]+")
 BETWEEN_NAMES = re.compile(r"[\n,;]")
