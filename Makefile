@@ -65,6 +65,7 @@ chaos: ## every fault, as a table; takes long, needs root
 	$(PYTHON) -m tests.backups.kill_rounds --rounds 20
 	$(PYTHON) -m tests.chaos $(ARGS)
 	$(PYTHON) -m tests.soak --minutes 5
+	$(PYTHON) -m tests.hostile --minutes 10
 
 release: ## the release tarball, in dist/
 	@packaging/setup.sh demo

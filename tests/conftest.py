@@ -64,10 +64,14 @@ def timed_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster
     # Here: this file also works where there are no other tests.
     from tests.hosts.cluster import Cluster
     from tests.hosts.laboratory import Laboratory
-    from tests.load_balancer.fronts import NAMES
+    from tests.load_balancer.fronts import BALANCERS, NAMES
 
     with Laboratory(tmp_path_factory.mktemp("timed")) as laboratory:
-        formed = Cluster(laboratory, CONSOLE_SAN=",".join(NAMES))
+        formed = Cluster(
+            laboratory,
+            CONSOLE_SAN=",".join(NAMES),
+            TRUSTED_PROXIES=",".join(BALANCERS),
+        )
         formed.form()
         yield formed
 

@@ -11,6 +11,7 @@ from twistlock_console.accounts.credential_rules import (
     check_repeated,
     check_username,
 )
+from twistlock_console.accounts.hash_order import Caller
 from twistlock_console.accounts.passwords import (
     Match,
     hash_in_slot,
@@ -105,7 +106,7 @@ def test_a_hash_of_what_was_typed_still_matches() -> None:
     """A release before did not change what was typed; that is told apart."""
     earlier = PasswordHasher().hash(DECOMPOSED)
 
-    with queue.slot():
+    with queue.slot(Caller()):
         assert match_in_slot(earlier, DECOMPOSED) is Match.EARLIER_FORM
         assert match_in_slot(earlier, COMPOSED) is Match.NO
         assert match_in_slot(hash_in_slot(DECOMPOSED), DECOMPOSED) is Match.YES

@@ -12,14 +12,16 @@ import pytest
 
 from tests.hosts.waiting import wait_for
 from twistlock_console.accounts import passwords
+from twistlock_console.accounts.hash_order import Caller
 from twistlock_console.accounts.hash_queue import (
-    LOGIN_PLACES,
-    MAX_WAITING,
     NICENESS,
+    OTHER_PLACES,
     SLOTS,
     HashQueue,
 )
 from twistlock_console.common.errors import Busy
+
+LOGIN = Caller("a stranger", is_known=False, is_login=True)
 
 
 @pytest.fixture
@@ -32,27 +34,33 @@ def callers() -> Iterator[ThreadPoolExecutor]:
 class Occupant:
     """A caller that holds a slot of *queue* until it is told to leave."""
 
-    def __init__(self, queue: HashQueue, callers: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, queue: HashQueue, callers: ThreadPoolExecutor, caller: Caller
+    ) -> None:
         self.queue = queue
+        self.caller = caller
         self.entered = threading.Event()
         self.leave = threading.Event()
         self.done: Future[None] = callers.submit(self._hold)
 
     def _hold(self) -> None:
-        with self.queue.slot():
+        with self.queue.slot(self.caller):
             self.entered.set()
             assert self.leave.wait(30)
 
 
 @contextmanager
 def occupied(
-    queue: HashQueue, callers: ThreadPoolExecutor, count: int
+    queue: HashQueue,
+    callers: ThreadPoolExecutor,
+    count: int,
+    caller: Caller = LOGIN,
 ) -> Iterator[list[Occupant]]:
     """Have *count* callers come to *queue*, one after the other."""
     with ExitStack() as leaving:
         found = []
         for number in range(count):
-            one = Occupant(queue, callers)
+            one = Occupant(queue, callers, caller)
             leaving.callback(one.leave.set)
             arrived = number + 1
             wait_for(lambda n=arrived: arrivals(queue) == n, 5, "a caller", every=0.01)
@@ -69,10 +77,10 @@ def test_few_run_few_wait_and_the_next_is_refused_at_once(
     callers: ThreadPoolExecutor,
 ) -> None:
     """Two slots, three waiting: the sixth gets a sentence and seconds to wait."""
-    queue = HashQueue(slots=2, max_waiting=3, max_wait_s=30)
+    queue = HashQueue(slots=2, login_places=3, max_wait_s=30)
     with occupied(queue, callers, 5) as inside:
         assert [one.entered.is_set() for one in inside] == [True] * 2 + [False] * 3
-        with pytest.raises(Busy, match="try again") as refused, queue.slot():
+        with pytest.raises(Busy, match="try again") as refused, queue.slot(LOGIN):
             pytest.fail("a sixth caller got a slot")
         assert refused.value.retry_after_s > 0
     for one in inside:
@@ -80,28 +88,24 @@ def test_few_run_few_wait_and_the_next_is_refused_at_once(
     assert arrivals(queue) == 0
 
 
-def test_some_places_are_for_logins_alone(callers: ThreadPoolExecutor) -> None:
-    """A flood of other checks leaves them free."""
-    queue = HashQueue(slots=1, max_waiting=3, max_wait_s=0.05, login_places=2)
-    with occupied(queue, callers, 2):
-        with pytest.raises(Busy), queue.slot():
-            pytest.fail("another check got a slot")
-        assert arrivals(queue) == 2
-        login = callers.submit(log_in_through, queue)
-        wait_for(lambda: arrivals(queue) == 3, 5, "a login that waits", every=0.01)
+def test_a_stranger_who_gives_way_is_told_to_try_again(
+    callers: ThreadPoolExecutor,
+) -> None:
+    """At once; the one who is known has its place."""
+    queue = HashQueue(slots=1, login_places=1, max_wait_s=30)
+    known = Caller("known", is_known=True, is_login=True)
+    with occupied(queue, callers, 2) as (first, second):
+        third = Occupant(queue, callers, known)
         with pytest.raises(Busy):
-            login.result(5)
-
-
-def log_in_through(queue: HashQueue) -> None:
-    """Wait for a slot as a login does."""
-    with queue.slot(is_login=True):
-        pytest.fail("a login got a slot that is taken")
+            second.done.result(5)
+        third.leave.set()
+        first.leave.set()
+        third.done.result(5)
 
 
 def test_slots_are_given_in_the_order_of_arrival(callers: ThreadPoolExecutor) -> None:
     """A new caller does not overtake those that wait."""
-    queue = HashQueue(slots=1, max_waiting=3, max_wait_s=30)
+    queue = HashQueue(slots=1, login_places=3, max_wait_s=30)
     with occupied(queue, callers, 4) as inside:
         for leaves, follows in pairwise(inside):
             assert not follows.entered.is_set()
@@ -111,21 +115,21 @@ def test_slots_are_given_in_the_order_of_arrival(callers: ThreadPoolExecutor) ->
 
 def test_a_caller_waits_for_a_bounded_time(callers: ThreadPoolExecutor) -> None:
     """When it gives up, those behind it keep their turn."""
-    queue = HashQueue(slots=1, max_waiting=3, max_wait_s=0.05)
+    queue = HashQueue(slots=1, login_places=3, max_wait_s=0.05)
     with occupied(queue, callers, 1) as (first,):
-        with pytest.raises(Busy), queue.slot():
+        with pytest.raises(Busy), queue.slot(LOGIN):
             pytest.fail("a second caller got the only slot")
         first.leave.set()
         first.done.result(5)
-    with queue.slot():
+    with queue.slot(LOGIN):
         assert arrivals(queue) == 1
 
 
 def test_a_slot_is_free_again_after_an_error() -> None:
     """A login that fails in any way leaves the queue."""
-    queue = HashQueue(slots=1, max_waiting=0)
+    queue = HashQueue(slots=1, login_places=0)
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), queue.slot():
+        with pytest.raises(ZeroDivisionError), queue.slot(LOGIN):
             queue.run(lambda: 1 // 0)
     assert arrivals(queue) == 0
 
@@ -135,7 +139,7 @@ def test_hashes_give_way_to_everything_else() -> None:
     queue = HashQueue()
     mine = os.getpriority(os.PRIO_PROCESS, 0)
 
-    with queue.slot():
+    with queue.slot(LOGIN):
         theirs = queue.run(
             lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         )
@@ -148,7 +152,7 @@ def test_a_forked_process_begins_with_an_empty_queue(
     callers: ThreadPoolExecutor,
 ) -> None:
     """It has none of the threads that held the slots before the fork."""
-    with occupied(passwords.queue, callers, SLOTS + MAX_WAITING - LOGIN_PLACES):
+    with occupied(passwords.queue, callers, SLOTS + OTHER_PLACES, Caller()):
         child = os.fork()
         if child == 0:
             os._exit(0 if not passwords.matches(None, "any") else 1)

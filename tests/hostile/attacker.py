@@ -46,8 +46,9 @@ class Streams:
 
 @dataclass(slots=True)
 class Attacker:
-    """Attacks the first of *addresses* that accepts, from each of *sources* in turn.
+    """Attacks the first of *addresses* that accepts.
 
+    One attack comes from the host's own address, or from each of *sources* in turn.
     *papers* holds a Defender's key.pem and certificate.pem. *counts* says what came of
     the connections: by attack, and what happened.
     """
@@ -76,23 +77,34 @@ class Attacker:
         return context
 
     async def open(
-        self, port: int, tls: ssl.SSLContext | None = None, *, receive_bytes: int = 0
+        self,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+        *,
+        spread: bool = False,
+        receive_bytes: int = 0,
     ) -> Streams:
         """Connect to the first address that accepts; raises OSError if none does.
 
-        With *receive_bytes* the kernel keeps no more than that for us to read.
+        With *spread* the connection comes from the next source. With *receive_bytes*
+        the kernel keeps no more than that for us to read.
         """
+        source = self._next_source() if spread else ""
         refused: OSError | None = None
         for address in self.addresses:
             try:
-                return await self._open(address, port, tls, receive_bytes)
+                return await self._open((address, port), tls, source, receive_bytes)
             except OSError as error:
                 refused = error
         assert refused is not None
         raise refused
 
     async def _open(
-        self, address: str, port: int, tls: ssl.SSLContext | None, receive_bytes: int
+        self,
+        target: tuple[str, int],
+        tls: ssl.SSLContext | None,
+        source: str,
+        receive_bytes: int,
     ) -> Streams:
         async with self._opening, asyncio.timeout(CONNECT_TIMEOUT_S):
             connection = socket.socket()
@@ -101,12 +113,10 @@ class Attacker:
                 if receive_bytes:
                     buffer = socket.SO_RCVBUF
                     connection.setsockopt(socket.SOL_SOCKET, buffer, receive_bytes)
-                if source := self._next_source():
+                if source:
                     connection.bind((source, 0))
-                await asyncio.get_running_loop().sock_connect(
-                    connection, (address, port)
-                )
-                name = address if tls else None
+                await asyncio.get_running_loop().sock_connect(connection, target)
+                name = target[0] if tls else None
                 return Streams(
                     *await asyncio.open_connection(
                         sock=connection, ssl=tls, server_hostname=name, limit=8192

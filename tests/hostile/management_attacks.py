@@ -35,9 +35,13 @@ async def status_of(streams: Streams) -> str:
 
 
 @asynccontextmanager
-async def opened(attacker: Attacker, **options: int) -> AsyncIterator[Streams]:
+async def opened(
+    attacker: Attacker, *, spread: bool = False, receive_bytes: int = 0
+) -> AsyncIterator[Streams]:
     """Open one TLS connection, closed at the end of the context."""
-    streams = await attacker.open(PORT, attacker.tls, **options)
+    streams = await attacker.open(
+        PORT, attacker.tls, spread=spread, receive_bytes=receive_bytes
+    )
     try:
         yield streams
     finally:
@@ -111,10 +115,12 @@ async def silent_tls(attacker: Attacker) -> None:
     await attacker.keep("silent TLS", 300, one)
 
 
-async def _log_in(attacker: Attacker, username: str, password: str) -> str:
+async def _log_in(
+    attacker: Attacker, username: str, password: str, *, spread: bool
+) -> str:
     body = json.dumps({"username": username, "password": password}).encode()
     kind, length = "application/json", str(len(body))
-    async with opened(attacker) as streams:
+    async with opened(attacker, spread=spread) as streams:
         sent = head("POST", LOGIN, Content_Type=kind, Content_Length=length)
         await streams.send(sent + body)
         return await status_of(streams)
@@ -125,14 +131,16 @@ async def unknown_logins(attacker: Attacker) -> None:
     await attacker.keep(
         "unknown login",
         200,
-        lambda: _log_in(attacker, f"nobody-{secrets.token_hex(4)}", "wrong"),
+        lambda: _log_in(
+            attacker, f"nobody-{secrets.token_hex(4)}", "wrong", spread=True
+        ),
     )
 
 
 async def right_logins(attacker: Attacker) -> None:
     """100 parallel logins with the right password (A4)."""
     await attacker.keep(
-        "right login", 100, lambda: _log_in(attacker, USERNAME, PASSWORD)
+        "right login", 100, lambda: _log_in(attacker, USERNAME, PASSWORD, spread=False)
     )
 
 
@@ -142,7 +150,7 @@ async def basic_logins(attacker: Attacker) -> None:
     async def one() -> str:
         account = f"nobody-{secrets.token_hex(4)}:wrong".encode()
         proof = f"Basic {base64.b64encode(account).decode()}"
-        async with opened(attacker) as streams:
+        async with opened(attacker, spread=True) as streams:
             await streams.send(head("GET", "/api/v1/users", Authorization=proof))
             return await status_of(streams)
 

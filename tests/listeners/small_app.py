@@ -65,6 +65,8 @@ def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
     path = environ["PATH_INFO"]
     if path.startswith("/sleep/"):
         time.sleep(float(path.removeprefix("/sleep/")))
+    if path == "/login":
+        time.sleep(float(environ.get("HTTP_X_SLEEP", "0")))
     if path == "/stream":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return pieces()

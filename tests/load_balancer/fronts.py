@@ -18,6 +18,7 @@ from tests.hosts.waiting import wait_for
 
 NAME = "console.test"
 HAPROXY, NGINX = ADDRESSES["lb"], ADDRESSES["h4"]
+BALANCERS = (HAPROXY, NGINX)
 #: What the nodes' certificates must hold.
 NAMES = (NAME, HAPROXY, NGINX)
 #: How each client comes to the Consoles; "direct" tries all three nodes at once.
@@ -63,7 +64,7 @@ class Fronts:
         path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
         log = (self._root / f"{program}.log").open("wb")
         # What HAProxy's file leaves open: not every machine allows 50,000 descriptors.
-        few = {**os.environ, "CONNECTIONS": "500"}
+        few = {**os.environ, "CONNECTIONS": "3000"}
         with log:
             host.start(
                 str(path), *arguments, str(file), stdout=log, stderr=log, env=few

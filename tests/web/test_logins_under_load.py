@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from flask import Flask
@@ -14,33 +14,42 @@ from werkzeug.test import TestResponse
 
 from tests.hosts.waiting import wait_for
 from twistlock_console.accounts import passwords
-from twistlock_console.accounts.hash_queue import MAX_WAITING, SLOTS
+from twistlock_console.accounts.hash_order import Caller
+from twistlock_console.accounts.hash_queue import LOGIN_PLACES, OTHER_PLACES, SLOTS
+from twistlock_console.common.errors import Busy
+from twistlock_console.servers.management import limits
 from twistlock_console.web.common.database import storage_of
 
 RIGHT = {"username": USERNAME, "password": PASSWORD}
 AUTHENTICATE = "/api/v1/authenticate"
 DEPLOY = f"Bearer deploy-{'x' * 43}"
-#: gunicorn's threads are as many.
-AT_ONCE = 16
+AT_ONCE = limits.THREADS
+FULL = LOGIN_PLACES + OTHER_PLACES
 
 
 @contextmanager
-def full_queue() -> Iterator[None]:
-    """Have as many logins at work, and waiting, as there may be."""
+def full_queue(*, known: bool = True) -> Iterator[None]:
+    """Have as many callers at work, and waiting, as there may be."""
     leave = threading.Event()
+    logins = [Caller(f"login {n}", known, is_login=True) for n in range(LOGIN_PLACES)]
+    others = [Caller(f"other {n}", known) for n in range(OTHER_PLACES)]
+    callers = [Caller()] * SLOTS + logins + others
 
-    def hold() -> None:
-        with passwords.queue.slot(is_login=True):
+    def hold(caller: Caller) -> None:
+        with suppress(Busy), passwords.queue.slot(caller):
             assert leave.wait(30)
 
     def arrived() -> int:
         return passwords.queue.running + passwords.queue.waiting
 
-    with ThreadPoolExecutor(SLOTS + MAX_WAITING) as pool, ExitStack() as leaving:
+    with ThreadPoolExecutor(len(callers)) as pool, ExitStack() as leaving:
         leaving.callback(leave.set)
-        for number in range(SLOTS + MAX_WAITING):
-            pool.submit(hold)
-            wait_for(lambda n=number: arrived() == n + 1, 5, "a login", every=0.01)
+        for caller in callers[:SLOTS]:
+            pool.submit(hold, caller)
+        wait_for(lambda: arrived() == SLOTS, 5, "a hash at work", every=0.01)
+        for caller in callers[SLOTS:]:
+            pool.submit(hold, caller)
+        wait_for(lambda: arrived() == len(callers), 5, "a full queue", every=0.01)
         yield
 
 
@@ -92,7 +101,7 @@ def test_wrong_passwords_sent_at_once_get_hardly_more_tries(
         body = {**RIGHT, "password": f"wrong {number}"}
         return visitor.call(AUTHENTICATE, body).status_code
 
-    with ThreadPoolExecutor(SLOTS + MAX_WAITING) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         codes = Counter(pool.map(guess, range(32)))
 
     assert set(codes) == {401, 429}
@@ -156,7 +165,8 @@ def test_other_pages_answer_while_the_queue_is_full(admin: Visitor, app: Flask) 
         ]
 
     assert codes == [200] * 5
-    assert SLOTS + MAX_WAITING <= AT_ONCE // 2
+    assert SLOTS + OTHER_PLACES <= limits.THREADS // 2
+    assert LOGIN_PLACES < limits.LOGIN_THREADS
 
 
 def test_a_password_that_was_right_a_moment_ago_takes_no_turn(
@@ -196,6 +206,24 @@ def test_a_password_checked_a_moment_ago_opens_nothing_during_a_wait(
     assert int(answer.headers["Retry-After"]) > 0
 
 
+def test_who_was_known_before_comes_before_strangers(
+    admin: Visitor, app: Flask
+) -> None:
+    """An administrator gets in though strangers have all places."""
+    office = Visitor(app.test_client(), "203.0.113.5")
+    office.call(AUTHENTICATE, RIGHT)
+    forget_checked_passwords(app)
+    stranger = Visitor(app.test_client(), "203.0.113.6")
+    with ThreadPoolExecutor(1) as pool, full_queue(known=False):
+        known = pool.submit(office.call, AUTHENTICATE, RIGHT)
+        wait_for(lambda: passwords.queue.waiting == FULL, 5, "a place", every=0.01)
+        refused = stranger.call(AUTHENTICATE, {**RIGHT, "password": "wrong"})
+    answer = known.result(20)
+
+    assert answer.status_code == 200
+    assert is_told_to_wait(refused)
+
+
 def test_a_login_that_is_being_checked_is_not_counted(
     admin: Visitor, app: Flask
 ) -> None:
@@ -207,7 +235,7 @@ def test_a_login_that_is_being_checked_is_not_counted(
     leave = threading.Event()
 
     def hold() -> None:
-        with passwords.queue.slot():
+        with passwords.queue.slot(Caller()):
             assert leave.wait(30)
 
     with ThreadPoolExecutor(SLOTS + 1) as pool:

@@ -1,25 +1,26 @@
 """A bounded queue for Argon2, the most expensive work that a stranger can cause.
 
 One hash takes 64 MiB and a tenth of a second of four cores. So one runs at a time, on
-a thread of low priority, a few callers wait, and further callers get Busy at once.
+a thread of low priority, a bounded number of callers wait, and further ones get Busy.
 """
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+from twistlock_console.accounts.hash_order import Caller, HashOrder, NoPlace
 from twistlock_console.common.errors import Busy
 
 #: Hashes at a time; a second one would take memory and save hardly any time.
 SLOTS = 1
-#: Callers that wait, each on a thread of its own.
-MAX_WAITING = 7
-#: Places that only logins may take: calls with HTTP Basic leave them free.
-LOGIN_PLACES = 4
+#: Logins that wait, each on one of the threads that are for logins alone.
+LOGIN_PLACES = 100
+#: Other callers that wait, such as calls with HTTP Basic. With one whose hash runs they
+#: hold eight of the sixteen threads that answer requests, and never more.
+OTHER_PLACES = 7
 MAX_WAIT_S = 8.0
 RETRY_AFTER_S = 2
 #: Of 19: other work of this host gets about three times the processor time.
@@ -34,21 +35,20 @@ class HashQueue:
     def __init__(
         self,
         slots: int = SLOTS,
-        max_waiting: int = MAX_WAITING,
+        login_places: int = LOGIN_PLACES,
+        other_places: int = OTHER_PLACES,
         max_wait_s: float = MAX_WAIT_S,
-        login_places: int = 0,
     ) -> None:
         self._slots = slots
-        self._places = slots + max_waiting
-        self._login_places = login_places
+        self._places = login_places, other_places
         self._max_wait_s = max_wait_s
         self.reset()
 
     def reset(self) -> None:
         """Forget callers and threads, as a forked process must: it has none of them."""
         self._running = 0
-        self._waiting: deque[object] = deque()
-        self._changed = threading.Condition()
+        self._order: HashOrder[_Ticket] = HashOrder(*self._places)
+        self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(
             self._slots, "argon2", initializer=_lower_priority
         )
@@ -61,47 +61,57 @@ class HashQueue:
     @property
     def waiting(self) -> int:
         """Return how many callers wait for one."""
-        return len(self._waiting)
+        return len(self._order)
 
     @contextmanager
-    def slot(self, *, is_login: bool = False) -> Iterator[None]:
-        """Hold one slot, in order of arrival.
+    def slot(self, caller: Caller) -> Iterator[None]:
+        """Hold one slot for *caller* when its turn has come.
 
         Raises Busy when too many callers wait, or when this one waited too long.
         """
-        self._take(self._places if is_login else self._places - self._login_places)
+        self._take(caller)
         try:
             yield
         finally:
-            with self._changed:
-                self._running -= 1
-                self._changed.notify_all()
+            self._release()
 
     def run(self, work: Callable[[], T]) -> T:
         """Return what *work* gives, done at low priority; call it with a slot held."""
         return self._threads.submit(work).result()
 
-    def _take(self, places: int) -> None:
-        ticket = object()
-        with self._changed:
-            if self._is_free() and not self._waiting:
+    def _take(self, caller: Caller) -> None:
+        ticket = _Ticket()
+        with self._lock:
+            if self._running < self._slots:
                 self._running += 1
                 return
-            if self._running + len(self._waiting) >= places:
+            try:
+                displaced = self._order.add(caller, ticket)
+            except NoPlace:
+                raise Busy(SENTENCE, RETRY_AFTER_S) from None
+        if displaced:
+            displaced.called.set()
+        ticket.called.wait(self._max_wait_s)
+        with self._lock:
+            self._order.remove(ticket)
+            if not ticket.has_slot:
                 raise Busy(SENTENCE, RETRY_AFTER_S)
-            self._waiting.append(ticket)
-            came = self._changed.wait_for(
-                lambda: self._is_free() and self._waiting[0] is ticket,
-                self._max_wait_s,
-            )
-            self._waiting.remove(ticket)
-            self._changed.notify_all()
-            if not came:
-                raise Busy(SENTENCE, RETRY_AFTER_S)
-            self._running += 1
 
-    def _is_free(self) -> bool:
-        return self._running < self._slots
+    def _release(self) -> None:
+        with self._lock:
+            if (following := self._order.take()) is None:
+                self._running -= 1
+                return
+            following.has_slot = True
+        following.called.set()
+
+
+class _Ticket:
+    """A caller that waits; it is *called* when it has a slot, or lost its place."""
+
+    def __init__(self) -> None:
+        self.called = threading.Event()
+        self.has_slot = False
 
 
 def _lower_priority() -> None:

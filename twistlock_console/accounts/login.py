@@ -8,9 +8,10 @@ from pymongo.database import Database
 from twistlock_console.accounts import known_origins, passwords, users
 from twistlock_console.accounts.credential_rules import check_password, check_username
 from twistlock_console.accounts.errors import WrongCredentials
+from twistlock_console.accounts.hash_order import Caller
 from twistlock_console.accounts.login_failures import FailureCount
 from twistlock_console.accounts.login_settings import read_logon
-from twistlock_console.accounts.login_throttle import Origin
+from twistlock_console.accounts.login_throttle import Origin, network_of
 from twistlock_console.accounts.password_cache import Remembered
 from twistlock_console.accounts.passwords import Match
 from twistlock_console.accounts.users import User
@@ -40,6 +41,10 @@ class Attempt:
         """By what its failure is counted: the name in whatever case is one account."""
         return Origin(name_key(self.username), self.address, self.device)
 
+    def caller(self, *, is_known: bool, is_login: bool = True) -> Caller:
+        """Return how the attempt waits in the hash queue."""
+        return Caller(network_of(self.address), is_known, is_login)
+
     def entry(self, status: str, *, failure: bool = False) -> Entry:
         """Describe how the attempt ended, for the audit trail."""
         return Entry(
@@ -53,7 +58,7 @@ def sign_up(database: Store, attempt: Attempt) -> User:
         raise Refused(users.ALREADY_INITIALIZED)
     check_username(attempt.username)
     check_password(attempt.password, attempt.username, strong=False)
-    hashed = passwords.hash_password(attempt.password)
+    hashed = passwords.hash_password(attempt.password, attempt.caller(is_known=False))
     user = users.create_first(database, attempt.username, hashed)
     trail.record(database, attempt.entry("signed up as the first administrator"))
     return user
@@ -86,7 +91,8 @@ def check(
     failures.check()
     user = _find_remembered(database, attempt, remembered)
     if user is None:
-        with passwords.queue.slot(is_login=is_login):
+        caller = attempt.caller(is_known=failures.is_known, is_login=is_login)
+        with passwords.queue.slot(caller):
             user = _check_in_slot(database, attempt, remembered, failures)
     failures.clear()
     return user

@@ -37,8 +37,8 @@ class FailureCount:
 
     def __init__(self, database: Database[dict[str, Any]], origin: Origin) -> None:
         self._documents: Documents = database[COLLECTION]
-        known = known_origins.is_known(database, origin)
-        self._keys = origin.keys(known=known)
+        self.is_known = known_origins.is_known(database, origin)
+        self._keys = origin.keys(known=self.is_known)
         self._has_failures = False
 
     def check(self) -> None:

@@ -7,12 +7,13 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from twistlock_console.accounts.hash_queue import LOGIN_PLACES, HashQueue
+from twistlock_console.accounts.hash_order import Caller
+from twistlock_console.accounts.hash_queue import HashQueue
 from twistlock_console.common.opaque_string import forms_of, opaque_string
 
 # 64 MiB and three passes each (RFC 9106, second choice).
 _hasher = PasswordHasher()
-queue = HashQueue(login_places=LOGIN_PLACES)
+queue = HashQueue()
 os.register_at_fork(after_in_child=queue.reset)
 
 
@@ -24,9 +25,13 @@ class Match(Enum):
     EARLIER_FORM = "it is the password, stored as it was typed: hash it again"
 
 
-def hash_password(password: str) -> str:
+#: An account that is logged in, or a command.
+TRUSTED = Caller()
+
+
+def hash_password(password: str, caller: Caller = TRUSTED) -> str:
     """Return the text to store for *password*; raises Busy."""
-    with queue.slot():
+    with queue.slot(caller):
         return hash_in_slot(password)
 
 
@@ -37,7 +42,7 @@ def hash_in_slot(password: str) -> str:
 
 def matches(stored: str | None, password: str) -> bool:
     """Return whether *password* is the one *stored*; raises Busy."""
-    with queue.slot():
+    with queue.slot(TRUSTED):
         return match_in_slot(stored, password) is not Match.NO
 
 

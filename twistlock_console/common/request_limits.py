@@ -22,6 +22,7 @@ class ServerLoad:
     threads: int = 0
     busy_threads: int = 0
     waiting_requests: int = 0
+    waiting_logins: int = 0
     connections: int = 0
     max_connections: int = 0
     refused_connections: int = 0

@@ -18,6 +18,7 @@ from twistlock_console.servers.management.event_loop import EventLoop
 from twistlock_console.servers.management.exchange import Exchange, Outcome
 from twistlock_console.servers.management.fair_queue import QueueLimits
 from twistlock_console.servers.management.fixed_answer import PingAnswer, error_answer
+from twistlock_console.servers.management.port_routing import is_login
 from twistlock_console.servers.management.request_body import (
     BodyToCome,
     body_from_socket,
@@ -35,6 +36,11 @@ REQUEST_LIMITS = QueueLimits(
     limits.MAX_WAITING,
     limits.MAX_WAITING_PER_ADDRESS,
     limits.MAX_THREADS_PER_ADDRESS,
+)
+LOGIN_LIMITS = QueueLimits(
+    limits.MAX_WAITING_LOGINS,
+    limits.MAX_WAITING_PER_ADDRESS,
+    limits.LOGIN_THREADS,
 )
 UPLOAD_LIMITS = QueueLimits(
     limits.MAX_WAITING_UPLOADS, limits.MAX_WAITING_UPLOADS, limits.UPLOAD_THREADS
@@ -87,26 +93,30 @@ class Answering:
         self._requests = RequestPool(
             limits.THREADS, REQUEST_LIMITS, site.proxies, loop.wake
         )
+        self._logins = RequestPool(
+            limits.LOGIN_THREADS, LOGIN_LIMITS, site.proxies, loop.wake
+        )
         self._uploads = RequestPool(
             limits.UPLOAD_THREADS, UPLOAD_LIMITS, site.proxies, loop.wake
         )
+        self._pools = (self._requests, self._logins, self._uploads)
         self.stopping = False
         self.refused = self.timed_out = self.pings = 0
 
     def collect(self) -> None:
         """Go on with the requests that threads are done with."""
-        self._requests.collect()
-        self._uploads.collect()
+        for pool in self._pools:
+            pool.collect()
 
     @property
     def is_busy(self) -> bool:
         """Say whether a thread runs the application."""
-        return self._requests.busy + self._uploads.busy > 0
+        return any(pool.busy for pool in self._pools)
 
     def close(self) -> None:
         """End the threads; wait for what they are doing."""
-        self._requests.close()
-        self._uploads.close()
+        for pool in self._pools:
+            pool.close()
 
     def load(self) -> ServerLoad:
         """Return how busy this server is."""
@@ -114,6 +124,7 @@ class Answering:
             threads=self._requests.threads,
             busy_threads=self._requests.busy,
             waiting_requests=self._requests.waiting,
+            waiting_logins=self._logins.waiting,
             connections=len(self._connections),
             max_connections=self._connections.max_total,
             refused_connections=self._connections.refused,
@@ -135,7 +146,11 @@ class Answering:
             del conn.received[: head.length]
         # What the application refuses by its head alone needs no body.
         body = BytesIO(conn.body) if arrived else BodyToCome()
-        self._submit(conn, self._requests, self._exchange(conn, head, body, closes))
+        exchange = self._exchange(conn, head, body, closes)
+        if is_login(head.method, head.path):
+            self._submit(conn, self._logins, exchange, limits.LOGIN_QUEUE_TIMEOUT_S)
+        else:
+            self._submit(conn, self._requests, exchange, limits.QUEUE_TIMEOUT_S)
 
     def answer(self, conn: Connection, answer: bytes, *, closes: bool = True) -> None:
         """Send *answer*, which is complete, without the application."""
@@ -204,11 +219,17 @@ class Answering:
         exchange.must_close = closes
         return exchange
 
-    def _submit(self, conn: Connection, pool: RequestPool, exchange: Exchange) -> None:
+    def _submit(
+        self,
+        conn: Connection,
+        pool: RequestPool,
+        exchange: Exchange,
+        timeout_s: float,
+    ) -> None:
         conn.phase, conn.exchange = Phase.WORKING, exchange
         conn.job = Job(exchange.run, partial(self._ran, conn, exchange))
         self._loop.watch(conn, 0)
-        self._loop.set_deadline(conn, time.monotonic() + limits.QUEUE_TIMEOUT_S)
+        self._loop.set_deadline(conn, time.monotonic() + timeout_s)
         self._connections.set_busy(conn)
         if not pool.offer(conn.key, conn.job):
             conn.job, conn.socket_is_lent = None, False
@@ -267,7 +288,8 @@ class Answering:
         conn.received.clear()
         body = body_from_socket(head, received, conn.sock)
         conn.socket_is_lent = True
-        self._submit(conn, self._uploads, self._exchange(conn, head, body, True))
+        exchange = self._exchange(conn, head, body, True)
+        self._submit(conn, self._uploads, exchange, limits.QUEUE_TIMEOUT_S)
 
     def _finish(self, conn: Connection) -> None:
         conn.exchange = conn.output = conn.head = None

@@ -6,6 +6,12 @@ MAX_THREADS_PER_ADDRESS = 12
 #: Threads for bodies that are read while the request runs: uploads of backups.
 UPLOAD_THREADS = 2
 MAX_WAITING_UPLOADS = 8
+#: Threads for logins. They are more than the logins that wait there for the hash of a
+#: password (`hash_queue.LOGIN_PLACES`), so that one that needs no hash is answered.
+LOGIN_THREADS = 112
+#: Logins that wait for one of these threads, and how long.
+MAX_WAITING_LOGINS = 256
+LOGIN_QUEUE_TIMEOUT_S = 15.0
 #: Requests that wait for a thread.
 MAX_WAITING = 1024
 MAX_WAITING_PER_ADDRESS = 128

@@ -5,6 +5,7 @@ A load balancer may ask either port whether it serves.
 
 import json
 from collections.abc import Iterable
+from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from twistlock_console.settings import Settings
@@ -12,6 +13,8 @@ from twistlock_console.settings import Settings
 PING = "/api/v1/_ping"
 # Answered by the database.
 INITIALIZED = "/api/v1/settings/initialized"
+#: Where passwords are checked of clients that did not log in yet.
+LOGIN_PATHS = frozenset({"/login", "/signup", "/api/v1/authenticate", "/api/v1/signup"})
 
 
 class PagesPort:
@@ -39,6 +42,11 @@ def is_api(environ: WSGIEnvironment) -> bool:
     """Say whether a request is for the API; the load balancer's question is not."""
     path = str(environ.get("PATH_INFO", ""))
     return not is_ping(path) and (path == "/api" or path.startswith("/api/"))
+
+
+def is_login(method: str, path: str) -> bool:
+    """Say whether a request has a password checked, however its path is written."""
+    return method == "POST" and f"/{unquote(path).strip('/')}" in LOGIN_PATHS
 
 
 def is_ping(path: str) -> bool:

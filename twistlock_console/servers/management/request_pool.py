@@ -1,7 +1,8 @@
 """Threads that run requests, and the fair queue in front of them.
 
 Only the main loop calls the pool; the threads hand results back over a queue and wake
-it. The threads are daemons: none of them delays the end of the process.
+it. A thread is started when it is first needed. The threads are daemons: none of them
+delays the end of the process.
 """
 
 import queue
@@ -44,12 +45,7 @@ class RequestPool:
         self._wake = wake
         self._taken: queue.SimpleQueue[tuple[str, Job] | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Finish] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"request-{number}", daemon=True)
-            for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
 
     @property
     def waiting(self) -> int:
@@ -93,7 +89,15 @@ class RequestPool:
                 continue
             job.started = True
             self.busy += 1
+            if self.busy > len(self._threads):
+                self._start_thread()
             self._taken.put((key, job))
+
+    def _start_thread(self) -> None:
+        name = f"request-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def _work(self) -> None:
         while taken := self._taken.get():

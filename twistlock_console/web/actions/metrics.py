@@ -126,6 +126,8 @@ def load_metrics(load: ServerLoad) -> Iterable[Metric]:
     yield gauge(busy, "Threads that answer a request now.", load.busy_threads)
     waiting = f"{prefix}_requests_waiting"
     yield gauge(waiting, "Requests that wait for a thread.", load.waiting_requests)
+    logins = f"{prefix}_logins_waiting"
+    yield gauge(logins, "Logins that wait for a thread.", load.waiting_logins)
     connections = f"{prefix}_connections"
     yield gauge(connections, "Connections of clients.", load.connections)
     most = f"{prefix}_connections_limit"

@@ -1,0 +1,79 @@
+"""Logins have threads of their own, and wait without one."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from listener_clients import get, read_answer, tls_client, until
+from served_here import served
+
+from twistlock_console.servers.management import answering, limits
+from twistlock_console.servers.management.fair_queue import QueueLimits
+from twistlock_console.servers.management.port_routing import is_login
+
+FLOOD, OTHER, HONEST = "127.0.0.3", "127.0.0.4", "127.0.0.5"
+LOGIN = "POST /login HTTP/1.1\r\nHost: a\r\nX-Sleep: {}\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "answer"),
+    [
+        ("POST", "/login", True),
+        ("POST", "/login/", True),
+        ("POST", "//login", True),
+        ("POST", "/%6cogin", True),
+        ("POST", "/signup", True),
+        ("POST", "/api/v1/authenticate", True),
+        ("POST", "/api/v1/signup", True),
+        ("GET", "/login", False),
+        ("GET", "/api/v1/authenticate/renew", False),
+        ("POST", "/logout", False),
+        ("POST", "/api/v1/users", False),
+        ("POST", "/api/v1/_ping", False),
+    ],
+)
+def test_what_a_login_is(method: str, path: str, answer: bool) -> None:
+    """What has a password checked for a stranger, however its path is written."""
+    assert is_login(method, path) is answer
+
+
+def test_logins_hold_up_nobody(data_folder: Path) -> None:
+    """60 slow logins of two clients: requests and other logins are answered at once."""
+    with served(data_folder / "certificates") as here, ExitStack() as stack:
+        logins = [
+            stack.enter_context(tls_client(here.port, 30, source=source))
+            for source in [FLOOD, OTHER] * 30
+        ]
+        for each in logins:
+            each.sendall(LOGIN.format(1.5).encode())
+        pages = [get(here.port, "/", 1.0, source=FLOOD)[0] for _ in range(10)]
+        own = stack.enter_context(tls_client(here.port, 1.0, source=HONEST))
+        own.sendall(LOGIN.format(0).encode())
+        first = read_answer(own)[0]
+        busy = here.server.answering.load().busy_threads
+        answers = [read_answer(each)[0] for each in logins]
+
+    assert pages == [200] * 10
+    assert first == 200
+    assert busy == 0
+    assert answers == [200] * 60
+
+
+def test_too_many_waiting_logins_are_told_to_try_again(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the bound of one client: 503 with seconds to wait."""
+    monkeypatch.setattr(limits, "LOGIN_THREADS", 2)
+    monkeypatch.setattr(answering, "LOGIN_LIMITS", QueueLimits(8, 3, 2))
+    with served(data_folder / "certificates") as here, ExitStack() as stack:
+        for _ in range(2 + 3):
+            login = stack.enter_context(tls_client(here.port, source=FLOOD))
+            login.sendall(LOGIN.format(3).encode())
+        load = here.server.answering.load
+        assert until(lambda: load().waiting_logins == 3)
+        one_more = stack.enter_context(tls_client(here.port, source=FLOOD))
+        one_more.sendall(LOGIN.format(0).encode())
+        answer = one_more.recv(4096)
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: " in answer.lower()
