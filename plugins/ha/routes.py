@@ -36,6 +36,11 @@ def node_routes(room: HighAvailability) -> Blueprint:
             return
         if room.register.is_removed(caller().fingerprint):
             raise Removed(f"{caller().address} was removed from this cluster.")
+        if room.register.was_removed(caller().fingerprint):
+            raise Refused(
+                f"{caller().address} was removed from this cluster when this node last "
+                "read it; ask again in a moment."
+            )
 
     _peer_routes(bp, room)
     _admin_routes(bp, room)
@@ -162,7 +167,7 @@ def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
 
     @bp.post("/revoke-token")
     def revoke() -> ResponseReturnValue:
-        room.requests.tokens.revoke(_text(_body(), "id"))
+        room.requests.revoke_token(_text(_body(), "id"))
         return {}
 
     @bp.post("/join-answer")

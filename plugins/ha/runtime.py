@@ -50,6 +50,7 @@ from twistlock_console.events.types import (
 from twistlock_console.node.context import NodeContext
 from twistlock_console.node_api.client import NodeClient
 
+REMOVED_NODES = "removed-nodes.json"
 HANDOVER_SECONDS = 5.0
 SHOWN_HISTORY = 100
 
@@ -67,7 +68,7 @@ class HighAvailability:
         stores = Stores(whole_set, commands)
         self.replica_set = ReplicaSet(commands)
         self.requests = JoinRequests(stores)
-        self.register = NodeRegister(stores)
+        self.register = NodeRegister(stores, self.settings.folders.run / REMOVED_NODES)
         self.membership = Membership(
             self.settings, self.replica_set, self.requests, self.register, self.client
         )

@@ -5,6 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from plugins.ha.membership.join_requests import JoinRequests
+from plugins.ha.membership.join_tokens import hashed
+from plugins.ha.membership.node_keys import NodeRegister
+from plugins.ha.membership.rules import JoinRequest
+from plugins.ha.replication.collections import Stores
 from tests.backups.backup_node import BackupNode
 from twistlock_console.accounts import session_revocations, user_changes, users
 from twistlock_console.accounts.roles import UserRole
@@ -139,6 +144,72 @@ def test_a_deploy_token(
         for bad in (revoked_one, ended):
             with pytest.raises(Refused, match="was revoked, is not known"):
                 check_token(database, bad, use=True)
+
+
+def test_a_join_token(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """Neither does the token let a host join, nor is the host that waits with it."""
+    requests = JoinRequests(Stores(database.client, database.client))
+    token, _ = requests.tokens.new()
+    other, _ = requests.tokens.new()
+    asked = JoinRequest("10.0.0.2", "1", "AB:CD", approved=False)
+    requests.tokens.check(token, asked.address)
+    requests.ask(token, asked, "a request")
+    file = node.make().file
+    requests.revoke_token(hashed(token)[:12])
+
+    restore(file)
+
+    assert requests.list() == ()
+    assert [t.token_id for t in requests.tokens.list()] == [hashed(other)[:12]]
+    with pytest.raises(Refused, match="The join token was revoked"):
+        requests.tokens.check(token, asked.address)
+    requests.tokens.check(other, asked.address)
+
+
+def test_a_node_that_was_removed(
+    node: BackupNode, database: Store, restore: Callable[[str], str]
+) -> None:
+    """Its key stays revoked until it is admitted again, whatever a backup says."""
+    stores = Stores(database.client, database.client)
+    path = node.volume.parent / "removed-nodes.json"
+    nodes = NodeRegister(stores, path)
+    nodes.admit("10.0.0.1", "AA:01")
+    nodes.admit("10.0.0.2", "AA:02")
+    before = node.make("before").file
+    nodes.remove("10.0.0.2")
+    nodes.refresh()
+    after = node.make("after").file
+    started = NodeRegister(stores, path)
+    while_unread = (started.is_removed("AA:02"), started.was_removed("AA:02"))
+
+    restore(before)
+    started.refresh()
+    removed = (started.is_removed("AA:02"), started.was_removed("AA:02"))
+    nodes.admit("10.0.0.2", "AA:02")
+    restore(after)
+    started.refresh()
+
+    assert while_unread == (False, True)
+    assert removed == (True, False)
+    assert started.pins().keys() == {"10.0.0.1", "10.0.0.2"}
+    assert not NodeRegister(stores, path).was_removed("AA:02")
+
+
+def test_a_node_with_another_key(node: BackupNode, database: Store) -> None:
+    """A host that was installed anew shuts out the key that it had."""
+    stores = Stores(database.client, database.client)
+    nodes = NodeRegister(stores, node.volume.parent / "removed-nodes.json")
+    nodes.admit("10.0.0.1", "AA:01")
+    nodes.admit("10.0.0.1", "AA:02")
+    database["ha_nodes"].insert_one(
+        {"_id": "AA:03", "address": "10.0.0.3", "removed": True}
+    )
+    nodes.refresh()
+
+    assert revoked(database, Kind.NODE_KEY) == {"AA:01"}
+    assert [nodes.is_removed(f"AA:0{n}") for n in (1, 2, 3)] == [True, False, True]
 
 
 def test_a_session(
@@ -277,7 +348,7 @@ def test_it_stays_so_wherever_the_restore_stopped(
 def test_what_a_release_before_revoked(
     node: BackupNode, database: Store, restore: Callable[[str], str]
 ) -> None:
-    """It is moved when the Console first serves, or when such a backup is restored."""
+    """It is taken over when this release serves, or restores such a backup."""
     entry = {"_id": "Web-1", "certificate": {"serial": "1a", "expires": LATER}}
     follower = {"_id": "1a", "defender": "Web-1", "serial": "1b", "expires": LATER}
     database[register.COLLECTION].insert_one(entry)
@@ -297,8 +368,35 @@ def test_what_a_release_before_revoked(
     assert upgraded == _stored(database)
     assert upgraded[0] == {"2a"}
     assert upgraded[1] == {"web-1": ["1a", "1b"], "web-2": ["2a"]}
-    assert "revoked_certificates" not in database.list_collection_names()
     assert users.find(database, "ADMIN")
+
+
+def test_what_a_release_before_stored_while_it_was_put_back(
+    node: BackupNode, database: Store
+) -> None:
+    """An upgrade failed, the earlier release went on, and then it was upgraded."""
+    upgrade_if_needed(database)
+    serial = _enrol(node, "web-1")
+    upgrade_if_needed(database)
+    later = {"_id": "3a", "defender": "web-3", "expires": LATER}
+    database["revoked_certificates"].insert_one(later)
+    entry = {"_id": "Web-4", "certificate": {"serial": "4a", "expires": LATER}}
+    database[register.COLLECTION].insert_one(entry)
+    follower = {"_id": serial, "defender": "web-1", "serial": "1b", "expires": LATER}
+    database[enrolled.FOLLOWERS].insert_one(follower)
+    admin = database["users"].find_one({"_id": "admin"}) or {}
+    database["users"].insert_one({**admin, "_id": "Admin", "nameKey": None})
+
+    upgrade_if_needed(database)
+
+    assert revoked(database, Kind.CERTIFICATE) == {"3a"}
+    found = {key: set(serials) for key, serials in _stored(database)[1].items()}
+    assert found == {"web-1": {serial, "1b"}, "web-3": {"3a"}, "web-4": {"4a"}}
+    assert [users.find(database, n) for n in ("Admin", "ADMIN")] != [None, None]
+    before = database["settings"].find_one({"_id": "storedFormat"})
+    database["users"].delete_one({"_id": "Admin"})
+    upgrade_if_needed(database)
+    assert database["settings"].find_one({"_id": "storedFormat"}) == before
 
 
 def _stored(database: Store) -> tuple[frozenset[str], dict[str, list[str]]]:

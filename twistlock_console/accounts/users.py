@@ -14,13 +14,15 @@ from twistlock_console.accounts.roles import UserRole
 from twistlock_console.common.errors import NotFound, Refused
 from twistlock_console.common.search_terms import FIELD, words_of
 from twistlock_console.names import name_key
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 
 COLLECTION = "users"
 SETTINGS = "settings"
 INITIALIZED = "initialized"
 ALREADY_INITIALIZED = "system already initialized"
 #: The name as it is compared. Where a database from before has `Admin` beside `admin`,
-#: only one of them has the field, and the other is found by its exact name.
+#: one of them has a key that no name has, and is found by its exact name alone.
 NAME_KEY = "nameKey"
 INDEXES = [IndexModel([(NAME_KEY, ASCENDING)], unique=True, sparse=True)]
 
@@ -90,9 +92,14 @@ def find(database: Store, username: str) -> User | None:
 
 def stored_name(database: Store, username: str) -> str:
     """Return the user's name as it is stored; raises NotFound if there is none."""
-    if (user := find(database, username)) is None:
-        raise NotFound(f"there is no user {username}")
-    return user.username
+    if (user := find(database, username)) is not None:
+        return user.username
+    if store.is_revoked(database, Kind.ACCOUNT, username):
+        raise NotFound(
+            f"there is no user {username}: the account was deleted; add it again under "
+            "Manage > Authentication > Users"
+        )
+    raise NotFound(f"there is no user {username}")
 
 
 def add_name_keys(database: Store) -> None:
@@ -100,8 +107,10 @@ def add_name_keys(database: Store) -> None:
     users = database[COLLECTION]
     names = [str(each["_id"]) for each in users.find({NAME_KEY: None}, {})]
     for name in sorted(names, key=lambda name: (name != name_key(name), name)):
-        if users.find_one({NAME_KEY: name_key(name)}) is None:
-            users.update_one({"_id": name}, {"$set": {NAME_KEY: name_key(name)}})
+        key = name_key(name)
+        if users.find_one({NAME_KEY: key}) is not None:
+            key = f"only as written: {name}"
+        users.update_one({"_id": name}, {"$set": {NAME_KEY: key}})
 
 
 def set_password(database: Store, username: str, password_hash: str) -> User:

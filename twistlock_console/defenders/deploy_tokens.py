@@ -82,8 +82,11 @@ def revoke_token(database: Store, token_id: str) -> None:
         found = database[COLLECTION].find_one(begins)
     if found is None or store.is_revoked(database, Kind.DEPLOY_TOKEN, found["_id"]):
         raise Refused(f"there is no deploy token {token_id!r}")
-    expires = found["expires"]
-    store.revoke(database, Kind.DEPLOY_TOKEN, found["_id"], expires=expires)
+    key, expires = found["_id"], found["expires"]
+    store.revoke(database, Kind.DEPLOY_TOKEN, key, expires=expires)
+    # For a release before, which would be put back if an upgrade failed.
+    now = {"$set": {"expires": datetime.now(UTC)}}
+    database[COLLECTION].update_one({"_id": key}, now)
 
 
 def token_id(database: Store, token: str) -> str | None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from pymongo import ASCENDING, IndexModel, ReturnDocument
+from pymongo import ASCENDING, IndexModel, ReturnDocument, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
@@ -169,24 +169,48 @@ def decommission(database: Store, name: str) -> str | None:
 
 
 def seed(database: Store) -> None:
-    """Add the names that a release before registered or revoked; may be repeated."""
-    issued: dict[str, list[Issued]] = {}
+    """Add the names and certificates that a release before stored; may be repeated."""
+    issued: dict[str, dict[str, Issued]] = {}
+
+    def note(name: str, certificates: list[Issued]) -> None:
+        if name:
+            of_name = issued.setdefault(name, {})
+            of_name.update({each.serial: each for each in certificates})
+
     for entry in database[register.COLLECTION].find({}, {"certificate": 1}):
-        issued[str(entry["_id"])] = _of_entry(entry)
+        note(str(entry["_id"]), _of_entry(entry))
     for each in database[FOLLOWERS].find():
-        issued.setdefault(str(each["defender"]), []).extend(_of_follower(each))
+        note(str(each["defender"]), _of_follower(each))
+    revoked: set[str] = set()
     for each in database[store.COLLECTION].find(store.revoked_of(Kind.CERTIFICATE)):
-        revoked = Issued(str(each["name"]), each["expires"])
-        issued.setdefault(str(each["owner"]), []).append(revoked)
-    known = {str(each["_id"]) for each in database[COLLECTION].find({}, {})}
-    new: dict[str, Document] = {}
+        note(str(each["owner"]), [Issued(str(each["name"]), each["expires"])])
+        revoked.add(str(each["name"]))
+    _add_missing(database, issued, revoked)
+
+
+def _add_missing(
+    database: Store, issued: dict[str, dict[str, Issued]], revoked: set[str]
+) -> None:
+    """Add new names with all their certificates, and to known ones those that count."""
+    known = {
+        str(each["_id"]): {str(c["serial"]) for c in each["certificates"]}
+        for each in database[COLLECTION].find({}, {"certificates.serial": 1})
+    }
+    changes: list[UpdateOne] = []
     for name, certificates in issued.items():
-        if name and (key := name_key(name)) not in known:
-            document = new.setdefault(key, _document(name, []))
-            each_once = {each.serial: each for each in certificates}
-            document["certificates"] += map(_stored, each_once.values())
-    if new:
-        database[COLLECTION].insert_many(new.values(), ordered=False)
+        key = name_key(name)
+        passed = known[key] | revoked if key in known else ()
+        new = [each for each in certificates.values() if each.serial not in passed]
+        if new or key not in known:
+            document = _document(name, new)
+            change = {
+                "$setOnInsert": {"name": name},
+                "$push": {"certificates": {"$each": document["certificates"]}},
+                "$max": {"expires": document["expires"]},
+            }
+            changes.append(UpdateOne({"_id": key}, change, upsert=True))
+    if changes:
+        database[COLLECTION].bulk_write(changes, ordered=False)
 
 
 def _existing(database: Store, name: str) -> Document | None:

@@ -1,4 +1,8 @@
-"""Move what an earlier release stored as revoked into the one collection of now."""
+"""Copy what an earlier release stored as revoked into the one collection of now.
+
+It stays where it was as well, until its time has come: if the upgrade fails, the
+earlier release is put back, and must find it.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +21,7 @@ BATCH = 5000
 
 
 def upgrade(database: Database[dict[str, Any]]) -> None:
-    """Move all of it; may be repeated."""
+    """Copy all of it; may be repeated."""
     for earlier, (kind, owner) in EARLIER.items():
         changes: list[UpdateOne] = []
         for each in database[earlier].find():
@@ -35,4 +39,3 @@ def upgrade(database: Database[dict[str, Any]]) -> None:
                 changes = []
         if changes:
             database[COLLECTION].bulk_write(changes, ordered=False)
-        database.drop_collection(earlier)

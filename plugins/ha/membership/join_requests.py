@@ -49,6 +49,11 @@ class JoinRequests:
             upsert=True,
         )
 
+    def revoke_token(self, token_id: str) -> None:
+        """Revoke a token, and forget the host that waits with it."""
+        token = self.tokens.revoke(token_id)
+        self._requests.delete_many({"token": token, "approved": False})
+
     def knows(self, token: str, request: JoinRequest) -> bool:
         """Whether this very request, with the same key, waits already."""
         same = {

@@ -14,6 +14,8 @@ from pymongo import DESCENDING, ReturnDocument
 
 from plugins.ha.replication.collections import Stores
 from twistlock_console.common.errors import Refused
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 
 MINUTES = 30
 KEPT_AFTER_ITS_END = timedelta(days=1)
@@ -37,6 +39,7 @@ class JoinTokens:
     """The join tokens, through *stores*; pymongo's errors pass through."""
 
     def __init__(self, stores: Stores) -> None:
+        self._database = stores.database
         self._tokens = stores.written("ha_join_tokens")
         self._shown = stores.shown("ha_join_tokens")
 
@@ -56,7 +59,7 @@ class JoinTokens:
         found = self._tokens.find_one({"_id": key})
         if found is None:
             raise Refused(f"The join token is not known here; {ANEW}.")
-        if found.get("revoked"):
+        if self._is_revoked(found):
             raise Refused(f"The join token was revoked; {ANEW}.")
         if found["expires"] < datetime.now(UTC):
             raise Refused(f"The join token has expired; {ANEW}.")
@@ -83,20 +86,31 @@ class JoinTokens:
             for stored in self._shown.find(alive).sort("expires", DESCENDING)
         )
 
-    def revoke(self, token_id: str) -> None:
-        """Let nobody use the token again; raises Refused when there is none such."""
+    def revoke(self, token_id: str) -> str:
+        """Revoke the token and return its hash; raises Refused if it is not known."""
         named = {"_id": {"$regex": f"^{re.escape(token_id)}"}}
-        # A shorter one might name the token of somebody else.
-        if len(token_id) < TOKEN_ID or not self._revoke(named):
+        # A shorter one might name another token.
+        found = self._tokens.find_one(named) if len(token_id) >= TOKEN_ID else None
+        if found is None:
             raise Refused(f"There is no join token {token_id}.")
-
-    def _revoke(self, which: dict[str, Any]) -> bool:
-        changed = self._tokens.update_one(which, {"$set": {"revoked": True}})
-        return bool(changed.matched_count)
+        self._revoke(found)
+        return str(found["_id"])
 
     def revoke_for(self, host: str) -> None:
-        """Let *host* use none of its tokens again."""
-        self._tokens.update_many({"host": host}, {"$set": {"revoked": True}})
+        """Revoke the tokens that *host* has used."""
+        for found in list(self._tokens.find({"host": host})):
+            self._revoke(found)
+
+    def _revoke(self, stored: dict[str, Any]) -> None:
+        key, expires = str(stored["_id"]), stored["expires"]
+        store.revoke(self._database, Kind.JOIN_TOKEN, key, expires=expires)
+        # For the lists, and for a release before.
+        self._tokens.update_one({"_id": key}, {"$set": {"revoked": True}})
+
+    def _is_revoked(self, stored: dict[str, Any]) -> bool:
+        if stored.get("revoked"):
+            return True
+        return store.is_revoked(self._database, Kind.JOIN_TOKEN, str(stored["_id"]))
 
 
 TOKEN_ID = 12

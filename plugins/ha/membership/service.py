@@ -163,14 +163,14 @@ class Membership:
         with self._changing:
             step = without(self.replica_set.config(), address)
             asked = any(r.address == address for r in self.requests.list())
-            if step is None and not asked:
+            if step is None and not asked and not self.register.has(address):
                 raise Refused(f"No node of this cluster has the address {address}.")
             self.requests.forget(address)
+            self.requests.tokens.revoke_for(address)
             if step:
                 self._make(step)
-                self.register.remove(address)
-            else:
-                self.requests.tokens.revoke_for(address)
+            # Also where an earlier try got no further than the step.
+            self.register.remove(address)
 
     def _make(self, step: Step) -> None:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
+from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
 Client = MongoClient[dict[str, Any]]
@@ -21,9 +22,14 @@ class Stores:
     whole_set: Client
     own_member: Client
 
+    @property
+    def database(self) -> Database[dict[str, Any]]:
+        """The database at the primary."""
+        return self.whole_set["twistlock"]
+
     def written(self, name: str) -> Collection[dict[str, Any]]:
         """The collection at the primary."""
-        return self.whole_set["twistlock"][name]
+        return self.database[name]
 
     def shown(self, name: str) -> Collection[dict[str, Any]]:
         """The collection as our own member has it now."""
