@@ -18,6 +18,9 @@ from twistlock_console.backups.operations.dump import Store
 from twistlock_console.backups.operations.restore import Order, load
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.defenders.deploy_tokens import revoke_token, token_id
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 from twistlock_console.settings import Settings, load_settings
 
 NAMES = ("g_first", "g_second", "g_third")
@@ -88,6 +91,10 @@ def main() -> None:
                 make_due(database)
             case "load":
                 load_and_commit(settings, database, words[0])
+            case "revoke-deploy-token":
+                revoke_token(database, str(token_id(database, words[0])))
+            case "revoke-node":
+                store.revoke(database, Kind.NODE_KEY, words[0])
 
 
 if __name__ == "__main__":

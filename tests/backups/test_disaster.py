@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.backups.revoked_proofs import REFUSED, Proofs
 from tests.hosts.cluster import Cluster
 from tests.hosts.console_api import ConsoleApi
 from tests.hosts.laboratory import Laboratory
@@ -214,6 +215,49 @@ def test_a_failover_after_the_decision_brings_the_new_data(shared: Shared) -> No
     assert audits[0]["status"] == f"restored the backup {file}"
     shared.revive(first)
     wait_for(lambda: shown(shared, first)["generations"] == [[1]] * 3, 20, "replicated")
+
+
+def test_what_was_revoked_stays_revoked(shared: Shared, tmp_path: Path) -> None:
+    """Through a restore of an older backup, a failover, and a restart of all nodes."""
+    proofs = Proofs(shared.cluster, tmp_path, shared.command, shared.at_database)
+    proofs.make(shared.serving())
+    serving = shared.back_up("before-revoking")
+    proofs.revoke(serving)
+    found = shared.backups(serving)
+    file = next(b["id"] for b in found if b["name"] == "before-revoking")
+    shared.command(serving, "backup", "restore", file)
+    wait_for(lambda: is_in_force(shared, serving, file), 60, "the restore")
+    serving = shared.serving()
+    after_restore = proofs.answers(serving.address)
+    new = shared.lose(serving)
+    after_failover = proofs.answers(new.address)
+    shared.revive(serving)
+    shared.cluster.stop()
+    for node in shared.cluster.nodes.values():
+        node.start()
+    restarted = shared.serving()
+    after_restart = proofs.answers(restarted.address)
+
+    assert after_restore == REFUSED
+    assert after_failover == REFUSED
+    assert after_restart == REFUSED
+    assert proofs.living() == {
+        "password": 200,
+        "deploy token": "a script",
+        "Defenders": ["hello", "hello"],
+    }
+
+
+def is_in_force(shared: Shared, node: HostedNode, file: str) -> bool:
+    """Whether the history says that the backup is restored, and the ports are open."""
+    try:
+        path = "/audits/mgmt?search=restored&type=backup"
+        found = shared.cluster.api.call(node.address, "GET", path)
+    except ConnectionError:
+        return False
+    return any(
+        each["status"].startswith(f"restored the backup {file}") for each in found
+    )
 
 
 def test_all_nodes_are_lost(shared: Shared, tmp_path: Path) -> None:

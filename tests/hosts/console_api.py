@@ -38,7 +38,7 @@ class ConsoleApi:
         basic = urllib3.make_headers(basic_auth=f"{USERNAME}:{PASSWORD}")
         path = f"/api/v1{path}"
         try:
-            with self._host.network(), self._pool(address) as pool:
+            with self._host.network(), self.pool(address) as pool:
                 answer = pool.request(method, path, json=body, headers=basic)
         except urllib3.exceptions.HTTPError as error:
             raise ConnectionError(f"{method} {address}{path}: {error}") from error
@@ -47,7 +47,8 @@ class ConsoleApi:
             raise ConnectionError(f"{method} {address}{path}: {answer.status} {said}")
         return said
 
-    def _pool(self, address: str) -> urllib3.HTTPSConnectionPool:
+    def pool(self, address: str) -> urllib3.HTTPSConnectionPool:
+        """Connections to the node at *address*; use them in the host's network."""
         return urllib3.HTTPSConnectionPool(
             address,
             PORT,
