@@ -6,7 +6,9 @@ from pathlib import Path
 
 from tests.hosts.laboratory import Host
 
-OVERLAID = ("etc", "opt", "usr/local", "var/lib", "var/log", "root")
+OVERLAID = ("etc", "home", "opt", "root", "srv", "usr/local", "var")
+# What this machine has there is hidden where it would be in the way.
+HIDDEN = ("home", "opt", "root", "srv", "usr/local")
 ENVIRONMENT = (
     "/usr/bin/env",
     "-i",
@@ -67,10 +69,9 @@ class BareHost:
         upper, work = (self.host.folder / kind / place for kind in ("tree", "work"))
         upper.mkdir(parents=True, exist_ok=True)
         work.mkdir(parents=True)
-        # What this machine has there is hidden where it would be in the way.
         empty = self.host.folder / "empty"
         empty.mkdir(exist_ok=True)
-        lower = empty if place in ("opt", "usr/local", "root") else Path("/", place)
+        lower = empty if place in HIDDEN else Path("/", place)
         options = f"lowerdir={lower},upperdir={upper},workdir={work}"
         self.host.run("mount", "-t", "overlay", "overlay", "-o", options, f"/{place}")
 

@@ -1,6 +1,5 @@
 """Nothing that the Console's account has in its folders makes root do its will."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,28 +21,35 @@ PYTHON=/usr/bin/python3 DATA_FOLDER={DATA} NEW=$HERE/new PREVIOUS=$HERE/old
 WAS_RUNNING=true
 kept=false
 setting() {{ echo {DATA}/backup; }}
-port_numbers() {{ :; }}
+ask_release() {{ [ "$1" != text ] || cat "$HERE/twistlock.cfg"; }}
 has_systemd() {{ false; }}
 stop_console() {{ :; }}
 keeper_pid() {{ $kept || {{ kept=true; false; }}; }}
-point_to() {{ ln -sfn {DATA}/scripts/twistlock.cfg "$INSTALL_FOLDER/twistlock.cfg"; }}
 wait_until_it_runs() {{ wait; }}
-make_account
+SETTINGS_OPTIONS=()
 touch "$HERE/LICENSE"
 (cd "$HERE" && sha256sum LICENSE >SHA256SUMS)
 echo 26.1 >"$HERE/VERSION"
 echo A=1 >"$HERE/twistlock.cfg"
 mkdir "$NEW"
 cp "$HERE/twistlock.cfg" "$NEW"
+touch "$NEW/twistlock.sh"
+make_account
 chown -Rh twistlock: {DATA}
+make_folders
+stage
 switch_over
 """
 FILES = (
+    ".twistlock-console",
     "images/twistlock_console.tar.gz",
-    "images/twistlock_console.tar.gz.new",
-    "images/twistlock_console.tar.gz.part.new",
+    "images/twistlock_console.tar.gz.before",
+    "images/twistlock_console.tar.gz.next",
+    "images/twistlock_console.tar.gz.next.new",
     "log/console.log",
     "scripts/twistlock.cfg",
+    "scripts/twistlock.cfg.before",
+    "scripts/twistlock.cfg.next",
     "scripts/twistlock.cfg.old",
 )
 FOLDERS = ("backup", "images", "log", "run", "scripts")
@@ -86,67 +92,3 @@ def test_a_link_of_the_account_leads_root_nowhere(
 
     assert host.bash(look) == before, said
     assert host.bash(f"grep -r SECRET {DATA}; :") == "", said
-
-
-PROGRAM = """#!/bin/sh
-cat "$3"
-echo "MONGOD_BINARY=tried by $(id -un)"
-"""
-
-
-def kept(host: BareHost, volume: str, calls: str) -> str:
-    """Run *calls* where the installed settings name *volume*; what it said."""
-    settings = f"DATA_FOLDER={DATA}\nDATA_RECOVERY_VOLUME={volume}\n"
-    host.bash(f"mkdir -p {DATA}/scripts /opt/new/bin")
-    host.bash(f"echo -n {shlex.quote(settings)} >{DATA}/scripts/twistlock.cfg")
-    host.bash(f"ln -s {DATA}/scripts/twistlock.cfg /opt/twistlock")
-    program = host.tree("/opt/new/bin/twistlock-console")
-    program.write_text(PROGRAM)
-    program.chmod(0o755)
-    with host.tree("/opt/release/twistlock.sh").open("a") as script:
-        script.write(
-            f"NEW=/opt/new KEEP_VALUES=true CONFIG=/dev/null DATA_FOLDER={DATA}\n"
-            f"make_account\nchown -R twistlock: {DATA}\nprepare_settings\n{calls}\n"
-        )
-    return host.bash("bash /opt/release/twistlock.sh", check=False)
-
-
-def test_kept_settings_are_judged_by_whose_they_are(host: BareHost) -> None:
-    """The MongoDB that they name is run, to see whether it is one."""
-    said = kept(host, "/opt", "setting MONGOD_BINARY")
-
-    assert said == "tried by twistlock\n"
-
-
-def test_kept_settings_give_no_folder_away(host: BareHost) -> None:
-    """One that is there stays whose it is."""
-    host.bash("mkdir /opt/folder")
-
-    kept(host, "/opt/folder", 'make_folders "$(setting DATA_RECOVERY_VOLUME)"')
-
-    assert host.bash("stat -c '%U %a' /opt/folder") == "root 755\n"
-
-
-def test_kept_settings_have_no_folder_made(host: BareHost) -> None:
-    """It could be one in which the host looks for programs of its own."""
-    said = kept(host, "/etc/folder", "echo went on")
-
-    assert said.startswith("Error: The folder /etc/folder for backups is not there;")
-    assert "went on" not in said
-
-
-def test_no_setting_is_run(host: BareHost) -> None:
-    """The unit has it as it is."""
-    volume = "/opt/a&b,e;#"
-    host.bash(f"mkdir {shlex.quote(volume)}; echo @DATA_RECOVERY_VOLUME@ >/opt/service")
-    calls = """
-    has_systemd() { true; }
-    systemctl() { :; }
-    UNIT=/opt/unit
-    cp /opt/service "$NEW/twistlock-console.service"
-    point_to "$NEW"
-    """
-
-    kept(host, volume, calls)
-
-    assert host.bash("cat /opt/unit") == f"{volume}\n"

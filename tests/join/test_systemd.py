@@ -70,6 +70,14 @@ def test_life_under_systemd(host: BareHost, release: Path) -> None:
     keys = {**SETTINGS, "HIGH_AVAILABILITY_ENABLED": "false"}
     configure(host, folder, **keys, NODE_ADDRESS=host.address)
 
+    before = host.bash("ls -A /opt /var/lib /etc/systemd/system")
+
+    check = as_written("sudo ./twistlock.sh check")
+    said = host.bash(f"cd {folder}; {check}")
+
+    assert said.endswith("The Console can be installed here; nothing was changed.\n")
+    assert host.bash("ls -A /opt /var/lib /etc/systemd/system") == before
+
     said = host.bash(f"{folder}/twistlock.sh -s console")
 
     assert said.endswith("Twistlock Console installed successfully.\n")

@@ -53,6 +53,9 @@ def test_a_failed_run_leaves_the_old_installation_working(
     folder = host.unpack(release)
     before = host.bash(f"cat {CONFIG}; ls /opt/twistlock/releases")
 
+    said = run(host, folder, as_written("sudo ./twistlock.sh -sj check"))
+    assert said.endswith("The Console can be installed here; nothing was changed.\n")
+
     host.bash(f"echo x >>{folder}/LICENSE")
     said = run(host, folder, UPGRADE)
     assert "This release is damaged" in said
@@ -65,6 +68,16 @@ def test_a_failed_run_leaves_the_old_installation_working(
     host.bash(f"python3 -c {shlex.quote(listen)} >/dev/null 2>&1 & sleep 0.5")
     said = run(host, folder, with_another(host, "MANAGEMENT_PORT_UI", "9999"))
     assert "Port 9999 is taken" in said
+    assert "nothing was changed" in said
+    assert view(host)
+
+    # Ended by its number, and nothing else is, while the old one stops.
+    said = run(
+        host,
+        folder,
+        f"{UPGRADE} >out 2>&1 & pid=$!; until grep -qs Stopping out || "
+        "! kill -0 $pid; do sleep 0.05; done; kill -TERM $pid; wait $pid; cat out",
+    )
     assert "Putting the earlier installation back" in said
 
     wait_for(lambda: view(host), 60, "the old one runs")

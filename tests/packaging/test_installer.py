@@ -72,12 +72,13 @@ def test_an_interrupted_upgrade_puts_the_earlier_console_back(
         installer,
         f"stop_console() {{ say Stopping; bash -c '{ignore}; {kill}'; }}"
         """
-        point_to() { say "Back to $1"; }
+        swap_back() { [ ! -e "$HERE/new" ] || echo "Back to $PREVIOUS" >>"$HERE/said"; }
         start_console() { say Started; }
         setting() { :; }
         install_console() {
             until [ -e "$LOG" ]; do sleep 0.01; done
-            PREVIOUS=old WAS_RUNNING=true
+            mkdir "$HERE/new"
+            PREVIOUS=old WAS_RUNNING=true NEW=$HERE/new
             switch_over
         }
         logged guarded_install
@@ -93,9 +94,10 @@ def test_an_interrupted_upgrade_puts_the_earlier_console_back(
         "Stopping",
         "Stopping",
         "Warning: Putting the earlier installation back.",
-        "Back to old",
         "Started",
     ]
+    assert (installer.parent / "said").read_text() == "Back to old\n"
+    assert not (installer.parent / "new").exists()
     assert "was not installed" in said[-1]
 
 
@@ -105,7 +107,6 @@ def test_who_is_not_heard_puts_the_earlier_console_back(installer: Path) -> None
         installer,
         """
         stop_console() { kill -s HUP $BASHPID; }
-        point_to() { :; }
         start_console() { touch "$HERE/started"; }
         install_console() { PREVIOUS=old WAS_RUNNING=true SWITCHED=true; exit 1; }
         mkfifo "$HERE/words"

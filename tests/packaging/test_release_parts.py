@@ -84,25 +84,6 @@ def test_half_a_script_does_nothing() -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
-def test_merge_keeps_values_and_new_comments(tmp_path: Path) -> None:
-    """-j: the installed values in the new file's order, and its new keys."""
-    new, old = tmp_path / "new.cfg", tmp_path / "old.cfg"
-    new.write_text("# new words\nA=1\n\n# B is\nB=\nNEW=yes\n")
-    old.write_text("# old words\nB='x = y'\nA=2 # why\nGONE=1\n")
-    text = SCRIPT.read_text()
-    function = text[text.index("merge() {") :].partition("\n}\n")[0] + "\n}\n"
-    ran = subprocess.run(
-        ["bash", "-c", f"{function}merge {new} {old}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert ran.stdout == (
-        "# new words\nA=2 # why\n\n# B is\nB='x = y'\nNEW=yes\nGONE=1\n"
-    )
-
-
 def test_a_defender_is_deployed_by_its_console(tmp_path: Path) -> None:
     """The installer says where the command is."""
     for part in (SCRIPT, CHECKS):

@@ -8,6 +8,7 @@ import click
 from twistlock_console.cli.options import config_option
 from twistlock_console.cli.output import print_line
 from twistlock_console.settings import load_settings
+from twistlock_console.settings.config_file import quote
 from twistlock_console.settings.export import values_of
 
 
@@ -17,4 +18,4 @@ def command(config: Path) -> None:
     """Print each setting that *config* and the environment result in."""
     settings = load_settings(config, os.environ)
     for key, value in values_of(settings).items():
-        print_line(f"{key}={value}")
+        print_line(f"{key}={quote(value)}")

@@ -2,11 +2,13 @@
 
 import logging
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from twistlock_console.host_folders.mongod import why_not_mongod
+from twistlock_console.host_folders.rules import DATA_PARTS
+from twistlock_console.host_folders.system import is_system_folder
 from twistlock_console.settings.host import bind_problem
 from twistlock_console.settings.ports import listeners
 from twistlock_console.settings.values import Settings
@@ -37,6 +39,14 @@ def _check_ports(settings: Settings) -> Iterator[Finding]:
 
 def check_host(settings: Settings) -> Iterator[Finding]:
     """Find what this host does not have or forbids. Leaves nothing behind."""
+    yield from check_address(settings)
+    yield from _check_folders(settings)
+    if settings.mongod_binary and (wrong := not_mongod(settings.mongod_binary)):
+        yield ("MONGOD_BINARY",), f"MONGOD_BINARY {wrong}"
+
+
+def check_address(settings: Settings) -> Iterator[Finding]:
+    """Find an address that is not this host's."""
     address = settings.node_address
     if problem := bind_problem(address):
         yield (
@@ -44,14 +54,38 @@ def check_host(settings: Settings) -> Iterator[Finding]:
             f"NODE_ADDRESS {address} is not an address of this host: "
             f"{problem.strerror}",
         )
-    if wrong := unwritable(settings.data_folder):
+
+
+def _check_folders(settings: Settings) -> Iterator[Finding]:
+    """Find folders that are not the Console's, or cannot be used."""
+    folder, volume = settings.data_folder, settings.data_recovery_volume
+    if wrong := _belongs_to_the_system(folder) or unwritable(folder):
         yield ("DATA_FOLDER",), f"DATA_FOLDER {wrong}"
-    volume = settings.data_recovery_volume
-    if settings.data_recovery_enabled and (wrong := unwritable(volume)):
+    if wrong := _is_part_of(folder, volume):
+        yield ("DATA_RECOVERY_VOLUME",), f"DATA_RECOVERY_VOLUME {wrong}"
+    elif settings.data_recovery_enabled and (wrong := unwritable(volume)):
         # No reason to stay down: a lost mount must not stop the Console.
         log.warning("no backups can be made: DATA_RECOVERY_VOLUME %s", wrong)
-    if settings.mongod_binary and (wrong := not_mongod(settings.mongod_binary)):
-        yield ("MONGOD_BINARY",), f"MONGOD_BINARY {wrong}"
+
+
+def _belongs_to_the_system(folder: Path) -> str | None:
+    if not is_system_folder(PurePosixPath(os.path.realpath(folder))):
+        return None
+    return (
+        f"{folder} is a folder of the system, in which others keep their files; name "
+        "a folder of its own"
+    )
+
+
+def _is_part_of(data: Path, volume: Path) -> str | None:
+    real, whole = Path(os.path.realpath(volume)), Path(os.path.realpath(data))
+    part = next((p for p in DATA_PARTS if real.is_relative_to(whole / p)), None)
+    if part is None:
+        return None
+    return (
+        f"{volume} is within {data / part}, where the Console keeps other files; "
+        "choose another folder"
+    )
 
 
 def unwritable(folder: Path) -> str | None:
@@ -70,22 +104,5 @@ def unwritable(folder: Path) -> str | None:
 
 def not_mongod(program: Path) -> str | None:
     """Say why *program* cannot be run as mongod, if so. Takes at most 10 s."""
-    try:
-        # A file, not a pipe: what the program leaves behind cannot hold us up.
-        with tempfile.TemporaryFile() as output:
-            subprocess.run(
-                [program, "--version"],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=VERSION_SECONDS,
-                check=False,
-            )
-            output.seek(0)
-            if b"db version" in output.read(10_000):
-                return None
-            return f"{program} is not a mongod: --version shows no db version"
-    except OSError as error:
-        return f"{program} cannot be run: {error.strerror}"
-    except subprocess.TimeoutExpired:
-        return f"{program} is not a mongod: --version did not end"
+    why = why_not_mongod(program, VERSION_SECONDS)
+    return why and f"{program} {why}"

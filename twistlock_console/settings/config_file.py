@@ -7,7 +7,7 @@ stand for an environment variable.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 INSTEAD = (
     "write the plain value, ${VAR-default} to take it from the environment, "
@@ -29,11 +29,15 @@ _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key, its value after quotes and variables, and where it stands."""
+    """One key, its value after quotes and variables, and where it stands.
+
+    *text* is its line, without white space around it.
+    """
 
     key: str
     value: str
     line: int
+    text: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,12 @@ class ConfigFile:
 
 def parse(content: bytes, environ: Mapping[str, str]) -> ConfigFile:
     """Read *content*, taking variables from *environ*. Raises nothing."""
-    text = _decode(content)
-    if isinstance(text, Mistake):
-        return ConfigFile((), (text,))
+    lines = decode_lines(content)
+    if isinstance(lines, Mistake):
+        return ConfigFile((), (lines,))
     entries: dict[str, Entry] = {}
     mistakes = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines, start=1):
         found = _parse_line(number, line.strip(), environ)
         if isinstance(found, Mistake):
             mistakes.append(found)
@@ -71,7 +75,8 @@ def parse(content: bytes, environ: Mapping[str, str]) -> ConfigFile:
     return ConfigFile(tuple(entries.values()), tuple(mistakes))
 
 
-def _decode(content: bytes) -> str | Mistake:
+def decode_lines(content: bytes) -> list[str] | Mistake:
+    """Split *content* into its lines; a byte order mark is left out."""
     if len(content) > LARGEST:
         return Mistake(0, f"the file has more than {LARGEST} bytes, a wrong file?")
     try:
@@ -85,7 +90,7 @@ def _decode(content: bytes) -> str | Mistake:
             f"the file is not plain text: control character {found[0]!r}; "
             "write it anew as plain text",
         )
-    return text
+    return text.split("\n")
 
 
 def _parse_line(
@@ -104,7 +109,14 @@ def _parse_line(
     value, rest = _take_word(raw, environ)
     if rest and not re.match(r"\s+#|\s*$", rest):
         return Mistake(number, _complaint(key, rest), key)
-    return Entry(key, value, number)
+    return Entry(key, value, number, line)
+
+
+def quote(value: str) -> str:
+    """Write *value* so that `parse` reads it again; it has no line breaks."""
+    if re.fullmatch(r"[^\s'\"$`\\;&|<>()#]*", value):
+        return value
+    return "'" + value.replace("'", "'\"'\"'") + "'"
 
 
 def _take_word(raw: str, environ: Mapping[str, str]) -> tuple[str, str]:

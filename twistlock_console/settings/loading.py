@@ -2,13 +2,12 @@
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from twistlock_console import plugins
-from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import checks, config_file
 from twistlock_console.settings.config_file import Entry, Mistake
@@ -27,7 +26,7 @@ _ENVIRONMENT = -1  # stands for a line number
 class _Mistakes:
     """The mistakes so far; what only follows from an earlier one is left out."""
 
-    def __init__(self, file: Path, lines: Mapping[str, int]) -> None:
+    def __init__(self, file: str, lines: Mapping[str, int]) -> None:
         self._file = file
         self._lines = lines
         self._found: list[tuple[int, str]] = []
@@ -54,7 +53,7 @@ class _Mistakes:
         line, sentence = mistake
         if line == _ENVIRONMENT:
             return f"environment: {sentence}"
-        place = f"{self._file}, line {line}" if line else f"{self._file}"
+        place = f"{self._file}, line {line}" if line else self._file
         return f"{place}: {sentence}"
 
 
@@ -71,34 +70,63 @@ def load_settings(
     right for a command that only talks to a running node. *root* is where signs of a
     cluster manager are sought.
     """
-    file = config_file.parse(_read(path), environ)
+    content = read_config(path)
+    if not on_this_host:
+        return parse_settings(content, str(path), environ)
+
+    def look(settings: Settings) -> Iterator[checks.Finding]:
+        yield from checks.check_host(settings)
+        yield from check_plugins(settings, environ, root)
+
+    return parse_settings(content, str(path), environ, look)
+
+
+def parse_settings(
+    content: bytes,
+    name: str,
+    environ: Mapping[str, str],
+    look: Callable[[Settings], Iterable[checks.Finding]] = lambda _: (),
+) -> Settings:
+    """Read the settings from *content*, which mistakes call *name*.
+
+    *look* finds what the host lacks for them. Raises SettingsError as `load_settings`.
+    """
+    file = config_file.parse(content, environ)
     texts = {entry.key: entry.value for entry in file.entries}
     overriding = {key: environ[key] for key in _known() if key in environ}
     lines = {entry.key: entry.line for entry in file.entries}
-    mistakes = _Mistakes(path, lines | dict.fromkeys(overriding, _ENVIRONMENT))
-    _judge_file(path, file.entries, file.mistakes, mistakes)
+    mistakes = _Mistakes(name, lines | dict.fromkeys(overriding, _ENVIRONMENT))
+    _judge_file(name, file.entries, file.mistakes, mistakes)
     settings = _fill(_parse_values(texts | overriding, mistakes), mistakes)
     mistakes.add_all(checks.check_values(settings))
     for plugin in plugins.installed():
         mistakes.add_all(plugin.check_settings(settings))
-    if on_this_host:
-        mistakes.add_all(checks.check_host(settings))
-        for plugin in plugins.enabled(settings):
-            mistakes.add_all(plugin.check_host(settings, environ, root))
+    mistakes.add_all(look(settings))
     mistakes.refuse()
     return settings
 
 
-def _read(path: Path) -> bytes:
+def check_plugins(
+    settings: Settings, environ: Mapping[str, str], root: Path
+) -> Iterator[checks.Finding]:
+    """Find what the host lacks for the plugins that *settings* switch on."""
+    for plugin in plugins.enabled(settings):
+        yield from plugin.check_host(settings, environ, root)
+
+
+def read_config(path: Path) -> bytes:
+    """Return what is in the file at *path*. Raises SettingsError."""
     try:
         if not path.is_file():
             raise SettingsError(f"Configuration file {path} must be present")
         with path.open("rb") as file:
             return file.read(config_file.LARGEST + 1)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise SettingsError(
-            f"Configuration file {path} cannot be read: {describe_error(error)}"
+            f"Configuration file {path} cannot be read: {error.strerror}"
         ) from error
+    except ValueError as error:
+        raise SettingsError(f"{str(path)!r} is not the path of a file") from error
 
 
 def _known() -> list[str]:
@@ -106,7 +134,7 @@ def _known() -> list[str]:
 
 
 def _judge_file(
-    path: Path,
+    name: str,
     entries: Iterable[Entry],
     found: Iterable[Mistake],
     mistakes: _Mistakes,
@@ -119,7 +147,7 @@ def _judge_file(
         if entry.key not in known:
             log.warning(
                 "%s, line %s: %s is no key of ours and is ignored%s",
-                path,
+                name,
                 entry.line,
                 entry.key,
                 _hint(entry.key),

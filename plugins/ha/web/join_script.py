@@ -5,7 +5,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
+from twistlock_console.settings.config_file import quote
+
 PARTS = ("checks.sh", "console.sh")
+#: The modules that check the folders of the settings; they need nothing else.
+CHECKER = (
+    "__init__",
+    "account",
+    "check",
+    "mongod",
+    "mounts",
+    "probe",
+    "rules",
+    "system",
+)
+CHECKER_PACKAGE = "twistlock_console.host_folders"
+#: What the check of the folders reads.
+FOLDER_KEYS = (
+    "DATA_FOLDER",
+    "DATA_RECOVERY_ENABLED",
+    "DATA_RECOVERY_KEY_FILE",
+    "DATA_RECOVERY_VOLUME",
+    "MONGOD_BINARY",
+)
+END = "END_OF_MODULE"
 
 # What is each host's own, and not to be copied from the primary.
 OWN = {
@@ -49,12 +72,27 @@ def join_script(
         "DATA_FOLDER": settings["DATA_FOLDER"],
         "PORTS": " ".join(_ports(settings)),
         "SETTINGS": "\n".join(_lines(settings)),
+        "FOLDERS": "\n".join(f"{key}={settings[key]}" for key in FOLDER_KEYS),
     }
     head = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
     parts = [resources.files(__package__) / "scripts" / name for name in PARTS]
     texts = [part.read_text("utf-8") for part in parts]
     start = ["#!/usr/bin/env bash", "set -euo pipefail", "umask 022", *head]
-    return "\n".join([*start, *texts])
+    return "\n".join([*start, _unpack_checker(), *texts])
+
+
+def _unpack_checker() -> str:
+    """Return a shell function that writes the modules of the checker to a folder."""
+    lines = ["unpack_checker() { # FOLDER"]
+    folder = '"$1"/' + CHECKER_PACKAGE.replace(".", "/")
+    lines += [
+        f"mkdir -p {folder}",
+        f': >"$1"/{CHECKER_PACKAGE.split(".")[0]}/__init__.py',
+    ]
+    for name in CHECKER:
+        text = (resources.files(CHECKER_PACKAGE) / f"{name}.py").read_text("utf-8")
+        lines += [f"cat >{folder}/{name}.py <<'{END}'", text.rstrip("\n"), END]
+    return "\n".join([*lines, "}", ""])
 
 
 def refusal_script(sentence: str) -> str:
@@ -82,9 +120,5 @@ def _lines(settings: Mapping[str, str]) -> list[str]:
     """The settings of a node that joins, as lines of twistlock.cfg."""
     joined = {**settings, **OWN}
     return [
-        f"{key}={_quoted(value)}" for key, value in joined.items() if value is not None
+        f"{key}={quote(value)}" for key, value in joined.items() if value is not None
     ]
-
-
-def _quoted(value: str) -> str:
-    return f"'{value}'" if " " in value else value

@@ -9,6 +9,9 @@ PYTHON=
 GIVEN_PYTHON=${TWISTLOCK_PYTHON-}
 FIRST_PYTHON=11
 LAST_PYTHON=14
+# That of a service under systemd.
+# shellcheck disable=SC2034  # twistlock.sh and console.sh use it
+SERVICE_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 colour() { # CODE TEXT...
     if [ -t 2 ]; then printf '\033[%sm%s\033[0m\n' "$1" "${*:2}" >&2; else printf '%s\n' "${*:2}" >&2; fi
@@ -26,6 +29,17 @@ short() {
 stop() {
     colour 31 "Error: $*"
     exit 1
+}
+
+# Lines of a severity, a tab and a sentence, as the check of the folders prints them.
+report_findings() { # TEXT
+    local severity sentence
+    while IFS=$'\t' read -r severity sentence <&5; do
+        case $severity in
+            error) problem "$sentence" ;;
+            warning) warn "$sentence" ;;
+        esac
+    done 5< <(printf '%s\n' "$1")
 }
 
 check_root() {

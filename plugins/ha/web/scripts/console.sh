@@ -7,12 +7,14 @@ NEEDED_DATA_GB=10
 NEEDED_INSTALL_GB=1
 LONGEST_CLOCK_DIFFERENCE=120
 WAIT_SECONDS=60
+CHECK_ONLY=false
 WORK=
 
 usage() {
     cat <<'END'
-Usage: ... | sudo bash -s -- [-y] [--python FILE]
+Usage: ... | sudo bash -s -- [-y] [--python FILE] [check]
 
+  check           only say whether this host could join, and what is in the way
   -y              go on although this host has less disk or memory than recommended
   --python FILE   the Python to use
 END
@@ -22,6 +24,7 @@ read_arguments() {
     while [ $# -gt 0 ]; do
         case $1 in
             -y) GO_ON=true ;;
+            check) CHECK_ONLY=true ;;
             --python)
                 [ -n "${2-}" ] || { usage >&2; exit 2; }
                 GIVEN_PYTHON=$2
@@ -39,11 +42,15 @@ main() {
     [ -n "$TOKEN" ] ||
         stop "This script was downloaded with the login of an account, and no host joins with that; use the command from Manage > System > High Availability as it is."
     say "Twistlock Console $VERSION: preparing this host to join the cluster of $PRIMARY"
-    preflight
     trap clean_up EXIT
     trap 'exit 1' HUP INT TERM
     rm -rf /var/tmp/twistlock-join.* # of a run that lost its power
     WORK=$(mktemp -d /var/tmp/twistlock-join.XXXXXX)
+    preflight
+    if $CHECK_ONLY; then
+        say "This host can join; nothing was changed."
+        return
+    fi
     download
     prepare
     say "3/4 Installing"
@@ -52,7 +59,7 @@ main() {
 }
 
 install_release() {
-    local options=(-s --python "$PYTHON" -c "$WORK/joined.cfg")
+    local options=(-s --python "$PYTHON" -c "$WORK/joined.cfg" --invitation "$WORK/invitation.json")
     if $GO_ON; then options+=(-y); fi
     bash "$WORK/release/twistlock.sh" "${options[@]}" console
 }
@@ -68,7 +75,10 @@ preflight() {
     check_disk "$DATA_FOLDER" "$NEEDED_DATA_GB"
     check_disk "$INSTALL_FOLDER" "$NEEDED_INSTALL_GB"
     check_clock
-    [ -z "$PYTHON" ] || check_network
+    [ -z "$PYTHON" ] || {
+        check_network
+        check_folders
+    }
     # shellcheck disable=SC2086  # a list of numbers
     check_ports $PORTS
     [ "$PROBLEMS" = 0 ] || stop "This host cannot join yet; nothing was installed."
@@ -118,6 +128,21 @@ END
         problem "This host reaches $PRIMARY only through a router; all nodes must be on one local network."
 }
 
+# The folders of the settings, with the code that checks them at every installation.
+check_folders() {
+    local options=(--install-folder "$INSTALL_FOLDER") findings
+    [ -d /run/systemd/system ] || options+=(--without-systemd)
+    unpack_checker "$WORK/checker"
+    findings=$(printf '%s\n' "$FOLDERS" | timeout -k 5 120 env -i PATH="$SERVICE_PATH" LANG=C.UTF-8 "$PYTHON" -I -S -B -c '
+import runpy, sys
+sys.path.insert(0, sys.argv.pop(1))
+runpy.run_module("twistlock_console.host_folders.check", run_name="__main__")' "$WORK/checker" "${options[@]}") || {
+        problem "The folders of the settings could not be checked, see above."
+        return
+    }
+    report_findings "$findings"
+}
+
 # The token is in no argument: the list of processes would show it.
 fetch() { # PATH CURL-OPTIONS...
     local status=0
@@ -126,6 +151,7 @@ fetch() { # PATH CURL-OPTIONS...
         "${@:2}" "https://$PRIMARY:$PORT$1" || status=$?
     [ $status != 90 ] ||
         stop "Whatever answers at $PRIMARY:$PORT shows another key than the Console's: another program, or a proxy that inspects TLS. Nothing was installed."
+    [ $status != 23 ] || stop "What $PRIMARY sent cannot be written to $WORK; is the disk full? Nothing was installed."
     [ $status = 0 ] || stop "$PRIMARY does not answer on port $PORT; run the join command again when it does.$(without_proxy)"
 }
 
@@ -147,22 +173,16 @@ told() {
         echo "$PRIMARY refused without saying why."
 }
 
-# What an earlier try left goes; a host that was never admitted has no data.
+# The token is readable for root alone until twistlock.sh hands it to the account.
 prepare() {
-    local name
-    [ ! -x "$INSTALL_FOLDER/twistlock.sh" ] || "$INSTALL_FOLDER/twistlock.sh" stop
-    for name in db certificates secrets run backup-work; do
-        rm -rf "${DATA_FOLDER:?}/$name"
-    done
     {
         printf '%s\n' "$SETTINGS"
         echo "NODE_ADDRESS=$ADDRESS"
     } >"$WORK/joined.cfg"
     (
         umask 077
-        mkdir -p "$DATA_FOLDER/secrets"
         printf '{"address": "%s", "port": %s, "pin": "%s", "token": "%s"}\n' \
-            "$PRIMARY" "$PORT" "$PIN" "$TOKEN" >"$DATA_FOLDER/secrets/invitation.json"
+            "$PRIMARY" "$PORT" "$PIN" "$TOKEN" >"$WORK/invitation.json"
     )
 }
 
