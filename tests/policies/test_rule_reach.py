@@ -204,6 +204,12 @@ LOST = HostRule("r", hosts=("ui-*",))
             id="comma-in-a-folder",
         ),
         pytest.param(
+            warned(HostRule("r", files=FilePart((WatchedPath("/var/log/*"),)))),
+            "paths",
+            "'/var/log/*' is a path with * or ? in its name, and no pattern",
+            id="pattern-as-a-path",
+        ),
+        pytest.param(
             warned(HostRule("r", files=FilePart(exclusions=("/a,b",)))),
             "exclusions",
             "'/a,b' is one path with a comma in it",

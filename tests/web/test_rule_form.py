@@ -82,6 +82,13 @@ def test_a_rule_that_is_shown_and_saved_stays_as_it_is(rule: HostRule) -> None:
             id="commas",
         ),
         pytest.param(
+            {"hosts": "web-[1,2], [a b]?,c", "denied": "", "checks": ""},
+            ("web-[1,2]", "[a b]?", "c"),
+            (),
+            None,
+            id="brackets",
+        ),
+        pytest.param(
             {
                 "hosts": "a b\tc;d,\r\n,e",
                 "denied": "tmux: server\r\n x;y ",
@@ -122,6 +129,10 @@ def test_several_entries_on_one_line_are_several(
         ({"notes": "n" * 2000}, "notes", "string should have at most 1024"),
         ({"hosts": ""}, "hosts", "at least 1 item"),
         ({"hosts": "web@1"}, "hosts", "no host has '@' in its name"),
+        ({"hosts": "10.0.0.0/24"}, "hosts", "no host has '/' in its name"),
+        ({"hosts": "web-[1"}, "hosts", "no host has '[' in its name"),
+        ({"hosts": "!web-1"}, "hosts", "no host has '!' in its name"),
+        ({"exclusions": "etc/*"}, "exclusions", "is not an absolute path"),
         ({"denied": "bin/nc"}, "denied", "neither the name of a process nor"),
         ({"effect": "kill"}, "effect", "input should be 'alert' or 'prevent'"),
         ({"paths": "etc/passwd"}, "paths", "is not an absolute path; begin it with /"),

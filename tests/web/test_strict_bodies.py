@@ -278,6 +278,16 @@ MALWARE = {"deniedProcesses": {"effect": "prevent", "paths": ["/usr/bin/nc"]}}
             id="processes",
         ),
         pytest.param(
+            {"processes": {"denied": ["nc "]}},
+            "processes.denied.0: 'nc ' begins or ends with a blank",
+            id="blank-at-the-end",
+        ),
+        pytest.param(
+            {"files": {"exclusions": ["etc/*"]}},
+            "files.exclusions.0: 'etc/*' is not an absolute path",
+            id="relative-exclusion",
+        ),
+        pytest.param(
             {"compliance": {"checks": ["SSH root login"]}},
             "compliance.checks.0: there is no check 'SSH root login' "
             "(did you mean 'ssh-root-login'?)",
@@ -304,7 +314,7 @@ def test_entries_that_may_be_are_taken(admin: Visitor, app: Flask) -> None:
     """Patterns, commas in paths, and every check."""
     rule = {
         "name": "x",
-        "hosts": ["web-[0-9]?", "*.example.com", "DB_1"],
+        "hosts": ["web-[0-9]?", "*.example.com", "DB_1", "web-[1,2]", "[!a]*"],
         "processes": {"denied": ["/opt/a, b", "x?y"]},
         "files": {"paths": [{"path": "/srv/a, b"}], "exclusions": ["/srv/*, c"]},
         "compliance": {"checks": ["ssh-root-login"]},

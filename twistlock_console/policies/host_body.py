@@ -27,8 +27,10 @@ from twistlock_console.protocol import CHECKS, HostPolicy, HostRule
 from twistlock_console.protocol.bounds import WIRE
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: One of several characters, as in [12] or [!a-z].
+BRACKETS = re.compile(r"\[!?\]?[^\]]*\]")
 #: What a pattern of host names cannot hold: no Defender has a name with it.
-NOT_IN_HOSTS = re.compile(r"[^A-Za-z0-9._\-*?\[\]!]")
+NOT_IN_HOSTS = re.compile(r"[^A-Za-z0-9._\-*?]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,10 @@ def fault_of_entry(path: Path, entry: str) -> str | None:
     match path[:2]:
         case ("hosts", _):
             return _fault_of_host(entry)
-        case ("processes", "denied") if "," in entry and "/" not in entry:
-            return (
-                f"{entry!r} is one name with a comma in it; give each process an entry "
-                "of its own, or put ? in the place of a comma that is part of a name"
-            )
+        case ("processes", "denied") if "/" not in entry:
+            return _fault_of_process(entry)
+        case ("files", "exclusions") if not entry.startswith(("/", "*")):
+            return f"{entry!r} is not an absolute path; begin it with /"
         case ("compliance", "checks") if entry not in CHECKS:
             return f"{no_check(entry)}; there are {', '.join(CHECKS)}"
         case _:
@@ -124,10 +125,24 @@ def no_check(entry: str) -> str:
 
 
 def _fault_of_host(entry: str) -> str | None:
-    found = NOT_IN_HOSTS.search(entry)
+    found = NOT_IN_HOSTS.search(BRACKETS.sub("", entry))
     if found is None:
         return None
     return (
         f"{entry!r} matches no host: no host has {found[0]!r} in its name; give each "
-        "host, or pattern with * and ?, an entry of its own"
+        "host, or pattern with *, ? and [12], an entry of its own"
     )
+
+
+def _fault_of_process(entry: str) -> str | None:
+    if "," in entry:
+        return (
+            f"{entry!r} is one name with a comma in it; give each process an entry of "
+            "its own, or put ? in the place of a comma that is part of a name"
+        )
+    if entry != entry.strip():
+        return (
+            f"{entry!r} begins or ends with a blank; remove it, or put ? in the place "
+            "of a blank that is part of the name"
+        )
+    return None

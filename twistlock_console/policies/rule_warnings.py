@@ -76,10 +76,23 @@ def _about_entries(rule: HostRule) -> Iterator[RuleWarning]:
                 yield RuleWarning("denied", _comma(entry))
             case ("files", "exclusions", _) if "," in entry:
                 yield RuleWarning("exclusions", _comma(entry))
-            case ("files", "paths", int(place), "path") if "," in entry:
+            case ("files", "paths", int(place), "path"):
                 recursive = rule.files.paths[place].recursive
                 field = "folders" if recursive else "paths"
-                yield RuleWarning(field, _comma(entry))
+                yield from _about_watched_path(field, entry)
+            case _:
+                pass
+
+
+def _about_watched_path(field: str, path: str) -> Iterator[RuleWarning]:
+    if "," in path:
+        yield RuleWarning(field, _comma(path))
+    if "*" in path or "?" in path:
+        yield RuleWarning(
+            field,
+            f"{path!r} is a path with * or ? in its name, and no pattern; to watch "
+            "what is in a folder, write the folder",
+        )
 
 
 def _comma(entry: str) -> str:

@@ -29,7 +29,8 @@ LABELS = {
     "everyHours": "Hours between two runs of the checks",
     "disabled": "Switched off",
 }
-BETWEEN_HOSTS = re.compile(r"[\s,;]+")
+#: A host or pattern; in brackets there may be what else stands between two of them.
+HOST = re.compile(r"(?:\[[^\]\n]*\]|[^\s,;])+")
 BETWEEN_NAMES = re.compile(r"[\n,;]")
 BETWEEN_LINES = re.compile(r"\n")
 
@@ -82,7 +83,7 @@ def _given(form: Mapping[str, str]) -> dict[str, Any]:
         "name": form.get("name", "").strip(),
         "notes": form.get("notes", "").replace("\r\n", "\n").strip(),
         "disabled": bool(form.get("disabled")),
-        "hosts": _read(form, "hosts", BETWEEN_HOSTS),
+        "hosts": HOST.findall(form.get("hosts", "")),
         "processes": {
             "denied": _processes(form),
             "effect": form.get("effect", "alert"),
