@@ -12,8 +12,8 @@ import small_app
 from gunicorn.config import Config
 
 from twistlock_console.pki.certificates import server_context
-from twistlock_console.servers.management.answering import Site
 from twistlock_console.servers.management.client_address import TrustedProxies
+from twistlock_console.servers.management.dispatcher import Site
 from twistlock_console.servers.management.fixed_answer import PingAnswer
 from twistlock_console.servers.management.http_server import HttpServer
 from twistlock_console.servers.supervisor.fence import Fence
@@ -62,9 +62,9 @@ class ServedHere:
             self.server.run_once(1.0)
         self.server.stop()
         self.server.connections.drop_all()
-        while self.server.answering.is_busy:
+        while self.server.dispatcher.is_busy:
             self.server.run_once(1.0)
-        self.server.answering.close()
+        self.server.dispatcher.close()
         self.server.loop.close()
 
     def stop(self) -> None:

@@ -9,9 +9,9 @@ from twistlock_console.servers.management.client_address import (
     client_key,
 )
 from twistlock_console.servers.management.connection_table import ConnectionTable
-from twistlock_console.servers.management.fair_queue import FairQueue, QueueLimits
 from twistlock_console.servers.management.memory_budget import MemoryBudget
 from twistlock_console.servers.management.minimum_rate import MinimumRate
+from twistlock_console.servers.management.request_queue import QueueLimits, RequestQueue
 
 LIMITS = QueueLimits(waiting=5, waiting_per_client=3, in_work_per_client=2)
 
@@ -98,7 +98,7 @@ def test_a_full_table_takes_from_the_client_with_the_most() -> None:
 
 def test_clients_take_turns() -> None:
     """However many requests one of them has waiting."""
-    queue: FairQueue[str] = FairQueue(QueueLimits(100, 100, 100), exempt=())
+    queue: RequestQueue[str] = RequestQueue(QueueLimits(100, 100, 100), exempt=())
     for key, item in (("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("c", "c1")):
         assert queue.offer(key, item)
     taken = [queue.take() for _ in range(6)]
@@ -115,7 +115,7 @@ def test_clients_take_turns() -> None:
 
 def test_a_client_has_no_more_than_its_share_in_work() -> None:
     """A trusted proxy has as much as there is."""
-    queue: FairQueue[int] = FairQueue(LIMITS, exempt={"proxy"})
+    queue: RequestQueue[int] = RequestQueue(LIMITS, exempt={"proxy"})
     for number in range(3):
         queue.offer("a", number)
     first = queue.take(), queue.take(), queue.take()
@@ -126,11 +126,14 @@ def test_a_client_has_no_more_than_its_share_in_work() -> None:
     for number in range(3):
         queue.offer("proxy", number)
     assert [queue.take() for _ in range(3)] == [("proxy", n) for n in range(3)]
+    for key in ("a", "a", "proxy", "proxy", "proxy"):
+        queue.finish(key)
+    assert queue.take() is None
 
 
 def test_too_much_that_waits_is_refused() -> None:
     """Per client and in all; what was begun goes on in any case."""
-    queue: FairQueue[int] = FairQueue(LIMITS, exempt={"proxy"})
+    queue: RequestQueue[int] = RequestQueue(LIMITS, exempt={"proxy"})
     mine = [queue.offer("a", number) for number in range(4)]
     others = [queue.offer("proxy", number) for number in range(3)]
     queue.push("a", 9)

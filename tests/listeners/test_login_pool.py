@@ -7,9 +7,9 @@ import pytest
 from listener_clients import get, read_answer, tls_client, until
 from served_here import served
 
-from twistlock_console.servers.management import answering, limits
-from twistlock_console.servers.management.fair_queue import QueueLimits
+from twistlock_console.servers.management import dispatcher, limits
 from twistlock_console.servers.management.port_routing import is_login
+from twistlock_console.servers.management.request_queue import QueueLimits
 
 FLOOD, OTHER, HONEST = "127.0.0.3", "127.0.0.4", "127.0.0.5"
 LOGIN = "POST /login HTTP/1.1\r\nHost: a\r\nX-Sleep: {}\r\nContent-Length: 0\r\n\r\n"
@@ -50,7 +50,7 @@ def test_logins_hold_up_nobody(data_folder: Path) -> None:
         own = stack.enter_context(tls_client(here.port, 1.0, source=HONEST))
         own.sendall(LOGIN.format(0).encode())
         first = read_answer(own)[0]
-        busy = here.server.answering.load().busy_threads
+        busy = here.server.dispatcher.load().busy_threads
         answers = [read_answer(each)[0] for each in logins]
 
     assert pages == [200] * 10
@@ -64,12 +64,12 @@ def test_too_many_waiting_logins_are_told_to_try_again(
 ) -> None:
     """Beyond the bound of one client: 503 with seconds to wait."""
     monkeypatch.setattr(limits, "LOGIN_THREADS", 2)
-    monkeypatch.setattr(answering, "LOGIN_LIMITS", QueueLimits(8, 3, 2))
+    monkeypatch.setattr(dispatcher, "LOGIN_LIMITS", QueueLimits(8, 3, 2))
     with served(data_folder / "certificates") as here, ExitStack() as stack:
         for _ in range(2 + 3):
             login = stack.enter_context(tls_client(here.port, source=FLOOD))
             login.sendall(LOGIN.format(3).encode())
-        load = here.server.answering.load
+        load = here.server.dispatcher.load
         assert until(lambda: load().waiting_logins == 3)
         one_more = stack.enter_context(tls_client(here.port, source=FLOOD))
         one_more.sendall(LOGIN.format(0).encode())

@@ -153,7 +153,7 @@ def test_a_request_that_does_not_arrive_in_time_gets_408(
 
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"did not arrive within the time that the Console allows" in answer
-    assert here.server.answering.timed_out == 1
+    assert here.server.dispatcher.timed_out == 1
 
 
 def drip_until_answered(client: ssl.SSLSocket) -> bytes:
@@ -197,9 +197,9 @@ def test_a_download_that_nobody_reads_is_cut(
         send_request(client, "/large/100000")
         client.recv(65536)
 
-        assert until(lambda: here.server.answering.timed_out == 1)
+        assert until(lambda: here.server.dispatcher.timed_out == 1)
         assert until(lambda: len(here.server.connections) == 0)
-        assert until(lambda: not here.server.answering.is_busy)
+        assert until(lambda: not here.server.dispatcher.is_busy)
 
 
 def test_a_download_holds_no_thread_and_little_memory(
@@ -212,7 +212,7 @@ def test_a_download_holds_no_thread_and_little_memory(
         send_request(client, "/large/100000")
         client.recv(1000)
 
-    assert until(lambda: here.server.answering.load().busy_threads == 0)
+    assert until(lambda: here.server.dispatcher.load().busy_threads == 0)
     assert get(here.port)[0] == 200
 
 
@@ -249,7 +249,7 @@ def test_one_address_does_not_get_all_threads(
 ) -> None:
     """Another is answered at once, while the first one's requests wait."""
     here = serve()
-    load = here.server.answering.load
+    load = here.server.dispatcher.load
     for _ in range(2 * limits.THREADS):
         client = stack.enter_context(tls_client(here.port, source=GREEDY))
         send_request(client, "/sleep/2")
@@ -275,7 +275,7 @@ def test_more_requests_than_may_wait_are_refused_with_a_time(
 
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nRetry-After: 1\r\n" in answer
-    assert here.server.answering.refused == 1
+    assert here.server.dispatcher.refused == 1
 
 
 def test_a_trusted_proxy_may_use_everything(serve: ServeHere, stack: ExitStack) -> None:
@@ -299,7 +299,7 @@ def test_a_trusted_proxy_may_use_everything(serve: ServeHere, stack: ExitStack) 
     for _ in range(2 * limits.THREADS):
         client = stack.enter_context(tls_client(here.port, source=GREEDY))
         send_request(client, "/sleep/2")
-    load = here.server.answering.load
+    load = here.server.dispatcher.load
     assert until(lambda: load().busy_threads == limits.THREADS)
     assert get(here.port, "/api/v1/_ping", timeout=1.0, source=GREEDY)[0] == 200
 
@@ -361,7 +361,7 @@ def test_ping_is_answered_while_every_thread_is_busy(
         for _ in range(limits.THREADS):
             client = stack.enter_context(tls_client(here.port, source=source))
             send_request(client, "/sleep/2")
-    assert until(lambda: here.server.answering.load().busy_threads == limits.THREADS)
+    assert until(lambda: here.server.dispatcher.load().busy_threads == limits.THREADS)
     with tls_client(here.port, 1.0) as client:
         for method, path, headers in PINGS:
             head = f"{method} {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n"
@@ -370,7 +370,7 @@ def test_ping_is_answered_while_every_thread_is_busy(
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert b"\r\nConnection: keep-alive\r\n" in answer
             assert answer.endswith(b"\r\n\r\n") is (method == "HEAD")
-    assert here.server.answering.pings == len(PINGS)
+    assert here.server.dispatcher.pings == len(PINGS)
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_what_is_no_valid_request_is_refused(
     assert answer[0] == status
     assert sentence(answer)[1]
     assert ended
-    assert here.server.answering.refused == 1
+    assert here.server.dispatcher.refused == 1
 
 
 def test_a_client_that_gives_up_ends_what_is_made_for_it(serve: ServeHere) -> None:
@@ -408,7 +408,7 @@ def test_a_client_that_gives_up_ends_what_is_made_for_it(serve: ServeHere) -> No
         send_request(client, "/stream")
         client.recv(1000)
 
-    assert until(lambda: here.server.answering.load().busy_threads == 0)
+    assert until(lambda: here.server.dispatcher.load().busy_threads == 0)
     assert until(lambda: len(here.server.connections) == 0)
 
 
@@ -427,7 +427,7 @@ def test_a_client_that_sends_faster_than_it_is_answered_has_to_wait(
                 sent += len(piece)
 
     assert sent < 32 * 1024 * 1024
-    assert here.server.answering.refused == 0
+    assert here.server.dispatcher.refused == 0
 
 
 def test_pipelined_pings_are_answered_in_turn(serve: ServeHere) -> None:
@@ -440,4 +440,4 @@ def test_pipelined_pings_are_answered_in_turn(serve: ServeHere) -> None:
         while received.count(b"HTTP/1.1 200") < count:
             received += client.recv(65536)
 
-    assert here.server.answering.pings == count
+    assert here.server.dispatcher.pings == count

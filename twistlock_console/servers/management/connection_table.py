@@ -13,7 +13,7 @@ C = TypeVar("C")
 
 
 @dataclass(slots=True)
-class _Client(Generic[C]):
+class _ClientConnections(Generic[C]):
     """One client's connections; the *idle* ones oldest first."""
 
     count: int = 0
@@ -29,7 +29,7 @@ class ConnectionTable(Generic[C]):
         self._max_total = max_total
         self._max_per_client = max_per_client
         self._exempt = exempt
-        self._clients: dict[str, _Client[C]] = {}
+        self._clients: dict[str, _ClientConnections[C]] = {}
         self._total = 0
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class ConnectionTable(Generic[C]):
 
     def add(self, key: str, connection: C) -> None:
         """Count *connection* of the client *key*; it is idle."""
-        client = self._clients.setdefault(key, _Client())
+        client = self._clients.setdefault(key, _ClientConnections())
         client.count += 1
         client.idle[connection] = None
         self._total += 1

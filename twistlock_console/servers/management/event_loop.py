@@ -19,7 +19,7 @@ HANDSHAKES_AT_ONCE_S = 0.03
 COSTLY = (Phase.FIRST_BYTE, Phase.PLAIN, Phase.HANDSHAKE)
 
 
-class Handler(Protocol):
+class EventHandler(Protocol):
     """What the loop calls."""
 
     def on_event(self, conn: Connection) -> object:
@@ -32,7 +32,7 @@ class Handler(Protocol):
 class EventLoop:
     """Waits for connections, and for descriptors that have a function of their own."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: EventHandler) -> None:
         self._handler = handler
         self._selector = selectors.DefaultSelector()
         self._timers: list[Timer] = []

@@ -27,7 +27,7 @@ FLUSH_AFTER_S = 0.05
 log = logging.getLogger(__name__)
 
 
-class Outcome(enum.Enum):
+class RunOutcome(enum.Enum):
     """What became of one run of an exchange."""
 
     COMPLETE = "complete"
@@ -37,7 +37,7 @@ class Outcome(enum.Enum):
     FAILED = "failed"
 
 
-class Client(Protocol):
+class ConnectionEnds(Protocol):
     """The two ends of a connection, as the application is told of them."""
 
     peer: tuple[Any, ...]
@@ -62,7 +62,7 @@ class Exchange:
         app: WSGIApplication,
         config: Any,
         head: RequestHead,
-        client: Client,
+        client: ConnectionEnds,
         output: OutputBuffer,
         extra: dict[str, object],
     ) -> None:
@@ -89,22 +89,22 @@ class Exchange:
         """Say whether the connection ends with this answer, as the client was told."""
         return self.must_close or bool(self._response.should_close())
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Make the answer, or go on with it, until it is complete or enough waits."""
         try:
             return self._context.run(self._run)
         except BodyRequired:
-            return Outcome.BODY_REQUIRED
+            return RunOutcome.BODY_REQUIRED
         except BodyTooSlow:
-            return Outcome.BODY_TOO_SLOW
+            return RunOutcome.BODY_TOO_SLOW
         except ConnectionAbortedError:
             self.abandon()
-            return Outcome.FAILED
+            return RunOutcome.FAILED
         except Exception:
             request = self._head.request
             log.exception("%s %s failed", request.method, request.path)
             self.abandon()
-            return Outcome.FAILED
+            return RunOutcome.FAILED
 
     def abandon(self) -> None:
         """Tell the application that nobody takes the rest of its answer."""
@@ -112,7 +112,7 @@ class Exchange:
         with suppress(Exception):
             self._context.run(_close, answer)
 
-    def _run(self) -> Outcome:
+    def _run(self) -> RunOutcome:
         if self._pieces is None:
             self._begin()
         pieces, response = self._pieces or iter(()), self._response
@@ -123,11 +123,11 @@ class Exchange:
                 response.close()
                 answer, self._answer = self._answer, ()
                 _close(answer)
-                return Outcome.COMPLETE
+                return RunOutcome.COMPLETE
             response.write(piece)
             if time.monotonic() > flush_at:
                 self.output.flush()
-        return Outcome.CONTINUES
+        return RunOutcome.CONTINUES
 
     def _begin(self) -> None:
         request = self._head.request

@@ -13,14 +13,14 @@ from selectors import EVENT_READ
 from gunicorn.sock import ssl_context
 
 from twistlock_console.servers.management import limits
-from twistlock_console.servers.management.answering import (
-    CONTINUE,
-    TOO_SLOW,
-    Answering,
-    Site,
-)
 from twistlock_console.servers.management.connection import Connection, Phase
 from twistlock_console.servers.management.connections import Connections
+from twistlock_console.servers.management.dispatcher import (
+    CONTINUE,
+    TOO_SLOW,
+    RequestDispatcher,
+    Site,
+)
 from twistlock_console.servers.management.event_loop import EventLoop
 from twistlock_console.servers.management.plain_http import (
     is_plain,
@@ -51,30 +51,30 @@ class HttpServer:
             site.proxies,
             max_connections,
             self._flush,
-            lambda conn: self.answering.abandon(conn),
+            lambda conn: self.dispatcher.abandon(conn),
         )
-        self.answering = Answering(site, self.loop, self.connections, self)
+        self.dispatcher = RequestDispatcher(site, self.loop, self.connections, self)
         self._acts: dict[Phase, Act] = {
             Phase.FIRST_BYTE: self._look_at_first_byte,
             Phase.PLAIN: self._receive_plain,
             Phase.HANDSHAKE: self._shake_hands,
             Phase.RECEIVING: self._receive,
-            Phase.WORKING: self.answering.pump,
+            Phase.WORKING: self.dispatcher.pump,
             Phase.LINGERING: Connection.discard,
         }
 
     def run_once(self, timeout_s: float) -> None:
         """Do what there is to do; wait *timeout_s* at most until there is something."""
         self.loop.run_once(0.0 if self._pipelined else timeout_s)
-        self.answering.collect()
+        self.dispatcher.collect()
         for _ in range(self._flushed.qsize()):
-            self._guard(self._flushed.get_nowait(), self.answering.pump)
+            self._guard(self._flushed.get_nowait(), self.dispatcher.pump)
         for _ in range(min(len(self._pipelined), PIPELINED_AT_ONCE)):
             self._guard(self._pipelined.popleft(), self._read_request)
 
     def stop(self) -> None:
         """Close what waits for its client, and everything else once it is answered."""
-        self.answering.stopping = True
+        self.dispatcher.stopping = True
         self.connections.drop_waiting()
 
     def on_event(self, conn: Connection) -> None:
@@ -85,7 +85,7 @@ class HttpServer:
         """End what *conn* waits for."""
         match conn.phase:
             case Phase.WORKING:
-                self._guard(conn, self.answering.time_out)
+                self._guard(conn, self.dispatcher.time_out)
             case Phase.RECEIVING if not conn.is_idle:
                 self._guard(conn, self._time_out)
             case _:
@@ -145,7 +145,7 @@ class HttpServer:
             self._site.fence.check()
             answer = plain_answer(bytes(conn.received))
             conn.received.clear()
-            self.answering.answer(conn, answer)
+            self.dispatcher.answer(conn, answer)
 
     def _shake_hands(self, conn: Connection) -> None:
         if event := conn.shake_hands():
@@ -168,7 +168,7 @@ class HttpServer:
             self._read_request(conn)
         else:
             conn.received.clear()
-            self.answering.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE, TOO_MUCH)
+            self.dispatcher.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE, TOO_MUCH)
 
     def _read_request(self, conn: Connection) -> None:
         """Hand over the request of *conn*, once it has arrived."""
@@ -177,10 +177,10 @@ class HttpServer:
         try:
             head = conn.head or self._read_head(conn)
         except BadRequest as bad:
-            self.answering.refuse(conn, bad.status, str(bad))
+            self.dispatcher.refuse(conn, bad.status, str(bad))
             return
         if head and _has_arrived(conn, head):
-            self.answering.serve(conn, head)
+            self.dispatcher.serve(conn, head)
         else:
             self.loop.watch(conn, EVENT_READ)
 
@@ -196,7 +196,7 @@ class HttpServer:
         return head
 
     def _time_out(self, conn: Connection) -> None:
-        self.answering.refuse(conn, HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW)
+        self.dispatcher.refuse(conn, HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW)
 
 
 def _has_arrived(conn: Connection, head: RequestHead) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 
-from twistlock_console.servers.management.fair_queue import FairQueue, QueueLimits
+from twistlock_console.servers.management.request_queue import QueueLimits, RequestQueue
 
 Finish = Callable[[], object]
 
@@ -41,7 +41,7 @@ class RequestPool:
     ) -> None:
         self.threads = threads
         self.busy = 0
-        self._queue: FairQueue[Job] = FairQueue(limits, exempt)
+        self._queue: RequestQueue[Job] = RequestQueue(limits, exempt)
         self._wake = wake
         self._taken: queue.SimpleQueue[tuple[str, Job] | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Finish] = queue.SimpleQueue()

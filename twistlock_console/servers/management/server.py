@@ -19,8 +19,8 @@ from twistlock_console.pki.certificates import server_context
 from twistlock_console.pki.identity_files import NODE, NODE_KEY
 from twistlock_console.pki.reloading_tls import FollowedContext
 from twistlock_console.servers.management import limits
-from twistlock_console.servers.management.answering import Site
 from twistlock_console.servers.management.client_address import TrustedProxies
+from twistlock_console.servers.management.dispatcher import Site
 from twistlock_console.servers.management.fixed_answer import PingAnswer
 from twistlock_console.servers.management.port_routing import PagesPort
 from twistlock_console.servers.management.worker import ManagementWorker

@@ -16,7 +16,7 @@ from wsgiref.util import setup_testing_defaults
 from gunicorn.workers.base import Worker
 
 from twistlock_console.servers.management import limits
-from twistlock_console.servers.management.answering import Site
+from twistlock_console.servers.management.dispatcher import Site
 from twistlock_console.servers.management.http_server import HttpServer
 from twistlock_console.servers.management.port_routing import INITIALIZED
 from twistlock_console.servers.supervisor.check_channel import CheckResponder
@@ -36,7 +36,7 @@ class ManagementWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Serve until told to stop; then until what is in work is answered."""
         server = self._server = HttpServer(self.site, _connection_limit())
-        checks = CheckResponder(self.site.checks, self._probe, server.answering.load)
+        checks = CheckResponder(self.site.checks, self._probe, server.dispatcher.load)
         server.loop.call_on_read(checks.fileno(), checks.on_readable)
         for listener in self.sockets:
             listener.setblocking(False)

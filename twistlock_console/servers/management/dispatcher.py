@@ -15,8 +15,7 @@ from twistlock_console.servers.management.client_address import TrustedProxies
 from twistlock_console.servers.management.connection import Connection, Phase
 from twistlock_console.servers.management.connections import Connections
 from twistlock_console.servers.management.event_loop import EventLoop
-from twistlock_console.servers.management.exchange import Exchange, Outcome
-from twistlock_console.servers.management.fair_queue import QueueLimits
+from twistlock_console.servers.management.exchange import Exchange, RunOutcome
 from twistlock_console.servers.management.fixed_answer import PingAnswer, error_answer
 from twistlock_console.servers.management.port_routing import is_login
 from twistlock_console.servers.management.request_body import (
@@ -25,6 +24,7 @@ from twistlock_console.servers.management.request_body import (
 )
 from twistlock_console.servers.management.request_head import RequestHead
 from twistlock_console.servers.management.request_pool import Job, RequestPool
+from twistlock_console.servers.management.request_queue import QueueLimits
 from twistlock_console.servers.supervisor.fence import Fence
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -72,7 +72,7 @@ class Receiver(Protocol):
         """Receive the body that the application wants."""
 
 
-class Answering:
+class RequestDispatcher:
     """Answers what *receiver* has received; only the main loop calls it.
 
     While it is *stopping*, a connection ends with its answer. The counters are of
@@ -247,7 +247,7 @@ class Answering:
     def _ran(self, conn: Connection, exchange: Exchange, outcome: object) -> None:
         conn.job, conn.socket_is_lent = None, False
         if conn.phase is Phase.CLOSED:
-            if outcome is Outcome.CONTINUES:
+            if outcome is RunOutcome.CONTINUES:
                 conn.exchange = exchange
                 self.abandon(conn)
             return
@@ -258,17 +258,17 @@ class Answering:
 
     def _go_on(self, conn: Connection, exchange: Exchange, outcome: object) -> None:
         match outcome:
-            case Outcome.COMPLETE:
+            case RunOutcome.COMPLETE:
                 conn.answer_is_complete = True
                 conn.closes = exchange.closes_connection
                 self.pump(conn)
-            case Outcome.CONTINUES:
+            case RunOutcome.CONTINUES:
                 self.pump(conn)
-            case Outcome.BODY_REQUIRED:
+            case RunOutcome.BODY_REQUIRED:
                 self._accept_body(conn)
             case _ if exchange.has_begun:
                 self._connections.drop(conn)
-            case Outcome.BODY_TOO_SLOW:
+            case RunOutcome.BODY_TOO_SLOW:
                 self.refuse(conn, HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW)
             case _:
                 self.refuse(conn, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)

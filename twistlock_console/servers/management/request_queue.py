@@ -22,19 +22,19 @@ class QueueLimits:
 
 
 @dataclass(slots=True)
-class _Client(Generic[T]):
+class _ClientRequests(Generic[T]):
     waiting: deque[T] = field(default_factory=deque)
     in_work: int = 0
 
 
-class FairQueue(Generic[T]):
+class RequestQueue(Generic[T]):
     """Items of clients; *exempt* clients have only the bound of the whole queue."""
 
     def __init__(self, limits: QueueLimits, exempt: Container[str]) -> None:
         self._limits = limits
         self._exempt = exempt
         # In the order of their turns.
-        self._clients: dict[str, _Client[T]] = {}
+        self._clients: dict[str, _ClientRequests[T]] = {}
         self._waiting = 0
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class FairQueue(Generic[T]):
 
     def push(self, key: str, item: T) -> None:
         """Let *item* wait whatever the limits are: it goes on with what was begun."""
-        self._clients.setdefault(key, _Client()).waiting.append(item)
+        self._clients.setdefault(key, _ClientRequests()).waiting.append(item)
         self._waiting += 1
 
     def take(self) -> tuple[str, T] | None:
@@ -74,5 +74,5 @@ class FairQueue(Generic[T]):
         if not client.in_work and not client.waiting:
             del self._clients[key]
 
-    def _may_work(self, key: str, client: _Client[T]) -> bool:
+    def _may_work(self, key: str, client: _ClientRequests[T]) -> bool:
         return key in self._exempt or client.in_work < self._limits.in_work_per_client
