@@ -130,7 +130,7 @@ def _recovery_routes(bp: Blueprint, room: HighAvailability) -> None:
 def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
     @bp.post("/join-token")
     def join_token() -> ResponseReturnValue:
-        token, expires = room.requests.tokens.new()
+        token, expires = room.requests.tokens.new(str(_body().get("by", "")))
         return {"token": token, "expiresAt": expires.isoformat(timespec="seconds")}
 
     @bp.post("/join-requests")

@@ -168,6 +168,21 @@ def test_a_join_token(
     requests.tokens.check(other, asked.address)
 
 
+def test_a_join_token_ends_with_the_account_that_made_it(database: Store) -> None:
+    """Or when it may administer high availability no longer."""
+    tokens = JoinRequests(Stores(database.client, database.client)).tokens
+    for name in ("jane", "joe"):
+        user_changes.add(database, name, "hash", UserRole.ADMIN)
+    janes, joes = (tokens.new(name)[0] for name in ("jane", "joe"))
+    tokens.check(janes, "10.0.0.2")
+    user_changes.remove(database, "jane")
+    user_changes.replace(database, "joe", UserRole.OPERATOR, None)
+
+    for token in (janes, joes):
+        with pytest.raises(Refused, match="The join token was revoked"):
+            tokens.check(token, "10.0.0.2")
+
+
 def test_a_node_that_was_removed(
     node: BackupNode, database: Store, restore: Callable[[str], str]
 ) -> None:

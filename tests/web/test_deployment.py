@@ -14,6 +14,9 @@ from flask import Flask
 from pymongo.database import Database
 from web_visitor import HTTPS, Visitor, basic
 
+from twistlock_console.accounts import user_changes
+from twistlock_console.accounts.passwords import hash_password
+from twistlock_console.accounts.roles import UserRole
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders import enrolled
 from twistlock_console.defenders.enrolled import Issued
@@ -225,6 +228,30 @@ def test_an_existing_name_needs_an_account(
     assert database["defenders"].distinct("_id") == ["web-1"]
     assert [failed for _, failed in _history(admin)] == [True, False, True, False]
     assert "an administrator allowed it" in _history(admin)[1][0]
+
+
+@pytest.mark.parametrize("change", ["deleted", "auditor", "nothing"])
+def test_a_command_ends_with_the_account_that_made_it(
+    admin: Visitor, app: Flask, request_pem: str, change: str
+) -> None:
+    """Or with its right to deploy."""
+    store = storage_of(app).database()
+    password = "a phrase of Jane's"
+    hashed = hash_password(password)
+    user_changes.add(store, "jane", hashed, UserRole.OPERATOR)
+    jane = Visitor(app.test_client())
+    jane.log_in("jane", password)
+    made = re.search(r"deploy-[\w-]{43}", jane.send(DEPLOY, name="127.0.0.1").text)
+    assert made
+    match change:
+        case "deleted":
+            user_changes.remove(store, "jane")
+        case "auditor":
+            user_changes.replace(store, "jane", UserRole.AUDITOR, None)
+
+    answer = _enrol(admin, made[0], "web-1", request_pem)
+
+    assert answer.status_code == (200 if change == "nothing" else 401)
 
 
 def test_a_permission_can_be_taken_back(

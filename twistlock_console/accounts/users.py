@@ -10,6 +10,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from twistlock_console.accounts.rights import Area, may
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.common.errors import NotFound, Refused
 from twistlock_console.common.search_terms import FIELD, words_of
@@ -100,6 +101,17 @@ def stored_name(database: Store, username: str) -> str:
             "Manage > Authentication > Users"
         )
     raise NotFound(f"there is no user {username}")
+
+
+def stands_behind(database: Store, username: str, area: Area) -> bool:
+    """Return whether the account that made a token exists and may still change *area*.
+
+    What root made on a host's command line has the username "".
+    """
+    if not username:
+        return True
+    user = find(database, username)
+    return user is not None and may(user.role, area, change=True)
 
 
 def add_name_keys(database: Store) -> None:

@@ -2,7 +2,8 @@
 
 Only their hashes are stored. One command goes to many hosts, so that a token is not
 bound to one; whoever may deploy can revoke it, and sees how many hosts have used it.
-A token enrols new names only (`enrolled`). No backup holds tokens.
+A token enrols new names only (`enrolled`), and ends with the account that made it. No
+backup holds tokens.
 """
 
 import hashlib
@@ -15,6 +16,8 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.database import Database
 
+from twistlock_console.accounts import users
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import Kind
@@ -37,11 +40,11 @@ class DeployToken:
     used: int
 
 
-def new_token(database: Store) -> tuple[str, datetime]:
-    """Make a token, and say when it ends."""
+def new_token(database: Store, by: str = "") -> tuple[str, datetime]:
+    """Make a token for the account *by*, "" for root; return it and when it ends."""
     token = f"deploy-{secrets.token_urlsafe(32)}"
     expires = datetime.now(UTC) + timedelta(hours=HOURS)
-    made = {"_id": _hashed(token), "expires": expires, "used": 0}
+    made = {"_id": _hashed(token), "expires": expires, "used": 0, "by": by}
     database[COLLECTION].insert_one(made)
     return token, expires
 
@@ -52,14 +55,15 @@ def check_token(database: Store, token: str, *, use: bool = False) -> None:
         raise Refused(f"The deploy token is damaged; {ANEW}, as a whole.")
     key = _hashed(token)
     gone = Refused(f"The deploy token was revoked, is not known, or has ended; {ANEW}.")
-    if store.is_revoked(database, Kind.DEPLOY_TOKEN, key):
-        raise gone
     good = {"_id": key, "expires": {"$gt": datetime.now(UTC)}}
-    tokens = database[COLLECTION]
-    used = {"$inc": {"used": 1}}
-    found = tokens.find_one_and_update(good, used) if use else tokens.find_one(good)
-    if found is None:
+    found = database[COLLECTION].find_one(good)
+    if found is None or store.is_revoked(database, Kind.DEPLOY_TOKEN, key):
         raise gone
+    by = str(found.get("by", ""))
+    if not users.stands_behind(database, by, Areas.DEFENDER_SCRIPTS):
+        raise gone
+    if use:
+        database[COLLECTION].update_one(good, {"$inc": {"used": 1}})
 
 
 def tokens(database: Store) -> list[DeployToken]:

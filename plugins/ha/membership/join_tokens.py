@@ -13,6 +13,8 @@ from typing import Any
 from pymongo import DESCENDING, ReturnDocument
 
 from plugins.ha.replication.collections import Stores
+from plugins.ha.rights import HIGH_AVAILABILITY
+from twistlock_console.accounts import users
 from twistlock_console.common.errors import Refused
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import Kind
@@ -43,13 +45,14 @@ class JoinTokens:
         self._tokens = stores.written("ha_join_tokens")
         self._shown = stores.shown("ha_join_tokens")
 
-    def new(self) -> tuple[str, datetime]:
-        """A token with which one host may ask, and when it expires."""
+    def new(self, by: str = "") -> tuple[str, datetime]:
+        """Make a token for one host, for the account *by*; return when it ends, too."""
         now = datetime.now(UTC)
         self._tokens.delete_many({"expires": {"$lt": now - KEPT_AFTER_ITS_END}})
         token = f"join-{secrets.token_urlsafe(32)}"
         expires = now + timedelta(minutes=MINUTES)
-        self._tokens.insert_one({"_id": hashed(token), "expires": expires})
+        made = {"_id": hashed(token), "expires": expires, "by": by}
+        self._tokens.insert_one(made)
         return token, expires
 
     def check(self, token: str, host: str) -> None:
@@ -59,7 +62,9 @@ class JoinTokens:
         found = self._tokens.find_one({"_id": key})
         if found is None:
             raise Refused(f"The join token is not known here; {ANEW}.")
-        if self._is_revoked(found):
+        if self._is_revoked(found) or not users.stands_behind(
+            self._database, str(found.get("by", "")), HIGH_AVAILABILITY
+        ):
             raise Refused(f"The join token was revoked; {ANEW}.")
         if found["expires"] < datetime.now(UTC):
             raise Refused(f"The join token has expired; {ANEW}.")

@@ -92,7 +92,7 @@ def remove(address: str) -> ResponseReturnValue:
 @ApiCall(answer=JoinTokenAnswer)
 def join_token() -> ResponseReturnValue:
     """Make a token with which one host may ask to join."""
-    made = node_client.order("join-token", {}, "made a join token")
+    made = node_client.order_join_token()
     return {**made, "command": join_command(node_client.settings(), made["token"])}
 
 

@@ -8,6 +8,7 @@ from twistlock_console.audit.trail import AuditType
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.security.sessions import current_username
 
 EXTENSION = "ha_brain"
 
@@ -43,6 +44,12 @@ def tokens() -> list[dict[str, Any]]:
 def ask(path: str, body: object = None) -> Any:
     """Have the brain do something for nobody in particular; raises Refused."""
     return _client(current_app).post(f"/v1/ha/{path}", body or {})
+
+
+def order_join_token() -> dict[str, Any]:
+    """Have a join token made for the present user."""
+    body = {"by": current_username()}
+    return cast(dict[str, Any], order("join-token", body, "made a join token"))
 
 
 def order(path: str, body: object, told: str) -> Any:

@@ -53,7 +53,7 @@ def load_balancer(kind: str) -> ResponseReturnValue:
 @bp.post("/join-command")
 def join_command() -> ResponseReturnValue:
     """Show the cluster, and once the command with which one host may join."""
-    made = node_client.order("join-token", {}, "made a join token")
+    made = node_client.order_join_token()
     made["command"] = command.join_command(node_client.settings(), made["token"])
     shown = make_response(
         _show("ha/cluster.html", tokens=node_client.tokens(), made=made),

@@ -24,6 +24,7 @@ from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.actions.defenders import allow_enrolment, disallow_enrolment
 from twistlock_console.web.common.database import database
 from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("deploy", __name__, url_prefix="/manage/defenders/deploy")
 pages_for(bp, Areas.DEFENDER_SCRIPTS)
@@ -44,7 +45,7 @@ def make() -> ResponseReturnValue:
         deploy_command(own, name, "")
     except Refused as error:
         return _page(error=str(error)), 400
-    token, expires = new_token(database())
+    token, expires = new_token(database(), current_username())
     record_change(
         AuditType.DEFENDER, f"made a command that deploys Defenders by {name}"
     )
