@@ -13,6 +13,7 @@ TOGETHER = (
     "tests/join/",
     "tests/backups/test_disaster.py",
     "tests/browser/",
+    "tests/cluster/test_from_an_earlier_release.py",
     "tests/cluster/test_life_of_a_cluster.py",
     "tests/demo/",
 )

@@ -20,7 +20,10 @@ from plugins.ha.membership.pinned_client import (
 from twistlock_console import __version__
 from twistlock_console.common.atomic_files import read_secret, write_secret
 from twistlock_console.common.errors import IdentityError, Refused
-from twistlock_console.database.known_members import write_known_members
+from twistlock_console.database.known_members import (
+    forget_known_members,
+    write_known_members,
+)
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.pki.certificates import (
     fingerprint,
@@ -68,8 +71,7 @@ def join(settings: Settings, pause: Callable[[float], None]) -> None:
     primary = PinnedClient(invitation, source=settings.node_address)
     primary.insist(Question("POST", REQUESTS, body), pause)
     answer = _wait_for_apply(settings, invitation, primary, pause)
-    write_known_members(settings.folders, invitation.informed(answer).pins)
-    _take_papers(settings, primary.address, answer)
+    _take_papers(settings, primary.address, invitation.informed(answer), answer)
 
 
 def _wait_for_apply(
@@ -90,7 +92,9 @@ def _wait_for_apply(
         pause(ASK_AGAIN_SECONDS)
 
 
-def _take_papers(settings: Settings, primary: str, answer: Mapping[str, Any]) -> None:
+def _take_papers(
+    settings: Settings, primary: str, invitation: Invitation, answer: Mapping[str, Any]
+) -> None:
     folders = settings.folders
     try:
         _take_certificates(folders, answer)
@@ -98,9 +102,11 @@ def _take_papers(settings: Settings, primary: str, answer: Mapping[str, Any]) ->
             papers = client.get("/v1/ha/papers")
         for name, content in papers.items():
             write_secret(_place(folders, name), content.encode())
+        write_known_members(folders, invitation.pins)
         # Last of all: with it the node counts as admitted at its next start.
         store_node_certificate(folders.certificates, answer["certificate"].encode())
     except BaseException:
+        forget_known_members(folders)
         for name in (NODE, *CLUSTER_FILES):
             (folders.certificates / name).unlink(missing_ok=True)
         raise
