@@ -5,10 +5,12 @@ import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from signal import SIGKILL, SIGTERM
 from typing import Any
 
 import pytest
+from pymongo.errors import PyMongoError
 
 from plugins.ha.membership.invitation import INVITATION
 from tests.hosts.cluster import Cluster
@@ -260,16 +262,20 @@ def empty_database(node: HostedNode) -> None:
 
 
 def votes_of(cluster: Cluster, node: HostedNode) -> int | None:
-    """The vote of *node* in the set's configuration, as another node has it."""
-    other = next(each for each in cluster.nodes.values() if each is not node)
-    root = root_credentials(other.settings)
-    with (
-        other.host.network(),
-        connect(other.settings, root, app_name="test") as client,
-    ):
-        members = client.admin.command("replSetGetConfig")["config"]["members"]
-    found = [m["votes"] for m in members if m["host"].startswith(node.address)]
-    return found[0] if found else None
+    """The vote of *node*, as the first of the others that answers has it."""
+    for other in cluster.nodes.values():
+        if other is node:
+            continue
+        root = root_credentials(other.settings)
+        with (
+            suppress(PyMongoError),
+            other.host.network(),
+            connect(other.settings, root, app_name="t", timeout_ms=1000) as client,
+        ):
+            members = client.admin.command("replSetGetConfig")["config"]["members"]
+            found = [m["votes"] for m in members if m["host"].startswith(node.address)]
+            return int(found[0])
+    return None
 
 
 def test_an_emptied_member_elects_nobody(cluster: Cluster) -> None:
