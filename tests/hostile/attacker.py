@@ -16,7 +16,7 @@ from typing import Any
 TEST_NETWORKS = ("127.0.0.0/8", "10.77.0.0/24")
 CONNECT_TIMEOUT_S = 3.0
 #: An attack opens about so many connections a second again that were closed.
-REOPEN_RATE = 100
+REOPEN_RATE = 50
 MIN_REOPEN_S = 0.3
 #: Connections that are being opened at a time: the attacker's host has two cores.
 MAX_OPENING = 100
