@@ -847,7 +847,7 @@ wait_until_it_runs() {
             steady=$((steady + 1))
             [ $steady -lt 3 ] || return 0
         fi
-        sleep 0.5
+        sleep 0.2
     done
     stop "The Console did not start within $START_SECONDS s; see $DATA_FOLDER/log/console.log or the journal."
 }

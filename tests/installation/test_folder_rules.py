@@ -201,6 +201,20 @@ def test_nobody_else_may_replace_ours(use: Use) -> None:
     assert findings(volume) == []
 
 
+@pytest.mark.parametrize("use", [Use.DATA, Use.PROGRAMS])
+def test_a_shared_folder_is_warned_about(use: Use) -> None:
+    """As a new file system in memory is; for backups it is usual."""
+    shared = place(use, "/srv/x", kind=Kind.FOLDER, is_shared=True)
+
+    assert findings(shared) == [
+        Finding(
+            Severity.WARNING,
+            f"Everyone may write in {use} /srv/x; run: chmod o-w /srv/x",
+        )
+    ]
+    assert findings(replace(shared, use=Use.VOLUME)) == []
+
+
 @pytest.mark.parametrize("use", [Use.DATA, Use.VOLUME])
 def test_a_file_system_in_memory_is_warned_about(use: Use) -> None:
     """It is for trying."""

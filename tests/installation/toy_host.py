@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.hosts.laboratory import Host
 from tests.installation.toy_release import unpack_toy
@@ -45,10 +46,23 @@ class ToyHost(BareHost):
         super().__init__(host)
         self.folder = unpack_toy(self)
 
-    def twistlock(self, words: str, before: str = "", **settings: str) -> Ran:
-        """Run twistlock.sh with *words*, after *before*, with these *settings*."""
+    def twistlock(
+        self,
+        words: str,
+        before: str = "",
+        *,
+        quick: bool = False,
+        run_by: str = "",
+        **settings: str,
+    ) -> Ran:
+        """Run twistlock.sh with *words*, after *before*, with these *settings*.
+
+        With *quick* it soon gives up on a Console that does not start.
+        """
         self.configure(**settings)
-        command = f"./twistlock.sh --python /usr/local/bin/toy-python {words}"
+        patience = "export TOY_START_SECONDS=1; " if quick else ""
+        python = "--python /usr/local/bin/toy-python"
+        command = f"{patience}{run_by}./twistlock.sh {python} {words}"
         said = self.bash(
             f"cd {self.folder}; {before}\n{command}; echo $?", check=False, seconds=60
         )
@@ -79,7 +93,7 @@ class ToyHost(BareHost):
         """Put *settings* into the twistlock.cfg of the release."""
         path = self.tree(f"{self.folder}/twistlock.cfg")
         usual = {"NODE_ADDRESS": "127.0.0.1", **settings}
-        lines = path.read_text().splitlines()
+        lines = Path("config/twistlock.cfg").read_text().splitlines()
         kept = [line for line in lines if line.partition("=")[0] not in usual]
         added = [f"{key}={value}" for key, value in usual.items()]
         path.write_text("\n".join([*kept, *added, ""]))
@@ -88,12 +102,18 @@ class ToyHost(BareHost):
         """Owner, group, mode and kind of every file outside the folders *without*."""
         skipped = [*OUR_FILES, *without]
         tests = " -o ".join(f"-path {shlex.quote(path)}" for path in skipped)
-        shown = "-printf '%p\\t%u %g %m %y %l\\n'"
+        shown = "-printf '%p\\t%U %G %m %y %l\\n'"
         found = self.bash(f"find {PLACES} -xdev \\( {tests} \\) -prune -o {shown}")
         lines = (line.partition("\t") for line in found.splitlines())
         return {path: what for path, _, what in lines}
 
-    def serves(self) -> bool:
-        """Tell whether the Console runs."""
-        said = self.bash("/opt/twistlock/twistlock.sh status", check=False)
-        return '"serving": true' in said
+    def serves(self, programs: str = PROGRAMS) -> bool:
+        """Tell whether the Console in the folder *programs* runs."""
+        folder = shlex.quote(programs)
+        command = f"{folder}/twistlock.sh --install-folder {folder} status"
+        return '"serving": true' in self.bash(command, check=False)
+
+    def running(self, data: str = DATA) -> tuple[str, str]:
+        """The release that runs, and the settings that it read at its start."""
+        folder = shlex.quote(f"{data}/run")
+        return self.bash(f"cat {folder}/version"), self.bash(f"cat {folder}/config")

@@ -72,6 +72,9 @@ def unpack_toy(host: BareHost, version: str = "26.11.2") -> str:
     (made / "wheels").mkdir(parents=True)
     for name, source in PARTS.items():
         (made / name).write_bytes((PROJECT / source).read_bytes())
+    script = made / "twistlock.sh"
+    patient = "START_SECONDS=${TOY_START_SECONDS:-90}"
+    script.write_text(script.read_text().replace("START_SECONDS=90", patient))
     for name in ("docs", "licenses"):
         (made / name).mkdir()
         (made / name / "README").touch()

@@ -1,16 +1,17 @@
 """Look at one path of the settings; nothing is left behind."""
 
 import os
-import pwd
+import shlex
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from twistlock_console.host_folders.account import Account, AttemptFailed, attempt
+from twistlock_console.host_folders.inspection import Inspection
 from twistlock_console.host_folders.mongod import why_not_mongod
 from twistlock_console.host_folders.mounts import forbids_programs, is_in_memory
 from twistlock_console.host_folders.rules import (
@@ -43,58 +44,51 @@ class Probe:
 
     def look(self, use: Use, given: Path, volume: Path | None = None) -> Place:
         """Return what is at *given*; *volume* is where the backups are."""
-        with _unchanged(_nearest(Path(os.path.realpath(given)))):
-            return self._look(use, given, volume)
-
-    def _look(self, use: Use, given: Path, volume: Path | None) -> Place:
         real = Path(os.path.realpath(given))
-        kind, ours = _kind(given), self._is_ours(use, real, volume)
-        above = _nearest(real)
+        above = self._see.nearest(real)
+        with _unchanged(above):
+            kind, ours = self._see.kind(given), self._is_ours(use, real, volume)
+            found = self._see.status(real)
+            theirs = found is not None and found.uid != self.account.uid
+            # What is ours is given back to the account.
+            problem = None if ours and theirs else self._problem(use, kind, real)
         trusted = {0} if use is Use.PROGRAMS else {0, self.account.uid}
         return Place(
             use=use,
             given=PurePosixPath(given),
             real=PurePosixPath(real),
             kind=kind,
-            entries=self._entries(real) if kind is Kind.FOLDER else (),
+            entries=self._see.names(real) if kind is Kind.FOLDER else (),
             is_ours=ours,
             is_installed=self.installed.get(use) == given,
-            account_problem=None
-            if ours and self._is_to_be_given_back(real)
-            else self._problem(use, kind, real),
-            replaceable_at=_replaceable(real, above, trusted),
+            account_problem=problem,
+            replaceable_at=self._see.replaceable(above, trusted),
+            is_shared=found is not None and found.is_folder and found.is_open_to_all,
             forbids_programs=forbids_programs(above),
             is_in_memory=is_in_memory(above),
         )
 
-    def _entries(self, folder: Path) -> tuple[str, ...]:
-        try:
-            return _names_in(folder)
-        except OSError:
-            # With root_squash root sees less than the account.
-            with suppress(AttemptFailed):
-                names = attempt(self.account, lambda: "\n".join(_names_in(folder)))
-                return tuple(names.splitlines())
-            return ()
+    @property
+    def _see(self) -> Inspection:
+        return Inspection(self.account)
 
     def _is_ours(self, use: Use, real: Path, volume: Path | None) -> bool:
-        if (real / MARK).exists():
+        if self._is_there(real / MARK):
             return True
         if use is Use.PROGRAMS:
-            return (real / "current" / "VERSION").exists()
-        if use is not Use.DATA or not real.is_dir():
+            return self._is_there(real / "current" / "VERSION")
+        if use is not Use.DATA or not self._is_there(real):
             return False
         installed = self.installed.get(use)
         if installed is not None and os.path.realpath(installed) == str(real):
             return True
-        signs = [sign for sign in DATA_SIGNS if (real / sign).exists()]
+        signs = [sign for sign in DATA_SIGNS if self._is_there(real / sign)]
         backups = Path(os.path.realpath(volume)) if volume else Path("/")
         inner = backups.name if backups.parent == real else ""
-        return recognise_data(self._entries(real), signs, inner)
+        return recognise_data(self._see.names(real), signs, inner)
 
-    def _is_to_be_given_back(self, folder: Path) -> bool:
-        """Tell whether *folder*, which is ours, will be given to the account."""
-        return folder.is_dir() and folder.stat().st_uid != self.account.uid
+    def _is_there(self, path: Path) -> bool:
+        return self._see.status(path) is not None
 
     def _problem(self, use: Use, kind: Kind, real: Path) -> str | None:
         match use, kind:
@@ -103,23 +97,28 @@ class Probe:
             case Use.MONGOD, Kind.FILE:
                 return self._cannot(lambda: why_not_mongod(real) or "", "be run")
             case Use.PROGRAMS, Kind.MISSING | Kind.FOLDER:
-                return self._not_reached(real) or _root_cannot_write(_nearest(real))
+                closed = self._not_reached([*real.parents, real])
+                return closed or _root_cannot_write(self._see.nearest(real))
             case ((Use.DATA | Use.VOLUME), Kind.FOLDER):
-                return self._not_reached(real) or self._not_written(real)
+                return self._not_reached(real.parents) or self._not_written(real)
             case ((Use.DATA | Use.VOLUME), Kind.MISSING):
-                return self._not_reached(real) or self._not_made(real)
+                return self._not_reached(real.parents) or self._not_made(real)
             case _:
                 return None
 
-    def _not_reached(self, real: Path) -> str | None:
-        """Say which folder on the way the account may not enter, if any."""
-        way = [*reversed(real.parents), real]
-        there = [folder for folder in way if folder.is_dir()]
+    def _not_reached(self, way: Iterable[Path]) -> str | None:
+        """Say which folder of *way* the account may not enter, if any."""
 
         def first_closed() -> str:
-            return next((str(f) for f in there if not os.access(f, os.X_OK)), "")
+            closed = (
+                f for f in sorted(way) if not os.access(f, os.X_OK) and f.is_dir()
+            )
+            return str(next(closed, ""))
 
-        closed = attempt(self.account, first_closed)
+        try:
+            closed = attempt(self.account, first_closed)
+        except AttemptFailed as error:
+            return f"cannot be reached by {self._who}: {error}"
         return closed and f"cannot be reached by {self._who}: it may not enter {closed}"
 
     def _not_written(self, folder: Path) -> str | None:
@@ -129,27 +128,32 @@ class Probe:
         ids = f"{self.account.uid}:{self.account.gid}"
         return (
             f"{wrong}; name a folder that is not there yet, or let the account have "
-            f"it: chown {ids} '{folder}'"
+            f"it: chown {ids} {shlex.quote(str(folder))}"
         )
 
     def _not_made(self, folder: Path) -> str | None:
-        above = _nearest(folder)
+        above = self._see.nearest(folder)
         wrong = self._cannot(partial(_make_in, above), "be made")
         if wrong is None:
             return None
         if self.root_makes:
             return self._root_cannot_make(above)
         ids = f"-o {self.account.uid} -g {self.account.gid}"
+        name = shlex.quote(str(folder))
         return (
             f"is not there, and the settings are not root's own; make it "
-            f"(install -d -m 700 {ids} '{folder}') and run this again"
+            f"(install -d -m 700 {ids} {name}) and run this again"
         )
 
     def _root_cannot_make(self, above: Path) -> str | None:
+        made = above / f"{PREFIX}{os.getpid()}"
         try:
-            with tempfile.TemporaryDirectory(prefix=PREFIX, dir=above) as made:
+            made.mkdir(mode=0o700)
+            try:
                 os.chown(made, self.account.uid, self.account.gid)
-                return self._cannot(partial(_write_in, Path(made)), "be written")
+                return self._cannot(partial(_write_in, made), "be written")
+            finally:
+                made.rmdir()
         except OSError as error:
             return f"cannot be made in {above}: {error.strerror}"
 
@@ -173,44 +177,6 @@ def _unchanged(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def _names_in(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in folder.iterdir()))
-
-
-def _kind(given: Path) -> Kind:
-    try:
-        mode = given.stat().st_mode
-    except OSError:
-        links = (path for path in (given, *given.parents) if path.is_symlink())
-        broken = any(not link.exists() for link in links)
-        return Kind.BROKEN_LINK if broken else Kind.MISSING
-    return Kind.FOLDER if stat.S_ISDIR(mode) else Kind.FILE
-
-
-def _nearest(path: Path) -> Path:
-    """Return *path*, or the nearest above it that exists."""
-    return next(p for p in (path, *path.parents) if os.path.lexists(p))
-
-
-def _replaceable(real: Path, above: Path, trusted: set[int]) -> str | None:
-    """Say which folder others than *trusted* could change on the way to *real*."""
-    for folder in (above, *above.parents):
-        found = folder.stat()
-        if found.st_uid not in trusted:
-            return f"{folder} belongs to {_name_of(found.st_uid)}"
-        sticky = found.st_mode & stat.S_ISVTX and folder != real
-        if found.st_mode & stat.S_IWOTH and not sticky:
-            return f"everyone may write in {folder}"
-    return None
-
-
-def _name_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"the account with id {uid}"
 
 
 def _root_cannot_write(folder: Path) -> str | None:

@@ -84,6 +84,7 @@ class Place:
         is_installed: The Console that is installed uses the same path for this.
         account_problem: Why the service's account cannot use it, or have it made.
         replaceable_at: A folder on the way to it that others may replace, if any.
+        is_shared: Everyone may write in it.
         forbids_programs: Its file system is mounted with noexec.
         is_in_memory: Its file system is lost at a reboot.
 
@@ -98,6 +99,7 @@ class Place:
     is_installed: bool = False
     account_problem: str | None = None
     replaceable_at: str | None = None
+    is_shared: bool = False
     forbids_programs: bool = False
     is_in_memory: bool = False
 
@@ -130,6 +132,11 @@ def _judge_one(place: Place, host: Host) -> Iterator[Finding]:
             yield finding
             if finding.severity is Severity.ERROR:
                 return
+    if place.is_shared and place.use in (Use.DATA, Use.PROGRAMS):
+        yield Finding(
+            Severity.WARNING,
+            f"Everyone may write in {place}; run: chmod o-w {place.given}",
+        )
     if place.is_in_memory and place.use in (Use.DATA, Use.VOLUME):
         yield Finding(
             Severity.WARNING,

@@ -13,6 +13,7 @@ CHECKER = (
     "__init__",
     "account",
     "check",
+    "inspection",
     "mongod",
     "mounts",
     "probe",

@@ -1,0 +1,113 @@
+"""Look at files as root; where root may not, as the account.
+
+On a network file system with root_squash root sees less than the account.
+"""
+
+import pwd
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from twistlock_console.host_folders.account import Account, AttemptFailed, attempt
+from twistlock_console.host_folders.rules import Kind
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Mode and owner of a file that is there."""
+
+    mode: int
+    uid: int
+
+    @property
+    def is_folder(self) -> bool:
+        """Tell whether it is a folder."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Tell whether everyone may write in it."""
+        return bool(self.mode & stat.S_IWOTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Looks at files; *account* is asked where root is refused."""
+
+    account: Account
+
+    def status(self, path: Path) -> Status | None:
+        """Return what is at *path*, links followed; None if nothing is."""
+
+        def look() -> str:
+            found = path.stat()
+            return f"{found.st_mode} {found.st_uid}"
+
+        text = self._as_either(look)
+        return Status(*map(int, text.split())) if text else None
+
+    def names(self, folder: Path) -> tuple[str, ...]:
+        """Return the names in *folder*; none if it cannot be read."""
+
+        def look() -> str:
+            return "\n".join(sorted(path.name for path in folder.iterdir()))
+
+        return tuple((self._as_either(look) or "").splitlines())
+
+    def kind(self, given: Path) -> Kind:
+        """Return what is at *given*; a link on the way to it may lead nowhere."""
+        found = self.status(given)
+        if found is not None:
+            return Kind.FOLDER if found.is_folder else Kind.FILE
+        links = (path for path in (given, *given.parents) if _is_link(path))
+        broken = any(self.status(link) is None for link in links)
+        return Kind.BROKEN_LINK if broken else Kind.MISSING
+
+    def nearest(self, path: Path) -> Path:
+        """Return *path*, or the nearest above it that exists."""
+        return next(p for p in (path, *path.parents) if self.status(p) is not None)
+
+    def replaceable(self, deepest: Path, trusted: set[int]) -> str | None:
+        """Say in which folder on the way to *deepest* others could put another.
+
+        Only *trusted* may own one. Where the sticky bit is set nobody else replaces.
+        """
+        for folder in (deepest, *deepest.parents):
+            found = self.status(folder)
+            if found is None:
+                continue
+            if found.uid not in trusted:
+                return f"{folder} belongs to {_name_of(found.uid)}"
+            if found.is_open_to_all and not found.mode & stat.S_ISVTX:
+                return f"everyone may write in {folder}"
+        return None
+
+    def _as_either(self, look: Callable[[], str]) -> str | None:
+        try:
+            return look()
+        except PermissionError:
+            try:
+                return attempt(self.account, look)
+            except AttemptFailed:
+                return None
+        except OSError:
+            return None
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        path.readlink()
+    except OSError:
+        return False
+    return True
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"the account with id {uid}"
