@@ -842,7 +842,8 @@ wait_until_it_runs() {
         if as_account test -e "$DATA_FOLDER/certificates/node.pem" || ! as_account test -e "$DATA_FOLDER/secrets/invitation.json"; then
             # Asking costs a second of work; the port is there when it is worth it.
             _is_taken "$(setting HIGH_AVAILABILITY_PORT)" &&
-                as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status >/dev/null 2>&1 && return
+                as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status --json 2>/dev/null |
+                grep -q '"ready": true' && return
         elif is_running; then
             steady=$((steady + 1))
             [ $steady -lt 3 ] || return 0

@@ -91,6 +91,14 @@ def test_another_secret_is_said() -> None:
     assert redact(old, old)["url"] == f"https://h.test/{HIDDEN}"  # type: ignore[index]
 
 
+def test_the_shape_of_what_is_hidden_stays() -> None:
+    """Switches and what is empty are no secrets."""
+    value = {"tokens": [PLANTED, {"a": PLANTED, "isOn": True, "b": ""}], "list": [1]}
+
+    hidden = {"a": HIDDEN, "isOn": True, "b": ""}
+    assert redact(value) == {"tokens": [HIDDEN, hidden], "list": [1]}
+
+
 @given(
     st.recursive(
         st.just(PLANTED),

@@ -117,6 +117,8 @@ class ConsolePlugin:
     def init_node(self, node: "NodeContext") -> "RoleController | None":
         """Add jobs, checks, routes and subscriptions to the node process.
 
+        Called before the database answers, which it may not do for long.
+
         Returns the controller of the node's role, or None. At most one plugin may
         return one; without any the node always serves.
         """

@@ -64,10 +64,11 @@ class HighAvailabilityPlugin(ConsolePlugin):
         """Join the cluster, unless this node belongs to one or was the first."""
         if HaSettings.of(settings).state is not InitialState.SECONDARY:
             return False
-        from plugins.ha.membership.join_client import join, must_join
+        from plugins.ha.membership.join_client import check_secrets, join, must_join
 
         if must_join(settings):
             join(settings, pause)
+        check_secrets(settings)
         return True
 
     def check_database_start(self, settings: Settings) -> None:

@@ -52,7 +52,8 @@ def node_routes(room: HighAvailability) -> Blueprint:
 def _peer_routes(bp: Blueprint, room: HighAvailability) -> None:
     @bp.get("/heartbeat")
     def heartbeat() -> ResponseReturnValue:
-        return testimony(room.keeper.seen, room.keeper.reason, boottime_ns())
+        told = testimony(room.keeper.seen, room.keeper.reason, boottime_ns())
+        return {**told, "cause": room.database_problem}
 
     @bp.post("/step-up")
     def step_up() -> ResponseReturnValue:

@@ -22,6 +22,7 @@ from plugins.ha.membership.forced_recovery import Recovery
 from plugins.ha.membership.join_requests import JoinRequests
 from plugins.ha.membership.membership_check import Standing
 from plugins.ha.membership.node_keys import NodeRegister
+from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.membership.service import Membership
 from plugins.ha.peers.heartbeats import Heartbeats
 from plugins.ha.replication.collections import Stores
@@ -151,22 +152,42 @@ class HighAvailability:
         """A client of the node API at *address*; the caller closes it."""
         return NodeClient(self.settings, address, timeout=2.0)
 
+    @property
+    def database_problem(self) -> str:
+        """Why our database cannot be used now; "" while it answers."""
+        member = self.keeper.seen.member
+        return "" if member and member.alive else self._node.database.problem
+
     def view(self) -> dict[str, Any]:
         """The cluster as this node sees it; readable on a standby too."""
+        has_no_database = bool(self.database_problem)
+        requests, history = ((), ()) if has_no_database else self._stored_view()
+        picture = Picture(
+            seen=self.keeper.seen,
+            reason=self._standing.reason or self._own_reason(),
+            removed=self._standing.reason is not None,
+            has_no_database=has_no_database,
+            version=__version__,
+            status=self._node.cluster_poll.status,
+            requests=requests,
+            history=history,
+        )
+        return view(picture, Moment(boottime_ns(), datetime.now(UTC)))
+
+    def _stored_view(
+        self,
+    ) -> tuple[tuple[JoinRequest, ...], tuple[dict[str, Any], ...]]:
+        """Read who asks to join, and the history; () where that cannot be read."""
         try:
             requests = self.requests.list()
         except ConsoleError:
             requests = ()
-        picture = Picture(
-            seen=self.keeper.seen,
-            reason=self._standing.reason or self.keeper.reason,
-            removed=self._standing.reason is not None,
-            version=__version__,
-            status=self._node.cluster_poll.status,
-            requests=requests,
-            history=self.history.latest(SHOWN_HISTORY),
-        )
-        return view(picture, Moment(boottime_ns(), datetime.now(UTC)))
+        return requests, self.history.latest(SHOWN_HISTORY)
+
+    def _own_reason(self) -> str:
+        if problem := self.database_problem:
+            return f"its database does not run: {problem}"
+        return self.keeper.reason
 
     def _peers(self) -> list[str]:
         return [peer.address for peer in self.keeper.seen.peers]

@@ -1,6 +1,7 @@
 """The cluster's life as an operator leads it from the command line of any node."""
 
 import json
+import os
 import shutil
 import sys
 import tarfile
@@ -20,6 +21,7 @@ from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 from twistlock_console.database.client import connect, root_credentials
 
+CAUSE = "the data files are damaged or incomplete; remove the node"
 pytestmark = [
     pytest.mark.needs("ip", "nsenter", "unshare", root=True),
     pytest.mark.timeout(300),
@@ -151,6 +153,37 @@ def test_a_switchover_to_a_dead_node_is_refused(cluster: Cluster) -> None:
     assert cluster.primary() == serving
     victim.start()
     cluster.wait_converged()
+
+
+def test_a_member_whose_files_are_damaged_says_why(cluster: Cluster) -> None:
+    """On the others' page, in the alert and on its own host; it serves nobody."""
+    serving = cluster.nodes[cluster.wait_converged()]
+    victim = next(node for node in cluster.nodes.values() if node is not serving)
+    victim.host.signal(victim.pids()["node"], SIGTERM)
+    victim.wait_ended()
+    file = victim.settings.folders.database / "WiredTiger.wt"
+    os.truncate(file, file.stat().st_size // 2)
+    alerts = len(serving.log.read_text())
+    victim.start()
+
+    def shown() -> dict[str, Any] | None:
+        nodes = cluster.view(serving)["nodes"]
+        found = next(each for each in nodes if each["address"] == victim.address)
+        return dict(found) if CAUSE in found["reason"] else None
+
+    node = wait_for(shown, 60, CAUSE)
+    told = command(victim, "ha", "status")
+    raised = f"the node {victim.address} is lost: its database does not run: mongod"
+    wait_for(lambda: raised in serving.log.read_text()[alerts:], 40, raised)
+    accepted = cluster.accepts(victim.address)
+    empty_database(victim)
+    victim.start()
+
+    assert (node["state"], accepted) == ("UNAVAILABLE", False)
+    assert node["takeover"] == "would not take over: its database does not run"
+    assert victim.address in told
+    assert CAUSE in told
+    assert cluster.wait_converged(60)
 
 
 def test_metrics_and_support_tell_of_all_nodes(cluster: Cluster) -> None:

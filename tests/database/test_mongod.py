@@ -5,14 +5,18 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from database_node import HERE, eventually, gone
+from database_node import HERE, eventually, gone, prepared
 
 from twistlock_console.common.errors import DatabaseError
+from twistlock_console.database.binary import find_mongod
 from twistlock_console.database.bootstrap import initiate_set, wait_answering
 from twistlock_console.database.client import connect, root_credentials
 from twistlock_console.database.folder_lock import wait_until_free
@@ -125,6 +129,72 @@ def test_a_taken_port_is_told(kept: Kept) -> None:
         reason = kept.first_end()
 
     assert "another program has its port" in reason
+
+
+@pytest.mark.needs("mount", root=True)
+def test_a_full_disk_is_told(kept: Kept) -> None:
+    """The reason says that there is no room, not that the storage engine panicked."""
+    database = str(kept.settings.folders.database)
+    small = ["mount", "-t", "tmpfs", "-o", "size=200k", "small", database]
+    subprocess.run(small, check=True)
+    try:
+        kept.answering()
+        with suppress(DatabaseError):
+            initiate_set(kept.settings)
+        reason = kept.first_end()
+    finally:
+        kept.mongod.stop()
+        subprocess.run(["umount", database], check=True)
+
+    assert reason.startswith("mongod ended: the disk is full; free some space: ")
+    assert kept.mongod.failures > 0
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Kept]:
+    """A mongod that runs as an account which owns its folders."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        root = Path(folder)
+        root.chmod(0o711)
+        settings = prepared(root / "node")
+        program = find_mongod(settings)
+        wrapper = root / "mongod"
+        wrapper.write_text(
+            '#!/bin/sh\nchown 65534 "$2"\n'
+            "exec setpriv --reuid=65534 --regid=65534 --clear-groups "
+            f'--pdeathsig=KILL "{program}" "$@"\n'
+        )
+        wrapper.chmod(0o755)
+        made = Kept(replace(settings, mongod_binary=wrapper))
+        yield made
+        made.mongod.stop()
+
+
+def give_away(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, 65534, 65534)
+
+
+@pytest.mark.needs("setpriv", root=True)
+@pytest.mark.parametrize("kept_back", ["db/WiredTiger.wt", "db", "db/journal"])
+def test_a_file_of_another_account_is_told(as_nobody: Kept, kept_back: str) -> None:
+    """As after files were copied or restored as root."""
+    node = as_nobody.settings.data_folder
+    real = as_nobody.mongod.start_checks
+    real.append(lambda: give_away(node))
+    as_nobody.answering()
+    as_nobody.mongod.stop()
+    as_nobody.stopped.clear()
+
+    def keep_back() -> None:
+        give_away(node)
+        os.chown(node / kept_back, 0, 0)
+        (node / kept_back).chmod(0o600)
+
+    real[:] = [keep_back]
+    reason = as_nobody.first_end()
+
+    assert "give all in the data folder to the account that runs the Console" in reason
 
 
 def test_who_waits_is_told_the_reason(kept: Kept) -> None:

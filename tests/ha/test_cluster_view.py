@@ -92,14 +92,33 @@ def test_the_primary_is_who_serves(seen: Observation, primary: str | None) -> No
         pytest.param(
             standby(peers=(peer(OTHER, refused=True),)),
             member(OTHER, "DOWN", healthy=False),
-            "out of reach: its host refuses",
+            "out of reach: its host refuses; see whether the Console runs there",
             id="refuses",
+        ),
+        pytest.param(
+            standby(peers=(peer(OTHER, heard_at=NOW - 6 * SECOND),)),
+            member(OTHER, "DOWN", healthy=False),
+            "out of reach: it does not answer",
+            id="silent",
+        ),
+        pytest.param(
+            standby(peers=(peer(OTHER, mongod_alive=False, cause="disk full"),)),
+            member(OTHER, "DOWN", healthy=False),
+            "its database does not run: disk full",
+            id="database-with-a-cause",
+        ),
+        pytest.param(
+            standby(peers=(peer(OTHER, mongod_alive=False),)),
+            member(OTHER, "DOWN", healthy=False),
+            "its database does not run",
+            id="database-without-a-cause",
         ),
         pytest.param(
             standby(),
             member(OTHER, "DOWN", healthy=False),
-            "out of reach: it does not answer",
-            id="silent",
+            "its node answers, and its database cannot be reached from here; check "
+            "the database's port between the hosts",
+            id="database-port-cut",
         ),
         pytest.param(
             standby(peers=()),
@@ -171,3 +190,13 @@ def test_a_node_knows_that_it_was_removed() -> None:
     assert [(n["state"], n["self"]) for n in shown["nodes"]] == [("REMOVED", True)]
     assert shown["epoch"] == 0
     assert drawn(standby(), None)["nodes"] == []
+
+
+def test_a_node_without_a_database_shows_itself() -> None:
+    """With the reason: the others cannot be listed, and it can say why."""
+    seen = standby(member=None, sighting=None, peers=())
+
+    shown = drawn(seen, None, has_no_database=True)
+
+    own = [(n["state"], n["self"], n["reason"]) for n in shown["nodes"]]
+    assert own == [("UNAVAILABLE", True, "we stand by")]

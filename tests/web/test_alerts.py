@@ -311,7 +311,11 @@ def test_a_webhook_over_tls_proves_its_name(
             suppress(OSError),
             context.wrap_socket(connection, server_side=True) as tls,
         ):
-            got.append(tls.recv(65536))
+            request = b""
+            # JSON ends with the body: what is left unread would break the connection.
+            while not request.endswith(b"}"):
+                request += tls.recv(65536)
+            got.append(request)
             tls.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     def told(host: str) -> int:

@@ -1,7 +1,8 @@
 """`twistlock-console run`: this host's node."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from twistlock_console import plugins
 from twistlock_console.cli.options import config_option
-from twistlock_console.common.errors import Refused
+from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.database.bootstrap import create_users, initiate_set
 from twistlock_console.database.epoch import kept_epoch
 from twistlock_console.database.known_members import read_known_members
@@ -32,6 +33,9 @@ from twistlock_console.settings import (
     check_ports_free,
     load_settings,
 )
+
+RETRY_SECONDS = 2.0
+log = logging.getLogger(__name__)
 
 
 @click.command("run", help="Run this host's node in the foreground.")
@@ -57,16 +61,38 @@ def run_node(settings: Settings, signals: Signals) -> None:
     node = Node(settings)
     checks = [partial(plugin.check_database_start, settings) for plugin in active]
     node.mongod.start_checks += checks
-    controller: RoleController | None = None
+    controller = _plugins_controller(node, active)
+    prepare = partial(_create_replica_set, settings, active)
     try:
-        node.start_database()
-        if not has_joined:
-            _create_replica_set(settings, active)
-        controller = _role_controller(node, active)
+        node.open_api()
+        while not _is_ready(node, None if has_joined else prepare, signals):
+            node.start(controller)
+            if signals.wait_for(RETRY_SECONDS):
+                return
+        controller = controller or _standalone_controller(node)
         node.start(controller)
         signals.wait()
     finally:
         node.stop(controller)
+
+
+def _is_ready(node: Node, prepare: Callable[[], None] | None, signals: Signals) -> bool:
+    """Start the database and *prepare* it; note and log what keeps it from that."""
+    try:
+        node.start_database(lambda: signals.has_arrived)
+        if prepare is not None:
+            prepare()
+    except DatabaseError as error:
+        if signals.has_arrived:
+            return False
+        problem = node.mongod.problem or str(error)
+        level = logging.DEBUG if problem == node.mongod.problem else logging.ERROR
+        log.log(level, "this node cannot serve yet: %s", problem)
+        node.mongod.problem = problem
+        return False
+    node.mongod.problem = ""
+    node.mongod.is_prepared = True
+    return True
 
 
 def _create_replica_set(settings: Settings, active: Sequence[ConsolePlugin]) -> None:
@@ -95,14 +121,19 @@ def _create_replica_set(settings: Settings, active: Sequence[ConsolePlugin]) -> 
         )
 
 
-def _role_controller(node: Node, active: Sequence[ConsolePlugin]) -> RoleController:
-    """Start every plugin on *node*; return the one controller, or the standalone."""
+def _plugins_controller(
+    node: Node, active: Sequence[ConsolePlugin]
+) -> RoleController | None:
+    """Start every plugin on *node*; return the controller of the one that has one."""
     made = [(plugin.name, plugin.init_node(node.context)) for plugin in active]
     controllers = {name: controller for name, controller in made if controller}
     if len(controllers) > 1:
         names = " and ".join(controllers)
         raise PluginError(f"{names} each want to control the role; switch one off")
-    for controller in controllers.values():
-        return controller
+    return next(iter(controllers.values()), None)
+
+
+def _standalone_controller(node: Node) -> RoleController:
+    """Return the controller of a node that no plugin controls."""
     epoch = max(kept_epoch(node.backups.database), 1)
     return Alone(node.ports, node.permit, node.bus, epoch=epoch)

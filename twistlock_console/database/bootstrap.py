@@ -55,20 +55,29 @@ def prepare_secrets(folders: Folders) -> None:
 
 
 def wait_answering(
-    settings: Settings, seconds: float, mongod: Mongod | None = None
+    settings: Settings,
+    seconds: float,
+    mongod: Mongod | None = None,
+    is_given_up: Callable[[], bool] = lambda: False,
 ) -> None:
     """Return when the local member answers ``hello``, at most after *seconds*.
 
-    Raises DatabaseError; with *mongod* given, it tells why that one last ended.
+    Raises DatabaseError, also when it *is_given_up*; with *mongod* given, it tells why
+    that one last ended.
     """
     deadline = boottime_ns() + round(seconds * SECOND)
-    while boottime_ns() < deadline:
-        # First without pymongo, which would look again only every half second.
-        if _accepts(settings) and _answers(settings):
+    while boottime_ns() < deadline and not is_given_up():
+        if is_answering(settings):
             return
         time.sleep(PAUSE)
     why = (mongod and mongod.reason) or f"see {settings.folders.log / 'mongod.log'}"
     raise DatabaseError(f"the database did not answer within {seconds:g} s: {why}")
+
+
+def is_answering(settings: Settings) -> bool:
+    """Say whether the local member answers ``hello``."""
+    # First without pymongo, which would look again only every half second.
+    return _accepts(settings) and _answers(settings)
 
 
 def initiate_set(

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 
 STALE_SECONDS = 10.0
@@ -38,4 +39,9 @@ def _locked(lock: Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise DatabaseError(
+            f"{lock} cannot be used: {describe_error(error)}; give all in the data "
+            "folder to the account that runs the Console"
+        ) from error
     return False

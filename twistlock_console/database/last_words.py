@@ -1,18 +1,40 @@
-"""Tells from mongod's log why it ended, as one sentence for an operator."""
+"""Tell from mongod's log why it ended, as one sentence for an operator. Pure."""
 
 import json
+import re
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 #: What it complained about longer ago is not why it ended.
 LAST_LINES = 20
+LONGEST_LINE = 300
 #: Logged as information, though it is why the start failed.
 KEYFILE_UNREADABLE = 20254
-#: Fatal lines that say only that a fatal line was written.
-EMPTY_WORDS = frozenset({23089, 23090, 6384300})
+#: The line that carries the words of WiredTiger, the storage engine.
+STORAGE_ENGINE = 22435
+#: Announces a fatal signal and says nothing else.
+FATAL_SIGNAL = 6384300
+#: After the line that tells why comes one that says that mongod aborts.
+ABORTING = "***aborting after"
+#: Where in WiredTiger's code a message comes from.
+_PLACE = re.compile(r"^__\w+:\d+:")
 
-#: What to do about it, by a piece of mongod's own words. The first that fits counts.
+ANOTHER_VERSION = (
+    "the data files were written by another version of MongoDB; set MONGOD_BINARY to "
+    "that version, and go from 6 to 7 to 8 one version at a time (docs/upgrade.md)"
+)
+DAMAGED = (
+    "the data files are damaged or incomplete; remove the node and let it join anew, "
+    "or restore a backup"
+)
+NOT_PERMITTED = (
+    "it may not use one of its files; give all in the data folder to the account that "
+    "runs the Console (chown)"
+)
+
+#: What to do about it, by a piece of mongod's own words. The first that fits counts:
+#: what the operating system refused comes before what follows from that.
 ADVICE = (
     (
         "Address already in use",
@@ -29,27 +51,53 @@ ADVICE = (
     ),
     ("Another mongod instance", "another mongod uses the same data folder; end it"),
     ("No space left on device", "the disk is full; free some space"),
-    ("Permission denied", "it may not use one of its files; check who owns them"),
+    ("Disk quota exceeded", "the disk quota is used up; free some space or raise it"),
+    ("Permission denied", NOT_PERMITTED),
+    ("Operation not permitted", NOT_PERMITTED),
+    ("read-only directory", NOT_PERMITTED),
     ("Read-only file system", "the disk became read-only; check the disk"),
     ("Input/output error", "the disk fails; replace it and let the node join anew"),
     (
-        "featureCompatibilityVersion",
-        "the data files are of another version of MongoDB; correct MONGOD_BINARY",
+        "Too many open files",
+        "it may not open enough files; raise the limit (LimitNOFILE of the unit)",
     ),
     (
-        "unsupported WiredTiger file version",
-        "the data files are of another version of MongoDB; correct MONGOD_BINARY",
-    ),
-    (
-        "corruption",
-        "the data files are damaged; remove the node and let it join anew, or restore "
-        "a backup",
+        "NonExistentPath",
+        "the folder of the database is not there; see that its disk is mounted",
     ),
     (
         "InvalidSSLConfiguration",
         "its certificate cannot be used; check the certificates folder",
     ),
+    ("featureCompatibilityVersion", ANOTHER_VERSION),
+    ("feature compatibility version", ANOTHER_VERSION),
+    ("unsupported WiredTiger file version", ANOTHER_VERSION),
+    ("Version incompatibility", ANOTHER_VERSION),
+    ("isVersionInitialized", ANOTHER_VERSION),
+    ("unknown configuration key", ANOTHER_VERSION),
+    ("corruption", DAMAGED),
+    ("fatal read error", DAMAGED),
+    ("WT_PANIC", DAMAGED),
+    ("WT_ERROR", DAMAGED),
+    ("WT_NOTFOUND", DAMAGED),
+    ("WT_TRY_SALVAGE", DAMAGED),
+    ("Error parsing", DAMAGED),
+    ("handle-open", DAMAGED),
+    ("CursorNotFound", DAMAGED),
+    ("storage engine metadata", DAMAGED),
+    ("--repair", DAMAGED),
 )
+
+#: Signals that tell by themselves.
+SIGNALS = {
+    signal.SIGKILL: (
+        "mongod was killed, by someone or because the host ran out of memory"
+    ),
+    signal.SIGILL: (
+        "mongod was ended by signal 4: this processor lacks instructions that MongoDB "
+        "needs (AVX); use another host"
+    ),
+}
 
 
 def why_it_ended(code: int, log: Iterable[str], output: str) -> str:
@@ -59,42 +107,79 @@ def why_it_ended(code: int, log: Iterable[str], output: str) -> str:
     """
     if code == 0:
         return "mongod ended because something told it to"
-    if code == -signal.SIGKILL:
-        return "mongod was killed, by someone or because the host ran out of memory"
+    if code < 0 and (known := SIGNALS.get(signal.Signals(-code))):
+        return known
     words = list(_telling(log))[-LAST_LINES:]
-    for piece, advice in ADVICE:
-        if telling := next((word for word in words if piece in word), None):
-            return f"mongod ended: {advice}: {telling}"
+    if advised := _advised(words):
+        return f"mongod ended: {advised}"
     if words:
         return f"mongod ended with code {code}: {words[-1]}"
     if code < 0:
         return f"mongod was ended by signal {-code}"
     first = next((line for line in output.splitlines() if line.strip()), "no word")
-    return f"mongod ended with code {code}: {first.strip()[:300]}"
+    return f"mongod ended with code {code}: {first.strip()[:LONGEST_LINE]}"
+
+
+def why_not_started(sentence: str) -> str:
+    """Give the reason why mongod could not even be started, from what prevented it."""
+    advised = _advised([sentence]) or sentence
+    return f"mongod cannot be started: {advised}"
+
+
+def _advised(words: Sequence[str]) -> str | None:
+    for piece, advice in ADVICE:
+        fitting = (word for word in words if piece.lower() in word.lower())
+        if telling := next(fitting, None):
+            return f"{advice}: {telling}"
+    return None
 
 
 def _telling(log: Iterable[str]) -> Iterator[str]:
-    """Give the text of each line that is an error."""
+    """Give the text of each line that is an error and says something."""
     for line in log:
         try:
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and _is_error(entry):
-            yield _text(entry)
+        if isinstance(entry, dict) and _is_error(entry) and (text := _text(entry)):
+            yield text
 
 
 def _is_error(entry: dict[str, Any]) -> bool:
     number = entry.get("id")
     if number == KEYFILE_UNREADABLE:
         return True
-    return entry.get("s") in ("E", "F") and number not in EMPTY_WORDS
+    is_banner = number == FATAL_SIGNAL or ABORTING in str(entry.get("msg"))
+    return entry.get("s") in ("E", "F") and not is_banner
 
 
 def _text(entry: dict[str, Any]) -> str:
-    """Give the line's message with the values of its attributes, shortened."""
-    values = " ".join(_values(entry.get("attr", {})))
-    return f"{entry.get('msg', '')} ({values})"[:300].replace("\n", " ")
+    """Give the line's message with the values of its attributes, shortened.
+
+    "" for a line that only says that there is an error, or shows bytes of a file.
+    """
+    attributes = entry.get("attr", {})
+    message = str(entry.get("msg", "")).strip()
+    if entry.get("id") == STORAGE_ENGINE and isinstance(attributes, dict):
+        return _text_of_storage_engine(attributes)
+    if message == "Fatal assertion" and "error" not in attributes:
+        return ""
+    values = " ".join(_values(attributes))
+    told = f"{message} ({values})" if values else message
+    return " ".join(told.split())[:LONGEST_LINE]
+
+
+def _text_of_storage_engine(attributes: dict[str, Any]) -> str:
+    message = attributes.get("message")
+    if not isinstance(message, dict):
+        return " ".join(_values(attributes))[:LONGEST_LINE]
+    if attributes.get("error") == 0:
+        return ""
+    told = _PLACE.sub("", str(message.get("msg", "")))
+    error = str(message.get("error_str", ""))
+    # The error itself must not be cut off by what it is about.
+    room = LONGEST_LINE - len(error) - 2
+    return ": ".join(filter(None, (" ".join(told.split())[:room], error)))
 
 
 def _values(attribute: object) -> Iterator[str]:

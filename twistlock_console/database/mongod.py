@@ -22,6 +22,7 @@ from twistlock_console.database.connection_limits import (
 from twistlock_console.database.folder_lock import wait_until_free
 from twistlock_console.database.handshakes import close_unfinished_handshakes
 from twistlock_console.database.known_members import read_known_members
+from twistlock_console.database.last_words import why_not_started
 from twistlock_console.database.options import as_file, mongod_options
 from twistlock_console.database.run_log import RunLog
 from twistlock_console.events.bus import Bus
@@ -62,6 +63,12 @@ class Mongod:
         self._stop = self._anew = -1
         #: Why it last ended, as a sentence; "" before that.
         self.reason = ""
+        #: Why the database cannot be used now, as a sentence; "" while it answers.
+        self.problem = ""
+        #: How often it has ended by itself, or could not be started.
+        self.failures = 0
+        #: Whether the node has found it in order once, with its replica set and users.
+        self.is_prepared = False
         #: Called before each start; ConsoleError puts it off.
         self.start_checks: list[Callable[[], None]] = []
 
@@ -135,15 +142,20 @@ class Mongod:
             if _ready(stop, seconds=0):
                 log.info("%s", self.reason)
             else:
-                log.error("%s; starting it again in %.1f s", self.reason, pause)
+                self._note_failure(pause)
             self._bus.publish(DatabaseStopped(self.reason))
+
+    def _note_failure(self, pause: float) -> None:
+        log.error("%s; starting it again in %.1f s", self.reason, pause)
+        self.problem = self.reason
+        self.failures += 1
 
     def _run(self, stop: int) -> str:
         """Run mongod until it ends or *stop* is ready; say how it ended."""
         try:
             run_log, process = self._spawn()
         except (ConsoleError, OSError) as error:
-            return f"mongod cannot be started: {describe_error(error)}"
+            return why_not_started(describe_error(error))
         self._process = process
         log.info("mongod started with process id %s", process.pid)
         self._bus.publish(DatabaseStarted(process.pid))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from twistlock_console.common.errors import ConsoleError
+from twistlock_console.database.bootstrap import is_answering
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import HealthChanged
@@ -40,6 +41,8 @@ class Health:
     def run_check(self, name: str, check: Check) -> None:
         """Run one check; log and publish when its result has changed."""
         reason = check()
+        if reason is not None and name in self.failing:
+            self.failing[name] = reason
         if (reason is None) is (name not in self.failing):
             return
         if reason is None:
@@ -68,8 +71,13 @@ class CoreChecks:
         health.add_check("load", 2.0, self.ports.checks.overload)
 
     def database(self) -> str | None:
-        """Return a reason unless our mongod runs."""
-        return None if self.mongod.running else "the local database is not running"
+        """Return a reason unless our mongod runs, and answers since it last failed."""
+        mongod = self.mongod
+        if mongod.problem and mongod.is_prepared and is_answering(self.settings):
+            mongod.problem = ""
+        if mongod.problem or mongod.running:
+            return mongod.problem or None
+        return "the local database is not running"
 
     def disk(self) -> str | None:
         """Return a reason if the data folder has little space."""

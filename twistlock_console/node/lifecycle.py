@@ -11,6 +11,7 @@ from select import select
 from socket import socketpair
 from types import FrameType
 
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import Interrupted, SettingsError
 from twistlock_console.database.bootstrap import prepare_secrets
 from twistlock_console.pki.certificates import (
@@ -28,9 +29,19 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def sole_node(folders: Folders) -> Iterator[None]:
-    """Hold the data folder for this process; raises SettingsError when it is held."""
-    folders.create()
-    lock = os.open(folders.run / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """Hold the data folder for this process.
+
+    Raises SettingsError when it is held, or cannot be used.
+    """
+    try:
+        folders.create()
+        lock = os.open(folders.run / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingsError(
+            f"DATA_FOLDER {folders.root} cannot be used: {error.filename}: "
+            f"{describe_error(error)}; see that its disk is mounted, is not full and "
+            "can be written, and give all in it to the account that runs the Console"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -104,6 +115,16 @@ class Signals:
         self._look(seconds)
         if self._ended:
             raise Interrupted("stopped before this node had joined a cluster")
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether a signal asked the program to end."""
+        return self._ended
+
+    def wait_for(self, seconds: float) -> bool:
+        """Wait that long for a signal; return whether one arrived."""
+        self._look(seconds)
+        return self._ended
 
     def wait(self) -> None:
         """Return when a signal arrived."""

@@ -7,6 +7,7 @@ Console that runs alone.
 import logging
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -81,6 +82,8 @@ class Node:
         self.watch = Watch(settings)
         self.watch.sources += core_sources(settings.node_address, self.health.failing)
         self._api = NodeApi(settings, self.node_api)
+        self._controller: RoleController | None = None
+        self._is_started = False
 
     @property
     def context(self) -> NodeContext:
@@ -122,13 +125,44 @@ class Node:
             except PyMongoError as error:
                 log.warning("indexes are missing until the next start: %s", error)
 
-    def start_database(self) -> None:
-        """Start mongod and wait until it answers; raises DatabaseError."""
-        self.mongod.start()
-        wait_answering(self.settings, DATABASE_START_SECONDS, self.mongod)
+    def start_database(self, is_given_up: Callable[[], bool]) -> None:
+        """Start mongod and wait until it answers, or fails, or *is_given_up*.
 
-    def start(self, controller: RoleController) -> None:
-        """Open the node API, then start *controller* and the jobs."""
+        One that failed is started again by itself. Raises DatabaseError.
+        """
+        self.mongod.start()
+        failures = self.mongod.failures
+
+        def has_failed() -> bool:
+            return is_given_up() or self.mongod.failures > failures
+
+        wait_answering(
+            self.settings, DATABASE_START_SECONDS, self.mongod, is_given_up=has_failed
+        )
+
+    def open_api(self) -> None:
+        """Open the node API: it answers also while the database does not.
+
+        So the other nodes, and the command line, are told why.
+        """
+        self._add_jobs()
+        self._add_routes()
+        self._api.open()
+
+    def start(self, controller: RoleController | None) -> None:
+        """Start *controller* and the jobs, each once, after `open_api`.
+
+        Without a controller the service ports stay closed until there is one.
+        """
+        if controller is not None and self._controller is None:
+            self._controller = controller
+            controller.start()
+        if not self._is_started:
+            self._is_started = True
+            self.scheduler.start()
+            log.info("node %s started", self.settings.node_address)
+
+    def _add_jobs(self) -> None:
         self.bus.subscribe(RoleChanged, self._prepare_database)
         self.bus.subscribe(RoleChanged, self.watch.follow)
         CoreChecks(self.settings, self.mongod, self.ports).add_to(self.health)
@@ -139,24 +173,22 @@ class Node:
         poll = self.cluster_poll
         self.scheduler.every(poll.interval_s, "cluster-poll", poll.poll)
         self.backups.start()
-        self.node_api.register_blueprint(
-            node_routes(self.settings, self.ports, self.health, self.backups)
-        )
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
         advance = self.trust_migration.advance
         self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "trust-phase", advance)
         close_silent = self.mongod.close_silent_connections
         self.scheduler.every(LOOK_AT_HANDSHAKES_SECONDS, "handshakes", close_silent)
+
+    def _add_routes(self) -> None:
+        self.node_api.register_blueprint(
+            node_routes(self.settings, self.ports, self.health, self.backups)
+        )
         self.node_api.add_url_rule("/v1/status", view_func=self.status)
         self.node_api.add_url_rule("/v1/support", view_func=self.support.collect)
         self.node_api.add_url_rule(
             "/v1/certificates/renew", view_func=self.renew_certificate, methods=["POST"]
         )
         self.node_api.add_url_rule(TRUST_PHASE_PATH, view_func=self.trust_phase)
-        self._api.open()
-        controller.start()
-        self.scheduler.start()
-        log.info("node %s started", self.settings.node_address)
 
     def status(self) -> dict[str, Any]:
         """What this node is doing, for `twistlock-console status`."""
@@ -164,6 +196,7 @@ class Node:
             "address": self.settings.node_address,
             "version": __version__,
             "running": True,
+            "ready": self.mongod.is_prepared,
             "serving": self.ports.is_open,
             "epoch": self.permit.epoch,
             "pid": os.getpid(),

@@ -1,6 +1,7 @@
 """The settings as values, with their defaults."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
@@ -62,8 +63,10 @@ class Folders:
         Raises OSError. A root that is there already keeps its mode.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # On a disk of its own it may be unusable by itself: then mongod says why.
+        with suppress(OSError):
+            _make_private(self.database)
         for folder in (
-            self.database,
             self.log,
             self.certificates,
             self.secrets,
@@ -71,8 +74,13 @@ class Folders:
             self.scripts,
             self.images,
         ):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            folder.chmod(0o700)
+            _make_private(folder)
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_mode & 0o777 != 0o700:
+        folder.chmod(0o700)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,14 @@
 """Puts the Flask application together."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
 from flask import Flask
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import FileSystemBytecodeCache
+from jinja2.bccache import Bucket
 
 from twistlock_console import __version__
 from twistlock_console.accounts.password_cache import Remembered
@@ -43,7 +45,7 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     app = Flask(__name__)
     app.request_class = UploadRequest
     # Compiled templates are kept, so that a standby that takes over need not compile.
-    kept = FileSystemBytecodeCache(str(settings.folders.run))
+    kept = _TemplateCache(str(settings.folders.run))
     app.jinja_options = {"bytecode_cache": kept}
     secret = read_secret(settings.folders.secrets / "session.key")
     app.secret_key = derive_key(secret, "session cookie")
@@ -60,6 +62,15 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
         part.init_app(app)
     _prepare_templates(app)
     return app
+
+
+class _TemplateCache(FileSystemBytecodeCache):
+    """Keeps compiled templates where it can: a full disk only makes a start slower."""
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Write what was compiled, if there is room."""
+        with suppress(OSError):
+            super().dump_bytecode(bucket)
 
 
 def _configuration() -> dict[str, object]:

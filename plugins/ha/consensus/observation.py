@@ -49,8 +49,8 @@ class Peer:
     recent their oplog is. *holding* is the epoch it serves under, 0 when it serves
     under none; *taking* that it may get one by a request in flight. *hears* names
     the writable primaries it heard a moment ago. *reason* is its own sentence on why
-    it serves, or not. *well_since* is when it was first heard to be well, without a
-    gap since.
+    it serves, or not, *cause* why its database cannot be used, if so. *well_since* is
+    when it was first heard to be well, without a gap since.
     """
 
     address: str
@@ -70,6 +70,7 @@ class Peer:
     resting: bool = False
     version: str = ""
     reason: str = ""
+    cause: str = ""
     well_since: int = 0
 
     @property

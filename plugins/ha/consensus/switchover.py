@@ -46,6 +46,8 @@ def _unfit(seen: Observation, peer: Peer, now: int) -> str | None:
 def _no_voter(seen: Observation, peer: Peer, now: int) -> str | None:
     if not seen.is_heard(peer, now):
         return f"{peer.address} is out of reach."
+    if peer.cause:
+        return f"The database of {peer.address} does not run: {peer.cause}."
     if peer.state != "SECONDARY":
         return f"{peer.address} is {peer.state}, not SECONDARY."
     lag = seen.optime[0] - peer.optime[0]

@@ -37,7 +37,11 @@ def _why_not(node: Peer, seen: Observation, now: int) -> str | None:
     if not seen.is_heard(node, now):
         return "it is out of reach"
     if node.state != "SECONDARY":
-        return f"its database is {node.state}"
+        return (
+            "its database does not run"
+            if node.cause
+            else f"its database is {node.state}"
+        )
     if node.resting:
         return "it rests after it gave up the role, or failed"
     newest = max([seen.optime, *(peer.optime for peer in seen.peers)])

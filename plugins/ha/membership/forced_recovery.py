@@ -105,11 +105,16 @@ class Recovery:
     def _must_be_silent(self, other: str) -> None:
         try:
             with self.client_of(other) as client:
-                client.get("/v1/ha/heartbeat")
+                cause = client.get("/v1/ha/heartbeat").get("cause")
         except NodeUnreachable:
             return
         except Refused as error:
             raise Refused(f"{other} answers, and says: {error}") from error
+        if cause:
+            raise Refused(
+                f"{other} answers, and its database does not run: {cause}. Repair it; "
+                "if it is beyond repair, stop the Console on that host first."
+            )
         raise Refused(
             f"{other} answers, so two nodes are there and no recovery is needed; see "
             "`twistlock-console ha status`. If that host is beyond repair, switch it "

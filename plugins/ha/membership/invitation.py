@@ -10,6 +10,13 @@ from twistlock_console.common.errors import IdentityError
 from twistlock_console.settings import Folders
 
 INVITATION = "invitation.json"
+NOT_INVITED = (
+    "HIGH_AVAILABILITY_STATE=SECONDARY, and {folder} belongs to no cluster: it is not "
+    "set by hand. To add this host, copy the join command from Manage > "
+    "System > High Availability of the primary and run it here. If this host was a "
+    "node before and its folder was emptied, remove that node on the page first, then "
+    "run the join command. For a Console of its own set HIGH_AVAILABILITY_STATE=PRIMARY"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class Invitation:
     def read(cls, folders: Folders) -> Self:
         """The invitation that the join command left; raises IdentityError."""
         path = folders.secrets / INVITATION
+        if not path.exists():
+            raise IdentityError(NOT_INVITED.format(folder=folders.root))
         try:
             stored = json.loads(read_secret(path))
             return cls(

@@ -51,6 +51,19 @@ def must_join(settings: Settings) -> bool:
     return not (settings.folders.certificates / NODE).exists()
 
 
+def check_secrets(settings: Settings) -> None:
+    """Raise IdentityError if a secret that each node of a cluster has is missing."""
+    for name in PAPERS:
+        path = _place(settings.folders, name)
+        if not path.exists():
+            raise IdentityError(
+                f"{path} is missing, and without it this node cannot belong to its "
+                "cluster: restore it from a backup of this host; or remove the node on "
+                "the primary's page (Manage > System > High Availability), uninstall "
+                "the Console here (twistlock.sh -u) and run the join command again"
+            )
+
+
 def join(settings: Settings, pause: Callable[[float], None]) -> None:
     """Ask to join and wait until admitted; then this node has all its secrets.
 

@@ -23,6 +23,7 @@ from twistlock_console.system.serving_permit import FOREVER
 PATH = "/v1/ha/heartbeat"
 ANSWER_SECONDS = 1.0
 PAUSE_INTERVALS = 25
+LONGEST_CAUSE = 1000
 log = logging.getLogger(__name__)
 
 
@@ -74,6 +75,8 @@ def heard(old: Peer, answer: dict[str, Any], sent_at: int) -> Peer:
         resting=bool(answer["resting"]),
         version=str(answer["version"]),
         reason=str(answer["reason"]),
+        # A node of an earlier release tells none.
+        cause=str(answer.get("cause", ""))[:LONGEST_CAUSE],
     )
 
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from plugins.ha.consensus.observation import Observation, Ports
+from plugins.ha.consensus.observation import Observation, Peer, Ports
 from plugins.ha.consensus.takeover_forecast import prospect
 from plugins.ha.membership.rules import JoinRequest, why_not_apply
 from plugins.ha.replication.node_state import NodeState, member_state
 from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
+
+#: Heartbeats come several times a second; a busy host may miss some.
+HEARD_LATELY = 5_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Picture:
     requests: tuple[JoinRequest, ...]
     history: tuple[dict[str, Any], ...] = ()
     removed: bool = False
+    has_no_database: bool = False
 
 
 def view(picture: Picture, moment: Moment) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def view(picture: Picture, moment: Moment) -> dict[str, Any]:
         "nodes": [
             *(_member(picture, member, moment) for member in members),
             *_outside(picture, members),
-            *([_removed(picture)] if picture.removed and not members else []),
+            *([_alone(picture)] if not members and _is_alone(picture) else []),
         ],
         "history": list(picture.history),
     }
@@ -80,7 +84,7 @@ def _member(picture: Picture, member: MemberStatus, moment: Moment) -> dict[str,
         "version": picture.version if mine else (peer.version if peer else ""),
         "lagSeconds": None if unavailable or lag is None else round(lag, 3),
         "lastSeen": _wall(heard_at, moment),
-        "reason": _reason(picture, member, state),
+        "reason": _reason(picture, member, state, moment),
         "takeover": _takeover(picture, member, moment),
         "fingerprint": None,
     }
@@ -95,23 +99,45 @@ def _takeover(picture: Picture, member: MemberStatus, moment: Moment) -> str | N
     return prospect(picture.seen, member.address, survivable, moment.boottime)
 
 
-def _reason(picture: Picture, member: MemberStatus, state: NodeState) -> str:
+def _reason(
+    picture: Picture, member: MemberStatus, state: NodeState, moment: Moment
+) -> str:
     if member.address == picture.seen.me:
         return picture.reason
     peer = picture.seen.peer(member.address)
     if state is NodeState.UNAVAILABLE:
-        silent = "its host refuses" if peer and peer.refused else "it does not answer"
-        return f"out of reach: {silent}"
+        return _why_unavailable(peer, moment)
     if state is NodeState.STARTUP2:
         return "copying the database; it votes once it has caught up"
     return peer.reason if peer else ""
 
 
-def _removed(picture: Picture) -> dict[str, Any]:
-    """This node, which the cluster does not know any more."""
+def _why_unavailable(peer: Peer | None, moment: Moment) -> str:
+    """Return why our database does not reach that of *peer*, and what to do."""
+    if peer is not None and peer.refused:
+        return "out of reach: its host refuses; see whether the Console runs there"
+    if peer is None or moment.boottime > peer.heard_at + HEARD_LATELY:
+        return "out of reach: it does not answer"
+    if peer.cause:
+        return f"its database does not run: {peer.cause}"
+    if not peer.mongod_alive:
+        return "its database does not run"
+    return (
+        "its node answers, and its database cannot be reached from here; check the "
+        "database's port between the hosts"
+    )
+
+
+def _is_alone(picture: Picture) -> bool:
+    return picture.removed or picture.has_no_database
+
+
+def _alone(picture: Picture) -> dict[str, Any]:
+    """This node, where its database tells of no members: removed, or out of order."""
+    state = NodeState.REMOVED if picture.removed else NodeState.UNAVAILABLE
     return {
         "address": picture.seen.me,
-        "state": NodeState.REMOVED,
+        "state": state,
         "self": True,
         "version": picture.version,
         "lagSeconds": None,
