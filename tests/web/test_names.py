@@ -62,3 +62,12 @@ def test_the_page_adds_and_removes(admin: Visitor, app: Flask) -> None:
     assert "is neither a DNS name nor an IP address" in page
     assert "not yet" in page
     assert 'value="lb.test"' not in after
+
+
+def test_a_name_that_is_not_there_is_not_said_to_be_removed(admin: Visitor) -> None:
+    """A success is told only of what happened."""
+    admin.send(f"{PAGE}/remove", form_on=PAGE, name="never.test")
+    page = admin.get(PAGE).text
+
+    assert "There is no name &#39;never.test&#39; in the list." in page
+    assert "never.test is removed" not in page

@@ -87,7 +87,9 @@ def switchover() -> ResponseReturnValue:
     address = request.form.get("address") or None
     where = address or "the best standby"
     return _do(
-        "switchover", {"address": address}, f"The role is handed over to {where}."
+        "switchover",
+        {"address": address},
+        f"The switchover to {where} has begun; this page shows when it is done.",
     )
 
 

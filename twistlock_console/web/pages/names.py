@@ -36,9 +36,12 @@ def add() -> ResponseReturnValue:
 def remove() -> ResponseReturnValue:
     """Take a name out."""
     name = request.form.get("name", "")
-    left = [each for each in read_names(database()) if each != name]
+    names = read_names(database())
+    if name not in names:
+        flash(f"there is no name {name[:100]!r} in the list", "error")
+        return redirect(url_for(".listed"), 303)
     try:
-        change_names(left)
+        change_names([each for each in names if each != name])
     except Refused as error:
         flash(str(error), "error")
         return redirect(url_for(".listed"), 303)
