@@ -835,15 +835,23 @@ keep() {
 }
 
 # A node that waits for APPLY has no node API yet; that its process lives must do.
+# An earlier release, put back after a failure, does not know "ready".
+is_ready() {
+    case $(as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status --json 2>/dev/null) in
+        *'"ready": true'*) return 0 ;;
+        *'"ready"'*) return 1 ;;
+        *'"running": true'*) return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
 wait_until_it_runs() {
     local deadline=$((SECONDS + START_SECONDS)) steady=0
     say "Starting Twistlock Console"
     while [ $SECONDS -lt $deadline ]; do
         if as_account test -e "$DATA_FOLDER/certificates/node.pem" || ! as_account test -e "$DATA_FOLDER/secrets/invitation.json"; then
             # Asking costs a second of work; the port is there when it is worth it.
-            _is_taken "$(setting HIGH_AVAILABILITY_PORT)" &&
-                as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status --json 2>/dev/null |
-                grep -q '"ready": true' && return
+            _is_taken "$(setting HIGH_AVAILABILITY_PORT)" && is_ready && return
         elif is_running; then
             steady=$((steady + 1))
             [ $steady -lt 3 ] || return 0

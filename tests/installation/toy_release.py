@@ -61,7 +61,7 @@ if sys.argv[1] == "run":
         signal.pause()
 elif sys.argv[1] == "status":
     socket.create_connection(("127.0.0.1", 8086), timeout=5).close()
-    print('{"serving": true}')
+    print('{"running": true, "ready": true, "serving": true}')
 """
 
 
