@@ -153,7 +153,9 @@ def test_uploads_are_streamed_and_open_calls_take_little(node: AloneNode) -> Non
             return answer.status
 
         uploads = [send(upload, large, chunked=c, **proof) for c in (False, True)]
-        unknown = [send(upload, large, chunked=c) for c in (False, True)]
+        # More than the server reads of a refused body may cut a client that still sends.
+        refused = large[:500_000]
+        unknown = [send(upload, refused, chunked=c) for c in (False, True)]
         login = "/api/v1/authenticate"
         logins = [send(login, large[:70_000], chunked=c) for c in (False, True)]
         ping = pool.request("GET", "/api/v1/_ping/", headers={"Authorization": "x"})
