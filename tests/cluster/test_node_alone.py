@@ -153,7 +153,7 @@ def test_uploads_are_streamed_and_open_calls_take_little(node: AloneNode) -> Non
             return answer.status
 
         uploads = [send(upload, large, chunked=c, **proof) for c in (False, True)]
-        # More than the server reads of a refused body may cut a client that still sends.
+        # A client that still sends is cut where the server stops reading.
         refused = large[:500_000]
         unknown = [send(upload, refused, chunked=c) for c in (False, True)]
         login = "/api/v1/authenticate"
