@@ -72,8 +72,13 @@ def test_a_closed_folder_is_the_accounts_already(
 ) -> None:
     """As with root_squash."""
 
-    def refuse(*_: object) -> int:
-        raise PermissionError
+    real = os.open
+
+    def refuse(path: str | Path, *how: int, **more: int) -> int:
+        # Whatever else this process opens, coverage above all, is no concern of this.
+        if Path(path) == data or "dir_fd" in more:
+            raise PermissionError
+        return real(path, *how, **more)
 
     monkeypatch.setattr(os, "open", refuse)
 
