@@ -434,6 +434,8 @@ make_release_folder() { # VERSION
     local pip
     make_folder 755 "$INSTALL_FOLDER"
     NEW=$INSTALL_FOLDER/releases/$1-$(date -u +%Y%m%d%H%M%S)-$$
+    # At once: what a loss of power leaves here is ours, and the next run goes on.
+    mark_programs
     mkdir -p "$NEW"
     say "Making $NEW with $PYTHON"
     "$PYTHON" -I -m venv --without-pip "$NEW" ||
@@ -491,17 +493,21 @@ make_folders() {
     lay_marks
 }
 
+mark_programs() {
+    local mark=$INSTALL_FOLDER/$MARK
+    if [ ! -e "$mark" ]; then
+        echo "# Folders that twistlock.sh made, and removes when they are empty." >"$mark"
+        # An earlier release kept no list.
+        [ -z "$PREVIOUS" ] || CREATED+=("$INSTALL_FOLDER" "$DATA_FOLDER")
+    fi
+}
+
 # What says that a folder is ours, and which ones we made: those are removed again.
 lay_marks() {
     local folder mark=$INSTALL_FOLDER/$MARK
     if ! as_account test -e "$DATA_FOLDER/$MARK"; then
         echo "The Twistlock Console keeps its data here. twistlock.sh -u removes it, and nothing else." |
             write_as_account "$DATA_FOLDER/$MARK"
-    fi
-    if [ ! -e "$mark" ]; then
-        echo "# Folders that twistlock.sh made, and removes when they are empty." >"$mark"
-        # An earlier release kept no list.
-        [ -z "$PREVIOUS" ] || CREATED+=("$INSTALL_FOLDER" "$DATA_FOLDER")
     fi
     for folder in "${CREATED[@]}"; do
         [ "$folder" = "$(setting DATA_RECOVERY_VOLUME)" ] || printf '%s\n' "$folder" >>"$mark"

@@ -210,7 +210,7 @@ def test_a_stranger_uploads_nothing(browser: Browser, node: BackupsOfNode) -> No
     stranger = Browser(node)
     stranger._basic = {}
 
-    page = stranger.send(f"{PAGE}/upload", "/login", file=("x", bytes(2_000_000)))
+    page = stranger.send(f"{PAGE}/upload", "/login", file=("x", bytes(500_000)))
     other = Browser(node)
     other._basic = {}
     call = other.call("POST", "/backups/x-1.0-5.tar.gz", b"x")
