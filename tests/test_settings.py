@@ -595,12 +595,13 @@ def test_where_ports_are_opened(
 
 
 def test_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
-    """Making them again changes nothing; the root keeps the mode it had."""
+    """Making them again closes them again; the root keeps the mode it had."""
     root = tmp_path / "a" / "b"
     folders = Folders(root)
 
     folders.create()
     (folders.secrets / "kept").touch()
+    folders.log.chmod(0o755)
     folders.create()
 
     names = ["certificates", "db", "images", "log", "run", "scripts", "secrets"]

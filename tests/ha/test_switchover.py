@@ -50,6 +50,12 @@ SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
             id="copying",
         ),
         pytest.param(
+            holder(peers=(peer(OTHER, cause="its disk is full"),)),
+            OTHER,
+            "The database of 10.0.0.2 does not run: its disk is full.",
+            id="no-database",
+        ),
+        pytest.param(
             holder(peers=(peer(OTHER, resting=True),)),
             OTHER,
             "10.0.0.2 is resting after a failure of its own.",
