@@ -134,6 +134,9 @@ class Cluster:
             }
             if states != wanted:
                 return f"{name} sees {states or 'nothing'}, while {serving} serves"
+            if not view["failuresSurvived"]:
+                # One that was emptied follows before it has its vote back.
+                return f"{name} sees no majority without {serving}: a vote is missing"
         return None
 
     def wait_converged(self, seconds: float = CONVERGE_SECONDS) -> str:

@@ -90,11 +90,11 @@ class Site:
         self.wait_whole(primary)
 
     def be_served_by(self, host: BareHost) -> None:
-        """Switch over to *host*, unless it serves."""
+        """Switch over to *host*, unless it serves; three healthy nodes vote then."""
         if self.serving() is not host:
             host.bash(f"{CLI} ha switchover {host.address}")
             wait_for(lambda: serves(host), 30, f"{host.address} serves")
-            self.wait_whole(host)
+        self.wait_whole(host)
 
     def standbys(self) -> list[BareHost]:
         """The hosts of the other nodes, in the order of their addresses."""
