@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.silent_peers import given_up
-from plugins.ha.controller.clock_monitor import ClockWatch
-from plugins.ha.controller.controller import Keeper
-from plugins.ha.controller.port_actions import PortWork
-from plugins.ha.controller.role_recorder import Tenure
-from plugins.ha.membership.membership_check import Standing
+from plugins.ha.controller.controller import ControlLoop, RoleRecorder
+from plugins.ha.controller.executor import PortActions
+from plugins.ha.controller.health_checks import ClockMonitor, MembershipCheck
 from plugins.ha.membership.node_keys import NodeRegister
 from plugins.ha.membership.service import Membership
 from plugins.ha.peers.heartbeats import Heartbeats
@@ -35,8 +33,8 @@ class Rounds:
     """The scheduled jobs of high availability."""
 
     node: NodeContext
-    keeper: Keeper
-    tenure: Tenure
+    control_loop: ControlLoop
+    recorder: RoleRecorder
     replica_set: ReplicaSet
     store: LeaseStore
     heartbeats: Heartbeats
@@ -44,10 +42,10 @@ class Rounds:
     register: NodeRegister
     history: History
     returning: Returning
-    port_work: PortWork
+    port_work: PortActions
     detachment: Detachment
-    standing: Standing
-    clock_watch: ClockWatch
+    standing: MembershipCheck
+    clock_watch: ClockMonitor
 
     def schedule(self) -> None:
         """Have the node's scheduler call each in its time."""
@@ -70,7 +68,7 @@ class Rounds:
             return
         members = {m.address: m.member_id for m in event.status.members}
         mine = members.pop(self.node.settings.node_address, 0)
-        self.keeper.post(lambda seen: transitions.peers_set(seen, mine, members))
+        self.control_loop.post(lambda seen: transitions.peers_set(seen, mine, members))
         self.heartbeats.follow(set(members))
         self.node.reserve_slots(members)
         write_known_members(self.node.settings.folders, members)
@@ -82,30 +80,37 @@ class Rounds:
         except DatabaseError:
             return
         now = boottime_ns()
-        self.keeper.post(lambda seen: transitions.lease_sighted(seen, document, now))
+        self.control_loop.post(
+            lambda seen: transitions.lease_sighted(seen, document, now)
+        )
 
     def _detach(self) -> None:
-        self.detachment.keep(given_up(self.keeper.seen, boottime_ns()))
+        self.detachment.keep(given_up(self.control_loop.seen, boottime_ns()))
 
     def _advance(self) -> None:
-        if self.tenure.role is Role.PRIMARY and self.keeper.seen.handover is None:
+        if (
+            self.recorder.role is Role.PRIMARY
+            and self.control_loop.seen.handover is None
+        ):
             self.membership.advance()
 
     def _keep_register(self) -> None:
         self.register.refresh()
         mine = self.node.settings.folders.certificates / NODE
-        if self.tenure.role is Role.PRIMARY:
+        if self.recorder.role is Role.PRIMARY:
             own = fingerprint(mine.read_bytes())
             self.register.ensure(self.node.settings.node_address, own)
 
     def _look_who_is_back(self) -> None:
-        hold = self.keeper.seen.hold
-        if hold is not None and self.tenure.role is Role.PRIMARY:
+        hold = self.control_loop.seen.hold
+        if hold is not None and self.recorder.role is Role.PRIMARY:
             self.returning.look(hold.document.epoch, boottime_ns())
 
     def _look_for_closed_servers(self) -> None:
-        if self.node.service_ports.closed() and self.tenure.role is Role.PRIMARY:
-            self.keeper.post(self.port_work.look())
+        if self.node.service_ports.closed() and self.recorder.role is Role.PRIMARY:
+            self.control_loop.post(self.port_work.look())
 
     def _prove(self) -> None:
-        self.keeper.post(lambda seen: transitions.ports_proved(seen, boottime_ns()))
+        self.control_loop.post(
+            lambda seen: transitions.ports_proved(seen, boottime_ns())
+        )

@@ -52,7 +52,9 @@ def node_routes(room: HighAvailability) -> Blueprint:
 def _peer_routes(bp: Blueprint, room: HighAvailability) -> None:
     @bp.get("/heartbeat")
     def heartbeat() -> ResponseReturnValue:
-        told = testimony(room.keeper.seen, room.keeper.reason, boottime_ns())
+        told = testimony(
+            room.control_loop.seen, room.control_loop.reason, boottime_ns()
+        )
         return {**told, "cause": room.database_problem}
 
     @bp.post("/step-up")
@@ -196,7 +198,7 @@ def _trust(folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _serving(room: HighAvailability) -> None:
-    if room.keeper.seen.hold is None:
+    if room.control_loop.seen.hold is None:
         primary = room.view()["primary"] or "no node"
         raise Refused(
             f"{room.settings.node_address} does not serve; ask the primary ({primary})."

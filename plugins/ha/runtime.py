@@ -8,19 +8,19 @@ from typing import Any
 from pymongo import MongoClient
 
 from plugins.ha.consensus import switchover, transitions
-from plugins.ha.consensus.observation import Observation, Ports, Timing
 from plugins.ha.consensus.silent_peers import all_silent
-from plugins.ha.controller.clock_monitor import ClockWatch
-from plugins.ha.controller.controller import Keeper
-from plugins.ha.controller.election_actions import StepWork
-from plugins.ha.controller.executor import Performer
-from plugins.ha.controller.lease_actions import LeaseWork
-from plugins.ha.controller.port_actions import PortWork
-from plugins.ha.controller.role_recorder import Tenure
+from plugins.ha.consensus.state import Observation, Ports, Timing
+from plugins.ha.controller.controller import ControlLoop, RoleRecorder
+from plugins.ha.controller.executor import (
+    ActionExecutor,
+    ElectionActions,
+    LeaseActions,
+    PortActions,
+)
+from plugins.ha.controller.health_checks import ClockMonitor, MembershipCheck
 from plugins.ha.jobs import Rounds
 from plugins.ha.membership.forced_recovery import Recovery
 from plugins.ha.membership.join_requests import JoinRequests
-from plugins.ha.membership.membership_check import Standing
 from plugins.ha.membership.node_keys import NodeRegister
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.membership.service import Membership
@@ -57,7 +57,7 @@ SHOWN_HISTORY = 100
 
 
 class HighAvailability:
-    """The role keeper of a clustered node, with all that it needs."""
+    """The role controller of a clustered node, with all that it needs."""
 
     def __init__(self, node: NodeContext) -> None:
         self._node = node
@@ -77,25 +77,25 @@ class HighAvailability:
         self.history = History(self.settings.node_address, spool, stores)
         self.measures = Measures(node.service_ports)
         self._store = LeaseStore(self._connect("lease", 1000))
-        self._tenure = Tenure(node.bus)
-        self._port_work = PortWork(node.service_ports)
+        self._recorder = RoleRecorder(node.bus)
+        self._port_work = PortActions(node.service_ports)
         node.service_ports.checks.ends_without_database = True
-        self._performer = self._make_performer()
-        self.keeper = Keeper(
-            self._first_observation(), self._performer, node.permit, self._tenure
+        self._executor = self._make_executor()
+        self.control_loop = ControlLoop(
+            self._first_observation(), self._executor, node.permit, self._recorder
         )
         self._watch = MemberWatch(
             ReplicaSet(self._connect("hello", 1000, awaits=True)),
             lambda: node.database.running,
-            self.keeper.post,
+            self.control_loop.post,
         )
         self._heartbeats = Heartbeats(
             self._ha_settings.heartbeat_interval_ms / 1000,
             self.client,
-            self.keeper.post,
+            self.control_loop.post,
         )
-        self._standing = Standing(
-            self.keeper, self.replica_set, self.settings.node_address
+        self._standing = MembershipCheck(
+            self.control_loop, self.replica_set, self.settings.node_address
         )
         self.recovery = Recovery(
             address=self.settings.node_address,
@@ -103,7 +103,7 @@ class HighAvailability:
             replica_set=self.replica_set,
             register=self.register,
             lease=self._store,
-            keeper=self.keeper,
+            control_loop=self.control_loop,
             client_of=self.client,
         )
         self._rounds = self._make_rounds(
@@ -113,25 +113,25 @@ class HighAvailability:
 
     def start(self) -> None:
         """Begin to watch, poll and decide."""
-        self.keeper.start()
+        self.control_loop.start()
         self._watch.start()
 
     def stop(self) -> None:
         """Hand over in an orderly way, then close the ports in any case."""
-        if self._tenure.role is Role.PRIMARY:
+        if self._recorder.role is Role.PRIMARY:
             with suppress(Refused):
                 self.hand_over(None, "this node is being stopped")
-        self.keeper.retire()
+        self.control_loop.retire()
         deadline = boottime_ns() + int(HANDOVER_SECONDS * SECOND)
         while self._in_office() and not self._alone() and boottime_ns() < deadline:
             time.sleep(0.02)
         alone = self._alone()
-        self.keeper.stop()
+        self.control_loop.stop()
         self._node.permit.revoke()
         self._node.service_ports.close_all()
         self._watch.stop()
         self._heartbeats.stop()
-        self._performer.stop()
+        self._executor.stop()
         # Without the others nothing is stored; it is delivered after the next start.
         if not alone:
             self.history.deliver()
@@ -140,13 +140,13 @@ class HighAvailability:
 
     def hand_over(self, target: str | None, reason: str) -> None:
         """Prepare and begin a switchover; raises Refused if it would not work now."""
-        seen, now = self.keeper.seen, boottime_ns()
+        seen, now = self.control_loop.seen, boottime_ns()
         if refusal := switchover.why_not(seen, target, now):
             raise Refused(refusal)
         target = target or switchover.best(seen, now)
         if target and (follower := switchover.follower(seen, target, now)):
             self.membership.prepare_handover(target, follower)
-        self.keeper.hand_over(target, reason)
+        self.control_loop.hand_over(target, reason)
 
     def client(self, address: str) -> NodeClient:
         """A client of the node API at *address*; the caller closes it."""
@@ -155,7 +155,7 @@ class HighAvailability:
     @property
     def database_problem(self) -> str:
         """Why our database cannot be used now; "" while it answers."""
-        member = self.keeper.seen.member
+        member = self.control_loop.seen.member
         return "" if member and member.alive else self._node.database.problem
 
     def view(self) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class HighAvailability:
         has_no_database = bool(self.database_problem)
         requests, history = ((), ()) if has_no_database else self._stored_view()
         picture = Picture(
-            seen=self.keeper.seen,
+            seen=self.control_loop.seen,
             reason=self._standing.reason or self._own_reason(),
             removed=self._standing.reason is not None,
             has_no_database=has_no_database,
@@ -187,10 +187,10 @@ class HighAvailability:
     def _own_reason(self) -> str:
         if problem := self.database_problem:
             return f"its database does not run: {problem}"
-        return self.keeper.reason
+        return self.control_loop.reason
 
     def _peers(self) -> list[str]:
-        return [peer.address for peer in self.keeper.seen.peers]
+        return [peer.address for peer in self.control_loop.seen.peers]
 
     def _nodes_to_wait_for(self) -> list[str]:
         """The other nodes, and those that were admitted; raises DatabaseError."""
@@ -203,11 +203,11 @@ class HighAvailability:
 
     def _alone(self) -> bool:
         """Whether nobody is there who could take over, or store anything with us."""
-        seen = self.keeper.seen
+        seen = self.control_loop.seen
         return seen.hold is None and all_silent(seen, boottime_ns())
 
     def _in_office(self) -> bool:
-        seen = self.keeper.seen
+        seen = self.control_loop.seen
         return seen.hold is not None or seen.ports is not Ports.CLOSED or seen.stepping
 
     def _connect(
@@ -238,25 +238,25 @@ class HighAvailability:
         )
         return Observation(me=self.settings.node_address, member_id=0, timing=timing)
 
-    def _make_performer(self) -> Performer:
+    def _make_executor(self) -> ActionExecutor:
         ttl = self._ha_settings.lease_ttl_ms * MILLISECOND
-        return Performer(
-            LeaseWork(
+        return ActionExecutor(
+            LeaseActions(
                 self.settings.node_address,
                 ttl,
                 self._store,
                 self.measures.majority_write.observe,
             ),
             self._port_work,
-            StepWork(self.replica_set, self.client),
+            ElectionActions(self.replica_set, self.client),
         )
 
     def _make_rounds(self, returning: Returning) -> Rounds:
         node, database_port = self._node, self.settings.database_port
         return Rounds(
             node=node,
-            keeper=self.keeper,
-            tenure=self._tenure,
+            control_loop=self.control_loop,
+            recorder=self._recorder,
             replica_set=self.replica_set,
             store=self._store,
             heartbeats=self._heartbeats,
@@ -269,7 +269,9 @@ class HighAvailability:
                 self.replica_set, lambda: node.database.pid, database_port
             ),
             standing=self._standing,
-            clock_watch=ClockWatch(self.replica_set, self.keeper, node.database),
+            clock_watch=ClockMonitor(
+                self.replica_set, self.control_loop, node.database
+            ),
         )
 
     def _offer(self) -> None:
@@ -298,8 +300,10 @@ class HighAvailability:
 
     def on_listener_failed(self, failure: ListenerFailed) -> None:
         """Tell the controller that a service server has ended."""
-        self.keeper.post(self._port_work.server_failed(failure))
+        self.control_loop.post(self._port_work.server_failed(failure))
 
     def on_listeners_paused(self, pause: ListenersPaused) -> None:
         """Tell the controller that the ports are to be opened again."""
-        self.keeper.post(lambda seen: transitions.ports_paused(seen, pause.reason))
+        self.control_loop.post(
+            lambda seen: transitions.ports_paused(seen, pause.reason)
+        )

@@ -15,9 +15,9 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from plugins.ha.consensus.observation import Update
-from plugins.ha.controller.clock_monitor import ClockWatch
-from plugins.ha.controller.controller import Keeper
+from plugins.ha.consensus.state import Update
+from plugins.ha.controller.controller import ControlLoop
+from plugins.ha.controller.health_checks import ClockMonitor
 from plugins.ha.replication.replica_set import ReplicaSet
 from tests.ha.observations import candidate
 from tests.hosts.fake_clock import SECONDS_TO_NOTICE, FakeClock
@@ -76,7 +76,7 @@ def writing(worn: Worn) -> Iterator[None]:
 def test_it_is_stuck_until_it_starts_anew(worn: Worn, writing: None) -> None:
     """The watch has the node rest, and starts the database anew; then all is shown."""
     replica_set, keeper, before = ReplicaSet(worn.client), _Keeper(), worn.mongod.pid
-    watch = ClockWatch(replica_set, cast(Keeper, keeper), worn.mongod)
+    watch = ClockMonitor(replica_set, cast(ControlLoop, keeper), worn.mongod)
 
     def set_back() -> bool:
         worn.clock.set(f"+{HOUR}")

@@ -9,7 +9,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from plugins.ha.controller.election_actions import StepWork
+from plugins.ha.controller.executor import ElectionActions
 from plugins.ha.replication.replica_set import ReplicaSet
 from tests.hosts.waiting import wait_for
 from twistlock_console.database.client import connect, credentials_for
@@ -65,7 +65,7 @@ def test_what_waits_to_step_down_is_ended(client: Client) -> None:
 @pytest.mark.usefixtures("waiting")
 def test_a_member_that_hangs_between_the_roles_steps_down(client: Client) -> None:
     """As after its clock was set back: the step that waits is ended, another begun."""
-    StepWork(ReplicaSet(client), _no_peer).down(None)
+    ElectionActions(ReplicaSet(client), _no_peer).down(None)
 
     assert _role(client) == "standby"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
-from plugins.ha.consensus.observation import Member, Observation, Peer, Timing
+from plugins.ha.consensus.state import Member, Observation, Peer, Timing
 
 MS = 1_000_000
 SECOND = 1_000_000_000

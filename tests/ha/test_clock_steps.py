@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.ha.consensus.clock_skew import HARMLESS, TURN, Clock, may_restart
-from plugins.ha.consensus.observation import Observation
+from plugins.ha.consensus.state import Observation
 from tests.ha.observations import (
     MS,
     NOW,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plugins.ha.consensus.observation import Observation, Ports
+from plugins.ha.consensus.state import Observation, Ports
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.reporting.cluster_view import Moment, Picture, view
 from tests.ha.observations import (

@@ -4,11 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.consensus.actions import (
+from plugins.ha.consensus.decision import Decision, decide
+from plugins.ha.consensus.lease import LeaseDocument, LeaseSighting
+from plugins.ha.consensus.state import (
+    DEAD_MEMBER,
     ClosePorts,
     DropLease,
+    FailedServer,
     HandOver,
+    Handover,
+    Member,
+    Observation,
     OpenPorts,
+    Peer,
+    Ports,
     ReadLease,
     ReleaseLease,
     RenewLease,
@@ -16,17 +25,6 @@ from plugins.ha.consensus.actions import (
     StepDown,
     StepUp,
     TakeLease,
-)
-from plugins.ha.consensus.decision import Decision, decide
-from plugins.ha.consensus.lease import LeaseDocument, LeaseSighting
-from plugins.ha.consensus.observation import (
-    DEAD_MEMBER,
-    FailedServer,
-    Handover,
-    Member,
-    Observation,
-    Peer,
-    Ports,
 )
 from tests.ha.sketch import (
     HOLD,

@@ -3,23 +3,21 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ha.consensus.actions import (
-    ClosePorts,
-    DropLease,
-    OpenPorts,
-    RenewLease,
-    TakeLease,
-)
 from plugins.ha.consensus.decision import decide
 from plugins.ha.consensus.lease import Hold, LeaseSighting
-from plugins.ha.consensus.observation import (
+from plugins.ha.consensus.state import (
     DEAD_MEMBER,
+    ClosePorts,
+    DropLease,
     FailedServer,
     Handover,
     Member,
     Observation,
+    OpenPorts,
     Peer,
     Ports,
+    RenewLease,
+    TakeLease,
 )
 from tests.ha.observations import (
     ME,

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.consensus.observation import Member, Observation, Peer
 from plugins.ha.consensus.silent_peers import all_silent, given_up
+from plugins.ha.consensus.state import Member, Observation, Peer
 from plugins.ha.replication.peer_disconnect import TIMES, Detachment
 from tests.ha.observations import ME, MS, NOW, OTHER, PRIMARY, THIRD, peer, standby
 from twistlock_console.common.errors import DatabaseError

@@ -6,7 +6,7 @@ import pytest
 
 from plugins.ha.consensus.election import NEVER, Call, should_step_up
 from plugins.ha.consensus.lease import LeaseSighting
-from plugins.ha.consensus.observation import Member, Observation, Peer
+from plugins.ha.consensus.state import Member, Observation, Peer
 from tests.ha.observations import (
     ME,
     MS,

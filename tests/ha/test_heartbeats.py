@@ -6,7 +6,7 @@ from typing import Any, Self, cast
 
 import pytest
 
-from plugins.ha.consensus.observation import Observation, Update
+from plugins.ha.consensus.state import Observation, Update
 from plugins.ha.peers.heartbeats import Heartbeats
 from plugins.ha.peers.heartbeats import testimony as told_by
 from tests.ha.observations import NOW, OTHER, THIRD, holder, standby

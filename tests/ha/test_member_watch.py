@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from plugins.ha.consensus.observation import Member, Update
+from plugins.ha.consensus.state import Member, Update
 from plugins.ha.replication.hello import HelloAnswer
 from plugins.ha.replication.member_monitor import AWAIT_MS, MemberWatch
 from tests.hosts.waiting import wait_for

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plugins.ha.consensus.observation import Observation
+from plugins.ha.consensus.state import Observation
 from plugins.ha.consensus.takeover_forecast import prospect
 from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, holder, peer, standby
 

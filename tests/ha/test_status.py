@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bson import Timestamp
 
-from plugins.ha.consensus.observation import Member
+from plugins.ha.consensus.state import Member
 from plugins.ha.replication.hello import HelloAnswer
 from plugins.ha.replication.node_state import NodeState, member_state
 from tests.ha.observations import ME, OTHER, THIRD

@@ -1,11 +1,11 @@
-"""Rules of the record of roles: when a tenure begins and ends, and what is told."""
+"""Rules of the record of roles: when a recorder begins and ends, and what is told."""
 
 from dataclasses import replace
 from itertools import pairwise
 
 from plugins.ha.consensus.lease import NEVER_HELD, LeaseSighting
-from plugins.ha.consensus.observation import DEAD_MEMBER, Observation, Ports
-from plugins.ha.controller.role_recorder import Tenure
+from plugins.ha.consensus.state import DEAD_MEMBER, Observation, Ports
+from plugins.ha.controller.controller import RoleRecorder
 from tests.ha.observations import (
     MS,
     NOW,
@@ -26,18 +26,18 @@ ENDED = candidate(renounced=7, ports=Ports.CLOSING)
 
 
 class Record:
-    """A tenure with what it published; each step comes 100 ms after the last."""
+    """A recorder with what it published; each step comes 100 ms after the last."""
 
     def __init__(self) -> None:
         bus = Bus()
         self.changes: list[RoleChanged] = []
         bus.subscribe(RoleChanged, self.changes.append)
-        self.tenure = Tenure(bus)
+        self.recorder = RoleRecorder(bus)
 
     def follow(self, *steps: Observation, reason: str = "why") -> None:
         """Go from the first of *steps* to the last."""
         for place, (before, seen) in enumerate(pairwise(steps)):
-            self.tenure.follow(before, seen, reason, NOW + place * 100 * MS)
+            self.recorder.follow(before, seen, reason, NOW + place * 100 * MS)
 
 
 def test_a_tenure_begins_with_open_ports_and_tells_each_phase() -> None:
@@ -57,7 +57,7 @@ def test_a_tenure_begins_with_open_ports_and_tells_each_phase() -> None:
         "ports": 0.1,
     }
     assert record.changes == [RoleChanged(Role.STANDBY, Role.PRIMARY, LOST, 7, phases)]
-    assert record.tenure.role is Role.PRIMARY
+    assert record.recorder.role is Role.PRIMARY
 
 
 def test_an_election_that_was_not_asked_for_is_told_as_such() -> None:
@@ -114,7 +114,7 @@ def test_a_tenure_ends_when_the_lease_is_dropped() -> None:
 
 
 def test_ports_that_fail_under_a_lease_are_told_as_such() -> None:
-    """Users see it as the end of a tenure, and the ports opening as a new one."""
+    """Users see it as the end of a recorder, and the ports opening as a new one."""
     record = Record()
     record.follow(holder(), SERVING)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.consensus.observation import DEAD_MEMBER, Observation, Ports
+from plugins.ha.consensus.state import DEAD_MEMBER, Observation, Ports
 from plugins.ha.peers.heartbeats import _heard, _refused, heard
 from plugins.ha.peers.heartbeats import testimony as told_by
 from tests.ha.observations import (

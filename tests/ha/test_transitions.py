@@ -7,18 +7,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ha.consensus import actions as do
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.decision import decide
 from plugins.ha.consensus.lease import LeaseSighting
-from plugins.ha.consensus.observation import (
+from plugins.ha.consensus.state import (
     DEAD_MEMBER,
+    Action,
+    ClosePorts,
+    DropLease,
     FailedServer,
+    HandOver,
     Handover,
     Member,
     Observation,
+    OpenPorts,
     Peer,
     Ports,
+    ReadLease,
+    ReleaseLease,
+    RenewLease,
+    ReopenServers,
+    StepDown,
+    StepUp,
+    TakeLease,
     Update,
 )
 from plugins.ha.consensus.transitions import ServerEnd
@@ -44,21 +55,19 @@ from tests.ha.observations import (
 @pytest.mark.parametrize(
     ("action", "changes"),
     [
-        pytest.param(do.ReadLease(), {"asking": True}, id="read"),
-        pytest.param(
-            do.TakeLease(lease()), {"asking": True, "taking": True}, id="take"
-        ),
-        pytest.param(do.RenewLease(lease()), {"asking": True}, id="renew"),
-        pytest.param(do.OpenPorts(7), {"ports": Ports.OPENING}, id="open"),
-        pytest.param(do.ClosePorts(), {"ports": Ports.CLOSING}, id="close"),
-        pytest.param(do.ReopenServers(), {"reopening": True}, id="reopen"),
-        pytest.param(do.StepUp(), {"stepping": True}, id="step-up"),
-        pytest.param(do.StepDown(), {"stepping": True}, id="step-down"),
-        pytest.param(do.HandOver(lease(), OTHER), {"stepping": True}, id="hand-over"),
-        pytest.param(do.ReleaseLease(lease()), {}, id="release"),
+        pytest.param(ReadLease(), {"asking": True}, id="read"),
+        pytest.param(TakeLease(lease()), {"asking": True, "taking": True}, id="take"),
+        pytest.param(RenewLease(lease()), {"asking": True}, id="renew"),
+        pytest.param(OpenPorts(7), {"ports": Ports.OPENING}, id="open"),
+        pytest.param(ClosePorts(), {"ports": Ports.CLOSING}, id="close"),
+        pytest.param(ReopenServers(), {"reopening": True}, id="reopen"),
+        pytest.param(StepUp(), {"stepping": True}, id="step-up"),
+        pytest.param(StepDown(), {"stepping": True}, id="step-down"),
+        pytest.param(HandOver(lease(), OTHER), {"stepping": True}, id="hand-over"),
+        pytest.param(ReleaseLease(lease()), {}, id="release"),
     ],
 )
-def test_an_action_under_way_is_known(action: do.Action, changes: Any) -> None:
+def test_an_action_under_way_is_known(action: Action, changes: Any) -> None:
     """So that it is not begun twice."""
     seen = standby()
 
@@ -78,7 +87,7 @@ def test_a_node_that_dropped_the_lease_rests(failures: int, seconds: int) -> Non
     """Longer each time that its ports failed: two sick nodes must not ping-pong."""
     seen = holder(failures=failures, handover=Handover(None, "asked"))
 
-    dropped = transitions.begun(seen, do.DropLease(), "why", NOW)
+    dropped = transitions.begun(seen, DropLease(), "why", NOW)
 
     assert dropped.hold is None
     assert dropped.renounced == 7
@@ -89,14 +98,14 @@ def test_a_node_that_dropped_the_lease_rests(failures: int, seconds: int) -> Non
 
 def test_a_node_alone_does_not_rest() -> None:
     """Nobody else could serve meanwhile."""
-    dropped = transitions.begun(holder(peers=()), do.DropLease(), "why", NOW)
+    dropped = transitions.begun(holder(peers=()), DropLease(), "why", NOW)
 
     assert dropped.resting_until == NOW
 
 
 def test_dropping_twice_renounces_the_same_epoch() -> None:
     """What was renounced stays so."""
-    dropped = transitions.begun(standby(renounced=7), do.DropLease(), "why", NOW)
+    dropped = transitions.begun(standby(renounced=7), DropLease(), "why", NOW)
 
     assert dropped.renounced == 7
 
@@ -441,20 +450,20 @@ def test_whatever_it_learns_a_node_keeps_its_word(
         renounced = seen.renounced
 
 
-def _allowed(seen: Observation, action: do.Action, now: int) -> None:
+def _allowed(seen: Observation, action: Action, now: int) -> None:
     match action:
-        case do.OpenPorts(epoch):
+        case OpenPorts(epoch):
             assert seen.hold is not None
             assert seen.hold.document.epoch == epoch > seen.renounced
-        case do.ReopenServers():
+        case ReopenServers():
             assert seen.hold is not None
             assert seen.ports is Ports.OPEN
-        case do.TakeLease():
+        case TakeLease():
             assert seen.member is not None
             assert seen.member.writable
             assert seen.ports is Ports.CLOSED
             assert now >= seen.resting_until
-        case do.HandOver() | do.ReleaseLease():
+        case HandOver() | ReleaseLease():
             assert seen.ports is Ports.CLOSED
             assert seen.hold is None
         case _:

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from plugins.ha.consensus.observation import Observation, Update
+from plugins.ha.consensus.state import Observation, Update
 from plugins.ha.peers import heartbeats
 from tests.simulation.world import MILLISECOND, SECOND, Call
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from random import Random
 
 from plugins.ha.consensus import transitions
-from plugins.ha.consensus.observation import Observation
+from plugins.ha.consensus.state import Observation
 from tests.simulation.faults import Apply, Fault, Stage
 from tests.simulation.world import SECOND
 from twistlock_console.system.serving_permit import FOREVER

@@ -9,7 +9,7 @@ from typing import Any
 
 from plugins.ha.consensus import decision, lease, transitions
 from plugins.ha.consensus.lease import LeaseDocument, LeaseSighting
-from plugins.ha.consensus.observation import Observation
+from plugins.ha.consensus.state import Observation
 from plugins.ha.peers import heartbeats
 from tests.simulation import mongod, oplog, server
 from tests.simulation.faults import Fault

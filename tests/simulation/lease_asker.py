@@ -1,4 +1,4 @@
-"""The lease requests of a simulated node, as `LeaseWork` makes them."""
+"""The lease requests of a simulated node, as `LeaseActions` makes them."""
 
 from collections.abc import Callable
 from functools import partial

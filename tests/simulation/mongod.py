@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from plugins.ha.consensus.lease import LeaseDocument
-from plugins.ha.consensus.observation import Member
+from plugins.ha.consensus.state import Member
 from tests.simulation import elections, oplog, replication
 from tests.simulation.elections import ELECTION_TIMEOUT
 from tests.simulation.oplog import FIRST, Entry

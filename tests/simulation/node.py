@@ -1,7 +1,6 @@
 """A simulated node: the real decision, transitions and heartbeats in a simulated shell.
 
-What `Keeper`, `LeaseWork`, `PortWork`, `StepWork`, `MemberWatch` and `Heartbeats`
-do with threads is done here with timers, one thing at a time, in the same order.
+What `ControlLoop`, the actions of the executor, `MemberWatch` and `Heartbeats` do with threads is done here with timers, one thing at a time, in the same order.
 """
 
 from collections.abc import Sequence
@@ -9,14 +8,14 @@ from functools import partial
 
 from plugins.ha.consensus import decision, transitions
 from plugins.ha.consensus.lease import LeaseDocument
-from plugins.ha.consensus.observation import (
+from plugins.ha.consensus.state import (
     DEAD_MEMBER,
     Member,
     Observation,
     Timing,
     Update,
 )
-from plugins.ha.consensus.observation import Ports as PortState
+from plugins.ha.consensus.state import Ports as PortState
 from tests.simulation.beats import HEARTBEAT, Beat
 from tests.simulation.lease_asker import LeaseAsker
 from tests.simulation.mongod import Mongod
@@ -103,7 +102,7 @@ class Node:
         members = {peer.address: peer.number for peer in self.peers}
         self.post(lambda seen: transitions.peers_set(seen, self.number, members))
 
-    # The keeper.
+    # The control loop.
 
     def post(self, update: Update) -> None:
         """Replace the observation by *update* of it, then decide."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
-from plugins.ha.consensus.observation import Timing
+from plugins.ha.consensus.state import Timing
 from tests.simulation.beats import HEARTBEAT
 from tests.simulation.fault_kinds import begin, draw
 from tests.simulation.faults import Fault, Stage

@@ -1,13 +1,26 @@
-"""The workers of a simulated node: they do what the real `Performer` has done."""
+"""The workers of a simulated node: they do what the real `ActionExecutor` has done."""
 
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from plugins.ha.consensus import actions as do
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.lease import LeaseDocument
+from plugins.ha.consensus.state import (
+    Action,
+    ClosePorts,
+    DropLease,
+    HandOver,
+    OpenPorts,
+    ReadLease,
+    ReleaseLease,
+    RenewLease,
+    ReopenServers,
+    StepDown,
+    StepUp,
+    TakeLease,
+)
 from tests.simulation.world import MILLISECOND
 
 if TYPE_CHECKING:
@@ -46,33 +59,33 @@ class Workers:
         self._node = node
         self._lease, self._ports, self._steps = Worker(), Worker(), Worker()
 
-    def perform(self, action: do.Action) -> None:  # noqa: C901  a table
+    def perform(self, action: Action) -> None:  # noqa: C901  a table
         """Have *action* done; the node is told what came of it."""
         node, lease = self._node, self._node.lease
         match action:
-            case do.ReadLease():
+            case ReadLease():
                 self._lease.submit(lease.read)
-            case do.TakeLease(expected):
+            case TakeLease(expected):
                 token = f"{node.number}-{node.world.steps}"
                 wanted = expected.taken_by(node.address, node.timing.ttl, token)
                 self._lease.submit(partial(lease.write, expected, wanted))
-            case do.RenewLease(expected):
+            case RenewLease(expected):
                 self._lease.submit(partial(lease.write, expected, expected.renewed()))
-            case do.ReleaseLease(expected):
+            case ReleaseLease(expected):
                 self._lease.submit(partial(lease.release, expected))
-            case do.HandOver(expected, target):
+            case HandOver(expected, target):
                 self._steps.submit(partial(self._hand_over, expected, target))
-            case do.OpenPorts():
+            case OpenPorts():
                 self._ports.submit(self._open)
-            case do.ReopenServers():
+            case ReopenServers():
                 raise AssertionError("a simulated node has one server")
-            case do.ClosePorts(drain):
+            case ClosePorts(drain):
                 self._ports.submit(partial(self._close, drain))
-            case do.StepDown():
+            case StepDown():
                 self._steps.submit(partial(self._step, node.mongod.step_down))
-            case do.StepUp():
+            case StepUp():
                 self._steps.submit(partial(self._step, node.mongod.step_up))
-            case do.DropLease():
+            case DropLease():
                 pass
 
     def _open(self, done: Done) -> None:

@@ -9,7 +9,7 @@ new start ends it sooner.
 
 from dataclasses import dataclass, replace
 
-from plugins.ha.consensus.observation import Observation, Peer
+from plugins.ha.consensus.state import Observation, Peer
 
 SECOND = 1_000_000_000
 #: A wait longer by so much changes nothing: an election takes as long.

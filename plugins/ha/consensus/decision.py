@@ -6,12 +6,17 @@ the rules is the order of danger: first what must close, then what may open.
 
 from dataclasses import dataclass
 
-from plugins.ha.consensus.actions import (
+from plugins.ha.consensus.election import should_step_up
+from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting, free_at
+from plugins.ha.consensus.state import (
     Action,
     ClosePorts,
     DropLease,
+    FailedServer,
     HandOver,
+    Observation,
     OpenPorts,
+    Ports,
     ReadLease,
     ReleaseLease,
     RenewLease,
@@ -20,9 +25,6 @@ from plugins.ha.consensus.actions import (
     StepUp,
     TakeLease,
 )
-from plugins.ha.consensus.election import should_step_up
-from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting, free_at
-from plugins.ha.consensus.observation import FailedServer, Observation, Ports
 from plugins.ha.consensus.switchover import best
 
 MILLISECOND = 1_000_000

@@ -6,7 +6,7 @@ the detection time, and does nothing where MongoDB's own election would not help
 
 from dataclasses import dataclass
 
-from plugins.ha.consensus.observation import Observation, Peer
+from plugins.ha.consensus.state import Observation, Peer
 
 SECOND = 1_000_000_000
 # A second candidate waits, so that two do not split the vote.

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from plugins.ha.consensus.observation import Observation
+from plugins.ha.consensus.state import Observation
 
 #: In lease times. Later nobody waits for the primary of before, and who is silent may
 #: only be slow.

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from plugins.ha.consensus.observation import Observation, Peer
+from plugins.ha.consensus.state import Observation, Peer
 
 # Seconds of oplog that the next primary may lack when the switchover begins.
 LAG_SECONDS = 10

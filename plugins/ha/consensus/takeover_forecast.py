@@ -3,7 +3,7 @@
 Pure.
 """
 
-from plugins.ha.consensus.observation import Observation, Peer
+from plugins.ha.consensus.state import Observation, Peer
 from plugins.ha.consensus.switchover import LAG_SECONDS
 
 

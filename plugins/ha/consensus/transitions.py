@@ -1,20 +1,31 @@
 """How what a node knows changes: by what it begins, and by what it learns.
 
-Pure. The keeper and the simulation use the same functions.
+Pure. The control loop and the simulation use the same functions.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from plugins.ha.consensus import actions as do
 from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
-from plugins.ha.consensus.observation import (
+from plugins.ha.consensus.state import (
+    Action,
+    ClosePorts,
+    DropLease,
     FailedServer,
+    HandOver,
     Handover,
     Member,
     Observation,
+    OpenPorts,
     Peer,
     Ports,
+    ReadLease,
+    ReleaseLease,
+    RenewLease,
+    ReopenServers,
+    StepDown,
+    StepUp,
+    TakeLease,
 )
 from plugins.ha.consensus.switchover import best
 
@@ -35,23 +46,23 @@ class ServerEnd:
 
 
 def begun(  # noqa: C901, PLR0911  a table
-    seen: Observation, action: do.Action, reason: str, now: int
+    seen: Observation, action: Action, reason: str, now: int
 ) -> Observation:
     """The observation once *action* has been set in motion."""
     match action:
-        case do.ReadLease() | do.TakeLease() | do.RenewLease():
-            return replace(seen, asking=True, taking=isinstance(action, do.TakeLease))
-        case do.OpenPorts():
+        case ReadLease() | TakeLease() | RenewLease():
+            return replace(seen, asking=True, taking=isinstance(action, TakeLease))
+        case OpenPorts():
             return replace(seen, ports=Ports.OPENING, reopening=False)
-        case do.ReopenServers():
+        case ReopenServers():
             return replace(seen, reopening=True)
-        case do.ClosePorts():
+        case ClosePorts():
             return replace(seen, ports=Ports.CLOSING)
-        case do.DropLease():
+        case DropLease():
             return _dropped(seen, reason, now)
-        case do.StepDown() | do.StepUp() | do.HandOver():
+        case StepDown() | StepUp() | HandOver():
             return replace(seen, stepping=True)
-        case do.ReleaseLease():  # pragma: no branch  there is no other action
+        case ReleaseLease():  # pragma: no branch  there is no other action
             return seen
 
 

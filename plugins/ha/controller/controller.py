@@ -1,43 +1,52 @@
-"""The role keeper: looks, asks `decide`, and has it done; nothing here blocks.
+"""Run the role of this node: look, decide, act, and record each change.
 
 What is learned (a hello, a heartbeat, an answer about the lease) arrives in the
-inbox as a function from one observation to the next. This thread alone applies
-them, so there is no lock, and nobody else changes the role.
+inbox as a function from one observation to the next. One thread applies them, so
+there is no lock, and nothing else changes the role. Nothing in this thread blocks.
 """
 
 import logging
 import queue
 import threading
 
-from plugins.ha.consensus import actions as do
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.decision import Decision, decide
-from plugins.ha.consensus.observation import Observation, Update
-from plugins.ha.controller.executor import Performer
-from plugins.ha.controller.role_recorder import Tenure
+from plugins.ha.consensus.state import (
+    Action,
+    Observation,
+    Ports,
+    StepDown,
+    StepUp,
+    Update,
+)
+from plugins.ha.controller.executor import ActionExecutor
 from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.events.bus import Bus
+from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.system.child_processes import give_up
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class ControlLoop:
     """Keeps this node's ports in step with its lease, from a thread of its own."""
 
     def __init__(
         self,
         seen: Observation,
-        performer: Performer,
+        executor: ActionExecutor,
         permit: Permit,
-        tenure: Tenure,
+        recorder: "RoleRecorder",
     ) -> None:
         self._seen = seen
-        self._performer = performer
+        self._executor = executor
         self._permit = permit
-        self._tenure = tenure
+        self._recorder = recorder
         self._inbox: queue.SimpleQueue[Update | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="control-loop", daemon=True
+        )
         self._reason = "starting"
 
     @property
@@ -78,7 +87,7 @@ class Keeper:
         try:
             self._keep()
         except Exception:
-            give_up("the role keeper ended in an error nobody foresaw")
+            give_up("the control loop ended in an error that was not foreseen")
 
     def _keep(self) -> None:
         while True:
@@ -100,12 +109,12 @@ class Keeper:
         wait = (decision.wake_at - boottime_ns()) / SECOND
         return self._inbox.get(timeout=max(wait, 0.001))
 
-    def _begin(self, action: do.Action, reason: str) -> None:
+    def _begin(self, action: Action, reason: str) -> None:
         begun = transitions.begun(self._seen, action, reason, boottime_ns())
         self._change(begun, reason)
-        steps = isinstance(action, do.StepUp | do.StepDown)
+        steps = isinstance(action, StepUp | StepDown)
         log.log(logging.INFO if steps else logging.DEBUG, "%s: %s", reason, action)
-        self._performer.perform(action, self.post)
+        self._executor.execute(action, self.post)
 
     def _change(self, seen: Observation, reason: str) -> None:
         before, self._seen = self._seen, seen
@@ -113,4 +122,131 @@ class Keeper:
             self._permit.revoke()
         elif seen.hold is not before.hold:
             self._permit.grant(seen.hold.document.epoch, seen.hold.deadline)
-        self._tenure.follow(before, seen, reason, boottime_ns())
+        self._recorder.follow(before, seen, reason, boottime_ns())
+
+
+class RoleRecorder:
+    """Notes each change of role, with its phases; publishes RoleChanged.
+
+    A node serves from when its ports are open under the lease until they begin to
+    close; that is when users see it. Only the control loop calls `follow`.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._role = Role.STANDBY
+        self._cause = "this node started"
+        self._marks: dict[str, int] = {}
+        self._served = 0
+
+    @property
+    def role(self) -> Role:
+        """The role this node has for its users."""
+        return self._role
+
+    def follow(
+        self, before: Observation, seen: Observation, reason: str, now: int
+    ) -> None:
+        """Take note of the step from *before* to *seen*, made for *reason*."""
+        self._mark(before, seen, reason, now)
+        role = _role_of(seen)
+        if role is not self._role:
+            self._publish(role, seen, reason)
+        elif before.hold and not seen.hold and self._served < seen.renounced:
+            # It held the lease and never got its ports open: that is on record too.
+            self._publish(role, seen, f"gave up before its ports were open: {reason}")
+
+    def _mark(
+        self, before: Observation, seen: Observation, reason: str, now: int
+    ) -> None:
+        if _followed(seen) not in (None, seen.me, _followed(before)):
+            # Another was elected: an attempt of ours that came to nothing is over.
+            self._marks = {}
+        if seen.stepping and not before.stepping and not _writable(seen):
+            self._cause = reason
+            self._marks = _noticed(seen, now)
+        self._mark_election(before, seen, now)
+        if seen.hold and not before.hold:
+            self._marks["lease"] = now
+        if seen.ports is Ports.OPEN and before.ports is not Ports.OPEN:
+            self._marks["ports"] = now
+
+    def _mark_election(self, before: Observation, seen: Observation, now: int) -> None:
+        if _elected(seen) and not _elected(before):
+            if "noticed" not in self._marks:
+                self._cause = "MongoDB elected this member"
+                self._marks = _noticed(seen, now)
+            self._marks.setdefault("elected", now)
+        if _writable(seen) and not _writable(before):
+            self._marks["writable"] = now
+
+    def _publish(self, role: Role, seen: Observation, reason: str) -> None:
+        why = self._why(role, seen, reason)
+        epoch = seen.hold.document.epoch if seen.hold else seen.renounced
+        phases = _phases(self._marks) if role is Role.PRIMARY else {}
+        log.info(
+            "%s -> %s (epoch %d): %s%s", self._role, role, epoch, why, _told(phases)
+        )
+        change = RoleChanged(self._role, role, why, epoch, phases)
+        self._role = role
+        self._served = epoch
+        self._marks = {}
+        self._bus.publish(change)
+
+    def _why(self, role: Role, seen: Observation, reason: str) -> str:
+        """Why the role changed; ports may close and open again under one lease."""
+        if role is Role.PRIMARY:
+            return self._cause
+        if seen.hold is not None and seen.ports is Ports.PAUSED:
+            self._cause = f"the service ports opened again: {seen.pause}"
+            return seen.pause
+        if seen.hold is not None and seen.ports is Ports.FAILED:
+            self._cause = "the service ports opened again"
+            return "a service port failed"
+        return reason
+
+
+def _role_of(seen: Observation) -> Role:
+    serving = seen.hold is not None and seen.ports is Ports.OPEN
+    return Role.PRIMARY if serving else Role.STANDBY
+
+
+def _followed(seen: Observation) -> str | None:
+    """The primary that our member follows, if it knows one."""
+    return seen.member.primary if seen.member else None
+
+
+def _writable(seen: Observation) -> bool:
+    return seen.member is not None and seen.member.writable
+
+
+def _elected(seen: Observation) -> bool:
+    """Our member names itself: it may still have to apply what it has fetched."""
+    return _writable(seen) or _followed(seen) == seen.me
+
+
+def _noticed(seen: Observation, now: int) -> dict[str, int]:
+    """The marks of a beginning: the former holder's last good answer, and now."""
+    if seen.sighting is None or seen.sighting.document.holder in ("", seen.me):
+        return {"noticed": now}
+    holder = seen.peer(seen.sighting.document.holder)
+    answered = max(seen.sighting.changed_at, holder.claimed_at if holder else 0)
+    return {"answered": min(answered, now), "noticed": now}
+
+
+def _phases(marks: dict[str, int]) -> dict[str, float]:
+    """Seconds each phase took, in the order they ended.
+
+    They begin with the former holder's last good answer, where there was one.
+    """
+    ordered = list(marks.items())
+    return {
+        name: round((at - ordered[place][1]) / SECOND, 4)
+        for place, (name, at) in enumerate(ordered[1:])
+    }
+
+
+def _told(phases: dict[str, float]) -> str:
+    return "".join(
+        f"; {name} after {seconds:.3f} s" for name, seconds in phases.items()
+    )

@@ -1,24 +1,57 @@
-"""Has actions carried out on workers, and tells the keeper what came of them.
+"""Carry out the actions that a decision asks for, and report the outcome.
 
-Three workers, one kind of thing each: so a database that hangs never keeps a port
-open, nor a slow port a lease unrenewed.
+Three workers, one kind of action each: so a database that hangs never keeps a port
+open, nor a slow port a lease unrenewed. Each action calls the database or the ports
+once, and returns how the observation changes.
 """
 
+import logging
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from plugins.ha.consensus import actions as do
-from plugins.ha.consensus.observation import Update
-from plugins.ha.controller.election_actions import StepWork
-from plugins.ha.controller.lease_actions import LeaseWork
-from plugins.ha.controller.port_actions import PortWork
+from plugins.ha.consensus import transitions
+from plugins.ha.consensus.lease import LeaseDocument
+from plugins.ha.consensus.state import (
+    Action,
+    ClosePorts,
+    DropLease,
+    HandOver,
+    Observation,
+    OpenPorts,
+    ReadLease,
+    ReleaseLease,
+    RenewLease,
+    ReopenServers,
+    StepDown,
+    StepUp,
+    TakeLease,
+    Update,
+)
+from plugins.ha.consensus.transitions import ServerEnd
+from plugins.ha.replication.lease_store import LeaseStore
+from plugins.ha.replication.replica_set import ReplicaSet
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import ConsoleError, DatabaseError
+from twistlock_console.events.types import ListenerFailed
+from twistlock_console.node_api.client import NodeClient
+from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.system.child_processes import give_up
 
+GRACE_SECONDS = 1.0
+STEP_UP_PATH = "/v1/ha/step-up"
+log = logging.getLogger(__name__)
 
-class Performer:
+
+class ActionExecutor:
     """Performs actions with *lease*, *ports* and *steps*, a worker thread each."""
 
-    def __init__(self, lease: LeaseWork, ports: PortWork, steps: StepWork) -> None:
+    def __init__(
+        self,
+        lease: "LeaseActions",
+        ports: "PortActions",
+        steps: "ElectionActions",
+    ) -> None:
         self._lease = lease
         self._ports = ports
         self._steps = steps
@@ -26,7 +59,7 @@ class Performer:
         self._port_worker = ThreadPoolExecutor(1, "ports")
         self._step_worker = ThreadPoolExecutor(1, "steps")
 
-    def perform(self, action: do.Action, post: Callable[[Update], None]) -> None:
+    def execute(self, action: Action, post: Callable[[Update], None]) -> None:
         """Have *action* done on its worker; *post* gets what came of it."""
 
         def run() -> None:
@@ -44,37 +77,223 @@ class Performer:
         for worker in (self._lease_worker, self._port_worker, self._step_worker):
             worker.shutdown(wait=False, cancel_futures=True)
 
-    def _worker(self, action: do.Action) -> ThreadPoolExecutor:
+    def _worker(self, action: Action) -> ThreadPoolExecutor:
         match action:
-            case do.OpenPorts() | do.ReopenServers() | do.ClosePorts():
+            case OpenPorts() | ReopenServers() | ClosePorts():
                 return self._port_worker
-            case do.StepDown() | do.StepUp() | do.HandOver():
+            case StepDown() | StepUp() | HandOver():
                 return self._step_worker
             case _:
                 return self._lease_worker
 
-    def _do(self, action: do.Action) -> Update:  # noqa: C901, PLR0911  a table
+    def _do(self, action: Action) -> Update:  # noqa: C901, PLR0911  a table
         match action:
-            case do.ReadLease():
+            case ReadLease():
                 return self._lease.read()
-            case do.TakeLease(expected):
+            case TakeLease(expected):
                 return self._lease.take(expected)
-            case do.RenewLease(expected):
+            case RenewLease(expected):
                 return self._lease.renew(expected)
-            case do.ReleaseLease(expected):
+            case ReleaseLease(expected):
                 return self._lease.release(expected)
-            case do.OpenPorts():
+            case OpenPorts():
                 return self._ports.open()
-            case do.ReopenServers():
+            case ReopenServers():
                 return self._ports.reopen()
-            case do.ClosePorts(drain):
+            case ClosePorts(drain):
                 return self._ports.close(drain=drain)
-            case do.HandOver(expected, target):
+            case HandOver(expected, target):
                 self._lease.release(expected)
                 return self._steps.down(target)
-            case do.StepDown():
+            case StepDown():
                 return self._steps.down(None)
-            case do.StepUp():
+            case StepUp():
                 return self._steps.up()
-            case do.DropLease():
+            case DropLease():
                 return lambda seen: seen
+
+
+class LeaseActions:
+    """Reads and writes the lease in *store*, for the node at *me*.
+
+    *measure* is called with the seconds of each write that a majority acknowledged.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        ttl: int,
+        store: LeaseStore,
+        measure: Callable[[float], object] = lambda _: None,
+    ) -> None:
+        self._me = me
+        self._ttl = ttl
+        self._store = store
+        self._measure = measure
+
+    def read(self) -> Update:
+        """Look at the lease in our own member."""
+        try:
+            document = self._store.read(self._patience)
+        except DatabaseError as error:
+            log.debug("%s", error)
+            return transitions.lease_answered
+        now = boottime_ns()
+
+        def update(seen: Observation) -> Observation:
+            sighted = transitions.lease_sighted(seen, document, now)
+            return transitions.lease_answered(sighted)
+
+        return update
+
+    def take(self, expected: LeaseDocument) -> Update:
+        """Take the lease over from what *expected* says."""
+        taken = expected.taken_by(self._me, self._ttl, secrets.token_hex(8))
+        return self._write(expected, taken)
+
+    def renew(self, expected: LeaseDocument) -> Update:
+        """Renew the lease that we hold as *expected*."""
+        return self._write(expected, expected.renewed())
+
+    def release(self, expected: LeaseDocument) -> Update:
+        """Write that the lease is free; if that fails, it runs out by itself."""
+        try:
+            self._store.replace(expected, expected.given_back(), self._patience)
+        except DatabaseError as error:
+            log.info("the lease could not be released and will run out: %s", error)
+        return lambda seen: seen
+
+    def _write(self, expected: LeaseDocument, wanted: LeaseDocument) -> Update:
+        sent_at = boottime_ns()
+        try:
+            stored = self._store.replace(expected, wanted, self._patience)
+        except DatabaseError as error:
+            log.info("%s", error)
+            stored = False
+        if not stored:
+            # It may have been stored all the same: look what is there now.
+            return self.read()
+        now = boottime_ns()
+        self._measure((now - sent_at) / SECOND)
+
+        def update(seen: Observation) -> Observation:
+            held = transitions.lease_held(seen, wanted, sent_at, now)
+            return transitions.lease_answered(held)
+
+        return update
+
+    @property
+    def _patience(self) -> float:
+        """How long one request may take, in seconds: half a ttl."""
+        return self._ttl / SECOND / 2
+
+
+class ElectionActions:
+    """Steps the member of *replica_set*; *client_of* reaches a peer's node API."""
+
+    def __init__(
+        self, replica_set: ReplicaSet, client_of: Callable[[str], NodeClient]
+    ) -> None:
+        self._replica_set = replica_set
+        self._client_of = client_of
+
+    def up(self) -> Update:
+        """Have our member stand for election."""
+        try:
+            self._replica_set.step_up()
+        except ConsoleError as error:
+            log.info("not elected: %s", error)
+        return _stepped()
+
+    def down(self, target: str | None) -> Update:
+        """Have our member make way, for *target* if one is named."""
+        try:
+            if target is None or not self._elect(target):
+                self._step_down()
+        except ConsoleError as error:
+            log.warning("our member may still be primary: %s", error)
+        return _stepped()
+
+    def _step_down(self) -> None:
+        """Have it make way; what keeps it from that for too long is ended, once."""
+        try:
+            self._replica_set.step_down()
+        except ConsoleError as error:
+            if not self._replica_set.give_up_stepping_down():
+                raise
+            log.warning("our member steps down again, from the beginning: %s", error)
+            self._replica_set.step_down()
+
+    def _elect(self, target: str) -> bool:
+        """Have *target* stand for election; our member follows its higher term."""
+        try:
+            with self._client_of(target) as client:
+                client.post(STEP_UP_PATH)
+        except ConsoleError as error:
+            log.warning("%s did not take over: %s", target, error)
+            return False
+        return True
+
+
+def _stepped() -> Update:
+    now = boottime_ns()
+    return lambda seen: transitions.stepped(seen, now)
+
+
+class PortActions:
+    """Opens and closes *ports*, and says what became of them."""
+
+    def __init__(self, ports: ServicePorts) -> None:
+        self._ports = ports
+
+    def open(self) -> Update:
+        """Open the ports and see that they answer.
+
+        A server that fails is heard of by ``server_failed``, as one that ended.
+        """
+        try:
+            self._ports.open_all()
+        except ConsoleError as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence says it all
+            if not self._ports.is_open:
+                return _failed(ServerEnd("every server", str(error)), others_run=False)
+        self._ports.checks.require_answers()
+        return transitions.ports_opened
+
+    def reopen(self) -> Update:
+        """Open the servers that are closed; the others go on."""
+        try:
+            self._ports.open_all()
+        except ConsoleError as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence says it all
+        self._ports.checks.require_answers()
+        closed = self._ports.closed()
+        return lambda seen: transitions.servers_reopened(seen, closed)
+
+    def server_failed(self, failure: ListenerFailed) -> Update:
+        """Say that a server ended by itself or could not be opened."""
+        end = ServerEnd(failure.name, failure.reason)
+        return _failed(end, others_run=self._ports.is_open)
+
+    def look(self) -> Update:
+        """Say which servers are closed at the moment at which that is applied."""
+        now, ports = boottime_ns(), self._ports
+        return lambda seen: transitions.servers_seen(seen, ports.closed(), now)
+
+    def close(self, *, drain: bool) -> Update:
+        """Close the ports; *drain* gives requests in flight a moment.
+
+        While one still answers the node takes no lease, and tries again.
+        """
+        try:
+            self._ports.close_all(grace=GRACE_SECONDS if drain else 0.0)
+        except ConsoleError as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence says it all
+            now = boottime_ns()
+            return lambda seen: transitions.ports_stuck(seen, now)
+        return transitions.ports_closed
+
+
+def _failed(end: ServerEnd, *, others_run: bool) -> Update:
+    now = boottime_ns()
+    return lambda seen: transitions.server_failed(seen, end, now, others_run=others_run)

@@ -17,7 +17,7 @@ from typing import Any
 from pymongo.errors import PyMongoError
 
 from plugins.ha.consensus import transitions
-from plugins.ha.controller.controller import Keeper
+from plugins.ha.controller.controller import ControlLoop
 from plugins.ha.membership.node_keys import NodeRegister
 from plugins.ha.replication.lease_store import LeaseStore
 from plugins.ha.replication.node_state import NodeState
@@ -53,12 +53,12 @@ class Recovery:
     replica_set: ReplicaSet
     register: NodeRegister
     lease: LeaseStore
-    keeper: Keeper
+    control_loop: ControlLoop
     client_of: Callable[[str], NodeClient]
 
     def prospect(self) -> Prospect:
         """What it would do; raises Refused where there is nothing to recover from."""
-        if self.keeper.seen.hold is not None:
+        if self.control_loop.seen.hold is not None:
             raise Refused(f"{self.address} serves; there is nothing to recover from.")
         self._must_have_copied()
         members = self.replica_set.config()["members"]
@@ -72,8 +72,8 @@ class Recovery:
         """Make this node a set of one; raises Refused, DatabaseError."""
         prospect = self.prospect()
         log.warning("recovering by force: leaving out %s", ", ".join(prospect.others))
-        # A lease request of ours is under way: the keeper shall not make another.
-        self.keeper.post(lambda seen: replace(seen, asking=True))
+        # A lease request of ours is under way: the control loop shall not make another.
+        self.control_loop.post(lambda seen: replace(seen, asking=True))
         try:
             # Half of it done could not be asked for again: then this node serves.
             deadline = boottime_ns() + INSIST_SECONDS * SECOND
@@ -82,7 +82,7 @@ class Recovery:
             for other in prospect.others:
                 _insist(partial(self.register.remove, other), deadline)
         finally:
-            self.keeper.post(transitions.lease_answered)
+            self.control_loop.post(transitions.lease_answered)
         log.warning("recovered: %s is the only node of its cluster", self.address)
 
     def _must_have_copied(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from plugins.ha.consensus import transitions
-from plugins.ha.consensus.observation import Observation, Peer, Ports, Update
+from plugins.ha.consensus.state import Observation, Peer, Ports, Update
 from twistlock_console import __version__
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from plugins.ha.consensus.observation import Member
+from plugins.ha.consensus.state import Member
 from twistlock_console.events.cluster_status import address_of
 
 

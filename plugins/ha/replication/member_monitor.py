@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from plugins.ha.consensus import transitions
-from plugins.ha.consensus.observation import DEAD_MEMBER, Member, Update
+from plugins.ha.consensus.state import DEAD_MEMBER, Member, Update
 from plugins.ha.replication.hello import HelloAnswer
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import MILLISECOND, boottime_ns

@@ -1,6 +1,6 @@
 """The cluster as the page, the API and the command line show it.
 
-Pure: from what the keeper knows, the last poll, and who asks to join.
+Pure: from what the control loop knows, the last poll, and who asks to join.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from plugins.ha.consensus.observation import Observation, Peer, Ports
+from plugins.ha.consensus.state import Observation, Peer, Ports
 from plugins.ha.consensus.takeover_forecast import prospect
 from plugins.ha.membership.rules import JoinRequest, why_not_apply
 from plugins.ha.replication.node_state import NodeState, member_state

@@ -1,6 +1,6 @@
 """The banner that tells of the takeover by which this node came to serve.
 
-A web process serves for one tenure: once its record is there, it is the same for good.
+A web process serves under one epoch: once its record is there, the banner stays.
 """
 
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class News:
-    """Asks the brain until the record of this tenure is there, once a second."""
+    """Asks the brain until the record of this epoch is there, once a second."""
 
     def __init__(self) -> None:
         self._banners: tuple[Banner, ...] | None = None

@@ -1,13 +1,14 @@
-"""What a node knows at one moment, as values; the input of every decision.
+"""The state of a node as values: what it knows, and what a decision may ask for.
 
-Pure. Times are nanoseconds of this node's own boot-time clock.
+Pure. `Observation` is the input of every decision, `Action` its output. Times are
+nanoseconds of this node's own boot-time clock.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from plugins.ha.consensus.lease import Hold, LeaseSighting
+from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
 
 
 class Ports(StrEnum):
@@ -170,3 +171,90 @@ class Observation:
 
 Update = Callable[[Observation], Observation]
 """What was learned, as the step from one observation to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLease:
+    """Read the lease from our own member."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLease:
+    """Take the lease over from what *expected* says."""
+
+    expected: LeaseDocument
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLease:
+    """Renew the lease that we hold."""
+
+    expected: LeaseDocument
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPorts:
+    """Open the service ports under *epoch*."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenServers:
+    """Open the service servers that failed, while the others go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePorts:
+    """Close the service ports; *drain* lets requests in flight finish first."""
+
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropLease:
+    """Forget the lease; never serve under its epoch again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLease:
+    """Write that the lease is free, so that the next holder need not wait."""
+
+    expected: LeaseDocument
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Release the lease, then have our member make way for *target*, in this order.
+
+    A member that still writes while it steps down finds no standby that has caught
+    up, and the set is left to elect in its own time.
+    """
+
+    expected: LeaseDocument
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepDown:
+    """Have our member give up being primary."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepUp:
+    """Have our member stand for election."""
+
+
+Action = (
+    ReadLease
+    | TakeLease
+    | RenewLease
+    | OpenPorts
+    | ReopenServers
+    | ClosePorts
+    | DropLease
+    | ReleaseLease
+    | HandOver
+    | StepDown
+    | StepUp
+)

@@ -1,0 +1,93 @@
+"""The health checks of a clustered node: its membership, and its database's clock.
+
+Both act on what they find: a node that was removed is shown as such, and a member
+whose clock was set back is started anew.
+"""
+
+import logging
+
+from plugins.ha.consensus import transitions
+from plugins.ha.consensus.clock_skew import REASON, SECOND, Clock, may_restart
+from plugins.ha.controller.controller import ControlLoop
+from plugins.ha.replication.replica_set import ReplicaSet
+from twistlock_console.common.clock import boottime_ns
+from twistlock_console.common.errors import DatabaseError
+from twistlock_console.database.mongod import Mongod
+from twistlock_console.events.cluster_status import address_of
+from twistlock_console.system.serving_permit import FOREVER
+
+REST = 3 * SECOND
+REMOVED = (
+    "this node was removed from the cluster and does not serve; to use the host again, "
+    "uninstall the Console (twistlock.sh -u) and run the join command of the primary's "
+    "page"
+)
+log = logging.getLogger(__name__)
+
+
+class MembershipCheck:
+    """Learns it from peers, which refuse a removed node, and from our own member."""
+
+    def __init__(
+        self, control_loop: ControlLoop, replica_set: ReplicaSet, address: str
+    ) -> None:
+        self._control_loop = control_loop
+        self._replica_set = replica_set
+        self._address = address
+        #: Why this node is outside; None while it belongs to the cluster.
+        self.reason: str | None = None
+
+    def check(self) -> str | None:
+        """Return why this node is outside the cluster, or None; a health check."""
+        seen = self._control_loop.seen
+        out = seen.resting_until >= FOREVER or self._is_left_out()
+        self.reason = REMOVED if out else None
+        return self.reason
+
+    def _is_left_out(self) -> bool:
+        """Whether our member has a configuration that does not name it."""
+        try:
+            members = self._replica_set.config()["members"]
+        except DatabaseError:
+            return False
+        return self._address not in [address_of(member["host"]) for member in members]
+
+
+class ClockMonitor:
+    """Asks the member of *replica_set* for the time; *check* is a health check."""
+
+    def __init__(
+        self, replica_set: ReplicaSet, control_loop: ControlLoop, mongod: Mongod
+    ) -> None:
+        self._mongod = mongod
+        self._replica_set = replica_set
+        self._control_loop = control_loop
+        self._clock = Clock()
+        self._pid: int | None = None
+
+    def check(self) -> str | None:
+        """Look again, about once a second; the answer is a health check's."""
+        if self._mongod.pid != self._pid:
+            # A new one waits for nothing yet.
+            self._pid, self._clock = self._mongod.pid, Clock()
+        self._read()
+        now = boottime_ns()
+        if now >= self._clock.until:
+            return None
+        # Who stood for election now might find nobody to make a majority with.
+        until, reason = now + REST, f"resting: {REASON}"
+        self._control_loop.post(lambda seen: transitions.resting(seen, until, reason))
+        if may_restart(self._control_loop.seen, self._clock, now):
+            log.warning("starting our database anew: %s", REASON)
+            self._clock = Clock()
+            self._mongod.restart()
+        return REASON
+
+    def _read(self) -> None:
+        sent = boottime_ns()
+        try:
+            told = self._replica_set.clock()
+        except DatabaseError as error:
+            log.debug("no time from our database: %s", error)
+            return
+        self._clock = self._clock.read(told, sent, boottime_ns())
