@@ -4,16 +4,16 @@ import logging
 from dataclasses import dataclass
 
 from plugins.ha.consensus import transitions
-from plugins.ha.consensus.silent_peers import given_up
+from plugins.ha.consensus.election import unresponsive_peers
 from plugins.ha.controller.controller import ControlLoop, RoleRecorder
 from plugins.ha.controller.executor import PortActions
 from plugins.ha.controller.health_checks import ClockMonitor, MembershipCheck
 from plugins.ha.membership.node_keys import NodeRegister
 from plugins.ha.membership.service import Membership
 from plugins.ha.peers.heartbeats import Heartbeats
-from plugins.ha.replication.lease_store import LeaseStore
-from plugins.ha.replication.peer_disconnect import Detachment
+from plugins.ha.replication.collections import LeaseStore
 from plugins.ha.replication.replica_set import ReplicaSet
+from plugins.ha.replication.sync_source import PeerDisconnector
 from plugins.ha.reporting.defender_reconnects import Returning
 from plugins.ha.reporting.role_history import History
 from plugins.ha.settings import HaSettings
@@ -43,7 +43,7 @@ class Rounds:
     history: History
     returning: Returning
     port_work: PortActions
-    detachment: Detachment
+    peer_disconnector: PeerDisconnector
     standing: MembershipCheck
     clock_watch: ClockMonitor
 
@@ -85,7 +85,9 @@ class Rounds:
         )
 
     def _detach(self) -> None:
-        self.detachment.keep(given_up(self.control_loop.seen, boottime_ns()))
+        self.peer_disconnector.keep(
+            unresponsive_peers(self.control_loop.seen, boottime_ns())
+        )
 
     def _advance(self) -> None:
         if (

@@ -11,7 +11,7 @@ from plugins.ha.membership.join_client import papers
 from plugins.ha.membership.routing import is_routed
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.peers.heartbeats import testimony
-from plugins.ha.replication.handover import follow
+from plugins.ha.replication.sync_source import follow
 from plugins.ha.runtime import HighAvailability
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import Refused, Removed

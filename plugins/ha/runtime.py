@@ -8,7 +8,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from plugins.ha.consensus import switchover, transitions
-from plugins.ha.consensus.silent_peers import all_silent
+from plugins.ha.consensus.election import all_peers_silent
 from plugins.ha.consensus.state import Observation, Ports, Timing
 from plugins.ha.controller.controller import ControlLoop, RoleRecorder
 from plugins.ha.controller.executor import (
@@ -25,11 +25,9 @@ from plugins.ha.membership.node_keys import NodeRegister
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.membership.service import Membership
 from plugins.ha.peers.heartbeats import Heartbeats
-from plugins.ha.replication.collections import Stores
-from plugins.ha.replication.lease_store import LeaseStore
-from plugins.ha.replication.member_monitor import MemberWatch
-from plugins.ha.replication.peer_disconnect import Detachment
-from plugins.ha.replication.replica_set import ReplicaSet
+from plugins.ha.replication.collections import Collections, LeaseStore
+from plugins.ha.replication.replica_set import MemberMonitor, ReplicaSet
+from plugins.ha.replication.sync_source import PeerDisconnector
 from plugins.ha.reporting.alert_sources import cluster_sources
 from plugins.ha.reporting.cluster_view import Moment, Picture, view
 from plugins.ha.reporting.defender_reconnects import Returning
@@ -66,15 +64,17 @@ class HighAvailability:
         self._clients: list[MongoClient[dict[str, Any]]] = []
         commands = self._connect("commands", 5000)
         whole_set = self._connect("records", 5000, whole_set=True)
-        stores = Stores(whole_set, commands)
+        collections = Collections(whole_set, commands)
         self.replica_set = ReplicaSet(commands)
-        self.requests = JoinRequests(stores)
-        self.register = NodeRegister(stores, self.settings.folders.run / REMOVED_NODES)
+        self.requests = JoinRequests(collections)
+        self.register = NodeRegister(
+            collections, self.settings.folders.run / REMOVED_NODES
+        )
         self.membership = Membership(
             self.settings, self.replica_set, self.requests, self.register, self.client
         )
         spool = self.settings.folders.run / "history.jsonl"
-        self.history = History(self.settings.node_address, spool, stores)
+        self.history = History(self.settings.node_address, spool, collections)
         self.measures = Measures(node.service_ports)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._recorder = RoleRecorder(node.bus)
@@ -84,7 +84,7 @@ class HighAvailability:
         self.control_loop = ControlLoop(
             self._first_observation(), self._executor, node.permit, self._recorder
         )
-        self._watch = MemberWatch(
+        self._watch = MemberMonitor(
             ReplicaSet(self._connect("hello", 1000, awaits=True)),
             lambda: node.database.running,
             self.control_loop.post,
@@ -141,7 +141,7 @@ class HighAvailability:
     def hand_over(self, target: str | None, reason: str) -> None:
         """Prepare and begin a switchover; raises Refused if it would not work now."""
         seen, now = self.control_loop.seen, boottime_ns()
-        if refusal := switchover.why_not(seen, target, now):
+        if refusal := switchover.refusal_reason(seen, target, now):
             raise Refused(refusal)
         target = target or switchover.best(seen, now)
         if target and (follower := switchover.follower(seen, target, now)):
@@ -204,7 +204,7 @@ class HighAvailability:
     def _alone(self) -> bool:
         """Whether nobody is there who could take over, or store anything with us."""
         seen = self.control_loop.seen
-        return seen.hold is None and all_silent(seen, boottime_ns())
+        return seen.hold is None and all_peers_silent(seen, boottime_ns())
 
     def _in_office(self) -> bool:
         seen = self.control_loop.seen
@@ -265,7 +265,7 @@ class HighAvailability:
             history=self.history,
             returning=returning,
             port_work=self._port_work,
-            detachment=Detachment(
+            peer_disconnector=PeerDisconnector(
                 self.replica_set, lambda: node.database.pid, database_port
             ),
             standing=self._standing,

@@ -9,7 +9,7 @@ from plugins.ha.membership.join_requests import JoinRequests
 from plugins.ha.membership.join_tokens import hashed
 from plugins.ha.membership.node_keys import NodeRegister
 from plugins.ha.membership.rules import JoinRequest
-from plugins.ha.replication.collections import Stores
+from plugins.ha.replication.collections import Collections
 from tests.backups.backup_node import BackupNode
 from twistlock_console.accounts import session_revocations, user_changes, users
 from twistlock_console.accounts.roles import UserRole
@@ -150,7 +150,7 @@ def test_a_join_token(
     node: BackupNode, database: Store, restore: Callable[[str], str]
 ) -> None:
     """Neither does the token let a host join, nor is the host that waits with it."""
-    requests = JoinRequests(Stores(database.client, database.client))
+    requests = JoinRequests(Collections(database.client, database.client))
     token, _ = requests.tokens.new()
     other, _ = requests.tokens.new()
     asked = JoinRequest("10.0.0.2", "1", "AB:CD", approved=False)
@@ -170,7 +170,7 @@ def test_a_join_token(
 
 def test_a_join_token_ends_with_the_account_that_made_it(database: Store) -> None:
     """Or when it may administer high availability no longer."""
-    tokens = JoinRequests(Stores(database.client, database.client)).tokens
+    tokens = JoinRequests(Collections(database.client, database.client)).tokens
     for name in ("jane", "joe"):
         user_changes.add(database, name, "hash", UserRole.ADMIN)
     janes, joes = (tokens.new(name)[0] for name in ("jane", "joe"))
@@ -187,7 +187,7 @@ def test_a_node_that_was_removed(
     node: BackupNode, database: Store, restore: Callable[[str], str]
 ) -> None:
     """Its key stays revoked until it is admitted again, whatever a backup says."""
-    stores = Stores(database.client, database.client)
+    stores = Collections(database.client, database.client)
     path = node.volume.parent / "removed-nodes.json"
     nodes = NodeRegister(stores, path)
     nodes.admit("10.0.0.1", "AA:01")
@@ -214,7 +214,7 @@ def test_a_node_that_was_removed(
 
 def test_a_node_with_another_key(node: BackupNode, database: Store) -> None:
     """A host that was installed anew shuts out the key that it had."""
-    stores = Stores(database.client, database.client)
+    stores = Collections(database.client, database.client)
     nodes = NodeRegister(stores, node.volume.parent / "removed-nodes.json")
     nodes.admit("10.0.0.1", "AA:01")
     nodes.admit("10.0.0.1", "AA:02")

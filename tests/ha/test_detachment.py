@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.consensus.silent_peers import all_silent, given_up
+from plugins.ha.consensus.election import all_peers_silent, unresponsive_peers
 from plugins.ha.consensus.state import Member, Observation, Peer
-from plugins.ha.replication.peer_disconnect import TIMES, Detachment
+from plugins.ha.replication.sync_source import TIMES, PeerDisconnector
 from tests.ha.observations import ME, MS, NOW, OTHER, PRIMARY, THIRD, peer, standby
 from twistlock_console.common.errors import DatabaseError
 
@@ -67,7 +67,7 @@ def test_a_silent_node_is_given_up_for_another_primary(
     seen: Observation, given: set[str]
 ) -> None:
     """Before there is another, its answer is the only one to wait for."""
-    assert given_up(seen, NOW) == given
+    assert unresponsive_peers(seen, NOW) == given
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_node_whose_others_are_silent_is_alone(
     peers: tuple[Peer, ...], alone: bool
 ) -> None:
     """When it stops, it waits neither for an heir nor for its history to be stored."""
-    assert all_silent(standby(peers=peers), NOW) is alone
+    assert all_peers_silent(standby(peers=peers), NOW) is alone
 
 
 class FakeReplicaSet:
@@ -106,7 +106,7 @@ def test_a_node_is_left_again_and_again_and_then_no_more(
 ) -> None:
     """What was ended may be begun once more; a dead host is not fought for ever."""
     replica_set = FakeReplicaSet(error)
-    detachment = Detachment(replica_set, lambda: pid, 27017)  # type: ignore[arg-type]
+    detachment = PeerDisconnector(replica_set, lambda: pid, 27017)  # type: ignore[arg-type]
     for _ in range(TIMES + 3):
         detachment.keep({OTHER})
     first = list(replica_set.dropped)

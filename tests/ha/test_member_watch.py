@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from plugins.ha.consensus.state import Member, Update
-from plugins.ha.replication.hello import HelloAnswer
-from plugins.ha.replication.member_monitor import AWAIT_MS, MemberWatch
+from plugins.ha.replication.member_state import HelloAnswer
+from plugins.ha.replication.replica_set import AWAIT_MS, MemberMonitor
 from tests.hosts.waiting import wait_for
 
 REMOVED = Member("REMOVED", writable=False)
@@ -29,7 +29,7 @@ class HastyReplicaSet:
 def test_a_member_that_does_not_wait_is_not_asked_without_end() -> None:
     """Nothing changes: it is asked as seldom as one that waits; a change is told."""
     replica_set, told = HastyReplicaSet(), list[Update]()
-    watch = MemberWatch(replica_set, lambda: True, told.append)  # type: ignore[arg-type]
+    watch = MemberMonitor(replica_set, lambda: True, told.append)  # type: ignore[arg-type]
     watch.start()
     time.sleep(4 * AWAIT_MS / 1000)
     asked = replica_set.asked

@@ -3,7 +3,7 @@
 import pytest
 
 from plugins.ha.consensus.state import Observation
-from plugins.ha.consensus.takeover_forecast import prospect
+from plugins.ha.consensus.switchover import takeover_forecast
 from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, holder, peer, standby
 
 SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
@@ -63,9 +63,9 @@ def test_each_standby_has_its_prospect(
     seen: Observation, address: str, told: str
 ) -> None:
     """What would happen is told before it does."""
-    assert prospect(seen, address, 1, NOW) == told
+    assert takeover_forecast(seen, address, 1, NOW) == told
 
 
 def test_without_a_majority_nobody_takes_over() -> None:
     """Two nodes are both needed."""
-    assert prospect(holder(), OTHER, 0, NOW) == NO_MAJORITY
+    assert takeover_forecast(holder(), OTHER, 0, NOW) == NO_MAJORITY

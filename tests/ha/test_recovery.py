@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from plugins.ha.membership.forced_recovery import Recovery
-from plugins.ha.replication.hello import HelloAnswer
+from plugins.ha.replication.member_state import HelloAnswer
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable, Refused
 from twistlock_console.events.cluster_status import ClusterStatus

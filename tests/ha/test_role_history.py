@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from pymongo.errors import AutoReconnect
 
-from plugins.ha.replication.collections import Stores
+from plugins.ha.replication.collections import Collections
 from plugins.ha.reporting.role_history import History
 from twistlock_console.events.types import Role, RoleChanged
 
@@ -48,7 +48,7 @@ def store() -> Store:
 @pytest.fixture
 def history(tmp_path: Path, store: Store) -> History:
     """With its spool in a folder that goes."""
-    return History("10.0.0.1", tmp_path / "history.jsonl", cast(Stores, store))
+    return History("10.0.0.1", tmp_path / "history.jsonl", cast(Collections, store))
 
 
 def test_a_change_is_noted_while_others_are_delivered(

@@ -7,8 +7,7 @@ import pytest
 from bson import Timestamp
 
 from plugins.ha.consensus.state import Member
-from plugins.ha.replication.hello import HelloAnswer
-from plugins.ha.replication.node_state import NodeState, member_state
+from plugins.ha.replication.member_state import HelloAnswer, NodeState, member_state
 from tests.ha.observations import ME, OTHER, THIRD
 from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
 

@@ -3,7 +3,7 @@
 import pytest
 
 from plugins.ha.consensus.state import Observation
-from plugins.ha.consensus.switchover import best, follower, why_not
+from plugins.ha.consensus.switchover import best, follower, refusal_reason
 from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, holder, peer
 
 LAGGING = peer(OTHER, optime=(89, 1))
@@ -70,7 +70,7 @@ def test_a_switchover_that_would_fail_is_refused_with_the_reason(
     seen: Observation, target: str | None, refusal: str | None
 ) -> None:
     """Before the primary closes anything."""
-    assert why_not(seen, target, NOW) == refusal
+    assert refusal_reason(seen, target, NOW) == refusal
 
 
 @pytest.mark.parametrize(

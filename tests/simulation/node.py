@@ -1,6 +1,7 @@
 """A simulated node: the real decision, transitions and heartbeats in a simulated shell.
 
-What `ControlLoop`, the actions of the executor, `MemberWatch` and `Heartbeats` do with threads is done here with timers, one thing at a time, in the same order.
+What `ControlLoop`, the actions of the executor, `MemberMonitor` and `Heartbeats` do
+with threads is done here with timers, one thing at a time, in the same order.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from web_visitor import Visitor, basic
 
-from plugins.ha.replication.node_state import NodeState
+from plugins.ha.replication.member_state import NodeState
 from plugins.ha.reporting.metrics import Measures, cluster_metrics
 from twistlock_console.common.errors import NodeUnreachable
 from twistlock_console.events.bus import Bus

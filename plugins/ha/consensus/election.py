@@ -1,7 +1,7 @@
-"""When a standby stands for election, rather than wait for MongoDB to notice.
+"""When a standby stands for election, and which silent nodes need no waiting for.
 
-Pure. The vote stays MongoDB's: it decides by majority and term. This only saves
-the detection time, and does nothing where MongoDB's own election would not help.
+Pure. The vote stays MongoDB's: it decides by majority and term. Standing early only
+saves the detection time, and does nothing where MongoDB's own election would not help.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ SECOND = 1_000_000_000
 DEFERENCE = SECOND // 2
 COOLDOWN = SECOND
 NEVER = 2**63 - 1
+#: In lease times. Later no member waits for the former primary, and a silent node may
+#: only be slow.
+AFTER_AN_ELECTION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +138,20 @@ def _is_better(peer: Peer, seen: Observation) -> bool:
         -seen.optime[1],
         seen.member_id,
     )
+
+
+def unresponsive_peers(seen: Observation, now: int) -> frozenset[str]:
+    """The addresses of the nodes from which our member expects an answer in vain."""
+    primary = seen.member.primary if seen.member else None
+    if primary is None or now > seen.named_at + AFTER_AN_ELECTION * seen.timing.ttl:
+        return frozenset()
+    return frozenset(
+        peer.address
+        for peer in seen.peers
+        if peer.address != primary and not seen.is_heard(peer, now)
+    )
+
+
+def all_peers_silent(seen: Observation, now: int) -> bool:
+    """Whether there are other nodes, and none of them can be asked now."""
+    return bool(seen.peers) and not any(seen.is_heard(p, now) for p in seen.peers)

@@ -1,6 +1,6 @@
-"""Whether a planned switchover would work now, and why not if it would not.
+"""Which standby takes over: in a planned switchover, and if the primary failed now.
 
-Pure.
+Pure. A refusal or an obstacle is a sentence that an operator can act on.
 """
 
 from plugins.ha.consensus.state import Observation, Peer
@@ -9,7 +9,7 @@ from plugins.ha.consensus.state import Observation, Peer
 LAG_SECONDS = 10
 
 
-def why_not(seen: Observation, target: str | None, now: int) -> str | None:
+def refusal_reason(seen: Observation, target: str | None, now: int) -> str | None:
     """Why a switchover to *target* (None: the best standby) is refused now."""
     if target == seen.me:
         return f"{target} is the primary already."
@@ -54,3 +54,47 @@ def _no_voter(seen: Observation, peer: Peer, now: int) -> str | None:
     if lag > LAG_SECONDS:
         return f"{peer.address} lags {lag} s behind."
     return None
+
+
+def takeover_forecast(
+    seen: Observation, address: str, survivable: int, now: int
+) -> str:
+    """Say it of the standby at *address*; so many nodes may fail before none serves."""
+    standbys = [_ourselves(seen, now), *seen.peers]
+    node = next((n for n in standbys if n.address == address), None)
+    if node is None or (why := _obstacle(node, seen, now)):
+        return f"would not take over: {why if node else 'it is no member yet'}"
+    if survivable < 1:
+        return "would not take over: without the primary there is no majority"
+    fit = [n for n in standbys if not _obstacle(n, seen, now)]
+    first = min(fit, key=lambda n: (-n.optime[0], -n.optime[1], n.member_id))
+    if first is node:
+        return "would take over first"
+    return f"would take over if {first.address} did not"
+
+
+def _ourselves(seen: Observation, now: int) -> Peer:
+    return Peer(
+        address=seen.me,
+        member_id=seen.member_id,
+        heard_at=now,
+        state=seen.member.state if seen.member else "UNKNOWN",
+        optime=seen.optime,
+        resting=now < seen.resting_until,
+    )
+
+
+def _obstacle(node: Peer, seen: Observation, now: int) -> str | None:
+    if not seen.is_heard(node, now):
+        return "it is out of reach"
+    if node.state != "SECONDARY":
+        return (
+            "its database does not run"
+            if node.cause
+            else f"its database is {node.state}"
+        )
+    if node.resting:
+        return "it rests after it gave up the role, or failed"
+    newest = max([seen.optime, *(peer.optime for peer in seen.peers)])
+    lag = newest[0] - node.optime[0]
+    return f"it lags {lag} s behind" if lag > LAG_SECONDS else None

@@ -29,7 +29,7 @@ from plugins.ha.consensus.state import (
     Update,
 )
 from plugins.ha.consensus.transitions import ServerEnd
-from plugins.ha.replication.lease_store import LeaseStore
+from plugins.ha.replication.collections import LeaseStore
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, DatabaseError

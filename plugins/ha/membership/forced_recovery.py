@@ -19,8 +19,8 @@ from pymongo.errors import PyMongoError
 from plugins.ha.consensus import transitions
 from plugins.ha.controller.controller import ControlLoop
 from plugins.ha.membership.node_keys import NodeRegister
-from plugins.ha.replication.lease_store import LeaseStore
-from plugins.ha.replication.node_state import NodeState
+from plugins.ha.replication.collections import LeaseStore
+from plugins.ha.replication.member_state import NodeState
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable, Refused

@@ -8,7 +8,7 @@ from pymongo.errors import PyMongoError
 
 from plugins.ha.membership.join_tokens import JoinTokens, hashed
 from plugins.ha.membership.rules import JoinRequest
-from plugins.ha.replication.collections import Stores
+from plugins.ha.replication.collections import Collections
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 
@@ -22,16 +22,16 @@ class Certificates:
 
 
 class JoinRequests:
-    """The requests to join, and the *tokens* to ask with, through *stores*.
+    """The requests to join, and the *tokens* to ask with, through *collections*.
 
     Methods raise Refused when a token or a request is not to be had; `list` raises
     DatabaseError when the database does not answer, the others pymongo's errors.
     """
 
-    def __init__(self, stores: Stores) -> None:
-        self.tokens = JoinTokens(stores)
-        self._requests = stores.written("ha_join_requests")
-        self._shown = stores.shown("ha_join_requests")
+    def __init__(self, collections: Collections) -> None:
+        self.tokens = JoinTokens(collections)
+        self._requests = collections.written("ha_join_requests")
+        self._shown = collections.shown("ha_join_requests")
 
     def ask(self, token: str, request: JoinRequest, csr: str) -> None:
         """Note that a host asks to join; asking again replaces its request."""

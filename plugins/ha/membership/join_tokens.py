@@ -12,7 +12,7 @@ from typing import Any
 
 from pymongo import DESCENDING, ReturnDocument
 
-from plugins.ha.replication.collections import Stores
+from plugins.ha.replication.collections import Collections
 from plugins.ha.rights import HIGH_AVAILABILITY
 from twistlock_console.accounts import users
 from twistlock_console.common.errors import Refused
@@ -38,12 +38,12 @@ class JoinToken:
 
 
 class JoinTokens:
-    """The join tokens, through *stores*; pymongo's errors pass through."""
+    """The join tokens, through *collections*; pymongo's errors pass through."""
 
-    def __init__(self, stores: Stores) -> None:
-        self._database = stores.database
-        self._tokens = stores.written("ha_join_tokens")
-        self._shown = stores.shown("ha_join_tokens")
+    def __init__(self, collections: Collections) -> None:
+        self._database = collections.database
+        self._tokens = collections.written("ha_join_tokens")
+        self._shown = collections.shown("ha_join_tokens")
 
     def new(self, by: str = "") -> tuple[str, datetime]:
         """Make a token for one host, for the account *by*; return when it ends, too."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from plugins.ha.replication.collections import Stores
+from plugins.ha.replication.collections import Collections
 from twistlock_console.common.atomic_files import write_whole
 from twistlock_console.common.errors import IdentityError
 from twistlock_console.pki.certificates import pin_of
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 
 
 class NodeRegister:
-    """The register, through *stores*; writing raises pymongo's errors.
+    """The register, through *collections*; writing raises pymongo's errors.
 
     *file* holds the keys that were revoked when this node last read them.
     """
 
-    def __init__(self, stores: Stores, file: Path) -> None:
-        self._database = stores.database
-        self._nodes = stores.written(NODES)
-        self._shown = stores.shown(NODES)
+    def __init__(self, collections: Collections, file: Path) -> None:
+        self._database = collections.database
+        self._nodes = collections.written(NODES)
+        self._shown = collections.shown(NODES)
         self._file = file
         self._stored = _read(file)
         self._removed: frozenset[str] | None = None

@@ -16,8 +16,8 @@ from plugins.ha.membership.rules import (
     without,
     without_vote,
 )
-from plugins.ha.replication.handover import Preparation
 from plugins.ha.replication.replica_set import ReplicaSet
+from plugins.ha.replication.sync_source import SwitchoverPreparation
 from twistlock_console import __version__
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import DatabaseError, Refused
@@ -151,7 +151,9 @@ class Membership:
     def prepare_handover(self, target: str, follower: str) -> None:
         """Have *follower* follow *target*, the next primary, before the switchover."""
         with self._changing:
-            Preparation(self.replica_set, self.client_of).make(target, follower)
+            SwitchoverPreparation(self.replica_set, self.client_of).make(
+                target, follower
+            )
 
     def remove(self, address: str) -> None:
         """Remove the member at *address*, or the host that asks to join from there."""

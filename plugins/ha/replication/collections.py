@@ -1,4 +1,4 @@
-"""The two ways to a collection: to the whole set, and to our own member.
+"""The replicated collections of high availability, and the lease among them.
 
 A write needs the primary. What is shown is read from our own member, which answers
 also while there is no primary; it may lag behind by a moment.
@@ -7,16 +7,24 @@ also while there is no primary; it may lag behind by a moment.
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import MongoClient, ReadPreference
+from pymongo import MongoClient, ReadPreference, ReturnDocument
+from pymongo import timeout as client_timeout
 from pymongo.collection import Collection
 from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
 
+from plugins.ha.consensus.lease import NEVER_HELD, LeaseDocument
+from twistlock_console.common.error_text import describe_error
+from twistlock_console.common.errors import DatabaseError
+
+LEASE_ID = "console"
 Client = MongoClient[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
+class Collections:
     """Clients of the whole set and, directly, of our own member."""
 
     whole_set: Client
@@ -36,3 +44,73 @@ class Stores:
         return self.own_member["twistlock"][name].with_options(
             read_concern=ReadConcern("local"), read_preference=ReadPreference.NEAREST
         )
+
+
+class LeaseStore:
+    """The lease, through *client*, a direct connection to our own member.
+
+    Every method raises DatabaseError when there is no answer within its timeout;
+    a write may then have happened or not.
+    """
+
+    def __init__(self, client: MongoClient[dict[str, Any]]) -> None:
+        collection = client["twistlock"]["lease"]
+        self._local = collection.with_options(
+            read_concern=ReadConcern("local"),
+            read_preference=ReadPreference.NEAREST,
+        )
+        self._majority = collection.with_options(
+            write_concern=WriteConcern(w="majority", j=True)
+        )
+
+    def read(self, seconds: float) -> LeaseDocument:
+        """What our own member holds of the lease; it may lag behind."""
+        try:
+            with client_timeout(seconds):
+                stored = self._local.find_one({"_id": LEASE_ID})
+        except PyMongoError as error:
+            why = describe_error(error)
+            raise DatabaseError(f"the lease could not be read: {why}") from error
+        return LeaseDocument.from_stored(stored) if stored else NEVER_HELD
+
+    def replace(
+        self, expected: LeaseDocument, wanted: LeaseDocument, seconds: float
+    ) -> bool:
+        """Store *wanted* if the lease is still *expected*, on a majority.
+
+        False when it is not: somebody else changed it.
+        """
+        try:
+            with client_timeout(seconds):
+                return self._replace(expected, wanted)
+        except DuplicateKeyError:
+            return False
+        except PyMongoError as error:
+            why = describe_error(error)
+            raise DatabaseError(f"the lease was not acknowledged: {why}") from error
+
+    def _replace(self, expected: LeaseDocument, wanted: LeaseDocument) -> bool:
+        found = self._majority.find_one_and_update(
+            {
+                "_id": LEASE_ID,
+                "holder": expected.holder,
+                "epoch": expected.epoch,
+                "seq": expected.seq,
+                "token": expected.token,
+            },
+            {
+                "$set": {
+                    "holder": wanted.holder,
+                    "epoch": wanted.epoch,
+                    "seq": wanted.seq,
+                    "ttl": wanted.ttl,
+                    "released": wanted.released,
+                    "token": wanted.token,
+                }
+            },
+            # The first holder of all inserts the document; a second one to try
+            # the same runs into the unique _id.
+            upsert=expected == NEVER_HELD,
+            return_document=ReturnDocument.AFTER,
+        )
+        return found is not None

@@ -1,21 +1,33 @@
-"""Our own member's replica-set commands: the one module that sends them."""
+"""Command our own member, and watch its role.
 
-from collections.abc import Mapping
+`ReplicaSet` is the one place that sends replica-set commands. `MemberMonitor` is a
+thread that sits in an awaitable `hello`: MongoDB answers it as soon as the role
+changes, which is ten to twenty milliseconds after an election.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from plugins.ha.replication.hello import HelloAnswer
-from twistlock_console.common.clock import SECOND
+from plugins.ha.consensus import transitions
+from plugins.ha.consensus.state import DEAD_MEMBER, Member, Update
+from plugins.ha.replication.member_state import HelloAnswer
+from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.events.cluster_status import ClusterStatus
 
+AWAIT_MS = 250
+RETRY_SECONDS = 0.05
 #: For so long our member does not stand again. Short: another failure may follow, for
 #: which it is the best standby; long enough for the others, who stand within 0.1 s.
 STEP_DOWN_SECONDS = 3
+log = logging.getLogger(__name__)
 
 
 class ReplicaSet:
@@ -105,3 +117,52 @@ class ReplicaSet:
         except PyMongoError as error:
             why = describe_error(error)
             raise DatabaseError(f"{name} failed: {why}") from error
+
+
+class MemberMonitor:
+    """Posts what `hello` tells; *running* says whether our mongod's process lives."""
+
+    def __init__(
+        self,
+        replica_set: ReplicaSet,
+        running: Callable[[], bool],
+        post: Callable[[Update], None],
+    ) -> None:
+        self._replica_set = replica_set
+        self._running = running
+        self._post = post
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hello", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End within a second."""
+        self._ended.set()
+
+    def database_ended(self) -> None:
+        """Our mongod's process is gone: do not wait for a silence to tell."""
+        self._tell(DEAD_MEMBER, None)
+
+    def _run(self) -> None:
+        answer: HelloAnswer | None = None
+        while not self._ended.is_set():
+            after, began = answer.topology_version if answer else None, boottime_ns()
+            try:
+                answer = self._replica_set.hello(after, AWAIT_MS)
+                self._tell(answer.member, answer.optime)
+                if answer.topology_version == after:
+                    # Outside a set a member answers at once, though nothing changed.
+                    spent = (boottime_ns() - began) // MILLISECOND
+                    self._ended.wait(max(AWAIT_MS - spent, 0) / 1000)
+            except DatabaseError as error:
+                log.debug("%s", error)
+                answer = None
+                self._tell(None if self._running() else DEAD_MEMBER, None)
+                self._ended.wait(RETRY_SECONDS)
+
+    def _tell(self, member: Member | None, optime: tuple[int, int] | None) -> None:
+        now = boottime_ns()
+        self._post(lambda seen: transitions.member_seen(seen, member, optime, now))

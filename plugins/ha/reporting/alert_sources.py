@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
-from plugins.ha.replication.node_state import NodeState
+from plugins.ha.replication.member_state import NodeState
 from twistlock_console.alerts.rules import Kind, Problem
 from twistlock_console.alerts.settings import AlertSettings
 from twistlock_console.alerts.sources import certificate_problems

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from plugins.ha.consensus.state import Observation, Peer, Ports
-from plugins.ha.consensus.takeover_forecast import prospect
+from plugins.ha.consensus.switchover import takeover_forecast
 from plugins.ha.membership.rules import JoinRequest, why_not_apply
-from plugins.ha.replication.node_state import NodeState, member_state
+from plugins.ha.replication.member_state import NodeState, member_state
 from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
 
 #: Heartbeats come several times a second; a busy host may miss some.
@@ -96,7 +96,7 @@ def _takeover(picture: Picture, member: MemberStatus, moment: Moment) -> str | N
     if serving is None or member.address == serving or picture.status is None:
         return None
     survivable = _failures_survived(picture.status.members)
-    return prospect(picture.seen, member.address, survivable, moment.boottime)
+    return takeover_forecast(picture.seen, member.address, survivable, moment.boottime)
 
 
 def _reason(

@@ -14,7 +14,7 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from plugins.ha.replication.node_state import NodeState
+from plugins.ha.replication.member_state import NodeState
 from twistlock_console.events.types import Role
 from twistlock_console.servers.service_ports import ServicePorts
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from plugins.ha.replication.collections import Stores
+from plugins.ha.replication.collections import Collections
 from twistlock_console.defenders.reconnect_stats import Returns
 from twistlock_console.events.types import Role, RoleChanged
 
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 class History:
     """Records of this node at *address*, spooled in *spool*."""
 
-    def __init__(self, address: str, spool: Path, stores: Stores) -> None:
+    def __init__(self, address: str, spool: Path, collections: Collections) -> None:
         self._address = address
         self._spool = spool
-        self._records = stores.written("ha_history")
-        self._shown = stores.shown("ha_history")
+        self._records = collections.written("ha_history")
+        self._shown = collections.shown("ha_history")
         #: Held for a moment only: who notes a change of role must not wait.
         self._lock = threading.Lock()
         self._delivering = threading.Lock()

@@ -14,7 +14,7 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from plugins.ha.replication.node_state import NodeState
+from plugins.ha.replication.member_state import NodeState
 from plugins.ha.rights import HIGH_AVAILABILITY
 from plugins.ha.web import join_command as command
 from plugins.ha.web import node_client

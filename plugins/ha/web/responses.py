@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
-from plugins.ha.replication.node_state import NodeState
+from plugins.ha.replication.member_state import NodeState
 from twistlock_console.web.openapi.responses import Answer
 
 

@@ -1,18 +1,24 @@
-"""Prepares a planned switchover, so that the next primary has a majority at once.
+"""Direct which node a member reads the oplog from, around a change of the primary.
 
 A member that follows the old primary would wait up to a second and a half before
-it looks for the new one, and until then no write reaches a majority. So, while the
-old primary still serves, the third node is told to follow its successor. That needs
-chaining allowed; the next primary forbids it again (see `membership_rules`).
+it looks for the new one, and until then no write reaches a majority.
+
+* Before a planned switchover the third node is told to follow the next primary, while
+  the old one still serves. That needs chaining allowed; the next primary forbids it
+  again (see `membership.rules`).
+* After a failover our member stops waiting for the node that went silent in the
+  middle, also where it only reports to it what it has stored.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
-from twistlock_console.common.errors import ConsoleError, Refused
+from twistlock_console.common.errors import ConsoleError, DatabaseError, Refused
+from twistlock_console.database.severing import sever
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 
@@ -21,10 +27,12 @@ READY_SECONDS = 4.0
 POLL_SECONDS = 0.02
 #: Seen so often in a row, a source is settled; a trial of one takes ten milliseconds.
 SETTLED = 4
+#: So often in a row: what is ended may be begun once more before the member turns.
+TIMES = 8
 log = logging.getLogger(__name__)
 
 
-class Preparation:
+class SwitchoverPreparation:
     """Prepares over *replica_set*, our member's, and the peers' node APIs."""
 
     def __init__(
@@ -73,3 +81,38 @@ def follow(replica_set: ReplicaSet, me: str, host: str) -> None:
         if not source and not asked_again:
             replica_set.follow(host)
             asked_again = True
+
+
+class PeerDisconnector:
+    """Detaches the member of *replica_set*, whose process *pid_of* tells, from nodes.
+
+    *port* is that of the nodes' databases.
+    """
+
+    def __init__(
+        self, replica_set: ReplicaSet, pid_of: Callable[[], int | None], port: int
+    ) -> None:
+        self._replica_set = replica_set
+        self._pid_of = pid_of
+        self._port = port
+        self._times: dict[str, int] = {}
+
+    def keep(self, silent: Iterable[str]) -> None:
+        """Have it wait for none of the *silent*; call it several times a second."""
+        self._times = {address: self._times.get(address, 0) + 1 for address in silent}
+        for address, times in self._times.items():
+            if times == 1:
+                log.info("our database waits no longer for %s", address)
+            if times <= TIMES:
+                self._detach(address)
+
+    def _detach(self, address: str) -> None:
+        with suppress(DatabaseError):
+            self._replica_set.drop_connections(f"{address}:{self._port}")
+        pid = self._pid_of()
+        if pid is None:
+            return
+        try:
+            sever(pid, address, self._port)
+        except OSError as error:
+            log.debug("connections to %s cannot be cut: %s", address, error)

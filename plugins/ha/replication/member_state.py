@@ -1,14 +1,15 @@
-"""One answer of `hello` as a value. Pure.
+"""The state of members as values: an answer of `hello`, and what is shown of a node.
 
-See the MongoDB manual, "hello", version 6.0.
+Pure. See the MongoDB manual, "hello", version 6.0.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 from plugins.ha.consensus.state import Member
-from twistlock_console.events.cluster_status import address_of
+from twistlock_console.events.cluster_status import MemberStatus, address_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,28 @@ def _state(answer: Mapping[str, Any]) -> str:
     if answer.get("isreplicaset"):
         return "REMOVED"
     return "RECOVERING"
+
+
+class NodeState(StrEnum):
+    """What the page, the API and the command line call a node."""
+
+    PRIMARY = "PRIMARY"
+    SECONDARY = "SECONDARY"
+    REQUEST_JOIN = "REQUEST_JOIN"
+    STARTUP = "STARTUP"
+    STARTUP2 = "STARTUP2"
+    RECOVERING = "RECOVERING"
+    ROLLBACK = "ROLLBACK"
+    UNAVAILABLE = "UNAVAILABLE"
+    REMOVED = "REMOVED"
+
+
+def member_state(member: MemberStatus) -> NodeState:
+    """The state of a node that is a member of the replica set."""
+    if not member.healthy:
+        return NodeState.UNAVAILABLE
+    try:
+        return NodeState(member.state)
+    except ValueError:
+        # DOWN, UNKNOWN, "(not reachable/healthy)": words for one thing.
+        return NodeState.UNAVAILABLE
