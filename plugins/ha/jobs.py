@@ -8,7 +8,7 @@ from plugins.ha.consensus.election import unresponsive_peers
 from plugins.ha.controller.controller import ControlLoop, RoleRecorder
 from plugins.ha.controller.executor import PortActions
 from plugins.ha.controller.health_checks import ClockMonitor, MembershipCheck
-from plugins.ha.membership.node_keys import NodeRegister
+from plugins.ha.membership.credentials import NodeKeyRegistry
 from plugins.ha.membership.service import Membership
 from plugins.ha.peers.heartbeats import Heartbeats
 from plugins.ha.replication.collections import LeaseStore
@@ -39,7 +39,7 @@ class Rounds:
     store: LeaseStore
     heartbeats: Heartbeats
     membership: Membership
-    register: NodeRegister
+    register: NodeKeyRegistry
     history: History
     returning: Returning
     port_work: PortActions

@@ -73,13 +73,13 @@ class HighAvailabilityPlugin(ConsolePlugin):
 
     def check_database_start(self, settings: Settings) -> None:
         """Have the vote of this node taken away while its database is empty."""
-        from plugins.ha.membership.empty_database import give_up_vote_if_empty
+        from plugins.ha.membership.known_nodes import give_up_vote_if_empty
 
         give_up_vote_if_empty(settings)
 
     def node_addresses(self, settings: Settings) -> Collection[str]:
         """Return the other members, and the hosts that ask to join."""
-        from plugins.ha.membership.node_addresses import node_addresses
+        from plugins.ha.membership.known_nodes import node_addresses
 
         return node_addresses(settings)
 

@@ -8,14 +8,13 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from plugins.ha.membership.join_client import papers
-from plugins.ha.membership.routing import is_routed
-from plugins.ha.membership.rules import JoinRequest
+from plugins.ha.membership.rules import JoinRequest, is_behind_router
 from plugins.ha.peers.heartbeats import testimony
 from plugins.ha.replication.sync_source import follow
 from plugins.ha.runtime import HighAvailability
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import Refused, Removed
-from twistlock_console.node_api.app import caller
+from twistlock_console.node_api.server import caller
 from twistlock_console.pki.certificates import fingerprint
 from twistlock_console.pki.cluster_identity import accepted_authorities, stored_phase
 from twistlock_console.pki.identity_files import AUTHORITY
@@ -145,7 +144,7 @@ def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
             version=_text(body, "version"),
             fingerprint=fingerprint(csr.encode()),
             approved=False,
-            routed=is_routed(_text(body, "address"), ROUTES.read_text()),
+            routed=is_behind_router(_text(body, "address"), ROUTES.read_text()),
         )
         _serving(room)
         room.membership.ask(_text(body, "token"), wanted, csr)

@@ -19,11 +19,10 @@ from plugins.ha.controller.executor import (
 )
 from plugins.ha.controller.health_checks import ClockMonitor, MembershipCheck
 from plugins.ha.jobs import Rounds
+from plugins.ha.membership.credentials import NodeKeyRegistry
 from plugins.ha.membership.forced_recovery import Recovery
-from plugins.ha.membership.join_requests import JoinRequests
-from plugins.ha.membership.node_keys import NodeRegister
 from plugins.ha.membership.rules import JoinRequest
-from plugins.ha.membership.service import Membership
+from plugins.ha.membership.service import JoinRequests, Membership
 from plugins.ha.peers.heartbeats import Heartbeats
 from plugins.ha.replication.collections import Collections, LeaseStore
 from plugins.ha.replication.replica_set import MemberMonitor, ReplicaSet
@@ -67,7 +66,7 @@ class HighAvailability:
         collections = Collections(whole_set, commands)
         self.replica_set = ReplicaSet(commands)
         self.requests = JoinRequests(collections)
-        self.register = NodeRegister(
+        self.register = NodeKeyRegistry(
             collections, self.settings.folders.run / REMOVED_NODES
         )
         self.membership = Membership(

@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plugins.ha.membership.join_requests import JoinRequests
-from plugins.ha.membership.join_tokens import hashed
-from plugins.ha.membership.node_keys import NodeRegister
+from plugins.ha.membership.credentials import NodeKeyRegistry, hashed
 from plugins.ha.membership.rules import JoinRequest
+from plugins.ha.membership.service import JoinRequests
 from plugins.ha.replication.collections import Collections
 from tests.backups.backup_node import BackupNode
 from twistlock_console.accounts import session_revocations, user_changes, users
@@ -189,14 +188,14 @@ def test_a_node_that_was_removed(
     """Its key stays revoked until it is admitted again, whatever a backup says."""
     stores = Collections(database.client, database.client)
     path = node.volume.parent / "removed-nodes.json"
-    nodes = NodeRegister(stores, path)
+    nodes = NodeKeyRegistry(stores, path)
     nodes.admit("10.0.0.1", "AA:01")
     nodes.admit("10.0.0.2", "AA:02")
     before = node.make("before").file
     nodes.remove("10.0.0.2")
     nodes.refresh()
     after = node.make("after").file
-    started = NodeRegister(stores, path)
+    started = NodeKeyRegistry(stores, path)
     while_unread = (started.is_removed("AA:02"), started.was_removed("AA:02"))
 
     restore(before)
@@ -209,13 +208,13 @@ def test_a_node_that_was_removed(
     assert while_unread == (False, True)
     assert removed == (True, False)
     assert started.pins().keys() == {"10.0.0.1", "10.0.0.2"}
-    assert not NodeRegister(stores, path).was_removed("AA:02")
+    assert not NodeKeyRegistry(stores, path).was_removed("AA:02")
 
 
 def test_a_node_with_another_key(node: BackupNode, database: Store) -> None:
     """A host that was installed anew shuts out the key that it had."""
     stores = Collections(database.client, database.client)
-    nodes = NodeRegister(stores, node.volume.parent / "removed-nodes.json")
+    nodes = NodeKeyRegistry(stores, node.volume.parent / "removed-nodes.json")
     nodes.admit("10.0.0.1", "AA:01")
     nodes.admit("10.0.0.1", "AA:02")
     database["ha_nodes"].insert_one(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pymongo.errors import PyMongoError
 
-from plugins.ha.membership.invitation import INVITATION
+from plugins.ha.membership.join_client import INVITATION
 from tests.hosts.cluster import Cluster
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import PROJECT, HostedNode

@@ -12,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from plugins.ha.membership.invitation import INVITATION, Invitation
-from plugins.ha.membership.pinned_client import PATIENCE, PinnedClient, Question
+from plugins.ha.membership.join_client import (
+    INVITATION,
+    PATIENCE,
+    Invitation,
+    PinnedClient,
+    PinnedRequest,
+)
 from twistlock_console.common.atomic_files import write_secret
 from twistlock_console.common.errors import Refused
 from twistlock_console.pki.certificates import (
@@ -25,7 +30,7 @@ from twistlock_console.pki.certificates import (
 from twistlock_console.settings import Folders
 
 SILENT, SERVING, HERE = "127.0.0.91", "127.0.0.92", "127.0.0.93"
-QUESTION = Question("GET", "/request")
+QUESTION = PinnedRequest("GET", "/request")
 TOLD = {"state": "REQUEST_JOIN", "nodes": {SERVING: "sha256//B", HERE: "sha256//C"}}
 FIRST = Invitation(SILENT, 8083, "sha256//A", "token")
 

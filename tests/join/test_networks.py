@@ -2,7 +2,7 @@
 
 import pytest
 
-from plugins.ha.membership.routing import is_routed
+from plugins.ha.membership.rules import is_behind_router
 
 # Interface, destination, gateway, flags, …, mask; as /proc/net/route has them.
 TABLE = """\
@@ -26,9 +26,9 @@ eth1 0000A8C0 00000000 0000 0 0 0 0000FFFF 0 0 0
 )
 def test_the_most_exact_route_tells(address: str, routed: bool) -> None:
     """A host behind a router is not on our network."""
-    assert is_routed(address, TABLE) is routed
+    assert is_behind_router(address, TABLE) is routed
 
 
 def test_no_route_is_no_router() -> None:
     """A host without any routes talks to itself alone."""
-    assert is_routed("10.0.0.1", "Iface Destination\n") is False
+    assert is_behind_router("10.0.0.1", "Iface Destination\n") is False

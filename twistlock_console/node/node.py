@@ -37,7 +37,7 @@ from twistlock_console.logs.setup import PLACE
 from twistlock_console.node.cluster_poll import ClusterPoll
 from twistlock_console.node.context import NodeContext, RoleController
 from twistlock_console.node.health import CoreChecks, Health
-from twistlock_console.node_api.app import NodeApi, node_app
+from twistlock_console.node_api.server import NodeApi, node_app
 from twistlock_console.pki.certificates import names_in
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings

@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 
 from plugins.ha.consensus import transitions
 from plugins.ha.controller.controller import ControlLoop
-from plugins.ha.membership.node_keys import NodeRegister
+from plugins.ha.membership.credentials import NodeKeyRegistry
 from plugins.ha.replication.collections import LeaseStore
 from plugins.ha.replication.member_state import NodeState
 from plugins.ha.replication.replica_set import ReplicaSet
@@ -51,7 +51,7 @@ class Recovery:
     address: str
     port: int
     replica_set: ReplicaSet
-    register: NodeRegister
+    register: NodeKeyRegistry
     lease: LeaseStore
     control_loop: ControlLoop
     client_of: Callable[[str], NodeClient]

@@ -1,24 +1,24 @@
-"""A new host's side of joining: asks the primary, waits for APPLY, takes its papers.
+"""A new host's side of joining: asks the primary, waits for APPLY, takes its secrets.
 
-Before APPLY the host has no certificate of ours; it knows the primary by the pin of
-its key, and the primary knows it by its join token. While it waits it learns of the
-other nodes, and asks them when the role has moved. After APPLY its secrets come
-over the node API, where it must prove with its own key who it is.
+The join command leaves an invitation on the host for the node to find. Before APPLY
+the host has no certificate of ours; it knows the primary by the pin of its key, and
+the primary knows it by its join token. While it waits it learns of the other nodes,
+and asks them when the role has moved. After APPLY its secrets come over the node API,
+where it must prove with its own key who it is.
 """
 
+import json
 import logging
+import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from plugins.ha.membership.invitation import INVITATION, Invitation
-from plugins.ha.membership.pinned_client import (
-    ASK_AGAIN_SECONDS,
-    PinnedClient,
-    Question,
-)
 from twistlock_console import __version__
 from twistlock_console.common.atomic_files import read_secret, write_secret
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import IdentityError, Refused
 from twistlock_console.database.known_members import (
     forget_known_members,
@@ -29,6 +29,7 @@ from twistlock_console.pki.certificates import (
     fingerprint,
     make_key,
     make_request,
+    public_key_pin,
     store_node_certificate,
 )
 from twistlock_console.pki.cluster_identity import store_cluster_identity
@@ -40,9 +41,30 @@ from twistlock_console.pki.identity_files import (
 )
 from twistlock_console.settings import Folders, Settings
 
-__all__ = ["Invitation", "fingerprint_of", "join", "must_join", "papers"]
-
 REQUESTS = "/api/v1/high-availability/join-requests"
+PAPERS = {
+    "mongod.key": "secrets",
+    "console.password": "secrets",
+    "cluster.password": "secrets",
+    "session.key": "secrets",
+    "ca-key.pem": "certificates",
+}
+INVITATION = "invitation.json"
+NOT_INVITED = (
+    "HIGH_AVAILABILITY_STATE=SECONDARY, and {folder} belongs to no cluster: it is not "
+    "set by hand. To add this host, copy the join command from Manage > "
+    "System > High Availability of the primary and run it here. If this host was a "
+    "node before and its folder was emptied, remove that node on the page first, then "
+    "run the join command. For a Console of its own set HIGH_AVAILABILITY_STATE=PRIMARY"
+)
+ASK_AGAIN_SECONDS = 1.0
+TIMEOUT_SECONDS = 10.0
+#: So many tries are left to a failover; then a person may have to help.
+PATIENCE = 60
+ADVICE = (
+    "; if another node is the primary now, copy the join command anew from its page, "
+    "and run it here"
+)
 log = logging.getLogger(__name__)
 
 
@@ -82,18 +104,18 @@ def join(settings: Settings, pause: Callable[[float], None]) -> None:
         "request": csr.decode(),
     }
     primary = PinnedClient(invitation, source=settings.node_address)
-    primary.insist(Question("POST", REQUESTS, body), pause)
+    primary.insist(PinnedRequest("POST", REQUESTS, body), pause)
     answer = _wait_for_apply(settings, invitation, primary, pause)
     _take_papers(settings, primary.address, invitation.informed(answer), answer)
 
 
 def _wait_for_apply(
     settings: Settings,
-    invitation: Invitation,
-    primary: PinnedClient,
+    invitation: "Invitation",
+    primary: "PinnedClient",
     pause: Callable[[float], None],
 ) -> Mapping[str, Any]:
-    question = Question("GET", f"{REQUESTS}/{settings.node_address}")
+    question = PinnedRequest("GET", f"{REQUESTS}/{settings.node_address}")
     while True:
         answer = primary.insist(question, pause)
         if answer["state"] == "APPROVED":
@@ -106,7 +128,10 @@ def _wait_for_apply(
 
 
 def _take_papers(
-    settings: Settings, primary: str, invitation: Invitation, answer: Mapping[str, Any]
+    settings: Settings,
+    primary: str,
+    invitation: "Invitation",
+    answer: Mapping[str, Any],
 ) -> None:
     folders = settings.folders
     try:
@@ -141,15 +166,6 @@ def _take_certificates(folders: Folders, answer: Mapping[str, Any]) -> None:
     )
 
 
-PAPERS = {
-    "mongod.key": "secrets",
-    "console.password": "secrets",
-    "cluster.password": "secrets",
-    "session.key": "secrets",
-    "ca-key.pem": "certificates",
-}
-
-
 def _place(folders: Folders, name: str) -> Path:
     if name not in PAPERS:
         raise IdentityError(f"the primary sent a paper nobody asked for: {name}")
@@ -165,3 +181,148 @@ def fingerprint_of(settings: Settings) -> str:
     """The fingerprint of this host's key, as the primary's page shows it."""
     key = settings.folders.certificates / NODE_KEY
     return fingerprint(make_request(key, settings.node_address))
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Where the primary is, how to know it, and the token to ask with.
+
+    *others* are the pins, by address, of the nodes that the cluster has told of since.
+    """
+
+    address: str
+    port: int
+    pin: str
+    token: str
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """The pins of all that may be the primary, by address; the first one first."""
+        return {self.address: self.pin, **self.others}
+
+    def informed(self, answer: Mapping[str, Any]) -> Self:
+        """The invitation as of the cluster's *answer*, which may tell of no nodes."""
+        told = answer.get("nodes") or self.others
+        return replace(self, others={str(node): str(told[node]) for node in told})
+
+    @classmethod
+    def read(cls, folders: Folders) -> Self:
+        """The invitation that the join command left; raises IdentityError."""
+        path = folders.secrets / INVITATION
+        if not path.exists():
+            raise IdentityError(NOT_INVITED.format(folder=folders.root))
+        try:
+            stored = json.loads(read_secret(path))
+            return cls(
+                address=str(stored["address"]),
+                port=int(stored["port"]),
+                pin=str(stored["pin"]),
+                token=str(stored["token"]),
+            ).informed({"nodes": stored.get("others")})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise IdentityError(
+                f"{path} is damaged; run the join command from the primary's page again"
+            ) from error
+
+    def write(self, folders: Folders) -> None:
+        """Leave the invitation where the node looks for it at its start."""
+        write_secret(folders.secrets / INVITATION, json.dumps(asdict(self)).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedRequest:
+    """One request; *body* becomes JSON."""
+
+    method: str
+    path: str
+    body: object = None
+
+
+class PinnedClient:
+    """Asks the Console of *invitation*, from our address *source*."""
+
+    def __init__(self, invitation: Invitation, *, source: str) -> None:
+        self._invitation = invitation
+        self._source = source
+        self.address = invitation.address
+
+    def learn(self, invitation: Invitation) -> None:
+        """Ask the nodes of *invitation* from now on, first the one that answered."""
+        self._invitation = invitation
+        if self.address not in invitation.pins:
+            self.address = invitation.address
+
+    def insist(
+        self, question: PinnedRequest, pause: Callable[[float], None]
+    ) -> Mapping[str, Any]:
+        """Ask one node after the other until there is an answer.
+
+        The role may be moving just now, or have moved since the last answer.
+        """
+        tries = 0
+        while True:
+            try:
+                return self.ask(question)
+            except (OSError, HTTPException, ValueError) as error:
+                tries += 1
+                advice = ADVICE if tries > PATIENCE else ""
+                why = describe_error(error)
+                told = f"{self.address} does not answer ({why}); asking again"
+                log.warning("%s%s", told, advice)
+            self.address = _after(self.address, list(self._invitation.pins))
+            pause(ASK_AGAIN_SECONDS)
+
+    def ask(self, question: PinnedRequest) -> Mapping[str, Any]:
+        """Ask once; raises Refused, or what http.client and json raise."""
+        connection = HTTPSConnection(
+            self.address,
+            self._invitation.port,
+            timeout=TIMEOUT_SECONDS,
+            source_address=(self._source, 0),
+            context=_unverified(),
+        )
+        try:
+            connection.connect()
+            self._check_pin(connection)
+            self._send(connection, question)
+            answer = connection.getresponse()
+            content = json.loads(answer.read() or b"{}")
+        finally:
+            connection.close()
+        if answer.status in (429, 500, 502, 503):
+            raise HTTPException(content.get("err", f"status {answer.status}"))
+        if answer.status != 200:
+            raise Refused(str(content.get("err", f"status {answer.status}")))
+        return dict(content)
+
+    def _send(self, connection: HTTPSConnection, question: PinnedRequest) -> None:
+        headers = {
+            "Authorization": f"Bearer {self._invitation.token}",
+            "Content-Type": "application/json",
+        }
+        sent = None if question.body is None else json.dumps(question.body)
+        connection.request(question.method, question.path, sent, headers)
+
+    def _check_pin(self, connection: HTTPSConnection) -> None:
+        der = connection.sock.getpeercert(binary_form=True) or b""
+        shown = public_key_pin(ssl.DER_cert_to_PEM_cert(der).encode())
+        if shown != self._invitation.pins[self.address]:
+            raise Refused(
+                f"{self.address} shows another key than the join command "
+                "was made for; somebody may be in between. Copy the command anew and "
+                "compare."
+            )
+
+
+def _after(address: str, addresses: list[str]) -> str:
+    """The one that comes after *address*; after the last, the first again."""
+    return addresses[(addresses.index(address) + 1) % len(addresses)]
+
+
+def _unverified() -> ssl.SSLContext:
+    # The pin takes the place of the chain, which this host cannot know yet.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,12 +1,19 @@
-"""Join, apply, remove: carries out membership changes on the serving node."""
+"""Join, apply, remove: the requests to join, and the changes of the members.
+
+`Membership` acts on the node that serves; `JoinRequests` keeps in the database which
+hosts ask to join, and hands out their certificates once they are admitted.
+"""
 
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
-from plugins.ha.membership.join_requests import Certificates, JoinRequests
-from plugins.ha.membership.node_keys import NodeRegister
+from pymongo.errors import PyMongoError
+
+from plugins.ha.membership.credentials import JoinTokens, NodeKeyRegistry, hashed
 from plugins.ha.membership.rules import (
     JoinRequest,
     Step,
@@ -16,10 +23,12 @@ from plugins.ha.membership.rules import (
     without,
     without_vote,
 )
+from plugins.ha.replication.collections import Collections
 from plugins.ha.replication.replica_set import ReplicaSet
 from plugins.ha.replication.sync_source import SwitchoverPreparation
 from twistlock_console import __version__
 from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
@@ -39,8 +48,8 @@ class Membership:
 
     settings: Settings
     replica_set: ReplicaSet
-    requests: JoinRequests
-    register: NodeRegister
+    requests: "JoinRequests"
+    register: NodeKeyRegistry
     client_of: Callable[[str], NodeClient]
     _changing: threading.Lock = field(default_factory=threading.Lock)
     _vote_taken_at: dict[str, int] = field(default_factory=dict)
@@ -91,7 +100,7 @@ class Membership:
         if expected != [fingerprint]:
             raise Refused(f"{address} was not admitted; run the join command on it.")
 
-    def _certificates(self, address: str) -> Certificates:
+    def _certificates(self, address: str) -> "Certificates":
         folder, csr = self.settings.folders.certificates, self.requests.csr(address)
         names = node_names(self.settings, address)
         service = sign_request(
@@ -182,3 +191,108 @@ class Membership:
             log.warning("%s: not yet: %s", step.reason, error)
             raise
         log.info("membership: %s", step.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """A new node's certificates (PEM): for the service ports, and for the nodes."""
+
+    service: bytes
+    cluster: bytes
+
+
+class JoinRequests:
+    """The requests to join, and the *tokens* to ask with, through *collections*.
+
+    Methods raise Refused when a token or a request is not to be had; `list` raises
+    DatabaseError when the database does not answer, the others pymongo's errors.
+    """
+
+    def __init__(self, collections: Collections) -> None:
+        self.tokens = JoinTokens(collections)
+        self._requests = collections.written("ha_join_requests")
+        self._shown = collections.shown("ha_join_requests")
+
+    def ask(self, token: str, request: JoinRequest, csr: str) -> None:
+        """Note that a host asks to join; asking again replaces its request."""
+        self._requests.replace_one(
+            {"_id": request.address},
+            {
+                "version": request.version,
+                "fingerprint": request.fingerprint,
+                "csr": csr,
+                "approved": False,
+                "routed": request.routed,
+                "token": hashed(token),
+                "asked": datetime.now(UTC),
+            },
+            upsert=True,
+        )
+
+    def revoke_token(self, token_id: str) -> None:
+        """Revoke a token, and forget the host that waits with it."""
+        token = self.tokens.revoke(token_id)
+        self._requests.delete_many({"token": token, "approved": False})
+
+    def knows(self, token: str, request: JoinRequest) -> bool:
+        """Whether this very request, with the same key, waits already."""
+        same = {
+            "_id": request.address,
+            "token": hashed(token),
+            "fingerprint": request.fingerprint,
+            "version": request.version,
+        }
+        return self._requests.find_one(same) is not None
+
+    def answer(self, token: str, address: str) -> dict[str, Any]:
+        """What became of the request of *address*, for the host that made it."""
+        found = self._requests.find_one({"_id": address, "token": hashed(token)})
+        if found is None:
+            raise Refused(
+                f"No request of {address} to join is known; it was rejected or "
+                "replaced. Run the join command again with a new token."
+            )
+        return {
+            "state": "APPROVED" if found["approved"] else "REQUEST_JOIN",
+            "certificate": found.get("certificate"),
+            "clusterCertificate": found.get("clusterCertificate"),
+        }
+
+    def list(self) -> tuple[JoinRequest, ...]:
+        """Every request; raises DatabaseError when they cannot be read."""
+        try:
+            found = list(self._shown.find(sort=[("_id", 1)]))
+        except PyMongoError as error:
+            why = describe_error(error)
+            raise DatabaseError(f"the join requests cannot be read: {why}") from error
+        return tuple(_request(stored) for stored in found)
+
+    def csr(self, address: str) -> bytes:
+        """The certificate request that *address* sent."""
+        found = self._requests.find_one({"_id": address})
+        if found is None:
+            raise Refused(f"{address} does not ask to join.")
+        return str(found["csr"]).encode()
+
+    def approve(self, address: str, signed: Certificates) -> None:
+        """Admit *address*, and hand it its certificates when it asks again."""
+        changes = {
+            "approved": True,
+            "certificate": signed.service.decode(),
+            "clusterCertificate": signed.cluster.decode(),
+        }
+        self._requests.update_one({"_id": address}, {"$set": changes})
+
+    def forget(self, address: str) -> None:
+        """Delete the request of *address*, admitted or not."""
+        self._requests.delete_one({"_id": address})
+
+
+def _request(stored: dict[str, Any]) -> JoinRequest:
+    return JoinRequest(
+        address=str(stored["_id"]),
+        version=str(stored["version"]),
+        fingerprint=str(stored["fingerprint"]),
+        approved=bool(stored["approved"]),
+        routed=bool(stored.get("routed")),
+    )

@@ -1,14 +1,17 @@
-"""Keeps a member whose database was emptied from voting before it has copied all data.
+"""Use the members that this host knows, without its role controller.
 
-MongoDB lets it vote as soon as it knows the set. A majority of it and of a member that
-lags behind could then elect the latter, and lose what the emptied one had stored. So
-the primary takes its vote before its mongod starts, and gives it back as at a join.
+MongoDB lets a member whose database was emptied vote as soon as it knows the set. A
+majority of it and of a member that lags behind could then elect the latter, and lose
+what the emptied one had stored. So the primary takes its vote before its mongod
+starts, and gives it back as at a join. The firewall's rules need the members too.
 """
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 from twistlock_console.common.errors import (
+    ConsoleError,
     DatabaseError,
     NodeUnreachable,
     Refused,
@@ -57,3 +60,22 @@ def give_up_vote_if_empty(settings: Settings) -> None:
 def is_empty(folder: Path) -> bool:
     """Return whether MongoDB has stored nothing in *folder* yet."""
     return not (folder / "WiredTiger").exists()
+
+
+def node_addresses(settings: Settings) -> Collection[str]:
+    """Return the members and the hosts that ask to join, as this host's node sees them.
+
+    While the node does not answer: the members that it knew last. Raises Refused where
+    that is not known either: rules without them would cut the cluster.
+    """
+    try:
+        with NodeClient(settings, settings.node_address) as client:
+            shown = client.get("/v1/ha/cluster")["nodes"]
+    except ConsoleError as error:
+        if known := read_known_members(settings.folders):
+            return known
+        raise Refused(
+            f"The other nodes are not known while this one does not answer ({error}); "
+            "start it, and run this as root."
+        ) from error
+    return [str(node["address"]) for node in shown]

@@ -1,0 +1,264 @@
+"""The credentials of nodes, all revocable: join tokens, and the nodes' own keys.
+
+A join token lets one host ask to join, for half an hour. Only its hash is stored, and
+it is bound to the first host that uses it.
+
+A node is known by its key, which outlives the renewal of its certificate. A node that
+was removed keeps a valid certificate; its key is revoked like any other credential,
+and the node API of the others refuses it. The revoked keys are kept in memory, and in
+a file, so that a node that starts refuses them from its first answer on, before its
+database can be read.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pymongo import DESCENDING, ReturnDocument
+from pymongo.errors import PyMongoError
+
+from plugins.ha.replication.collections import Collections
+from plugins.ha.rights import HIGH_AVAILABILITY
+from twistlock_console.accounts import users
+from twistlock_console.common.atomic_files import write_whole
+from twistlock_console.common.errors import IdentityError, Refused
+from twistlock_console.pki.certificates import pin_of
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
+
+MINUTES = 30
+KEPT_AFTER_ITS_END = timedelta(days=1)
+SHAPE = re.compile(r"join-[A-Za-z0-9_-]{43}")
+# What an account's token looks like: three parts, each in base64.
+ACCOUNT_TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
+ANEW = "copy the join command anew from Manage > System > High Availability"
+TOKEN_ID = 12
+NODES = "ha_nodes"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinToken:
+    """One token, by the first digits of its hash; *host* is who used it."""
+
+    token_id: str
+    expires: datetime
+    host: str | None
+    revoked: bool
+
+
+class JoinTokens:
+    """The join tokens, through *collections*; pymongo's errors pass through."""
+
+    def __init__(self, collections: Collections) -> None:
+        self._database = collections.database
+        self._tokens = collections.written("ha_join_tokens")
+        self._shown = collections.shown("ha_join_tokens")
+
+    def new(self, by: str = "") -> tuple[str, datetime]:
+        """Make a token for one host, for the account *by*; return when it ends, too."""
+        now = datetime.now(UTC)
+        self._tokens.delete_many({"expires": {"$lt": now - KEPT_AFTER_ITS_END}})
+        token = f"join-{secrets.token_urlsafe(32)}"
+        expires = now + timedelta(minutes=MINUTES)
+        made = {"_id": hashed(token), "expires": expires, "by": by}
+        self._tokens.insert_one(made)
+        return token, expires
+
+    def check(self, token: str, host: str) -> None:
+        """Bind *token* to *host*, unless it is; raises Refused if it is no good."""
+        _check_shape(token)
+        key = hashed(token)
+        found = self._tokens.find_one({"_id": key})
+        if found is None:
+            raise Refused(f"The join token is not known here; {ANEW}.")
+        if self._is_revoked(found) or not users.stands_behind(
+            self._database, str(found.get("by", "")), HIGH_AVAILABILITY
+        ):
+            raise Refused(f"The join token was revoked; {ANEW}.")
+        if found["expires"] < datetime.now(UTC):
+            raise Refused(f"The join token has expired; {ANEW}.")
+        if "host" not in found:
+            found = self._bind(key, host)
+        if found["host"] != host:
+            raise Refused(
+                f"The join token was used by another host, and each is for one; {ANEW}."
+            )
+
+    def _bind(self, key: str, host: str) -> dict[str, Any]:
+        bound = self._tokens.find_one_and_update(
+            {"_id": key, "host": {"$exists": False}},
+            {"$set": {"host": host}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return bound or self._tokens.find_one({"_id": key}) or {"host": None}
+
+    def list(self) -> tuple[JoinToken, ...]:
+        """The tokens that can still be used, the latest first."""
+        alive = {"expires": {"$gt": datetime.now(UTC)}, "revoked": {"$ne": True}}
+        return tuple(
+            _token(stored)
+            for stored in self._shown.find(alive).sort("expires", DESCENDING)
+        )
+
+    def revoke(self, token_id: str) -> str:
+        """Revoke the token and return its hash; raises Refused if it is not known."""
+        named = {"_id": {"$regex": f"^{re.escape(token_id)}"}}
+        # A shorter one might name another token.
+        found = self._tokens.find_one(named) if len(token_id) >= TOKEN_ID else None
+        if found is None:
+            raise Refused(f"There is no join token {token_id}.")
+        self._revoke(found)
+        return str(found["_id"])
+
+    def revoke_for(self, host: str) -> None:
+        """Revoke the tokens that *host* has used."""
+        for found in list(self._tokens.find({"host": host})):
+            self._revoke(found)
+
+    def _revoke(self, stored: dict[str, Any]) -> None:
+        key, expires = str(stored["_id"]), stored["expires"]
+        store.revoke(self._database, Kind.JOIN_TOKEN, key, expires=expires)
+        # For the lists, and for a release before.
+        self._tokens.update_one({"_id": key}, {"$set": {"revoked": True}})
+
+    def _is_revoked(self, stored: dict[str, Any]) -> bool:
+        if stored.get("revoked"):
+            return True
+        return store.is_revoked(self._database, Kind.JOIN_TOKEN, str(stored["_id"]))
+
+
+def hashed(token: str) -> str:
+    """What is stored in the place of *token*."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _check_shape(token: str) -> None:
+    if SHAPE.fullmatch(token):
+        return
+    if ACCOUNT_TOKEN.fullmatch(token):
+        raise Refused(
+            "This is the token of an account, and no host joins with it; use the "
+            "command from Manage > System > High Availability as it is."
+        )
+    raise Refused(f"The join token is damaged; {ANEW}, as a whole.")
+
+
+def _token(stored: dict[str, Any]) -> JoinToken:
+    return JoinToken(
+        token_id=str(stored["_id"])[:TOKEN_ID],
+        expires=stored["expires"],
+        host=stored.get("host"),
+        revoked=bool(stored.get("revoked")),
+    )
+
+
+class NodeKeyRegistry:
+    """The register, through *collections*; writing raises pymongo's errors.
+
+    *file* holds the keys that were revoked when this node last read them.
+    """
+
+    def __init__(self, collections: Collections, file: Path) -> None:
+        self._database = collections.database
+        self._nodes = collections.written(NODES)
+        self._shown = collections.shown(NODES)
+        self._file = file
+        self._stored = _read(file)
+        self._removed: frozenset[str] | None = None
+        self._admitted: dict[str, str] = {}
+
+    def admit(self, address: str, fingerprint: str) -> None:
+        """Let the node at *address* have this key; revoke another that it had.
+
+        A key that was revoked counts again: an administrator applied it.
+        """
+        store.lift(self._database, Kind.NODE_KEY, fingerprint)
+        self._nodes.update_one(
+            {"_id": fingerprint},
+            {"$set": {"address": address, "removed": False}},
+            upsert=True,
+        )
+        self._revoke({"address": address, "_id": {"$ne": fingerprint}})
+
+    def ensure(self, address: str, fingerprint: str) -> None:
+        """Admit this node unless the last refresh found it admitted or removed."""
+        if self._removed is None:
+            return
+        if fingerprint not in self._removed.union(self._admitted):
+            self.admit(address, fingerprint)
+
+    def remove(self, address: str) -> None:
+        """Revoke the key of the node at *address*."""
+        self._revoke({"address": address})
+
+    def has(self, address: str) -> bool:
+        """Return whether a node at *address* has a key that counts."""
+        return self._nodes.find_one({"address": address, "removed": False}) is not None
+
+    def _revoke(self, which: dict[str, Any]) -> None:
+        for node in list(self._nodes.find({**which, "removed": {"$ne": True}})):
+            key, address = str(node["_id"]), str(node["address"])
+            store.revoke(self._database, Kind.NODE_KEY, key, owner=address)
+            # What a release before knows the removed ones by.
+            self._nodes.update_one({"_id": key}, {"$set": {"removed": True}})
+
+    def refresh(self) -> None:
+        """Read again who is in and out; keeps the last answer if there is none."""
+        revoked = {"$match": store.revoked_of(Kind.NODE_KEY)}
+        both = [{"$unionWith": {"coll": store.COLLECTION, "pipeline": [revoked]}}]
+        try:
+            found = list(self._shown.aggregate(both))
+        except PyMongoError as error:
+            log.debug("the register of nodes cannot be read: %s", error)
+            return
+        nodes = [each for each in found if "kind" not in each]
+        removed = {str(node["_id"]) for node in nodes if node["removed"]}
+        removed |= {str(each["name"]) for each in found if "kind" in each}
+        self._admitted = {
+            str(node["_id"]): str(node["address"])
+            for node in nodes
+            if str(node["_id"]) not in removed
+        }
+        self._removed = frozenset(removed)
+        self._store(self._removed)
+
+    def _store(self, removed: frozenset[str]) -> None:
+        if removed == self._stored:
+            return
+        try:
+            text = json.dumps(sorted(removed)).encode()
+            write_whole(self._file, text, mode=0o600)
+        except IdentityError as error:
+            log.warning("the keys of removed nodes are not stored here: %s", error)
+            return
+        self._stored = removed
+
+    def pins(self) -> dict[str, str]:
+        """The pins of the nodes of this cluster, by address; as of the last refresh."""
+        return {address: pin_of(key) for key, address in self._admitted.items()}
+
+    def is_removed(self, fingerprint: str) -> bool:
+        """Return whether the node with this key is removed, as of the last refresh."""
+        return self._removed is not None and fingerprint in self._removed
+
+    def was_removed(self, fingerprint: str) -> bool:
+        """Return whether it was when this node stopped, and nothing is read since.
+
+        It may have been admitted again: so it is no reason to tell it to give up.
+        """
+        return self._removed is None and fingerprint in self._stored
+
+
+def _read(file: Path) -> frozenset[str]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
