@@ -92,6 +92,16 @@ USABLE = [
     pytest.param(
         Folders("/srv/we'ird;&$data\"x", "/srv/back`up"), id="special-characters"
     ),
+    pytest.param(
+        Folders(
+            "/var/opt/twistlock/data",
+            "/var/opt/twistlock/backup",
+            "/opt/vendor/twistlock",
+            above=("/var/opt/twistlock", "/opt/vendor"),
+        ),
+        id="folders-of-add-on-software",
+    ),
+    pytest.param(Folders("/srv/Ürün/veri", above=("/srv/Ürün",)), id="other-letters"),
 ]
 REFUSED = [
     pytest.param(Folders("/"), "DATA_FOLDER / is a folder of the system", id="root"),
@@ -149,7 +159,7 @@ REFUSED = [
 def clean(shared: ToyHost) -> Iterator[ToyHost]:
     """The host, whose own places are emptied afterwards."""
     yield shared
-    shared.bash("rm -rf /srv/* /usr/local/twistlock; chmod 755 /srv")
+    shared.bash("rm -rf /srv/* /usr/local/twistlock /var/opt/* /opt/*; chmod 755 /srv")
     shared.bash(
         "grep -qs twistlock.sh /usr/local/bin/twistlock-console || "
         "rm -f /usr/local/bin/twistlock-console"

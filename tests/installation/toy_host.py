@@ -13,15 +13,11 @@ DATA, BACKUP, PROGRAMS = (
     "/var/lib/twistlock-backup",
     "/opt/twistlock",
 )
-#: What the installer itself leaves, and says so in the manual.
-OUR_FILES = ("/var/log/twistlock-install.log", "/etc/systemd", "/root")
 STOPS = (
     "Blocked Twistlock Console installation",
     "The Console cannot be installed here",
     "Twistlock Console was not installed",
 )
-#: Where a host's files are that no test of another program changes meanwhile.
-PLACES = "/etc /home /opt /srv /usr/local /var"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +93,6 @@ class ToyHost(BareHost):
         kept = [line for line in lines if line.partition("=")[0] not in usual]
         added = [f"{key}={value}" for key, value in usual.items()]
         path.write_text("\n".join([*kept, *added, ""]))
-
-    def listing(self, *without: str) -> dict[str, str]:
-        """Owner, group, mode and kind of every file outside the folders *without*."""
-        skipped = [*OUR_FILES, *without]
-        tests = " -o ".join(f"-path {shlex.quote(path)}" for path in skipped)
-        shown = "-printf '%p\\t%U %G %m %y %l\\n'"
-        found = self.bash(f"find {PLACES} -xdev \\( {tests} \\) -prune -o {shown}")
-        lines = (line.partition("\t") for line in found.splitlines())
-        return {path: what for path, _, what in lines}
 
     def serves(self, programs: str = PROGRAMS) -> bool:
         """Tell whether the Console in the folder *programs* runs."""

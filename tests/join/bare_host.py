@@ -18,6 +18,11 @@ ENVIRONMENT = (
 SUDO = """#!/bin/sh
 exec "$@"
 """
+#: What the installer itself leaves, and says so in the manual.
+OUR_FILES = ("/var/log/twistlock-install.log", "/etc/systemd", "/root")
+#: Where a host's files are that no test of another program changes meanwhile.
+PLACES = "/etc /home /opt /srv /usr/local /var"
+
 ENVIRONMENTS = "/mnt"
 # Asked for an environment it gives one that was made before, whose libraries all hosts
 # share; pip then finds everything installed, and the rest goes its way.
@@ -112,3 +117,12 @@ class BareHost:
         where = shlex.quote(str(tarball))
         self.bash(f"tar -xzf {where}")
         return f"/root/{tarball.name.removesuffix('.tar.gz')}"
+
+    def listing(self, *without: str) -> dict[str, str]:
+        """Owner, group, mode and kind of every file outside the folders *without*."""
+        skipped = [*OUR_FILES, *without]
+        tests = " -o ".join(f"-path {shlex.quote(path)}" for path in skipped)
+        shown = "-printf '%p\\t%U %G %m %y %l\\n'"
+        found = self.bash(f"find {PLACES} -xdev \\( {tests} \\) -prune -o {shown}")
+        lines = (line.partition("\t") for line in found.splitlines())
+        return {path: what for path, _, what in lines}

@@ -32,6 +32,8 @@ pytestmark = [
 ]
 UPGRADE = as_written("sudo ./twistlock.sh -sj console")
 CONFIG = f"{DATA}/scripts/twistlock.cfg"
+#: What the manual says the installer leaves on a host.
+OURS = (DATA, f"{DATA}-backup", "/opt/twistlock", "/usr/local/bin/twistlock-console")
 
 
 def run(host: BareHost, folder: str, command: str) -> str:
@@ -104,6 +106,7 @@ def test_upgrade_of_a_cluster(
         _is_at(host, EARLIER_VERSION)
     defended = _deploy_defender(site, primary)
     configured = primary.bash(f"grep ^CONSOLE_SAN= {CONFIG}")
+    before = {host: host.listing(*OURS) for host in (primary, *others)}
     folder = primary.unpack(next_release)
 
     said = run(primary, folder, UPGRADE)
@@ -136,6 +139,7 @@ def test_upgrade_of_a_cluster(
     assert "twistlock.cfg.old" in primary.bash(f"ls {DATA}/scripts")
     for host in (primary, *others):
         _accepts_nodes_alone(site, host, defended)
+        assert host.listing(*OURS) == before[host]
     wait_for(lambda: is_connected(defended), 60, "the Defender is back")
 
     old = primary.unpack(release)
