@@ -50,6 +50,13 @@ def test_who_is_known_comes_first() -> None:
     assert taken(order(stranger("a"), stranger("b"), KNOWN)) == ["2", "0", "1"]
 
 
+def test_every_third_turn_is_for_a_stranger() -> None:
+    """However many logins those that are known have waiting."""
+    waiting = order(*[KNOWN] * 6, stranger("a"), stranger("b"))
+
+    assert taken(waiting) == ["0", "1", "6", "2", "3", "7", "4", "5"]
+
+
 def test_what_gave_up_gets_no_turn() -> None:
     """Nor does removing it twice do harm."""
     waiting = order(stranger("a"), stranger("a"))

@@ -62,6 +62,22 @@ def test_each_broken_rule_has_a_sentence(seen: Outcome, sentence: str) -> None:
     assert broken_rules(seen) == [sentence]
 
 
+def test_few_logins_may_be_cut() -> None:
+    """An address that holds as many connections as one may gets no more."""
+    few = Outcome(
+        "x",
+        [Answer("ping", 1, 1, "200")],
+        (1, 1),
+        {},
+        {
+            "right login: 200": 99,
+            "right login: cut": 1,
+        },
+    )
+
+    assert broken_rules(few) == []
+
+
 def test_without_any_answer_nothing_is_good() -> None:
     """No request at all is not a hundred percent."""
     assert Outcome("x", [], (1, 1), {}, {}).percent_in_time == 0.0

@@ -77,32 +77,38 @@ def test_a_server_that_works_passes_its_check(
     assert failures(events) == []
 
 
+@pytest.mark.parametrize("name", ["management", "defenders"])
 def test_a_server_whose_main_loop_hangs_is_ended_alone(
     ports: ServicePorts,
     settings: Settings,
     events: list[object],
     impatient: None,
+    name: str,
 ) -> None:
     """After some checks in a row; opened again it serves, and the other went on."""
     ports.open_all()
     before = ports.pids()
-    arbiter = before["management"]
-    (worker,) = set(group_of(arbiter)) - {arbiter}
-    os.kill(worker, signal.SIGSTOP)
+    (other,) = before.keys() - {name}
+    # The management server's main loop is in a worker.
+    pids = set(group_of(before[name])) - {before["management"]}
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     for _ in range(MAX_FAILED_CHECKS):
         assert failures(events) == []
         ports.checks.run()
 
     reason = (
-        f"management failed {MAX_FAILED_CHECKS} checks in a row: "
+        f"{name} failed {MAX_FAILED_CHECKS} checks in a row: "
         "its main loop hangs (no answer within 0.5 s)"
     )
-    assert failures(events) == [ListenerFailed("management", reason)]
-    assert ports.closed() == ("management",)
+    assert len(pids) == 1
+    assert failures(events) == [ListenerFailed(name, reason)]
+    assert ports.closed() == (name,)
     ports.open_all()
     ports.checks.run()
     assert get(settings.management_port_https)[0] == 200
-    assert ports.pids()["defenders"] == before["defenders"]
+    assert ports.checks.loads.keys() == before.keys()
+    assert ports.pids()[other] == before[other]
     assert len(failures(events)) == 1
 
 
@@ -183,5 +189,5 @@ def test_the_worker_that_replaces_another_is_checked(
     for _ in range(MAX_FAILED_CHECKS):
         ports.checks.run()
 
-    assert ports.checks.loads.keys() == {"management"}
+    assert ports.checks.loads.keys() == {"management", "defenders"}
     assert failures(events) == []

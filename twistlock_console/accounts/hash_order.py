@@ -1,8 +1,10 @@
 """The order in which callers of the hash queue get their turn, and who gives way.
 
-Pure. Callers that are known come first, then those whose address had its last turn
-longest ago. Logins and other checks of passwords have separate places. Where all are
-taken, a caller displaces one whose address has more than its share.
+Pure. Callers that are known come first, but every third turn is for the others: many
+logins of one that is known must not starve a first login. Among equals the address
+comes first that had its last turn longest ago. Logins and other checks of passwords
+have separate places. Where all are taken, a caller displaces one whose address has more
+than its share.
 """
 
 from collections import Counter
@@ -12,6 +14,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 #: Addresses whose last turn is remembered.
 MAX_ADDRESSES = 1024
+#: Of so many turns one is for callers that are not known, if any waits.
+TURNS_PER_STRANGER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class HashOrder(Generic[T]):
         """Return the item whose turn it is; it does not wait any more."""
         if not self._waiting:
             return None
-        chosen = min(self._waiting, key=self._rank)
+        is_for_stranger = (self._turn + 1) % TURNS_PER_STRANGER == 0
+        chosen = min(self._waiting, key=lambda one: self._rank(one, is_for_stranger))
         self._waiting.remove(chosen)
         self._turn += 1
         if len(self._turns) >= MAX_ADDRESSES:
@@ -74,9 +79,10 @@ class HashOrder(Generic[T]):
         """Let *item* wait no more, if it does."""
         self._waiting = [one for one in self._waiting if one[1] is not item]
 
-    def _rank(self, one: tuple[Caller, T]) -> tuple[bool, int]:
+    def _rank(self, one: tuple[Caller, T], is_for_stranger: bool) -> tuple[bool, int]:
         caller, _ = one
-        return not caller.is_known, self._turns.get(caller.address, 0)
+        is_later = caller.is_known == is_for_stranger
+        return is_later, self._turns.get(caller.address, 0)
 
 
 def _choose_victim(caller: Caller, group: list[tuple[Caller, T]]) -> tuple[Caller, T]:

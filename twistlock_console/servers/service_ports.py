@@ -138,7 +138,6 @@ def servers(settings: Settings, app: str) -> tuple[Server, Server]:
             "management",
             tuple((host, port) for host in addresses for port in pages if port),
             partial(prepare_management, app=app),
-            is_checked=True,
         ),
         Server(
             "defenders",

@@ -9,6 +9,7 @@ from typing import cast
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.server import ServerProtocol
 
+from twistlock_console.common.request_limits import ServerLoad
 from twistlock_console.protocol import LARGEST_MESSAGE
 from twistlock_console.servers.defenders.acceptor import Acceptor
 from twistlock_console.servers.defenders.connection import DefenderConnection
@@ -58,6 +59,10 @@ class DefenderPort:
     async def wait_closed(self) -> None:
         """Wait until everything is closed."""
         await self._server.wait_closed()
+
+    def load(self) -> ServerLoad:
+        """Return how many connections are open, and how many may be."""
+        return self._acceptor.load()
 
     async def _create_server(self) -> asyncio.Server:
         return cast(asyncio.Server, self._acceptor)

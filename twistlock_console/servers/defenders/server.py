@@ -32,6 +32,7 @@ from twistlock_console.servers.defenders.periodic_tasks import Housekeeping
 from twistlock_console.servers.defenders.port import DefenderPort
 from twistlock_console.servers.defenders.register_writer import Ledger
 from twistlock_console.servers.supervisor.bootstrap import Report, Serve
+from twistlock_console.servers.supervisor.check_channel import CheckResponder
 from twistlock_console.servers.supervisor.fence import Fence
 from twistlock_console.servers.supervisor.sockets import bind_all
 from twistlock_console.settings import Settings
@@ -93,7 +94,10 @@ async def _serve(
         fleet.say_goodbye()
         port.close(SERVICE_RESTART, "this Console stops serving")
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, leave)
+    checks_of_node = CheckResponder(report.checks, _skip_probe, port.load)
+    loop.add_reader(checks_of_node.fileno(), checks_of_node.on_readable)
     report.ready()
     papers = settings.folders.certificates
     following = follow(tls, papers, lambda: follow_certificate(settings))
@@ -114,6 +118,14 @@ async def _serve(
         await working
     desk.close()
     checks.close()
+
+
+def _skip_probe() -> str:
+    """Report no problem of the database: the check of the management server asks it.
+
+    Here it would wait behind events, and a server that is busy is not broken.
+    """
+    return ""
 
 
 def _places(settings: Settings) -> list[tuple[str, int]]:

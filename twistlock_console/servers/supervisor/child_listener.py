@@ -41,7 +41,7 @@ class Listener(Protocol):
         """Cut every connection after *grace* s; return when the ports refuse."""
 
     def check(self, seconds: float, *, database: bool = True) -> CheckResult | None:
-        """Check the server; None if it does not run, or answers no checks."""
+        """Check the server; None if it does not run."""
 
     def fail(self, reason: str) -> None:
         """End a server that runs and does not work; *reason* is passed on."""
@@ -145,12 +145,12 @@ class ChildListener:
             self._turn.release()
 
     def check(self, seconds: float, *, database: bool = True) -> CheckResult | None:
-        """Check the server; None if it does not run, or answers no checks.
+        """Check the server; None if it does not run.
 
         One thread at a time may do this.
         """
         with self._state:
-            checks = self._checks if self._life and self._server.is_checked else None
+            checks = self._checks if self._life else None
         return checks.ask(seconds, database=database) if checks else None
 
     def fail(self, reason: str) -> None:

@@ -88,8 +88,11 @@ class ServerChecks:
 
 
 def _at_its_limits(name: str, load: ServerLoad) -> str:
+    threads = (
+        f"{load.busy_threads} of {load.threads} threads are busy, "
+        f"{load.waiting_requests} requests wait, "
+    )
     return (
-        f"the {name} server is at its limits: {load.busy_threads} of {load.threads} "
-        f"threads are busy, {load.waiting_requests} requests wait, "
+        f"the {name} server is at its limits: {threads if load.threads else ''}"
         f"{load.connections} of {load.max_connections} connections are in use"
     )

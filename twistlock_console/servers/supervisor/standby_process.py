@@ -23,12 +23,11 @@ from twistlock_console.system.serving_permit import Permit
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is to run, and where it will listen; *is_checked* if it answers checks."""
+    """A server to run, and where it will listen. It answers checks."""
 
     name: str
     addresses: tuple[Address, ...]
     prepare: Prepare
-    is_checked: bool = False
 
 
 class SpareGone(ListenerError):
