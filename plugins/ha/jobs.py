@@ -14,8 +14,7 @@ from plugins.ha.peers.heartbeats import Heartbeats
 from plugins.ha.replication.collections import LeaseStore
 from plugins.ha.replication.replica_set import ReplicaSet
 from plugins.ha.replication.sync_source import PeerDisconnector
-from plugins.ha.reporting.defender_reconnects import Returning
-from plugins.ha.reporting.role_history import History
+from plugins.ha.reporting.role_history import History, ReconnectRecorder
 from plugins.ha.settings import HaSettings
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import DatabaseError
@@ -29,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Rounds:
+class HaJobs:
     """The scheduled jobs of high availability."""
 
     node: NodeContext
@@ -41,7 +40,7 @@ class Rounds:
     membership: Membership
     register: NodeKeyRegistry
     history: History
-    returning: Returning
+    reconnects: ReconnectRecorder
     port_work: PortActions
     peer_disconnector: PeerDisconnector
     standing: MembershipCheck
@@ -106,7 +105,7 @@ class Rounds:
     def _look_who_is_back(self) -> None:
         hold = self.control_loop.seen.hold
         if hold is not None and self.recorder.role is Role.PRIMARY:
-            self.returning.look(hold.document.epoch, boottime_ns())
+            self.reconnects.look(hold.document.epoch, boottime_ns())
 
     def _look_for_closed_servers(self) -> None:
         if self.node.service_ports.closed() and self.recorder.role is Role.PRIMARY:

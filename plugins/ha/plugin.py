@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugins.ha import settings as ha_settings
-from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
-from plugins.ha.rights import CONSOLE_SCRIPTS, HIGH_AVAILABILITY
+from plugins.ha.declarations import (
+    CONSOLE_SCRIPTS,
+    HIGH_AVAILABILITY,
+    MEMBER_LAG,
+    NODE_LOST,
+)
 from plugins.ha.settings import HaSettings, InitialState
 from twistlock_console.events.types import (
     ClusterPolled,

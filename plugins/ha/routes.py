@@ -89,7 +89,7 @@ def _admin_routes(bp: Blueprint, room: HighAvailability) -> None:
 
     @bp.get("/metrics")
     def metrics() -> ResponseReturnValue:
-        return {"text": room.measures.text(room.view())}
+        return {"text": room.metrics.text(room.view())}
 
     @bp.post("/apply")
     def apply() -> ResponseReturnValue:

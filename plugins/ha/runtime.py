@@ -18,7 +18,7 @@ from plugins.ha.controller.executor import (
     PortActions,
 )
 from plugins.ha.controller.health_checks import ClockMonitor, MembershipCheck
-from plugins.ha.jobs import Rounds
+from plugins.ha.jobs import HaJobs
 from plugins.ha.membership.credentials import NodeKeyRegistry
 from plugins.ha.membership.forced_recovery import Recovery
 from plugins.ha.membership.rules import JoinRequest
@@ -27,11 +27,9 @@ from plugins.ha.peers.heartbeats import Heartbeats
 from plugins.ha.replication.collections import Collections, LeaseStore
 from plugins.ha.replication.replica_set import MemberMonitor, ReplicaSet
 from plugins.ha.replication.sync_source import PeerDisconnector
-from plugins.ha.reporting.alert_sources import cluster_sources
 from plugins.ha.reporting.cluster_view import Moment, Picture, view
-from plugins.ha.reporting.defender_reconnects import Returning
-from plugins.ha.reporting.metrics import Measures
-from plugins.ha.reporting.role_history import History
+from plugins.ha.reporting.monitoring import HaMetrics, cluster_sources
+from plugins.ha.reporting.role_history import History, ReconnectRecorder
 from plugins.ha.settings import HaSettings
 from twistlock_console import __version__
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
@@ -74,7 +72,7 @@ class HighAvailability:
         )
         spool = self.settings.folders.run / "history.jsonl"
         self.history = History(self.settings.node_address, spool, collections)
-        self.measures = Measures(node.service_ports)
+        self.metrics = HaMetrics(node.service_ports)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._recorder = RoleRecorder(node.bus)
         self._port_work = PortActions(node.service_ports)
@@ -105,8 +103,8 @@ class HighAvailability:
             control_loop=self.control_loop,
             client_of=self.client,
         )
-        self._rounds = self._make_rounds(
-            Returning(whole_set["twistlock"], self.history)
+        self._jobs = self._make_jobs(
+            ReconnectRecorder(whole_set["twistlock"], self.history)
         )
         self._offer()
 
@@ -244,15 +242,15 @@ class HighAvailability:
                 self.settings.node_address,
                 ttl,
                 self._store,
-                self.measures.majority_write.observe,
+                self.metrics.majority_write.observe,
             ),
             self._port_work,
             ElectionActions(self.replica_set, self.client),
         )
 
-    def _make_rounds(self, returning: Returning) -> Rounds:
+    def _make_jobs(self, reconnects: ReconnectRecorder) -> HaJobs:
         node, database_port = self._node, self.settings.database_port
-        return Rounds(
+        return HaJobs(
             node=node,
             control_loop=self.control_loop,
             recorder=self._recorder,
@@ -262,7 +260,7 @@ class HighAvailability:
             membership=self.membership,
             register=self.register,
             history=self.history,
-            returning=returning,
+            reconnects=reconnects,
             port_work=self._port_work,
             peer_disconnector=PeerDisconnector(
                 self.replica_set, lambda: node.database.pid, database_port
@@ -282,11 +280,11 @@ class HighAvailability:
             "rs.conf": self.replica_set.config,
         }
         self._node.alerts.sources += cluster_sources(self.view, self.client)
-        self._rounds.schedule()
+        self._jobs.schedule()
 
     def on_cluster_polled(self, event: ClusterPolled) -> None:
         """Follow the members that the scheduled `rs.status()` poll has found."""
-        self._rounds.follow(event)
+        self._jobs.follow(event)
 
     def on_database_stopped(self, event: DatabaseStopped) -> None:
         """Ask the member for its role again as soon as it answers."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
+from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
 from twistlock_console.alerts.kinds import alert_kinds
 from twistlock_console.alerts.messages import (
     LONGEST_LINE,

@@ -1,4 +1,4 @@
-"""Measures, prints a table for each part, and writes build/bench.json."""
+"""HaMetrics, prints a table for each part, and writes build/bench.json."""
 
 import argparse
 import json

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from plugins.ha.web.chart import LEFT, WIDTH, draw
+from plugins.ha.web.timeline import LEFT, WIDTH, draw_chart
 from tests.ha.observations import ME, OTHER, THIRD
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ def test_a_history_is_drawn_as_bars_in_one_row_a_node() -> None:
         record(OTHER, "standby", 11),
     ]
 
-    chart = draw([ME, OTHER], history, NOW)
+    chart = draw_chart([ME, OTHER], history, NOW)
 
     assert [row for row, _ in chart.rows] == [ME, OTHER, THIRD]
     assert [(bar.address, bar.x, bar.width) for bar in chart.bars] == [
@@ -35,7 +35,7 @@ def test_a_history_is_drawn_as_bars_in_one_row_a_node() -> None:
         (THIRD, 592.0, 154.0),
         (THIRD, 823.0, 77.0),
     ]
-    assert chart.bars[0].told == "10.0.0.1 served from 11:50:00 to 11:51:00 UTC"
+    assert chart.bars[0].tooltip == "10.0.0.1 served from 11:50:00 to 11:51:00 UTC"
     assert [told for _, told in chart.ticks][::4] == ["11:50:00", "12:00:00"]
 
 
@@ -43,14 +43,14 @@ def test_a_moment_of_service_can_be_seen() -> None:
     """No bar is thinner than two pixels."""
     history = [record(ME, "standby", 59.99), record(ME, "primary", 60)]
 
-    chart = draw([ME], history, NOW)
+    chart = draw_chart([ME], history, NOW)
 
     assert [bar.width for bar in chart.bars] == [2.0]
 
 
 def test_without_a_history_five_minutes_are_shown() -> None:
     """An empty chart has its height and its ticks all the same."""
-    chart = draw([], [], NOW)
+    chart = draw_chart([], [], NOW)
 
     assert (chart.width, chart.height, chart.rows, chart.bars) == (WIDTH, 66, (), ())
     assert chart.ticks[0] == (LEFT, "11:55:00")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from plugins.ha.web.takeover import latest_takeover, told
+from plugins.ha.web.timeline import latest_takeover, takeover_sentence
 
 
 def record(address: str, to: str, second: int, reason: str = "") -> dict[str, Any]:
@@ -22,7 +22,7 @@ def test_a_takeover_is_told_with_both_nodes_the_time_and_the_reason() -> None:
         record("10.0.0.1", "primary", 2),
     ]
 
-    assert told(history) == (
+    assert takeover_sentence(history) == (
         "10.0.0.2 took over from 10.0.0.1 at 09:31:09 UTC on 2026-11-24: 10.0.0.1 is "
         "silent. You stay logged in, and what was saved is kept"
     )
@@ -33,11 +33,13 @@ def test_the_same_node_may_serve_again() -> None:
     """A node whose servers ended and came back took over from nobody."""
     history = [record("10.0.0.1", "primary", 9), record("10.0.0.1", "primary", 2)]
 
-    assert str(told(history)).startswith("10.0.0.1 serves again since 09:31:09 UTC")
+    assert str(takeover_sentence(history)).startswith(
+        "10.0.0.1 serves again since 09:31:09 UTC"
+    )
 
 
 def test_a_first_start_is_no_news() -> None:
     """Nobody is told of a takeover when there was nobody to take over from."""
-    assert told([record("10.0.0.1", "primary", 2)]) is None
-    assert told([]) is None
+    assert takeover_sentence([record("10.0.0.1", "primary", 2)]) is None
+    assert takeover_sentence([]) is None
     assert latest_takeover([record("10.0.0.1", "standby", 1)]) is None

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pymongo.errors import PyMongoError
 
-from plugins.ha.reporting.defender_reconnects import WATCHED, Returning
-from plugins.ha.web.timeline import Mark, Part, draw, in_order, timelines
+from plugins.ha.reporting.role_history import WATCHED, ReconnectRecorder
+from plugins.ha.web.timeline import Marker, PhaseBar, draw_takeover, in_order, timelines
 from twistlock_console.defenders.reconnect_stats import Returns
 
 OPENED = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -23,13 +23,15 @@ def takeover(**changes: Any) -> dict[str, Any]:
 
 def test_phases_follow_one_another() -> None:
     """Each begins where the one before ended; none is too thin to be seen."""
-    line = draw(takeover())
+    line = draw_takeover(takeover())
 
     assert line.title == "10.0.0.1 took over in 2.00 s (2026-11-01 12:00:00 UTC)"
     assert line.parts[:3] == (
-        Part("noticed", 0.0, 315.0, "noticed that the primary is lost after 0.70 s"),
-        Part("elected", 315.0, 45.0, "elected after 0.10 s"),
-        Part("writable", 360.0, 1.0, "database writable after 0.00 s"),
+        PhaseBar(
+            "noticed", 0.0, 315.0, "noticed that the primary is lost after 0.70 s"
+        ),
+        PhaseBar("elected", 315.0, 45.0, "elected after 0.10 s"),
+        PhaseBar("writable", 360.0, 1.0, "database writable after 0.00 s"),
     )
     assert line.marks == ()
 
@@ -48,11 +50,11 @@ def test_the_return_of_the_defenders_is_marked() -> None:
         "last": (OPENED + timedelta(seconds=2)).isoformat(),
         "count": 30,
     }
-    line = draw(takeover(defenders=back))
+    line = draw_takeover(takeover(defenders=back))
 
     assert line.marks == (
-        Mark(450.0, "first of 30 Defenders back after 2.00 s"),
-        Mark(900.0, "last of 30 Defenders back after 4.00 s"),
+        Marker(450.0, "first of 30 Defenders back after 2.00 s"),
+        Marker(900.0, "last of 30 Defenders back after 4.00 s"),
     )
 
 
@@ -112,7 +114,7 @@ def test_who_is_back_is_noted_when_it_changes(
 ) -> None:
     """For ten minutes after a takeover; a database that is silent is asked again."""
     defenders.counts = iter([0, 1, 1, PyMongoError("silent"), 2, 3])
-    returning = Returning(defenders, history)  # type: ignore[arg-type]
+    returning = ReconnectRecorder(defenders, history)  # type: ignore[arg-type]
     for _ in range(5):
         returning.look(7, now=0)
     returning.look(7, now=WATCHED + 1)
@@ -126,7 +128,7 @@ def test_what_could_not_be_noted_is_noted_later(
 ) -> None:
     """The record of the takeover may not be in the database yet."""
     defenders.counts = iter([1, 1])
-    returning = Returning(defenders, history)  # type: ignore[arg-type]
+    returning = ReconnectRecorder(defenders, history)  # type: ignore[arg-type]
     history.can = False
     returning.look(7, now=0)
     history.can = True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.ha.web.join_command import join_command
+from plugins.ha.web.join_script import join_command
 from twistlock_console.defenders.deployment import deploy_command
 from twistlock_console.pki.authority import create_authority
 from twistlock_console.pki.certificates import issue_node_certificate

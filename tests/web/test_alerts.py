@@ -18,8 +18,8 @@ import pytest
 from flask import Flask
 from web_visitor import PASSWORD, Visitor, basic
 
-from plugins.ha.alert_kinds import MEMBER_LAG, NODE_LOST
-from plugins.ha.reporting.alert_sources import problems_in
+from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
+from plugins.ha.reporting.monitoring import problems_in
 from twistlock_console.accounts.roles import UserRole
 from twistlock_console.alerts import store
 from twistlock_console.alerts.messages import Sender

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from web_visitor import Visitor, basic
 
 from plugins.ha.replication.member_state import NodeState
-from plugins.ha.reporting.metrics import Measures, cluster_metrics
+from plugins.ha.reporting.monitoring import HaMetrics, cluster_metrics
 from twistlock_console.common.errors import NodeUnreachable
 from twistlock_console.events.bus import Bus
 from twistlock_console.servers.service_ports import ServicePorts
@@ -99,11 +99,11 @@ def test_a_collector_that_cannot_tell_spoils_nothing(
 
 
 @pytest.fixture
-def measures(running: Settings) -> Measures:
-    return Measures(ServicePorts(running, Permit(), Bus()))
+def measures(running: Settings) -> HaMetrics:
+    return HaMetrics(ServicePorts(running, Permit(), Bus()))
 
 
-def test_the_cluster_tells_of_all_nodes(measures: Measures) -> None:
+def test_the_cluster_tells_of_all_nodes(measures: HaMetrics) -> None:
     """Role, health, lag, epoch; the latest takeover's phases; writes of the lease."""
     measures.majority_write.observe(0.004)
 
@@ -121,7 +121,7 @@ def test_the_cluster_tells_of_all_nodes(measures: Measures) -> None:
     assert told["twistlock_ha_ports_openmanagement"] == 0
 
 
-def test_a_cluster_without_history_can_be_told(measures: Measures) -> None:
+def test_a_cluster_without_history_can_be_told(measures: HaMetrics) -> None:
     """Nothing is made up."""
     view = {**VIEW, "nodes": [], "history": [], "primary": None}
 
@@ -130,7 +130,7 @@ def test_a_cluster_without_history_can_be_told(measures: Measures) -> None:
     assert "twistlock_ha_role{" not in measures.text(view)
 
 
-def metrics_given(admin: Visitor, measures: Measures) -> set[str]:
+def metrics_given(admin: Visitor, measures: HaMetrics) -> set[str]:
     """The families that the Console gives, high availability included."""
     switched_on(admin)
     text = admin.get(PATH, Authorization=basic()).get_data(as_text=True)
@@ -141,7 +141,7 @@ def metrics_given(admin: Visitor, measures: Measures) -> set[str]:
     }
 
 
-def test_every_metric_is_documented(admin: Visitor, measures: Measures) -> None:
+def test_every_metric_is_documented(admin: Visitor, measures: HaMetrics) -> None:
     """And none that does not exist."""
     rows = re.findall(r"^\| `(twistlock_\w+)` \|", DOCS.read_text(), re.MULTILINE)
 

@@ -23,8 +23,8 @@ from typing import Any
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import PyMongoError
 
+from plugins.ha.declarations import HIGH_AVAILABILITY
 from plugins.ha.replication.collections import Collections
-from plugins.ha.rights import HIGH_AVAILABILITY
 from twistlock_console.accounts import users
 from twistlock_console.common.atomic_files import write_whole
 from twistlock_console.common.errors import IdentityError, Refused

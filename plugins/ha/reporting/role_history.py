@@ -2,7 +2,8 @@
 
 A node that just lost its role cannot write to the database, so each record goes to
 a file at once and to the replica set as soon as a primary takes it. Its id makes a
-second delivery harmless: one change, one record.
+second delivery harmless: one change, one record. The record of a takeover says later
+when the Defenders came back.
 """
 
 import json
@@ -14,13 +15,17 @@ from typing import Any
 from uuid import uuid4
 
 from pymongo import DESCENDING
+from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from plugins.ha.replication.collections import Collections
-from twistlock_console.defenders.reconnect_stats import Returns
+from twistlock_console.common.clock import SECOND
+from twistlock_console.defenders.reconnect_stats import Returns, returned
 from twistlock_console.events.types import Role, RoleChanged
 
 KEPT = 1_000
+#: Who comes later than this was not sent away by the takeover.
+WATCHED = 600 * SECOND
 log = logging.getLogger(__name__)
 
 
@@ -115,3 +120,27 @@ class History:
         except PyMongoError as error:
             log.debug("the history cannot be read now: %s", error)
             return ()
+
+
+class ReconnectRecorder:
+    """Follows the arrivals in *database* under each epoch, for ten minutes."""
+
+    def __init__(self, database: Database[dict[str, Any]], history: History) -> None:
+        self._database = database
+        self._history = history
+        self._epoch = 0
+        self._since = 0
+        self._count = 0
+
+    def look(self, epoch: int, now: int) -> None:
+        """Note who is back under *epoch*, which this node serves under."""
+        if epoch != self._epoch:
+            self._epoch, self._since, self._count = epoch, now, 0
+        if now > self._since + WATCHED:
+            return
+        try:
+            returns = returned(self._database, epoch)
+        except PyMongoError:
+            return
+        if returns.count != self._count and self._history.note_returns(epoch, returns):
+            self._count = returns.count

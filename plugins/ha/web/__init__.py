@@ -5,8 +5,7 @@ Both ask this node over the node API, and decide nothing themselves.
 
 from flask import Flask
 
-from plugins.ha.web import api, downloads, metrics, page, takeover_banner
-from twistlock_console.web.actions.metrics import add_collector
+from plugins.ha.web import api, extensions, joining, page
 from twistlock_console.web.ui.menu import add_system_tab
 
 
@@ -14,7 +13,6 @@ def init_app(app: Flask) -> None:
     """Add the tab, its pages, the API, the banner and the metrics to *app*."""
     page.init_app(app)
     api.init_app(app)
-    downloads.init_app(app)
-    takeover_banner.init_app(app)
-    add_collector(app, metrics.collect)
+    joining.init_app(app)
+    extensions.init_app(app)
     add_system_tab(app, "High Availability", "ha.cluster")

@@ -1,32 +1,27 @@
 """The API of high availability: /api/v1/high-availability and below."""
 
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Flask, Response, abort, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
-from plugins.ha.rights import HIGH_AVAILABILITY
+from plugins.ha.declarations import HIGH_AVAILABILITY
+from plugins.ha.load_balancer.files import for_cluster
+from plugins.ha.load_balancer.templates import FILES, Kind
 from plugins.ha.web import node_client
-from plugins.ha.web.join_command import join_command
-from plugins.ha.web.load_balancer import load_balancer_file
+from plugins.ha.web.join_script import join_command
 from plugins.ha.web.responses import (
     ClusterAnswer,
-    JoinAnswer,
     JoinTokenAnswer,
     OpenTokenAnswer,
 )
-from twistlock_console.common.errors import Refused
 from twistlock_console.common.models import Body
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import json_body, optional_json_body
-from twistlock_console.web.security.api import api_guard, without_forms
+from twistlock_console.web.openapi.bodies import optional_json_body
+from twistlock_console.web.security.api import api_guard
 
 PREFIX = "/api/v1/high-availability"
 bp = Blueprint("ha_api", __name__, url_prefix=PREFIX)
 api_guard(bp, HIGH_AVAILABILITY)
-
-# Hosts that join have a join token, and no account.
-joining = Blueprint("ha_joining", __name__, url_prefix=f"{PREFIX}/join-requests")
-without_forms(joining)
 
 
 class SwitchoverBody(Body):
@@ -35,18 +30,9 @@ class SwitchoverBody(Body):
     address: str | None = Field(None, max_length=64)
 
 
-class JoinBody(Body):
-    """What a host says of itself when it asks to join."""
-
-    address: str = Field(max_length=64)
-    version: str = Field(max_length=32)
-    request: str = Field(max_length=8192)
-
-
 def init_app(app: Flask) -> None:
     """Add the API calls."""
     app.register_blueprint(bp)
-    app.register_blueprint(joining)
 
 
 @bp.get("")
@@ -113,36 +99,12 @@ def revoke(token_id: str) -> ResponseReturnValue:
     return Response()
 
 
-@joining.post("")
-@ApiCall(body=JoinBody, answer=dict[str, str])
-def ask_to_join() -> ResponseReturnValue:
-    """Note that a host asks to join."""
-    body = json_body(JoinBody)
-    if request.remote_addr != body.address:
-        raise Refused(
-            f"a host asks to join as {body.address} and comes from "
-            f"{request.remote_addr}; set NODE_ADDRESS to the address by which the "
-            "other nodes reach it, without address translation in between"
-        )
-    node_client.ask("join-requests", {**body.model_dump(), "token": _token()})
-    return {}
-
-
-@joining.get("/<address>")
-@ApiCall(answer=JoinAnswer)
-def answer_to_join(address: str) -> ResponseReturnValue:
-    """What became of a host's request."""
-    answer: dict[str, object] = node_client.ask(
-        "join-answer", {"token": _token(), "address": address}
-    )
+def load_balancer_file(kind: str) -> Response:
+    """Give the file of the *kind* that the address names, for the page and the API."""
+    if kind not in list(Kind):
+        abort(404)
+    wanted = Kind(kind)
+    text = for_cluster(wanted, node_client.settings(), node_client.look()["nodes"])
+    answer = Response(text, mimetype="text/plain")
+    answer.headers.set("Content-Disposition", "attachment", filename=FILES[wanted])
     return answer
-
-
-def _token() -> str:
-    given = request.authorization
-    if given is None or given.type != "bearer" or not given.token:
-        raise Refused(
-            "send the join token as a bearer token; copy the join command from "
-            "Manage > System > High Availability"
-        )
-    return given.token

@@ -1,10 +1,13 @@
-"""The script that the join command runs: checks and steps, with this node's values."""
+"""The join command, and the script that it runs on a host with this node's values."""
 
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
+from twistlock_console.pki.certificates import public_key_pin
+from twistlock_console.pki.identity_files import NODE
+from twistlock_console.settings import Settings
 from twistlock_console.settings.config_file import quote
 
 PARTS = ("checks.sh", "console.sh")
@@ -30,7 +33,6 @@ FOLDER_KEYS = (
     "MONGOD_BINARY",
 )
 END = "END_OF_MODULE"
-
 # What is each host's own, and not to be copied from the primary.
 OWN = {
     "NODE_ADDRESS": None,
@@ -38,6 +40,21 @@ OWN = {
     "HIGH_AVAILABILITY_ENABLED": "true",
     "HIGH_AVAILABILITY_STATE": "SECONDARY",
 }
+
+
+def own_pin(settings: Settings) -> str:
+    """The pin of this Console's key, as ``curl --pinnedpubkey`` takes it."""
+    return public_key_pin((settings.folders.certificates / NODE).read_bytes())
+
+
+def join_command(settings: Settings, token: str) -> str:
+    """The command to run, as root, on the host that is to join."""
+    console = f"https://{settings.node_address}:{settings.management_port_https}"
+    return (
+        f"curl -fsSL --noproxy '*' --insecure --pinnedpubkey '{own_pin(settings)}' "
+        f"-H 'authorization: Bearer {token}' "
+        f"{console}/api/v1/scripts/console.sh | sudo bash"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,11 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
+from plugins.ha.declarations import HIGH_AVAILABILITY
 from plugins.ha.replication.member_state import NodeState
-from plugins.ha.rights import HIGH_AVAILABILITY
-from plugins.ha.web import join_command as command
-from plugins.ha.web import node_client
-from plugins.ha.web.chart import draw
-from plugins.ha.web.load_balancer import load_balancer_file
-from plugins.ha.web.timeline import in_order, timelines
+from plugins.ha.web import join_script, node_client
+from plugins.ha.web.api import load_balancer_file
+from plugins.ha.web.timeline import draw_chart, in_order, timelines
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.web.security.pages import pages_for
 
@@ -54,7 +52,7 @@ def load_balancer(kind: str) -> ResponseReturnValue:
 def join_command() -> ResponseReturnValue:
     """Show the cluster, and once the command with which one host may join."""
     made = node_client.order_join_token()
-    made["command"] = command.join_command(node_client.settings(), made["token"])
+    made["command"] = join_script.join_command(node_client.settings(), made["token"])
     shown = make_response(
         _show("ha/cluster.html", tokens=node_client.tokens(), made=made),
     )
@@ -129,7 +127,7 @@ def _show(template: str, **values: object) -> str:
     addresses = [node["address"] for node in cluster["nodes"]]
     for record in cluster["history"]:
         record["phases"] = in_order(record["phases"])
-    chart = draw(addresses, cluster["history"], datetime.now(UTC))
+    chart = draw_chart(addresses, cluster["history"], datetime.now(UTC))
     return render_template(
         template,
         cluster=cluster,

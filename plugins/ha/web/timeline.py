@@ -1,14 +1,17 @@
-"""The picture of one takeover: its phases one after the other, and who came back.
+"""Pictures of the history of role changes: who served when, and each takeover.
 
-Pure: from a record of the history to places on a line, as numbers for an SVG.
+Pure. Records of the history become numbers for an SVG, and a sentence for the banner.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 WIDTH = 900
+ROW = 34
+LEFT = 130
+SHORTEST = timedelta(minutes=5)
 SHOWN = 3
 #: What each phase is, in words; the time is that from the one before.
 WORDS = {
@@ -18,24 +21,96 @@ WORDS = {
     "lease": "lease held",
     "ports": "ports open",
 }
+REASSURANCE = "You stay logged in, and what was saved is kept"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A phase as a bar; *x* and *width* in pixels. *told* is its caption."""
+class ServingBar:
+    """A stretch of time in which one node served; *x* and *width* in pixels."""
+
+    address: str
+    x: float
+    y: int
+    width: float
+    tooltip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Bars in one row a node; *ticks* are times with their place."""
+
+    width: int
+    height: int
+    rows: tuple[tuple[str, int], ...]
+    bars: tuple[ServingBar, ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+def draw_chart(
+    addresses: Sequence[str], history: Sequence[dict[str, Any]], now: datetime
+) -> Chart:
+    """Draw *history* (newest first, as the API gives it) up to *now*."""
+    stretches = _stretches(history, now)
+    shown = list(dict.fromkeys([*addresses, *(s[0] for s in stretches)]))
+    rows = {address: 8 + place * ROW for place, address in enumerate(shown)}
+    first = min([now - SHORTEST, *(begin for _, begin, _ in stretches)])
+    scale = (WIDTH - LEFT) / (now - first).total_seconds()
+
+    def place(moment: datetime) -> float:
+        return round(LEFT + (moment - first).total_seconds() * scale, 1)
+
+    bars = tuple(
+        ServingBar(
+            address=address,
+            x=place(begin),
+            y=rows[address],
+            width=max(2.0, round(place(end) - place(begin), 1)),
+            tooltip=f"{address} served from {begin:%H:%M:%S} to {end:%H:%M:%S} UTC",
+        )
+        for address, begin, end in stretches
+    )
+    step = (now - first) / 4
+    ticks = tuple(
+        (place(first + step * i), f"{first + step * i:%H:%M:%S}") for i in range(5)
+    )
+    height = 8 + ROW * max(1, len(shown)) + 24
+    return Chart(WIDTH, height, tuple(rows.items()), bars, ticks)
+
+
+def _stretches(
+    history: Sequence[dict[str, Any]], now: datetime
+) -> list[tuple[str, datetime, datetime]]:
+    """Who served from when to when; a node that vanished ends at the next begin."""
+    stretches: list[tuple[str, datetime, datetime]] = []
+    serving: tuple[str, datetime] | None = None
+    for record in reversed(history):
+        at = datetime.fromisoformat(record["time"])
+        if serving and (record["to"] == "primary" or record["address"] == serving[0]):
+            stretches.append((*serving, at))
+            serving = None
+        if record["to"] == "primary":
+            serving = (record["address"], at)
+    if serving:
+        stretches.append((*serving, now))
+    return stretches
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseBar:
+    """A phase as a bar; *x* and *width* in pixels. *tooltip* says what it is."""
 
     name: str
     x: float
     width: float
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Marker:
     """A moment after the ports were open."""
 
     x: float
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +118,17 @@ class Timeline:
     """One takeover: *title* says whose, when and how long it took."""
 
     title: str
-    parts: tuple[Part, ...]
-    marks: tuple[Mark, ...]
+    parts: tuple[PhaseBar, ...]
+    marks: tuple[Marker, ...]
 
 
 def timelines(history: Sequence[Mapping[str, Any]]) -> tuple[Timeline, ...]:
     """Draw the latest takeovers of *history*, newest first as it is."""
     takeovers = [r for r in history if r["to"] == "primary" and sum(_phases(r))]
-    return tuple(draw(record) for record in takeovers[:SHOWN])
+    return tuple(draw_takeover(record) for record in takeovers[:SHOWN])
 
 
-def draw(record: Mapping[str, Any]) -> Timeline:
+def draw_takeover(record: Mapping[str, Any]) -> Timeline:
     """Draw one takeover."""
     took = sum(_phases(record))
     returns = _returns(record, took)
@@ -61,11 +136,11 @@ def draw(record: Mapping[str, Any]) -> Timeline:
     parts = []
     at = 0.0
     for name, seconds in in_order(record["phases"]).items():
-        told = f"{WORDS.get(name, name)} after {seconds:.2f} s"
+        tooltip = f"{WORDS.get(name, name)} after {seconds:.2f} s"
         width = max(1.0, round(seconds * scale, 1))
-        parts.append(Part(name, round(at * scale, 1), width, told))
+        parts.append(PhaseBar(name, round(at * scale, 1), width, tooltip))
         at += seconds
-    marks = [Mark(round(seconds * scale, 1), told) for seconds, told in returns]
+    marks = [Marker(round(seconds * scale, 1), tooltip) for seconds, tooltip in returns]
     when = datetime.fromisoformat(record["time"])
     title = (
         f"{record['address']} took over in {took:.2f} s ({when:%Y-%m-%d %H:%M:%S} UTC)"
@@ -96,3 +171,20 @@ def _returns(record: Mapping[str, Any], took: float) -> list[tuple[float, str]]:
         words = f"{which} of {returns['count']} Defenders back after {seconds:.2f} s"
         found.append((seconds, words))
     return found
+
+
+def latest_takeover(history: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Give the record of the latest change of role to primary."""
+    return next((record for record in history if record["to"] == "primary"), None)
+
+
+def takeover_sentence(history: Sequence[dict[str, Any]]) -> str | None:
+    """Say what the latest takeover was; None when there was none before it."""
+    taken = [record for record in history if record["to"] == "primary"][:2]
+    if len(taken) < 2:
+        return None
+    new, old = taken
+    at = f"{datetime.fromisoformat(new['time']):%H:%M:%S UTC on %Y-%m-%d}"
+    same = new["address"] == old["address"]
+    what = "serves again since" if same else f"took over from {old['address']} at"
+    return f"{new['address']} {what} {at}: {new['reason']}. {REASSURANCE}"

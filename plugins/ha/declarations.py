@@ -1,7 +1,14 @@
-"""The kinds of alerts that high availability adds."""
+"""What high availability declares to the core: its rights and its kinds of alerts."""
 
+from twistlock_console.accounts.rights import Area, Right
 from twistlock_console.alerts.kinds import AlertKind, Threshold
 
+_, R, C = Right
+
+HIGH_AVAILABILITY = Area("High availability", (C, R, R, R))
+CONSOLE_SCRIPTS = Area(
+    "Script and release with which a host joins", (C, C, Right.NONE, C)
+)
 NODE_LOST = AlertKind(
     "nodeLost",
     "A node is lost",

@@ -1,6 +1,7 @@
-"""What a host that joins downloads: the join script, and the release tarball.
+"""The API for a host that joins: the script, the release, and its request to join.
 
-A join token opens both, and so does an account that may manage Defenders.
+A join token opens all of it. The downloads are open to an account that may manage
+Defenders, too.
 """
 
 import hashlib
@@ -9,16 +10,25 @@ from pathlib import Path
 
 from flask import Blueprint, Flask, Response, g, request, send_file
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 
-from plugins.ha.rights import CONSOLE_SCRIPTS
+from plugins.ha.declarations import CONSOLE_SCRIPTS
 from plugins.ha.web import node_client
-from plugins.ha.web.join_command import own_pin
-from plugins.ha.web.join_script import Console, Release, join_script, refusal_script
+from plugins.ha.web.join_script import (
+    Console,
+    Release,
+    join_script,
+    own_pin,
+    refusal_script,
+)
+from plugins.ha.web.responses import JoinAnswer
 from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.common.errors import Refused
+from twistlock_console.common.models import Body
 from twistlock_console.settings.export import values_of
 from twistlock_console.web.openapi.api_call import ApiCall
+from twistlock_console.web.openapi.bodies import json_body
 from twistlock_console.web.security.api import admit, without_forms
 from twistlock_console.web.security.areas import assign
 
@@ -28,10 +38,25 @@ bp = Blueprint("ha_downloads", __name__, url_prefix="/api/v1")
 without_forms(bp)
 assign(bp, CONSOLE_SCRIPTS)
 
+# Hosts that join have a join token, and no account.
+joining = Blueprint(
+    "ha_joining", __name__, url_prefix="/api/v1/high-availability/join-requests"
+)
+without_forms(joining)
+
+
+class JoinBody(Body):
+    """What a host says of itself when it asks to join."""
+
+    address: str = Field(max_length=64)
+    version: str = Field(max_length=32)
+    request: str = Field(max_length=8192)
+
 
 def init_app(app: Flask) -> None:
-    """Add the downloads."""
+    """Add the downloads, and the API of hosts that join."""
     app.register_blueprint(bp)
+    app.register_blueprint(joining)
 
 
 @bp.before_request
@@ -106,3 +131,38 @@ def _tarball() -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@joining.post("")
+@ApiCall(body=JoinBody, answer=dict[str, str])
+def ask_to_join() -> ResponseReturnValue:
+    """Note that a host asks to join."""
+    body = json_body(JoinBody)
+    if request.remote_addr != body.address:
+        raise Refused(
+            f"a host asks to join as {body.address} and comes from "
+            f"{request.remote_addr}; set NODE_ADDRESS to the address by which the "
+            "other nodes reach it, without address translation in between"
+        )
+    node_client.ask("join-requests", {**body.model_dump(), "token": _token()})
+    return {}
+
+
+@joining.get("/<address>")
+@ApiCall(answer=JoinAnswer)
+def answer_to_join(address: str) -> ResponseReturnValue:
+    """What became of a host's request."""
+    answer: dict[str, object] = node_client.ask(
+        "join-answer", {"token": _token(), "address": address}
+    )
+    return answer
+
+
+def _token() -> str:
+    given = request.authorization
+    if given is None or given.type != "bearer" or not given.token:
+        raise Refused(
+            "send the join token as a bearer token; copy the join command from "
+            "Manage > System > High Availability"
+        )
+    return given.token

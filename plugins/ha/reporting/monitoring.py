@@ -1,9 +1,10 @@
-"""What this node measures of its cluster, as Prometheus' text; the node API gives it.
+"""What monitoring gets from the cluster's view: Prometheus metrics, and problems.
 
-The counts live as long as the node process: a failover does not end them.
+The node API gives the metrics as text. Their counts live as long as the node process:
+a failover does not end them. Problems become alerts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import (
@@ -14,8 +15,15 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
 from plugins.ha.replication.member_state import NodeState
+from twistlock_console.alerts.rules import Kind, Problem
+from twistlock_console.alerts.settings import AlertSettings
+from twistlock_console.alerts.sources import certificate_problems
+from twistlock_console.alerts.store import Store
+from twistlock_console.alerts.watch import Source
 from twistlock_console.events.types import Role
+from twistlock_console.node_api.client import NodeClient
 from twistlock_console.servers.service_ports import ServicePorts
 
 WELL = (NodeState.PRIMARY, NodeState.SECONDARY)
@@ -25,7 +33,7 @@ BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Measures:
+class HaMetrics:
     """Counts majority writes, and reads the rest from the cluster's view."""
 
     def __init__(self, ports: ServicePorts) -> None:
@@ -117,3 +125,47 @@ def _by_node(name: str, told: str, values: Mapping[str, float]) -> Metric:
     for address, value in values.items():
         family.add_metric([address], float(value))
     return family
+
+
+def cluster_sources(
+    view: Callable[[], Mapping[str, Any]], client_of: Callable[[str], NodeClient]
+) -> list[Source]:
+    """Return the sources of the serving node.
+
+    *view* returns the cluster as this node sees it, *client_of* a client of the node
+    API at an address.
+    """
+
+    def cluster(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+        del database
+        return problems_in(view(), settings.threshold(MEMBER_LAG))
+
+    def certificates(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+        del database, settings
+        for node in view()["nodes"]:
+            if not node["self"] and node["state"] != NodeState.REQUEST_JOIN:
+                yield from _certificate(client_of, node["address"])
+
+    return [
+        Source(frozenset({NODE_LOST.name, MEMBER_LAG.name}), cluster),
+        Source(frozenset({Kind.CERTIFICATE_END}), certificates),
+    ]
+
+
+def problems_in(view: Mapping[str, Any], most_lag: float) -> Iterable[Problem]:
+    """What is wrong in the cluster's *view*, if a member may lag *most_lag* seconds."""
+    for node in view["nodes"]:
+        address, lag = node["address"], node["lagSeconds"]
+        if node["state"] == NodeState.UNAVAILABLE:
+            sentence = f"the node {address} is lost: {node['reason']}"
+            yield Problem(NODE_LOST.name, address, sentence)
+        elif lag is not None and lag > most_lag:
+            sentence = f"the database of {address} is {lag:.0f} s behind"
+            yield Problem(MEMBER_LAG.name, address, sentence)
+
+
+def _certificate(
+    client_of: Callable[[str], NodeClient], address: str
+) -> Iterable[Problem]:
+    with client_of(address) as client:
+        return certificate_problems(address, client.get("/v1/status")["failing"])
