@@ -10,7 +10,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from tests.test_certificates import call, defender_context, make_node, serving
-from twistlock_console.backups.operations.identity_restore import put_in_force
+from twistlock_console.backups.operations.identity import put_in_force
 from twistlock_console.database.known_members import (
     read_known_members,
     write_known_members,

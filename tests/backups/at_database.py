@@ -13,11 +13,10 @@ from typing import Any
 
 from pymongo.errors import OperationFailure
 
-from twistlock_console.backups.format.progress import tell_nobody
-from twistlock_console.backups.operations.dump import Store
-from twistlock_console.backups.operations.restore import Order, load
+from tests.backups.backup_node import ignore_progress
+from twistlock_console.backups.operations.restore import RestoreRequest, load
 from twistlock_console.common.errors import ConsoleError
-from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.database.client import Db, connect, credentials_for
 from twistlock_console.defenders.deploy_tokens import revoke_token, token_id
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import Kind
@@ -26,7 +25,7 @@ from twistlock_console.settings import Settings, load_settings
 NAMES = ("g_first", "g_second", "g_third")
 
 
-def write(database: Store, generation: int, documents: int) -> None:
+def write(database: Db, generation: int, documents: int) -> None:
     """Replace everything by documents of *generation*."""
     for name in NAMES:
         database.drop_collection(name)
@@ -38,7 +37,7 @@ def write(database: Store, generation: int, documents: int) -> None:
         database[name].create_index("text")
 
 
-def show(database: Store) -> dict[str, Any]:
+def show(database: Db) -> dict[str, Any]:
     """The generations of each collection, and what is left of restores."""
     names = database.list_collection_names()
     return {
@@ -50,7 +49,7 @@ def show(database: Store) -> dict[str, Any]:
     }
 
 
-def make_due(database: Store) -> None:
+def make_due(database: Db) -> None:
     """Let the Console have thought of backups two hours ago for the first time."""
     before = datetime.now(UTC) - timedelta(hours=2)
     database["backup_results"].replace_one(
@@ -58,17 +57,19 @@ def make_due(database: Store) -> None:
     )
 
 
-def load_and_commit(settings: Settings, database: Store, file: str) -> None:
+def load_and_commit(settings: Settings, database: Db, file: str) -> None:
     """Do what the worker of a restore does, and nothing of what follows.
 
     The node does not know this restore and gives it up when it next looks: then it is
     begun anew.
     """
     for tries in range(9):
-        order = Order(f"try{tries}", settings.data_recovery_volume / file, "admin")
+        request = RestoreRequest(
+            f"try{tries}", settings.data_recovery_volume / file, "admin"
+        )
         # It drops what is being loaded, too: an index on that is then interrupted.
         with suppress(ConsoleError, OperationFailure):
-            load(database, order, settings.data_folder, tell_nobody)
+            load(database, request, settings.data_folder, ignore_progress)
             return
     raise TimeoutError("no try was quick enough")
 

@@ -10,16 +10,19 @@ from typing import Any
 
 from tests.database.database_node import prepared
 from twistlock_console.backups.format.manifest import Manifest
-from twistlock_console.backups.format.progress import tell_nobody
-from twistlock_console.backups.operations.create import Made, Wish, make
-from twistlock_console.backups.operations.dump import Store
-from twistlock_console.backups.operations.restore import Order, load
+from twistlock_console.backups.operations.create import (
+    BackupRequest,
+    FinishedBackup,
+    create_backup,
+)
+from twistlock_console.backups.operations.restore import RestoreRequest, load
+from twistlock_console.backups.storage.work import Progress
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
     wait_answering,
 )
-from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.database.client import Db, connect, credentials_for
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
 from twistlock_console.settings import Settings
@@ -27,10 +30,14 @@ from twistlock_console.settings import Settings
 PASSPHRASE = b"correct horse battery"
 
 
+def ignore_progress(_progress: Progress) -> None:
+    """Take progress that no test looks at."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackupNode:
     settings: Settings
-    database: Store
+    database: Db
 
     def with_volume(self, folder: Path) -> "BackupNode":
         """The same database, emptied, with the volume *folder*."""
@@ -45,16 +52,18 @@ class BackupNode:
     def volume(self) -> Path:
         return self.settings.data_recovery_volume
 
-    def make(self, *names: str, passphrase: bytes | None = None) -> Made:
+    def make(self, *names: str, passphrase: bytes | None = None) -> FinishedBackup:
         """Make a backup now."""
-        wish = Wish(names or ("manual",), int(time.time()), 7)
-        made = make(self.settings, self.database, wish, passphrase, tell_nobody)
+        request = BackupRequest(names or ("manual",), int(time.time()), 7)
+        made = create_backup(
+            self.settings, self.database, request, passphrase, ignore_progress
+        )
         return made[0]
 
     def load(self, file: str, run: str = "run1") -> Manifest:
         """Load the backup *file* and commit it."""
-        order = Order(run, self.volume / file, "admin")
-        return load(self.database, order, self.settings.data_folder, tell_nobody)
+        request = RestoreRequest(run, self.volume / file, "admin")
+        return load(self.database, request, self.settings.data_folder, ignore_progress)
 
 
 @contextmanager
@@ -76,7 +85,7 @@ def started(root: Path, cache_gb: float = 0.25) -> Iterator[BackupNode]:
         mongod.stop()
 
 
-def fill(database: Store, documents: int = 300) -> None:
+def fill(database: Db, documents: int = 300) -> None:
     """Some collections with indexes and options, and what no backup holds."""
     database["settings"].insert_one({"_id": "initialized"})
     database.create_collection("events", validator={"n": {"$gte": 0}})
@@ -93,7 +102,7 @@ def fill(database: Store, documents: int = 300) -> None:
     database.create_collection("empty")
 
 
-def contents(database: Store, *names: str) -> dict[str, list[dict[str, Any]]]:
+def contents(database: Db, *names: str) -> dict[str, list[dict[str, Any]]]:
     """What the collections hold, in their order."""
     found = names or [
         n for n in database.list_collection_names() if n != "system.views"

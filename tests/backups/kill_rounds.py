@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from tests.backups.alone_node import BackupsOfNode
+from tests.backups.backup_node import ignore_progress
 from tests.hosts.waiting import wait_for
-from twistlock_console.backups.format.progress import tell_nobody
-from twistlock_console.backups.storage.verify import verify
-from twistlock_console.backups.storage.work_folder import FOLDER
+from twistlock_console.backups.storage.volume import verify
+from twistlock_console.backups.storage.work import FOLDER
 from twistlock_console.common.clock import SECOND, boottime_ns
 
 DOCUMENTS = 20_000
@@ -46,7 +46,7 @@ class Rounds:
         files = {path.name for path in self._node.volume.iterdir()}
         for each in self._node.listed():
             assert each["verified"], f"{each['id']} is half a backup"
-            verify(self._node.volume / each["id"], tell_nobody)
+            verify(self._node.volume / each["id"], ignore_progress)
             files -= {each["id"], f"{each['id']}.sha256"}
         assert not files, f"{files} are left in the volume"
         made = [each["id"] for each in self._node.listed() if each["name"] == name]

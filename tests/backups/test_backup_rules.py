@@ -7,20 +7,24 @@ import bson
 import pytest
 
 from twistlock_console.backups.format.bson_stream import Counting, count, split
-from twistlock_console.backups.format.collections import is_kept, is_leftover, temporary
 from twistlock_console.backups.format.manifest import (
     IDENTITY,
-    Held,
+    BackupKind,
+    BackupName,
+    CollectionEntry,
     Manifest,
-    why_not_here,
+    check_name,
+    is_kept,
+    is_leftover,
+    restore_refusal,
+    temporary,
 )
-from twistlock_console.backups.format.naming import BackupName, Kind, check_name
 from twistlock_console.backups.jobs.schedule import Past, due
 from twistlock_console.common.errors import Refused
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)
-HELD = Held("events", 2, 40, "0" * 64, 10, 20, "0" * 64)
+HELD = CollectionEntry("events", 2, 40, "0" * 64, 10, 20, "0" * 64)
 MANIFEST = Manifest("x", "26.11.1", 5, 7, "5.1", "AB", True, (HELD,))
 
 
@@ -112,33 +116,39 @@ def test_leftovers_are_those_of_other_restores() -> None:
     ("past", "now", "kinds"),
     [
         pytest.param({}, SINCE + 59 * MINUTE, (), id="just-installed"),
-        pytest.param({}, SINCE + HOUR, tuple(Kind), id="first"),
+        pytest.param({}, SINCE + HOUR, tuple(BackupKind), id="first"),
         pytest.param({}, SINCE - HOUR, (), id="clock-before-the-first-start"),
         pytest.param(
-            {k: Past(SINCE) for k in Kind}, SINCE + DAY, (Kind.DAILY,), id="next-day"
+            {k: Past(SINCE) for k in BackupKind},
+            SINCE + DAY,
+            (BackupKind.DAILY,),
+            id="next-day",
         ),
         pytest.param(
-            {k: Past(SINCE) for k in Kind}, SINCE + DAY - MINUTE, (), id="not-yet"
+            {k: Past(SINCE) for k in BackupKind}, SINCE + DAY - MINUTE, (), id="not-yet"
         ),
         pytest.param(
-            {k: Past(SINCE) for k in Kind},
+            {k: Past(SINCE) for k in BackupKind},
             SINCE + 7 * DAY,
-            (Kind.DAILY, Kind.WEEKLY),
+            (BackupKind.DAILY, BackupKind.WEEKLY),
             id="next-week",
         ),
         pytest.param(
-            {k: Past(SINCE + DAY) for k in Kind}, SINCE + HOUR, (), id="clock-back"
+            {k: Past(SINCE + DAY) for k in BackupKind},
+            SINCE + HOUR,
+            (),
+            id="clock-back",
         ),
         pytest.param(
-            {k: Past(SINCE + 90 * DAY) for k in Kind},
+            {k: Past(SINCE + 90 * DAY) for k in BackupKind},
             SINCE + HOUR,
-            tuple(Kind),
+            tuple(BackupKind),
             id="noted-under-a-wrong-clock",
         ),
     ],
 )
 def test_each_kind_has_its_period(
-    past: dict[Kind, Past], now: datetime, kinds: tuple[Kind, ...]
+    past: dict[BackupKind, Past], now: datetime, kinds: tuple[BackupKind, ...]
 ) -> None:
     """A day, a week, thirty days; the first an hour after the start."""
     assert due(SINCE, past, now) == kinds
@@ -146,14 +156,14 @@ def test_each_kind_has_its_period(
 
 def test_a_failure_is_tried_again_and_not_at_once() -> None:
     """Fifteen minutes after an error, seconds after the end of the node."""
-    done = {Kind.WEEKLY: Past(SINCE), Kind.MONTHLY: Past(SINCE)}
+    done = {BackupKind.WEEKLY: Past(SINCE), BackupKind.MONTHLY: Past(SINCE)}
     at = SINCE + DAY
-    failed = {**done, Kind.DAILY: Past(SINCE, failed=at)}
-    cut_short = {**done, Kind.DAILY: Past(SINCE, failed=at, interrupted=True)}
+    failed = {**done, BackupKind.DAILY: Past(SINCE, failed=at)}
+    cut_short = {**done, BackupKind.DAILY: Past(SINCE, failed=at, interrupted=True)}
 
     assert due(SINCE, failed, at + 14 * MINUTE) == ()
-    assert due(SINCE, failed, at + 15 * MINUTE) == (Kind.DAILY,)
-    assert due(SINCE, cut_short, at + MINUTE) == (Kind.DAILY,)
+    assert due(SINCE, failed, at + 15 * MINUTE) == (BackupKind.DAILY,)
+    assert due(SINCE, cut_short, at + MINUTE) == (BackupKind.DAILY,)
     assert due(SINCE, cut_short, at) == ()
     assert due(SINCE, failed, at - MINUTE) == ()
 
@@ -208,9 +218,9 @@ def test_two_collections_of_one_name_are_refused() -> None:
 
 def test_a_backup_of_another_version_says_which_to_install() -> None:
     """The version must match exactly, and the database must have room."""
-    assert why_not_here(MANIFEST, "26.11.1", 40) is None
-    assert "install version 26.11.1" in str(why_not_here(MANIFEST, "26.11.2", 40))
-    assert "needs 1 MB" in str(why_not_here(MANIFEST, "26.11.1", 39))
+    assert restore_refusal(MANIFEST, "26.11.1", 40) is None
+    assert "install version 26.11.1" in str(restore_refusal(MANIFEST, "26.11.2", 40))
+    assert "needs 1 MB" in str(restore_refusal(MANIFEST, "26.11.1", 39))
 
 
 def test_documents_are_found_across_chunks() -> None:

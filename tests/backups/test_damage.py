@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backups.backup_node import BackupNode, fill
-from twistlock_console.backups.format.progress import tell_nobody
-from twistlock_console.backups.storage.verify import verify
+from tests.backups.backup_node import BackupNode, fill, ignore_progress
+from twistlock_console.backups.storage.volume import verify
 from twistlock_console.common.errors import Refused
 
 Change = Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]
@@ -46,7 +45,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(good: Path) -> None:
         flipped[place] ^= 1 << chance.randrange(8)
         good.write_bytes(flipped)
         with pytest.raises(Refused):
-            verify(good, tell_nobody)
+            verify(good, ignore_progress)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -56,7 +55,7 @@ def test_a_truncated_file_is_refused(good: Path, part: float) -> None:
     good.write_bytes(whole[: int(part * len(whole))])
 
     with pytest.raises(Refused, match=good.name):
-        verify(good, tell_nobody)
+        verify(good, ignore_progress)
 
 
 def _member(name: str, data: bytes = b"x", **values: object) -> Change:
@@ -131,7 +130,7 @@ def test_a_file_that_was_tampered_with_is_refused(
     bad = rewritten(good, change)
 
     with pytest.raises(Refused, match=sentence):
-        verify(bad, tell_nobody)
+        verify(bad, ignore_progress)
 
 
 def test_a_bomb_before_the_manifest_is_never_unpacked(good: Path) -> None:
@@ -140,7 +139,7 @@ def test_a_bomb_before_the_manifest_is_never_unpacked(good: Path) -> None:
     good.write_bytes(bomb)
 
     with pytest.raises(Refused, match=r"without end|manifest|too early"):
-        verify(good, tell_nobody)
+        verify(good, ignore_progress)
 
 
 def test_anything_else_is_no_backup(good: Path) -> None:
@@ -148,10 +147,10 @@ def test_anything_else_is_no_backup(good: Path) -> None:
     for content in (b"", b"hello", gzip.compress(b"hello"), bytes(5000)):
         good.write_bytes(content)
         with pytest.raises(Refused):
-            verify(good, tell_nobody)
+            verify(good, ignore_progress)
     good.unlink()
     with pytest.raises(Refused, match="there is no backup"):
-        verify(good, tell_nobody)
+        verify(good, ignore_progress)
     good.mkdir()
     with pytest.raises(Refused):
-        verify(good, tell_nobody)
+        verify(good, ignore_progress)

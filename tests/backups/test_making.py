@@ -13,16 +13,14 @@ from pathlib import Path
 import bson
 import pytest
 
-from tests.backups.backup_node import PASSPHRASE, BackupNode, fill
+from tests.backups.backup_node import PASSPHRASE, BackupNode, fill, ignore_progress
 from twistlock_console import __version__
-from twistlock_console.backups.format import sealed_identity
-from twistlock_console.backups.format.archive import reading
+from twistlock_console.backups.format.archive import open_archive
 from twistlock_console.backups.format.manifest import IDENTITY
-from twistlock_console.backups.format.progress import Progress, tell_nobody
-from twistlock_console.backups.operations.create import Wish, make
-from twistlock_console.backups.storage.verify import verify
-from twistlock_console.backups.storage.volume import Volume
-from twistlock_console.backups.storage.work_folder import FOLDER, Workplace, sweep
+from twistlock_console.backups.operations import identity
+from twistlock_console.backups.operations.create import BackupRequest, create_backup
+from twistlock_console.backups.storage.volume import Volume, verify
+from twistlock_console.backups.storage.work import FOLDER, Progress, WorkFolder, sweep
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.pki.certificates import create_authority
 from twistlock_console.pki.identity_files import AUTHORITY_KEY
@@ -33,7 +31,7 @@ def test_it_holds_what_was_there(node: BackupNode) -> None:
     fill(node.database)
 
     made = node.make("first")
-    manifest = verify(node.volume / made.file, tell_nobody, decode=True)
+    manifest = verify(node.volume / made.file, ignore_progress, decode=True)
 
     held = {each.name: each.documents for each in manifest.collections}
     assert held == {
@@ -124,56 +122,58 @@ def test_what_another_console_left_is_not_replaced(
 
 
 def _made_at(time: int, node: BackupNode, name: str) -> str:
-    wish = Wish((name,), time, 7)
-    return make(node.settings, node.database, wish, None, tell_nobody)[0].file
+    request = BackupRequest((name,), time, 7)
+    (made,) = create_backup(
+        node.settings, node.database, request, None, ignore_progress
+    )
+    return made.file
 
 
 def test_the_identity_is_there_for_who_knows_the_passphrase(node: BackupNode) -> None:
     """And for nobody else; the keys stand nowhere in the file."""
     fill(node.database)
     made = node.make(passphrase=PASSPHRASE)
-    with reading(node.volume / made.file) as reader:
+    with open_archive(node.volume / made.file) as reader:
         sealed = next(e.read() for e in reader.entries() if e.name == IDENTITY)
     key = node.settings.folders.certificates / AUTHORITY_KEY
 
-    assert sealed_identity.unseal(sealed, PASSPHRASE)[AUTHORITY_KEY] == key.read_text()
+    assert identity.unseal(sealed, PASSPHRASE)[AUTHORITY_KEY] == key.read_text()
     assert b"PRIVATE" not in sealed
     for wrong in (b"another passphrase", PASSPHRASE[:-1]):
         with pytest.raises(Refused, match="cannot be decrypted"):
-            sealed_identity.unseal(sealed, wrong)
+            identity.unseal(sealed, wrong)
     with pytest.raises(Refused, match="cannot be decrypted"):
-        sealed_identity.unseal(b"{}", PASSPHRASE)
+        identity.unseal(b"{}", PASSPHRASE)
 
 
 def test_a_passphrase_is_one_however_it_is_typed() -> None:
     """Also one that a release before took as it was typed."""
     typed, other = "cafe\u0301 au lait", "caf\u00e9 au lait"
-    now = sealed_identity.seal({"a": "b"}, sealed_identity.check_passphrase(typed))
-    earlier = sealed_identity.seal({"a": "b"}, typed.encode())
+    now = identity.seal({"a": "b"}, identity.check_passphrase(typed))
+    earlier = identity.seal({"a": "b"}, typed.encode())
 
-    assert sealed_identity.unseal(now, typed.encode()) == {"a": "b"}
-    assert sealed_identity.unseal(now, other.encode()) == {"a": "b"}
-    assert sealed_identity.unseal(earlier, typed.encode()) == {"a": "b"}
+    assert identity.unseal(now, typed.encode()) == {"a": "b"}
+    assert identity.unseal(now, other.encode()) == {"a": "b"}
+    assert identity.unseal(earlier, typed.encode()) == {"a": "b"}
     with pytest.raises(Refused):
-        sealed_identity.unseal(now, b"\xff of a key file")
+        identity.unseal(now, b"\xff of a key file")
 
 
 def test_a_key_file_must_be_a_secret_and_long_enough(tmp_path: Path) -> None:
     """Each mistake has its sentence, which says how to make a good one."""
     path = tmp_path / "key"
     with pytest.raises(ConsoleError, match="missing"):
-        sealed_identity.read_key_file(path)
+        identity.read_key_file(path)
     path.write_text("short")
     path.chmod(0o600)
     with pytest.raises(ConsoleError, match="openssl rand"):
-        sealed_identity.read_key_file(path)
+        identity.read_key_file(path)
     path.write_text("long enough for a key\n")
-    assert sealed_identity.read_key_file(path) == b"long enough for a key"
+    assert identity.read_key_file(path) == b"long enough for a key"
     with pytest.raises(Refused, match="at least 12"):
-        sealed_identity.check_passphrase("short")
+        identity.check_passphrase("short")
     assert (
-        sealed_identity.check_passphrase("long enough to be one")
-        == b"long enough to be one"
+        identity.check_passphrase("long enough to be one") == b"long enough to be one"
     )
 
 
@@ -181,7 +181,9 @@ def test_progress_is_told_in_bytes(node: BackupNode) -> None:
     """Each phase begins at nothing and knows its total."""
     fill(node.database)
     told: list[Progress] = []
-    make(node.settings, node.database, Wish(("x",), 5, 1), None, told.append)
+    create_backup(
+        node.settings, node.database, BackupRequest(("x",), 5, 1), None, told.append
+    )
 
     phases = list(dict.fromkeys(each.phase for each in told))
     assert phases == ["reading the database", "writing to the volume", "verifying"]
@@ -240,7 +242,7 @@ def test_what_was_killed_is_swept(node: BackupNode) -> None:
     good = node.make("good")
     half = node.volume / f"half-{__version__}-5.tar.gz"
     half.write_bytes(b"x")
-    place = Workplace(node.settings.folders)
+    place = WorkFolder(node.settings.folders)
     place.__enter__()
     place.claim(half)
     place.claim(node.volume / good.file)

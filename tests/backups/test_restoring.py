@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.backups.backup_node import BackupNode, contents, fill
+from tests.backups.backup_node import BackupNode, contents, fill, ignore_progress
 from twistlock_console import __version__
-from twistlock_console.backups.format import sealed_identity
-from twistlock_console.backups.format.manifest import Held
-from twistlock_console.backups.format.naming import BackupName
-from twistlock_console.backups.format.progress import tell_nobody
-from twistlock_console.backups.operations import restore_journal
-from twistlock_console.backups.operations.dump import Store, dump
+from twistlock_console.backups.format.manifest import BackupName, CollectionEntry
+from twistlock_console.backups.operations import identity, restore_journal
+from twistlock_console.backups.operations.create import dump_database
 from twistlock_console.backups.operations.restore_plan import (
     Add,
     Drop,
@@ -26,15 +23,18 @@ from twistlock_console.backups.operations.restore_plan import (
 from twistlock_console.backups.storage.volume import Volume
 from twistlock_console.cli.restore import Candidate, find_backups
 from twistlock_console.common.errors import Refused
+from twistlock_console.database.client import Db
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SWITCHING = Journal("r", State.SWITCHING, "f", "admin", NOW, ("a", "b"))
 
 
-def fingerprint(node: BackupNode, folder: Path, *left_out: str) -> dict[str, Held]:
+def fingerprint(
+    node: BackupNode, folder: Path, *left_out: str
+) -> dict[str, CollectionEntry]:
     """Counts and hashes of all collections, as a backup would have them."""
     folder.mkdir()
-    found = dump(node.database, folder, tell_nobody).collections
+    found = dump_database(node.database, folder, ignore_progress).collections
     return {
         each.name: replace(each, packed=0, metadata=0, metadata_sha256="")
         for each in found
@@ -42,7 +42,7 @@ def fingerprint(node: BackupNode, folder: Path, *left_out: str) -> dict[str, Hel
     }
 
 
-def _changed(database: Store) -> None:
+def _changed(database: Db) -> None:
     """The Console goes on after the backup."""
     database["events"].delete_many({"n": {"$lt": 100}})
     database["events"].replace_one({"_id": "later"}, {"n": 5}, upsert=True)
@@ -190,7 +190,7 @@ def test_another_version_is_refused(
 
 def test_the_identity_costs_little_memory() -> None:
     """A backup may use 150 MB in all; deriving the key takes a fifth of it."""
-    assert sealed_identity.COST * 8 * 128 <= 32 * 1024**2
+    assert identity.COST * 8 * 128 <= 32 * 1024**2
 
 
 def test_one_restore_at_a_time(node: BackupNode) -> None:

@@ -12,11 +12,11 @@ from plugins.ha.replication.collections import Collections
 from tests.backups.backup_node import BackupNode
 from twistlock_console.accounts import session_revocations, user_changes, users
 from twistlock_console.accounts.roles import UserRole
-from twistlock_console.backups.format import collections
-from twistlock_console.backups.operations import dump, restore_journal
-from twistlock_console.backups.operations.dump import Store
+from twistlock_console.backups.format import manifest
+from twistlock_console.backups.operations import create, restore_journal
 from twistlock_console.backups.operations.restore_plan import Add, Rename, steps
 from twistlock_console.common.errors import Refused
+from twistlock_console.database.client import Db
 from twistlock_console.defenders import enrolled, register
 from twistlock_console.defenders.deploy_tokens import (
     check_token,
@@ -34,7 +34,7 @@ LATER = datetime.now(UTC) + timedelta(days=900)
 
 
 @pytest.fixture
-def database(node: BackupNode) -> Store:
+def database(node: BackupNode) -> Db:
     """The node's database: an administrator, and nothing else."""
     users.create_first(node.database, "admin", "hash of now")
     return node.database
@@ -67,7 +67,7 @@ def _enrol(node: BackupNode, name: str, key: str = "first") -> str:
 
 
 def test_a_decommissioned_defender(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """Its certificate stays revoked, its name taken; it is in no list."""
     serial, other = _enrol(node, "web-1"), _enrol(node, "web-2", "other")
@@ -87,7 +87,7 @@ def test_a_decommissioned_defender(
 
 
 def test_a_certificate_that_was_replaced(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """By an enrolment it stays revoked; what followed it is still known by its name."""
     first = _enrol(node, "web-1")
@@ -107,7 +107,7 @@ def test_a_certificate_that_was_replaced(
 
 
 def test_a_permission_to_enrol(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """One that was used, or taken back, is not given again."""
     _enrol(node, "web-1")
@@ -123,14 +123,14 @@ def test_a_permission_to_enrol(
 
 def test_a_deploy_token(
     node: BackupNode,
-    database: Store,
+    database: Db,
     restore: Callable[[str], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those of the backup are passed over, also in a backup of a release before."""
     kept, revoked_one, ended = (new_token(database)[0] for _ in range(3))
     new = node.make("new").file
-    monkeypatch.setattr(dump, "is_dumped", collections.is_kept)
+    monkeypatch.setattr(create, "is_dumped", manifest.is_kept)
     old = node.make("old").file
     revoke_token(database, str(token_id(database, revoked_one)))
     begins = {"$regex": f"^{token_id(database, ended)}"}
@@ -146,7 +146,7 @@ def test_a_deploy_token(
 
 
 def test_a_join_token(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """Neither does the token let a host join, nor is the host that waits with it."""
     requests = JoinRequests(Collections(database.client, database.client))
@@ -167,7 +167,7 @@ def test_a_join_token(
     requests.tokens.check(other, asked.address)
 
 
-def test_a_join_token_ends_with_the_account_that_made_it(database: Store) -> None:
+def test_a_join_token_ends_with_the_account_that_made_it(database: Db) -> None:
     """Or when it may administer high availability no longer."""
     tokens = JoinRequests(Collections(database.client, database.client)).tokens
     for name in ("jane", "joe"):
@@ -183,7 +183,7 @@ def test_a_join_token_ends_with_the_account_that_made_it(database: Store) -> Non
 
 
 def test_a_node_that_was_removed(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """Its key stays revoked until it is admitted again, whatever a backup says."""
     stores = Collections(database.client, database.client)
@@ -211,7 +211,7 @@ def test_a_node_that_was_removed(
     assert not NodeKeyRegistry(stores, path).was_removed("AA:02")
 
 
-def test_a_node_with_another_key(node: BackupNode, database: Store) -> None:
+def test_a_node_with_another_key(node: BackupNode, database: Db) -> None:
     """A host that was installed anew shuts out the key that it had."""
     stores = Collections(database.client, database.client)
     nodes = NodeKeyRegistry(stores, node.volume.parent / "removed-nodes.json")
@@ -227,7 +227,7 @@ def test_a_node_with_another_key(node: BackupNode, database: Store) -> None:
 
 
 def test_a_session(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """One that was ended stays so, and those that were not end with the restore."""
     before = users.find(database, "admin")
@@ -244,7 +244,7 @@ def test_a_session(
 
 
 def test_a_deleted_account(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """It is not there again; added anew, it is, and then each restore leaves it."""
     for name in ("jane", "Joe"):
@@ -267,7 +267,7 @@ def test_a_deleted_account(
 
 
 def test_a_changed_password_and_role(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """Accounts stay as they are: nobody is shut out, and no right comes back."""
     user_changes.add(database, "jane", "old hash", UserRole.ADMIN)
@@ -288,7 +288,7 @@ def test_a_changed_password_and_role(
 
 
 def test_signing_up(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """A backup from before the first administrator invites nobody to become that."""
     database["settings"].delete_one({"_id": "initialized"})
@@ -303,7 +303,7 @@ def test_signing_up(
 
 
 def test_a_new_host_gets_everything(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """Accounts and names, and what was revoked when the backup was made."""
     user_changes.add(database, "jane", "hash", UserRole.AUDITOR)
@@ -330,7 +330,7 @@ def test_a_new_host_gets_everything(
 
 
 def test_it_stays_so_wherever_the_restore_stopped(
-    node: BackupNode, database: Store
+    node: BackupNode, database: Db
 ) -> None:
     """Whoever completes the restore finds the same, after any of its steps."""
     user_changes.add(database, "jane", "hash", UserRole.ADMIN)
@@ -360,7 +360,7 @@ def test_it_stays_so_wherever_the_restore_stopped(
 
 
 def test_what_a_release_before_revoked(
-    node: BackupNode, database: Store, restore: Callable[[str], str]
+    node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """It is taken over when this release serves, or restores such a backup."""
     entry = {"_id": "Web-1", "certificate": {"serial": "1a", "expires": LATER}}
@@ -386,7 +386,7 @@ def test_what_a_release_before_revoked(
 
 
 def test_what_a_release_before_stored_while_it_was_put_back(
-    node: BackupNode, database: Store
+    node: BackupNode, database: Db
 ) -> None:
     """An upgrade failed, the earlier release went on, and then it was upgraded."""
     upgrade_if_needed(database)
@@ -413,7 +413,7 @@ def test_what_a_release_before_stored_while_it_was_put_back(
     assert database["settings"].find_one({"_id": "storedFormat"}) == before
 
 
-def _stored(database: Store) -> tuple[frozenset[str], dict[str, list[str]]]:
+def _stored(database: Db) -> tuple[frozenset[str], dict[str, list[str]]]:
     """The revoked certificates, and the certificates of each name."""
     names = {
         each["_id"]: [certificate["serial"] for certificate in each["certificates"]]

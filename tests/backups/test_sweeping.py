@@ -7,11 +7,15 @@ from functools import partial
 from tests.backups.at_database import make_due
 from tests.backups.backup_node import BackupNode, fill
 from tests.hosts.waiting import wait_for
-from twistlock_console.backups.format.naming import Kind
-from twistlock_console.backups.jobs import records
+from twistlock_console.backups.format.manifest import BackupKind
+from twistlock_console.backups.jobs.runner import Actor, Job, JobKind
 from twistlock_console.backups.jobs.runtime import Backups
-from twistlock_console.backups.jobs.task import Task, Verb, Who
-from twistlock_console.backups.operations.dump import Store
+from twistlock_console.backups.jobs.service import (
+    CUT_SHORT,
+    last_results,
+    record_start,
+)
+from twistlock_console.database.client import Db
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import BackupFinished
 from twistlock_console.node.health import Health
@@ -20,7 +24,7 @@ from twistlock_console.system.scheduler import Scheduler
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
 FIRST_OF_THE_SWEEP = 2
-ADMIN = Who("admin")
+ADMIN = Actor("admin")
 
 
 @dataclass
@@ -56,12 +60,12 @@ class Met(Backups):
     looks = 0
 
     @property
-    def database(self) -> Store:
+    def database(self) -> Db:
         """The database; a tick asks for it to ping, then to sweep."""
         self.looks += 1
         if self.looks == FIRST_OF_THE_SWEEP:
             self.asking = threading.Thread(
-                target=self.orders.create, args=["mine", "", ADMIN]
+                target=self.service.create, args=["mine", "", ADMIN]
             )
             self.asking.start()
             # It is through at once, or kept waiting until the sweep has ended.
@@ -75,25 +79,26 @@ def test_work_that_begins_during_a_sweep_is_no_remains(node: BackupNode) -> None
     try:
         backups.tick()
         backups.asking.join(10)
-        wait_for(lambda: backups.jobs.run is None, 20, "the end of the backup")
+        jobs = backups.service.jobs
+        wait_for(lambda: jobs.current_run is None, 20, "the end of the backup")
     finally:
         backups.stop()
 
-    outcome = records.last_results(node.database)["manual"]
-    assert (outcome["state"], outcome["error"]) == ("done", "")
+    outcome = last_results(node.database)["manual"]
+    assert (outcome.state, outcome.error) == ("done", "")
 
 
 def test_what_was_killed_is_noted_as_cut_short(node: BackupNode) -> None:
     """Nothing that seems to run does, where no work is under way."""
-    records.begin(node.database, ["manual"], "dead", "10.0.0.1")
+    record_start(node.database, ["manual"], "dead", "10.0.0.1")
     backups = backups_at(node, Ports(), Bus())
     try:
         backups.tick()
     finally:
         backups.stop()
 
-    outcome = records.last_results(node.database)["manual"]
-    assert (outcome["state"], outcome["error"]) == ("failed", records.CUT_SHORT)
+    outcome = last_results(node.database)["manual"]
+    assert (outcome.state, outcome.error) == ("failed", CUT_SHORT)
 
 
 def test_a_restore_that_is_decided_is_put_in_force_at_once(node: BackupNode) -> None:
@@ -108,19 +113,20 @@ def test_a_restore_that_is_decided_is_put_in_force_at_once(node: BackupNode) -> 
     bus.subscribe(BackupFinished, told.append)
     backups = backups_at(node, ports, bus)
     # Its process finds that a restore was decided, and so ends in an error.
-    task = Task(
-        verb=Verb.RESTORE, run="run1", settings=node.settings, by=ADMIN, file=file
+    job = Job(
+        kind=JobKind.RESTORE, run="run1", settings=node.settings, by=ADMIN, file=file
     )
-    note = partial(records.begin, node.database, [task.verb], task.run, "10.0.0.1")
+    record = partial(record_start, node.database, [job.kind], job.run, "10.0.0.1")
     try:
-        backups.jobs.begin(task, note)
-        wait_for(lambda: backups.jobs.run is None, 20, "the end of the restore")
+        backups.service.jobs.start(job, record)
+        jobs = backups.service.jobs
+        wait_for(lambda: jobs.current_run is None, 20, "the end of the restore")
     finally:
         backups.stop()
 
     assert ports.reasons == [f"the backup {file} is put in force"]
     assert [event.error for event in told] == [""]
-    assert records.last_results(node.database)["restore"]["state"] == "done"
+    assert last_results(node.database)["restore"].state == "done"
 
 
 def test_whoever_serves_finds_a_restore_that_was_decided(node: BackupNode) -> None:
@@ -137,4 +143,4 @@ def test_whoever_serves_finds_a_restore_that_was_decided(node: BackupNode) -> No
         backups.stop()
 
     assert ports.reasons == [f"the backup {file} is put in force"]
-    assert Kind.DAILY not in records.last_results(node.database)
+    assert BackupKind.DAILY not in last_results(node.database)

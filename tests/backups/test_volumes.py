@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.backups.storage.health import volume_health
-from twistlock_console.backups.storage.timeout import Bounded
+from twistlock_console.backups.storage.health import VolumeCalls, volume_health
 from twistlock_console.common.errors import ConsoleError
 
 
@@ -44,7 +43,7 @@ def test_a_small_full_or_read_only_volume_is_said(small: Path) -> None:
 def test_a_silent_volume_holds_nobody_up() -> None:
     """One thread is lost to it, no more, and it works again when it answers again."""
     silent = threading.Event()
-    volume = Bounded("the volume")
+    volume = VolumeCalls("the volume")
     before = threading.active_count()
 
     for _ in range(3):
@@ -65,4 +64,4 @@ def test_errors_come_through() -> None:
         raise ConsoleError("told")
 
     with pytest.raises(ConsoleError, match="told"):
-        Bounded("the volume").call(fail)
+        VolumeCalls("the volume").call(fail)

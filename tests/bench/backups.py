@@ -10,25 +10,30 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.backups.backup_node import BackupNode, started
+from tests.backups.backup_node import BackupNode, ignore_progress, started
 from tests.bench.row import Goal, Row
-from twistlock_console.backups.format.progress import tell_nobody
-from twistlock_console.backups.jobs.task import Task, Verb, Who, as_text
-from twistlock_console.backups.jobs.worker_process import Child
+from twistlock_console.backups.jobs.runner import (
+    Actor,
+    Job,
+    JobKind,
+    WorkerProcess,
+    passphrase_text,
+)
 from twistlock_console.backups.operations import restore_journal
-from twistlock_console.backups.operations.dump import Store
 from twistlock_console.backups.operations.snapshot_history import long_history
+from twistlock_console.database.client import Db
 
 MEGABYTES = int(os.environ.get("BACKUP_MB", "2048"))
 NAMES = ("events", "facts", "findings", "policies")
 BATCH = 1000
 DOCUMENT_BYTES = 1050
 MOST_RUNS = 3
-SOME = {"epoch": 1, "passphrase": as_text(b"a passphrase of the bench")}
+SOME = {"epoch": 1, "passphrase": passphrase_text(b"a passphrase of the bench")}
 
 
 def measure(runs: int) -> Iterator[Row]:
@@ -74,7 +79,7 @@ def _documents(chance: random.Random, first: int) -> list[dict[str, Any]]:
     ]
 
 
-def _fill(database: Store) -> list[float]:
+def _fill(database: Db) -> list[float]:
     """Make the data; gives the seconds that bare insert_many took for them."""
     chance, seconds = random.Random(6), 0.0  # noqa: S311 - always the same
     each = MEGABYTES * 1024**2 // DOCUMENT_BYTES // len(NAMES)
@@ -88,7 +93,7 @@ def _fill(database: Store) -> list[float]:
     return [seconds]
 
 
-def _read(database: Store) -> float:
+def _read(database: Db) -> float:
     began = time.monotonic()
     for name in NAMES:
         for _ in database[name].find():
@@ -96,7 +101,7 @@ def _read(database: Store) -> float:
     return time.monotonic() - began
 
 
-def _read_raw(database: Store) -> float:
+def _read_raw(database: Db) -> float:
     began = time.monotonic()
     for name in NAMES:
         for _ in database[name].find_raw_batches({}):
@@ -105,7 +110,7 @@ def _read_raw(database: Store) -> float:
 
 
 @contextmanager
-def _written(database: Store) -> Iterator[None]:
+def _written(database: Db) -> Iterator[None]:
     """Something is written all the while."""
     ended = threading.Event()
 
@@ -123,14 +128,14 @@ def _written(database: Store) -> Iterator[None]:
 
 
 def _worker(node: BackupNode, number: int) -> dict[str, Any]:
-    task = _task(node, Verb.BACKUP, names=(f"bench{number}",), time=number + 5, **SOME)
+    job = _job(node, JobKind.BACKUP, names=(f"bench{number}",), time=number + 5, **SOME)
     with long_history(node.settings), _written(node.database):
-        return _run(task)
+        return _run(job)
 
 
 def _restore(node: BackupNode, file: str) -> dict[str, Any]:
     indexes = [node.database[name].index_information() for name in NAMES]
-    done = _run(_task(node, Verb.RESTORE, file=file))
+    done = _run(_job(node, JobKind.RESTORE, file=file))
     began = time.monotonic()
     restore_journal.complete(node.database)
     done["seconds"] += time.monotonic() - began
@@ -139,30 +144,30 @@ def _restore(node: BackupNode, file: str) -> dict[str, Any]:
     return done
 
 
-def _task(node: BackupNode, verb: Verb, **wanted: Any) -> Task:
-    who = Who("bench")
-    return Task(verb=verb, run="bench", settings=node.settings, by=who, **wanted)
+def _job(node: BackupNode, kind: JobKind, **wanted: Any) -> Job:
+    who = Actor("bench")
+    return Job(kind=kind, run="bench", settings=node.settings, by=who, **wanted)
 
 
-def _run(task: Task) -> dict[str, Any]:
-    """Do *task*; its result, with the seconds and the megabytes that it took."""
-    child, peaks = Child(task, tell_nobody), [0]
+def _run(job: Job) -> dict[str, Any]:
+    """Do *job*; its result, with the seconds and the megabytes that it took."""
+    worker, peaks = WorkerProcess(job, ignore_progress), [0]
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.05):
-            peaks.append(_peak(child.pid))
+            peaks.append(_peak(worker.pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.monotonic()
     try:
-        result = child.run()
+        result = worker.run()
     finally:
         seconds = time.monotonic() - began
         ended.set()
         watcher.join()
-    return {**result, "seconds": seconds, "memory": max(peaks) / 1024}
+    return {**asdict(result), "seconds": seconds, "memory": max(peaks) / 1024}
 
 
 def _peak(pid: int | None) -> int:

@@ -11,7 +11,7 @@ from tests.cluster.alone_node import PROJECT, AloneNode
 from tests.cluster.console_visitor import ConsoleVisitor
 from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
-from twistlock_console.backups.storage.verify import read_manifest
+from twistlock_console.backups.storage.volume import read_manifest
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.unmeasured]
 

@@ -8,7 +8,7 @@ from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
 from twistlock_console.alerts.settings import AlertSettings
 from twistlock_console.alerts.store import Store, read_told
 from twistlock_console.alerts.watch import Source
-from twistlock_console.backups.jobs.records import last_results
+from twistlock_console.backups.jobs.service import last_results
 
 
 def core_sources(address: str, failing: Mapping[str, str]) -> list[Source]:
@@ -35,7 +35,7 @@ def backups(database: Store, settings: AlertSettings) -> Iterable[Problem]:
     """What failed the last time; a run that repeats it changes nothing yet."""
     del settings
     for kind, result in last_results(database).items():
-        if error := result.get("error"):
+        if error := result.error:
             sentence = f"the latest work on backups ({kind}) failed: {error}"
             yield Problem(Kind.BACKUP_FAILED, kind, sentence)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from twistlock_console.backups.format.sealed_identity import read_key_file
+from twistlock_console.backups.operations.identity import read_key_file
 from twistlock_console.cli.options import (
     config_option,
     json_option,

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import click
 
-from twistlock_console.backups.format.manifest import Manifest
-from twistlock_console.backups.format.naming import ENDING, BackupName
-from twistlock_console.backups.format.progress import Progress
-from twistlock_console.backups.format.sealed_identity import read_key_file, unseal
+from twistlock_console.backups.format.manifest import ENDING, BackupName, Manifest
 from twistlock_console.backups.operations import restore_journal
-from twistlock_console.backups.operations.identity_restore import (
+from twistlock_console.backups.operations.identity import (
     put_in_force,
-    sealed_identity,
+    read_key_file,
+    read_sealed_identity,
+    unseal,
 )
-from twistlock_console.backups.operations.restore import Order, load
-from twistlock_console.backups.operations.trial_restore import running_database
-from twistlock_console.backups.storage.verify import read_manifest
-from twistlock_console.backups.storage.volume import Volume
+from twistlock_console.backups.operations.restore import RestoreRequest, load
+from twistlock_console.backups.operations.verify import running_database
+from twistlock_console.backups.storage.volume import Volume, read_manifest
+from twistlock_console.backups.storage.work import Progress
 from twistlock_console.cli.options import config_option
 from twistlock_console.cli.output import print_line, show_progress
 from twistlock_console.common.errors import Refused, SettingsError
@@ -149,7 +148,7 @@ def _restore_here(settings: Settings, path: Path, options: Options) -> None:
     with running_database(settings) as database:
         restore_journal.complete(database)
         restore_journal.sweep(database, None)
-        load(database, Order(RUN, path, "root"), settings.data_folder, _tell)
+        load(database, RestoreRequest(RUN, path, "root"), settings.data_folder, _tell)
         restore_journal.complete(database)
         raise_epoch(database, manifest.epoch)
     if files:
@@ -172,11 +171,11 @@ def _identity(
         )
     key = options.key_file or settings.data_recovery_key_file
     if key is not None:
-        return unseal(sealed_identity(path), read_key_file(key))
+        return unseal(read_sealed_identity(path), read_key_file(key))
     if not sys.stdin.isatty():
         raise Refused(f"{path.name} holds encrypted keys; name their --key-file")
     typed = getpass.getpass("Passphrase of the backup: ")
-    return unseal(sealed_identity(path), typed.encode())
+    return unseal(read_sealed_identity(path), typed.encode())
 
 
 def _tell(progress: Progress) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from twistlock_console.common.atomic_files import read_text_secret
 from twistlock_console.database.options import KEYFILE, REPLICA_SET
@@ -23,7 +24,10 @@ LOOKING: dict[str, Any] = {
     "serverMonitoringMode": "poll",
 }
 
-Client = MongoClient[dict[str, Any]]
+#: A document as MongoDB returns it, or a command or pipeline stage as it takes it.
+Document = dict[str, Any]
+Client = MongoClient[Document]
+Db = Database[Document]
 # By identity: to pymongo, clients of the same members are equal.
 _clients: WeakValueDictionary[int, Client] = WeakValueDictionary()
 

@@ -16,8 +16,8 @@ from pymongo.database import Database
 
 from plugins.ha.web import node_client
 from plugins.ha.web.timeline import latest_takeover, takeover_sentence
-from twistlock_console.backups.format.naming import Kind
-from twistlock_console.backups.jobs.records import last_results
+from twistlock_console.backups.format.manifest import BackupKind
+from twistlock_console.backups.jobs.service import last_results
 from twistlock_console.common import clock
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.web.actions.metrics import add_collector, age_seconds, gauge
@@ -88,6 +88,6 @@ def _collect(app: Flask) -> Iterable[Metric]:
 def latest_backup(database: Database[dict[str, Any]]) -> datetime | None:
     """When a backup of any kind was made last; None before the first."""
     results = last_results(database)
-    kinds = [kind for kind in (*Kind, "manual") if kind in results]
-    made = [results[kind].get("succeeded") for kind in kinds]
+    kinds = [kind for kind in (*BackupKind, "manual") if kind in results]
+    made = [results[kind].succeeded for kind in kinds]
     return max((time for time in made if time), default=None)

@@ -1,31 +1,39 @@
-"""The file of a backup: a tar inside gzip, written once from front to back.
+"""Write and read the file of a backup: a tar inside gzip.
 
-Its members are compressed already, so the outer gzip only frames and checks them. It
-is read with a reader of our own, which knows plain files alone: what a damaged or
-hostile file could hold besides is refused, and nothing is ever unpacked to a disk.
+It is written once, from front to back. Its members are compressed already, so the
+outer gzip only frames and checks them. It is read with a reader of our own that knows
+plain files alone: anything else in a damaged or hostile file is refused, and nothing
+is ever unpacked to a disk.
 """
 
+import gzip
+import hashlib
+import io
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
-from twistlock_console.backups.format.hashing_reader import Hashed
+from twistlock_console.backups.format.bson_stream import count
 from twistlock_console.backups.format.manifest import MANIFEST, Manifest
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import Refused
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 BLOCK = tarfile.BLOCKSIZE
 CHUNK = 1024**2
 LEVEL = 1
-LARGEST_TEXT = 4 * 1024**2
+MAX_TEXT_BYTES = 4 * 1024**2
 #: A backup hardly shrinks in the outer gzip; what grows by more than this is a bomb.
-MOST_GROWTH = 4
+MAX_GROWTH = 4
 DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
@@ -42,44 +50,108 @@ def quick_gzip(file: BinaryIO, mode: str) -> BinaryIO:
     return cast(BinaryIO, untyped.GzipFile("", mode, LEVEL, file, mtime=0))
 
 
-class Entry:
-    """A file in a backup: its *name*, its *size*, and its bytes, to be read once."""
+class CollectionPacker:
+    """Counts, hashes and compresses batches on a thread, while the next is read."""
 
-    def __init__(self, name: str, size: int, source: "Source") -> None:
-        self.name = name
-        self.size = size
-        self._source = source
-        self._left = size
+    def __init__(self, target: BinaryIO, thread: ThreadPoolExecutor) -> None:
+        self._target = target
+        self._thread = thread
+        self._pending: Future[None] | None = None
+        self._hash = hashlib.sha256()
+        self.documents = 0
+        self.bytes = 0
 
-    def chunks(self) -> Iterator[bytes]:
-        """The bytes, some at a time."""
-        while self._left:
-            chunk = self._source.exactly(min(self._left, CHUNK))
-            self._left -= len(chunk)
-            yield chunk
+    @property
+    def sha256(self) -> str:
+        """Return the hash of all bytes that were put."""
+        return self._hash.hexdigest()
 
-    def read(self) -> bytes:
-        """All bytes of a small file; raises Refused if it is not small."""
-        if self.size > LARGEST_TEXT:
-            raise Refused(f"{self.name} in it is far too large")
-        return b"".join(self.chunks())
+    def put(self, batch: bytes) -> None:
+        """Take *batch*; wait for the one before."""
+        self.flush()
+        self._pending = self._thread.submit(self._pack, batch)
 
-    def skip(self) -> None:
-        """Pass over what was not read, and over the padding."""
-        for _ in self.chunks():
-            pass
-        self._source.exactly(-self.size % BLOCK)
+    def flush(self) -> None:
+        """Wait for the pending batch; raise the error of its packing."""
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+    def _pack(self, batch: bytes) -> None:
+        self.documents += count(batch)
+        self.bytes += len(batch)
+        self._hash.update(batch)
+        self._target.write(batch)
 
 
-class Source:
-    """What the outer gzip holds, with a bound on how much that may be."""
+@contextmanager
+def packing(path: Path) -> Iterator[CollectionPacker]:
+    """Pack the batches of one collection into a new file at *path*."""
+    with (
+        path.open("wb") as file,
+        quick_gzip(file, "wb") as target,
+        ThreadPoolExecutor(1, "packer") as thread,
+    ):
+        packer = CollectionPacker(target, thread)
+        yield packer
+        packer.flush()
+
+
+class ArchiveWriter:
+    """Writes a backup to *target*, and knows the hash and size of what was written."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self._packer = gzip.GzipFile("", "wb", 0, self, mtime=0)
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of the whole file, once it is closed."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> int:
+        """Write *data* that gzip made; return its size."""
+        self._hash.update(data)
+        self.size += len(data)
+        return self._target.write(data)
+
+    def flush(self) -> None:
+        """Do nothing: no data is buffered here."""
+
+    def add(self, name: str, size: int, source: BinaryIO, made: int) -> None:
+        """Add *size* bytes of *source* as the file *name*, last changed at *made*."""
+        header = tarfile.TarInfo(name)
+        header.size, header.mtime, header.mode = size, made, 0o600
+        self._packer.write(header.tobuf(tarfile.GNU_FORMAT))
+        left = size
+        while left and (chunk := source.read(min(left, CHUNK))):
+            self._packer.write(chunk)
+            left -= len(chunk)
+        if left:
+            raise OSError(f"{name} became shorter while it was packed")
+        self._packer.write(bytes(-size % BLOCK))
+
+    def add_bytes(self, name: str, data: bytes, made: int) -> None:
+        """Add a small file."""
+        self.add(name, len(data), io.BytesIO(data), made)
+
+    def close(self) -> None:
+        """Write the end of the tar and of the gzip."""
+        self._packer.write(bytes(2 * BLOCK))
+        self._packer.close()
+
+
+class BoundedSource:
+    """Reads the content of the outer gzip, and limits how large it may be."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
-        self._left = MOST_GROWTH * size + CHUNK
+        self._left = MAX_GROWTH * size + CHUNK
 
     def read(self, size: int) -> bytes:
-        """At most *size* bytes, b"" at the end; raises Refused."""
+        """Return at most *size* bytes, b"" at the end; raises Refused."""
         data = self._file.read(size)
         self._left -= len(data)
         if self._left < 0:
@@ -87,7 +159,7 @@ class Source:
         return data
 
     def exactly(self, size: int) -> bytes:
-        """*size* bytes; raises Refused if there are fewer."""
+        """Return *size* bytes; raises Refused if there are fewer."""
         parts = []
         while size and (data := self.read(size)):
             parts.append(data)
@@ -97,13 +169,42 @@ class Source:
         return b"".join(parts)
 
 
-class Reader:
-    """The manifest of an open backup, and then its entries in their order.
+class ArchiveEntry:
+    """A file in a backup: *name*, *size*, and bytes that can be read once."""
 
-    *check* is called when all of it was read, before the entries end.
+    def __init__(self, name: str, size: int, source: "BoundedSource") -> None:
+        self.name = name
+        self.size = size
+        self._source = source
+        self._left = size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes, some at a time."""
+        while self._left:
+            chunk = self._source.exactly(min(self._left, CHUNK))
+            self._left -= len(chunk)
+            yield chunk
+
+    def read(self) -> bytes:
+        """Return all bytes of a small file; raises Refused if it is not small."""
+        if self.size > MAX_TEXT_BYTES:
+            raise Refused(f"{self.name} in it is far too large")
+        return b"".join(self.chunks())
+
+    def skip(self) -> None:
+        """Skip the bytes that were not read, and the padding."""
+        for _ in self.chunks():
+            pass
+        self._source.exactly(-self.size % BLOCK)
+
+
+class ArchiveReader:
+    """Reads the manifest of an open backup, and then its entries in their order.
+
+    *check* is called when everything was read, before the entries end.
     """
 
-    def __init__(self, source: Source, check: Callable[[], None]) -> None:
+    def __init__(self, source: BoundedSource, check: Callable[[], None]) -> None:
         self._source = source
         self._check = check
         first = self._next()
@@ -112,8 +213,8 @@ class Reader:
         self.manifest = Manifest.from_bytes(first.read())
         first.skip()
 
-    def entries(self) -> Iterator[Entry]:
-        """Every file after the manifest; raises Refused unless they are as it says."""
+    def entries(self) -> Iterator[ArchiveEntry]:
+        """Yield every file after the manifest; raises Refused if one differs."""
         awaited = self.manifest.files
         while entry := self._next():
             if entry.name not in awaited:
@@ -125,51 +226,75 @@ class Reader:
             entry.skip()
         if awaited:
             raise Refused(f"{next(iter(awaited))} is missing in it")
-        # To the end, where gzip keeps its check.
+        # Read to the end: gzip has its checksum there.
         while rest := self._source.read(CHUNK):
             if rest.strip(b"\0"):
                 raise Refused("something follows its end")
         self._check()
 
-    def _next(self) -> Entry | None:
+    def _next(self) -> ArchiveEntry | None:
         block = self._source.exactly(BLOCK)
         if not block.strip(b"\0"):
             return None
         header = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         if header.type != tarfile.REGTYPE or header.size < 0:
             raise Refused(f"it holds {header.name[:100]!r}, which is no plain file")
-        return Entry(header.name, header.size, self._source)
+        return ArchiveEntry(header.name, header.size, self._source)
+
+
+class HashingReader(io.RawIOBase):
+    """Reads *file* and hashes the bytes that it reads."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = cast(io.BufferedReader, file)
+        self._hash = hashlib.sha256()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Fill *buffer*; return the number of bytes."""
+        count = self._file.readinto(buffer)
+        self._hash.update(memoryview(buffer)[:count])
+        return count
+
+    def must_be(self, sha256: str | None) -> None:
+        """Raise Refused if *sha256* is known and the bytes read so far have another."""
+        if sha256 is not None and self._hash.hexdigest() != sha256:
+            raise Refused("it was changed since it was made")
 
 
 @contextmanager
-def reading(path: Path, sha256: str | None = None) -> Iterator[Reader]:
-    """Open the backup at *path*; what is wrong with it is raised as Refused.
+def open_archive(path: Path, sha256: str | None = None) -> Iterator[ArchiveReader]:
+    """Open the backup at *path*; raises Refused with what is wrong with it.
 
-    So is another hash of the whole file than *sha256*, at the end of its entries.
+    At the end of its entries the hash of the whole file is compared with *sha256*.
     """
     try:
         with path.open("rb") as raw:
-            hashed = Hashed(raw)
+            hashed = HashingReader(raw)
             outer = raw if sha256 is None else cast(BinaryIO, hashed)
             with quick_gzip(outer, "rb") as file:
-                source = Source(file, path.stat().st_size)
-                yield Reader(source, partial(hashed.must_be, sha256))
+                source = BoundedSource(file, path.stat().st_size)
+                yield ArchiveReader(source, partial(hashed.must_be, sha256))
     except FileNotFoundError as error:
         raise Refused(f"there is no backup {path.name}") from error
     except DAMAGE as error:
-        raise Refused(f"{path.name} cannot be read: {_why(error)}") from error
+        raise Refused(f"{path.name} cannot be read: {_reason(error)}") from error
     except Refused as error:
         raise Refused(f"{path.name} is no good backup: {error}") from error
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return describe_error(error)
     return "it is damaged, or no backup"
 
 
-def unpacked(entry: Entry, limit: int) -> Iterator[bytes]:
-    """The bytes that the gzipped *entry* holds, at most *limit*; raises Refused."""
+def unpacked(entry: ArchiveEntry, limit: int) -> Iterator[bytes]:
+    """Unpack the gzipped *entry*, at most *limit* bytes; raises Refused."""
     packer = isal_zlib.decompressobj(wbits=31)
     for chunk in entry.chunks():
         rest = chunk

@@ -1,27 +1,181 @@
-"""What a backup says it holds, and whether it may be restored here. Pure."""
+"""Name a backup, and say what it holds and whether it may be restored here. Pure.
 
+The file is called ``{name}-{version}-{unix time}.tar.gz``. Its first member is the
+manifest, which describes each collection of the backup.
+"""
+
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import UTC, datetime
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated, Self
 from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from twistlock_console.backups.format.collections import is_kept
+from twistlock_console import plugins
 from twistlock_console.common.errors import Refused
+from twistlock_console.names import name_key
+
+ENDING = ".tar.gz"
+#: Written beside a backup when it has been verified, as ``sha256sum`` writes it.
+SEAL = ".sha256"
+MAX_FILE_NAME = 255
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_STEM = (
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9_-]{0,63})-(?P<version>[0-9][0-9A-Za-z.+]{0,31})"
+    r"-(?P<time>[0-9]{1,12})"
+)
+_FILE = re.compile(_STEM + r"\.tar\.gz")
+#: A name that a browser or a person changed: "nightly-26.11.0-1795478400 (1).tar.gz".
+_ALTERED = re.compile(r"(?:.*[^A-Za-z0-9_.+-])?" + _STEM + r"(?![0-9]).*", re.DOTALL)
+
+#: Collections about this cluster itself: the node that serves, the members, the ended
+#: sessions. A restore leaves them as they are.
+LEFT_OUT = (
+    "lease",
+    "revoked_sessions",
+    "login_failures",
+    "backup_*",
+    "restoring.*",
+    "system.*",
+)
+#: A restore adds to these collections and removes nothing, in this order: accounts come
+#: after the revocations, which say what accounts were deleted.
+ADDED_TO = (
+    "revocations",
+    "revoked_certificates",  # of a release before
+    "renewed_certificates",
+    "enrolled_defenders",
+    "users",
+)
+#: Not in a new backup, and ignored in an older one: proofs that are valid for a day,
+#: and orders that were carried out long ago.
+PASSED_OVER = frozenset({"deploy_tokens", "defender_orders"})
+TEMPORARY = "restoring"
 
 MANIFEST = "manifest.json"
 IDENTITY = "identity.json"
 FORMAT = 1
-MOST_COLLECTIONS = 1000
+MAX_COLLECTIONS = 1000
 
 Size = Annotated[int, Field(ge=0, le=2**50)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=200)]
 
 
+class BackupKind(StrEnum):
+    """The backups that the Console makes by itself; each is the name of its files."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
 @dataclass(frozen=True, slots=True)
-class Held:
-    """One collection: its documents, their bytes as BSON, and the hash of those.
+class BackupName:
+    """The parts of a file name: the given *name*, the *version*, the Unix *time*."""
+
+    name: str
+    version: str
+    time: int
+
+    @property
+    def file(self) -> str:
+        """Return the name of the file."""
+        return f"{self.name}-{self.version}-{self.time}{ENDING}"
+
+    @property
+    def made(self) -> datetime:
+        """Return when it was made."""
+        return datetime.fromtimestamp(self.time, UTC)
+
+    @property
+    def is_system(self) -> bool:
+        """Return whether the Console made it by itself."""
+        return self.name in BackupKind.__members__.values()
+
+    @classmethod
+    def parse(cls, file: str) -> Self | None:
+        """Read a file name; return None if it is not that of a backup."""
+        found = _FILE.fullmatch(file)
+        if found is None:
+            return None
+        return cls(found["name"], found["version"], int(found["time"]))
+
+    @classmethod
+    def of(cls, file: str) -> Self:
+        """Read a file name; raises Refused if it is not that of a backup."""
+        if (found := cls.parse(file)) is None:
+            raise Refused(
+                f"{file[:100]!r} is not the name of a backup; it would look like "
+                "before-upgrade-26.11.0-1795478400.tar.gz"
+            )
+        return found
+
+    @classmethod
+    def of_content(cls, file: str, name: str, version: str, time: int) -> Self:
+        """Name a backup by its content; *file* is its name elsewhere.
+
+        Only the given name is taken from *file*, if one can be found in it, for a
+        backup may have been renamed since. Raises Refused where no name results.
+        """
+        found = _ALTERED.fullmatch(file[:MAX_FILE_NAME])
+        return cls.of(cls(found["name"] if found else name, version, time).file)
+
+
+def check_name(name: str) -> str:
+    """Return *name* if a person may give it to a backup; raises Refused."""
+    if not _NAME.fullmatch(name):
+        raise Refused(
+            "give the backup a name of up to 64 letters, digits, - and _, which "
+            "begins with a letter or a digit"
+        )
+    if name_key(name) in BackupKind.__members__.values():
+        raise Refused(
+            f"{name} is what the Console calls its own backups; choose another"
+        )
+    return name
+
+
+def is_kept(collection: str) -> bool:
+    """Return whether a backup may hold *collection*."""
+    return not any(fnmatchcase(collection, pattern) for pattern in left_out())
+
+
+def left_out() -> tuple[str, ...]:
+    """Return the patterns of the collections in no backup, those of plugins too."""
+    added = (p for plugin in plugins.installed() for p in plugin.backup_exclusions)
+    return (*LEFT_OUT, *added)
+
+
+def is_dumped(collection: str) -> bool:
+    """Return whether a backup that is made now holds *collection*."""
+    return is_kept(collection) and collection not in PASSED_OVER
+
+
+def is_replaced(collection: str) -> bool:
+    """Return whether a restore puts the backup's *collection* in place of ours."""
+    return is_dumped(collection) and collection not in ADDED_TO
+
+
+def temporary(run: str, collection: str) -> str:
+    """Return the name under which the restore *run* loads *collection*."""
+    return f"{TEMPORARY}.{run}.{collection}"
+
+
+def is_leftover(collection: str, run: str | None) -> bool:
+    """Return whether *collection* was loaded by another restore than *run*."""
+    if not collection.startswith(f"{TEMPORARY}."):
+        return False
+    return run is None or not collection.startswith(f"{TEMPORARY}.{run}.")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionEntry:
+    """One collection: the number of documents, their bytes as BSON, and their hash.
 
     *packed* and *metadata* are the sizes of its two files in the backup;
     *metadata_sha256* is the hash of its options and indexes, unpacked.
@@ -37,12 +191,12 @@ class Held:
 
     @property
     def data_file(self) -> str:
-        """Where its documents lie, as ``mongodump --gzip`` puts them."""
+        """Return the path of its documents, as ``mongodump --gzip`` has it."""
         return f"dump/twistlock/{quote(self.name, safe='')}.bson.gz"
 
     @property
     def metadata_file(self) -> str:
-        """Where its options and indexes lie."""
+        """Return the path of its options and indexes."""
         return f"dump/twistlock/{quote(self.name, safe='')}.metadata.json.gz"
 
 
@@ -61,17 +215,19 @@ class Manifest:
     cluster_time: Text
     authority: Text
     identity: bool
-    collections: Annotated[tuple[Held, ...], Field(max_length=MOST_COLLECTIONS)]
+    collections: Annotated[
+        tuple[CollectionEntry, ...], Field(max_length=MAX_COLLECTIONS)
+    ]
     format: int = FORMAT
 
     @property
     def size(self) -> int:
-        """Bytes of all documents."""
+        """Return the bytes of all documents."""
         return sum(held.bytes for held in self.collections)
 
     @property
     def files(self) -> dict[str, int | None]:
-        """The files that must follow it, with their sizes where it knows them."""
+        """Return the files that must follow it, with their sizes where known."""
         found: dict[str, int | None] = {IDENTITY: None} if self.identity else {}
         for held in self.collections:
             found |= {held.metadata_file: held.metadata, held.data_file: held.packed}
@@ -85,7 +241,7 @@ class Manifest:
     def from_bytes(text: bytes) -> "Manifest":
         """Read it; raises Refused if it is damaged or of another format.
 
-        So it does if a restore of it would replace what is the cluster's own.
+        Also if a restore of it would replace a collection of the cluster itself.
         """
         try:
             found = _ADAPTER.validate_json(text)
@@ -105,10 +261,10 @@ class Manifest:
 _ADAPTER = TypeAdapter(Manifest)
 
 
-def why_not_here(manifest: Manifest, version: str, free_bytes: int) -> str | None:
-    """Say why a Console of *version* cannot restore it; None if it can.
+def restore_refusal(manifest: Manifest, version: str, free_bytes: int) -> str | None:
+    """Return why a Console of *version* cannot restore it; None if it can.
 
-    *free_bytes* is the room for the database.
+    *free_bytes* is the free space for the database.
     """
     if manifest.version != version:
         return (

@@ -1,17 +1,18 @@
-"""What the node API answers about backups: to pages, API and command line."""
+"""The routes of the node API for backups: for pages, API and command line."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
 
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.backups.jobs.host import HealthOfNode, PortsOfNode
-from twistlock_console.backups.jobs.runtime import Backups
-from twistlock_console.backups.jobs.service import Orders
-from twistlock_console.backups.jobs.task import Who
-from twistlock_console.backups.storage.volume import Stored
+from twistlock_console.backups.jobs.runner import Actor
+from twistlock_console.backups.jobs.runtime import Backups, HealthOfNode
+from twistlock_console.backups.jobs.service import (
+    BackupService,
+    JobState,
+    PortsOfNode,
+)
+from twistlock_console.backups.storage.volume import StoredBackup
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.settings import Settings
 
@@ -19,7 +20,7 @@ from twistlock_console.settings import Settings
 def node_routes(
     settings: Settings, ports: PortsOfNode, health: HealthOfNode, backups: Backups
 ) -> Blueprint:
-    """The routes under /v1/backups."""
+    """Return the routes under /v1/backups."""
     bp = Blueprint("backups", __name__, url_prefix="/v1/backups")
     here = settings.node_address
 
@@ -29,8 +30,8 @@ def node_routes(
             raise Refused(f"{here} does not serve; ask the primary.")
 
     @bp.get("")
-    def look() -> ResponseReturnValue:
-        return _view(settings, ports, health, backups)
+    def overview() -> ResponseReturnValue:
+        return _overview(settings, ports, health, backups)
 
     @bp.get("/primary")
     def primary() -> ResponseReturnValue:
@@ -41,56 +42,56 @@ def node_routes(
         return {"primary": found or None}
 
     @bp.get("/runs/<run>")
-    def outcome(run: str) -> ResponseReturnValue:
-        return _outcome(backups, run)
+    def run_state(run: str) -> ResponseReturnValue:
+        return _run_state(backups.service, run)
 
-    _order_routes(bp, backups.orders)
+    _job_routes(bp, backups.service)
     return bp
 
 
-def _order_routes(bp: Blueprint, orders: Orders) -> None:
+def _job_routes(bp: Blueprint, service: BackupService) -> None:
     @bp.post("/create")
     def create() -> ResponseReturnValue:
         body = _body()
         passphrase = str(body.get("passphrase") or "")
-        return {"run": orders.create(_text(body, "name"), passphrase, _by(body))}
+        return {"run": service.create(_text(body, "name"), passphrase, _by(body))}
 
     @bp.post("/restore")
     def restore() -> ResponseReturnValue:
         body = _body()
-        return {"run": orders.restore(_text(body, "id"), _by(body))}
+        return {"run": service.restore(_text(body, "id"), _by(body))}
 
     @bp.post("/verify")
     def verify() -> ResponseReturnValue:
         body = _body()
         restored = body.get("restore") is True
-        return {"run": orders.verify(_text(body, "id"), _by(body), restored=restored)}
+        return {"run": service.verify(_text(body, "id"), _by(body), restored=restored)}
 
     @bp.post("/admit")
     def admit() -> ResponseReturnValue:
         body = _body()
         upload, file = _text(body, "upload"), _text(body, "id")
-        return {"run": orders.admit(upload, file, _by(body))}
+        return {"run": service.import_upload(upload, file, _by(body))}
 
     @bp.post("/rename")
     def rename() -> ResponseReturnValue:
         body = _body()
-        return {"id": orders.rename(_text(body, "id"), _text(body, "name"), _by(body))}
+        return {"id": service.rename(_text(body, "id"), _text(body, "name"), _by(body))}
 
     @bp.post("/delete")
     def delete() -> ResponseReturnValue:
         body = _body()
-        orders.delete(_text(body, "id"), _by(body))
+        service.delete(_text(body, "id"), _by(body))
         return {}
 
 
-def _view(
+def _overview(
     settings: Settings, ports: PortsOfNode, health: HealthOfNode, backups: Backups
-) -> dict[str, Any]:
+) -> dict[str, object]:
     problem = ""
-    found: list[Stored] = []
+    found: list[StoredBackup] = []
     try:
-        found = backups.orders.list()
+        found = backups.service.list()
     except ConsoleError as error:
         problem = str(error)
     return {
@@ -99,27 +100,29 @@ def _view(
         "problem": problem or health.failing.get("backup-volume", ""),
         "automatic": settings.data_recovery_enabled,
         "keyFile": settings.data_recovery_key_file is not None,
-        "work": backups.jobs.view(),
+        "work": backups.service.jobs.status(),
         "backups": [_shown(each) for each in found],
-        "results": _plain(backups.results()),
+        "results": {
+            key: record.to_json() for key, record in backups.service.results().items()
+        },
     }
 
 
-def _outcome(backups: Backups, run: str) -> dict[str, Any]:
-    """How the work called *run* goes, or how it ended."""
-    work = backups.jobs.view()
+def _run_state(service: BackupService, run: str) -> dict[str, object]:
+    """Return the progress of the job called *run*, or how it ended."""
+    work = service.jobs.status()
     if work is not None and work["run"] == run:
         return {"state": "running", "work": work}
-    found = next((r for r in backups.results().values() if r.get("run") == run), None)
+    found = next((r for r in service.results().values() if r.run == run), None)
     if found is None:
         raise Refused(f"there is no work called {run}")
-    error = found.get("error") or ""
-    if found["state"] == "running":
+    error = found.error or ""
+    if found.state is JobState.RUNNING:
         error = "it was cut short: the node that did it ended"
-    return {"state": "ended", "error": error, "file": found.get("file", "")}
+    return {"state": "ended", "error": error, "file": found.file or ""}
 
 
-def _shown(each: Stored) -> dict[str, Any]:
+def _shown(each: StoredBackup) -> dict[str, object]:
     return {
         "id": each.name.file,
         "name": each.name.name,
@@ -131,25 +134,19 @@ def _shown(each: Stored) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _body() -> Mapping[str, Any]:
+def _body() -> Mapping[str, object]:
     body = request.get_json(silent=True)
     return body if isinstance(body, dict) else {}
 
 
-def _by(body: Mapping[str, Any]) -> Who:
+def _by(body: Mapping[str, object]) -> Actor:
     found = body.get("by")
     if not isinstance(found, dict):
-        return Who("root")
-    return Who(*(_text(found, key) for key in ("username", "sourceIP", "api")))
+        return Actor("root")
+    return Actor(*(_text(found, key) for key in ("username", "sourceIP", "api")))
 
 
-def _text(body: Mapping[str, Any], key: str) -> str:
+def _text(body: Mapping[str, object], key: str) -> str:
     value = body.get(key)
     if not isinstance(value, str) or not value:
         raise Refused(f'"{key}" is missing or is no text.')

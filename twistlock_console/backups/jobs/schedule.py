@@ -1,29 +1,29 @@
-"""When the Console makes which backup by itself. Pure.
+"""Decide which backups the Console makes by itself now. Pure.
 
-What was done stands in the database, so that a new primary neither skips nor repeats
-a day; the times are those of the wall clocks of the nodes that wrote them.
+The records are in the database, so that a new primary neither skips nor repeats a day;
+the times are those of the wall clocks of the nodes that wrote them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from twistlock_console.backups.format.naming import Kind
+from twistlock_console.backups.format.manifest import BackupKind
 
 PERIODS = {
-    Kind.DAILY: timedelta(days=1),
-    Kind.WEEKLY: timedelta(days=7),
-    Kind.MONTHLY: timedelta(days=30),
+    BackupKind.DAILY: timedelta(days=1),
+    BackupKind.WEEKLY: timedelta(days=7),
+    BackupKind.MONTHLY: timedelta(days=30),
 }
 FIRST_AFTER = timedelta(hours=1)
-#: After a failure; a backup that was cut short is begun anew sooner.
-AGAIN_AFTER = timedelta(minutes=15)
+#: After a failure; a backup that was cut short starts again sooner.
+RETRY_AFTER = timedelta(minutes=15)
 RESUMED_AFTER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What became of one kind so far: when it last *succeeded*, when it *failed*.
+    """One kind of backup so far: when it last *succeeded*, when it *failed*.
 
     *interrupted* says that the failure was the end of the node that made it.
     """
@@ -36,18 +36,20 @@ class Past:
 NEVER = Past()
 
 
-def due(since: datetime, past: Mapping[Kind, Past], now: datetime) -> tuple[Kind, ...]:
-    """Say which backups are to be made *now*, by a Console that is there *since*."""
-    return tuple(kind for kind in Kind if _is_due(kind, since, past, now))
+def due(
+    since: datetime, past: Mapping[BackupKind, Past], now: datetime
+) -> tuple[BackupKind, ...]:
+    """Return the backups that are due *now*, in a Console that exists *since*."""
+    return tuple(kind for kind in BackupKind if _is_due(kind, since, past, now))
 
 
 def _is_due(
-    kind: Kind, since: datetime, past: Mapping[Kind, Past], now: datetime
+    kind: BackupKind, since: datetime, past: Mapping[BackupKind, Past], now: datetime
 ) -> bool:
     seen = past.get(kind, NEVER)
     period = PERIODS[kind]
     last = seen.succeeded
-    # A success further ahead than a period was noted under a wrong clock.
+    # A success further ahead than a period was recorded under a wrong clock.
     if last is None or last > now + period:
         wanted = min(since, now) + FIRST_AFTER
     else:
@@ -58,5 +60,5 @@ def _is_due(
 
 
 def _waits(failed: datetime, now: datetime, interrupted: bool) -> bool:
-    pause = RESUMED_AFTER if interrupted else AGAIN_AFTER
+    pause = RESUMED_AFTER if interrupted else RETRY_AFTER
     return failed <= now < failed + pause

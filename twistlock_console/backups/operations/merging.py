@@ -1,4 +1,4 @@
-"""What a restore adds to and never takes from: revocations, issued names, accounts.
+"""Merge the collections that a restore only adds to: revocations, names, accounts.
 
 A restore brings back data, not rights. What was revoked, deleted, decommissioned or
 changed since the backup stays so: see docs/decisions/0015-a-restore-revives-nothing.md.
@@ -8,12 +8,11 @@ Each function may be repeated, and runs while nothing is served.
 from collections.abc import Iterator
 from itertools import islice
 from secrets import randbits
-from typing import Any
 
 from pymongo.collection import Collection
-from pymongo.database import Database
 
 from twistlock_console.accounts import users
+from twistlock_console.database.client import Db, Document
 from twistlock_console.defenders import enrolled, event_store, register
 from twistlock_console.names import name_key
 from twistlock_console.revocation import store
@@ -21,11 +20,9 @@ from twistlock_console.revocation.store import Kind
 from twistlock_console.stored_formats import upgrade
 
 BATCH = 5000
-Document = dict[str, Any]
-Store = Database[Document]
 
 
-def add_from(database: Store, source: str, target: str) -> tuple[str, ...]:
+def add_from(database: Db, source: str, target: str) -> tuple[str, ...]:
     """Add the documents of *source* that *target* lacks.
 
     Returns the accounts that were left out because they were deleted here.
@@ -47,7 +44,7 @@ def add_from(database: Store, source: str, target: str) -> tuple[str, ...]:
     return ()
 
 
-def settle(database: Store) -> tuple[str, ...]:
+def settle(database: Db) -> tuple[str, ...]:
     """Make the restored data agree with what is revoked, and end all sessions.
 
     Returns the Defenders that were left out because they were decommissioned, or were
@@ -110,7 +107,7 @@ def _insert(present: Collection[Document], documents: Iterator[Document]) -> Non
         present.insert_many(batch, ordered=False)
 
 
-def _remove_decommissioned(database: Store) -> tuple[str, ...]:
+def _remove_decommissioned(database: Db) -> tuple[str, ...]:
     """Take out of the register whose certificate is revoked; return their names."""
     revoked = store.revoked(database, Kind.CERTIFICATE)
     entries = database[register.COLLECTION]

@@ -1,4 +1,4 @@
-"""Loads a backup into collections beside the present ones, and verifies them there."""
+"""Load a backup into collections beside the present ones, and verify them there."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import disk_usage
-from typing import Any, cast
+from typing import cast
 
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
@@ -15,60 +15,68 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
-from twistlock_console.backups.format.archive import Entry, Reader, reading, unpacked
+from twistlock_console.backups.format.archive import (
+    ArchiveEntry,
+    ArchiveReader,
+    open_archive,
+    unpacked,
+)
 from twistlock_console.backups.format.bson_stream import count, split
-from twistlock_console.backups.format.collections import temporary
 from twistlock_console.backups.format.manifest import (
     IDENTITY,
-    Held,
+    CollectionEntry,
     Manifest,
-    why_not_here,
+    restore_refusal,
+    temporary,
 )
-from twistlock_console.backups.format.progress import Meter, Tell
 from twistlock_console.backups.operations import restore_journal
-from twistlock_console.backups.operations.dump import BATCH, Store
 from twistlock_console.backups.operations.restore_plan import AUDITS, Journal, State
-from twistlock_console.backups.storage.verify import compare, read_metadata
-from twistlock_console.backups.storage.volume import Volume
+from twistlock_console.backups.storage.volume import Volume, compare, read_metadata
+from twistlock_console.backups.storage.work import Meter, ReportProgress
 from twistlock_console.common.errors import Refused
+from twistlock_console.database.client import Db, Document
 
+#: Documents of a batch that is read back: see `create.BATCH`.
+READ_BATCH = 4000
 BATCH_BYTES = 4 * 1024**2
 BATCH_DOCUMENTS = 10_000
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(RawBSONDocument)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Restore the backup at *path*; *run* names this restore, *by* who wants it."""
+class RestoreRequest:
+    """Restore the backup at *path*; *run* names this restore, *by* is the user."""
 
     run: str
     path: Path
     by: str
 
 
-def load(database: Store, order: Order, data_folder: Path, tell: Tell) -> Manifest:
-    """Load the backup, verify it, and commit it; ``restore_journal.complete`` does it.
+def load(
+    database: Db, request: RestoreRequest, data_folder: Path, report: ReportProgress
+) -> Manifest:
+    """Load the backup, verify it, and commit it, for ``restore_journal.complete``.
 
-    Until the commit nothing that counts is changed, and what was loaded is dropped if
+    Until the commit no collection in use is changed. The loaded ones are dropped if
     anything fails, or if the file is not the one that was sealed. Raises ConsoleError.
     """
     now = datetime.now(UTC)
-    began = Journal(order.run, State.LOADING, order.path.name, order.by, now)
-    volume = Volume(order.path.parent)
-    with reading(order.path, volume.sealed_hash(order.path.name)) as reader:
+    began = Journal(request.run, State.LOADING, request.path.name, request.by, now)
+    volume = Volume(request.path.parent)
+    with open_archive(request.path, volume.sealed_hash(request.path.name)) as reader:
         free = disk_usage(data_folder).free
-        if refusal := why_not_here(reader.manifest, __version__, free):
+        if refusal := restore_refusal(reader.manifest, __version__, free):
             raise Refused(refusal)
         restore_journal.begin(database, began)
         try:
-            _load(database, order.run, reader, tell)
+            _load(database, request.run, reader, report)
         except Exception as error:
-            _give_up(database, order.run, error)
+            _give_up(database, request.run, error)
             raise
         return reader.manifest
 
 
-def _give_up(database: Store, run: str, error: Exception) -> None:
+def _give_up(database: Db, run: str, error: Exception) -> None:
     try:
         restore_journal.fail(database, run, str(error))
         restore_journal.sweep(database, None)
@@ -76,12 +84,14 @@ def _give_up(database: Store, run: str, error: Exception) -> None:
         restore_journal.log.warning("what the failed restore loaded is dropped later")
 
 
-def _load(database: Store, run: str, reader: Reader, tell: Tell) -> None:
+def _load(
+    database: Db, run: str, reader: ArchiveReader, report: ReportProgress
+) -> None:
     manifest = reader.manifest
     held = {each.data_file: each for each in manifest.collections}
     by_metadata = {each.metadata_file: each for each in manifest.collections}
-    metadata: dict[str, dict[str, Any]] = {}
-    meter = Meter("loading", manifest.size, tell)
+    metadata: dict[str, Document] = {}
+    meter = Meter("loading", manifest.size, report)
     for entry in reader.entries():
         if entry.name in by_metadata:
             name = by_metadata[entry.name].name
@@ -92,38 +102,41 @@ def _load(database: Store, run: str, reader: Reader, tell: Tell) -> None:
             _insert(_raw(database, run, each), entry, each, meter)
         elif entry.name != IDENTITY:
             raise Refused(f"{entry.name} does not belong in it")
-    meter = Meter("comparing", manifest.size, tell)
+    meter = Meter("comparing", manifest.size, report)
     for each in manifest.collections:
         _compare(_raw(database, run, each), each, meter)
-    _finish(database, run, manifest, metadata, tell)
+    _finish(database, run, manifest, metadata, report)
 
 
-def _create(database: Store, name: str, options: dict[str, Any]) -> None:
+def _create(database: Db, name: str, options: Document) -> None:
     database.command({"create": name, **options})
 
 
-def _raw(database: Store, run: str, held: Held) -> Collection[RawBSONDocument]:
+def _raw(database: Db, run: str, held: CollectionEntry) -> Collection[RawBSONDocument]:
     return database[temporary(run, held.name)].with_options(codec_options=RAW)
 
 
 def _insert(
-    collection: Collection[RawBSONDocument], entry: Entry, held: Held, meter: Meter
+    collection: Collection[RawBSONDocument],
+    entry: ArchiveEntry,
+    held: CollectionEntry,
+    meter: Meter,
 ) -> None:
-    """Insert while the next documents are unpacked; in order, so hashes compare."""
+    """Insert while the next documents are unpacked; in request, so hashes compare."""
     digest, documents = hashlib.sha256(), 0
-    under_way: Future[Any] | None = None
+    pending: Future[object] | None = None
     with ThreadPoolExecutor(1, "inserter") as worker:
         for batch in _batches(split(unpacked(entry, held.bytes))):
             for document in batch:
                 digest.update(document)
             documents += len(batch)
             raw = [RawBSONDocument(document, RAW) for document in batch]
-            if under_way is not None:
-                under_way.result()
-            under_way = worker.submit(collection.insert_many, raw)
+            if pending is not None:
+                pending.result()
+            pending = worker.submit(collection.insert_many, raw)
             meter.add(sum(map(len, batch)))
-        if under_way is not None:
-            under_way.result()
+        if pending is not None:
+            pending.result()
     compare(held, documents, digest.hexdigest())
 
 
@@ -140,10 +153,12 @@ def _batches(parts: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _compare(collection: Collection[RawBSONDocument], held: Held, meter: Meter) -> None:
-    """Read what was loaded as the database gives it, and compare it."""
+def _compare(
+    collection: Collection[RawBSONDocument], held: CollectionEntry, meter: Meter
+) -> None:
+    """Read the loaded collection from the database, and compare it."""
     digest, documents = hashlib.sha256(), 0
-    batches = collection.find_raw_batches({}, batch_size=BATCH)
+    batches = collection.find_raw_batches({}, batch_size=READ_BATCH)
     for batch in cast(Iterable[bytes], batches):
         digest.update(batch)
         documents += count(batch)
@@ -152,20 +167,20 @@ def _compare(collection: Collection[RawBSONDocument], held: Held, meter: Meter) 
 
 
 def _finish(
-    database: Store,
+    database: Db,
     run: str,
     manifest: Manifest,
-    metadata: dict[str, dict[str, Any]],
-    tell: Tell,
+    metadata: dict[str, Document],
+    report: ReportProgress,
 ) -> None:
-    """Make the indexes, keep the records of this Console; commit.
+    """Make the indexes, keep the audit records of this Console; commit.
 
-    The indexes come last: one that removes what has had its time would remove
-    documents before they could be compared.
+    The indexes come last: one with a time limit would remove documents before they
+    could be compared.
     """
-    meter = Meter("making indexes", len(metadata), tell)
-    for name, told in metadata.items():
-        specs = [spec for spec in told["indexes"] if spec["name"] != "_id_"]
+    meter = Meter("making indexes", len(metadata), report)
+    for name, each in metadata.items():
+        specs = [spec for spec in each["indexes"] if spec["name"] != "_id_"]
         if specs:
             database.command("createIndexes", temporary(run, name), indexes=specs)
         meter.add(1)

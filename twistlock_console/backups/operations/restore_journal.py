@@ -3,15 +3,13 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
-from twistlock_console.backups.format.collections import is_leftover, temporary
-from twistlock_console.backups.operations.dump import Store
+from twistlock_console.backups.format.manifest import is_leftover, temporary
 from twistlock_console.backups.operations.merging import add_from, settle
 from twistlock_console.backups.operations.restore_plan import (
     AUDITS,
@@ -25,6 +23,7 @@ from twistlock_console.backups.operations.restore_plan import (
 )
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
+from twistlock_console.database.client import Db, Document
 
 COLLECTION = "backup_journal"
 THE_RESTORE = "restore"
@@ -37,15 +36,15 @@ MAX_NAMED = 10
 log = logging.getLogger(__name__)
 
 
-def read(database: Store) -> Journal | None:
-    """The latest restore, as our own member has it."""
+def read(database: Db) -> Journal | None:
+    """Return the latest restore, as our own member has it."""
     local = database[COLLECTION].with_options(read_concern=ReadConcern("local"))
     found = local.find_one({"_id": THE_RESTORE})
     return Journal.from_document(found) if found else None
 
 
-def begin(database: Store, journal: Journal) -> None:
-    """Note that *journal* loads; raises Refused while another is in force."""
+def begin(database: Db, journal: Journal) -> None:
+    """Note that *journal* loads; raises Refused while another is under way."""
     before = read(database)
     if before is not None and before.state in (State.LOADING, State.SWITCHING):
         raise Refused("a restore is under way already; wait until it has ended")
@@ -62,23 +61,23 @@ def begin(database: Store, journal: Journal) -> None:
     )
 
 
-def commit(database: Store, run: str, collections: list[str]) -> None:
+def commit(database: Db, run: str, collections: list[str]) -> None:
     """Decide that the new data count from now on; a majority has it on return.
 
-    Raises Refused if the restore was given up meanwhile.
+    Raises Refused if the restore was given up in the meantime.
     """
     wanted = {"state": State.SWITCHING, "collections": collections}
     if not _move(database, run, State.LOADING, wanted):
         raise Refused(INTERRUPTED)
 
 
-def fail(database: Store, run: str, reason: str) -> None:
+def fail(database: Db, run: str, reason: str) -> None:
     """Give the restore up, unless it was committed."""
     _move(database, run, State.LOADING, {"state": State.FAILED, "reason": reason})
 
 
-def complete(database: Store) -> str | None:
-    """Bring a committed restore to its end; its file, or None if there was none.
+def complete(database: Db) -> str | None:
+    """Finish a committed restore; return its file, or None if there was none.
 
     For the serving node while its ports are closed. Raises DatabaseError.
     """
@@ -89,7 +88,7 @@ def complete(database: Store) -> str | None:
         log.warning("switching over to the backup %s", journal.file)
         accounts = _carry_out(database, journal)
         defenders = settle(database)
-        trail.record(database, _entry(journal, accounts, defenders))
+        trail.record(database, _audit_entry(journal, accounts, defenders))
         _move(database, journal.run, State.SWITCHING, {"state": State.DONE})
     except PyMongoError as error:
         why = describe_error(error)
@@ -98,8 +97,8 @@ def complete(database: Store) -> str | None:
     return journal.file
 
 
-def sweep(database: Store, ours: str | None) -> None:
-    """Give up a restore that was killed, and drop what it had loaded.
+def sweep(database: Db, ours: str | None) -> None:
+    """Give up a restore that was killed, and drop the collections that it loaded.
 
     *ours* is the restore that runs in this node now. Only for the serving node.
     """
@@ -113,9 +112,9 @@ def sweep(database: Store, ours: str | None) -> None:
             database.drop_collection(name)
 
 
-def keep_audits(database: Store, run: str, since: datetime | None = None) -> None:
-    """Add what is on record here (*since* then) to the records of the backup."""
-    stages: list[dict[str, Any]] = [
+def keep_audits(database: Db, run: str, since: datetime | None = None) -> None:
+    """Add the audit records of this Console (*since* then) to those of the backup."""
+    stages: list[Document] = [
         {"$match": {"time": {"$gte": since}} if since else {}},
         {
             "$merge": {
@@ -129,7 +128,7 @@ def keep_audits(database: Store, run: str, since: datetime | None = None) -> Non
     database[AUDITS].aggregate(stages)
 
 
-def _carry_out(database: Store, journal: Journal) -> tuple[str, ...]:
+def _carry_out(database: Db, journal: Journal) -> tuple[str, ...]:
     """Take all steps; returns the accounts that were left out."""
     left_out: tuple[str, ...] = ()
     for step in steps(journal, database.list_collection_names()):
@@ -146,27 +145,27 @@ def _carry_out(database: Store, journal: Journal) -> tuple[str, ...]:
     return left_out
 
 
-def _move(database: Store, run: str, state: State, wanted: dict[str, Any]) -> bool:
+def _move(database: Db, run: str, state: State, wanted: Document) -> bool:
     done = database[COLLECTION].update_one(
         {"_id": THE_RESTORE, "run": run, "state": state}, {"$set": wanted}
     )
     return done.matched_count == 1
 
 
-def _entry(
+def _audit_entry(
     journal: Journal, accounts: Sequence[str], defenders: Sequence[str]
 ) -> Entry:
-    told = f"restored the backup {journal.file}"
+    status = f"restored the backup {journal.file}"
     if accounts:
-        told += f"; deleted accounts stay deleted: {_first(accounts)}"
+        status += f"; deleted accounts stay deleted: {_first(accounts)}"
     if defenders:
-        told += f"; revoked Defenders stay revoked: {_first(defenders)}"
+        status += f"; revoked Defenders stay revoked: {_first(defenders)}"
     return Entry(
         type=AuditType.BACKUP,
         username=journal.by,
         source_ip="",
         api="restore",
-        status=told,
+        status=status,
     )
 
 

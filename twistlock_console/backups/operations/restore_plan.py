@@ -1,21 +1,18 @@
-"""How a restore comes into force: a journal, and what is left to do for it. Pure.
+"""Plan how a restore comes into force: its journal, and the steps that are left. Pure.
 
 MongoDB renames one collection at a time, so the decision is one document of its own:
-until it says SWITCHING the old data counts, and from then on the new. Whoever finds
-it at SWITCHING goes on to the end before anybody is served; each step may be repeated.
+until it says SWITCHING the old data counts, and from then on the new. A node that finds
+it at SWITCHING finishes it before it serves; each step may be repeated.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
 
-from twistlock_console.backups.format.collections import (
-    ADDED_TO,
-    is_replaced,
-    temporary,
-)
+from pydantic import TypeAdapter
+
+from twistlock_console.backups.format.manifest import ADDED_TO, is_replaced, temporary
 
 #: Never dropped: what was done here stays on record, whatever is restored.
 AUDITS = "audits_mgmt"
@@ -34,7 +31,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The latest restore: of which *file*, called *run*, ordered *by* whom."""
+    """The latest restore: its name *run*, the backup *file*, and the user *by*."""
 
     run: str
     state: State
@@ -43,17 +40,13 @@ class Journal:
     began: datetime
     collections: tuple[str, ...] = ()
 
-    @classmethod
-    def from_document(cls, found: Mapping[str, Any]) -> Self:
+    @staticmethod
+    def from_document(found: Mapping[str, object]) -> "Journal":
         """Read the document of the database."""
-        return cls(
-            run=str(found["run"]),
-            state=State(found["state"]),
-            file=str(found["file"]),
-            by=str(found["by"]),
-            began=found["began"],
-            collections=tuple(found.get("collections", ())),
-        )
+        return _JOURNAL.validate_python(found)
+
+
+_JOURNAL = TypeAdapter(Journal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +100,7 @@ def steps(journal: Journal, present: Collection[str]) -> list[Step]:
 
 
 def active_run(journal: Journal | None, ours: str | None) -> str | None:
-    """Say whose temporary collections are needed; *ours* is the run in this process.
+    """Return the run whose collections are needed; *ours* is the run in this process.
 
     A restore that loads and is not ours was killed: only a serving node loads.
     """

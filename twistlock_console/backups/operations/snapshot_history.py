@@ -1,4 +1,4 @@
-"""How long MongoDB can look back, while a backup reads at one moment of the past."""
+"""Let MongoDB keep old data for as long as a backup reads at one cluster time."""
 
 import logging
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.settings import Settings
 
 PARAMETER = "minSnapshotHistoryWindowInSeconds"
-USUAL_SECONDS = 300
-#: What changes meanwhile is kept for so long; on a disk, at most for one backup.
-LONG_SECONDS = 24 * 3600
+DEFAULT_HISTORY_S = 300
+#: So long old data are kept on disk, at most for the time of one backup.
+BACKUP_HISTORY_S = 24 * 3600
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def long_history(settings: Settings) -> Iterator[None]:
-    """Let our member keep what changes, so that a backup may take long."""
-    _set(settings, LONG_SECONDS)
+    """Let our member keep old data, so that a backup may take long."""
+    _set(settings, BACKUP_HISTORY_S)
     try:
         yield
     finally:
-        _set(settings, USUAL_SECONDS)
+        _set(settings, DEFAULT_HISTORY_S)
 
 
 def _set(settings: Settings, seconds: int) -> None:

@@ -1,17 +1,24 @@
-"""Whether the backup volume would take a backup now."""
+"""Check the backup volume, and limit how long a volume that hangs is waited for."""
 
 import os
 import shutil
 import socket
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+from twistlock_console.common.errors import ConsoleError
 
 LOW_BYTES = 256 * 1024**2
+TIMEOUT_S = 4.0
+T = TypeVar("T")
 
 
 def volume_health(root: Path) -> str | None:
-    """Say what is wrong with the volume at *root*; None if nothing is.
+    """Return what is wrong with the volume at *root*; None if nothing is.
 
-    A file is written, read back and deleted: mounted is not yet writable.
+    A file is written, read back and deleted: a mounted volume may not be writable.
     """
     probe = root / f".probe-{socket.gethostname()}-{os.getpid()}"
     wanted = os.urandom(32)
@@ -27,3 +34,45 @@ def volume_health(root: Path) -> str | None:
     if free < LOW_BYTES:
         return f"only {free // 1024**2} MB are free on the backup volume {root}"
     return None
+
+
+class VolumeCalls:
+    """Runs one call at a time on the volume called *what*, each on its own thread.
+
+    A network volume can block a thread for ever. While a call blocks, no other is
+    started, so that at most one thread is lost.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._turn = threading.Lock()
+
+    def call(self, work: Callable[[], T], seconds: float = TIMEOUT_S) -> T:
+        """Return the result of *work*; raises ConsoleError if it takes too long."""
+        if not self._turn.acquire(timeout=seconds):
+            raise self._slow(seconds)
+        outcome: list[T] = []
+        failure: list[Exception] = []
+
+        def run() -> None:
+            try:
+                outcome.append(work())
+            except Exception as error:
+                failure.append(error)
+            finally:
+                self._turn.release()
+
+        thread = threading.Thread(target=run, name="volume", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if failure:
+            raise failure[0]
+        if not outcome:
+            raise self._slow(seconds)
+        return outcome[0]
+
+    def _slow(self, seconds: float) -> ConsoleError:
+        return ConsoleError(
+            f"{self._what} did not answer within {seconds:g} s; look at its disk or "
+            "its network"
+        )

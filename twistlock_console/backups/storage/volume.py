@@ -1,8 +1,9 @@
-"""The folder that backups lie in: a disk, or an object store that looks like one.
+"""The backup volume: backups are written once, read back and verified, then sealed.
 
-Such a store knows no rename, no append and no lock. So a backup is written there
-once, from front to back, under the name it keeps; it counts as good from the moment
-its seal, a small file with its hash, lies beside it.
+It is a disk, or an object store that looks like one. Such a store knows no rename, no
+append and no lock. So a backup is written there once, from front to back, under the
+name it keeps; it counts as verified from the moment its seal, a small file with its
+hash, lies beside it.
 """
 
 import hashlib
@@ -13,15 +14,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from twistlock_console.backups.format.naming import SEAL, BackupName
+import bson
+from bson import json_util
+from bson.errors import BSONError
+
+from twistlock_console.backups.format.archive import (
+    ArchiveEntry,
+    open_archive,
+    unpacked,
+)
+from twistlock_console.backups.format.bson_stream import Counting, split
+from twistlock_console.backups.format.manifest import (
+    SEAL,
+    BackupName,
+    CollectionEntry,
+    Manifest,
+)
+from twistlock_console.backups.storage.work import Meter, ReportProgress
 from twistlock_console.common.errors import ConsoleError, Refused
 
 CHUNK = 1024**2
+MAX_METADATA_BYTES = 4 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A backup in the volume; *verified* is None where it bears no seal."""
+class StoredBackup:
+    """A backup in the volume; *verified* is None if it has no seal."""
 
     name: BackupName
     size: int
@@ -29,7 +47,7 @@ class Stored:
 
 
 class Volume:
-    """The folder *root*; what cannot be done there is raised as ConsoleError."""
+    """The folder *root*; raises ConsoleError for what cannot be done there."""
 
     def __init__(
         self, root: Path, *, rename: Callable[[Path, Path], object] = Path.rename
@@ -38,11 +56,11 @@ class Volume:
         self._rename = rename
 
     def path(self, file: str) -> Path:
-        """Where the backup *file* lies; raises Refused if that is no backup's name."""
+        """Return the path of the backup *file*; raises Refused for another name."""
         return self.root / BackupName.of(file).file
 
-    def find(self, file: str) -> Stored:
-        """The backup *file*; raises Refused if there is none."""
+    def find(self, file: str) -> StoredBackup:
+        """Return the backup *file*; raises Refused if there is none."""
         path = self.path(file)
         try:
             return _stored(BackupName.of(file), path)
@@ -51,8 +69,8 @@ class Volume:
         except OSError as error:
             raise self.failure(error) from error
 
-    def list(self) -> list[Stored]:
-        """All backups, the newest first; other files are passed over."""
+    def list(self) -> list[StoredBackup]:
+        """Return all backups, the newest first; skip other files."""
         try:
             files = [entry.name for entry in os.scandir(self.root)]
         except OSError as error:
@@ -69,7 +87,7 @@ class Volume:
         return sorted(found, key=lambda each: each.name.time, reverse=True)
 
     def seal(self, file: str, sha256: str) -> None:
-        """Say that *file* was read back and is good."""
+        """Write the seal of *file*, which was read back and verified."""
         try:
             with _seal(self.path(file)).open("w", encoding="utf-8") as seal:
                 seal.write(f"{sha256}  {file}\n")
@@ -79,7 +97,7 @@ class Volume:
             raise self.failure(error) from error
 
     def sealed_hash(self, file: str) -> str | None:
-        """The hash that *file* had when it was sealed; None without a seal.
+        """Return the hash that *file* had when it was sealed; None without a seal.
 
         A file that was given another name has none.
         """
@@ -94,7 +112,7 @@ class Volume:
         return text.partition(" ")[0]
 
     def delete(self, file: str) -> None:
-        """Delete *file* and its seal; the seal first, so no half is ever good."""
+        """Delete the seal of *file*, then the file: half a backup is never sealed."""
         path = self.path(file)
         try:
             _seal(path).unlink(missing_ok=True)
@@ -105,7 +123,7 @@ class Volume:
             raise self.failure(error) from error
 
     def rename(self, file: str, new: str) -> None:
-        """Give *file* another name; it is copied where the volume cannot rename."""
+        """Rename *file* to *new*; copy it where the volume cannot rename."""
         old_path, new_path = self.path(file), self.path(new)
         if new_path.exists():
             raise Refused(f"there is a backup {new} already")
@@ -127,40 +145,40 @@ class Volume:
         except FileNotFoundError:
             raise
         except OSError:
-            before = copy(old, new)
+            before = copy_file(old, new)
         if hash_of(new) != before:
             new.unlink()
             raise OSError(f"the copy of {old.name} differs")
         old.unlink()
 
     def failure(self, error: OSError) -> ConsoleError:
-        """Say *error* in one sentence."""
+        """Return *error* as a ConsoleError of one sentence."""
         return ConsoleError(
             f"the backup volume {self.root} cannot be used: "
             f"{error.strerror or error}; see that it is mounted, writable and not full"
         )
 
 
-def _stored(name: BackupName, path: Path) -> Stored:
+def _stored(name: BackupName, path: Path) -> StoredBackup:
     status = path.stat()
     try:
         sealed = _seal(path).stat().st_mtime
     except FileNotFoundError:
-        return Stored(name, status.st_size, None)
-    return Stored(name, status.st_size, datetime.fromtimestamp(sealed, UTC))
+        return StoredBackup(name, status.st_size, None)
+    return StoredBackup(name, status.st_size, datetime.fromtimestamp(sealed, UTC))
 
 
 def _seal(path: Path) -> Path:
     return path.with_name(path.name + SEAL)
 
 
-def copy(source: Path, target: Path) -> str:
-    """Copy a file in one pass, and give the hash of what was read.
+def copy_file(source: Path, target: Path) -> str:
+    """Copy a file in one pass; return the hash of the bytes that were read.
 
-    A copy that fails is removed as far as it got.
+    A copy that fails is removed.
     """
     digest = hashlib.sha256()
-    with source.open("rb") as reader, create(target) as writer:
+    with source.open("rb") as reader, create_file(target) as writer:
         try:
             while chunk := reader.read(CHUNK):
                 digest.update(chunk)
@@ -173,14 +191,98 @@ def copy(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def create(path: Path) -> BinaryIO:
-    """Begin a new file that only its owner may read; raises FileExistsError."""
+def create_file(path: Path) -> BinaryIO:
+    """Create a file that only its owner may read; raises FileExistsError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
 def hash_of(path: Path) -> str:
-    """Read a file back, from the disk and not from memory, and give its hash."""
+    """Read a file from the disk and not from memory; return its hash."""
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest of the backup at *path*; raises Refused."""
+    with open_archive(path) as reader:
+        return reader.manifest
+
+
+def verify(
+    path: Path,
+    report: ReportProgress,
+    *,
+    decode: bool = False,
+    sha256: str | None = None,
+) -> Manifest:
+    """Read all of the backup at *path*; raises Refused with what is wrong.
+
+    Every hash, count and size is compared, that of the whole file with *sha256* if it
+    is known. With *decode* every document is decoded too, which is not needed for
+    documents that were read from MongoDB a moment ago.
+    """
+    read = _decoded if decode else _read
+    with open_archive(path, sha256) as reader:
+        meter = Meter("verifying", reader.manifest.size, report)
+        held = {each.data_file: each for each in reader.manifest.collections}
+        described = {each.metadata_file: each for each in reader.manifest.collections}
+        for entry in reader.entries():
+            if entry.name in held:
+                compare(held[entry.name], *read(entry, held[entry.name], meter))
+            elif entry.name in described:
+                read_metadata(entry, described[entry.name])
+        return reader.manifest
+
+
+def read_metadata(entry: ArchiveEntry, held: CollectionEntry) -> dict[str, object]:
+    """Return the options and indexes of *held* in *entry*; raises Refused."""
+    text = b"".join(unpacked(entry, MAX_METADATA_BYTES))
+    if hashlib.sha256(text).hexdigest() != held.metadata_sha256:
+        raise Refused(f"{entry.name} in it is damaged")
+    try:
+        found = json_util.loads(text.decode())
+        if isinstance(found["options"], dict) and isinstance(found["indexes"], list):
+            return dict(found)
+    except (ValueError, KeyError, TypeError, RecursionError, BSONError):
+        pass
+    raise Refused(f"{entry.name} in it is damaged")
+
+
+def _read(entry: ArchiveEntry, held: CollectionEntry, meter: Meter) -> tuple[int, str]:
+    """Return the number of documents, and their hash."""
+    digest, counting = hashlib.sha256(), Counting()
+    for chunk in unpacked(entry, held.bytes):
+        digest.update(chunk)
+        counting.feed(chunk)
+        meter.add(len(chunk))
+    counting.close()
+    return counting.documents, digest.hexdigest()
+
+
+def _decoded(
+    entry: ArchiveEntry, held: CollectionEntry, meter: Meter
+) -> tuple[int, str]:
+    """Return the same after decoding each document."""
+    digest, documents = hashlib.sha256(), 0
+    for chunk in split(unpacked(entry, held.bytes)):
+        joined = b"".join(chunk)
+        digest.update(joined)
+        documents += len(chunk)
+        _decode(joined, held)
+        meter.add(len(joined))
+    return documents, digest.hexdigest()
+
+
+def compare(held: CollectionEntry, documents: int, sha256: str) -> None:
+    """Raise Refused unless *held* has so many documents and that hash."""
+    if (documents, sha256) != (held.documents, held.sha256):
+        raise Refused(f"the collection {held.name} in it is not what it was")
+
+
+def _decode(data: bytes, held: CollectionEntry) -> None:
+    try:
+        bson.decode_all(data)
+    except (BSONError, ValueError) as error:
+        raise Refused(f"a document of {held.name} cannot be decoded") from error

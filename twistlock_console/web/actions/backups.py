@@ -10,9 +10,8 @@ from typing import IO, Any, cast
 from flask import Response, current_app, request, send_file
 
 from twistlock_console.audit.trail import AuditType
-from twistlock_console.backups.format.naming import BackupName
-from twistlock_console.backups.storage.verify import read_manifest
-from twistlock_console.backups.storage.volume import Volume
+from twistlock_console.backups.format.manifest import BackupName
+from twistlock_console.backups.storage.volume import Volume, read_manifest
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, NotFound, Refused
 from twistlock_console.node_api.client import NodeClient

@@ -13,7 +13,7 @@ from typing import IO, cast
 from flask import Request, current_app, g
 from werkzeug.exceptions import LengthRequired
 
-from twistlock_console.backups.storage.work_folder import FOLDER
+from twistlock_console.backups.storage.work import FOLDER
 from twistlock_console.common.request_limits import (
     MAX_OPEN_BODY_BYTES,
     NEEDS_LENGTH,

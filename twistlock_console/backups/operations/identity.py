@@ -1,7 +1,7 @@
-"""What only this Console has, encrypted so that it can lie beside the data.
+"""The identity of a Console: seal it into a backup, unseal it, and put it in force.
 
-The certificate authority with its key, which every Defender trusts, and the
-configuration. Without them a restored database is a Console that no Defender knows.
+It is the certificate authority with its key, which every Defender trusts, and the
+configuration. Without them a restored database is a Console that no Defender trusts.
 """
 
 import os
@@ -16,23 +16,38 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from twistlock_console.common.atomic_files import read_secret
+from twistlock_console.backups.format.archive import open_archive
+from twistlock_console.backups.format.manifest import IDENTITY
+from twistlock_console.common.atomic_files import (
+    read_secret,
+    write_secret,
+    write_whole,
+)
 from twistlock_console.common.errors import ConsoleError, IdentityError, Refused
 from twistlock_console.common.opaque_string import opaque_string
-from twistlock_console.pki.identity_files import AUTHORITY, AUTHORITY_KEY
+from twistlock_console.database.known_members import forget_known_members
+from twistlock_console.pki.identity_files import (
+    AUTHORITY,
+    AUTHORITY_KEY,
+    CLUSTER_FILES,
+    NODE,
+    NODE_BUNDLE,
+)
 from twistlock_console.settings import Folders
 
 PURPOSE = b"twistlock backup identity 1"
 CONFIG = "twistlock.cfg"
-SHORTEST = 12
-LARGEST_KEY_FILE = 64 * 1024
-#: Costs 32 MB and some tenths of a second, once a backup: guessing costs the same.
+#: Beside the file in force: addresses and folders are those of the lost host.
+FOUND_CONFIG = f"{CONFIG}.from-backup"
+MIN_PASSPHRASE_LENGTH = 12
+MAX_KEY_FILE_BYTES = 64 * 1024
+#: 32 MB and some tenths of a second for each backup, and for each guess.
 COST = 2**15
 _FILES = TypeAdapter(dict[str, str])
 
 
-class Sealed(BaseModel):
-    """The encrypted files, and what is needed besides the passphrase to read them."""
+class SealedFiles(BaseModel):
+    """The encrypted files, and the parameters that decrypt them with the passphrase."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,17 +70,17 @@ def collect(folders: Folders) -> dict[str, str]:
 
 
 def seal(files: Mapping[str, str], passphrase: bytes) -> bytes:
-    """Encrypt *files* for who knows *passphrase*."""
+    """Encrypt *files* with *passphrase*."""
     salt, nonce = os.urandom(16), os.urandom(12)
     plain = _FILES.dump_json(dict(files))
     data = AESGCM(_key(passphrase, salt, COST)).encrypt(nonce, plain, PURPOSE)
     salted, once, text = (b64encode(part).decode() for part in (salt, nonce, data))
-    sealed = Sealed(cost=COST, salt=salted, nonce=once, data=text)
+    sealed = SealedFiles(cost=COST, salt=salted, nonce=once, data=text)
     return sealed.model_dump_json().encode()
 
 
 def unseal(data: bytes, passphrase: bytes) -> dict[str, str]:
-    """Decrypt what *seal* made; raises Refused if it cannot be.
+    """Decrypt the result of *seal*; raises Refused if it cannot.
 
     A passphrase is tried as typed, and in the form that `check_passphrase` gives.
     """
@@ -80,7 +95,7 @@ def unseal(data: bytes, passphrase: bytes) -> dict[str, str]:
 
 
 def _unseal(data: bytes, passphrase: bytes) -> dict[str, str]:
-    sealed = Sealed.model_validate_json(data)
+    sealed = SealedFiles.model_validate_json(data)
     salt, nonce, text = map(b64decode, (sealed.salt, sealed.nonce, sealed.data))
     plain = AESGCM(_key(passphrase, salt, sealed.cost)).decrypt(nonce, text, PURPOSE)
     return _FILES.validate_json(plain)
@@ -94,23 +109,26 @@ def _opaque(passphrase: bytes) -> bytes:
 
 
 def check_passphrase(text: str) -> bytes:
-    """Give *text* as a passphrase; raises Refused if it is too short."""
-    if len(text) < SHORTEST:
-        raise Refused(f"give a passphrase of at least {SHORTEST} characters")
+    """Return *text* as a passphrase; raises Refused if it is too short."""
+    if len(text) < MIN_PASSPHRASE_LENGTH:
+        raise Refused(
+            f"give a passphrase of at least {MIN_PASSPHRASE_LENGTH} characters"
+        )
     return opaque_string(text).encode()
 
 
 def read_key_file(path: Path) -> bytes:
-    """Give what the key file at *path* holds; raises ConsoleError."""
+    """Return the content of the key file at *path*; raises ConsoleError."""
     try:
         data = read_secret(path)
     except IdentityError as error:
         raise ConsoleError(f"the key file for backups cannot be used: {error}") from (
             error
         )
-    if not SHORTEST <= len(data.strip()) <= LARGEST_KEY_FILE:
+    if not MIN_PASSPHRASE_LENGTH <= len(data.strip()) <= MAX_KEY_FILE_BYTES:
         raise ConsoleError(
-            f"the key file {path} must hold {SHORTEST} to {LARGEST_KEY_FILE} bytes; "
+            f"the key file {path} must hold {MIN_PASSPHRASE_LENGTH} to "
+            f"{MAX_KEY_FILE_BYTES} bytes; "
             f"make one with: openssl rand -base64 32 >{path}"
         )
     return data.strip()
@@ -118,3 +136,28 @@ def read_key_file(path: Path) -> bytes:
 
 def _key(passphrase: bytes, salt: bytes, cost: int) -> bytes:
     return Scrypt(salt=salt, length=32, n=cost, r=8, p=1).derive(passphrase)
+
+
+def read_sealed_identity(path: Path) -> bytes:
+    """Return the encrypted identity in the backup at *path*; raises Refused."""
+    with open_archive(path) as reader:
+        for entry in reader.entries():
+            if entry.name == IDENTITY:
+                return entry.read()
+    raise Refused(f"{path.name} holds no keys")
+
+
+def put_in_force(folders: Folders, files: dict[str, str]) -> None:
+    """Take over the authority in *files*, and remove the certificates of the other.
+
+    The node's next start issues its certificate anew; its key stays. May be repeated
+    after an interruption. Raises IdentityError.
+    """
+    certificates = folders.certificates
+    forget_known_members(folders)
+    for name in (NODE, NODE_BUNDLE, *CLUSTER_FILES):
+        (certificates / name).unlink(missing_ok=True)
+    write_secret(certificates / AUTHORITY_KEY, files[AUTHORITY_KEY].encode())
+    write_whole(certificates / AUTHORITY, files[AUTHORITY].encode(), mode=0o644)
+    if CONFIG in files:
+        write_secret(folders.scripts / FOUND_CONFIG, files[CONFIG].encode())
