@@ -12,7 +12,7 @@ from demo.rights import WRITES
 from twistlock_console.common.models import Body
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.bodies import json_body
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 PATH = "/api/v1/demo/writes"
 bp = Blueprint("demo_writes", __name__)

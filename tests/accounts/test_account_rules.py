@@ -11,7 +11,7 @@ from twistlock_console.accounts.credential_rules import (
     check_repeated,
     check_username,
 )
-from twistlock_console.accounts.hash_order import Caller
+from twistlock_console.accounts.login_throttle import Caller
 from twistlock_console.accounts.passwords import (
     Match,
     hash_in_slot,
@@ -20,8 +20,7 @@ from twistlock_console.accounts.passwords import (
     matches,
     queue,
 )
-from twistlock_console.accounts.rights import CORE_AREAS, Area, Areas, may
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import CORE_AREAS, Area, Areas, UserRole, may
 from twistlock_console.common.errors import Refused
 
 ALL_AREAS = (*CORE_AREAS, *(a for plugin in plugins.installed() for a in plugin.rights))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from twistlock_console.accounts.password_cache import KEEP_NS, MOST, Remembered
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.passwords import CACHE_TTL_NS, MAX_CACHED, PasswordCache
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.accounts.sessions import (
     Age,
     Session,
@@ -67,22 +67,22 @@ def test_a_right_password_is_remembered_for_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It counts for this user, this password and this stored hash only."""
-    remembered = Remembered()
+    remembered = PasswordCache()
     remembered.add(USER, "right")
 
     assert remembered.knows(USER, "right")
     assert not remembered.knows(USER, "wrong")
     assert not remembered.knows(replace(USER, password_hash="new"), "right")
-    later = clock.boottime_ns() + KEEP_NS
+    later = clock.boottime_ns() + CACHE_TTL_NS
     monkeypatch.setattr(clock, "boottime_ns", lambda: later)
     assert not remembered.knows(USER, "right")
 
 
 def test_memory_is_bounded() -> None:
     """However many users there are, few passwords are remembered."""
-    remembered = Remembered()
-    for number in range(MOST + 1):
+    remembered = PasswordCache()
+    for number in range(MAX_CACHED + 1):
         remembered.add(USER, str(number))
 
     assert not remembered.knows(USER, "0")
-    assert remembered.knows(USER, str(MOST))
+    assert remembered.knows(USER, str(MAX_CACHED))

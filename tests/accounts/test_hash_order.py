@@ -2,7 +2,7 @@
 
 import pytest
 
-from twistlock_console.accounts.hash_order import (
+from twistlock_console.accounts.login_throttle import (
     MAX_ADDRESSES,
     Caller,
     HashOrder,

@@ -12,8 +12,8 @@ import pytest
 
 from tests.hosts.waiting import wait_for
 from twistlock_console.accounts import passwords
-from twistlock_console.accounts.hash_order import Caller
-from twistlock_console.accounts.hash_queue import (
+from twistlock_console.accounts.login_throttle import Caller
+from twistlock_console.accounts.passwords import (
     NICENESS,
     OTHER_PLACES,
     SLOTS,

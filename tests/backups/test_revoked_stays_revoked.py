@@ -10,8 +10,8 @@ from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.membership.service import JoinRequests
 from plugins.ha.replication.collections import Collections
 from tests.backups.backup_node import BackupNode
-from twistlock_console.accounts import session_revocations, user_changes, users
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts import sessions, users
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.backups.format import manifest
 from twistlock_console.backups.operations import create, restore_journal
 from twistlock_console.backups.operations.restore_plan import Add, Rename, steps
@@ -171,11 +171,11 @@ def test_a_join_token_ends_with_the_account_that_made_it(database: Db) -> None:
     """Or when it may administer high availability no longer."""
     tokens = JoinRequests(Collections(database.client, database.client)).tokens
     for name in ("jane", "joe"):
-        user_changes.add(database, name, "hash", UserRole.ADMIN)
+        users.add(database, name, "hash", UserRole.ADMIN)
     janes, joes = (tokens.new(name)[0] for name in ("jane", "joe"))
     tokens.check(janes, "10.0.0.2")
-    user_changes.remove(database, "jane")
-    user_changes.replace(database, "joe", UserRole.OPERATOR, None)
+    users.remove(database, "jane")
+    users.change(database, "joe", UserRole.OPERATOR, None)
 
     for token in (janes, joes):
         with pytest.raises(Refused, match="The join token was revoked"):
@@ -232,14 +232,14 @@ def test_a_session(
     """One that was ended stays so, and those that were not end with the restore."""
     before = users.find(database, "admin")
     file = node.make().file
-    session_revocations.revoke(database, "a session")
+    sessions.revoke_session(database, "a session")
 
     restore(file)
 
     after = users.find(database, "admin")
     assert before
     assert after
-    assert session_revocations.is_revoked(database, "a session")
+    assert sessions.is_session_revoked(database, "a session")
     assert after.session_epoch != before.session_epoch
 
 
@@ -248,14 +248,14 @@ def test_a_deleted_account(
 ) -> None:
     """It is not there again; added anew, it is, and then each restore leaves it."""
     for name in ("jane", "Joe"):
-        user_changes.add(database, name, "hash", UserRole.ADMIN)
+        users.add(database, name, "hash", UserRole.ADMIN)
     file = node.make().file
-    user_changes.remove(database, "jane")
-    user_changes.remove(database, "joe")
+    users.remove(database, "jane")
+    users.remove(database, "joe")
 
     told = restore(file)
     left = database["users"].distinct("_id")
-    user_changes.add(database, "jane", "another hash", UserRole.AUDITOR)
+    users.add(database, "jane", "another hash", UserRole.AUDITOR)
     again = restore(file)
 
     assert told.endswith("; deleted accounts stay deleted: Joe, jane")
@@ -270,11 +270,11 @@ def test_a_changed_password_and_role(
     node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """Accounts stay as they are: nobody is shut out, and no right comes back."""
-    user_changes.add(database, "jane", "old hash", UserRole.ADMIN)
+    users.add(database, "jane", "old hash", UserRole.ADMIN)
     file = node.make().file
-    user_changes.replace(database, "jane", UserRole.AUDITOR, "new hash")
+    users.change(database, "jane", UserRole.AUDITOR, "new hash")
     users.set_password(database, "admin", "new hash")
-    user_changes.add(database, "ann", "hash", UserRole.ADMIN)
+    users.add(database, "ann", "hash", UserRole.ADMIN)
 
     restore(file)
 
@@ -306,11 +306,11 @@ def test_a_new_host_gets_everything(
     node: BackupNode, database: Db, restore: Callable[[str], str]
 ) -> None:
     """Accounts and names, and what was revoked when the backup was made."""
-    user_changes.add(database, "jane", "hash", UserRole.AUDITOR)
-    user_changes.add(database, "joe", "hash", UserRole.AUDITOR)
-    user_changes.remove(database, "joe")
-    user_changes.add(database, "joe", "hash again", UserRole.AUDITOR)
-    user_changes.remove(database, "jane")
+    users.add(database, "jane", "hash", UserRole.AUDITOR)
+    users.add(database, "joe", "hash", UserRole.AUDITOR)
+    users.remove(database, "joe")
+    users.add(database, "joe", "hash again", UserRole.AUDITOR)
+    users.remove(database, "jane")
     serial = _enrol(node, "web-1")
     _enrol(node, "web-2", "other")
     enrolled.decommission(database, "web-1")
@@ -333,10 +333,10 @@ def test_it_stays_so_wherever_the_restore_stopped(
     node: BackupNode, database: Db
 ) -> None:
     """Whoever completes the restore finds the same, after any of its steps."""
-    user_changes.add(database, "jane", "hash", UserRole.ADMIN)
+    users.add(database, "jane", "hash", UserRole.ADMIN)
     serial = _enrol(node, "web-1")
     file = node.make().file
-    user_changes.remove(database, "jane")
+    users.remove(database, "jane")
     enrolled.decommission(database, "web-1")
     wanted = len(node.load(file, "counting").collections)
     restore_journal.complete(database)

@@ -20,7 +20,7 @@ from web_visitor import PASSWORD, Visitor, basic
 
 from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
 from plugins.ha.reporting.monitoring import problems_in
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.alerts import store
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.outbox import Outbox

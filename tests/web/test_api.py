@@ -14,7 +14,7 @@ from twistlock_console.common.search_terms import words_of
 from twistlock_console.settings import Settings
 from twistlock_console.web.app import create_app
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.ui.menu import add_system_tab
+from twistlock_console.web.ui.layout import add_system_tab
 
 LOGON = "/api/v1/settings/logon"
 USERS = "/api/v1/users"

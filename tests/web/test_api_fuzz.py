@@ -30,7 +30,7 @@ import wsgi
 from plugins.ha.settings import HaSettings
 from plugins.ha.web import node_client
 from twistlock_console.accounts.passwords import hash_password
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.accounts.users import find, new_document
 from twistlock_console.settings import Settings

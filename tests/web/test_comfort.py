@@ -8,7 +8,7 @@ from flask import Flask
 from web_visitor import HTTPS, Visitor
 from werkzeug.test import TestResponse
 
-from twistlock_console.web.ui.banners import Banner, add_banners
+from twistlock_console.web.ui.layout import Banner, add_banners
 
 PAGE = "/manage/logs/history"
 

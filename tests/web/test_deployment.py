@@ -14,9 +14,9 @@ from flask import Flask
 from pymongo.database import Database
 from web_visitor import HTTPS, Visitor, basic
 
-from twistlock_console.accounts import user_changes
+from twistlock_console.accounts import users
 from twistlock_console.accounts.passwords import hash_password
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders import enrolled
 from twistlock_console.defenders.enrolled import Issued
@@ -238,16 +238,16 @@ def test_a_command_ends_with_the_account_that_made_it(
     store = storage_of(app).database()
     password = "a phrase of Jane's"
     hashed = hash_password(password)
-    user_changes.add(store, "jane", hashed, UserRole.OPERATOR)
+    users.add(store, "jane", hashed, UserRole.OPERATOR)
     jane = Visitor(app.test_client())
     jane.log_in("jane", password)
     made = re.search(r"deploy-[\w-]{43}", jane.send(DEPLOY, name="127.0.0.1").text)
     assert made
     match change:
         case "deleted":
-            user_changes.remove(store, "jane")
+            users.remove(store, "jane")
         case "auditor":
-            user_changes.replace(store, "jane", UserRole.AUDITOR, None)
+            users.change(store, "jane", UserRole.AUDITOR, None)
 
     answer = _enrol(admin, made[0], "web-1", request_pem)
 

@@ -6,12 +6,12 @@ import pytest
 from flask import Flask
 from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor, basic
 
-from twistlock_console.accounts import user_changes
+from twistlock_console.accounts import users
 from twistlock_console.accounts.login_throttle import FREE, LOCKED, Scope
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.cli.user import reset_password
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.security.devices import COOKIE
+from twistlock_console.web.security.login_attempt import DEVICE_COOKIE
 
 RIGHT = {"username": USERNAME, "password": PASSWORD}
 WRONG = {"username": USERNAME, "password": "wrong password"}
@@ -107,7 +107,9 @@ def test_a_success_does_not_end_the_wait_of_others(admin: Visitor, app: Flask) -
 def test_a_forged_device_is_a_stranger(admin: Visitor, app: Flask) -> None:
     """Only our signature makes a browser known."""
     stranger = Visitor(app.test_client(), admin.address)
-    stranger.client.set_cookie(COOKIE, "WyJhZG1pbiIsIngiXQ.x", domain="console.test")
+    stranger.client.set_cookie(
+        DEVICE_COOKIE, "WyJhZG1pbiIsIngiXQ.x", domain="console.test"
+    )
     pretend(app, f"account:{USERNAME}", 60, seconds=30)
 
     assert stranger.log_in().status_code == 429
@@ -146,7 +148,7 @@ def test_a_reset_password_works_at_once_from_everywhere(
 ) -> None:
     """All failures of the account are forgotten; those of others go on to count."""
     store = storage_of(app).database()
-    user_changes.add(store, "Jane", "hash", UserRole.AUDITOR)
+    users.add(store, "Jane", "hash", UserRole.AUDITOR)
     places = {ELSEWHERE: ELSEWHERE, "2001:db8::7": "2001:db8::/64"}
     for network in places.values():
         pretend(app, f"pair:{network}:jane", 20, seconds=880)

@@ -14,8 +14,8 @@ from werkzeug.test import TestResponse
 
 from tests.hosts.waiting import wait_for
 from twistlock_console.accounts import passwords
-from twistlock_console.accounts.hash_order import Caller
-from twistlock_console.accounts.hash_queue import LOGIN_PLACES, OTHER_PLACES, SLOTS
+from twistlock_console.accounts.login_throttle import Caller
+from twistlock_console.accounts.passwords import LOGIN_PLACES, OTHER_PLACES, SLOTS
 from twistlock_console.common.errors import Busy
 from twistlock_console.servers.management import limits
 from twistlock_console.web.common.database import storage_of
@@ -55,7 +55,7 @@ def full_queue(*, known: bool = True) -> Iterator[None]:
 
 def forget_checked_passwords(app: Flask) -> None:
     """Let no password have been checked a moment ago."""
-    app.extensions["remembered"].__init__()
+    app.extensions["password_cache"].__init__()
 
 
 def is_told_to_wait(answer: TestResponse) -> bool:

@@ -11,8 +11,7 @@ from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor
 from twistlock_console.accounts.sessions import Session
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.pages.login import local_path
-from twistlock_console.web.security.pages import COOKIE_PART
-from twistlock_console.web.security.sessions import now
+from twistlock_console.web.security.sessions import COOKIE_PART, now
 
 LOGON = "/manage/authentication/logon"
 

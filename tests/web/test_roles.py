@@ -20,15 +20,13 @@ import wsgi
 from plugins.ha.settings import HaSettings
 from twistlock_console import plugins
 from twistlock_console.accounts.passwords import hash_password
-from twistlock_console.accounts.rights import CORE_AREAS, Right, may
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import CORE_AREAS, Right, UserRole, may
 from twistlock_console.accounts.sessions import Session
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.openapi.document import document
-from twistlock_console.web.security.areas import areas_of
-from twistlock_console.web.security.pages import COOKIE_PART
-from twistlock_console.web.security.sessions import SAFE, now
+from twistlock_console.web.security.guards import SAFE_METHODS, areas_of
+from twistlock_console.web.security.sessions import COOKIE_PART, now
 
 WITH_HA = HaSettings(enabled=True).values()
 
@@ -134,7 +132,8 @@ def test_each_role_against_every_door(guarded: Flask) -> None:
         for door in doors(guarded)
         if (area := areas.get(door.blueprint))
         for role in UserRole
-        if opens(guarded, door, role) != may(role, area, change=door.method not in SAFE)
+        if opens(guarded, door, role)
+        != may(role, area, change=door.method not in SAFE_METHODS)
     ]
     open_to_all = {
         door.blueprint

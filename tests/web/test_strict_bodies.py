@@ -16,7 +16,7 @@ import wsgi
 from plugins.ha.settings import HaSettings
 from plugins.ha.web import node_client
 from twistlock_console.accounts.passwords import hash_password
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.accounts.users import new_document
 from twistlock_console.defenders.deploy_tokens import new_token
 from twistlock_console.policies.host import read_policy

@@ -8,8 +8,8 @@ from flask import Flask
 from web_visitor import HTTPS, PASSWORD, USERNAME, Visitor, basic
 from werkzeug.test import TestResponse
 
-from twistlock_console.accounts import user_changes, users
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts import users
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.common.database import storage_of
 
@@ -136,7 +136,7 @@ def test_of_two_at_once_one_gets_the_name(admin: Visitor, app: Flask) -> None:
 
     def add(name: str) -> bool:
         try:
-            user_changes.add(store, name, "hash", UserRole.AUDITOR)
+            users.add(store, name, "hash", UserRole.AUDITOR)
         except Refused:
             return False
         return True
@@ -182,9 +182,9 @@ def test_two_administrators_cannot_remove_each_other(
     def demote(name: str) -> bool:
         try:
             if name == "ann":
-                user_changes.remove(store, name)
+                users.remove(store, name)
             else:
-                user_changes.replace(store, name, UserRole.AUDITOR, None)
+                users.change(store, name, UserRole.AUDITOR, None)
         except Refused:
             return False
         return True
@@ -192,9 +192,9 @@ def test_two_administrators_cannot_remove_each_other(
     rounds = []
     for _ in range(5):
         store["users"].delete_many({})
-        store["settings"].delete_one(user_changes.COMMON)
+        store["settings"].delete_one(users.ADMINISTRATORS)
         for name in others:
-            user_changes.add(store, name, "hash", UserRole.ADMIN)
+            users.add(store, name, "hash", UserRole.ADMIN)
         with ThreadPoolExecutor(2) as pool:
             rounds.append(sorted(pool.map(demote, others)))
 
@@ -250,7 +250,7 @@ def test_an_earlier_hash_is_replaced_at_the_login(admin: Visitor, app: Flask) ->
     store = storage_of(app).database()
     composed, decomposed = "caf\u00e9 creme", "cafe\u0301 creme"
     earlier = PasswordHasher().hash(decomposed)
-    user_changes.add(store, "jane", earlier, UserRole.AUDITOR)
+    users.add(store, "jane", earlier, UserRole.AUDITOR)
     before = users.find(store, "jane")
     codes = []
     for password in (composed, decomposed, composed):

@@ -1,19 +1,36 @@
-"""Logging in with a username and a password, and changing the password."""
+"""Logging in with a username and a password, and counting the logins that fail.
 
+Failures are stored in the database, so that a failover does not forget them. Only a
+login that failed is counted. Those that are being checked are not: the hash queue lets
+a few be checked at a time, and each looks at the count once more when its turn comes,
+so that logins sent at once get hardly more tries than logins in turn.
+"""
+
+import re
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pymongo.collection import Collection
 from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
 
-from twistlock_console.accounts import known_origins, passwords, users
+from twistlock_console.accounts import passwords, users
 from twistlock_console.accounts.credential_rules import check_password, check_username
-from twistlock_console.accounts.errors import WrongCredentials
-from twistlock_console.accounts.hash_order import Caller
-from twistlock_console.accounts.login_failures import FailureCount
+from twistlock_console.accounts.errors import TooManyFailures, WrongCredentials
 from twistlock_console.accounts.login_settings import read_logon
-from twistlock_console.accounts.login_throttle import Origin, network_of
-from twistlock_console.accounts.password_cache import Remembered
-from twistlock_console.accounts.passwords import Match
+from twistlock_console.accounts.login_throttle import (
+    FORGET_AFTER,
+    Caller,
+    Failures,
+    Origin,
+    Scope,
+    fewer,
+    network_of,
+    one_more,
+    wait_seconds,
+)
+from twistlock_console.accounts.passwords import Match, PasswordCache
 from twistlock_console.accounts.users import User
 from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
@@ -21,6 +38,14 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.names import name_key
 
 Store = Database[dict[str, Any]]
+Documents = Collection[dict[str, Any]]
+FAILURES = "login_failures"
+#: Two logins that fail at once write the same count; the later one looks again.
+MAX_WRITE_TRIES = 5
+KNOWN_ORIGINS = "known_origins"
+ORIGIN_KEPT = timedelta(days=90)
+#: What is known is stored again this often, not at every login.
+ORIGIN_REFRESHED = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +89,9 @@ def sign_up(database: Store, attempt: Attempt) -> User:
     return user
 
 
-def log_in(database: Store, attempt: Attempt, remembered: Remembered) -> User:
+def log_in(database: Store, attempt: Attempt, cache: PasswordCache) -> User:
     """Let a person in; raises WrongCredentials, TooManyFailures or Busy."""
-    user = check(database, attempt, remembered, is_login=True)
+    user = check(database, attempt, cache, is_login=True)
     named = replace(attempt, username=user.username)
     trail.record(database, named.entry("successful login attempt"))
     return user
@@ -75,13 +100,13 @@ def log_in(database: Store, attempt: Attempt, remembered: Remembered) -> User:
 def check(
     database: Store,
     attempt: Attempt,
-    remembered: Remembered,
+    cache: PasswordCache,
     *,
     is_login: bool = False,
 ) -> User:
     """Return the user whose password this is; only failures enter the audit trail.
 
-    A password that is *remembered* is not hashed again, so that a program that logs
+    A password that is in *cache* is not hashed again, so that a program that logs
     in often, or sends its password with every call, takes no turn of the hash queue.
 
     Raises WrongCredentials; TooManyFailures when logins of this origin failed too often
@@ -89,30 +114,33 @@ def check(
     """
     failures = FailureCount(database, attempt.origin)
     failures.check()
-    user = _find_remembered(database, attempt, remembered)
+    user = _find_cached(database, attempt, cache)
     if user is None:
         caller = attempt.caller(is_known=failures.is_known, is_login=is_login)
         with passwords.queue.slot(caller):
-            user = _check_in_slot(database, attempt, remembered, failures)
+            user = _check_in_slot(database, attempt, cache, failures)
     failures.clear()
     return user
 
 
-def _find_remembered(
-    database: Store, attempt: Attempt, remembered: Remembered
+def _find_cached(
+    database: Store, attempt: Attempt, cache: PasswordCache
 ) -> User | None:
     """Return the user if this password was right a moment ago."""
     user = users.find(database, attempt.username)
-    is_right = user is not None and remembered.knows(user, attempt.password)
+    is_right = user is not None and cache.knows(user, attempt.password)
     return user if is_right else None
 
 
 def _check_in_slot(
-    database: Store, attempt: Attempt, remembered: Remembered, failures: FailureCount
+    database: Store,
+    attempt: Attempt,
+    cache: PasswordCache,
+    failures: "FailureCount",
 ) -> User:
     # Others may have failed, or had the same password checked, while this one waited.
     failures.check()
-    if user := _find_remembered(database, attempt, remembered):
+    if user := _find_cached(database, attempt, cache):
         return user
     user = users.find(database, attempt.username)
     stored = user.password_hash if user else None
@@ -124,16 +152,16 @@ def _check_in_slot(
     if match is Match.EARLIER_FORM:
         again = passwords.hash_in_slot(attempt.password)
         user = users.replace_hash(database, user, again)
-    remembered.add(user, attempt.password)
-    known_origins.remember(database, attempt.origin)
+    cache.add(user, attempt.password)
+    remember_origin(database, attempt.origin)
     return user
 
 
 def change_password(
-    database: Store, attempt: Attempt, new: str, remembered: Remembered
+    database: Store, attempt: Attempt, new: str, cache: PasswordCache
 ) -> User:
     """Replace the password in *attempt* by *new* and end the user's sessions."""
-    check(database, attempt, remembered)
+    check(database, attempt, cache)
     strong = read_logon(database).strong_password
     check_password(new, attempt.username, strong=strong)
     user = users.set_password(database, attempt.username, passwords.hash_password(new))
@@ -148,3 +176,112 @@ def change_password(
         ),
     )
     return user
+
+
+class FailureCount:
+    """The failed logins that count for *origin*; one object for each login."""
+
+    def __init__(self, database: Database[dict[str, Any]], origin: Origin) -> None:
+        self._documents: Documents = database[FAILURES]
+        self.is_known = is_known_origin(database, origin)
+        self._keys = origin.keys(known=self.is_known)
+        self._has_failures = False
+
+    def check(self) -> None:
+        """Raise TooManyFailures if the next login of this origin comes too early."""
+        found = list(self._documents.find({"_id": {"$in": list(self._keys)}}))
+        self._has_failures = bool(found)
+        now = datetime.now(UTC)
+        wait = max((wait_seconds(_failures(each), now) for each in found), default=0)
+        if wait:
+            raise TooManyFailures(wait)
+
+    def add(self) -> None:
+        """Count one more failure."""
+        for key, scope in self._keys.items():
+            self._add(key, scope)
+
+    def clear(self) -> None:
+        """Forget the failures of the origin's own."""
+        if self._has_failures:
+            own = [key for key, scope in self._keys.items() if scope is Scope.PAIR]
+            self._documents.delete_many({"_id": {"$in": own}})
+
+    def _add(self, key: str, scope: Scope) -> None:
+        for _ in range(MAX_WRITE_TRIES):
+            found = self._documents.find_one({"_id": key})
+            before = _failures(found) if found else None
+            after = one_more(before, scope, datetime.now(UTC))
+            if _replace_count(self._documents, key, before, after):
+                return
+        raise TooManyFailures(1)
+
+
+def forget_failures(database: Database[dict[str, Any]], username: str) -> None:
+    """Forget all failed logins of an account, whichever origins they came from.
+
+    An administrator gave it another password, which is to work at once. What the
+    account's failures add to the counts of addresses is taken out of those, too.
+    """
+    documents = database[FAILURES]
+    begin, end = f"{Scope.PAIR}:", f":{name_key(username)}"
+    pairs = {"_id": {"$regex": f"^{begin}.*{re.escape(end)}$"}}
+    for found in list(documents.find(pairs)):
+        place = found["_id"][len(begin) : -len(end)]
+        _discount(documents, f"{Scope.ADDRESS}:{place}", found["count"])
+        documents.delete_one({"_id": found["_id"]})
+    documents.delete_one({"_id": f"{Scope.ACCOUNT}{end}"})
+
+
+def _discount(documents: Documents, address: str, count: int) -> None:
+    for _ in range(MAX_WRITE_TRIES):
+        if (found := documents.find_one({"_id": address})) is None:
+            return
+        before = _failures(found)
+        after = fewer(before, count, Scope.ADDRESS, datetime.now(UTC))
+        if _replace_count(documents, address, before, after):
+            return
+
+
+def _failures(found: dict[str, Any]) -> Failures:
+    return Failures(found["count"], found["until"])
+
+
+def _replace_count(
+    documents: Documents, key: str, before: Failures | None, after: Failures
+) -> bool:
+    """Store *after* unless the document has changed since *before* was read."""
+    fields = {
+        "count": after.count,
+        "until": after.until,
+        "expires": after.until + FORGET_AFTER,
+    }
+    if before is None:
+        try:
+            documents.insert_one({"_id": key, **fields})
+        except DuplicateKeyError:
+            return False
+        return True
+    unchanged = {"_id": key, "count": before.count, "until": before.until}
+    return documents.update_one(unchanged, {"$set": fields}).matched_count == 1
+
+
+def is_known_origin(database: Database[dict[str, Any]], origin: Origin) -> bool:
+    """Return whether the device, or the address, logged in to the account before."""
+    if origin.device:
+        return True
+    return database[KNOWN_ORIGINS].find_one({"_id": _origin_key(origin)}) is not None
+
+
+def remember_origin(database: Database[dict[str, Any]], origin: Origin) -> None:
+    """Store a successful login."""
+    now = datetime.now(UTC)
+    found = database[KNOWN_ORIGINS].find_one({"_id": _origin_key(origin)})
+    if found is None or found["expires"] < now + ORIGIN_KEPT - ORIGIN_REFRESHED:
+        database[KNOWN_ORIGINS].replace_one(
+            {"_id": _origin_key(origin)}, {"expires": now + ORIGIN_KEPT}, upsert=True
+        )
+
+
+def _origin_key(origin: Origin) -> str:
+    return f"{network_of(origin.address)}:{origin.username}"

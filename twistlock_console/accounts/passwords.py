@@ -1,19 +1,151 @@
-"""Argon2 hashes of passwords, all made and checked through one bounded queue."""
+"""Argon2 hashes of passwords, made and checked through one bounded queue.
 
+Argon2 is the most expensive work that a stranger can cause: one hash takes 64 MiB and a
+tenth of a second of four cores. So one runs at a time, on a thread of low priority, a
+bounded number of callers wait, and further ones get Busy.
+
+A program that uses HTTP Basic sends its password with every request. So passwords that
+were right are cached for a minute, as keyed digests in memory, and count only while the
+user's stored hash is the same.
+"""
+
+import hashlib
+import hmac
 import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from enum import Enum
 from functools import cache
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from twistlock_console.accounts.hash_order import Caller
-from twistlock_console.accounts.hash_queue import HashQueue
+from twistlock_console.accounts.login_throttle import Caller, HashOrder, NoPlace
+from twistlock_console.accounts.users import User
+from twistlock_console.common import clock
+from twistlock_console.common.errors import Busy
 from twistlock_console.common.opaque_string import forms_of, opaque_string
 
+#: Hashes at a time; a second one would take memory and save hardly any time.
+SLOTS = 1
+#: Logins that wait, each on one of the threads that are for logins alone.
+LOGIN_PLACES = 100
+#: Other callers that wait, such as calls with HTTP Basic. With one whose hash runs they
+#: hold eight of the sixteen threads that answer requests, and never more.
+OTHER_PLACES = 7
+MAX_WAIT_S = 8.0
+RETRY_AFTER_S = 2
+#: Of 19: other work of this host gets about three times the processor time.
+NICENESS = 5
+QUEUE_IS_FULL = (
+    "the Console is checking as many passwords as it can; try again in a moment"
+)
+T = TypeVar("T")
 # 64 MiB and three passes each (RFC 9106, second choice).
 _hasher = PasswordHasher()
+#: An account that is logged in, or a command.
+TRUSTED = Caller()
+CACHE_TTL_NS = 60 * clock.SECOND
+MAX_CACHED = 256
+
+
+class HashQueue:
+    """Bounds the hashes of one process and their callers; every thread may use it."""
+
+    def __init__(
+        self,
+        slots: int = SLOTS,
+        login_places: int = LOGIN_PLACES,
+        other_places: int = OTHER_PLACES,
+        max_wait_s: float = MAX_WAIT_S,
+    ) -> None:
+        self._slots = slots
+        self._places = login_places, other_places
+        self._max_wait_s = max_wait_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget callers and threads, as a forked process must: it has none of them."""
+        self._running = 0
+        self._order: HashOrder[_Ticket] = HashOrder(*self._places)
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(
+            self._slots, "argon2", initializer=_lower_priority
+        )
+
+    @property
+    def running(self) -> int:
+        """Return how many callers hold a slot."""
+        return self._running
+
+    @property
+    def waiting(self) -> int:
+        """Return how many callers wait for one."""
+        return len(self._order)
+
+    @contextmanager
+    def slot(self, caller: Caller) -> Iterator[None]:
+        """Hold one slot for *caller* when its turn has come.
+
+        Raises Busy when too many callers wait, or when this one waited too long.
+        """
+        self._take(caller)
+        try:
+            yield
+        finally:
+            self._release()
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return what *work* gives, done at low priority; call it with a slot held."""
+        return self._threads.submit(work).result()
+
+    def _take(self, caller: Caller) -> None:
+        ticket = _Ticket()
+        with self._lock:
+            if self._running < self._slots:
+                self._running += 1
+                return
+            try:
+                displaced = self._order.add(caller, ticket)
+            except NoPlace:
+                raise Busy(QUEUE_IS_FULL, RETRY_AFTER_S) from None
+        if displaced:
+            displaced.called.set()
+        ticket.called.wait(self._max_wait_s)
+        with self._lock:
+            self._order.remove(ticket)
+            if not ticket.has_slot:
+                raise Busy(QUEUE_IS_FULL, RETRY_AFTER_S)
+
+    def _release(self) -> None:
+        with self._lock:
+            if (following := self._order.take()) is None:
+                self._running -= 1
+                return
+            following.has_slot = True
+        following.called.set()
+
+
+class _Ticket:
+    """A caller that waits; it is *called* when it has a slot, or lost its place."""
+
+    def __init__(self) -> None:
+        self.called = threading.Event()
+        self.has_slot = False
+
+
+def _lower_priority() -> None:
+    # Of this thread alone, and of the threads that Argon2 starts from it.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
 queue = HashQueue()
+
+
 os.register_at_fork(after_in_child=queue.reset)
 
 
@@ -23,10 +155,6 @@ class Match(Enum):
     NO = "it is another password"
     YES = "it is the password"
     EARLIER_FORM = "it is the password, stored as it was typed: hash it again"
-
-
-#: An account that is logged in, or a command.
-TRUSTED = Caller()
 
 
 def hash_password(password: str, caller: Caller = TRUSTED) -> str:
@@ -74,3 +202,30 @@ def _verify(stored: str | None, password: str) -> bool:
 @cache
 def _placeholder() -> str:
     return _hasher.hash("no account has this password")
+
+
+class PasswordCache:
+    """The right passwords of the last minute; 256 at most."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._until: dict[bytes, int] = {}
+        self._lock = threading.Lock()
+
+    def knows(self, user: User, password: str) -> bool:
+        """Tell whether this password was right for the same stored hash."""
+        with self._lock:
+            until = self._until.get(self._digest(user, password), 0)
+        return clock.boottime_ns() < until
+
+    def add(self, user: User, password: str) -> None:
+        """Remember that this password was right just now."""
+        now = clock.boottime_ns()
+        with self._lock:
+            if len(self._until) >= MAX_CACHED:
+                self._until.clear()
+            self._until[self._digest(user, password)] = now + CACHE_TTL_NS
+
+    def _digest(self, user: User, password: str) -> bytes:
+        message = "\0".join([user.username, user.password_hash, password])
+        return hmac.digest(self._key, message.encode(), hashlib.sha256)

@@ -1,13 +1,33 @@
-"""Which role may do what: one table, for pages and API alike.
+"""The roles, and which role may do what: one table, for pages and API alike.
 
 docs/roles.md shows the table, and a test tries each role against every page and path.
 Plugins add areas of their own (`ConsolePlugin.rights`).
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
-from twistlock_console.accounts.roles import UserRole
+
+class UserRole(StrEnum):
+    """A user's role, by the name that the API uses."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+    DEFENDER_MANAGER = "defenderManager"
+
+    @property
+    def label(self) -> str:
+        """The name that the pages show."""
+        return LABELS[self]
+
+
+LABELS = {
+    UserRole.ADMIN: "Administrator",
+    UserRole.OPERATOR: "Operator",
+    UserRole.AUDITOR: "Auditor",
+    UserRole.DEFENDER_MANAGER: "Defender Manager",
+}
 
 
 class Right(IntEnum):
@@ -61,7 +81,6 @@ class Areas:
     EVENTS = Area("Monitor: events", (C, C, R, N))
     ALERTS = Area("Alerts and logging", (C, R, R, R))
     METRICS = Area("Metrics", (C, R, R, N))
-    # fmt: on
 
 
 CORE_AREAS: tuple[Area, ...] = tuple(

@@ -1,15 +1,20 @@
-"""Whether a session is alive, and the tokens that carry one over the API."""
+"""Sessions of pages and API: their age, their tokens, and their end by a log-out."""
 
 import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Self
+from typing import Any, Self
 
 import jwt
+from pymongo.database import Database
 
+from twistlock_console.accounts.login_settings import LONGEST_TIMEOUT
 from twistlock_console.accounts.users import User
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 
 ALGORITHM = "HS256"
 ISSUER = "twistlock"
@@ -93,3 +98,14 @@ def read_token(key: bytes, token: str) -> Session | None:
         int(claims["sessionEpoch"]),
         int(claims["iat"]),
     )
+
+
+def revoke_session(database: Database[dict[str, Any]], session_id: str) -> None:
+    """End the session; stored for the longest time that one can last."""
+    expires = datetime.now(UTC) + timedelta(seconds=LONGEST_TIMEOUT)
+    store.revoke(database, Kind.SESSION, session_id, expires=expires)
+
+
+def is_session_revoked(database: Database[dict[str, Any]], session_id: str) -> bool:
+    """Return whether the session was ended by a log-out."""
+    return store.is_revoked(database, Kind.SESSION, session_id)

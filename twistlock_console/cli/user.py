@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from pymongo.errors import PyMongoError
 
-from twistlock_console.accounts import login_failures
+from twistlock_console.accounts import login
 from twistlock_console.accounts.credential_rules import check_password
 from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.passwords import hash_password
@@ -57,7 +57,7 @@ def reset_password(database: Store, username: str, password: str) -> None:
     """
     check_password(password, username, strong=read_logon(database).strong_password)
     user = set_password(database, username, hash_password(password))
-    login_failures.forget(database, user.username)
+    login.forget_failures(database, user.username)
     trail.record(
         database,
         Entry(

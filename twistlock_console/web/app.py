@@ -11,7 +11,7 @@ from jinja2 import FileSystemBytecodeCache
 from jinja2.bccache import Bucket
 
 from twistlock_console import __version__
-from twistlock_console.accounts.password_cache import Remembered
+from twistlock_console.accounts.passwords import PasswordCache
 from twistlock_console.accounts.sessions import derive_key
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.database.client import connect, credentials_for
@@ -22,8 +22,7 @@ from twistlock_console.web.common import errors, request_ids
 from twistlock_console.web.common.database import Client, Storage
 from twistlock_console.web.common.json_times import JsonWithTimes
 from twistlock_console.web.lists.request import FARTHEST
-from twistlock_console.web.security import headers
-from twistlock_console.web.security import pages as auth
+from twistlock_console.web.security import headers, sessions
 from twistlock_console.web.security.sessions import LogonCache
 from twistlock_console.web.ui import form_values, static_files
 
@@ -55,10 +54,10 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     app.extensions["token_key"] = derive_key(secret, "API token")
     app.extensions["storage"] = Storage(lambda: _client(settings))
     app.extensions["logon"] = LogonCache()
-    app.extensions["remembered"] = Remembered()
+    app.extensions["password_cache"] = PasswordCache()
     CSRFProtect(app)
     parts: list[WebPlugin] = [request_ids, headers, static_files, form_values, errors]
-    for part in [*parts, auth, api, pages, operations, *plugins]:
+    for part in [*parts, sessions, api, pages, operations, *plugins]:
         part.init_app(app)
     _prepare_templates(app)
     return app

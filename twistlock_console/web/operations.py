@@ -8,7 +8,7 @@ from twistlock_console.web.api import alerts as api_alerts
 from twistlock_console.web.api import metrics as api_metrics
 from twistlock_console.web.api import names as api_names
 from twistlock_console.web.pages import alerts, names
-from twistlock_console.web.ui.menu import add_tab
+from twistlock_console.web.ui.layout import add_tab
 
 
 def init_app(app: Flask) -> None:

@@ -6,7 +6,7 @@ Both ask this node over the node API, and decide nothing themselves.
 from flask import Flask
 
 from plugins.ha.web import api, extensions, joining, page
-from twistlock_console.web.ui.menu import add_system_tab
+from twistlock_console.web.ui.layout import add_system_tab
 
 
 def init_app(app: Flask) -> None:

@@ -22,7 +22,7 @@ from twistlock_console.common import clock
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.web.actions.metrics import add_collector, age_seconds, gauge
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.ui.banners import Banner, add_banners
+from twistlock_console.web.ui.layout import Banner, add_banners
 
 RETRY_NS = clock.SECOND
 log = logging.getLogger(__name__)

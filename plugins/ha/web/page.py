@@ -20,7 +20,7 @@ from plugins.ha.web import join_script, node_client
 from plugins.ha.web.api import load_balancer_file
 from plugins.ha.web.timeline import draw_chart, in_order, timelines
 from twistlock_console.common.errors import ConsoleError
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint(
     "ha",

@@ -7,7 +7,7 @@ MAX_THREADS_PER_ADDRESS = 12
 UPLOAD_THREADS = 2
 MAX_WAITING_UPLOADS = 8
 #: Threads for logins. They are more than the logins that wait there for the hash of a
-#: password (`hash_queue.LOGIN_PLACES`), so that one that needs no hash is answered.
+#: password (`passwords.LOGIN_PLACES`), so that one that needs no hash is answered.
 LOGIN_THREADS = 112
 #: Logins that wait for one of these threads, and how long.
 MAX_WAITING_LOGINS = 256

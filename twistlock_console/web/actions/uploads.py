@@ -19,7 +19,7 @@ from twistlock_console.common.request_limits import (
     NEEDS_LENGTH,
 )
 from twistlock_console.settings import Settings
-from twistlock_console.web.security.pages import visiting_user
+from twistlock_console.web.security.sessions import session_user
 
 #: By API and from the page; the guards of the API come before the body is read.
 BY_API, BY_PAGE = "api_backup_files.upload", "backup_files.upload"
@@ -60,12 +60,12 @@ class UploadRequest(Request):
         """Say whether the API's guard has found an account, or a living session is."""
         if self.path.startswith("/api/"):
             return "account" in g
-        return visiting_user() is not None
+        return session_user() is not None
 
     @property
     def _is_upload(self) -> bool:
         # A form is read before its page's guard asks who sends it.
-        by_page = self.endpoint == BY_PAGE and visiting_user() is not None
+        by_page = self.endpoint == BY_PAGE and session_user() is not None
         return by_page or self.endpoint == BY_API
 
     def _get_file_stream(

@@ -1,6 +1,6 @@
 """Users added, changed and deleted, the same way from a page and from the API."""
 
-from twistlock_console.accounts import login_failures, user_changes, users
+from twistlock_console.accounts import login, users
 from twistlock_console.accounts.credential_rules import check_password, check_username
 from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.passwords import hash_password
@@ -20,7 +20,7 @@ def add_user(body: UserBody) -> None:
         if body.password is None:
             raise Refused("password: a new user needs one")
         hashed = _hashed(body.username, body.password)
-        made = user_changes.add(database(), body.username, hashed, body.role)
+        made = users.add(database(), body.username, hashed, body.role)
         change.new = _told(made)
 
 
@@ -29,9 +29,9 @@ def change_user(body: UserBody) -> None:
     with recorded(AuditType.USER, f"changed the user {body.username}") as change:
         given = body.password
         hashed = None if given is None else _hashed(body.username, given)
-        old, new = user_changes.replace(database(), body.username, body.role, hashed)
+        old, new = users.change(database(), body.username, body.role, hashed)
         if hashed is not None:
-            login_failures.forget(database(), new.username)
+            login.forget_failures(database(), new.username)
         change.old, change.new = _told(old), _told(new)
 
 
@@ -41,7 +41,7 @@ def remove_user(username: str) -> None:
         found = users.find(database(), username)
         if found and found.username == current_username():
             raise Refused("you cannot delete the account that you are logged in with")
-        change.old = _told(user_changes.remove(database(), username))
+        change.old = _told(users.remove(database(), username))
 
 
 def _hashed(username: str, password: str) -> str:

@@ -17,7 +17,7 @@ from twistlock_console.web.openapi.bodies import (
     plain_json,
     refuse_unknown_members,
 )
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_backups", __name__)
 api_guard(bp, Areas.BACKUPS)

@@ -20,7 +20,7 @@ from twistlock_console.web.openapi.defender_responses import (
     HostAuditAnswer,
     TroubleAnswer,
 )
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_defender_audits", __name__)
 api_guard(bp, Areas.EVENTS)

@@ -26,7 +26,7 @@ from twistlock_console.web.openapi.defender_responses import (
     DefenderSettingsAnswer,
     SummaryAnswer,
 )
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_defenders", __name__)
 api_guard(bp, Areas.DEFENDERS)

@@ -31,8 +31,7 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.openapi.bodies import json_body
 from twistlock_console.web.openapi.responses import Answer
-from twistlock_console.web.security.api import admit, without_forms
-from twistlock_console.web.security.areas import assign
+from twistlock_console.web.security.guards import admit, assign, without_forms
 
 SHELL = "text/x-shellscript"
 bp = Blueprint("api_deployment", __name__)

@@ -7,15 +7,12 @@ from twistlock_console.accounts import login, users
 from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import Credentials, json_body
+from twistlock_console.web.openapi.bodies import json_body
 from twistlock_console.web.openapi.responses import InitializedAnswer, TokenAnswer
-from twistlock_console.web.security.api import (
-    attempt,
-    remembered,
-    token_key,
-    without_forms,
-)
-from twistlock_console.web.security.sessions import logon_cache, now
+from twistlock_console.web.security import login_attempt
+from twistlock_console.web.security.guards import without_forms
+from twistlock_console.web.security.login_attempt import Credentials
+from twistlock_console.web.security.sessions import logon_cache, now, token_key
 
 bp = Blueprint("api_entry", __name__)
 without_forms(bp)
@@ -40,7 +37,7 @@ def initialized() -> ResponseReturnValue:
 def signup() -> ResponseReturnValue:
     """Create the first administrator; works once."""
     body = json_body(Credentials)
-    login.sign_up(database(), attempt(body.username, body.password))
+    login.sign_up(database(), login_attempt.from_request(body.username, body.password))
     return "", 200
 
 
@@ -53,8 +50,8 @@ def signup() -> ResponseReturnValue:
 def authenticate() -> ResponseReturnValue:
     """Give a token for a username and a password."""
     body = json_body(Credentials)
-    sent = attempt(body.username, body.password)
-    user = login.log_in(database(), sent, remembered())
+    sent = login_attempt.from_request(body.username, body.password)
+    user = login.log_in(database(), sent, login_attempt.password_cache())
     timeout = logon_cache().get().session_timeout_sec
     begun = Session.begin(user, now())
     return jsonify(token=write_token(token_key(), begun, user, timeout))

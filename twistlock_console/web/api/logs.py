@@ -7,7 +7,7 @@ from twistlock_console.accounts.rights import Areas
 from twistlock_console.logs.reader import LogLine
 from twistlock_console.web.actions.log_query import LinesQuery, lines_wished
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_logs", __name__)
 api_guard(bp, Areas.SYSTEM)

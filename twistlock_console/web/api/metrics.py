@@ -10,7 +10,7 @@ from twistlock_console.web.actions.metrics import exposition
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import answer
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_metrics", __name__)
 api_guard(bp, Areas.METRICS)

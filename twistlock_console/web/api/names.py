@@ -12,7 +12,7 @@ from twistlock_console.web.actions.names import (
 )
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.openapi.bodies import json_body
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_names", __name__)
 api_guard(bp, Areas.DEFENDER_NAMES)

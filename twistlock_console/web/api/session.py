@@ -3,7 +3,7 @@
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from twistlock_console.accounts import login, session_revocations
+from twistlock_console.accounts import login, sessions
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.audit.trail import AuditType
@@ -12,18 +12,14 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.openapi.bodies import PasswordChange, json_body
 from twistlock_console.web.openapi.responses import TokenAnswer
-from twistlock_console.web.security.api import (
-    api_guard,
-    attempt,
-    current_token,
-    remembered,
-    token_key,
-)
+from twistlock_console.web.security import login_attempt
+from twistlock_console.web.security.guards import api_guard, current_token
 from twistlock_console.web.security.sessions import (
     current_user,
     current_username,
     logon_cache,
     now,
+    token_key,
 )
 
 bp = Blueprint("api_session", __name__)
@@ -46,7 +42,7 @@ def renew() -> ResponseReturnValue:
 def logout() -> ResponseReturnValue:
     """End the token's session, and that of every token renewed from it."""
     if token := current_token():
-        session_revocations.revoke(database(), token.id)
+        sessions.revoke_session(database(), token.id)
         record_change(AuditType.LOGIN, "logged out")
     return "", 200
 
@@ -56,6 +52,8 @@ def logout() -> ResponseReturnValue:
 def change_password() -> ResponseReturnValue:
     """Change one's own password, which ends one's sessions and tokens."""
     body = json_body(PasswordChange)
-    present = attempt(current_username(), body.old_password)
-    login.change_password(database(), present, body.new_password, remembered())
+    present = login_attempt.from_request(current_username(), body.old_password)
+    login.change_password(
+        database(), present, body.new_password, login_attempt.password_cache()
+    )
     return "", 200

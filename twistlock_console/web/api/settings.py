@@ -10,7 +10,7 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.openapi.bodies import LogonBody, json_body
 from twistlock_console.web.openapi.responses import LogonAnswer
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_settings", __name__)
 api_guard(bp, Areas.LOGON)

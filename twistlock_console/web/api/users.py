@@ -11,7 +11,7 @@ from twistlock_console.web.lists.registry import USERS
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.openapi.bodies import UserBody, json_body
 from twistlock_console.web.openapi.responses import UserAnswer
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_users", __name__)
 api_guard(bp, Areas.USERS)

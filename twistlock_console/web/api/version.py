@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from twistlock_console import __version__
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.security.api import api_guard
+from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_version", __name__)
 api_guard(bp, Areas.OWN_ACCOUNT)

@@ -5,11 +5,7 @@ from typing import Any
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
-from twistlock_console.accounts import (
-    known_origins,
-    login_failures,
-    users,
-)
+from twistlock_console.accounts import login, users
 from twistlock_console.alerts.store import QUEUE
 from twistlock_console.defenders import (
     certificate_renewal,
@@ -26,12 +22,8 @@ from twistlock_console.web.lists.registry import LISTS
 #: By collection, beside those of the lists. An index with `expireAfterSeconds` removes
 #: what has had its time.
 INDEXES: dict[str, list[IndexModel]] = {
-    login_failures.COLLECTION: [
-        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
-    ],
-    known_origins.COLLECTION: [
-        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)
-    ],
+    login.FAILURES: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
+    login.KNOWN_ORIGINS: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
     store.COLLECTION: store.INDEXES,
     users.COLLECTION: users.INDEXES,
     QUEUE: [IndexModel([("channel", ASCENDING), ("created", ASCENDING)])],

@@ -1,7 +1,7 @@
 """The lists that both the pages and the API show."""
 
 from twistlock_console.accounts import users
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.audit import trail
 from twistlock_console.common.redaction import redact_text
 from twistlock_console.web.lists.defenders import COMPLIANCE, DEFENDERS, HOST_AUDITS

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from flask import request
 from pydantic import Field, ValidationError
@@ -14,7 +14,7 @@ from twistlock_console.accounts.login_settings import (
     SHORTEST_TIMEOUT,
     LogonSettings,
 )
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import UserRole
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.json_members import (
     RepeatedMember,
@@ -25,16 +25,7 @@ from twistlock_console.common.json_members import (
 )
 from twistlock_console.common.models import Body
 from twistlock_console.web.openapi.api_call import expect
-
-Name = Annotated[str, Field(min_length=1, max_length=256)]
-Password = Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-class Credentials(Body):
-    """A username and a password."""
-
-    username: Name
-    password: Password
+from twistlock_console.web.security.login_attempt import Name, Password
 
 
 class UserBody(Body):

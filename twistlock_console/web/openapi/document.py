@@ -9,14 +9,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from werkzeug.routing import Rule
 
 from twistlock_console import __version__
-from twistlock_console.accounts.rights import Area, may
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import Area, UserRole, may
 from twistlock_console.common.json_members import close_objects
 from twistlock_console.web.common.errors import RETRY_AFTER, TRY_AGAIN
 from twistlock_console.web.lists.openapi import parameters_of
 from twistlock_console.web.openapi.api_call import JSON, ApiCall, call_of
-from twistlock_console.web.security.areas import areas_of
-from twistlock_console.web.security.sessions import SAFE
+from twistlock_console.web.security.guards import SAFE_METHODS, areas_of
 
 PREFIX = "/api/v1/"
 Json = dict[str, Any]
@@ -159,7 +157,7 @@ def _rights(area: Area | None, method: str) -> Iterator[str]:
     if area is None:
         yield "For anyone."
         return
-    change = method not in SAFE
+    change = method not in SAFE_METHODS
     roles = [role.label for role in UserRole if may(role, area, change=change)]
     yield f"For {', '.join(roles)}."
 

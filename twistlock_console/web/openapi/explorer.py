@@ -11,8 +11,7 @@ from flask import current_app, request
 from werkzeug.test import Client, TestResponse
 
 from twistlock_console.accounts.sessions import Session, write_token
-from twistlock_console.web.security.api import token_key
-from twistlock_console.web.security.sessions import current_user, now
+from twistlock_console.web.security.sessions import current_user, now, token_key
 
 LONGEST_SHOWN = 65_536
 MINUTE = 60

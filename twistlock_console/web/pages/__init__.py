@@ -11,7 +11,6 @@ from twistlock_console.web.pages import (
     events,
     history,
     host_policy,
-    layout,
     login,
     logon,
     logs,
@@ -20,7 +19,8 @@ from twistlock_console.web.pages import (
     system,
     users,
 )
-from twistlock_console.web.ui.menu import add_system_tab, add_tab
+from twistlock_console.web.ui import layout
+from twistlock_console.web.ui.layout import add_system_tab, add_tab
 
 
 def init_app(app: Flask) -> None:

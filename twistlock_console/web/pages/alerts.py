@@ -21,7 +21,7 @@ from twistlock_console.web.actions.alerts import (
 )
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.bodies import form_body
-from twistlock_console.web.security.pages import may_change, pages_for
+from twistlock_console.web.security.guards import may_change, pages_for
 
 bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")
 pages_for(bp, Areas.ALERTS)

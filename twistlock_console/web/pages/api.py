@@ -9,7 +9,7 @@ from twistlock_console.web.openapi.api_call import JSON
 from twistlock_console.web.openapi.document import Json, api_document
 from twistlock_console.web.openapi.example import example_of
 from twistlock_console.web.openapi.explorer import Outcome, perform
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("api_page", __name__, url_prefix="/manage/system/api")
 # Trying a call changes what the call changes: its own guard decides about that.

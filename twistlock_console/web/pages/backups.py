@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.web.actions import backups
-from twistlock_console.web.security.pages import may_change, pages_for
+from twistlock_console.web.security.guards import may_change, pages_for
 
 PREFIX = "/manage/system/backups"
 bp = Blueprint("backups", __name__, url_prefix=PREFIX)

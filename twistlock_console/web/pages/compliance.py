@@ -11,7 +11,7 @@ from twistlock_console.web.actions.defenders import scan
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.defenders import COMPLIANCE
 from twistlock_console.web.lists.listing import download, fetch_for_page
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("compliance", __name__, url_prefix="/monitor/compliance")
 pages_for(bp, Areas.EVENTS)

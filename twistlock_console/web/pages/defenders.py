@@ -18,7 +18,7 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.defenders import DEFENDERS
 from twistlock_console.web.lists.listing import download, fetch_for_page
 from twistlock_console.web.openapi.bodies import form_body
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("defenders", __name__, url_prefix="/manage/defenders")
 pages_for(bp, Areas.DEFENDERS)

@@ -23,7 +23,7 @@ from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.actions.defenders import allow_enrolment, disallow_enrolment
 from twistlock_console.web.common.database import database
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("deploy", __name__, url_prefix="/manage/defenders/deploy")

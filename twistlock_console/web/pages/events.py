@@ -14,7 +14,7 @@ from twistlock_console.web.lists.listing import download, fetch_for_page
 from twistlock_console.web.lists.query import conditions
 from twistlock_console.web.lists.request import Wish
 from twistlock_console.web.lists.schema import Listable
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 from twistlock_console.web.ui.event_plot import BARS, EventPlot, plot
 
 SHOWN = timedelta(days=1)

@@ -7,7 +7,7 @@ from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.listing import download, fetch_for_page
 from twistlock_console.web.lists.registry import HISTORY
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("history", __name__, url_prefix="/manage/logs")
 pages_for(bp, Areas.HISTORY)

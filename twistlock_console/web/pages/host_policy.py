@@ -29,7 +29,7 @@ from twistlock_console.web.actions.rule_form import (
     rule_from,
 )
 from twistlock_console.web.common.database import database
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("host_policy", __name__, url_prefix="/defend/runtime/host")

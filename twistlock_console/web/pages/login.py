@@ -22,11 +22,18 @@ from twistlock_console.common.errors import Busy, ConsoleError, Refused
 from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import status_of
-from twistlock_console.web.openapi.bodies import Credentials, form_body
-from twistlock_console.web.pages.layout import first_endpoint
-from twistlock_console.web.security import pages
-from twistlock_console.web.security.api import attempt, remembered
-from twistlock_console.web.security.devices import remember_device
+from twistlock_console.web.openapi.bodies import form_body
+from twistlock_console.web.security import login_attempt
+from twistlock_console.web.security.login_attempt import (
+    Credentials,
+    remember_device,
+)
+from twistlock_console.web.security.sessions import (
+    end_session,
+    session_user,
+    start_session,
+)
+from twistlock_console.web.ui.layout import dismiss_all_banners, first_endpoint
 
 bp = Blueprint("entry", __name__)
 
@@ -51,7 +58,9 @@ def signup() -> ResponseReturnValue:
     try:
         body = form_body(Credentials, _credentials())
         check_repeated(body.password, request.form.get("repeated", ""))
-        user = login.sign_up(database(), attempt(body.username, body.password))
+        user = login.sign_up(
+            database(), login_attempt.from_request(body.username, body.password)
+        )
     except (Refused, Busy) as error:
         return _again("signup.html", error), *status_of(error)
     return _enter(user)
@@ -62,7 +71,7 @@ def login_page() -> ResponseReturnValue:
     """Ask for a name and a password."""
     if not users.is_initialized(database()):
         return redirect(url_for(".signup_page"), 303)
-    if user := pages.visiting_user():
+    if user := session_user():
         return _enter(user, begin=False)
     return render_template("login.html", back=request.args.get("next", ""))
 
@@ -72,8 +81,8 @@ def log_in() -> ResponseReturnValue:
     """Log a person in, or say that it did not work and nothing more."""
     try:
         body = form_body(Credentials, _credentials())
-        sent = attempt(body.username, body.password)
-        user = login.log_in(database(), sent, remembered())
+        sent = login_attempt.from_request(body.username, body.password)
+        user = login.log_in(database(), sent, login_attempt.password_cache())
     except (TooManyFailures, Busy) as error:
         return _again("login.html", error), *status_of(error)
     except Refused:
@@ -84,10 +93,10 @@ def log_in() -> ResponseReturnValue:
 @bp.post("/logout")
 def logout() -> ResponseReturnValue:
     """End the session."""
-    if user := pages.visiting_user():
+    if user := session_user():
         g.account = user
         record_change(AuditType.LOGIN, "logged out")
-    pages.end()
+    end_session()
     return redirect(url_for(".login"), 303)
 
 
@@ -104,7 +113,8 @@ def local_path(wish: str) -> str | None:
 
 def _enter(user: User, *, begin: bool = True) -> ResponseReturnValue:
     if begin:
-        pages.begin(user)
+        start_session(user)
+        dismiss_all_banners()
     g.account = user
     wish = request.form.get("next") or request.args.get("next") or ""
     response = make_response(

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.actions.log_query import count_wished, lines_wished
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("logs", __name__, url_prefix="/manage/logs")
 pages_for(bp, Areas.SYSTEM)

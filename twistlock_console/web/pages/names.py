@@ -8,7 +8,7 @@ from twistlock_console.certificate_renewal.names import read_names
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions.names import change_names, shown_names
 from twistlock_console.web.common.database import database
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("names", __name__, url_prefix="/manage/defenders/names")
 pages_for(bp, Areas.DEFENDER_NAMES)

@@ -8,10 +8,10 @@ from werkzeug.wrappers import Response
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
-from twistlock_console.web.pages.layout import APPEARANCE, APPEARANCES
 from twistlock_console.web.pages.login import local_path
-from twistlock_console.web.security.pages import pages_for
-from twistlock_console.web.ui import banners
+from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.ui import layout
+from twistlock_console.web.ui.layout import APPEARANCE, APPEARANCES
 
 bp = Blueprint("comfort", __name__, url_prefix="/profile")
 pages_for(bp, Areas.OWN_ACCOUNT)
@@ -22,7 +22,7 @@ ONE_YEAR = 31_536_000
 @bp.get("/told")
 def told() -> ResponseReturnValue:
     """Show the banners anew, if they are others than the page already *shows*."""
-    keys = [banner.key for banner in banners.untold()]
+    keys = [banner.key for banner in layout.pending_banners()]
     if ",".join(keys) == request.args.get("shown", ""):
         return "", 204
     return render_template("told.html")
@@ -31,7 +31,7 @@ def told() -> ResponseReturnValue:
 @bp.post("/told")
 def put_away() -> ResponseReturnValue:
     """Tell this session no more of what its reader has read."""
-    banners.put_away(request.form.get("key", "")[:64])
+    layout.dismiss_banners(request.form.get("key", "")[:64])
     return _back()
 
 

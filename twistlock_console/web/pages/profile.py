@@ -13,12 +13,17 @@ from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import status_of
 from twistlock_console.web.openapi.bodies import PasswordChange, form_body
-from twistlock_console.web.security import pages
-from twistlock_console.web.security.api import attempt, remembered
-from twistlock_console.web.security.sessions import current_username
+from twistlock_console.web.security import login_attempt
+from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.security.sessions import (
+    current_username,
+    end_session,
+    start_session,
+)
+from twistlock_console.web.ui.layout import dismiss_all_banners
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
-pages.pages_for(bp, Areas.OWN_ACCOUNT)
+pages_for(bp, Areas.OWN_ACCOUNT)
 
 
 LABELS = {"oldPassword": "Present password", "newPassword": "New password"}
@@ -38,15 +43,16 @@ def change_password() -> ResponseReturnValue:
     try:
         body = form_body(PasswordChange, sent, LABELS)
         check_repeated(body.new_password, request.form.get("repeated", ""))
-        present = attempt(current_username(), body.old_password)
+        present = login_attempt.from_request(current_username(), body.old_password)
         user = login.change_password(
-            database(), present, body.new_password, remembered()
+            database(), present, body.new_password, login_attempt.password_cache()
         )
     except (TooManyFailures, Busy) as error:
         return render_template("password.html", error=str(error)), *status_of(error)
     except Refused as error:
         return render_template("password.html", error=str(error)), 400
-    pages.begin(user)
+    start_session(user)
+    dismiss_all_banners()
     flash("The password is changed, and your other sessions have ended.")
     return redirect(url_for(".password"), 303)
 
@@ -56,5 +62,5 @@ def end_sessions() -> ResponseReturnValue:
     """Log this user out everywhere, here too."""
     with recorded(AuditType.PROFILE, "ended all sessions"):
         users.end_sessions(database(), current_username())
-    pages.end()
+    end_session()
     return redirect(url_for("entry.login"), 303)

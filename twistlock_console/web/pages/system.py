@@ -12,7 +12,7 @@ from twistlock_console.common.errors import IdentityError
 from twistlock_console.pki.identity_files import NODE, load_certificate
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import database
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("system", __name__, url_prefix="/manage/system")
 pages_for(bp, Areas.SYSTEM)

@@ -7,8 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import users
 from twistlock_console.accounts.credential_rules import check_repeated
-from twistlock_console.accounts.rights import Areas
-from twistlock_console.accounts.roles import UserRole
+from twistlock_console.accounts.rights import Areas, UserRole
 from twistlock_console.common.errors import Busy, NotFound, Refused
 from twistlock_console.web.actions.users import add_user, change_user, remove_user
 from twistlock_console.web.common.database import database
@@ -16,7 +15,7 @@ from twistlock_console.web.common.errors import status_of
 from twistlock_console.web.lists.listing import download, fetch_for_page
 from twistlock_console.web.lists.registry import USERS
 from twistlock_console.web.openapi.bodies import UserBody, form_body
-from twistlock_console.web.security.pages import pages_for
+from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("users", __name__, url_prefix="/manage/authentication/users")
 pages_for(bp, Areas.USERS)

@@ -1,21 +1,114 @@
-"""Whose session a request carries, and whether it is alive."""
+"""The session that a request carries: started, found alive, renewed and ended.
+
+Pages carry it in a cookie, which Flask-Login reads; API calls carry it in a token.
+"""
 
 import time
 from threading import Lock
 from typing import cast
 
-from flask import current_app, g
+from flask import Flask, current_app, g, request, session
+from flask_login import LoginManager, login_user
+from flask_login import current_user as login_user_of_request
 
-from twistlock_console.accounts import users
+from twistlock_console.accounts import sessions, users
 from twistlock_console.accounts.login_settings import LogonSettings, read_logon
-from twistlock_console.accounts.session_revocations import is_revoked
-from twistlock_console.accounts.sessions import Age, Session, age
+from twistlock_console.accounts.sessions import Age, Session
 from twistlock_console.accounts.users import User
 from twistlock_console.common import clock
 from twistlock_console.web.common.database import database
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FRESH_NS = 3 * clock.SECOND
+COOKIE_PART = "login"
+
+
+class LoginUser:
+    """A user, as Flask-Login wants one."""
+
+    is_authenticated = True
+    is_active = True
+    is_anonymous = False
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+
+    def get_id(self) -> str:
+        """Return what Flask-Login keeps in the cookie."""
+        return self.user.username
+
+
+def init_app(app: Flask) -> None:
+    """Let Flask-Login load the user whose cookie a request carries."""
+    manager = LoginManager()
+    # Its check of the address would log people out when the load balancer changes.
+    manager.session_protection = None
+    # Templates ask for the user themselves: an error page must not need the database.
+    manager.init_app(app, add_context_processor=False)
+    # We set no such cookie. Looking for it would touch the session with every answer,
+    # and browsers would keep static files for one state of the session only.
+    app.after_request_funcs[None].remove(manager._update_remember_cookie)
+    manager.user_loader(_load_user)
+
+
+def start_session(user: User) -> None:
+    """Log *user* in: a new session, and nothing of the old one in it."""
+    session.clear()
+    _store(Session.begin(user, now()))
+    login_user(LoginUser(user))
+
+
+def end_session() -> None:
+    """Log the present user out, here and wherever the cookie was copied to."""
+    if found := _stored():
+        sessions.revoke_session(database(), found.id)
+    session.clear()
+
+
+def renew_session() -> None:
+    """Restart the inactivity timeout; a page that refreshes itself is no activity."""
+    found = _stored()
+    timeout = logon_cache().get().session_timeout_sec
+    if found is None or "HX-Request" in request.headers:
+        return
+    if sessions.age(found, now(), timeout) is Age.RENEW:
+        _store(found.renewed(now()))
+
+
+def session_user() -> User | None:
+    """Return the user whose living session the request carries, on any page."""
+    found = login_user_of_request
+    return cast(LoginUser, found).user if found.is_authenticated else None
+
+
+def current_user() -> User:
+    """Return the user that a guard has admitted to this request."""
+    return cast(User, g.account)
+
+
+def current_username() -> str:
+    """Return the name of the user that a guard has admitted to this request."""
+    return current_user().username
+
+
+def user_of(found: Session) -> User | None:
+    """Return the user of a session; None when it has ended in any way."""
+    timeout = logon_cache().get().session_timeout_sec
+    if sessions.age(found, now(), timeout) is Age.OVER:
+        return None
+    user = users.find(database(), found.username)
+    if user is None or user.session_epoch != found.epoch:
+        return None
+    return None if sessions.is_session_revoked(database(), found.id) else user
+
+
+def now() -> int:
+    """Return Unix time in whole seconds, as tokens carry it."""
+    return int(time.time())
+
+
+def token_key() -> bytes:
+    """Return the key that signs tokens."""
+    return cast(bytes, current_app.extensions["token_key"])
 
 
 class LogonCache:
@@ -27,7 +120,7 @@ class LogonCache:
         self._lock = Lock()
 
     def get(self) -> LogonSettings:
-        """Give the settings; they may be three seconds old."""
+        """Return the settings; they may be three seconds old."""
         with self._lock:
             if clock.boottime_ns() < self._until:
                 return self._settings
@@ -39,37 +132,28 @@ class LogonCache:
         return settings
 
     def forget(self) -> None:
-        """Read the settings anew next time: they have changed."""
+        """Read the settings again next time: they have changed."""
         with self._lock:
             self._until = 0
 
 
 def logon_cache() -> LogonCache:
-    """Give the application's one LogonCache."""
+    """Return the application's one LogonCache."""
     return cast(LogonCache, current_app.extensions["logon"])
 
 
-def now() -> int:
-    """Unix time in whole seconds, as tokens carry it."""
-    return int(time.time())
-
-
-def user_of(session: Session) -> User | None:
-    """Give the user of *session*; nothing when it has ended in any way."""
-    timeout = logon_cache().get().session_timeout_sec
-    if age(session, now(), timeout) is Age.OVER:
+def _load_user(username: str) -> LoginUser | None:
+    found = _stored()
+    if found is None or found.username != username:
         return None
-    user = users.find(database(), session.username)
-    if user is None or user.session_epoch != session.epoch:
-        return None
-    return None if is_revoked(database(), session.id) else user
+    user = user_of(found)
+    return LoginUser(user) if user else None
 
 
-def current_user() -> User:
-    """Give the user that a guard has admitted to this request."""
-    return cast(User, g.account)
+def _store(new: Session) -> None:
+    session[COOKIE_PART] = [new.id, new.username, new.epoch, new.issued]
 
 
-def current_username() -> str:
-    """Give the name of the user that a guard has admitted to this request."""
-    return current_user().username
+def _stored() -> Session | None:
+    part = session.get(COOKIE_PART)
+    return Session(*part) if part else None

@@ -7,9 +7,9 @@ from twistlock_console.common.models import Body
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi import api_call, bodies
-from twistlock_console.web.security import api as guards
-from twistlock_console.web.security.pages import pages_for
-from twistlock_console.web.ui.menu import add_tab
+from twistlock_console.web.security import guards
+from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.ui.layout import add_tab
 
 PAGE = "{% extends 'base.html' %}{% block content %}<p>{{ text }}</p>{% endblock %}"
 pages = Blueprint("notice", __name__)

@@ -1,0 +1,148 @@
+"""Guards of whole blueprints: which area they belong to, and who is admitted.
+
+A page admits by the session in its cookie. An API call admits by HTTP Basic or a bearer
+token, and never by a cookie.
+"""
+
+from functools import partial
+from typing import cast
+
+from flask import Blueprint, Flask, Response, current_app, g, redirect, request, url_for
+from flask.blueprints import BlueprintSetupState
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFProtect
+
+from twistlock_console.accounts import login
+from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
+from twistlock_console.accounts.rights import Area, may
+from twistlock_console.accounts.sessions import Session, read_token
+from twistlock_console.accounts.users import User
+from twistlock_console.web.common.database import database
+from twistlock_console.web.security import login_attempt
+from twistlock_console.web.security.sessions import (
+    current_user,
+    logon_cache,
+    renew_session,
+    session_user,
+    token_key,
+    user_of,
+)
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+NO_CREDENTIALS = (
+    "log in first: send HTTP Basic, or a token from POST /api/v1/authenticate"
+)
+NO_VALID_SESSION = (
+    "the token is not valid or has ended; get another from POST /api/v1/authenticate"
+)
+NO_BASIC = (
+    "basic authentication is disabled; send a token from POST /api/v1/authenticate"
+)
+MAX_CREDENTIAL_CHARACTERS = 1024  # no username or password is as long
+
+
+def pages_for(bp: Blueprint, area: Area) -> None:
+    """Show all of *bp* to those who may read *area*; take changes from who may."""
+    assign(bp, area)
+    bp.before_request(partial(_admit_to_page, area))
+
+
+def api_guard(bp: Blueprint, area: Area) -> None:
+    """Admit to all of *bp* only accounts that may read, or change, *area*."""
+    without_forms(bp)
+    assign(bp, area)
+    bp.before_request(partial(admit, area))
+
+
+def without_forms(bp: Blueprint) -> None:
+    """Ask no CSRF token of *bp*, whose requests carry no cookie that counts."""
+
+    def exempt(state: BlueprintSetupState) -> None:
+        cast(CSRFProtect, state.app.extensions["csrf"]).exempt(bp)
+
+    bp.record_once(exempt)
+
+
+def assign(bp: Blueprint, area: Area) -> None:
+    """Let all of *bp*, pages or API calls, belong to *area*."""
+
+    def note(state: BlueprintSetupState) -> None:
+        areas_of(cast(Flask, state.app))[bp.name] = area
+
+    bp.record_once(note)
+
+
+def areas_of(app: Flask) -> dict[str, Area]:
+    """Return the area of each blueprint that has one, by the blueprint's name."""
+    return cast(dict[str, Area], app.extensions.setdefault("areas", {}))
+
+
+def may_see(blueprint: str) -> bool:
+    """Return whether the present user may see the pages of *blueprint*."""
+    area = areas_of(current_app).get(blueprint)
+    return area is not None and may(current_user().role, area, change=False)
+
+
+def may_change(blueprint: str) -> bool:
+    """Return whether the present user may change what *blueprint* shows."""
+    area = areas_of(current_app).get(blueprint)
+    return area is not None and may(current_user().role, area, change=True)
+
+
+def admit(area: Area) -> None:
+    """Admit to this API call only an account that may do this in *area*."""
+    g.account = _identify()
+    _check_right(g.account, area)
+
+
+def current_token() -> Session | None:
+    """Return the session of the token that this request carries, if it has one."""
+    return cast("Session | None", g.get("token"))
+
+
+def _admit_to_page(area: Area) -> ResponseReturnValue | None:
+    if (user := session_user()) is None:
+        return _to_login()
+    g.account = user
+    renew_session()
+    _check_right(user, area)
+    return None
+
+
+def _to_login() -> ResponseReturnValue:
+    if "HX-Request" in request.headers:
+        return Response(status=401, headers={"HX-Refresh": "true"})
+    back = request.full_path.rstrip("?") if request.method == "GET" else None
+    return redirect(url_for("entry.login", next=back), 303)
+
+
+def _check_right(user: User, area: Area) -> None:
+    """Raise NotAllowed unless *user* may do in *area* what this request asks for."""
+    if not may(user.role, area, change=request.method not in SAFE_METHODS):
+        raise NotAllowed
+
+
+def _identify() -> User:
+    given = request.authorization
+    if given is not None and given.type == "bearer":
+        return _by_token(given.token or "")
+    if given is not None and given.type == "basic":
+        return _by_password(given.username or "", given.password or "")
+    raise NotLoggedIn(NO_CREDENTIALS)
+
+
+def _by_token(token: str) -> User:
+    g.token = read_token(token_key(), token)
+    user = user_of(g.token) if g.token else None
+    if user is None:
+        raise NotLoggedIn(NO_VALID_SESSION)
+    return user
+
+
+def _by_password(username: str, password: str) -> User:
+    if logon_cache().get().basic_auth_disabled:
+        raise NotLoggedIn(NO_BASIC)
+    sent = login_attempt.from_request(
+        username[:MAX_CREDENTIAL_CHARACTERS], password[:MAX_CREDENTIAL_CHARACTERS]
+    )
+    return login.check(database(), sent, login_attempt.password_cache())

@@ -1,0 +1,190 @@
+"""The layout around every page: navigation, tabs, banners and appearance.
+
+The pages and the plugins add tabs and banners; the layout knows none of them by name.
+A session is not shown banners of what happened before it began, nor those that its
+reader has dismissed.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+from flask import Flask, current_app, g, request, session
+
+from twistlock_console.pki.expiry import endings
+from twistlock_console.web.security.guards import may_change, may_see
+
+#: The order of the navigation, with the icon of each section.
+SECTIONS = {"Defend": "shield", "Monitor": "chart", "Manage": "gear"}
+PAGES = (
+    "Runtime",
+    "Events",
+    "Compliance",
+    "Defenders",
+    "View Logs",
+    "Alerts",
+    "Authentication",
+    "System",
+)
+APPEARANCE = "__Host-appearance"
+APPEARANCES = ("", "light", "dark")
+DISMISSED_PART = "told"
+MAX_DISMISSED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A tab and the endpoint behind it."""
+
+    label: str
+    endpoint: str
+
+    @property
+    def blueprint(self) -> str:
+        """The name of the blueprint that serves the tab."""
+        return self.endpoint.rpartition(".")[0]
+
+
+@dataclass(slots=True)
+class Page:
+    """A page of the navigation; it exists while it has tabs."""
+
+    section: str
+    label: str
+    tabs: list[Tab] = field(default_factory=list)
+
+    def current_tab(self) -> Tab | None:
+        """Return the tab that this request is on."""
+        exact = [t for t in self.tabs if t.endpoint == request.endpoint]
+        near = [t for t in self.tabs if t.blueprint == request.blueprint]
+        return next(iter(exact + near), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """One sentence above the pages; *key* names what happened."""
+
+    key: str
+    sentence: str
+
+
+BannerSource = Callable[[], Iterable[Banner]]
+
+
+def init_app(app: Flask) -> None:
+    """Offer the layout to the templates."""
+    app.context_processor(_layout)
+    app.jinja_env.globals["appearance"] = appearance
+
+
+def _layout() -> dict[str, object]:
+    # Before a guard has admitted anyone there is no layout, and no question to the
+    # database: error pages are rendered this way too.
+    if "account" not in g:
+        return {}
+    pages = _visible_pages()
+    page = next((p for p in pages if p.current_tab()), None)
+    return {
+        "sections": [
+            (name, icon, [p for p in pages if p.section == name])
+            for name, icon in SECTIONS.items()
+            if any(p.section == name for p in pages)
+        ],
+        "page": page,
+        "tab": page.current_tab() if page else None,
+        "account": g.account,
+        "may_change": may_change(request.blueprint or ""),
+        "banners": pending_banners(),
+        "endings": endings(current_app.extensions["settings"].folders.certificates),
+    }
+
+
+def appearance() -> str:
+    """Return what this browser has chosen: "light", "dark", or "" for its default."""
+    chosen = request.cookies.get(APPEARANCE, "")
+    return chosen if chosen in APPEARANCES else ""
+
+
+def first_endpoint() -> str:
+    """Return the endpoint of the first page that the present user may see."""
+    pages = _visible_pages()
+    return pages[0].tabs[0].endpoint if pages else "profile.password"
+
+
+class Menu:
+    """All pages, in the order of PAGES; tabs in the order they were added."""
+
+    def __init__(self) -> None:
+        self._pages: list[Page] = []
+
+    def add(self, section: str, page: str, label: str, endpoint: str) -> None:
+        """Add a tab, and its page if that is new."""
+        found = next((p for p in self._pages if p.label == page), None)
+        if found is None:
+            found = Page(section, page)
+            self._pages.append(found)
+            self._pages.sort(key=_place)
+        found.tabs.append(Tab(label, endpoint))
+
+    def seen_by(self, allowed: Callable[[str], bool]) -> list[Page]:
+        """Return the pages with the tabs whose blueprint is *allowed*."""
+        pages = [
+            Page(p.section, p.label, [t for t in p.tabs if allowed(t.blueprint)])
+            for p in self._pages
+        ]
+        return [page for page in pages if page.tabs]
+
+
+def menu_of(app: Flask) -> Menu:
+    """Return the application's one Menu."""
+    return cast(Menu, app.extensions.setdefault("menu", Menu()))
+
+
+def add_tab(app: Flask, page: str, label: str, endpoint: str) -> None:
+    """Add a tab to a page, written as "Manage / System"."""
+    section, name = page.split(" / ")
+    menu_of(app).add(section, name, label, endpoint)
+
+
+def add_system_tab(app: Flask, label: str, endpoint: str) -> None:
+    """Add a tab under Manage > System."""
+    add_tab(app, "Manage / System", label, endpoint)
+
+
+def add_banners(app: Flask, source: BannerSource) -> None:
+    """Ask *source* with every page; it must be quick, and may not raise."""
+    _banner_sources(app).append(source)
+
+
+def pending_banners() -> list[Banner]:
+    """Return the banners that this session has not dismissed."""
+    dismissed = session.get(DISMISSED_PART, ())
+    return [banner for banner in _all_banners() if banner.key not in dismissed]
+
+
+def dismiss_banners(*keys: str) -> None:
+    """Show the banners with *keys* to this session no more."""
+    dismissed = [*session.get(DISMISSED_PART, ()), *keys]
+    session[DISMISSED_PART] = dismissed[-MAX_DISMISSED:]
+
+
+def dismiss_all_banners() -> None:
+    """Dismiss what happened before the session that begins now."""
+    dismiss_banners(*(banner.key for banner in _all_banners()))
+
+
+def _all_banners() -> list[Banner]:
+    return [banner for source in _banner_sources(current_app) for banner in source()]
+
+
+def _banner_sources(app: Flask) -> list[BannerSource]:
+    return cast(list[BannerSource], app.extensions.setdefault("banners", []))
+
+
+def _visible_pages() -> list[Page]:
+    return menu_of(current_app).seen_by(may_see)
+
+
+def _place(page: Page) -> int:
+    """Return where *page* stands: pages of plugins after those of the core."""
+    return PAGES.index(page.label) if page.label in PAGES else len(PAGES)
