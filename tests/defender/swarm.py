@@ -11,21 +11,23 @@ import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 from twistlock_console.protocol import (
+    UNNUMBERED,
     CertificateRenewed,
     DefenderHello,
     PolicyPushed,
     Scan,
+    TroubleEvent,
 )
 from twistlock_defender.common.clock import boottime
-from twistlock_defender.common.findings import body_of, dropped, trouble
 from twistlock_defender.common.folder import Folder
 from twistlock_defender.link.client import Link
-from twistlock_defender.link.epoch import HighestEpoch
-from twistlock_defender.store.outbox import Outbox
+from twistlock_defender.link.connection import HighestEpoch
+from twistlock_defender.link.outbox import Outbox
 
 #: All write to disk with one processor, where each host would have its own.
 EVERY_SECONDS = 0.5
@@ -41,7 +43,7 @@ class LightDefender:
         self.name = folder.path.name
         self.found = 0
         self._notes = notes
-        self.outbox = Outbox(folder / "outbox.db", OUTBOX_BYTES, dropped)
+        self.outbox = Outbox(folder / "outbox.db", OUTBOX_BYTES)
         epochs = HighestEpoch(folder / "epoch")
         tls = folder.tls()
         self.link = Link(addresses, lambda: tls, epochs, self, self.outbox)
@@ -53,8 +55,9 @@ class LightDefender:
         due = boottime()
         while not stop.is_set():
             numbers = range(self.found, self.found + each)
-            bodies = [body_of(trouble(str(number))) for number in numbers]
-            await asyncio.to_thread(self.outbox.add, bodies)
+            now = datetime.now(UTC)
+            events = [TroubleEvent(UNNUMBERED, now, str(each)) for each in numbers]
+            await asyncio.to_thread(self.outbox.report, events)
             self.found += each
             due += every
             await wait_until(due, stop)
@@ -68,7 +71,7 @@ class LightDefender:
     def renewal(self) -> None:
         """Its certificate is new."""
 
-    def obey(self, order: PolicyPushed | Scan | CertificateRenewed) -> None:
+    def handle_command(self, command: PolicyPushed | Scan | CertificateRenewed) -> None:
         """There is nothing to enforce."""
 
     def malformed(self, sentence: str) -> None:

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from twistlock_defender.link.backoff import Target
+from twistlock_defender.link.connection import HighestEpoch
 from twistlock_defender.link.dialer import Dialer
-from twistlock_defender.link.epoch import HighestEpoch
 
 OLD, NEW = Target("10.0.0.1", 8084, "console"), Target("10.0.0.2", 8084, "console")
 EPOCHS = {OLD: 5, NEW: 6}

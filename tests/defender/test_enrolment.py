@@ -23,7 +23,7 @@ from twistlock_console.pki.certificates import (
 )
 from twistlock_defender.cli.main import main
 from twistlock_defender.common.folder import DefenderSettings, Folder
-from twistlock_defender.link.epoch import HighestEpoch
+from twistlock_defender.link.connection import HighestEpoch
 
 TOKEN = "deploy-secret"
 

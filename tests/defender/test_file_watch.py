@@ -23,9 +23,9 @@ from twistlock_console.protocol import (
     TroubleEvent,
     WatchedPath,
 )
-from twistlock_defender.common.problems import Troubles
+from twistlock_defender.common.problems import Problems
 from twistlock_defender.files import baseline, fanotify, inotify, monitor
-from twistlock_defender.files.monitor import FileWatch
+from twistlock_defender.files.monitor import FileMonitor
 from twistlock_defender.files.rules import Record, Watched, change_of
 
 OLD = Record("h1", "0644", "root:root", "1")
@@ -63,22 +63,22 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path, found: Found) -> Iterator[Callable[[FilePart], FileWatch]]:
+def start(tmp_path: Path, found: Found) -> Iterator[Callable[[FilePart], FileMonitor]]:
     """Starts a watch that has looked at everything once."""
     with ExitStack() as stack:
 
-        def started(part: FilePart) -> FileWatch:
+        def started(part: FilePart) -> FileMonitor:
             folder = tmp_path / "defender"
             folder.mkdir(exist_ok=True)
-            watch = FileWatch(folder, found.extend, Troubles(found.extend))
-            looked = watch._examine_noticed
+            watch = FileMonitor(folder, found.extend, Problems(found.extend))
+            looked = watch._compare_notified
             ready: list[bool] = []
 
             def noticed(*args: object) -> None:
                 ready.append(True)
                 looked(*args)  # type: ignore[arg-type]
 
-            watch._examine_noticed = noticed  # type: ignore[assignment]
+            watch._compare_notified = noticed  # type: ignore[assignment]
             stack.callback(watch.close)
             watch.open()
             watch.apply(HostRule("files", files=part))
@@ -139,7 +139,7 @@ def test_which_paths_are_watched(path: str, watched: bool) -> None:
 
 
 def test_each_change_is_told(
-    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+    start: Callable[[FilePart], FileMonitor], found: Found, tree: Path
 ) -> None:
     """With the hash before and after, at any depth."""
     start(part(tree, without=["*.log"]))
@@ -165,7 +165,7 @@ def test_each_change_is_told(
 
 
 def test_a_replaced_file_is_a_modified_one(
-    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+    start: Callable[[FilePart], FileMonitor], found: Found, tree: Path
 ) -> None:
     """As editors do it; also where the file alone is watched."""
     start(part(tree / "one"))
@@ -178,7 +178,7 @@ def test_a_replaced_file_is_a_modified_one(
 
 
 def test_what_changed_while_nobody_looked_is_told(
-    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+    start: Callable[[FilePart], FileMonitor], found: Found, tree: Path
 ) -> None:
     """The baseline is on disk; the first look at a path makes it, silently."""
     start(part(tree)).close()
@@ -194,7 +194,7 @@ def test_what_changed_while_nobody_looked_is_told(
 
 
 def test_a_path_that_is_not_there_is_told(
-    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+    start: Callable[[FilePart], FileMonitor], found: Found, tree: Path
 ) -> None:
     """The other paths are watched all the same."""
     start(part(tree / "nothing", tree))
@@ -209,7 +209,7 @@ def test_a_path_that_is_not_there_is_told(
 
 
 def test_what_can_be_no_path_is_told(
-    start: Callable[[FilePart], FileWatch], found: Found, tree: Path
+    start: Callable[[FilePart], FileMonitor], found: Found, tree: Path
 ) -> None:
     """An older Console lets such rules pass; the other paths are watched."""
     start(part(Path("/etc/a\0b"), tree))
@@ -221,7 +221,7 @@ def test_what_can_be_no_path_is_told(
 
 
 def test_what_nobody_foresaw_is_told_and_outlived(
-    start: Callable[[FilePart], FileWatch],
+    start: Callable[[FilePart], FileMonitor],
     found: Found,
     tree: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -234,7 +234,7 @@ def test_what_nobody_foresaw_is_told_and_outlived(
     monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.1)
     watch = start(part(tree))
     with monkeypatch.context() as context:
-        context.setattr(monitor, "survey", broken)
+        context.setattr(monitor, "scan", broken)
         watch.apply(HostRule("again", files=part(tree)))
         wait_for(lambda: troubles(found), 10, "a trouble")
     (tree / "one").write_text("11")
@@ -258,16 +258,16 @@ def test_without_the_right_it_says_so(tree: Path) -> None:
 import sys, time, tempfile
 from pathlib import Path
 from twistlock_console.protocol import *
-from twistlock_defender.files.monitor import FileWatch
-from twistlock_defender.common.problems import Troubles
-troubles = Troubles(lambda events: None)
+from twistlock_defender.files.monitor import FileMonitor
+from twistlock_defender.common.problems import Problems
+problems = Problems(lambda events: None)
 paths = (WatchedPath("{tree}/deep", True),)
-watch = FileWatch(Path(tempfile.mkdtemp()), print, troubles)
+watch = FileMonitor(Path(tempfile.mkdtemp()), print, problems)
 watch.open()
 watch.apply(HostRule("r", files=FilePart(paths)))
-while not troubles.standing():
+while not problems.present():
     time.sleep(0.02)
-print(*troubles.standing())
+print(*problems.present())
 watch.close()
 """
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -279,7 +279,7 @@ watch.close()
 
 
 def test_without_notices_files_are_still_compared(
-    start: Callable[[FilePart], FileWatch],
+    start: Callable[[FilePart], FileMonitor],
     tree: Path,
     found: Found,
     monkeypatch: pytest.MonkeyPatch,
@@ -300,7 +300,7 @@ def test_without_notices_files_are_still_compared(
 
 
 def test_a_baseline_damaged_inside_is_begun_anew(
-    start: Callable[[FilePart], FileWatch],
+    start: Callable[[FilePart], FileMonitor],
     tree: Path,
     found: Found,
     tmp_path: Path,
@@ -325,15 +325,15 @@ def test_a_baseline_damaged_inside_is_begun_anew(
 def test_a_path_that_is_no_text_can_be_told(tmp_path: Path) -> None:
     """A file may be called anything; the status must be written all the same."""
     name = os.fsdecode(b"/home/x/" + bytes([255]))
-    troubles = Troubles(lambda _: None)
-    troubles.tell("files", f"{name} cannot be read")
+    problems = Problems(lambda _: None)
+    problems.add("files", f"{name} cannot be read")
 
-    [told] = troubles.standing()
+    [told] = problems.present()
     assert told.encode().endswith(b" cannot be read")
 
 
 def test_a_folder_made_anew_is_watched_again(
-    start: Callable[[FilePart], FileWatch],
+    start: Callable[[FilePart], FileMonitor],
     tree: Path,
     found: Found,
     monkeypatch: pytest.MonkeyPatch,
@@ -354,7 +354,7 @@ def test_a_folder_made_anew_is_watched_again(
 
 
 def test_what_cannot_be_kept_is_told_once(
-    start: Callable[[FilePart], FileWatch],
+    start: Callable[[FilePart], FileMonitor],
     tree: Path,
     found: Found,
     monkeypatch: pytest.MonkeyPatch,
@@ -363,7 +363,7 @@ def test_what_cannot_be_kept_is_told_once(
     monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.1)
     start(part(tree))
     with monkeypatch.context() as broken:
-        broken.setattr(baseline, "KEEP", "INSERT INTO nothing VALUES (?,?,?,?,?)")
+        broken.setattr(baseline, "SAVE", "INSERT INTO nothing VALUES (?,?,?,?,?)")
         (tree / "one").write_text("changed")
         found.wait(("one", "modified"))
         time.sleep(0.5)
@@ -373,7 +373,7 @@ def test_what_cannot_be_kept_is_told_once(
 
 
 def test_a_link_to_a_folder_is_watched(
-    start: Callable[[FilePart], FileWatch], tree: Path, found: Found, tmp_path: Path
+    start: Callable[[FilePart], FileMonitor], tree: Path, found: Found, tmp_path: Path
 ) -> None:
     """What is in the folder, under the link's name."""
     (tmp_path / "link").symlink_to(tree)
@@ -389,7 +389,7 @@ def test_a_link_to_a_folder_is_watched(
 
 @pytest.mark.needs(root=True)
 def test_who_wrote_is_told(
-    start: Callable[[FilePart], FileWatch], tree: Path, found: Found
+    start: Callable[[FilePart], FileMonitor], tree: Path, found: Found
 ) -> None:
     """With all rights: the process that wrote, also through a file that was replaced.
 
@@ -419,8 +419,8 @@ time.sleep(60)
 
 def test_without_the_right_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel is not even asked."""
-    monkeypatch.setattr(fanotify, "may", lambda _: False)
-    writers = fanotify.Writers()
+    monkeypatch.setattr(fanotify, "has_capability", lambda _: False)
+    writers = fanotify.WriterTracker()
     writers.watch("/etc")
 
     assert writers.take("/etc/passwd") is None
@@ -436,20 +436,20 @@ import sys, time, tempfile
 from pathlib import Path
 from twistlock_console.protocol import *
 from twistlock_defender.files import monitor as file_watch
-from twistlock_defender.common.problems import Troubles
+from twistlock_defender.common.problems import Problems
 Path("/proc/sys/user/max_inotify_watches").write_text("4")
 file_watch.COMPARE_SECONDS = 0.3
-troubles = Troubles(lambda events: None)
-watch = file_watch.FileWatch(Path(tempfile.mkdtemp()), print, troubles)
+problems = Problems(lambda events: None)
+watch = file_watch.FileMonitor(Path(tempfile.mkdtemp()), print, problems)
 watch.open()
 watch.apply(HostRule("r", files=FilePart((WatchedPath("{tree}", True),))))
 time.sleep(2)
-assert not troubles.standing(), troubles.standing()
+assert not problems.present(), problems.present()
 for number in range(5):
     Path("{tree}", f"more-{{number}}").mkdir()
-while not troubles.standing():
+while not problems.present():
     time.sleep(0.02)
-print(*troubles.standing())
+print(*problems.present())
 watch.close()
 """
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", script]

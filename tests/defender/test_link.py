@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.defender.conftest import NAME
 from tests.defender.fake_console import FakeConsole, until
 from twistlock_console.pki.certificates import create_authority, issue_node_certificate
 from twistlock_console.protocol import (
+    UNNUMBERED,
     CertificateRenewed,
     DefenderHello,
     Goodbye,
@@ -20,13 +22,11 @@ from twistlock_console.protocol import (
     TroubleEvent,
 )
 from twistlock_defender.common.clock import boottime
-from twistlock_defender.common.findings import body_of, dropped, trouble
 from twistlock_defender.common.folder import Folder
 from twistlock_defender.link.backoff import PATIENCE
 from twistlock_defender.link.client import Link
-from twistlock_defender.link.epoch import HighestEpoch
-from twistlock_defender.link.keepalive import PING_SECONDS
-from twistlock_defender.store.outbox import Outbox
+from twistlock_defender.link.connection import PING_SECONDS, HighestEpoch
+from twistlock_defender.link.outbox import Outbox
 
 PUSHED = PolicyPushed(3, "abc", None)
 
@@ -47,9 +47,9 @@ class Duty:
         """Ask as the test says."""
         return self.renews
 
-    def obey(self, order: PolicyPushed | Scan | CertificateRenewed) -> None:
+    def handle_command(self, command: PolicyPushed | Scan | CertificateRenewed) -> None:
         """Note it."""
-        self.orders.append(order)
+        self.orders.append(command)
 
     def malformed(self, sentence: str) -> None:
         """Note it."""
@@ -61,13 +61,14 @@ class Scene:
 
     def __init__(self, folder: Folder, *addresses: str) -> None:
         self.duty = Duty()
-        self.outbox = Outbox(folder / "outbox.db", 1 << 24, dropped)
+        self.outbox = Outbox(folder / "outbox.db", 1 << 24)
         epochs = HighestEpoch(folder / "epoch")
         self.link = Link(addresses, folder.tls, epochs, self.duty, self.outbox)
 
     def find(self, *sentences: str) -> None:
         """Have findings to send."""
-        self.outbox.add([body_of(trouble(sentence)) for sentence in sentences])
+        now = datetime.now(UTC)
+        self.outbox.report([TroubleEvent(UNNUMBERED, now, each) for each in sentences])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -288,7 +289,7 @@ def test_a_name_that_cannot_be_resolved_is_told(console: Path, folder: Folder) -
             scene = Scene(folder, "console.invalid:8084", serving)
             async with scene.running():
                 await until(lambda: scene.connected, "a connection")
-                assert scene.link.names_trouble is not None
-                assert "console.invalid cannot be resolved" in scene.link.names_trouble
+                assert scene.link.name_problem is not None
+                assert "console.invalid cannot be resolved" in scene.link.name_problem
 
     play(scene())

@@ -14,31 +14,25 @@ import pytest
 from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
 from twistlock_console.system.child_processes import bound_to_us
-from twistlock_defender.common.findings import Lost
-from twistlock_defender.store.outbox import HELD_AT_MOST, Outbox
+from twistlock_defender.link.outbox import HELD_AT_MOST, Outbox
 
 MEGABYTE = 1024 * 1024
 
 ADDER = """
 import sys
 from pathlib import Path
-from twistlock_defender.store.outbox import Outbox
+from twistlock_defender.link.outbox import Outbox
 
-outbox = Outbox(Path(sys.argv[1]), 1 << 24, str)
+outbox = Outbox(Path(sys.argv[1]), 1 << 24)
 for number in range(1_000_000):
     outbox.add([f'{{"n":{number}}}'])
     print(number, flush=True)
 """
 
 
-def notice(lost: Lost) -> str:
-    """What the outbox tells when it dropped something."""
-    return json.dumps({"count": lost.count, "first": lost.first, "last": lost.last})
-
-
 def opened(folder: Path, limit: int = MEGABYTE) -> Outbox:
     """The outbox in *folder*."""
-    return Outbox(folder / "outbox.db", limit, notice)
+    return Outbox(folder / "outbox.db", limit)
 
 
 def everything(outbox: Outbox) -> list[tuple[int, str]]:
@@ -147,10 +141,11 @@ def test_the_oldest_go_when_it_is_full_and_one_finding_tells(tmp_path: Path) -> 
 
     assert outbox.state().bytes <= 10_000
     *kept, (_, told) = everything(outbox)
-    lost = Lost(**json.loads(told))
-    assert [json.loads(body)["n"] for _, body in kept] == list(range(lost.count, 300))
-    assert lost.last - lost.first == lost.count - 1
-    assert kept[0][0] == lost.last + 1
+    lost = json.loads(told)
+    assert lost["kind"] == "dropped"
+    assert [json.loads(body)["n"] for _, body in kept] == [*range(lost["count"], 300)]
+    assert lost["last"] - lost["first"] == lost["count"] - 1
+    assert kept[0][0] == lost["last"] + 1
     assert everything(outbox)[-1][1] == told
     outbox.close()
 

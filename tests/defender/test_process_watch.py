@@ -11,12 +11,10 @@ import pytest
 from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
 from twistlock_console.protocol import Event, HostRule, ProcessEvent, ProcessPart
-from twistlock_defender.common.problems import Troubles
-from twistlock_defender.common.proc import look_at
-from twistlock_defender.common.process import Process
-from twistlock_defender.processes.kill import end
-from twistlock_defender.processes.monitor import ProcessWatch
-from twistlock_defender.processes.rules import Denied
+from twistlock_defender.common.problems import Problems
+from twistlock_defender.processes.monitor import ProcessMonitor
+from twistlock_defender.processes.proc import kill_process, read_process
+from twistlock_defender.processes.rules import Denied, Process
 
 
 class Found(list[ProcessEvent]):
@@ -34,9 +32,9 @@ def found() -> Found:
 
 
 @pytest.fixture
-def watch(found: Found) -> Iterator[ProcessWatch]:
+def watch(found: Found) -> Iterator[ProcessMonitor]:
     """A watch at work."""
-    watch = ProcessWatch(found.note, Troubles(found.note))
+    watch = ProcessMonitor(found.note, Problems(found.note))
     watch.open()
     yield watch
     watch.close()
@@ -71,7 +69,7 @@ def test_globs_are_of_names_or_of_paths(globs: list[str], denied: bool) -> None:
 
 
 def test_a_denied_process_is_ended(
-    watch: ProcessWatch, found: Found, miner: Path
+    watch: ProcessMonitor, found: Found, miner: Path
 ) -> None:
     """And told with what it was."""
     watch.apply(rule(f"{miner.name[:-1]}?"))
@@ -85,7 +83,7 @@ def test_a_denied_process_is_ended(
 
 
 def test_a_process_that_becomes_another_is_found(
-    watch: ProcessWatch, found: Found, miner: Path
+    watch: ProcessMonitor, found: Found, miner: Path
 ) -> None:
     """It was looked at before, as a shell; and each program is told once."""
     watch.apply(rule(str(miner), effect="alert"))
@@ -107,22 +105,22 @@ def test_a_process_that_becomes_another_is_found(
 def test_only_the_very_process_is_ended(miner: Path) -> None:
     """One that has got the same number since is not."""
     program = subprocess.Popen([miner, "1000"])
-    process = wait_for(lambda: look_at(program.pid), 5, "the program")
+    process = wait_for(lambda: read_process(program.pid), 5, "the program")
     earlier = Process(process.pid, process.started - 1, "", "", "")
 
-    outcome = end(earlier)
+    outcome = kill_process(earlier)
 
     assert outcome == "could not be ended: it had ended by itself"
     assert program.poll() is None
-    assert end(process) == "ended"
+    assert kill_process(process) == "ended"
     program.wait()
-    assert end(process) == "could not be ended: it had ended by itself"
+    assert kill_process(process) == "could not be ended: it had ended by itself"
 
 
 @pytest.mark.parametrize("pid", [1, pytest.param(os.getpid(), id="own")])
 def test_the_defender_does_not_end_itself(pid: int) -> None:
     """Nor the host's first process, whatever the rule says."""
-    assert "would go with it" in end(Process(pid, 1, "", "", ""))
+    assert "would go with it" in kill_process(Process(pid, 1, "", "", ""))
 
 
 def test_it_looks_again_when_it_may_open_files_again(miner: Path) -> None:
@@ -130,17 +128,17 @@ def test_it_looks_again_when_it_may_open_files_again(miner: Path) -> None:
     script = f"""
 import resource, subprocess, time
 from twistlock_console.protocol import HostRule, ProcessPart
-from twistlock_defender.processes.monitor import ProcessWatch
-from twistlock_defender.common.problems import Troubles
-troubles = Troubles(lambda events: None)
-watch = ProcessWatch(lambda events: None, troubles)
+from twistlock_defender.processes.monitor import ProcessMonitor
+from twistlock_defender.common.problems import Problems
+problems = Problems(lambda events: None)
+watch = ProcessMonitor(lambda events: None, problems)
 watch.open()
 least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
 watch.apply(HostRule("r", processes=ProcessPart(("{miner.name}",), "prevent")))
-while not troubles.standing():
+while not problems.present():
     time.sleep(0.02)
-print(*troubles.standing())
+print(*problems.present())
 resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
 print(subprocess.Popen(["{miner}", "1000"]).wait(10))
 watch.close()
@@ -159,9 +157,9 @@ def test_without_the_right_it_says_so() -> None:
     """The sentence tells what to do."""
     program = subprocess.Popen(["sleep", "1000"])
     script = (
-        "from twistlock_defender.processes.kill import end\n"
-        "from twistlock_defender.common.proc import look_at\n"
-        f"print(end(look_at({program.pid})))"
+        "from twistlock_defender.processes.proc import kill_process\n"
+        "from twistlock_defender.processes.proc import read_process\n"
+        f"print(kill_process(read_process({program.pid})))"
     )
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 

@@ -28,13 +28,12 @@ from twistlock_console.protocol import (
     WatchedPath,
     encode,
 )
+from twistlock_defender.agent import certificate
 from twistlock_defender.cli.main import main
 from twistlock_defender.common import problems
 from twistlock_defender.common.errors import FolderError
-from twistlock_defender.common.findings import dropped
 from twistlock_defender.common.folder import Folder
-from twistlock_defender.identity import certificate
-from twistlock_defender.store.outbox import Outbox
+from twistlock_defender.link.outbox import Outbox
 
 # Each starts programs, which take their time on a busy machine.
 pytestmark = pytest.mark.timeout(180)
@@ -260,9 +259,9 @@ def test_a_certificate_that_expired(
 
 HASTY = """
 import sys
-from twistlock_defender.link import session
+from twistlock_defender.link import client
 from twistlock_defender.cli.main import main
-session.RENEWAL_SECONDS = 0.2
+client.RENEWAL_SECONDS = 0.2
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -355,7 +354,7 @@ def test_a_clock_that_jumps_again_and_again(folder: Folder, tmp_path: Path) -> N
             clock.write_text(str(ahead))
             told(folder, f"this host's clock jumped {sentence}")
 
-    outbox = Outbox(folder / "outbox.db", 1 << 24, dropped)
+    outbox = Outbox(folder / "outbox.db", 1 << 24)
     findings = " ".join(entry.body for entry in outbox.batch(0, 99, 1 << 24))
     outbox.close()
     jumps = re.findall(r"clock jumped (\w+ s \w+)", findings)
@@ -366,12 +365,12 @@ def test_what_was_told_is_forgotten_when_it_would_be_told_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Sentences hold names and numbers: there is no end to them."""
-    monkeypatch.setattr(problems, "TOLD_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(problems, "REPEATED_AFTER_SECONDS", 0.0)
     found: list[Event] = []
-    kept = problems.Troubles(found.extend)
+    kept = problems.Problems(found.extend)
 
     for number in range(20):
-        kept.tell("files", f"file {number} cannot be read")
+        kept.add("files", f"file {number} cannot be read")
 
     assert len(found) == 20
-    assert len(kept._told) < 20
+    assert len(kept._reported) < 20

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_defender.store.status import RunLock
+from twistlock_defender.common.folder import RunLock
 
 SCRIPT = Path("twistlock_console/web/scripts/defender.sh")
 CALL = 'main "$@" </dev/null\nexit\n'
 SERVES = """
 import sys
 from pathlib import Path
-from twistlock_defender.store.status import RunLock
+from twistlock_defender.common.folder import RunLock
 with RunLock(Path(sys.argv[1])) as lock:
     print(lock.take(), flush=True)
     sys.stdin.read()

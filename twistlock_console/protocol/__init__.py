@@ -7,6 +7,7 @@ from twistlock_console.protocol.bounds import ProtocolError
 from twistlock_console.protocol.checks import CHECKS
 from twistlock_console.protocol.findings import (
     MOST_EVENTS,
+    UNNUMBERED,
     CheckResult,
     ComplianceEvent,
     DroppedEvent,
@@ -16,6 +17,8 @@ from twistlock_console.protocol.findings import (
     TroubleEvent,
     decode_event,
     encode_event,
+    encode_events,
+    encode_unnumbered,
 )
 from twistlock_console.protocol.messages import (
     HELLO_SECONDS,
@@ -63,6 +66,7 @@ __all__ = [
     "MOST_EVENTS",
     "PROTOCOL",
     "RENEWED_DAYS",
+    "UNNUMBERED",
     "Acknowledged",
     "CertificateRenewed",
     "CheckResult",
@@ -100,7 +104,9 @@ __all__ = [
     "encode",
     "encode_ack",
     "encode_event",
+    "encode_events",
     "encode_rule",
+    "encode_unnumbered",
     "hash_of",
     "rule_for",
 ]

@@ -5,7 +5,8 @@ is longer than its limit must be cut by the Defender before it is numbered; the
 Console sends away who sends more.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -24,6 +25,9 @@ from twistlock_console.protocol.bounds import (
 
 MOST_EVENTS: Final = 500
 """Events in one message, at most."""
+UNNUMBERED: Final = 0
+"""The number of an event that no outbox has numbered yet."""
+_HEAD: Final = f'{{"number":{UNNUMBERED},'
 
 Effect = Literal["alert", "prevent"]
 Change = Literal["created", "modified", "deleted", "attributes", "moved"]
@@ -136,6 +140,22 @@ _event: TypeAdapter[Event] = TypeAdapter(TaggedEvent)
 def encode_event(event: Event) -> str:
     """Write *event* as JSON, as it stands in a message and in an outbox."""
     return _event.dump_json(event, by_alias=True).decode()
+
+
+def encode_unnumbered(event: Event) -> str:
+    """Write *event* as an outbox stores it; the number that it will get lies beside."""
+    return encode_event(replace(event, number=UNNUMBERED))
+
+
+def encode_events(events: Iterable[tuple[int, str]]) -> str:
+    """Write the message `Events`, of numbers and bodies as `encode_unnumbered` gave.
+
+    Nothing is decoded and encoded again: thousands are sent after a long outage.
+    """
+    texts = ",".join(
+        f'{{"number":{number},{body.removeprefix(_HEAD)}' for number, body in events
+    )
+    return f'{{"type":"events","events":[{texts}]}}'
 
 
 def decode_event(text: str | bytes) -> Event:

@@ -1,4 +1,4 @@
-"""The Defender as a whole: enforces, keeps what it finds, and stays in touch."""
+"""The Defender as a whole: enforcement, outbox and link, from start to end."""
 
 import asyncio
 import json
@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 
@@ -14,24 +13,26 @@ from twistlock_console import __version__
 from twistlock_console.protocol import (
     CertificateRenewed,
     DefenderHello,
-    Event,
     PolicyPushed,
     RenewalRequested,
     Scan,
 )
-from twistlock_defender.agent.enforcement import Enforcement
+from twistlock_defender.agent import certificate
+from twistlock_defender.agent.enforcement import Enforcement, PolicyStore
 from twistlock_defender.agent.host_facts import HostFacts
 from twistlock_defender.common.clock import ClockWatch, boottime, utc_now
 from twistlock_defender.common.errors import DefenderError, FolderError
-from twistlock_defender.common.findings import body_of, dropped
-from twistlock_defender.common.folder import DefenderSettings, Folder
-from twistlock_defender.common.problems import Troubles
-from twistlock_defender.identity import certificate
+from twistlock_defender.common.folder import (
+    DefenderSettings,
+    Folder,
+    RunLock,
+    Status,
+    StatusFile,
+)
+from twistlock_defender.common.problems import Problems
 from twistlock_defender.link.client import Link
-from twistlock_defender.link.epoch import HighestEpoch
-from twistlock_defender.store.outbox import Outbox
-from twistlock_defender.store.policy_store import StandingPolicy
-from twistlock_defender.store.status import RunLock, Status, StatusFile
+from twistlock_defender.link.connection import HighestEpoch
+from twistlock_defender.link.outbox import Outbox
 
 PULSE_SECONDS = 1.0
 CERTIFICATE_SECONDS = 3600.0
@@ -47,16 +48,16 @@ def run(folder: Folder) -> None:
         if not lock.take():
             raise FolderError(f"another Defender runs in {folder.path}; stop it first")
         limit = settings.outbox_mb * MEGABYTE
-        outbox = Outbox(folder / "outbox.db", limit, dropped)
+        outbox = Outbox(folder / "outbox.db", limit)
         stack.callback(outbox.close)
         agent = Agent(folder, settings, outbox)
         stack.callback(agent.close)
         agent.open()
-        asyncio.run(agent.stay())
+        asyncio.run(agent.run())
 
 
 class Agent:
-    """Ties enforcement, outbox and link together; obeys the Console."""
+    """Connects enforcement, outbox and link; carries out the Console's commands."""
 
     def __init__(
         self, folder: Folder, settings: DefenderSettings, outbox: Outbox
@@ -64,9 +65,9 @@ class Agent:
         self._folder = folder
         self._settings = settings
         self._outbox = outbox
-        self._troubles = Troubles(self.report)
-        self._policy = StandingPolicy(folder, self._troubles)
-        self._enforcement = Enforcement(folder, self.report, self._troubles)
+        self._problems = Problems(outbox.report)
+        self._policy = PolicyStore(folder, self._problems)
+        self._enforcement = Enforcement(folder, outbox.report, self._problems)
         self._facts = HostFacts()
         self._clock = ClockWatch()
         self._expires: datetime | None = None
@@ -75,28 +76,28 @@ class Agent:
         self._status = StatusFile(folder / "status.json")
         epochs = HighestEpoch(folder / "epoch")
         self._link = Link(settings.addresses, folder.tls, epochs, self, outbox)
-        # What an earlier connection ordered may still be under way.
-        self._obeying = threading.Lock()
+        # A command of an earlier connection may still be under way.
+        self._handling = threading.Lock()
 
     def open(self) -> None:
-        """Enforce what the Console said last."""
+        """Enforce the policy that the Console sent last."""
         self._enforcement.open()
         self._enforcement.apply(self._policy.current.rule)
 
     def close(self) -> None:
-        """Enforce nothing any more."""
+        """Stop enforcing."""
         self._enforcement.close()
         self._status.close()
 
-    async def stay(self) -> None:
-        """Stay in touch with the Console until a signal asks to end."""
+    async def run(self) -> None:
+        """Hold the link to the Console until a signal asks to end."""
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         tasks = [
             asyncio.create_task(self._link.run()),
-            asyncio.create_task(self._beat()),
+            asyncio.create_task(self._pulse_forever()),
             asyncio.create_task(_until(stop)),
         ]
         try:
@@ -108,12 +109,8 @@ class Agent:
         for task in done:
             task.result()
 
-    def report(self, events: Sequence[Event]) -> None:
-        """Keep *events* for the Console."""
-        self._outbox.add([body_of(event) for event in events])
-
     def hello(self) -> DefenderHello:
-        """Who we are."""
+        """Return our first message."""
         return DefenderHello(
             self._settings.defender,
             __version__,
@@ -129,26 +126,26 @@ class Agent:
             log.warning("the certificate is not renewed: %s", error)
             return None
 
-    def obey(self, order: PolicyPushed | Scan | CertificateRenewed) -> None:
+    def handle_command(self, command: PolicyPushed | Scan | CertificateRenewed) -> None:
         """Enforce another policy, run the checks, or keep another certificate."""
-        with self._obeying:
-            match order:
+        with self._handling:
+            match command:
                 case PolicyPushed():
-                    log.info("policy version %d came", order.version)
-                    self._policy.keep(order)
-                    self._troubles.clear("message")
-                    self._enforcement.apply(order.rule)
+                    log.info("policy version %d came", command.version)
+                    self._policy.store(command)
+                    self._problems.clear("message")
+                    self._enforcement.apply(command.rule)
                 case Scan():
                     self._enforcement.scan()
                 case CertificateRenewed():
-                    self._keep_certificate(order)
+                    self._keep_certificate(command)
 
     def malformed(self, sentence: str) -> None:
-        """Tell of a message that could not be read."""
-        self._troubles.tell("message", sentence)
+        """Report a message that could not be read."""
+        self._problems.add("message", sentence)
 
     def _keep_certificate(self, renewed: CertificateRenewed) -> None:
-        """It counts from the next connection on."""
+        """Store the certificate; it counts from the next connection on."""
         try:
             end = certificate.keep(self._folder, renewed.certificate)
         except (DefenderError, OSError) as error:
@@ -157,22 +154,22 @@ class Agent:
             log.info("our certificate was renewed; it is valid until %s", end.date())
             self._certificate_due = 0.0
 
-    async def _beat(self) -> None:
+    async def _pulse_forever(self) -> None:
         while True:
             await asyncio.to_thread(self._pulse)
             await asyncio.sleep(PULSE_SECONDS)
 
     def _pulse(self) -> None:
-        """Look after what nothing else wakes us for, and show where we stand."""
+        """Do each second what no event triggers, and write the status."""
         self._outbox.retry()
         if jump := self._clock.jump():
-            self._troubles.tell("clock", jump.sentence, alike=f"clock {jump.way}")
+            self._problems.add("clock", jump.sentence, alike=f"clock {jump.way}")
             self._jumped = boottime()
         elif boottime() - self._jumped > JUMP_SHOWN_SECONDS:
-            self._troubles.clear("clock")
+            self._problems.clear("clock")
         if boottime() >= self._certificate_due:
             self._check_certificate()
-        self._show()
+        self._write_status()
 
     def _check_certificate(self) -> None:
         self._certificate_due = boottime() + CERTIFICATE_SECONDS
@@ -181,13 +178,13 @@ class Agent:
             fault = certificate.fault(self._expires)
         except DefenderError as error:
             fault = str(error)
-        self._troubles.note("certificate", fault)
+        self._problems.update("certificate", fault)
 
-    def _show(self) -> None:
+    def _write_status(self) -> None:
         link, policy = self._link.state, self._policy.current
         outbox = self._outbox.state()
-        self._troubles.note("outbox", outbox.trouble)
-        self._troubles.note("names", self._link.names_trouble)
+        self._problems.update("outbox", outbox.trouble)
+        self._problems.update("names", self._link.name_problem)
         status = Status(
             at=utc_now(),
             version=__version__,
@@ -205,7 +202,7 @@ class Agent:
             limit_mb=self._settings.outbox_mb,
             oldest=_time_of(outbox.oldest),
             certificate_expires=self._expires,
-            troubles=tuple(self._troubles.standing()),
+            troubles=tuple(self._problems.present()),
         )
         try:
             self._status.write(status)

@@ -1,16 +1,77 @@
-"""All that is enforced on this host: processes, files, compliance checks."""
+"""Enforces one rule at a time on this host: processes, files, compliance checks."""
 
 import logging
+import threading
+from pathlib import Path
 from typing import Protocol
 
-from twistlock_console.protocol import HostRule
-from twistlock_defender.agent.compliance import Compliance
+from twistlock_console.protocol import (
+    UNNUMBERED,
+    ComplianceEvent,
+    HostRule,
+    PolicyPushed,
+    ProtocolError,
+    decode_from_console,
+    encode,
+)
+from twistlock_defender import checks
+from twistlock_defender.common.clock import boottime, utc_now
 from twistlock_defender.common.folder import Folder
-from twistlock_defender.common.problems import Report, Troubles
-from twistlock_defender.files.monitor import FileWatch
-from twistlock_defender.processes.monitor import ProcessWatch
+from twistlock_defender.common.problems import Problems, Report
+from twistlock_defender.files.monitor import FileMonitor
+from twistlock_defender.processes.monitor import ProcessMonitor
 
+NO_POLICY = PolicyPushed(0, "", None)
+POLICY_FILE = "policy.json"
+POLICY_TOPIC = "policy"
+HOUR = 3600.0
+CHECKS_TOPIC = "checks"
 log = logging.getLogger(__name__)
+
+
+class PolicyStore:
+    """Stores in *folder* the last policy of the Console: it holds without one.
+
+    A damaged file is reported, and the Console asked again.
+    """
+
+    def __init__(self, folder: Folder, problems: Problems) -> None:
+        self._folder = folder
+        self._problems = problems
+        self.current = self._read()
+
+    def store(self, policy: PolicyPushed) -> None:
+        """Store *policy*; on a full disk it holds until the next start only."""
+        self.current = policy
+        try:
+            self._folder.write(POLICY_FILE, encode(policy).encode())
+        except OSError as error:
+            path = self._folder / POLICY_FILE
+            self._problems.add(
+                POLICY_TOPIC,
+                f"{path} cannot be written ({error.strerror}); the policy holds, but "
+                "not over a restart",
+            )
+        else:
+            self._problems.clear(POLICY_TOPIC)
+
+    def _read(self) -> PolicyPushed:
+        path = self._folder / POLICY_FILE
+        try:
+            message = decode_from_console(path.read_text())
+            if isinstance(message, PolicyPushed):
+                return message
+            reason = "it is no policy"
+        except FileNotFoundError:
+            return NO_POLICY
+        except (OSError, ValueError, ProtocolError) as error:
+            reason = str(error)
+        self._problems.add(
+            POLICY_TOPIC,
+            f"{path} cannot be used ({reason}); nothing is enforced until the Console "
+            "sends the policy again",
+        )
+        return NO_POLICY
 
 
 class _Part(Protocol):
@@ -22,22 +83,22 @@ class _Part(Protocol):
 class Enforcement:
     """Enforces one rule at a time; each part goes on whatever befalls the others."""
 
-    def __init__(self, folder: Folder, report: Report, troubles: Troubles) -> None:
+    def __init__(self, folder: Folder, report: Report, problems: Problems) -> None:
         stamp = folder / "checks-ran"
-        self._compliance = Compliance(stamp, report, troubles)
+        self._compliance = Compliance(stamp, report, problems)
         self._parts: tuple[_Part, ...] = (
-            ProcessWatch(report, troubles),
-            FileWatch(folder.path, report, troubles),
+            ProcessMonitor(report, problems),
+            FileMonitor(folder.path, report, problems),
             self._compliance,
         )
 
     def open(self) -> None:
-        """Begin; nothing is enforced before there is a rule."""
+        """Start the threads; nothing is enforced before there is a rule."""
         for part in self._parts:
             part.open()
 
     def close(self) -> None:
-        """Enforce nothing any more."""
+        """Stop enforcing."""
         for part in self._parts:
             part.close()
 
@@ -50,3 +111,84 @@ class Enforcement:
     def scan(self) -> None:
         """Run the compliance checks now."""
         self._compliance.scan()
+
+
+class Compliance:
+    """Runs the checks of the rule it was given last, on a thread of its own.
+
+    The time of *stamp*, a file, is when they last ran, over restarts.
+    """
+
+    def __init__(self, stamp: Path, report: Report, problems: Problems) -> None:
+        self._stamp = stamp
+        self._report = report
+        self._problems = problems
+        self._rule: HostRule | None = None
+        self._ran: float | None = None
+        self._asked = False
+        self._stopping = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="checks", daemon=True)
+
+    def open(self) -> None:
+        """Begin to run checks."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Run no more checks; do not wait for the present run."""
+        self._stopping = True
+        self._wake.set()
+
+    def apply(self, rule: HostRule | None) -> None:
+        """Run the checks of *rule* from now on, when they are due."""
+        if rule and (unknown := checks.unknown(rule.compliance.checks)):
+            sentence = f"rule {rule.name} names checks we do not have: "
+            self._problems.add(CHECKS_TOPIC, sentence + ", ".join(unknown), rule.name)
+        else:
+            self._problems.clear(CHECKS_TOPIC)
+        self._rule = rule
+        self._wake.set()
+
+    def scan(self) -> None:
+        """Run them now."""
+        self._asked = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            rule = self._rule
+            left = self._seconds_left(rule) if rule else None
+            if rule and (self._asked or (left is not None and left <= 0)):
+                self._asked = False
+                self._check(rule)
+            else:
+                self._wake.wait(left)
+                self._wake.clear()
+
+    def _seconds_left(self, rule: HostRule) -> float:
+        """Seconds until the checks are due; the wall clock counts for restarts only."""
+        if self._ran is None:
+            self._ran = boottime() - self._age()
+        return self._ran + rule.compliance.every_hours * HOUR - boottime()
+
+    def _age(self) -> float:
+        """Seconds since an earlier process ran them; very long ago if it is unclear."""
+        try:
+            age = utc_now().timestamp() - self._stamp.stat().st_mtime
+        except OSError:
+            return float("inf")
+        return age if age >= 0 else float("inf")
+
+    def _check(self, rule: HostRule) -> None:
+        time = utc_now()
+        results = checks.run(rule.compliance.checks)
+        if self._stopping:
+            return
+        failed = sum(not result.passed for result in results)
+        log.info("compliance: %d of %d checks failed", failed, len(results))
+        self._report([ComplianceEvent(UNNUMBERED, time, rule.name, results)])
+        self._ran = boottime()
+        try:
+            self._stamp.touch()
+        except OSError as error:
+            log.warning("%s cannot be written: %s", self._stamp, error.strerror)

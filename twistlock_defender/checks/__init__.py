@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from twistlock_console.protocol import CheckResult
-from twistlock_defender.checks import accounts, docker, files, kernel, ssh
+from twistlock_defender.checks import services, system
 from twistlock_defender.checks.check import Check
 from twistlock_defender.common.errors import describe_error
-from twistlock_defender.common.findings import LONGEST_SENTENCE, printable
+from twistlock_defender.common.problems import MAX_SENTENCE, printable
 
 log = logging.getLogger(__name__)
 
 CHECKS: tuple[Check, ...] = (
-    *ssh.CHECKS,
-    *accounts.CHECKS,
-    *files.CHECKS,
-    *docker.CHECKS,
-    *kernel.CHECKS,
+    *services.SSH_CHECKS,
+    *system.ACCOUNT_CHECKS,
+    *system.FILE_CHECKS,
+    *services.DOCKER_CHECKS,
+    *system.KERNEL_CHECKS,
 )
 
 
@@ -29,7 +29,7 @@ def run(ids: Sequence[str] | None, root: Path = Path("/")) -> tuple[CheckResult,
 
 
 def unknown(ids: Sequence[str] | None) -> list[str]:
-    """Those of *ids* that no check has."""
+    """Return those of *ids* that no check has."""
     known = {check.id for check in CHECKS}
     return sorted(set(ids or ()) - known)
 
@@ -41,5 +41,5 @@ def _result(check: Check, root: Path) -> CheckResult:
         # Files of others hold what nobody foresaw; the other checks must run.
         log.exception("check %s failed", check.id)
         fault = f"it cannot be looked at: {describe_error(error)}"
-    detail = printable(fault or "", LONGEST_SENTENCE)
+    detail = printable(fault or "", MAX_SENTENCE)
     return CheckResult(check.id, check.title, check.severity, not fault, detail)

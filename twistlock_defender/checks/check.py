@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twistlock_console.protocol import CHECKS as TITLES
 from twistlock_console.protocol.findings import Severity
-from twistlock_defender.common.proc import user_name
+from twistlock_defender.common.rights import user_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def _folder(text: str) -> Folder:
 
 # Imported late, each: `status` is quick, and `run` keeps no more than it needs.
 def _enrol(options: argparse.Namespace) -> int:
-    from twistlock_defender.identity.enrolment import Enrolment, enrol
+    from twistlock_defender.cli.enrolment import Enrolment, enrol
 
     token = sys.stdin.readline().strip()
     enrol(

@@ -4,8 +4,7 @@ import sys
 from datetime import datetime
 
 from twistlock_defender.common.clock import utc_now
-from twistlock_defender.common.folder import Folder
-from twistlock_defender.store.status import RunLock, Status, read
+from twistlock_defender.common.folder import Folder, RunLock, Status, read_status
 
 MEGABYTE = 1024 * 1024
 
@@ -13,7 +12,7 @@ MEGABYTE = 1024 * 1024
 def show(folder: Folder, *, as_json: bool) -> int:
     """Print where the Defender of *folder* stands; 0 if it runs and is connected."""
     path = folder / "status.json"
-    status = read(path)
+    status = read_status(path)
     with RunLock(folder / "lock") as lock:
         running = not lock.take()
     if as_json:

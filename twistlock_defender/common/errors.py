@@ -15,12 +15,18 @@ class EnrolError(DefenderError):
     """The Console did not enrol this Defender."""
 
 
-class Unwelcome(DefenderError):
+class ConsoleRejected(DefenderError):
     """A Console that must not be obeyed, or that does not want us."""
 
 
-class Silent(DefenderError):
+class ConsoleTimeout(DefenderError):
     """The Console has said nothing for too long."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether *error* says that a file of SQLite is damaged."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def describe_error(error: Exception) -> str:

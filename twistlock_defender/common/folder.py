@@ -1,17 +1,22 @@
-"""What is in the Defender's folder, and its settings."""
+"""The files in the Defender's folder: settings, certificate, status and lock."""
 
+import fcntl
 import os
 import ssl
 import tempfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from twistlock_defender.common.errors import FolderError
 
 FOLDER = Path("/var/lib/twistlock-defender")
+STATUS_BYTES = 16 * 1024
+MAX_PROBLEMS = 20
 ENROL = "enrol it with the command of Manage > Defenders > Deploy"
 
 
@@ -79,3 +84,89 @@ class Folder:
                 f"({error.strerror or error}); {ENROL}"
             ) from error
         return context
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `twistlock-defender status` shows, *at* a moment."""
+
+    at: datetime
+    version: str
+    pid: int
+    defender: str
+    connected: str | None
+    since: datetime
+    epoch: int
+    error: str | None
+    error_at: datetime | None
+    policy: int
+    rule: str | None
+    waiting: int
+    waiting_bytes: int
+    limit_mb: int
+    oldest: datetime | None
+    certificate_expires: datetime | None
+    troubles: tuple[str, ...] = ()
+
+
+_status: TypeAdapter[Status] = TypeAdapter(Status)
+
+
+class StatusFile:
+    """The file at *path* in which the running Defender shows its status.
+
+    Its space is allocated at once, so that it can be rewritten on a full disk too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600)
+        with suppress(OSError):
+            os.posix_fallocate(self._fd, 0, STATUS_BYTES)
+
+    def write(self, status: Status) -> None:
+        """Show *status* from now on. Raises OSError."""
+        text = _status.dump_json(status, indent=1)
+        if len(text) >= STATUS_BYTES:
+            fewer = replace(status, troubles=status.troubles[: MAX_PROBLEMS // 4])
+            text = _status.dump_json(fewer, indent=1)
+        os.pwrite(self._fd, text[:STATUS_BYTES].ljust(STATUS_BYTES), 0)
+
+    def close(self) -> None:
+        """Close the file; it stays as it is."""
+        os.close(self._fd)
+
+
+def read_status(path: Path) -> Status:
+    """Read the status file. Raises FolderError."""
+    try:
+        return _status.validate_json(path.read_bytes().strip())
+    except OSError as error:
+        raise FolderError(f"{path}: {error.strerror}; start the Defender") from error
+    except ValidationError:
+        raise FolderError(f"{path} cannot be read; restart the Defender") from None
+
+
+class RunLock:
+    """Held by the one Defender that runs in a folder, at *path*."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def take(self) -> bool:
+        """Take it and return true, unless another process has it."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+
+    def close(self) -> None:
+        """Release it."""
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,72 +1,78 @@
-"""What the Defender cannot do now: in the log, in its status and to the Console."""
+"""Problems that limit what the Defender can do: logged, shown, and sent as findings."""
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from twistlock_console.protocol import Event
-from twistlock_defender.common.clock import boottime
-from twistlock_defender.common.findings import LONGEST_SENTENCE, printable, trouble
+from twistlock_console.protocol import UNNUMBERED, Event, TroubleEvent
+from twistlock_defender.common.clock import boottime, utc_now
 
-TOLD_AGAIN_SECONDS = 3600.0
+REPEATED_AFTER_SECONDS = 3600.0
+MAX_SENTENCE = 1024
 log = logging.getLogger(__name__)
 
 Report = Callable[[Sequence[Event]], None]
 
 
-class Troubles:
-    """One sentence a topic, from any thread.
+class Problems:
+    """Holds one sentence a topic; any thread may use it.
 
-    Each is reported once, and again only when it comes back after an hour: a trouble
+    Each is reported once, and again only when it comes back after an hour: a problem
     that comes and goes must not fill the outbox. Nor must one whose sentence is another
-    each time: such are told as *alike*, and as one sentence count all that are.
+    each time: such are added as *alike*, and count as one sentence.
     """
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._lock = threading.Lock()
-        self._standing: dict[str, str] = {}
-        self._told: dict[str, float] = {}
+        self._present: dict[str, str] = {}
+        self._reported: dict[str, float] = {}
 
-    def tell(
+    def add(
         self, topic: str, sentence: str, rule: str = "", *, alike: str = ""
     ) -> None:
-        """Say that *sentence* is so, until it is cleared."""
-        now, sentence = boottime(), printable(sentence, LONGEST_SENTENCE)
+        """Note that *sentence* holds for *topic* until it is cleared."""
+        now, sentence = boottime(), printable(sentence, MAX_SENTENCE)
         with self._lock:
-            if self._standing.get(topic) == sentence:
+            if self._present.get(topic) == sentence:
                 return
-            self._standing[topic] = sentence
-            anew = self._is_new(alike or sentence, now)
+            self._present[topic] = sentence
+            is_new = self._is_new(alike or sentence, now)
         log.error("%s", sentence)
-        if anew:
-            self._report([trouble(sentence, rule)])
+        if is_new:
+            self._report([TroubleEvent(UNNUMBERED, utc_now(), sentence, rule)])
 
     def clear(self, topic: str) -> None:
-        """Say that *topic* is no trouble any more."""
+        """Note that *topic* has no problem any more."""
         with self._lock:
-            sentence = self._standing.pop(topic, None)
+            sentence = self._present.pop(topic, None)
         if sentence:
             log.info("no more: %s", sentence)
 
-    def note(self, topic: str, sentence: str | None) -> None:
-        """Say that *sentence* is so, or that nothing is amiss with *topic*."""
+    def update(self, topic: str, sentence: str | None) -> None:
+        """Add *sentence*, or clear *topic* if it is None."""
         if sentence:
-            self.tell(topic, sentence)
+            self.add(topic, sentence)
         else:
             self.clear(topic)
 
-    def standing(self) -> list[str]:
-        """All sentences that are so now."""
+    def present(self) -> list[str]:
+        """Return all sentences that hold now."""
         with self._lock:
-            return list(self._standing.values())
+            return list(self._present.values())
 
-    def _is_new(self, told: str, now: float) -> bool:
-        """Whether *told* was not within the last hour; it is from now on."""
+    def _is_new(self, reported: str, now: float) -> bool:
+        """Return whether it was not *reported* within the last hour, and note that."""
         recent = {
             each: then
-            for each, then in self._told.items()
-            if now - then <= TOLD_AGAIN_SECONDS
+            for each, then in self._reported.items()
+            if now - then <= REPEATED_AFTER_SECONDS
         }
-        self._told = recent | {told: now}
-        return told not in recent
+        self._reported = recent | {reported: now}
+        return reported not in recent
+
+
+def printable(text: str, most: int) -> str:
+    """Return *text* as the protocol takes it: valid Unicode, *most* characters."""
+    whole = text.encode(errors="surrogateescape").decode(errors="replace")
+    return whole if len(whole) <= most else whole[: most - 1] + "…"

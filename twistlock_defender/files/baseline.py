@@ -1,4 +1,4 @@
-"""What the watched files were when last looked at: on disk, over restarts."""
+"""The baseline: what the watched files were when last compared, on disk."""
 
 import os
 import sqlite3
@@ -16,8 +16,8 @@ CREATE TABLE IF NOT EXISTS roots (
     path TEXT, recursive INTEGER, PRIMARY KEY (path, recursive)
 );
 """
-PIECE = 1000
-KEEP = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)"
+BATCH_SIZE = 1000
+SAVE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)"
 FIND = "SELECT hash, mode, owner, stamp FROM files WHERE path = ?"
 NEXT = "SELECT path FROM files WHERE path > ? ORDER BY path LIMIT ?"
 
@@ -25,60 +25,60 @@ NEXT = "SELECT path FROM files WHERE path > ? ORDER BY path LIMIT ?"
 class Baseline:
     """The baseline at *path*. One thread uses it. Its calls raise sqlite3.Error.
 
-    A damaged one is begun anew; that is told by `anew`. What cannot be written, on a
-    full disk, stays in *unkept*, which the next baseline is given.
+    A damaged one is built again; `rebuilt` is the sentence about it. What cannot be
+    written, on a full disk, stays in *unsaved*, which the next baseline is given.
     """
 
-    def __init__(self, path: Path, unkept: dict[str, Record | None]) -> None:
-        self.anew: str | None = None
-        self._unkept = unkept
+    def __init__(self, path: Path, unsaved: dict[str, Record | None]) -> None:
+        self.rebuilt: str | None = None
+        self._unsaved = unsaved
         try:
             self._database = _open(path)
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
-            self.anew = f"{path} is damaged ({error}) and is begun anew"
+            self.rebuilt = f"{path} is damaged ({error}) and is begun anew"
             self._database = _open(remove(path))
 
     def close(self) -> None:
-        """Close it; twice is as once."""
+        """Close it; may be called twice."""
         self._database.close()
 
     def get(self, path: str) -> Record | None:
-        """What *path* was."""
-        if path in self._unkept:
-            return self._unkept[path]
+        """Return what *path* was."""
+        if path in self._unsaved:
+            return self._unsaved[path]
         row = self._database.execute(FIND, (os.fsencode(path),)).fetchone()
         return Record(*row) if row else None
 
-    def keep(self, records: Sequence[tuple[str, Record | None]]) -> None:
-        """Keep what the paths are now; None for nothing there."""
-        self._unkept.update(records)
+    def save(self, records: Sequence[tuple[str, Record | None]]) -> None:
+        """Save what the paths are now; None for nothing there."""
+        self._unsaved.update(records)
         rows = [
             (os.fsencode(path), record.hash, record.mode, record.owner, record.stamp)
-            for path, record in self._unkept.items()
+            for path, record in self._unsaved.items()
             if record
         ]
-        gone = [(os.fsencode(p),) for p, record in self._unkept.items() if not record]
+        gone = [(os.fsencode(p),) for p, record in self._unsaved.items() if not record]
         with self._database:
-            self._database.executemany(KEEP, rows)
+            self._database.executemany(SAVE, rows)
             self._database.executemany("DELETE FROM files WHERE path = ?", gone)
-        self._unkept.clear()
+        self._unsaved.clear()
 
     def paths(self) -> Iterator[str]:
-        """All paths; the baseline may change meanwhile."""
+        """Yield all paths; the baseline may change meanwhile."""
         last = b""
-        while rows := self._database.execute(NEXT, (last, PIECE)).fetchall():
+        while rows := self._database.execute(NEXT, (last, BATCH_SIZE)).fetchall():
             yield from (os.fsdecode(row[0]) for row in rows)
             last = rows[-1][0]
 
     def roots(self) -> set[WatchedPath]:
-        """What was watched before, and so has a baseline."""
+        """Return what was watched before, and so has a baseline."""
         rows = self._database.execute("SELECT path, recursive FROM roots").fetchall()
         return {WatchedPath(path, bool(recursive)) for path, recursive in rows}
 
-    def keep_roots(self, roots: Sequence[WatchedPath]) -> None:
-        """Note that just these are watched from now on."""
+    def save_roots(self, roots: Sequence[WatchedPath]) -> None:
+        """Save that these are watched from now on."""
         with self._database:
             self._database.execute("DELETE FROM roots")
             self._database.executemany(
@@ -88,7 +88,7 @@ class Baseline:
 
 
 def remove(path: Path) -> Path:
-    """Remove a baseline that nobody has open; gives its path again."""
+    """Remove a baseline that is not open; return its path."""
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
     return path

@@ -1,7 +1,7 @@
-"""Which process wrote to a watched file, as fanotify tells who has the right to ask.
+"""Finds which process wrote to a watched file, by fanotify; it needs CAP_SYS_ADMIN.
 
-The kernel tells of content alone: who changed rights, or took something away, stays
-unknown, and so does who has ended before we looked. Source: man 7 fanotify.
+The kernel reports content alone: who changed rights or deleted something stays
+unknown, and so does a process that ended before we looked. Source: man 7 fanotify.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 
-from twistlock_defender.common.capabilities import Capability, may
+from twistlock_defender.common.rights import Capability, has_capability
 
 FAN_CLOEXEC = 0x01
 FAN_NONBLOCK = 0x02
@@ -28,27 +28,27 @@ AT_FDCWD = -100
 EVENT = Struct("=IBBHQii")
 """Length, version, reserved, header's length, mask, descriptor, process."""
 #: For 64 events: each opens a file.
-ROOM = 64 * EVENT.size
-REST_SECONDS = 0.02
-MOST = 10_000
+READ_BYTES = 64 * EVENT.size
+PAUSE_SECONDS = 0.02
+MAX_FILES = 10_000
 log = logging.getLogger(__name__)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Writers:
+class WriterTracker:
     """Remembers who wrote last, on a thread of its own; nothing without the right."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[int, int], str] = OrderedDict()
         self._ending = os.eventfd(0, os.EFD_CLOEXEC)
-        self._events = _open() if may(Capability.SYS_ADMIN) else -1
+        self._events = _open() if has_capability(Capability.SYS_ADMIN) else -1
         self._thread = threading.Thread(target=self._read, name="writers", daemon=True)
         if self._events >= 0:
             self._thread.start()
 
     def close(self) -> None:
-        """Ask for nothing any more."""
+        """Stop."""
         os.eventfd_write(self._ending, 1)
         if self._events >= 0:
             self._thread.join()
@@ -56,13 +56,13 @@ class Writers:
         os.close(self._ending)
 
     def watch(self, folder: str) -> None:
-        """Ask for who writes to what is in *folder*; where that fails, nobody knows."""
+        """Track who writes to the files in *folder*, as far as that works."""
         if self._events >= 0:
             path = os.fsencode(folder)
             _libc.fanotify_mark(self._events, FAN_MARK_ADD, WRITTEN, AT_FDCWD, path)
 
     def take(self, path: str) -> str | None:
-        """Who wrote to *path* since we were last asked, as ``name (pid)``."""
+        """Return who wrote to *path* since the last call, as ``name (pid)``."""
         try:
             found = os.lstat(path)
         except OSError:
@@ -76,11 +76,11 @@ class Writers:
         while all(ready != self._ending for ready, _ in poll.poll()):
             # The kernel opens each file for us, which can fail for one of them.
             with suppress(OSError):
-                self._take_in(os.read(self._events, ROOM))
+                self._read_events(os.read(self._events, READ_BYTES))
             # Meanwhile it makes one event of all that a process writes to a file.
-            time.sleep(REST_SECONDS)
+            time.sleep(PAUSE_SECONDS)
 
-    def _take_in(self, data: bytes) -> None:
+    def _read_events(self, data: bytes) -> None:
         for start in range(0, len(data), EVENT.size):
             *_, mask, file, pid = EVENT.unpack_from(data, start)
             if file < 0:
@@ -105,12 +105,12 @@ class Writers:
         # Who closes a file may have written by way of its memory, or not at all.
         if wrote or key not in self._last:
             self._last[key] = f"{name} ({pid})"
-        if len(self._last) > MOST:
+        if len(self._last) > MAX_FILES:
             self._last.popitem(last=False)
 
 
 def _open() -> int:
-    """Give a descriptor for events, or -1."""
+    """Return a descriptor for events, or -1."""
     flags = FAN_CLOEXEC | FAN_NONBLOCK
     files = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
     opened: int = _libc.fanotify_init(flags, files)

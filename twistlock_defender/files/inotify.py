@@ -1,9 +1,13 @@
-"""The kernel's notices of changes below watched paths, through watchdog."""
+"""Watches the roots of a rule with inotify, as far as the kernel lets us."""
 
+import errno
 import os
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from watchdog.events import (
     DirAttribEvent,
@@ -23,8 +27,18 @@ from watchdog.events import (
 from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.inotify import InotifyObserver
 
-from twistlock_console.protocol import WatchedPath
+from twistlock_console.protocol import HostRule, WatchedPath
+from twistlock_defender.common.clock import boottime
+from twistlock_defender.common.problems import Problems
+from twistlock_defender.files.rules import below
 
+INODE = re.compile(r"^inotify .*\bino:([0-9a-f]+)", re.MULTILINE)
+SETTLE_SECONDS = 0.5
+RETRY_SECONDS = 600.0
+NO_MORE_WATCHES = (
+    "too many inotify watches; raise fs.inotify.max_user_watches "
+    "(it is compared every 10 s instead)"
+)
 # Not that a file was opened or read: we do so ourselves.
 KINDS: list[type[FileSystemEvent]] = [
     DirAttribEvent,
@@ -41,7 +55,7 @@ KINDS: list[type[FileSystemEvent]] = [
 ]
 
 
-class Notices(FileSystemEventHandler):
+class InotifyWatcher(FileSystemEventHandler):
     """Calls *changed*, on a thread of its own, with each path that may have changed."""
 
     def __init__(self, changed: Callable[[str], None]) -> None:
@@ -56,12 +70,12 @@ class Notices(FileSystemEventHandler):
             self._refusal = error
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         if self._observer and self._observer.is_alive():
             self._observer.stop()
             self._observer.join()
 
-    def watch(self, root: WatchedPath) -> "Held":
+    def watch(self, root: WatchedPath) -> "WatchedFolder":
         """Watch *root*. Raises OSError where the kernel does not let us.
 
         ValueError where *root* cannot be a path at all.
@@ -80,36 +94,36 @@ class Notices(FileSystemEventHandler):
         watch = self._observer.schedule(
             self, f"{path.rstrip('/')}/", recursive=recursive, event_filter=KINDS
         )
-        return Held(path, identity, watch)
+        return WatchedFolder(path, identity, watch)
 
-    def stands(self, held: "Held") -> bool:
-        """Whether the folder is still there and watched: one in its place is another.
+    def is_watched(self, folder: "WatchedFolder") -> bool:
+        """Return whether the folder is still there and watched.
 
-        It may have the number of the one before; but then that one's thread has ended.
+        Another folder in its place may have its number; but then its thread has ended.
         """
         try:
-            same = _identity(held.path) == held.identity
+            same = _identity(folder.path) == folder.identity
         except OSError:
             return False
         emitters = self._observer.emitters if self._observer else set()
-        watched = any(e.watch == held.watch and e.is_alive() for e in emitters)
+        watched = any(e.watch == folder.watch and e.is_alive() for e in emitters)
         return same and watched
 
-    def forget(self, held: "Held") -> None:
-        """Watch it no more."""
+    def unwatch(self, folder: "WatchedFolder") -> None:
+        """Stop watching it."""
         if self._observer:
             with suppress(KeyError):
-                self._observer.unschedule(held.watch)
+                self._observer.unschedule(folder.watch)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Pass the paths on."""
+        """Pass the paths on, as watchdog calls it."""
         for path in (event.src_path, event.dest_path):
             if path:
                 self._changed(os.fsdecode(path).rstrip("/") or "/")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class WatchedFolder:
     """A folder that is watched: the one that had the *path* at that time."""
 
     path: str
@@ -120,3 +134,135 @@ class Held:
 def _identity(path: str) -> tuple[int, int]:
     found = os.stat(path)  # noqa: PTH116
     return found.st_dev, found.st_ino
+
+
+class WatchedRoots:
+    """Watches the roots of *rule*; reports to *problems* those that it cannot watch."""
+
+    def __init__(
+        self, rule: HostRule, watcher: InotifyWatcher, problems: Problems
+    ) -> None:
+        self._rule = rule
+        self._watcher = watcher
+        self._problems = problems
+        self.missing = list(rule.files.paths)
+        self.incomplete = False
+        self._retry_at = 0.0
+        self._watched: dict[WatchedPath, WatchedFolder] = {}
+
+    @property
+    def folders(self) -> list[str]:
+        """Return the folders that are watched: of a file, the one it is in."""
+        return [folder.path for folder in self._watched.values()]
+
+    def close(self) -> None:
+        """Clear the problems that were reported."""
+        for root in self.missing:
+            self._problems.clear(f"watching {root.path}")
+        for root in self._rule.files.paths:
+            self._problems.clear(f"below {root.path}")
+
+    def watch(self) -> None:
+        """Begin to watch what is not watched yet, or not any more."""
+        for root, folder in list(self._watched.items()):
+            if not self._watcher.is_watched(folder):
+                self._watcher.unwatch(self._watched.pop(root))
+                self.missing.append(root)
+        for root in list(self.missing):
+            topic = f"watching {root.path}"
+            try:
+                self._watched[root] = self._watcher.watch(root)
+            except (OSError, ValueError) as error:
+                sentence = f"{root.path} cannot be watched: {_reason(error)}"
+                self._problems.add(topic, sentence, self._rule.name)
+            else:
+                self.missing.remove(root)
+                self._problems.clear(topic)
+
+    def check(self, folders: Sequence[str]) -> None:
+        """Check that the kernel watches all *folders*, and report if it does not.
+
+        watchdog passes over a folder for which no watch is left, and says nothing.
+        """
+        if lost := _lost(folders):
+            # A new folder has its watch a moment after it is there.
+            time.sleep(SETTLE_SECONDS)
+            lost = _lost(folders)
+        if lost and boottime() >= self._retry_at:
+            # There may be watches again.
+            self._retry_at = boottime() + RETRY_SECONDS
+            self._watch_again(lost)
+            lost = _lost(folders)
+        self.incomplete = bool(lost)
+        for root in self._rule.files.paths:
+            topic = f"below {root.path}"
+            if any(below(root.path, path) for path in lost):
+                sentence = f"folders below {root.path} are not watched: "
+                self._problems.add(topic, sentence + NO_MORE_WATCHES, self._rule.name)
+            else:
+                self._problems.clear(topic)
+
+    def _watch_again(self, lost: Sequence[str]) -> None:
+        for root, folder in list(self._watched.items()):
+            if any(below(folder.path, path) for path in lost):
+                self._watcher.unwatch(self._watched.pop(root))
+                self.missing.append(root)
+        self.watch()
+
+
+def _lost(folders: Sequence[str]) -> list[str]:
+    """Return those of *folders* that the kernel does not watch.
+
+    Some file systems show inotify other numbers than us: of one where no folder seems
+    to be watched, nothing is said.
+    """
+    known = _watched_by_the_kernel()
+    found = {path: at for path in folders if (at := _inode_of(path))}
+    comparable = {device for device, number in found.values() if number in known}
+    return [
+        path
+        for path, (device, number) in found.items()
+        if device in comparable and number not in known
+    ]
+
+
+def _watched_by_the_kernel() -> set[int]:
+    """Return the inode numbers of all that this process has inotify watch.
+
+    Source: man 5 proc, /proc/pid/fdinfo.
+    """
+    found: set[int] = set()
+    for entry in os.scandir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(entry.path) == "anon_inode:inotify":  # noqa: PTH115
+                info = Path("/proc/self/fdinfo", entry.name).read_text()
+                found |= {int(number, 16) for number in INODE.findall(info)}
+    return found
+
+
+def _inode_of(path: str) -> tuple[int, int] | None:
+    """Return the device of the folder at *path*, and its inode number."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ValueError):
+        return f"no path can be so ({error}); mend it in the rule"
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return "it is not there; create it or take it out of the rule"
+        case errno.EACCES | errno.EPERM:
+            return "not permitted; run the Defender as root"
+        case errno.ENOSPC:
+            return NO_MORE_WATCHES
+        case errno.EMFILE:
+            return (
+                "too many inotify instances; raise fs.inotify.max_user_instances "
+                "(it is compared every 10 s instead)"
+            )
+        case _:
+            return error.strerror or str(error)

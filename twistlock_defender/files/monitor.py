@@ -1,63 +1,66 @@
-"""Tells of changes to watched files: at once by the kernel's notices, else by looking.
+"""Reports changes to watched files: at once by notifications, else by scans.
 
 A baseline on disk shows what changed while the Defender did not run. Everything is
-compared once a minute too, for what no notice came of.
+compared once a minute too, for changes without a notification.
 """
 
 import logging
+import os
 import queue
-import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
-from twistlock_console.protocol import HostRule
-from twistlock_defender.common.clock import boottime
-from twistlock_defender.common.errors import describe_error
-from twistlock_defender.common.problems import Report, Troubles
+from twistlock_console.protocol import UNNUMBERED, FileEvent, HostRule
+from twistlock_defender.common.clock import boottime, utc_now
+from twistlock_defender.common.errors import describe_error, is_damage
+from twistlock_defender.common.problems import Problems, Report, printable
 from twistlock_defender.files.baseline import Baseline, remove
-from twistlock_defender.files.compare import Comparison
-from twistlock_defender.files.fanotify import Writers
-from twistlock_defender.files.inotify import Notices
-from twistlock_defender.files.roots import WatchedRoots
-from twistlock_defender.files.rules import Record, Watched, covers
-from twistlock_defender.files.scan import MOST, UNREAD, survey
+from twistlock_defender.files.fanotify import WriterTracker
+from twistlock_defender.files.inotify import InotifyWatcher, WatchedRoots
+from twistlock_defender.files.rules import Record, Watched, change_of, covers
+from twistlock_defender.files.snapshot import record_of, stamp_of, walk
 
 COMPARE_SECONDS = 60.0
 COMPARE_UNWATCHED_SECONDS = 10.0
 GATHER_SECONDS = 0.1
-REST_FACTOR = 20
-TOPIC = "files"
-ANEW = "files anew"
+PAUSE_FACTOR = 20
+BATCH_SIZE = 200
+MAX_FILES = 100_000
+WRITTEN = ("created", "modified")
 BASELINE = "baseline.db"
+NOT_WATCHED, REBUILT = "files", "files anew"
+TOO_MANY, UNREAD = "files most", "files that cannot be read"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
+class _WatchState:
     """All that is open while one rule is watched."""
 
     rule: HostRule
     watched: Watched
     baseline: Baseline
     roots: WatchedRoots
-    writers: Writers
+    writers: WriterTracker
 
 
-class FileWatch:
+class FileMonitor:
     """Watches the files of the rule it was given last, on a thread of its own.
 
     *folder* is the Defender's: the baseline is there, and it is never watched.
     """
 
-    def __init__(self, folder: Path, report: Report, troubles: Troubles) -> None:
+    def __init__(self, folder: Path, report: Report, problems: Problems) -> None:
         self._folder = folder
         self._report = report
-        self._troubles = troubles
+        self._problems = problems
         self._rule: HostRule | None = None
-        self._unkept: dict[str, Record | None] = {}
+        self._unsaved: dict[str, Record | None] = {}
         self._changed = False
         self._stopping = False
         self._paths: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -93,89 +96,88 @@ class FileWatch:
             except Exception as error:
                 # Hosts hold what nobody foresaw; this thread must not end for it.
                 log.debug("files are not watched", exc_info=True)
-                self._begin_anew_if_damaged(error)
+                self._rebuild_if_damaged(error)
                 sentence = (
                     f"files are not watched: {describe_error(error)}; tried again soon"
                 )
-                self._troubles.tell(TOPIC, sentence, rule.name if rule else "")
+                self._problems.add(NOT_WATCHED, sentence, rule.name if rule else "")
                 self._wait(COMPARE_UNWATCHED_SECONDS)
             else:
-                for topic in (TOPIC, UNREAD, ANEW, MOST):
-                    self._troubles.clear(topic)
+                for topic in (NOT_WATCHED, UNREAD, REBUILT, TOO_MANY):
+                    self._problems.clear(topic)
                 self._wait(None)
 
-    def _begin_anew_if_damaged(self, error: Exception) -> None:
-        """Damage in the middle of the baseline shows only when that is read."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    def _rebuild_if_damaged(self, error: Exception) -> None:
+        """Remove a damaged baseline: some damage shows only when it is read."""
+        if is_damage(error):
             with suppress(OSError):
                 path = remove(self._folder / BASELINE)
                 sentence = f"{path} is damaged ({error}) and is begun anew"
-                self._troubles.tell(ANEW, sentence)
+                self._problems.add(REBUILT, sentence)
 
     def _watch(self, rule: HostRule) -> None:
         """Watch the files of *rule* until there is another one."""
         watched = Watched(rule.files, str(self._folder))
         with (
-            closing(Baseline(self._folder / BASELINE, self._unkept)) as baseline,
-            closing(Notices(self._paths.put)) as notices,
-            closing(WatchedRoots(rule, notices, self._troubles)) as roots,
-            closing(Writers()) as writers,
+            closing(Baseline(self._folder / BASELINE, self._unsaved)) as baseline,
+            closing(InotifyWatcher(self._paths.put)) as watcher,
+            closing(WatchedRoots(rule, watcher, self._problems)) as roots,
+            closing(WriterTracker()) as writers,
         ):
-            scene = _Scene(rule, watched, baseline, roots, writers)
-            if baseline.anew:
-                self._troubles.tell(ANEW, baseline.anew)
+            state = _WatchState(rule, watched, baseline, roots, writers)
+            if baseline.rebuilt:
+                self._problems.add(REBUILT, baseline.rebuilt)
             roots.watch()
-            if self._look_at_all(scene):
-                baseline.keep_roots(watched.roots)
+            if self._compare_all(state):
+                baseline.save_roots(watched.roots)
             while not self._changed:
                 gaps = roots.missing or roots.incomplete
                 every = COMPARE_UNWATCHED_SECONDS if gaps else COMPARE_SECONDS
-                self._examine_noticed(scene, boottime() + every)
+                self._compare_notified(state, boottime() + every)
                 if not self._changed:
                     roots.watch()
-                    self._look_at_all(scene)
+                    self._compare_all(state)
 
-    def _look_at_all(self, scene: _Scene) -> bool:
-        """Compare everything; False if there was another rule before the end."""
-        known = scene.baseline.roots()
+    def _compare_all(self, state: _WatchState) -> bool:
+        """Compare everything; return False if there was another rule before the end."""
+        known = state.baseline.roots()
         comparison = Comparison(
-            scene.baseline,
-            scene.rule,
+            state.baseline,
+            state.rule,
             self._report,
             lambda path: not any(covers(r, path) for r in known),
-            scene.writers.take,
+            state.writers.take,
         )
-        whole = survey(comparison, scene.watched, self._troubles, lambda: self._changed)
+        whole = scan(comparison, state.watched, self._problems, lambda: self._changed)
         if whole:
-            for folder in {*comparison.folders, *scene.roots.folders}:
-                scene.writers.watch(folder)
-            scene.roots.check(comparison.folders)
+            for folder in {*comparison.folders, *state.roots.folders}:
+                state.writers.watch(folder)
+            state.roots.check(comparison.folders)
         return whole
 
-    def _examine_noticed(self, scene: _Scene, until: float) -> None:
-        """Examine what notices come of, until *until* or a change of the rule."""
-        watched = scene.watched
-        rest: dict[str, float] = {}
+    def _compare_notified(self, state: _WatchState, until: float) -> None:
+        """Compare the paths of notifications, until *until* or a change of the rule."""
+        watched = state.watched
+        paused: dict[str, float] = {}
         waiting: set[str] = set()
         while not self._changed and (left := until - boottime()) > 0:
             waiting |= self._gather(min(left, 1.0) if waiting else left)
             comparison = Comparison(
-                scene.baseline, scene.rule, self._report, writer=scene.writers.take
+                state.baseline, state.rule, self._report, writer=state.writers.take
             )
             for path in sorted(waiting):
                 began = boottime()
-                if path in watched and rest.get(path, 0) > began:
+                if path in watched and paused.get(path, 0) > began:
                     continue
                 waiting.discard(path)
                 if path in watched:
-                    comparison.examine(path)
+                    comparison.compare(path)
                     # A large file that is written to all the time may cost little only.
-                    rest[path] = boottime() + REST_FACTOR * (boottime() - began)
-            comparison.settle()
+                    paused[path] = boottime() + PAUSE_FACTOR * (boottime() - began)
+            comparison.flush()
 
     def _gather(self, seconds: float) -> set[str]:
-        """The paths that come within *seconds*, and shortly after the first."""
+        """Return the paths that come within *seconds*, and shortly after the first."""
         try:
             first = self._paths.get(timeout=seconds)
         except queue.Empty:
@@ -188,7 +190,7 @@ class FileWatch:
         return {path for path in paths if path is not None}
 
     def _wait(self, seconds: float | None) -> None:
-        """Until the rule changes, or *seconds* are over."""
+        """Wait until the rule changes, or *seconds* are over."""
         until = None if seconds is None else boottime() + seconds
         # The end may have been asked for while the last change was being taken up.
         while not (self._changed or self._stopping):
@@ -196,3 +198,125 @@ class FileWatch:
                 return
             with suppress(queue.Empty):
                 self._paths.get(timeout=seconds)
+
+
+def scan(
+    comparison: "Comparison",
+    watched: Watched,
+    problems: Problems,
+    stopped: Callable[[], bool],
+) -> bool:
+    """Compare all that is *watched*; return False if *stopped* before the end."""
+    unread, folders = comparison.unread, comparison.folders
+    roots = (walk(root, watched, unread, folders) for root in watched.roots)
+    paths = chain.from_iterable(roots)
+    for path in islice(paths, MAX_FILES):
+        comparison.compare_if_touched(path)
+        if stopped():
+            comparison.flush()
+            return False
+    name = comparison.rule.name
+    if next(paths, None):
+        sentence = f"rule {name} watches more than {MAX_FILES:,} files; "
+        problems.add(TOO_MANY, sentence + "the others are not watched", name)
+    _compare_missing(comparison, watched)
+    if unread:
+        # Not how many: the same sentence is reported once.
+        sentence = f"watched files cannot be read, {min(unread)} for one; "
+        problems.add(UNREAD, sentence + "run the Defender as root", name)
+    else:
+        problems.clear(UNREAD)
+    return True
+
+
+def _compare_missing(comparison: "Comparison", watched: Watched) -> None:
+    """Report the files of the baseline that are gone, and drop unwatched ones."""
+    baseline = comparison.baseline
+    for path in baseline.paths():
+        if path not in watched:
+            baseline.save([(path, None)])
+        elif not os.path.lexists(path):
+            comparison.compare(path)
+    comparison.flush()
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Compares files with *baseline* for *rule*; changes go to *report*, then to it.
+
+    *silent* says of a path that it had no baseline before: nothing is reported.
+    *writer* says who wrote to a path. *unread* collects what we may not read, *folders*
+    those that were looked into.
+    """
+
+    baseline: Baseline
+    rule: HostRule
+    report: Report
+    silent: Callable[[str], bool] = lambda path: False
+    writer: Callable[[str], str | None] = lambda path: None
+    unread: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    _found: list[FileEvent] = field(default_factory=list)
+    _records: list[tuple[str, Record | None]] = field(default_factory=list)
+
+    def compare(self, path: str) -> None:
+        """Compare *path* and note what changed."""
+        before = self.baseline.get(path)
+        try:
+            after = record_of(path)
+        except OSError:
+            self.unread.append(path)
+            return
+        if before == after:
+            return
+        # Asked in any case: who wrote then has not written next time.
+        writer = self.writer(path)
+        event = self._event(path, before, after, writer)
+        if event and not self.silent(path):
+            self._found.append(event)
+        self._records.append((path, after))
+        if len(self._records) >= BATCH_SIZE:
+            self.flush()
+
+    def compare_if_touched(self, path: str) -> None:
+        """Do the same, but do not read what was not touched since."""
+        try:
+            stamp = stamp_of(path)
+        except OSError:
+            self.unread.append(path)
+            return
+        before = self.baseline.get(path)
+        if before is None or before.stamp != stamp or not stamp:
+            self.compare(path)
+
+    def flush(self) -> None:
+        """Report what was found; only then it is the baseline."""
+        if self._found:
+            self.report(self._found)
+        self.baseline.save(self._records)
+        self._found, self._records = [], []
+
+    def _event(
+        self,
+        path: str,
+        before: Record | None,
+        after: Record | None,
+        writer: str | None,
+    ) -> FileEvent | None:
+        change = change_of(before, after)
+        shown = after or before
+        if change is None or shown is None:
+            return None
+        return FileEvent(
+            UNNUMBERED,
+            utc_now(),
+            self.rule.name,
+            self.rule.files.effect,
+            printable(path, 4096),
+            change,
+            before.hash or None if before else None,
+            after.hash or None if after else None,
+            shown.mode,
+            printable(shown.owner, 255),
+            printable(writer, 255) if writer and change in WRITTEN else None,
+        )

@@ -1,4 +1,4 @@
-"""When to try again, whom, and how long to wait for a sign of life; all pure."""
+"""Decides when to connect again, to which address, and how long to wait; pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

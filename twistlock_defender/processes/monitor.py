@@ -1,7 +1,7 @@
-"""Finds denied processes within a second, and ends them where the rule says so.
+"""Finds denied processes within a second, and kills them where the rule says so.
 
-It looks at /proc: at new processes several times a second, and about once a second at
-all, because a process may run another program at any time. What lives for less than
+It scans /proc: new processes several times a second, and all about once a second,
+because a process may run another program at any time. What lives for less than
 a quarter of a second may be missed.
 """
 
@@ -9,42 +9,39 @@ import logging
 import os
 import threading
 
-from twistlock_console.protocol import HostRule, ProcessEvent
-from twistlock_defender.common.capabilities import Capability, may
+from twistlock_console.protocol import UNNUMBERED, HostRule, ProcessEvent
 from twistlock_defender.common.clock import boottime, utc_now
 from twistlock_defender.common.errors import describe_error
-from twistlock_defender.common.findings import UNNUMBERED, printable
-from twistlock_defender.common.problems import Report, Troubles
-from twistlock_defender.common.proc import (
+from twistlock_defender.common.problems import Problems, Report, printable
+from twistlock_defender.common.rights import Capability, has_capability, user_name
+from twistlock_defender.processes.proc import (
     all_pids,
     command_of,
-    look_at,
+    kill_process,
     owner_of,
-    user_name,
+    read_process,
 )
-from twistlock_defender.common.process import Process
-from twistlock_defender.processes.kill import end
-from twistlock_defender.processes.rules import Denied
+from twistlock_defender.processes.rules import Denied, Process
 
-LOOK_SECONDS = 0.2
+SCAN_SECONDS = 0.2
 YOUNG_SECONDS = 1.0
-LOOK_AT_ALL = 4
+SCANS_UNTIL_ALL = 4
 TOPIC = "processes"
 RIGHTS = "rights over processes"
 log = logging.getLogger(__name__)
 
 
-class ProcessWatch:
+class ProcessMonitor:
     """Enforces the processes of the rule it was given last, on a thread of its own."""
 
-    def __init__(self, report: Report, troubles: Troubles) -> None:
+    def __init__(self, report: Report, problems: Problems) -> None:
         self._report = report
-        self._troubles = troubles
+        self._problems = problems
         self._rule: HostRule | None = None
         self._current: HostRule | None = None
         self._denied = Denied(HostRule("none").processes)
         self._known: dict[int, tuple[Process, float]] = {}
-        self._rights_told = True
+        self._rights_checked = True
         self._changed = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="processes", daemon=True)
@@ -68,44 +65,44 @@ class ProcessWatch:
     def _run(self) -> None:
         round_ = 0
         while not self._stopping:
-            self._try_to_look(everyone=round_ % LOOK_AT_ALL == 0)
+            self._try_scan(everyone=round_ % SCANS_UNTIL_ALL == 0)
             round_ += 1
-            self._changed.wait(LOOK_SECONDS if self._denied else None)
+            self._changed.wait(SCAN_SECONDS if self._denied else None)
 
-    def _try_to_look(self, *, everyone: bool) -> None:
+    def _try_scan(self, *, everyone: bool) -> None:
         try:
             if self._changed.is_set():
                 self._changed.clear()
-                self._take_up()
+                self._load_rule()
             if self._denied:
-                self._look(everyone=everyone)
-            if not self._rights_told:
-                self._tell_rights()
+                self._scan(everyone=everyone)
+            if not self._rights_checked:
+                self._check_rights()
         except Exception as error:
             # Hosts hold what nobody foresaw; this thread must not end for it.
             log.debug("processes cannot be looked at", exc_info=True)
-            self._troubles.tell(
+            self._problems.add(
                 TOPIC, f"processes cannot be looked at: {describe_error(error)}"
             )
         else:
-            self._troubles.clear(TOPIC)
+            self._problems.clear(TOPIC)
 
-    def _take_up(self) -> None:
+    def _load_rule(self) -> None:
         rule = self._rule
         self._current = rule
-        self._rights_told = False
+        self._rights_checked = False
         self._denied = Denied((rule or HostRule("none")).processes)
         self._known.clear()
 
-    def _tell_rights(self) -> None:
+    def _check_rights(self) -> None:
         rule = self._current
         if rule and rule.processes.denied and (sentence := _powerless(rule)):
-            self._troubles.tell(RIGHTS, sentence, rule.name)
+            self._problems.add(RIGHTS, sentence, rule.name)
         else:
-            self._troubles.clear(RIGHTS)
-        self._rights_told = True
+            self._problems.clear(RIGHTS)
+        self._rights_checked = True
 
-    def _look(self, *, everyone: bool) -> None:
+    def _scan(self, *, everyone: bool) -> None:
         now, pids = boottime(), all_pids()
         gone = self._known.keys() - set(pids)
         for pid in gone:
@@ -115,7 +112,7 @@ class ProcessWatch:
             known = self._known.get(pid)
             if known and not everyone and now - known[1] > YOUNG_SECONDS:
                 continue
-            process = look_at(pid)
+            process = read_process(pid)
             if process is None or (known and known[0] == process):
                 continue
             if process in self._denied:
@@ -145,7 +142,7 @@ def _act(process: Process, rule: HostRule) -> ProcessEvent:
     effect = rule.processes.effect
     # Read first: a process that was ended tells nothing.
     command, user, time = command_of(process.pid), owner_of(process.pid), utc_now()
-    outcome = end(process) if effect == "prevent" else "alerted"
+    outcome = kill_process(process) if effect == "prevent" else "alerted"
     log.warning("%s (%d), which %s denies: %s", *_names(process), rule.name, outcome)
     return ProcessEvent(
         UNNUMBERED,
@@ -163,14 +160,14 @@ def _act(process: Process, rule: HostRule) -> ProcessEvent:
 
 
 def _powerless(rule: HostRule) -> str | None:
-    """What we cannot do to the processes of other users, if anything."""
+    """Return what we cannot do to the processes of other users, if anything."""
     user = f"the Defender runs as {user_name(os.geteuid())}"
-    if rule.processes.effect == "prevent" and not may(Capability.KILL):
+    if rule.processes.effect == "prevent" and not has_capability(Capability.KILL):
         return (
             f"rule {rule.name} ends processes, but {user} and can end only those of "
             "that user; run it as root"
         )
-    if not may(Capability.SYS_PTRACE):
+    if not has_capability(Capability.SYS_PTRACE):
         return (
             f"{user} and sees no paths of other users' processes, only what they were "
             "called by; run it as root"

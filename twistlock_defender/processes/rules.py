@@ -2,10 +2,25 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import translate
 
 from twistlock_console.protocol import ProcessPart
-from twistlock_defender.common.process import Process
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One program in one process; *pid* and *started* together are never reused.
+
+    *path* is empty where we may not see it; *name* is what the kernel calls it and
+    *called* what it was called by.
+    """
+
+    pid: int
+    started: int
+    path: str
+    name: str
+    called: str
 
 
 class Denied:

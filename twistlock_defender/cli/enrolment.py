@@ -1,4 +1,4 @@
-"""Getting a certificate from the Console, which is known by the pin of its key."""
+"""Gets a certificate from the Console, which is known by the pin of its key."""
 
 import base64
 import hashlib
@@ -23,11 +23,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import Field, TypeAdapter, ValidationError
 
+from twistlock_defender.agent.certificate import CERTIFICATE, request_for
 from twistlock_defender.common.errors import EnrolError, FolderError
 from twistlock_defender.common.folder import DefenderSettings, Folder
-from twistlock_defender.identity.certificate import CERTIFICATE, request_for
-from twistlock_defender.link.error_text import reason_of
-from twistlock_defender.link.resolver import parse
+from twistlock_defender.link.connection import reason_of
+from twistlock_defender.link.dialer import parse
 
 PATH = "/api/v1/defenders/enrol"
 API_PORT = 8083
@@ -53,7 +53,7 @@ class Enrolment:
 
 
 @dataclass(frozen=True, slots=True)
-class Papers:
+class Credentials:
     """What the Console gives: PEM, and where Defenders find it from now on."""
 
     certificate: str
@@ -62,7 +62,7 @@ class Papers:
     port: int
 
 
-_papers: TypeAdapter[Papers] = TypeAdapter(Papers)
+_credentials: TypeAdapter[Credentials] = TypeAdapter(Credentials)
 
 
 def enrol(enrolment: Enrolment, folder: Folder, outbox_mb: int) -> None:
@@ -71,12 +71,12 @@ def enrol(enrolment: Enrolment, folder: Folder, outbox_mb: int) -> None:
     name = enrolment.name or socket.gethostname()
     with _own_key(folder, name) as key:
         body = {"defender": name, "request": request_for(key, name)}
-        papers = _ask(enrolment, {**body, **_own_certificate(folder)})
-    _check(papers, key)
-    _forget_another_console(folder, papers.authority.encode())
-    folder.write(CERTIFICATE, papers.certificate.encode())
-    folder.write("ca.pem", papers.authority.encode())
-    addresses = tuple(_with_port(a, papers.port) for a in papers.addresses)
+        credentials = _ask(enrolment, {**body, **_own_certificate(folder)})
+    _check(credentials, key)
+    _forget_another_console(folder, credentials.authority.encode())
+    folder.write(CERTIFICATE, credentials.certificate.encode())
+    folder.write("ca.pem", credentials.authority.encode())
+    addresses = tuple(_with_port(a, credentials.port) for a in credentials.addresses)
     folder.write_settings(DefenderSettings(name, addresses, outbox_mb))
 
 
@@ -138,7 +138,7 @@ def _forget_another_console(folder: Folder, authority: bytes) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _ask(enrolment: Enrolment, body: object) -> Papers:
+def _ask(enrolment: Enrolment, body: object) -> Credentials:
     host, port = parse(enrolment.console, API_PORT)
     headers = {
         "Authorization": f"Bearer {enrolment.token}",
@@ -163,7 +163,7 @@ def _ask(enrolment: Enrolment, body: object) -> Papers:
             f"{enrolment.console} refuses: {_sentence(content, answer.status)}"
         )
     try:
-        return _papers.validate_json(content)
+        return _credentials.validate_json(content)
     except ValidationError as error:
         raise EnrolError(f"{enrolment.console} gave no certificate") from error
 
@@ -180,9 +180,9 @@ def _check_pin(connection: HTTPSConnection, enrolment: Enrolment) -> None:
         )
 
 
-def _check(papers: Papers, key: ec.EllipticCurvePrivateKey) -> None:
+def _check(credentials: Credentials, key: ec.EllipticCurvePrivateKey) -> None:
     try:
-        certificate = x509.load_pem_x509_certificate(papers.certificate.encode())
+        certificate = x509.load_pem_x509_certificate(credentials.certificate.encode())
     except ValueError as error:
         raise EnrolError("the Console's certificate for us cannot be read") from error
     if certificate.public_key() != key.public_key():

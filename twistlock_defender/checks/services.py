@@ -1,0 +1,125 @@
+"""Checks of the settings of the SSH server and the Docker daemon."""
+
+import glob
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from twistlock_defender.checks.check import Check, at_most, text_of
+
+SSH_CONFIG = "etc/ssh/sshd_config"
+DEEPEST_INCLUDE = 4
+DOCKER_CONFIG = "etc/docker/daemon.json"
+
+
+def ssh_settings(root: Path) -> dict[str, str]:
+    """Return the SSH server's settings in lower case; the first mention of each counts.
+
+    What stands in a Match block holds for some only, and is left aside.
+    """
+    found: dict[str, str] = {}
+    for line in _lines(root, root / SSH_CONFIG, 0):
+        key, _, value = line.replace("=", " ", 1).partition(" ")
+        if key.lower() == "match":
+            break
+        found.setdefault(key.lower(), value.strip().strip('"').lower())
+    return found
+
+
+def _lines(root: Path, path: Path, depth: int) -> Iterator[str]:
+    for raw in text_of(path).splitlines():
+        line = " ".join(raw.split())
+        if not line or line.startswith("#"):
+            continue
+        if line.lower().startswith("include ") and depth < DEEPEST_INCLUDE:
+            for pattern in line.split()[1:]:
+                inside = os.path.join("/etc/ssh", pattern).lstrip("/")  # noqa: PTH118
+                for included in sorted(glob.glob(str(root / inside))):  # noqa: PTH207
+                    yield from _lines(root, Path(included), depth + 1)
+        else:
+            yield line
+
+
+def _root_login(root: Path) -> str | None:
+    value = ssh_settings(root).get("permitrootlogin", "prohibit-password")
+    return _unless(root, value == "no", f"PermitRootLogin is {value}; set it to no")
+
+
+def _empty_passwords(root: Path) -> str | None:
+    value = ssh_settings(root).get("permitemptypasswords", "no")
+    return _unless(root, value == "no", "PermitEmptyPasswords is on; set it to no")
+
+
+def _tries(root: Path) -> str | None:
+    value = ssh_settings(root).get("maxauthtries", "6")
+    few = value.isdecimal() and int(value) <= 4
+    return _unless(root, few, f"MaxAuthTries is {value}; set it to 4 or less")
+
+
+def _unless(root: Path, good: bool, fault: str) -> str | None:
+    return None if good or not (root / SSH_CONFIG).exists() else fault
+
+
+SSH_CHECKS = (
+    Check("ssh-root-login", "high", _root_login),
+    Check(
+        "ssh-empty-passwords",
+        "critical",
+        _empty_passwords,
+    ),
+    Check("ssh-tries", "medium", _tries),
+    Check(
+        "ssh-settings-rights",
+        "medium",
+        at_most(SSH_CONFIG, mode=0o600),
+    ),
+)
+
+
+def _docker_settings(root: Path) -> Mapping[str, object]:
+    try:
+        found = json.loads(text_of(root / DOCKER_CONFIG) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _network(root: Path) -> str | None:
+    settings = _docker_settings(root)
+    listed = settings.get("hosts") or ()
+    if not isinstance(listed, Iterable):
+        raise TypeError("hosts is not a list")
+    hosts = [host for host in listed if str(host).startswith("tcp")]
+    if not hosts or settings.get("tlsverify"):
+        return None
+    return f"Docker listens on {hosts[0]} to anybody; set tlsverify in /{DOCKER_CONFIG}"
+
+
+def _registries(root: Path) -> str | None:
+    found = _docker_settings(root).get("insecure-registries")
+    return f"registries without TLS: {found}; remove them" if found else None
+
+
+DOCKER_CHECKS = (
+    Check(
+        "docker-socket",
+        "critical",
+        at_most("run/docker.sock", mode=0o660),
+    ),
+    Check(
+        "docker-settings-rights",
+        "high",
+        at_most(DOCKER_CONFIG, mode=0o644),
+    ),
+    Check(
+        "docker-network",
+        "critical",
+        _network,
+    ),
+    Check(
+        "docker-registries",
+        "medium",
+        _registries,
+    ),
+)

@@ -1,1 +1,0 @@
-"""Enrol the Defender and renew its certificate."""

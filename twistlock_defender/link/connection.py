@@ -1,0 +1,252 @@
+"""One connection to a Console: opens it, checks the Console's epoch, keeps it alive."""
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidMessage
+
+from twistlock_console.protocol import (
+    HELLO_SECONDS,
+    LARGEST_MESSAGE,
+    ConsoleHello,
+    check_protocol,
+    decode_from_console,
+)
+from twistlock_defender.common.clock import boottime
+from twistlock_defender.common.errors import ConsoleRejected, ConsoleTimeout
+from twistlock_defender.link.backoff import Target
+
+CONNECT_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
+PING_SECONDS = 30.0
+# The kernel notices within 20 s that the host at the other end is gone.
+KEEPALIVE = (
+    (socket.TCP_KEEPIDLE, 10),
+    (socket.TCP_KEEPINTVL, 3),
+    (socket.TCP_KEEPCNT, 3),
+    (socket.TCP_NODELAY, 1),
+)
+SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
+    (
+        InvalidMessage,
+        "it ended the connection before its first word; our certificate may have "
+        "expired or been revoked, or something in between ends TLS",
+    ),
+    (TimeoutError, "it does not answer"),
+    (ConnectionClosed, "the connection broke"),
+)
+log = logging.getLogger(__name__)
+
+
+class HighestEpoch:
+    """Remembers the highest epoch that was seen in *path*; 0 before any Console was."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self.value = int(path.read_text())
+        except (FileNotFoundError, ValueError):
+            self.value = 0
+
+    def admits(self, epoch: int) -> bool:
+        """Return whether a Console with this *epoch* may be obeyed; store a higher one.
+
+        A lower epoch is that of a Console which lost its role and may not know it.
+        """
+        if epoch < self.value:
+            return False
+        if epoch > self.value:
+            self.value = epoch
+            try:
+                self._store(epoch)
+            except OSError as error:
+                log.error("epoch %d holds until a restart only: %s", epoch, error)  # noqa: TRY400
+        return True
+
+    def _store(self, epoch: int) -> None:
+        new = self._path.with_suffix(".new")
+        with new.open("w") as file:
+            file.write(f"{epoch}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """A Console at *target* that may be obeyed, under *epoch*.
+
+    *renews* is whether it said that it renews certificates.
+    """
+
+    connection: ClientConnection
+    target: Target
+    epoch: int
+    renews: bool
+
+
+async def connect_to(
+    target: Target, tls: ssl.SSLContext, epochs: HighestEpoch
+) -> Greeted:
+    """Connect to *target* and read its hello.
+
+    Raises ConsoleRejected, ProtocolError, OSError or what websockets raises.
+    """
+    reached = await _connect_socket(target)
+    connection = await connect(
+        f"wss://{_bracketed(target.name)}:{target.port}",
+        sock=reached,
+        server_hostname=target.name,
+        ssl=tls,
+        open_timeout=HELLO_SECONDS,
+        ping_interval=None,
+        close_timeout=CLOSE_SECONDS,
+        max_size=LARGEST_MESSAGE * 4,
+        compression=None,
+    )
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            frame = await connection.recv()
+        hello = _check_hello(frame, epochs)
+    except BaseException:
+        connection.transport.abort()
+        raise
+    return Greeted(connection, target, hello.epoch, hello.renews)
+
+
+async def _connect_socket(target: Target) -> socket.socket:
+    family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+    reached = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        reached.setblocking(False)
+        reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            reached.setsockopt(socket.IPPROTO_TCP, option, value)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await asyncio.get_running_loop().sock_connect(
+                reached, (target.address, target.port)
+            )
+    except BaseException:
+        reached.close()
+        raise
+    return reached
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+def _check_hello(frame: str | bytes, epochs: HighestEpoch) -> ConsoleHello:
+    """Read the hello in *frame*; raise ConsoleRejected if its epoch is over."""
+    hello = decode_from_console(frame)
+    if not isinstance(hello, ConsoleHello):
+        raise ConsoleRejected("its first message is no hello")
+    check_protocol(hello)
+    if not epochs.admits(hello.epoch):
+        raise ConsoleRejected(
+            f"it serves under epoch {hello.epoch}, which is over; "
+            f"epoch {epochs.value} was seen"
+        )
+    return hello
+
+
+class Keepalive:
+    """Checks that the Console at the other end of *connection* still lives.
+
+    It is asked with a websocket ping, which it answers however slow its database is.
+    *patience* is in seconds.
+    """
+
+    def __init__(self, connection: ClientConnection, patience: float) -> None:
+        self._connection = connection
+        self._patience = patience
+        self._heard = boottime()
+        self._waiting_since: float | None = None
+        self._asked_since: float | None = None
+        self._ping: asyncio.Task[None] | None = None
+
+    def heard(self) -> None:
+        """Note that something arrived."""
+        self._heard = boottime()
+
+    def expect_reply(self) -> None:
+        """Note that something is sent that must be acknowledged.
+
+        Other messages do not end this: a slow database is waited for, and its Console
+        may die meanwhile.
+        """
+        self._waiting_since = self._waiting_since or boottime()
+
+    def expect_nothing(self) -> None:
+        """Note that everything is acknowledged."""
+        self._waiting_since = None
+
+    async def watch(self) -> None:
+        """Ping after a long silence; raise ConsoleTimeout when no answer comes."""
+        try:
+            while True:
+                self._check(boottime())
+                await asyncio.sleep(min(1.0, self._patience / 12))
+        finally:
+            if self._ping:
+                self._ping.cancel()
+                await asyncio.gather(self._ping, return_exceptions=True)
+
+    def _check(self, now: float) -> None:
+        waited = self._waited(now)
+        if waited >= self._patience:
+            raise ConsoleTimeout(
+                f"the Console has been silent for {self._patience:g} s"
+            )
+        quiet = now - self._heard >= PING_SECONDS
+        if (quiet or waited >= self._patience / 2) and self._ping is None:
+            self._asked_since = now
+            # Beside us: it may have to wait for a peer that reads no more.
+            self._ping = asyncio.create_task(self._ask())
+
+    def _waited(self, now: float) -> float:
+        """Return the seconds of silence since something should bring an answer."""
+        since = min(self._waiting_since or now, self._asked_since or now)
+        return now - max(since, self._heard)
+
+    async def _ask(self) -> None:
+        await (await self._connection.ping())
+        self._ping = self._asked_since = None
+        self.heard()
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in words why a connection ended or never came about."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLError):
+            return _tls_reason(cause)
+    if isinstance(error, ConnectionClosed) and error.rcvd:
+        return f"it closed the connection: {error.rcvd.reason or error.rcvd.code}"
+    for kind, sentence in SENTENCES:
+        if isinstance(error, kind):
+            return sentence
+    if isinstance(error, HTTPException):
+        return "its answer cannot be understood"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    return f"TLS failed: {reason.replace('sslv3 alert', 'it answers')}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,0 +1,347 @@
+"""The outbox: findings that the Console has not stored yet, on disk and in order.
+
+Numbers rise and are never given twice, not even those of findings that were dropped.
+What `report` or `add` was given is on disk when it returns, unless `trouble` says why
+not; then it is held in memory and written as soon as that works.
+"""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from twistlock_console.protocol import (
+    UNNUMBERED,
+    DroppedEvent,
+    Event,
+    encode_unnumbered,
+)
+from twistlock_defender.common.clock import utc_now
+from twistlock_defender.common.errors import is_damage
+
+HELD_AT_MOST = 10_000
+ROW_BYTES = 64
+BUSY_SECONDS = 5.0
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    body TEXT NOT NULL,
+    notice INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS lost (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    count INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL
+);
+"""
+BEGIN_NUMBERS = """
+INSERT INTO sqlite_sequence SELECT 'events', ?
+    WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'events')
+"""
+RAISE_NUMBERS = (
+    "UPDATE sqlite_sequence SET seq = :begin WHERE name = 'events' AND seq < :begin"
+)
+LAST_NUMBER = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+SKIP_NUMBERS = "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'events'"
+ADD_LOST = """
+INSERT INTO lost VALUES (1, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET
+    count = count + excluded.count,
+    first = min(first, excluded.first), last = max(last, excluded.last)
+"""
+SIZE = (
+    "SELECT count(*), coalesce(sum(length(CAST(body AS BLOB)) + 64), 0) FROM events "
+    "WHERE number <= ?"
+)
+OLDEST = (
+    "SELECT number, length(CAST(body AS BLOB)) + 64 FROM events "
+    "WHERE NOT notice ORDER BY number"
+)
+ALL = 2**63 - 1
+NEXT = "SELECT number, body FROM events WHERE number > ? ORDER BY number LIMIT ?"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finding with its number; *body* is JSON without the number."""
+
+    number: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """How full it is; *oldest* is the body of its oldest finding."""
+
+    count: int
+    bytes: int
+    oldest: str | None
+    trouble: str | None
+
+
+class Outbox:
+    """The outbox at *path*, of about *limit* bytes; any thread may use it.
+
+    `on_new` is called, on whichever thread adds, when there is more to send.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path = path
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._held: deque[str] = deque()
+        self._overheld = 0
+        self._given = 0
+        self._trouble: str | None = None
+        self._file: OutboxFile | None = None
+        self._closed = False
+        self.on_new: Callable[[], None] = lambda: None
+        with self._lock:
+            self._attempt(lambda file: None)
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        with self._lock:
+            self._closed = True
+            if self._file:
+                self._file.close()
+
+    def report(self, events: Sequence[Event]) -> None:
+        """Add *events*, which get their numbers here."""
+        self.add([encode_unnumbered(event) for event in events])
+
+    def add(self, bodies: Sequence[str]) -> None:
+        """Store *bodies*, JSON each; the oldest findings go where there is no room."""
+        with self._lock:
+            self._held.extend(bodies)
+            self._write_held()
+        self.on_new()
+
+    def retry(self) -> None:
+        """Try again to write: what is held, or nothing, to see if it works."""
+        with self._lock:
+            if not self._held and not self._trouble:
+                return
+            self._write_held()
+        self.on_new()
+
+    def batch(self, after: int, count: int, size: int) -> list[Entry]:
+        """Return the findings after number *after*: at most *count*, of *size* bytes.
+
+        One at least is returned, however big, if there is any.
+        """
+        found: list[Entry] = []
+        with self._lock:
+            self._attempt(lambda file: file.add_notice())
+            self._attempt(lambda file: found.extend(file.after(after, count)))
+            if found:
+                self._given = max(self._given, found[-1].number)
+        fitting: list[Entry] = []
+        for entry in found:
+            size -= len(entry.body)
+            if size < 0 and fitting:
+                break
+            fitting.append(entry)
+        return fitting
+
+    def delete(self, through: int) -> None:
+        """Delete every finding with a number up to *through*: the Console has it."""
+        with self._lock:
+            self._attempt(lambda file: file.delete(through))
+
+    def state(self) -> OutboxState:
+        """Return how full it is now."""
+        found: list[Entry] = []
+        with self._lock:
+            self._attempt(lambda file: found.extend(file.after(0, 1)))
+            oldest = found[0].body if found else next(iter(self._held), None)
+            count, size = len(self._held), 0
+            if self._file:
+                count, size = count + self._file.count, self._file.bytes
+            return OutboxState(count, size, oldest, self._trouble)
+
+    def _set_aside(self, error: sqlite3.Error) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+        # The file itself last: a new one must not find what belongs to the old.
+        for ending in ("-wal", "-shm", ""):
+            path = self._path.with_name(self._path.name + ending)
+            if path.exists():
+                path.replace(path.with_name(f"{path.name}.damaged"))
+        log.error(
+            "%s is damaged (%s); it is kept as %s.damaged, its findings are not sent",
+            *(self._path, error, self._path.name),
+        )
+
+    def _write_held(self) -> None:
+        bodies, skipped = list(self._held), self._overheld
+        if self._attempt(lambda file: file.add(bodies, skipped)):
+            self._held.clear()
+            self._overheld = 0
+            self._trouble = None
+            return
+        while len(self._held) > HELD_AT_MOST:
+            self._held.popleft()
+            self._overheld += 1
+
+    def _attempt(self, act: "Callable[[OutboxFile], object]") -> bool:
+        """Call *act*; where the file does not let us, note why and go on."""
+        if self._closed:
+            return False
+        try:
+            try:
+                self._do(act)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                # Opening reads not every page: some damage shows only now.
+                self._set_aside(error)
+                self._do(act)
+            return True
+        except (sqlite3.Error, OSError) as error:
+            self._note(error)
+            return False
+
+    def _do(self, act: "Callable[[OutboxFile], object]") -> None:
+        if not self._file:
+            self._file = OutboxFile(self._path, self._limit, self._given)
+        act(self._file)
+
+    def _note(self, error: sqlite3.Error | OSError) -> None:
+        sentence = (
+            f"{self._path} cannot be written ({error}); "
+            f"findings are held in memory, {HELD_AT_MOST:,} at most"
+        )
+        if sentence != self._trouble:
+            log.error("%s", sentence)
+        self._trouble = sentence
+
+
+class OutboxFile:
+    """Numbered findings in SQLite at *path*; above *limit* bytes the oldest go.
+
+    Its calls raise sqlite3.Error. One thread at a time. *count* and *bytes* say what is
+    in it. Numbers up to *given* are those of a file before, and are not given again.
+    """
+
+    def __init__(self, path: Path, limit: int, given: int) -> None:
+        self._limit = limit
+        # A Defender that is installed again has lost its numbers, and one whose disk
+        # is set back has forgotten the last, yet the Console takes a number that it
+        # knows for a repetition. Milliseconds outrun findings, but for a moment.
+        self._begin = max(time.time_ns() // 1_000_000, given)
+        self._database = sqlite3.connect(
+            path, BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Close it; may be called twice."""
+        self._database.close()
+
+    def add(self, bodies: Sequence[str], skipped: int) -> None:
+        """Append *bodies*; *skipped* earlier ones never came here, and are lost."""
+        rows = [(body,) for body in bodies]
+        with self._adding():
+            if skipped:
+                [(last,)] = self._database.execute(LAST_NUMBER).fetchall()
+                self._database.execute(SKIP_NUMBERS, (skipped,))
+                self._database.execute(ADD_LOST, (skipped, last + 1, last + skipped))
+            self._database.executemany("INSERT INTO events (body) VALUES (?)", rows)
+            self._grow(len(rows), sum(map(_bytes, bodies)))
+            if self.bytes > self._limit:
+                self._drop_oldest()
+
+    def after(self, number: int, count: int) -> list[Entry]:
+        """Return the findings after *number*, at most *count*."""
+        rows = self._database.execute(NEXT, (number, count)).fetchall()
+        return [Entry(*row) for row in rows]
+
+    def delete(self, through: int) -> None:
+        """Delete every finding with a number up to *through*."""
+        with self._transaction():
+            [(count, size)] = self._database.execute(SIZE, (through,)).fetchall()
+            self._database.execute("DELETE FROM events WHERE number <= ?", (through,))
+            self._grow(-count, -size)
+
+    def add_notice(self) -> None:
+        """Append one finding that says which findings were dropped, if any were."""
+        rows = self._database.execute("SELECT count, first, last FROM lost").fetchall()
+        if not rows:
+            return
+        event = DroppedEvent(UNNUMBERED, utc_now(), *rows[0])
+        body = encode_unnumbered(event)
+        with self._adding():
+            self._database.execute("DELETE FROM lost")
+            self._database.execute(
+                "INSERT INTO events (body, notice) VALUES (?, 1)", (body,)
+            )
+            self._grow(1, _bytes(body))
+
+    def _prepare(self) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit is on disk, so that a power cut takes nothing back.
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.executescript(SCHEMA)
+        self._database.execute(BEGIN_NUMBERS, (self._begin,))
+        self._measure()
+
+    def _drop_oldest(self) -> None:
+        """Drop a little more than is needed, so that it lasts."""
+        excess = self.bytes - self._limit + self._limit // 32
+        numbers, size = [], 0
+        with closing(self._database.execute(OLDEST)) as rows:
+            for number, length in rows:
+                numbers.append(number)
+                size += length
+                if size >= excess:
+                    break
+        self._database.execute(
+            "DELETE FROM events WHERE NOT notice AND number <= ?", (numbers[-1],)
+        )
+        self._database.execute(ADD_LOST, (len(numbers), numbers[0], numbers[-1]))
+        self._grow(-len(numbers), -size)
+
+    def _grow(self, count: int, size: int) -> None:
+        self.count += count
+        self.bytes += size
+
+    def _measure(self) -> None:
+        [(self.count, self.bytes)] = self._database.execute(SIZE, (ALL,)).fetchall()
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """A transaction that gives numbers, none below where this file began.
+
+        Not at opening: a full disk can be read, and this costs no commit of its own.
+        """
+        with self._transaction():
+            self._database.execute(RAISE_NUMBERS, {"begin": self._begin})
+            yield
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            # A full disk has rolled back by itself already.
+            with suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._measure()
+            raise
+
+
+def _bytes(body: str) -> int:
+    return len(body.encode()) + ROW_BYTES

@@ -1,0 +1,100 @@
+"""The host's processes, as /proc shows them, and the end of one of them."""
+
+import os
+import select
+import signal
+from contextlib import closing
+from pathlib import Path
+
+from twistlock_defender.processes.rules import Process
+
+KERNEL_THREAD = 0x00200000
+PROC = Path("/proc")
+END_SECONDS = 1.0
+ENDED = "ended"
+
+
+def all_pids() -> list[int]:
+    """Return the ids of all processes."""
+    return [int(entry) for entry in os.listdir(PROC) if entry.isdecimal()]  # noqa: PTH208  twice as fast, four times a second
+
+
+def read_process(pid: int) -> Process | None:
+    """Return what *pid* runs now; None for kernel threads and what has ended."""
+    try:
+        stat = (PROC / str(pid) / "stat").read_bytes()
+    except OSError:
+        return None
+    before, _, after = stat.rpartition(b")")
+    fields = after.split()
+    if fields[0] in (b"Z", b"X") or int(fields[6]) & KERNEL_THREAD:
+        return None
+    name = os.fsdecode(before.partition(b"(")[2])
+    path = _path(pid)
+    called = path or command_of(pid).split(" ")[0]
+    return Process(pid, int(fields[19]), path, name, called)
+
+
+def _path(pid: int) -> str:
+    try:
+        path = os.readlink(PROC / str(pid) / "exe")  # noqa: PTH115  fast, and no Path
+    except OSError:
+        return ""
+    return path.removesuffix(" (deleted)")
+
+
+def command_of(pid: int) -> str:
+    """Return the command line of *pid*; empty when it cannot be read."""
+    try:
+        words = (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return ""
+    return os.fsdecode(words.rstrip(b"\0").replace(b"\0", b" "))
+
+
+def owner_of(pid: int) -> int | None:
+    """Return the number of the user that *pid* runs as."""
+    try:
+        return (PROC / str(pid)).stat().st_uid
+    except OSError:
+        return None
+
+
+def kill_process(process: Process) -> str:
+    """Kill *process*, and no other one that got its id since; return the outcome.
+
+    The outcome is a sentence, as `ProcessEvent` has it.
+    """
+    if process.pid in (1, os.getpid()):
+        return "could not be ended: the host or the Defender would go with it"
+    try:
+        with closing(_ProcessHandle(process.pid)) as handle:
+            now = read_process(process.pid)
+            if now is None or now.started != process.started:
+                return "could not be ended: it had ended by itself"
+            return (
+                ENDED if handle.kill() else "could not be ended: it hangs in the kernel"
+            )
+    except ProcessLookupError:
+        return "could not be ended: it had ended by itself"
+    except PermissionError:
+        return "could not be ended: not permitted; run the Defender as root"
+    except OSError as error:
+        return f"could not be ended: {error.strerror}"
+
+
+class _ProcessHandle:
+    """A process held by a descriptor, which the next process with its id has not."""
+
+    def __init__(self, pid: int) -> None:
+        self._fd = os.pidfd_open(pid)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def kill(self) -> bool:
+        """Send SIGKILL; return whether the process is gone within END_SECONDS."""
+        signal.pidfd_send_signal(self._fd, signal.SIGKILL)
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(END_SECONDS * 1000))

@@ -1,1 +1,0 @@
-"""Keep the outbox, the policy and the status on disk."""
