@@ -93,7 +93,7 @@ class DemoNode:
         if self.condition == "running" and self._process:
             self._process.terminate()
 
-    def bury(self, seconds: float) -> None:
+    def reap(self, seconds: float) -> None:
         """Wait so long for its end, then kill what is left."""
         if self._process is None or self.condition not in ("running", "frozen"):
             return
@@ -146,4 +146,4 @@ class Cluster:
         for node in self.nodes.values():
             node.terminate()
         for node in self.nodes.values():
-            node.bury(max(0.0, (deadline - boottime_ns()) / SECOND))
+            node.reap(max(0.0, (deadline - boottime_ns()) / SECOND))

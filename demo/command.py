@@ -1,18 +1,24 @@
-"""`twistlock-console demo`."""
+"""`twistlock-console demo`: runs the demo from its start until it is told to end."""
 
 import logging
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import click
 
-from demo.command_queue import Lines
+from demo.commands import CommandQueue, Verb, parse
+from demo.demo import Demo
+from demo.events import Answer, DemoStatus, Event, Ready
 from demo.headless import Headless
 from demo.screen import Screen
-from demo.session import perform
 from demo.state import State, default_folder
 from twistlock_console.cli.output import print_error
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.errors import ConsoleError, Interrupted
+
+TICK_SECONDS = 0.2
 
 
 @click.command("demo", help="Run three nodes on this machine, to fail and recover.")
@@ -31,22 +37,87 @@ from twistlock_console.cli.output import print_error
 @click.option("--clean", is_flag=True, help="Forget an earlier demo.")
 def command(folder: Path | None, *, headless: bool, clean: bool) -> None:
     """Run the demo until it is told to end."""
-    lines = Lines()
+    commands = CommandQueue()
     state = State(folder or default_folder())
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if not headless and not on_terminal:
         print_error("There is no terminal: the demo is headless.")
     with ExitStack() as held:
         state.claim(held)
-        lines.end_on_signals()
+        commands.end_on_signals()
         _log_to(state.root / "demo.log")
         if clean or not state.is_formed:
             state.clean()
         is_headless = headless or not on_terminal
-        perform(state, Headless(lines) if is_headless else Screen(lines), lines)
+        run_session(
+            state, Headless(commands) if is_headless else Screen(commands), commands
+        )
 
 
 def _log_to(file: Path) -> None:
     """Keep the terminal, or the JSON lines, free of anything else."""
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(filename=file, level="WARNING", format=form, force=True)
+
+
+class Frontend(Protocol):
+    """Where commands come from, and events go to."""
+
+    def open(self) -> None:
+        """Begin to read commands."""
+
+    def close(self) -> None:
+        """Put everything back as it was."""
+
+    def tell(self, event: Event) -> None:
+        """Pass on what happened; any thread may call it."""
+
+    def show(self, status: DemoStatus) -> None:
+        """Pass on how things are."""
+
+
+def run_session(state: State, frontend: Frontend, commands: CommandQueue) -> None:
+    """Run the demo until `quit` or a signal; raises ConsoleError if it cannot."""
+    began = boottime_ns()
+    demo = Demo(state, frontend.tell)
+    frontend.open()
+    try:
+        demo.open(commands.pause)
+        seconds = round((boottime_ns() - began) / SECOND, 2)
+        frontend.tell(Ready(seconds, demo.description()))
+        while _turn(demo, frontend, commands):
+            pass
+    except Interrupted:
+        pass
+    finally:
+        try:
+            demo.close()
+        finally:
+            frontend.close()
+
+
+def _turn(demo: Demo, frontend: Frontend, commands: CommandQueue) -> bool:
+    """Carry out the next command, if there is one; False after `quit`."""
+    line = commands.next(TICK_SECONDS)
+    demo.check_nodes()
+    if line:
+        answer = _answer(demo, line)
+        frontend.tell(answer)
+        if line.strip().lower() == Verb.QUIT:
+            return False
+    frontend.show(demo.status())
+    return True
+
+
+def _answer(demo: Demo, line: str) -> Answer:
+    try:
+        asked = parse(line)
+        match asked.verb:
+            case Verb.QUIT:
+                return Answer(line, True, "ending")
+            case Verb.STATUS:
+                return Answer(line, True, "see the status", demo.status())
+            case _:
+                return Answer(line, True, demo.carry_out(asked))
+    except ConsoleError as error:
+        return Answer(line, False, str(error))

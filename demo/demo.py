@@ -4,24 +4,23 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from demo.cluster import Cluster
+from demo.commands import Command, Verb
 from demo.console_api import ConsoleApi
-from demo.console_lines import Order, Verb
 from demo.events import (
     HTTPS_PORT,
     LOAD_BALANCER,
     NODES,
     WEBSOCKET_PORT,
+    DemoStatus,
     Event,
     Failover,
     NodeEnded,
-    NodePicture,
-    Picture,
+    NodeStatus,
     Progress,
 )
-from demo.faults import Faults
+from demo.faults import Faults, Network
 from demo.formation import Formation
 from demo.load_balancer import LoadBalancer
-from demo.network import Network
 from demo.state import USER, State
 from demo.watcher import Watcher
 from demo.writer import Writer
@@ -30,7 +29,7 @@ from twistlock_console.common.errors import ConsoleError
 NOT_READY = "The demo is not ready yet."
 
 
-class Show:
+class Demo:
     """Everything of one demo; use it from the main thread, which owns the processes.
 
     *tell* may be called on any thread.
@@ -81,7 +80,7 @@ class Show:
                 steps.callback(self._writer.stop)
             steps.callback(self._watcher.stop)
 
-    def look_after_nodes(self) -> None:
+    def check_nodes(self) -> None:
         """Notice nodes that ended by themselves."""
         for node in self._cluster.nodes.values():
             code = node.ended()
@@ -104,20 +103,20 @@ class Show:
             "password": self._password,
         }
 
-    def picture(self) -> Picture:
+    def status(self) -> DemoStatus:
         """What there is to see now."""
         if self._writer is None:
             raise ConsoleError(NOT_READY)
-        nodes = tuple(self._node_picture(address) for address in NODES)
-        return Picture(self._entrance(), nodes, self._writer.count(), self._failover)
+        nodes = tuple(self._node_status(address) for address in NODES)
+        return DemoStatus(self._entrance(), nodes, self._writer.count(), self._failover)
 
-    def obey(self, order: Order) -> str:
+    def carry_out(self, command: Command) -> str:
         """Carry out *order*; returns what was done, raises ConsoleError if not."""
         if self._writer is None or self._api is None:
             raise ConsoleError(NOT_READY)
         faults = Faults(self._cluster, self._network, self._api, self._writer)
-        done = faults.make(order)
-        if order.verb is Verb.START:
+        done = faults.make(command)
+        if command.verb is Verb.START:
             self._state.describe(self.description())
         return done
 
@@ -129,9 +128,9 @@ class Show:
     def _entrance(self) -> tuple[str, ...]:
         return (LOAD_BALANCER,) if self._balanced else NODES
 
-    def _node_picture(self, address: str) -> NodePicture:
+    def _node_status(self, address: str) -> NodeStatus:
         node, seen = self._cluster.nodes[address], self._watcher.role(address)
-        return NodePicture(
+        return NodeStatus(
             address=address,
             pid=node.pid,
             process=node.condition,

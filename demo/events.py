@@ -64,14 +64,14 @@ class Answer:
     command: str
     ok: bool
     message: str
-    status: "Picture | None" = None
+    status: "DemoStatus | None" = None
 
 
 Event = Progress | Ready | RoleSeen | NodeEnded | Failover | Answer
 
 
 @dataclass(frozen=True, slots=True)
-class NodePicture:
+class NodeStatus:
     """One node now; *process* is running, frozen, killed or ended."""
 
     address: str
@@ -93,10 +93,10 @@ class Writes:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DemoStatus:
     """Everything the screen shows; *entrance* is where users come in."""
 
     entrance: tuple[str, ...]
-    nodes: tuple[NodePicture, ...]
+    nodes: tuple[NodeStatus, ...]
     writes: Writes
     failover: Failover | None

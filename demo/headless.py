@@ -6,13 +6,13 @@ import sys
 import threading
 from dataclasses import asdict
 
-from demo.command_queue import Lines
+from demo.commands import CommandQueue
 from demo.events import (
     Answer,
+    DemoStatus,
     Event,
     Failover,
     NodeEnded,
-    Picture,
     Progress,
     Ready,
     RoleSeen,
@@ -31,8 +31,8 @@ NAMES: dict[type, str] = {
 class Headless:
     """Speaks on standard output; any thread may tell."""
 
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
+    def __init__(self, commands: CommandQueue) -> None:
+        self._commands = commands
         self._turn = threading.Lock()
 
     def open(self) -> None:
@@ -50,16 +50,16 @@ class Headless:
                 print(line, flush=True)  # noqa: T201
             except BrokenPipeError:
                 # Whoever started us is gone; nobody else would end the nodes.
-                self._lines.end()
+                self._commands.end()
 
-    def show(self, picture: Picture) -> None:
+    def show(self, status: DemoStatus) -> None:
         """Programs ask with `status` when they want to know."""
 
     def _read(self) -> None:
         # The end of the input is no command: the demo may have been started without.
         for line in sys.stdin:
             if line.strip():
-                self._lines.put(line.strip())
+                self._commands.put(line.strip())
 
 
 def as_json(event: Event) -> str:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from demo.rights import WRITES
+from twistlock_console.accounts.rights import Area, Right
 from twistlock_console.plugins import ConsolePlugin
 from twistlock_console.settings import Settings
 
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from flask import Flask
 
 VARIABLE = "TWISTLOCK_DEMO"
+WRITES = Area(
+    "Writes of the demo",
+    (Right.CHANGE, Right.NONE, Right.NONE, Right.NONE),
+    documented=False,
+)
 
 
 class DemoPlugin(ConsolePlugin):

@@ -1,15 +1,15 @@
-"""Looks at the nodes from outside: their roles, and the story of each failover."""
+"""Watches the nodes from outside: their roles, and the phases of each failover."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from demo.events import NODES, Event, RoleSeen
-from demo.failovers import Times, record_of, told
+from demo.events import NODES, Event, Failover, RoleSeen
 from demo.state import State
 from demo.writer import Resumed
-from twistlock_console.common.clock import MILLISECOND, boottime_ns
+from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.node_api.client import NodeClient
 
@@ -17,6 +17,54 @@ LOOK_SECONDS = 0.2
 ANSWER_SECONDS = 0.5
 RECORD_TRIES = 15
 SILENT = RoleSeen("", "UNAVAILABLE", "it does not answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When it began and ended on the wall clock that all nodes of a demo share."""
+
+    began: datetime
+    ended: datetime
+
+
+def record_of(
+    history: list[Mapping[str, Any]], address: str, times: Times
+) -> Mapping[str, Any] | None:
+    """The record of *address* becoming primary within *times*, if it is there yet."""
+    return next(
+        (
+            record
+            for record in history
+            if record["address"] == address
+            and record["to"] == "primary"
+            and times.began <= datetime.fromisoformat(record["time"]) <= times.ended
+        ),
+        None,
+    )
+
+
+def failover_from(
+    resumed: Resumed, record: Mapping[str, Any] | None, times: Times
+) -> Failover:
+    """The failover with its phases: those on record, and what lies around them."""
+    seconds = (resumed.ended - resumed.began) / SECOND
+    phases: dict[str, float] = {}
+    if record is not None:
+        recorded = {name: float(took) for name, took in record["phases"].items()}
+        # The product begins with the last good answer, we with the fault.
+        recorded.pop("noticed", None)
+        opened = datetime.fromisoformat(record["time"])
+        first_write = max(0.0, (times.ended - opened).total_seconds())
+        noticed = max(0.0, seconds - sum(recorded.values()) - first_write)
+        phases = {"noticed": noticed, **recorded, "firstWrite": first_write}
+    return Failover(
+        before=resumed.before,
+        after=resumed.after,
+        seconds=round(seconds, 3),
+        lost=resumed.lost,
+        reason=str(record["reason"]) if record else "",
+        phases={name: round(took, 3) for name, took in phases.items()},
+    )
 
 
 class Watcher:
@@ -82,7 +130,7 @@ class Watcher:
                 record = record_of(history, resumed.after, times)
                 if record or self._ended.wait(LOOK_SECONDS):
                     break
-        self._tell(told(resumed, record, times))
+        self._tell(failover_from(resumed, record, times))
 
 
 def _role_of(testimony: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 from pymongo import ReturnDocument
 
-from demo.rights import WRITES
+from demo.plugin import WRITES
 from twistlock_console.common.models import Body
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.bodies import json_body

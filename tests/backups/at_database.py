@@ -17,7 +17,7 @@ from tests.backups.backup_node import ignore_progress
 from twistlock_console.backups.operations.restore import RestoreRequest, load
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.client import Db, connect, credentials_for
-from twistlock_console.defenders.deploy_tokens import revoke_token, token_id
+from twistlock_console.defenders.deployment import revoke_token, token_id
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import Kind
 from twistlock_console.settings import Settings, load_settings

@@ -18,7 +18,7 @@ from twistlock_console.backups.operations.restore_plan import Add, Rename, steps
 from twistlock_console.common.errors import Refused
 from twistlock_console.database.client import Db
 from twistlock_console.defenders import enrolled, register
-from twistlock_console.defenders.deploy_tokens import (
+from twistlock_console.defenders.deployment import (
     check_token,
     new_token,
     revoke_token,

@@ -2,32 +2,32 @@
 
 import pytest
 
-from demo.console_lines import Order, Verb, parse
+from demo.commands import Command, Verb, parse
 from twistlock_console.common.errors import Refused
 
 
 @pytest.mark.parametrize(
     ("line", "order"),
     [
-        pytest.param("kill 127.0.0.11", Order(Verb.KILL, "127.0.0.11"), id="kill"),
-        pytest.param("start 127.0.0.12", Order(Verb.START, "127.0.0.12"), id="start"),
+        pytest.param("kill 127.0.0.11", Command(Verb.KILL, "127.0.0.11"), id="kill"),
+        pytest.param("start 127.0.0.12", Command(Verb.START, "127.0.0.12"), id="start"),
         pytest.param(
-            "freeze 127.0.0.13", Order(Verb.FREEZE, "127.0.0.13"), id="freeze"
+            "freeze 127.0.0.13", Command(Verb.FREEZE, "127.0.0.13"), id="freeze"
         ),
-        pytest.param("thaw 127.0.0.13", Order(Verb.THAW, "127.0.0.13"), id="thaw"),
-        pytest.param("cut 127.0.0.11", Order(Verb.CUT, "127.0.0.11"), id="cut"),
-        pytest.param("heal 127.0.0.11", Order(Verb.HEAL, "127.0.0.11"), id="heal"),
-        pytest.param("switchover", Order(Verb.SWITCHOVER), id="switchover-to-any"),
+        pytest.param("thaw 127.0.0.13", Command(Verb.THAW, "127.0.0.13"), id="thaw"),
+        pytest.param("cut 127.0.0.11", Command(Verb.CUT, "127.0.0.11"), id="cut"),
+        pytest.param("heal 127.0.0.11", Command(Verb.HEAL, "127.0.0.11"), id="heal"),
+        pytest.param("switchover", Command(Verb.SWITCHOVER), id="switchover-to-any"),
         pytest.param(
             "switchover 127.0.0.12",
-            Order(Verb.SWITCHOVER, "127.0.0.12"),
+            Command(Verb.SWITCHOVER, "127.0.0.12"),
             id="switchover-to-one",
         ),
-        pytest.param("status", Order(Verb.STATUS), id="status"),
-        pytest.param("  QUIT ", Order(Verb.QUIT), id="blanks-and-capitals"),
+        pytest.param("status", Command(Verb.STATUS), id="status"),
+        pytest.param("  QUIT ", Command(Verb.QUIT), id="blanks-and-capitals"),
     ],
 )
-def test_a_line_is_read_as_a_command(line: str, order: Order) -> None:
+def test_a_line_is_read_as_a_command(line: str, order: Command) -> None:
     """Each command is one word and, where it takes one, an address."""
     assert parse(line) == order
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from demo.failovers import Times, record_of, told
+from demo.watcher import Times, failover_from, record_of
 from demo.writer import Resumed
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,7 +26,7 @@ def record(seconds: float, **changes: Any) -> dict[str, Any]:
 
 def test_the_phases_add_up_to_the_outage() -> None:
     """What was not recorded lies before the first phase and after the last."""
-    failover = told(RESUMED, record(1.8), TIMES)
+    failover = failover_from(RESUMED, record(1.8), TIMES)
 
     assert dict(failover.phases) == {
         "noticed": 1.0,
@@ -40,7 +40,7 @@ def test_the_phases_add_up_to_the_outage() -> None:
 
 def test_a_failover_without_a_record_has_no_phases() -> None:
     """The outage is measured by the user; only its parts need the record."""
-    failover = told(RESUMED, None, TIMES)
+    failover = failover_from(RESUMED, None, TIMES)
 
     assert (failover.seconds, dict(failover.phases)) == (2.0, {})
 

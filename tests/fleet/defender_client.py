@@ -6,15 +6,17 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from pymongo.database import Database
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from twistlock_console.pki.authority import CERTIFICATE_DAYS
 from twistlock_console.pki.certificates import (
     Usage,
     make_key,
@@ -29,6 +31,8 @@ from twistlock_console.protocol import (
     TroubleEvent,
     encode,
 )
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 from twistlock_console.settings import Settings
 
 PATIENCE = 20.0
@@ -197,3 +201,11 @@ class FleetClient:
     def hang_up(self) -> None:
         """Close all connections."""
         self._open.close()
+
+
+def revoke_certificate(
+    database: Database[dict[str, Any]], defender: str, serial: str
+) -> None:
+    """Revoke the certificate *serial* (hex), whose end is not known."""
+    expires = datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)
+    store.revoke(database, Kind.CERTIFICATE, serial, owner=defender, expires=expires)

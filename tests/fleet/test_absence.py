@@ -13,20 +13,21 @@ from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from twistlock_console.defenders import register
+from twistlock_console.defenders.control import read_defender_settings
 from twistlock_console.defenders.event_quota import EventQuota
-from twistlock_console.defenders.register import Arrival, Server
-from twistlock_console.defenders.service_clock import ServiceClock
-from twistlock_console.defenders.settings import read_defender_settings
+from twistlock_console.defenders.register import Arrival, Server, ServiceClock
 from twistlock_console.pki.certificates import Identity, Usage
 from twistlock_console.protocol import DefenderHello, Facts
 from twistlock_console.servers.defenders import periodic_tasks
-from twistlock_console.servers.defenders.backpressure import Intake
+from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.connection import DefenderConnection
-from twistlock_console.servers.defenders.connections import Fleet
-from twistlock_console.servers.defenders.database_executor import Desk
-from twistlock_console.servers.defenders.group_commit import GroupCommit
-from twistlock_console.servers.defenders.periodic_tasks import Housekeeping
-from twistlock_console.servers.defenders.register_writer import Ledger
+from twistlock_console.servers.defenders.connections import ConnectionRegistry
+from twistlock_console.servers.defenders.database import (
+    DatabaseExecutor,
+    GroupCommit,
+    RegisterWriter,
+)
+from twistlock_console.servers.defenders.periodic_tasks import PeriodicTasks
 from twistlock_console.settings import Settings
 
 Documents = Database[dict[str, Any]]
@@ -105,7 +106,7 @@ def test_the_clock_goes_on_where_the_last_console_left_it(database: Documents) -
 
 
 class Connection:
-    """As much of a Defender's connection as the fleet asks of one."""
+    """As much of a Defender's connection as the registry asks of one."""
 
     def __init__(self, name: str, heard: float, *, storing: bool = False) -> None:
         expires = datetime.now(UTC) + timedelta(days=1)
@@ -123,17 +124,19 @@ class Connection:
         self.closed.append((code, reason))
 
 
-def fleet_of(*connections: Connection) -> Fleet:
-    """A fleet in which these are connected; their policies are not pushed."""
-    fleet = Fleet(NEW, cast(Ledger, _NoLedger()), ServiceClock())
+def registry_of(*connections: Connection) -> ConnectionRegistry:
+    """A registry in which these are connected; their policies are not pushed."""
+    registry = ConnectionRegistry(
+        NEW, cast(RegisterWriter, _NoWriter()), ServiceClock()
+    )
     for each in connections:
         hello = DefenderHello(each.identity.common_name, "26.11.1")
-        fleet.enter(cast(DefenderConnection, each), hello)
-    return fleet
+        registry.add(cast(DefenderConnection, each), hello)
+    return registry
 
 
-class _NoLedger:
-    def note(self, *_: object) -> None:
+class _NoWriter:
+    def put(self, *_: object) -> None:
         """Write nothing."""
 
 
@@ -143,7 +146,7 @@ def test_silent_ones_are_sent_away() -> None:
     lively = Connection("lively", 20.0)
 
     async def look() -> None:
-        await fleet_of(silent, waiting, lively).check_all(silent_since=15.0)
+        await registry_of(silent, waiting, lively).check_all(silent_since=15.0)
         await asyncio.sleep(0)
 
     asyncio.run(look())
@@ -164,15 +167,15 @@ def test_a_new_console_gives_everybody_time(
     arrive(database, OLD, "gone")
     monkeypatch.setattr(periodic_tasks, "SETTLE_SECONDS", settled)
     opened = periodic_tasks.boottime_ns() - 100 * periodic_tasks.SECOND
-    desk = Desk(settings)
+    executor = DatabaseExecutor(settings)
 
     async def sweep() -> None:
-        house = house_of(desk, Intake())
-        house._opened_ns = opened  # a hundred seconds need not pass
-        await house._sweep()
+        tasks = tasks_of(executor, ReadLimiter())
+        tasks._opened_ns = opened  # a hundred seconds need not pass
+        await tasks._sweep()
 
     asyncio.run(sweep())
-    desk.close()
+    executor.close()
 
     assert entry(database, "gone")["connected"] is not away
 
@@ -182,28 +185,30 @@ def test_who_is_not_read_is_told_that_we_are_here(
 ) -> None:
     """Its pings lie unread: it would take us for gone, and come again with all else."""
     told: list[object] = []
-    monkeypatch.setattr(periodic_tasks, "REASSURE_SECONDS", 0.01)
+    monkeypatch.setattr(periodic_tasks, "KEEPALIVE_SECONDS", 0.01)
     monkeypatch.setattr(periodic_tasks, "broadcast", lambda some, _: told.extend(some))
-    intake, paused = Intake(limit=12), MagicMock()
+    read_limiter, paused = ReadLimiter(limit=12), MagicMock()
     paused.held, paused.incomplete = 13, 0
-    intake.update(paused)
-    desk = Desk(settings)
+    read_limiter.update(paused)
+    executor = DatabaseExecutor(settings)
 
-    async def reassure() -> None:
-        house = house_of(desk, intake)
-        await asyncio.wait_for(house.reassure(), 0.5)
+    async def send_keepalives() -> None:
+        tasks = tasks_of(executor, read_limiter)
+        await asyncio.wait_for(tasks.send_keepalives(), 0.5)
 
     with pytest.raises(TimeoutError):
-        asyncio.run(reassure())
-    desk.close()
+        asyncio.run(send_keepalives())
+    executor.close()
 
     assert told[0] is paused
 
 
-def house_of(desk: Desk, intake: Intake) -> Housekeeping:
+def tasks_of(executor: DatabaseExecutor, read_limiter: ReadLimiter) -> PeriodicTasks:
     """Return the tasks of a server that stores nothing."""
     quota = EventQuota(1)
-    return Housekeeping(fleet_of(), GroupCommit(_never, quota), quota, desk, intake)
+    return PeriodicTasks(
+        registry_of(), GroupCommit(_never, quota), quota, executor, read_limiter
+    )
 
 
 async def _never(*_what: object) -> list[int]:
@@ -217,18 +222,18 @@ def test_what_could_not_be_written_does_not_overtake() -> None:
     async def write(changes: list[UpdateOne]) -> None:
         if not written:
             written.append([])
-            ledger.note("d", "left", second_left)
+            register_writer.put("d", "left", second_left)
             raise AutoReconnect("the primary is gone")
         written.append([names[id(change)] for change in changes])
         raise asyncio.CancelledError
 
-    ledger = Ledger(write)
+    register_writer = RegisterWriter(write)
     first_left, link, second_left = (UpdateOne({}, {"$set": {}}) for _ in range(3))
     names = {id(link): "link", id(second_left): "left"}
-    ledger.note("d", "left", first_left)
-    ledger.note("d", "link", link)
+    register_writer.put("d", "left", first_left)
+    register_writer.put("d", "link", link)
 
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(ledger.run())
+        asyncio.run(register_writer.run())
 
     assert written[1] == ["link", "left"]

@@ -6,7 +6,7 @@ from twistlock_console.servers.defenders.backpressure import (
     COMPLETION_TIMEOUT_S,
     RESUMED_AT_ONCE,
     STUCK_AFTER_S,
-    Intake,
+    ReadLimiter,
 )
 
 LIMIT = 1000
@@ -16,8 +16,10 @@ SMALL = 100
 class Source:
     """A connection: what it holds, whether it is read, why it was closed."""
 
-    def __init__(self, intake: Intake, held: int = 0, incomplete: int = 0) -> None:
-        self.intake = intake
+    def __init__(
+        self, read_limiter: ReadLimiter, held: int = 0, incomplete: int = 0
+    ) -> None:
+        self.read_limiter = read_limiter
         self.held = self.incomplete = 0
         self.read = True
         self.closed = ""
@@ -27,7 +29,7 @@ class Source:
     def hold(self, held: int, incomplete: int = 0) -> "Source":
         """Hold so many bytes from now on."""
         self.held, self.incomplete = held, incomplete
-        self.intake.update(self)
+        self.read_limiter.update(self)
         return self
 
     def pause_reading(self) -> None:
@@ -60,36 +62,38 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def intake(clock: Clock) -> Intake:
-    """Return an intake that is full above 1,000 bytes."""
-    return Intake(LIMIT, SMALL, clock)
+def read_limiter(clock: Clock) -> ReadLimiter:
+    """Return an read_limiter that is full above 1,000 bytes."""
+    return ReadLimiter(LIMIT, SMALL, clock)
 
 
-def test_all_are_read_below_half_of_the_limit(intake: Intake) -> None:
+def test_all_are_read_below_half_of_the_limit(read_limiter: ReadLimiter) -> None:
     """However much one of them holds."""
-    assert Source(intake, LIMIT // 2).read
+    assert Source(read_limiter, LIMIT // 2).read
 
 
-def test_the_large_are_paused_above_it_and_the_small_are_read(intake: Intake) -> None:
+def test_the_large_are_paused_above_it_and_the_small_are_read(
+    read_limiter: ReadLimiter,
+) -> None:
     """A flood of one makes no small message of another wait."""
-    first = Source(intake, LIMIT // 2)
-    large, small = Source(intake, SMALL + 1), Source(intake, SMALL)
+    first = Source(read_limiter, LIMIT // 2)
+    large, small = Source(read_limiter, SMALL + 1), Source(read_limiter, SMALL)
 
     assert (first.read, large.read, small.read) == (True, False, True)
-    assert intake.paused == [large]
+    assert read_limiter.paused == [large]
 
 
-def test_none_is_read_above_the_limit(intake: Intake) -> None:
+def test_none_is_read_above_the_limit(read_limiter: ReadLimiter) -> None:
     """Also many small ones fill the memory."""
-    Source(intake, LIMIT)
+    Source(read_limiter, LIMIT)
 
-    assert not Source(intake, 1).read
+    assert not Source(read_limiter, 1).read
 
 
-def test_the_small_are_read_again_before_the_large(intake: Intake) -> None:
+def test_the_small_are_read_again_before_the_large(read_limiter: ReadLimiter) -> None:
     """As soon as the limit is kept; the large at half of it."""
-    first, large = Source(intake, LIMIT - 200), Source(intake, 200)
-    small = Source(intake, 1)
+    first, large = Source(read_limiter, LIMIT - 200), Source(read_limiter, 200)
+    small = Source(read_limiter, 1)
     assert (large.read, small.read) == (False, False)
     first.hold(LIMIT // 2)
     assert (large.read, small.read) == (False, True)
@@ -98,96 +102,104 @@ def test_the_small_are_read_again_before_the_large(intake: Intake) -> None:
     assert large.read
 
 
-def test_a_large_one_that_became_small_is_read(intake: Intake) -> None:
+def test_a_large_one_that_became_small_is_read(read_limiter: ReadLimiter) -> None:
     """Its messages were dealt with; those of others were not."""
-    Source(intake, LIMIT // 2)
-    large = Source(intake, 200)
+    Source(read_limiter, LIMIT // 2)
+    large = Source(read_limiter, 200)
     assert not large.read
     large.hold(SMALL)
 
     assert large.read
 
 
-def test_large_messages_are_completed_a_few_at_a_time(intake: Intake) -> None:
+def test_large_messages_are_completed_a_few_at_a_time(
+    read_limiter: ReadLimiter,
+) -> None:
     """If only parts are held, waiting would not help."""
-    parts = [Source(intake, 101, 101) for _ in range(9)]
+    parts = [Source(read_limiter, 101, 101) for _ in range(9)]
     assert all(part.read for part in parts)
-    parts += [Source(intake, 1, 1)]
+    parts += [Source(read_limiter, 1, 1)]
     parts[0].hold(102, 102)
 
     assert parts[0].read
     assert not any(part.closed for part in parts)
 
 
-def test_a_large_message_must_be_complete_soon(intake: Intake, clock: Clock) -> None:
+def test_a_large_message_must_be_complete_soon(
+    read_limiter: ReadLimiter, clock: Clock
+) -> None:
     """While it is read, others are not."""
-    rest = [Source(intake, 60, 60) for _ in range(8)]
-    late = Source(intake, 150, 150).hold(151, 151)
-    done = Source(intake, 150, 150).hold(151, 151)
+    rest = [Source(read_limiter, 60, 60) for _ in range(8)]
+    late = Source(read_limiter, 150, 150).hold(151, 151)
+    done = Source(read_limiter, 150, 150).hold(151, 151)
     done.hold(151)
     clock.now = COMPLETION_TIMEOUT_S + 1
-    intake.check()
+    read_limiter.check()
 
     assert bool(late.closed)
     assert not any(each.closed for each in (*rest, done))
 
 
 def test_the_largest_part_is_closed_when_nothing_can_be_completed(
-    intake: Intake,
+    read_limiter: ReadLimiter,
 ) -> None:
     """At the limit, if only parts are held."""
-    sources = [Source(intake, 400, 400), Source(intake, 500, 500)]
+    sources = [Source(read_limiter, 400, 400), Source(read_limiter, 500, 500)]
     assert not any(source.closed for source in sources)
-    third = Source(intake, 101, 101)
+    third = Source(read_limiter, 101, 101)
 
     assert [bool(each.closed) for each in (*sources, third)] == [False, True, False]
-    assert intake.total == intake.incomplete == 501
+    assert read_limiter.total == read_limiter.incomplete == 501
 
 
-def test_parts_are_closed_before_whole_messages(intake: Intake) -> None:
+def test_parts_are_closed_before_whole_messages(read_limiter: ReadLimiter) -> None:
     """At the hard limit, a quarter above the other one."""
-    whole = Source(intake, 900)
-    part = Source(intake, 350, 350)
+    whole = Source(read_limiter, 900)
+    part = Source(read_limiter, 350, 350)
     assert not part.closed
-    Source(intake, 1)
+    Source(read_limiter, 1)
 
     assert (whole.closed, bool(part.closed)) == ("", True)
 
 
 def test_whole_messages_may_wait_for_the_database_but_not_for_ever(
-    intake: Intake, clock: Clock
+    read_limiter: ReadLimiter, clock: Clock
 ) -> None:
     """A peer that does not read its acknowledgements may hold them."""
-    whole = Source(intake, LIMIT + 1)
+    whole = Source(read_limiter, LIMIT + 1)
     clock.now = STUCK_AFTER_S
-    intake.check()
+    read_limiter.check()
     assert not whole.closed
     clock.now += 1
-    intake.check()
+    read_limiter.check()
 
     assert whole.closed
-    assert intake.total == 0
+    assert read_limiter.total == 0
 
 
-def test_some_are_read_again_when_there_is_memory(intake: Intake) -> None:
+def test_some_are_read_again_when_there_is_memory(read_limiter: ReadLimiter) -> None:
     """Not all at once: together they would fill the memory again."""
-    full = Source(intake, LIMIT + 1)
-    sources = [full] + [Source(intake, 1) for _ in range(RESUMED_AT_ONCE + 4)]
+    full = Source(read_limiter, LIMIT + 1)
+    sources = [full] + [Source(read_limiter, 1) for _ in range(RESUMED_AT_ONCE + 4)]
     assert not any(source.read for source in sources)
 
     full.hold(0)
     assert sum(source.read for source in sources) == RESUMED_AT_ONCE
-    intake.check()
+    read_limiter.check()
 
     assert all(source.read for source in sources)
 
 
-def test_who_ends_holds_nothing_and_is_not_resumed(intake: Intake) -> None:
+def test_who_ends_holds_nothing_and_is_not_resumed(read_limiter: ReadLimiter) -> None:
     """Its bytes are free for others."""
-    full, waiting = Source(intake, LIMIT + 1), Source(intake, 5)
+    full, waiting = Source(read_limiter, LIMIT + 1), Source(read_limiter, 5)
     waiting.read = False
-    intake.discard(waiting)
-    intake.discard(full)
+    read_limiter.discard(waiting)
+    read_limiter.discard(full)
 
     assert not waiting.read
-    assert (intake.total, intake.holding, intake.paused) == (0, [], [])
+    assert (read_limiter.total, read_limiter.holding, read_limiter.paused) == (
+        0,
+        [],
+        [],
+    )

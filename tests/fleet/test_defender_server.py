@@ -12,15 +12,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from defender_client import NOON, Dialled, FleetClient, trouble, until
+from defender_client import (
+    NOON,
+    Dialled,
+    FleetClient,
+    revoke_certificate,
+    trouble,
+    until,
+)
 from pymongo.database import Database
 
 from twistlock_console.common.errors import Refused
 from twistlock_console.database.mongod import Mongod
-from twistlock_console.defenders import certificate_revocations, enrolled
-from twistlock_console.defenders.certificate_renewal import renew
-from twistlock_console.defenders.command_queue import give_order
-from twistlock_console.defenders.reconnect_stats import returned
+from twistlock_console.defenders import enrolled
+from twistlock_console.defenders.control import enqueue_command
+from twistlock_console.defenders.enrolment import renew
+from twistlock_console.defenders.register import reconnect_stats
 from twistlock_console.pki.certificates import (
     Identity,
     Usage,
@@ -131,7 +138,7 @@ def test_a_policy_that_cannot_be_read_stops_nothing_else(
     server.open()
     revoked, other = fleet.dial("gone-2").greet(), fleet.dial("web-1").greet()
     stored = other.report(trouble(1))
-    certificate_revocations.revoke(database, "gone-2", f"{serial(fleet, 'gone-2'):x}")
+    revoke_certificate(database, "gone-2", f"{serial(fleet, 'gone-2'):x}")
     code, _ = revoked.ending()
     write_policy(database, [HostRule("web", hosts=("web-*",))], "admin")
 
@@ -160,7 +167,7 @@ def test_a_revoked_certificate_is_sent_away_and_kept_out(
     defender = fleet.dial("gone-1").greet()
     defender.send(Ping())
     defender.read_type("pong")
-    certificate_revocations.revoke(database, "gone-1", f"{serial(fleet, 'gone-1'):x}")
+    revoke_certificate(database, "gone-1", f"{serial(fleet, 'gone-1'):x}")
 
     assert defender.ending() == (1008, "this certificate was revoked; deploy anew")
     assert fleet.refusal("gone-1")[0] == 1008
@@ -284,7 +291,7 @@ def test_a_wrong_request_gets_no_certificate(
     soon = datetime.now(UTC) + timedelta(days=9)
     identity = Identity(Usage.DEFENDER, "web-1", 0x77, soon)
     if wrong == "revoked":
-        certificate_revocations.revoke(database, "web-1", "77")
+        revoke_certificate(database, "web-1", "77")
     text = "nonsense" if wrong == "none" else request.decode()
 
     with pytest.raises(Refused):
@@ -298,10 +305,10 @@ def test_orders_of_the_pages_reach_a_defender(
 ) -> None:
     """Run the checks now, or leave."""
     defender = fleet.dial("web-1").greet()
-    give_order(database, "nobody", "scan")
-    give_order(database, "web-1", "scan")
+    enqueue_command(database, "nobody", "scan")
+    enqueue_command(database, "web-1", "scan")
     scan = defender.read_type("scan")
-    give_order(database, "web-1", "leave")
+    enqueue_command(database, "web-1", "leave")
 
     assert scan == {"type": "scan"}
     assert defender.ending()[0] == 1008
@@ -345,9 +352,9 @@ def test_who_comes_back_after_a_failover_was_not_away(
     after = registered(database, "web-1", connected=True)
 
     assert after["lastModified"] == before["lastModified"]
-    assert returned(database, 8).count == 1
-    assert returned(database, 8).first == after["link"]["since"]
-    assert returned(database, 9).count == 0
+    assert reconnect_stats(database, 8).count == 1
+    assert reconnect_stats(database, 8).first == after["link"]["since"]
+    assert reconnect_stats(database, 9).count == 0
 
 
 def test_a_planned_close_says_when_to_come_back(

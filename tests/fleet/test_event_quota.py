@@ -9,6 +9,10 @@ import pytest
 from defender_client import NOON, FleetClient, trouble, until
 from pymongo.database import Database
 
+from twistlock_console.defenders.control import (
+    DefenderSettings,
+    write_defender_settings,
+)
 from twistlock_console.defenders.event_quota import (
     MEGABYTE,
     DroppedEvents,
@@ -17,10 +21,6 @@ from twistlock_console.defenders.event_quota import (
     save_usage,
 )
 from twistlock_console.defenders.event_store import store_events
-from twistlock_console.defenders.settings import (
-    DefenderSettings,
-    write_defender_settings,
-)
 from twistlock_console.protocol import ProcessEvent
 from twistlock_console.servers.supervisor.child_listener import ChildListener
 

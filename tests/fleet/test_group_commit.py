@@ -9,8 +9,8 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect
 
 from twistlock_console.defenders.event_quota import DroppedEvents, EventQuota
+from twistlock_console.servers.defenders.database import GroupCommit, PendingWrite
 from twistlock_console.servers.defenders.fair_queue import MAX_SHARE_BYTES
-from twistlock_console.servers.defenders.group_commit import GroupCommit, PendingWrite
 
 
 def document(name: str) -> RawBSONDocument:
@@ -103,8 +103,8 @@ def test_what_nobody_waits_for_is_neither_written_nor_acknowledged() -> None:
             await database.until_told(1)
             second = commit.keep(database.pending("b"))
             commit.keep(database.pending("c"))
-            first.abandon()
-            second.abandon()
+            first.cancel()
+            second.cancel()
             database.may_end.release()
             await database.until_told(2)
             database.may_end.release()

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from defender_client import Dialled, FleetClient, is_cut, masked, trouble, until
+from defender_client import (
+    Dialled,
+    FleetClient,
+    is_cut,
+    masked,
+    revoke_certificate,
+    trouble,
+    until,
+)
 from pymongo.database import Database
 
-from twistlock_console.defenders import certificate_revocations
 from twistlock_console.protocol import DefenderHello, Events, encode
 from twistlock_console.servers.defenders.handler import OPENING_TIMEOUT_S
 from twistlock_console.servers.supervisor.child_listener import ChildListener
@@ -60,7 +67,7 @@ def revoke(fleet: FleetClient, database: Database[dict[str, Any]], name: str) ->
     """Revoke the certificate of *name*, and wait until the server knows."""
     known = fleet.dial(name).greet()
     serial = fleet.certificate(name).serial_number
-    certificate_revocations.revoke(database, name, f"{serial:x}")
+    revoke_certificate(database, name, f"{serial:x}")
     assert known.ending()[0] == 1008
 
 

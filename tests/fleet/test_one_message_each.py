@@ -14,7 +14,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from twistlock_console.servers.defenders.backpressure import Intake
+from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
 )
@@ -26,9 +26,8 @@ from twistlock_console.servers.defenders.connection import (
     Guards,
     connections_of,
 )
-from twistlock_console.servers.defenders.database_executor import Desk
-from twistlock_console.servers.defenders.group_commit import PendingWrite
-from twistlock_console.servers.defenders.handler import Host
+from twistlock_console.servers.defenders.database import DatabaseExecutor, PendingWrite
+from twistlock_console.servers.defenders.handler import ProtocolHandler
 from twistlock_console.servers.supervisor.fence import Fence
 from twistlock_console.system.limited_log import LimitedLog
 from twistlock_console.system.serving_permit import FOREVER, Permit
@@ -73,10 +72,10 @@ class Case:
     def __init__(self) -> None:
         permit = Permit()
         permit.grant(1, FOREVER)
-        self.intake = Intake()
+        self.read_limiter = ReadLimiter()
         guards = Guards(
             Fence(permit, brain=-1),
-            self.intake,
+            self.read_limiter,
             ConnectionsPerCertificate(),
             LimitedLog(),
             asyncio.Semaphore(1),
@@ -138,18 +137,18 @@ def test_each_waits_for_the_one_before() -> None:
             after = asyncio.ensure_future(answered(case.connection))
             await asyncio.sleep(0)
             assert not after.done()
-            assert case.intake.total == SIZE + SIZE + 10
+            assert case.read_limiter.total == SIZE + SIZE + 10
 
             pending.acknowledge()
             assert await after
             assert ACK.encode() in case.wire.written
-            assert case.intake.total == SIZE + 10
+            assert case.read_limiter.total == SIZE + 10
             case.wire.written = b""
             case.connection.finished()
             case.arrives()
             await case.taken()
         case.connection.finished()
-        assert case.intake.total == 0
+        assert case.read_limiter.total == 0
 
     play(act)
 
@@ -162,10 +161,10 @@ def test_what_is_in_the_queue_counts() -> None:
         await case.taken()
         case.connection.data_received(b"\x89\x80\0\0\0\0")
         case.connection.finished()
-        assert case.intake.total == SIZE + 10
+        assert case.read_limiter.total == SIZE + 10
         await case.taken()
         case.connection.finished()
-        assert case.intake.total == 0
+        assert case.read_limiter.total == 0
 
     play(act)
 
@@ -180,7 +179,7 @@ def test_parts_of_a_message_count_until_it_is_whole() -> None:
         case.connection.data_received(bytes(first))
         case.connection.data_received(masked(b"x" * 20, announced=60))
         case.connection.finished()
-        assert case.intake.total == case.intake.incomplete == SIZE + 20
+        assert case.read_limiter.total == case.read_limiter.incomplete == SIZE + 20
         now = case.connection.loop.time()
         assert not case.connection.is_too_slow(now + MESSAGE_TIMEOUT_S - 1)
         assert case.connection.is_too_slow(now + MESSAGE_TIMEOUT_S + 1)
@@ -215,7 +214,7 @@ def test_who_leaves_waits_no_more_and_takes_everything_along() -> None:
         assert not await second
         assert not first.is_wanted
         assert not first.documents
-        assert case.intake.total == 0
+        assert case.read_limiter.total == 0
         assert not case.connection.storing
 
     play(act)
@@ -232,8 +231,8 @@ def test_who_left_is_not_counted_again() -> None:
         case.connection.finished()
         await asyncio.sleep(0)
 
-        assert case.intake.total == 0
-        assert case.intake.holding == []
+        assert case.read_limiter.total == 0
+        assert case.read_limiter.holding == []
 
     play(act)
 
@@ -258,7 +257,7 @@ def test_who_does_not_read_its_acknowledgements_waits() -> None:
 
 
 class Checks:
-    """A desk whose database is away."""
+    """A database whose database is away."""
 
     async def do(self, *_args: object) -> None:
         """Fail."""
@@ -270,7 +269,9 @@ def test_runs_of_checks_that_are_not_stored_are_not_acknowledged() -> None:
 
     async def act(case: Case) -> None:
         none: Any = None
-        host = Host(none, none, none, cast(Desk, Checks()), Path())
+        host = ProtocolHandler(
+            none, none, none, cast(DatabaseExecutor, Checks()), Path()
+        )
         ended = asyncio.Event()
         case.wire.abort = ended.set
         await case.taken()

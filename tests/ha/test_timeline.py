@@ -9,7 +9,7 @@ from pymongo.errors import PyMongoError
 
 from plugins.ha.reporting.role_history import WATCHED, ReconnectRecorder
 from plugins.ha.web.timeline import Marker, PhaseBar, draw_takeover, in_order, timelines
-from twistlock_console.defenders.reconnect_stats import Returns
+from twistlock_console.defenders.register import ReconnectStats
 
 OPENED = datetime(2026, 11, 1, 12, tzinfo=UTC)
 PHASES = {"noticed": 0.7, "elected": 0.1, "writable": 0.0, "lease": 1.0, "ports": 0.2}
@@ -73,7 +73,7 @@ class FakeHistory:
         self.noted: list[tuple[int, int]] = []
         self.can = True
 
-    def note_returns(self, epoch: int, returns: Returns) -> bool:
+    def note_returns(self, epoch: int, returns: ReconnectStats) -> bool:
         """Note it, or say that it cannot."""
         if self.can:
             self.noted.append((epoch, returns.count))

@@ -11,9 +11,9 @@ from web_visitor import Visitor, basic
 
 from twistlock_console import __version__
 from twistlock_console.common.errors import ConsoleError
+from twistlock_console.defenders.control import read_defender_settings
 from twistlock_console.defenders.event_quota import DroppedEvents
 from twistlock_console.defenders.event_store import documents_of, store_events
-from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import FileEvent, ProcessEvent
 from twistlock_console.protocol.policy import MOST_RULES

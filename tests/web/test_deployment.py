@@ -19,9 +19,9 @@ from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.rights import UserRole
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders import enrolled
+from twistlock_console.defenders.deployment import PACKAGE, RELEASE, defender_package
 from twistlock_console.defenders.enrolled import Issued
 from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
-from twistlock_console.defenders.package import PACKAGE, RELEASE, defender_package
 from twistlock_console.pki.certificates import (
     Usage,
     make_key,

@@ -18,7 +18,7 @@ from plugins.ha.web import node_client
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.rights import UserRole
 from twistlock_console.accounts.users import new_document
-from twistlock_console.defenders.deploy_tokens import new_token
+from twistlock_console.defenders.deployment import new_token
 from twistlock_console.policies.host import read_policy
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions import backups

@@ -12,8 +12,7 @@ from twistlock_console.cli.output import print_line
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.database.client import connect, credentials_for
-from twistlock_console.defenders.deploy_tokens import new_token
-from twistlock_console.defenders.deployment import deploy_command
+from twistlock_console.defenders.deployment import deploy_command, new_token
 from twistlock_console.defenders.enrolled import allow
 from twistlock_console.settings import Settings
 

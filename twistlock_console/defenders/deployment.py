@@ -1,20 +1,148 @@
-"""The one command that installs a Defender, and the script that it runs."""
+"""Deploys Defenders: the token, the command, its script, and the package with wheels.
 
+With a deploy token any number of hosts may enrol a Defender, for a day. Only hashes of
+tokens are stored. One command goes to many hosts, so that a token is not bound to one;
+an account that may deploy can revoke it, and sees how many hosts have used it. A token
+enrols new names only (`enrolled`), and ends with the account that made it. No backup
+holds tokens.
+"""
+
+import hashlib
+import io
+import os
 import re
+import secrets
 import shlex
+import tarfile
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.database import Database
 
+from twistlock_console.accounts import users
+from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.pki.certificates import names_in, public_key_pin
 from twistlock_console.pki.identity_files import NODE, read_certificate
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 from twistlock_console.settings import Settings
 
+COLLECTION = "deploy_tokens"
+TOKEN_HOURS = 24
+TOKEN_SHAPE = re.compile(r"deploy-[A-Za-z0-9_-]{43}")
+SHOWN_DIGITS = 12
+COPY_AGAIN = "copy the command anew from Manage > Defenders > Deploy"
+INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=86_400)]
 OWN = {"127.0.0.1", "localhost"}
 SCRIPT = "/api/v1/scripts/defender.sh"
 ADDRESS = re.compile(r"[A-Za-z0-9.:-]{1,253}")
+RELEASE = "twistlock_console.tar.gz"
+PACKAGE = "twistlock_defender.tar.gz"
+#: What the agent imports, and what that needs.
+NEEDED = {
+    *("twistlock_console_ha", "websockets", "watchdog"),
+    *("pydantic", "pydantic_core", "annotated_types", "typing_extensions"),
+    *("typing_inspection", "cryptography", "cffi", "pycparser"),
+}
+#: A whole fleet may ask for the first one at once.
+_making = threading.Lock()
+Documents = Database[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class DeployToken:
+    """A token by the first digits of its hash, and how many have enrolled with it."""
+
+    id: str
+    expires: datetime
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredToken:
+    """A stored token: its hash, its end, how often it was used, and by whose right."""
+
+    key: Annotated[str, Field(alias="_id")]
+    expires: datetime
+    used: int = 0
+    by: str = ""
+
+
+_token: TypeAdapter[_StoredToken] = TypeAdapter(_StoredToken)
+
+
+def new_token(database: Documents, by: str = "") -> tuple[str, datetime]:
+    """Make a token for the account *by*, "" for root; return it and when it ends."""
+    token = f"deploy-{secrets.token_urlsafe(32)}"
+    expires = datetime.now(UTC) + timedelta(hours=TOKEN_HOURS)
+    made = {"_id": _hashed(token), "expires": expires, "used": 0, "by": by}
+    database[COLLECTION].insert_one(made)
+    return token, expires
+
+
+def check_token(database: Documents, token: str, *, use: bool = False) -> None:
+    """Raise Refused unless *token* is good now; with *use* it counts a host."""
+    if not TOKEN_SHAPE.fullmatch(token):
+        raise Refused(f"The deploy token is damaged; {COPY_AGAIN}, as a whole.")
+    key = _hashed(token)
+    gone = Refused(
+        f"The deploy token was revoked, is not known, or has ended; {COPY_AGAIN}."
+    )
+    good = {"_id": key, "expires": {"$gt": datetime.now(UTC)}}
+    found = database[COLLECTION].find_one(good)
+    if found is None or store.is_revoked(database, Kind.DEPLOY_TOKEN, key):
+        raise gone
+    by = _token.validate_python(found).by
+    if not users.stands_behind(database, by, Areas.DEFENDER_SCRIPTS):
+        raise gone
+    if use:
+        database[COLLECTION].update_one(good, {"$inc": {"used": 1}})
+
+
+def tokens(database: Documents) -> list[DeployToken]:
+    """Return the tokens that can still be used, the latest first."""
+    alive = {"expires": {"$gt": datetime.now(UTC)}}
+    found = list(database[COLLECTION].find(alive).sort("expires", DESCENDING).limit(50))
+    revoked = store.revoked(database, Kind.DEPLOY_TOKEN)
+    return [
+        DeployToken(each.key[:SHOWN_DIGITS], each.expires, each.used)
+        for each in map(_token.validate_python, found)
+        if each.key not in revoked
+    ]
+
+
+def revoke_token(database: Documents, token_id: str) -> None:
+    """Revoke the token; raises Refused when there is none such."""
+    found = None
+    if re.fullmatch(f"[0-9a-f]{{{SHOWN_DIGITS}}}", token_id):
+        begins = {"_id": {"$regex": f"^{token_id}"}}
+        found = database[COLLECTION].find_one(begins)
+    token = _token.validate_python(found) if found else None
+    if token is None or store.is_revoked(database, Kind.DEPLOY_TOKEN, token.key):
+        raise Refused(f"there is no deploy token {token_id!r}")
+    store.revoke(database, Kind.DEPLOY_TOKEN, token.key, expires=token.expires)
+    # For a release before, which would be put back if an upgrade failed.
+    now = {"$set": {"expires": datetime.now(UTC)}}
+    database[COLLECTION].update_one({"_id": token.key}, now)
+
+
+def token_id(database: Documents, token: str) -> str | None:
+    """Return how pages and history call the token; None if we never made it."""
+    key = _hashed(token)
+    return (
+        key[:SHOWN_DIGITS] if database[COLLECTION].find_one({"_id": key}, {}) else None
+    )
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def console_names(settings: Settings) -> list[str]:
@@ -25,9 +153,7 @@ def console_names(settings: Settings) -> list[str]:
     return [*shared, *others] or [settings.node_address]
 
 
-def addresses_for(
-    database: Database[dict[str, Any]], settings: Settings, chosen: str
-) -> list[str]:
+def addresses_for(database: Documents, settings: Settings, chosen: str) -> list[str]:
     """Where a Defender looks for Consoles that was deployed by the name *chosen*.
 
     A name of the load balancer leads to whoever serves; an address leads to one node,
@@ -81,3 +207,43 @@ def refusal_script(sentence: str) -> str:
 
 def _bracketed(name: str) -> str:
     return f"[{name}]" if ":" in name else name
+
+
+def defender_package(images: Path) -> Path:
+    """Give the package, made anew when the release is newer. Raises Refused."""
+    release, package = images / RELEASE, images / PACKAGE
+    if not release.exists():
+        raise Refused(
+            "The Console was not installed by twistlock.sh, so it has no release to "
+            f"take the Defender from; put the release tarball at {release}."
+        )
+    with _making:
+        if not package.exists() or package.stat().st_mtime < release.stat().st_mtime:
+            _make(release, package)
+    return package
+
+
+def _make(release: Path, package: Path) -> None:
+    draft = package.with_suffix(f".{os.getpid()}")
+    try:
+        with tarfile.open(release) as whole, tarfile.open(draft, "w") as part:
+            _copy_needed(whole, part)
+        draft.replace(package)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _copy_needed(whole: tarfile.TarFile, part: tarfile.TarFile) -> None:
+    for member in whole:
+        name = Path(member.name).name
+        if not member.isfile() or not _is_needed(name):
+            continue
+        content = whole.extractfile(member)
+        kept = tarfile.TarInfo(name)
+        kept.size, kept.mode = member.size, 0o644
+        part.addfile(kept, content or io.BytesIO())
+
+
+def _is_needed(name: str) -> bool:
+    project = name.split("-")[0].lower()
+    return name.endswith(".whl") and re.sub(r"[-.]", "_", project) in NEEDED

@@ -1,25 +1,38 @@
-"""Enrolment: a certificate for a host that installs a Defender."""
+"""Issues certificates to Defenders: at enrolment, and before the present one ends."""
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
+from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
 
 from twistlock_console.common.errors import IdentityError, Refused
-from twistlock_console.defenders import certificate_revocations, enrolled, register
-from twistlock_console.defenders.enrolled import Issued
+from twistlock_console.defenders import enrolled, register
+from twistlock_console.defenders.enrolled import FOLLOWERS, Issued
 from twistlock_console.names import name_key
-from twistlock_console.pki.certificates import Usage, peer_identity, sign_request
+from twistlock_console.pki.certificates import (
+    Identity,
+    Usage,
+    peer_identity,
+    sign_request,
+)
 from twistlock_console.pki.identity_files import AUTHORITY, read_certificate
+from twistlock_console.protocol import RENEWED_DAYS
+from twistlock_console.revocation import store
+from twistlock_console.revocation.store import Kind
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
-Store = Database[dict[str, Any]]
+INDEXES = [
+    IndexModel([("defender", ASCENDING)]),
+    IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
+]
+Documents = Database[dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +55,7 @@ class Enrolled:
     reason: str
 
 
-def enrol(database: Store, folder: Path, asked: EnrolmentRequest) -> Enrolled:
+def enrol(database: Documents, folder: Path, asked: EnrolmentRequest) -> Enrolled:
     """Issue a certificate with the authority in *folder*.
 
     A new name gets one. An existing name gets one for the key that it has, or, if an
@@ -54,7 +67,10 @@ def enrol(database: Store, folder: Path, asked: EnrolmentRequest) -> Enrolled:
             f"{asked.name!r} is no name for a Defender; give one of at most 64 "
             "letters, digits, dots and hyphens"
         )
-    pem = _signed(folder, asked)
+    try:
+        pem = _signed(folder, asked.name, asked.request)
+    except IdentityError as error:
+        raise Refused(str(error)) from error
     issued = Issued.of(pem)
     reason = "a new name"
     if not enrolled.add_name(database, asked.name, issued):
@@ -63,21 +79,14 @@ def enrol(database: Store, folder: Path, asked: EnrolmentRequest) -> Enrolled:
     return Enrolled(pem.decode(), reason)
 
 
-def _signed(folder: Path, asked: EnrolmentRequest) -> bytes:
-    try:
-        return sign_request(
-            folder,
-            asked.request.encode(),
-            usage=Usage.DEFENDER,
-            common_name=asked.name,
-            names=[],
-        )
-    except IdentityError as error:
-        raise Refused(str(error)) from error
+def _signed(folder: Path, name: str, request: str) -> bytes:
+    return sign_request(
+        folder, request.encode(), usage=Usage.DEFENDER, common_name=name, names=[]
+    )
 
 
 def _replace(
-    database: Store, folder: Path, asked: EnrolmentRequest, issued: Issued
+    database: Documents, folder: Path, asked: EnrolmentRequest, issued: Issued
 ) -> str:
     """Let the host take an existing name; returns why it may. Raises Refused."""
     name = asked.name
@@ -107,7 +116,7 @@ def _how_to_allow(name: str) -> str:
 
 
 def _holds_key(
-    database: Store, folder: Path, asked: EnrolmentRequest, key: str
+    database: Documents, folder: Path, asked: EnrolmentRequest, key: str
 ) -> bool:
     """Return whether the name has a valid certificate for the *key* that asks.
 
@@ -119,7 +128,7 @@ def _holds_key(
     return any(
         each.key == key
         and each.expires > now
-        and not certificate_revocations.is_revoked(database, each.serial)
+        and not store.is_revoked(database, Kind.CERTIFICATE, each.serial)
         for each in known
         if each is not None
     )
@@ -140,12 +149,12 @@ def _shown(folder: Path, asked: EnrolmentRequest) -> Issued | None:
     return Issued.of(pem) if ours and identity.usage is Usage.DEFENDER else None
 
 
-def _is_connected(database: Store, name: str) -> bool:
+def _is_connected(database: Documents, name: str) -> bool:
     here = {**register.named(name), "connected": True}
     return database[register.COLLECTION].find_one(here, {}) is not None
 
 
-def _register(database: Store, name: str, issued: Issued) -> None:
+def _register(database: Documents, name: str, issued: Issued) -> None:
     """Show the name in the register, in this spelling alone."""
     entries = database[register.COLLECTION]
     key = {register.NAME_KEY: name_key(name)}
@@ -160,3 +169,65 @@ def _register(database: Store, name: str, issued: Issued) -> None:
         },
         upsert=True,
     )
+
+
+def check_due(identity: Identity) -> None:
+    """Raise Refused while the certificate of *identity* is good for long."""
+    left = identity.expires - datetime.now(UTC)
+    if left > timedelta(days=RENEWED_DAYS):
+        raise Refused(
+            f"the certificate is valid for {left.days} days more; it is renewed "
+            f"{RENEWED_DAYS} days before its end"
+        )
+
+
+def renew(
+    database: Documents, folder: Path, identity: Identity, der: bytes, request: str
+) -> str:
+    """Return a certificate (PEM) that replaces *identity*'s, which is *der*.
+
+    It is stored before it is returned, so that a decommission revokes both. Each is
+    followed by one other, however often it is asked for, and for the same key. Call
+    `check_due` before. Raises Refused.
+    """
+    _check_key(der, request)
+    before = Issued(f"{identity.serial:x}", identity.expires)
+    if store.is_revoked(database, Kind.CERTIFICATE, before.serial):
+        raise Refused("the certificate was revoked")
+    if follower := database[FOLLOWERS].find_one({"_id": before.serial}):
+        return str(follower["pem"])
+    return _issue(database, folder, identity.common_name, before, request)
+
+
+def _issue(
+    database: Documents, folder: Path, name: str, before: Issued, request: str
+) -> str:
+    try:
+        pem = _signed(folder, name, request)
+    except IdentityError as error:
+        raise Refused(f"no certificate can be issued: {error}") from error
+    issued = Issued.of(pem)
+    if not enrolled.add_follower(database, name, before, issued):
+        raise Refused("the certificate was revoked")
+    follower = {
+        "_id": before.serial,
+        "defender": name,
+        "serial": issued.serial,
+        "pem": pem.decode(),
+        "expires": issued.expires,
+    }
+    try:
+        database[FOLLOWERS].insert_one(follower)
+    except DuplicateKeyError:
+        follower = database[FOLLOWERS].find_one({"_id": before.serial}) or follower
+    return str(follower["pem"])
+
+
+def _check_key(der: bytes, request: str) -> None:
+    try:
+        ours = x509.load_der_x509_certificate(der).public_key()
+        asked = x509.load_pem_x509_csr(request.encode()).public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Refused("the request for a certificate cannot be read") from error
+    if ours != asked:
+        raise Refused("the request is for another key than the certificate's")

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from pydantic import TypeAdapter
 from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.database import Database
 
@@ -22,7 +22,8 @@ INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)]
 MEGABYTE = 1_000_000
 SAVED_STEPS = 16
 """The usage of a Defender is saved when a part of its quota, or 1 MB, was added."""
-Store = Database[dict[str, Any]]
+Documents = Database[dict[str, object]]
+_usage: TypeAdapter[dict[str, int]] = TypeAdapter(dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +150,13 @@ class EventQuota:
         return unsaved
 
 
-def read_usage(database: Store, day: str) -> dict[str, int]:
+def read_usage(database: Documents, day: str) -> dict[str, int]:
     """Return the bytes that each Defender has stored on *day*, as far as saved."""
     found = database[COLLECTION].find({"day": day})
-    return {str(each["_id"]): int(each["bytes"]) for each in found}
+    return _usage.validate_python({each["_id"]: each["bytes"] for each in found})
 
 
-def save_usage(database: Store, day: str, used: Mapping[str, int]) -> None:
+def save_usage(database: Documents, day: str, used: Mapping[str, int]) -> None:
     """Save the usage of *day*; a higher number that is there stays."""
     expires = datetime.now(UTC) + timedelta(days=2)
     same_day = {"$eq": ["$day", day]}

@@ -1,14 +1,14 @@
-"""Findings of Defenders in the database: each once, whoever sends it how often."""
+"""Stores the events of Defenders, each once however often it is sent; counts them."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import bson
 from bson.raw_bson import RawBSONDocument
+from pydantic import TypeAdapter
 from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, ExecutionTimeout
 
 from twistlock_console.defenders.event_quota import DroppedEvents, updates_of
 from twistlock_console.protocol import ComplianceEvent, Event
@@ -18,6 +18,11 @@ COLLECTION = "defender_events"
 COMPLIANCE = "defender_compliance"
 KEPT_SECONDS = 30 * 86_400
 DUPLICATE_KEY = 11000
+#: More are not counted: a plot needs no more, and a page must not wait.
+MAX_COUNTED = 200_000
+COUNT_TIMEOUT_MS = 1000
+Documents = Database[dict[str, object]]
+_counts: TypeAdapter[dict[int, int]] = TypeAdapter(dict[int, int])
 
 #: `_id` is "defender/number": what is sent again is recognized by it. The lists that
 #: show events bring indexes of their own.
@@ -34,7 +39,7 @@ OBSOLETE_INDEXES = frozenset(
 )
 
 
-def drop_obsolete_indexes(database: Database[dict[str, Any]]) -> None:
+def drop_obsolete_indexes(database: Documents) -> None:
     """Drop the indexes that nothing uses any more; they cost time at each write."""
     present = database[COLLECTION].index_information()
     for name in OBSOLETE_INDEXES & present.keys():
@@ -43,7 +48,7 @@ def drop_obsolete_indexes(database: Database[dict[str, Any]]) -> None:
         database[COMPLIANCE].drop_index("time_1__id_1")
 
 
-def add_times_of_receipt(database: Database[dict[str, Any]]) -> None:
+def add_times_of_receipt(database: Documents) -> None:
     """Give the runs of checks of an earlier release a time of receipt."""
     time = {"$min": ["$time", "$$NOW"]}
     database[COMPLIANCE].update_many(
@@ -70,7 +75,7 @@ def documents_of(defender: str, events: Iterable[Event]) -> list[RawBSONDocument
 
 
 def store_events(
-    database: Database[dict[str, Any]],
+    database: Documents,
     documents: Sequence[RawBSONDocument],
     dropped: Sequence[DroppedEvents] = (),
 ) -> list[int]:
@@ -86,9 +91,7 @@ def store_events(
     return duplicates
 
 
-def _insert(
-    database: Database[dict[str, Any]], documents: Sequence[RawBSONDocument]
-) -> list[int]:
+def _insert(database: Documents, documents: Sequence[RawBSONDocument]) -> list[int]:
     try:
         database[COLLECTION].insert_many(documents, ordered=False)
     except BulkWriteError as error:
@@ -102,7 +105,7 @@ def _insert(
 
 
 def store_compliance(
-    database: Database[dict[str, Any]], defender: str, runs: Iterable[ComplianceEvent]
+    database: Documents, defender: str, runs: Iterable[ComplianceEvent]
 ) -> None:
     """Keep the latest run of the checks for each Defender."""
     updates = [
@@ -118,11 +121,11 @@ def store_compliance(
         database[COMPLIANCE].bulk_write(updates)
 
 
-def _older(run: ComplianceEvent) -> dict[str, Any]:
+def _older(run: ComplianceEvent) -> dict[str, object]:
     return {"$lte": ["$number", run.number]}
 
 
-def _compliance(defender: str, run: ComplianceEvent) -> dict[str, Any]:
+def _compliance(defender: str, run: ComplianceEvent) -> dict[str, object]:
     members = members_of(run)
     failed = [result for result in run.results if not result.passed]
     return {
@@ -136,3 +139,29 @@ def _compliance(defender: str, run: ComplianceEvent) -> dict[str, Any]:
         "checks": len(run.results),
         "severe": sum(each.severity in {"high", "critical"} for each in failed),
     }
+
+
+def count_by_time(
+    database: Documents,
+    wanted: Mapping[str, object],
+    since: datetime,
+    step: timedelta,
+) -> dict[int, int]:
+    """Count what is *wanted* by the number of *steps* after *since*, the latest first.
+
+    It goes by the time of receipt. Gives nothing when it would take too long.
+    """
+    milliseconds = step / timedelta(milliseconds=1)
+    elapsed = {"$subtract": ["$received", since]}
+    place = {"$floor": {"$divide": [elapsed, milliseconds]}}
+    stages: list[Mapping[str, object]] = [
+        {"$match": wanted},
+        {"$sort": {"received": -1}},
+        {"$limit": MAX_COUNTED},
+        {"$group": {"_id": place, "count": {"$sum": 1}}},
+    ]
+    try:
+        found = list(database[COLLECTION].aggregate(stages, maxTimeMS=COUNT_TIMEOUT_MS))
+    except ExecutionTimeout:
+        return {}
+    return _counts.validate_python({each["_id"]: each["count"] for each in found})

@@ -6,26 +6,30 @@ and a time that had not come by then is not shown as if it had.
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 #: Clocks that are set by the network differ by less.
 TOLERANCE = timedelta(seconds=60)
 
 
-def time_on_host(document: Mapping[str, Any]) -> datetime | None:
+def time_on_host(document: Mapping[str, object]) -> datetime | None:
     """Return the time on the host; that of receipt where the host's clock is ahead."""
     ahead = clock_ahead_seconds(document)
-    return document.get("time") if ahead is None else document.get("received")
+    return _moment(document, "time") if ahead is None else _moment(document, "received")
 
 
-def time_of_receipt(document: Mapping[str, Any]) -> datetime | None:
+def time_of_receipt(document: Mapping[str, object]) -> datetime | None:
     """Return when the Console got it; the host's time where that was not stored."""
-    return document.get("received") or document.get("time")
+    return _moment(document, "received") or _moment(document, "time")
 
 
-def clock_ahead_seconds(document: Mapping[str, Any]) -> int | None:
+def clock_ahead_seconds(document: Mapping[str, object]) -> int | None:
     """Return by how much the host's clock was ahead; None if that is in order."""
-    time, received = document.get("time"), document.get("received")
+    time, received = _moment(document, "time"), _moment(document, "received")
     if time is None or received is None or time <= received + TOLERANCE:
         return None
     return int((time - received).total_seconds())
+
+
+def _moment(document: Mapping[str, object], name: str) -> datetime | None:
+    value = document.get(name)
+    return value if isinstance(value, datetime) else None

@@ -4,25 +4,35 @@
 failover: the Console that took over first gives everybody time to come back, then
 marks those as away who did not. `left` is the time of the service clock at which one
 left, `link.server` the process that holds, or held, its connection.
+
+The service clock counts the seconds for which a Console has served, all nodes and
+epochs together. It measures the absence of a Defender: it stands still while no Console
+serves, so that an outage of ours counts against no Defender, and no host's clock
+matters.
 """
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from pymongo import ASCENDING, IndexModel, UpdateOne
+from pydantic import TypeAdapter
+from pymongo import ASCENDING, IndexModel, ReturnDocument, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from twistlock_console.common import search_terms
+from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.names import name_key
 from twistlock_console.protocol import Facts
 
 COLLECTION = "defenders"
+CLOCK = "defender_clock"
 DUPLICATE_KEY = 11000
 #: The name as it is compared: DNS knows no case.
 NAME_KEY = "nameKey"
 INDEXES = [IndexModel([(NAME_KEY, ASCENDING)])]
+Documents = Database[dict[str, object]]
+_counts: TypeAdapter[dict[str, int]] = TypeAdapter(dict[str, int])
+_seconds: TypeAdapter[float] = TypeAdapter(float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +86,12 @@ def arrived(server: Server, arrival: Arrival, now: datetime) -> UpdateOne:
     return UpdateOne(_not_newer(server, arrival.name), [{"$set": changes}, away], True)
 
 
-def named(name: str) -> dict[str, Any]:
+def named(name: str) -> dict[str, object]:
     """Return the query for the Defender of this name, in whatever case."""
     return {"$or": [{"_id": name}, {NAME_KEY: name_key(name)}]}
 
 
-def add_name_keys(database: Database[dict[str, Any]]) -> None:
+def add_name_keys(database: Documents) -> None:
     """Store the compared form of the names that a release before registered."""
     # They are ASCII, of which this is the same.
     change = [{"$set": {NAME_KEY: {"$toLower": "$_id"}}}]
@@ -112,15 +122,15 @@ def dropped(name: str, count: int) -> UpdateOne:
     return UpdateOne({"_id": name}, {"$max": {"droppedEvents": count}})
 
 
-def read_dropped(database: Database[dict[str, Any]]) -> dict[str, int]:
+def read_dropped(database: Documents) -> dict[str, int]:
     """Return how many events were dropped, by Defender, where any were."""
     found = database[COLLECTION].find(
         {"droppedEvents": {"$gt": 0}}, {"droppedEvents": True}
     )
-    return {str(each["_id"]): int(each["droppedEvents"]) for each in found}
+    return _counts.validate_python({d["_id"]: d["droppedEvents"] for d in found})
 
 
-def write(database: Database[dict[str, Any]], changes: list[UpdateOne]) -> None:
+def write(database: Documents, changes: list[UpdateOne]) -> None:
     """Make *changes* in their order; what a later Console wrote is left alone."""
     try:
         database[COLLECTION].bulk_write(changes, ordered=False)
@@ -132,9 +142,7 @@ def write(database: Database[dict[str, Any]], changes: list[UpdateOne]) -> None:
             raise
 
 
-def mark_away(
-    database: Database[dict[str, Any]], server: Server, opened: datetime, at: float
-) -> int:
+def mark_away(database: Documents, server: Server, opened: datetime, at: float) -> int:
     """Mark who has not come back since *opened*, the service clock's *at*."""
     changed = database[COLLECTION].update_many(
         {"connected": True, "link.server": {"$ne": server.id}},
@@ -143,9 +151,7 @@ def mark_away(
     return changed.modified_count
 
 
-def mark_alerted(
-    database: Database[dict[str, Any]], before: float, now: datetime
-) -> list[str]:
+def mark_alerted(database: Documents, before: float, now: datetime) -> list[str]:
     """Mark who left *before* and was not alerted of; gives their names."""
     away = {"connected": False, "left": {"$lte": before}, "alerted": {"$exists": False}}
     names = [str(d["_id"]) for d in database[COLLECTION].find(away, {}).limit(1000)]
@@ -155,7 +161,7 @@ def mark_alerted(
     return names
 
 
-def remove_absent(database: Database[dict[str, Any]], before: float) -> list[str]:
+def remove_absent(database: Documents, before: float) -> list[str]:
     """Remove who left *before*; gives their names."""
     away = {"connected": False, "left": {"$lte": before}}
     names = [str(d["_id"]) for d in database[COLLECTION].find(away, {}).limit(1000)]
@@ -164,7 +170,7 @@ def remove_absent(database: Database[dict[str, Any]], before: float) -> list[str
     return names
 
 
-def _facts(name: str, facts: Facts) -> dict[str, Any]:
+def _facts(name: str, facts: Facts) -> dict[str, object]:
     return {
         NAME_KEY: name_key(name),
         search_terms.FIELD: search_terms.words_of(name, facts.fqdn, facts.os),
@@ -181,7 +187,7 @@ def _facts(name: str, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _not_newer(server: Server, name: str) -> dict[str, Any]:
+def _not_newer(server: Server, name: str) -> dict[str, object]:
     # With a newer epoch in it the document does not match, the insertion that follows
     # meets a duplicate key, and nothing is changed.
     return {"_id": name, "link.epoch": {"$not": {"$gt": server.epoch}}}
@@ -192,8 +198,67 @@ def present_time() -> datetime:
     return datetime.now(UTC)
 
 
-def count_connected(database: Database[dict[str, Any]]) -> dict[bool, int]:
+def count_connected(database: Documents) -> dict[bool, int]:
     """Count the Defenders by whether they are connected."""
     found = database[COLLECTION]
     away = found.count_documents({"connected": False})  # few, and from an index
     return {True: max(0, found.estimated_document_count() - away), False: away}
+
+
+class ServiceClock:
+    """Counts the seconds of service; the process that serves Defenders calls *tick*."""
+
+    def __init__(self) -> None:
+        self._ticked = boottime_ns()
+        self._total = 0.0
+
+    def tick(self, database: Documents) -> float:
+        """Add the time since the last tick, and give the seconds in all."""
+        now = boottime_ns()
+        found = database[CLOCK].find_one_and_update(
+            {"_id": "console"},
+            {"$inc": {"seconds": (now - self._ticked) / SECOND}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        self._ticked = now
+        self._total = _seconds.validate_python((found or {})["seconds"])
+        return self._total
+
+    def now(self) -> float:
+        """Give the seconds in all, without asking the database."""
+        return self._total + (boottime_ns() - self._ticked) / SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectStats:
+    """The first and the last arrival under an epoch, and how many there were."""
+
+    first: datetime | None
+    last: datetime | None
+    count: int
+
+
+_reconnects: TypeAdapter[ReconnectStats] = TypeAdapter(ReconnectStats)
+
+
+def reconnect_stats(database: Documents, epoch: int) -> ReconnectStats:
+    """Summarise when the Defenders first connected under *epoch*."""
+    found = list(
+        database[COLLECTION].aggregate(
+            [
+                {"$match": {"returned.epoch": epoch}},
+                {
+                    "$group": {
+                        "_id": None,
+                        "first": {"$min": "$returned.time"},
+                        "last": {"$max": "$returned.time"},
+                        "count": {"$sum": 1},
+                    }
+                },
+            ]
+        )
+    )
+    if not found:
+        return ReconnectStats(None, None, 0)
+    return _reconnects.validate_python(found[0])

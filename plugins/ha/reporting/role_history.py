@@ -20,7 +20,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from plugins.ha.replication.collections import Collections
 from twistlock_console.common.clock import SECOND
-from twistlock_console.defenders.reconnect_stats import Returns, returned
+from twistlock_console.defenders.register import ReconnectStats, reconnect_stats
 from twistlock_console.events.types import Role, RoleChanged
 
 KEPT = 1_000
@@ -81,7 +81,7 @@ class History:
             else:
                 self._spool.unlink()
 
-    def note_returns(self, epoch: int, returns: Returns) -> bool:
+    def note_returns(self, epoch: int, returns: ReconnectStats) -> bool:
         """Add to our takeover under *epoch* who came back; False if that failed."""
         told = {
             "first": returns.first and returns.first.isoformat(timespec="milliseconds"),
@@ -139,7 +139,7 @@ class ReconnectRecorder:
         if now > self._since + WATCHED:
             return
         try:
-            returns = returned(self._database, epoch)
+            returns = reconnect_stats(self._database, epoch)
         except PyMongoError:
             return
         if returns.count != self._count and self._history.note_returns(epoch, returns):

@@ -12,7 +12,7 @@ from flask import Flask
 from web_visitor import HTTPS, USERNAME, Visitor, basic
 
 from twistlock_console.common.search_terms import FIELD
-from twistlock_console.defenders.deploy_tokens import new_token
+from twistlock_console.defenders.deployment import new_token
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists.query import conditions
 from twistlock_console.web.lists.registry import HISTORY, LISTS

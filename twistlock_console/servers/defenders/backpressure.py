@@ -44,7 +44,7 @@ class Source(Protocol):
         """Close the connection at once."""
 
 
-class Intake:
+class ReadLimiter:
     """Adds up what all connections hold; runs on the event loop alone.
 
     *total* and *incomplete* are sums over all connections.

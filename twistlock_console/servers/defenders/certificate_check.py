@@ -5,13 +5,24 @@ A certificate may be revoked or expired, and may have a few connections at a tim
 
 import asyncio
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
-from twistlock_console.pki.certificates import Identity
+from twistlock_console.common.errors import IdentityError
+from twistlock_console.pki.certificates import Identity, peer_identity
 
 MAX_CONNECTIONS = 3
 """Connections with one certificate: one in use, and some that replace it."""
+UNREADABLE = Identity(None, "", -1, datetime.max.replace(tzinfo=UTC))
+
+
+def identity_behind(transport: asyncio.BaseTransport) -> Identity:
+    """Return the identity of the peer, UNREADABLE if its certificate is damaged."""
+    tls = transport.get_extra_info("ssl_object")
+    try:
+        return peer_identity(tls.getpeercert(binary_form=True))
+    except IdentityError:
+        return UNREADABLE
 
 
 class CertificateCheck:

@@ -4,8 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Protocol, runtime_checkable
 
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, broadcast
@@ -13,14 +12,14 @@ from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from twistlock_console.common.errors import IdentityError
-from twistlock_console.pki.certificates import Identity, peer_identity
+from twistlock_console.pki.certificates import Identity
 from twistlock_console.protocol import ProtocolError
-from twistlock_console.servers.defenders.backpressure import Intake
+from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
+    identity_behind,
 )
-from twistlock_console.servers.defenders.group_commit import PendingWrite
+from twistlock_console.servers.defenders.database import PendingWrite
 from twistlock_console.servers.supervisor.fence import Fence
 from twistlock_console.system.limited_log import LimitedLog
 
@@ -42,7 +41,14 @@ RENEWAL_SECONDS = 60.0
 LONGEST_REASON = 120
 READ_AHEAD = 32 * 1024
 CONTROL = frozenset({Opcode.PING, Opcode.PONG})
-UNREADABLE = Identity(None, "", -1, datetime.max.replace(tzinfo=UTC))
+
+
+@runtime_checkable
+class ReadBufferedTransport(Protocol):
+    """A TLS transport of asyncio or uvloop, whose read buffer can be limited."""
+
+    def set_read_buffer_limits(self, high: int) -> None:
+        """Stop reading above *high* bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Guards:
     """
 
     fence: Fence
-    intake: Intake
+    read_limiter: ReadLimiter
     per_certificate: ConnectionsPerCertificate
     closings: LimitedLog
     large_messages: asyncio.Semaphore
@@ -66,8 +72,8 @@ class DefenderConnection(ServerConnection):
     arrived, *is_established* whether it was accepted as a hello. *policy* is the hash
     of the rule that the Defender was last known to have, *heard* the loop's time when
     it last sent anything. *held* counts the bytes that it has in memory, *incomplete*
-    those of a message that has not arrived whole. *unread* is whether the intake pauses
-    it, *storing* the message that is being stored.
+    those of a message that has not arrived whole. *unread* is whether the read limiter
+    pauses it, *storing* the message that is being stored.
     """
 
     guards: Guards
@@ -101,9 +107,10 @@ class DefenderConnection(ServerConnection):
         """Begin, after the TLS handshake."""
         self.guards.fence.check()
         self.heard = self.loop.time()
-        self.identity = _identity_behind(transport)
+        self.identity = identity_behind(transport)
         # What TLS has read and we have not counts, too.
-        cast(Any, transport).set_read_buffer_limits(READ_AHEAD)
+        if isinstance(transport, ReadBufferedTransport):
+            transport.set_read_buffer_limits(READ_AHEAD)
         # Not ServerConnection's: it would start a task, and we are in one.
         Connection.connection_made(self, transport)
         self._message_sizes: deque[int] = deque()
@@ -185,7 +192,7 @@ class DefenderConnection(ServerConnection):
             self.transport.abort()
 
     def pause_reading(self) -> None:
-        """Read no more: for the intake."""
+        """Read no more; the read limiter calls it."""
         self.unread = True
         self._control_reading()
 
@@ -277,20 +284,20 @@ class DefenderConnection(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the events need not be stored any more."""
         if self.storing:
-            self.storing.abandon()
+            self.storing.cancel()
             self._stored()
         super().connection_lost(exc)
         self._is_lost, self._input = True, b""
         # Else the garbage collector alone would free this connection, and late.
         self.recv_messages.pause = self.recv_messages.resume = _do_nothing
         self.guards.per_certificate.discard(self)
-        self.guards.intake.discard(self)
+        self.guards.read_limiter.discard(self)
 
     def _account(self) -> None:
         """Add up what this connection holds, until it ends."""
         if self._is_lost:
             return
-        unparsed = len(cast(Any, self.protocol.reader).buffer)
+        unparsed = len(self.protocol.reader.buffer)
         incomplete = unparsed + self._partial
         if incomplete and not self.incomplete:
             self._incomplete_since = self.loop.time()
@@ -298,7 +305,7 @@ class DefenderConnection(ServerConnection):
         held += self._in_work + self._storing_bytes
         if held != self.held or incomplete != self.incomplete:
             self.held, self.incomplete = held, incomplete
-            self.guards.intake.update(self)
+            self.guards.read_limiter.update(self)
 
     def _stored(self) -> None:
         self.storing, self.heard = None, self.loop.time()
@@ -334,15 +341,6 @@ class DefenderConnection(ServerConnection):
 
 def _do_nothing() -> None:
     """Neither pause nor resume: the connection ended."""
-
-
-def _identity_behind(transport: asyncio.BaseTransport) -> Identity:
-    """Return whose certificate was shown; one that cannot be read belongs to nobody."""
-    tls = transport.get_extra_info("ssl_object")
-    try:
-        return peer_identity(tls.getpeercert(binary_form=True))
-    except IdentityError:
-        return UNREADABLE
 
 
 def connections_of(guards: Guards) -> Callable[..., DefenderConnection]:

@@ -1,4 +1,4 @@
-"""All Defenders that are connected to this process, and what each of them is told."""
+"""The registry of connected Defenders: who is here, and what is sent to each."""
 
 import asyncio
 import itertools
@@ -9,8 +9,12 @@ from websockets.asyncio.server import broadcast
 
 from twistlock_console import __version__
 from twistlock_console.defenders import register
-from twistlock_console.defenders.register import Arrival, Server, present_time
-from twistlock_console.defenders.service_clock import ServiceClock
+from twistlock_console.defenders.register import (
+    Arrival,
+    Server,
+    ServiceClock,
+    present_time,
+)
 from twistlock_console.policies.host import StoredPolicy
 from twistlock_console.protocol import (
     ConsoleHello,
@@ -29,7 +33,7 @@ from twistlock_console.servers.defenders.connection import (
     LONGEST_REASON,
     DefenderConnection,
 )
-from twistlock_console.servers.defenders.register_writer import Ledger
+from twistlock_console.servers.defenders.database import RegisterWriter
 from twistlock_console.system.limited_log import LimitedLog
 
 AT_ONCE = 100
@@ -38,10 +42,12 @@ RETRY_AFTER_MS = 300
 SPREAD_MS_EACH = 1
 
 
-class Fleet:
+class ConnectionRegistry:
     """Knows the connections by the Defenders' names; runs on the event loop alone."""
 
-    def __init__(self, server: Server, ledger: Ledger, clock: ServiceClock) -> None:
+    def __init__(
+        self, server: Server, register_writer: RegisterWriter, clock: ServiceClock
+    ) -> None:
         self.greeting = encode(ConsoleHello(server.epoch, __version__, renews=True))
         self.server = server
         self.clock = clock
@@ -49,7 +55,7 @@ class Fleet:
         self.arrivals = 0
         self.certificates = CertificateCheck()
         self.closings = LimitedLog()
-        self._ledger = ledger
+        self._register = register_writer
         self._by_name: dict[str, DefenderConnection] = {}
         self._numbers = itertools.count(1)
         self._policy = StoredPolicy(-1, ())
@@ -64,8 +70,8 @@ class Fleet:
         """The version that is being pushed; -1 before any was read."""
         return self._policy.version
 
-    def enter(self, connection: DefenderConnection, hello: DefenderHello) -> None:
-        """Take a Defender in. An older connection of the same name must go.
+    def add(self, connection: DefenderConnection, hello: DefenderHello) -> None:
+        """Add a Defender. An older connection of the same name is closed.
 
         After a broken network the Console may hold a connection that is dead, and the
         Defender is right; two hosts with one certificate are told so by the refusals.
@@ -79,12 +85,12 @@ class Fleet:
         self.arrivals += 1
         arrival = _arrival(connection, hello)
         noted = register.arrived(self.server, arrival, present_time())
-        self._ledger.note(name, "link", noted)
+        self._register.put(name, "link", noted)
         if self._frames:
             self._push(connection)
 
-    def leave(self, connection: DefenderConnection) -> None:
-        """Note that a Defender left; nothing if a newer connection is here."""
+    def remove(self, connection: DefenderConnection) -> None:
+        """Remove a Defender; do nothing if it has a newer connection."""
         name = connection.identity.common_name
         if self._by_name.get(name) is not connection:
             return
@@ -92,12 +98,12 @@ class Fleet:
         gone = register.left(
             self.server, name, connection.number, present_time(), self.clock.now()
         )
-        self._ledger.note(name, "link left", gone)
+        self._register.put(name, "link left", gone)
 
     def describe(self, connection: DefenderConnection, changed: FactsChanged) -> None:
         """Note new facts."""
         name = connection.identity.common_name
-        self._ledger.note(name, "facts", register.described(name, changed.facts))
+        self._register.put(name, "facts", register.described(name, changed.facts))
 
     def note_dropped(self, name: str, count: int) -> None:
         """Log that a Defender is over its quota of events, and show *count* for it."""
@@ -107,7 +113,7 @@ class Fleet:
             f"dropped until 00:00 UTC; {count} were dropped so far",
             asyncio.get_running_loop().time(),
         )
-        self._ledger.note(name, "dropped", register.dropped(name, count))
+        self._register.put(name, "dropped", register.dropped(name, count))
 
     def check(self, connection: DefenderConnection) -> None:
         """Raise ProtocolError if the certificate is refused."""
@@ -123,8 +129,8 @@ class Fleet:
         self.certificates.learn(revoked)
         await self.check_all()
 
-    async def learn(self, policy: StoredPolicy) -> None:
-        """Put a policy in force for all here."""
+    async def set_policy(self, policy: StoredPolicy) -> None:
+        """Push *policy* to all Defenders that are connected."""
         frames = {"": _frame(policy.version, None)}
         for rule in policy.rules:
             pushed = PolicyPushed(policy.version, hash_of(rule), rule)
@@ -134,7 +140,7 @@ class Fleet:
             self._push(connection)
 
     async def check_all(self, silent_since: float = 0.0) -> None:
-        """Send away whose certificate has ended, and who was silent for too long."""
+        """Close connections with an ended certificate, and silent ones."""
         async for connection in self._in_turns():
             try:
                 self.check(connection)
@@ -144,10 +150,10 @@ class Fleet:
             if connection.heard < silent_since and not waits:
                 self.send_away(connection, "nothing was heard for too long")
 
-    def order(self, name: str, order: str) -> None:
-        """Carry out what the pages ask for; nothing for who is not here."""
+    def carry_out(self, name: str, command: str) -> None:
+        """Carry out *command*; do nothing if *name* is not connected."""
         if connection := self._by_name.get(name):
-            if order == "scan":
+            if command == "scan":
                 broadcast([connection], encode(Scan()))
             else:
                 self.send_away(connection, "an administrator removed this Defender")
@@ -169,8 +175,8 @@ class Fleet:
         self.closed[str(error.code)] += 1
         await connection.close(error.code, _short(str(error)))
 
-    def say_goodbye(self) -> None:
-        """Tell all that this Console stops, and when each should come back."""
+    def announce_shutdown(self) -> None:
+        """Tell all that this Console stops, and when each should reconnect."""
         spread = max(200, len(self) * SPREAD_MS_EACH)
         broadcast(self._by_name.values(), encode(Goodbye(RETRY_AFTER_MS, spread)))
 
@@ -181,7 +187,7 @@ class Fleet:
         if connection.policy != wanted:
             broadcast([connection], frame)
             connection.policy = wanted
-            self._ledger.note(name, "policy", register.enforces(name, wanted))
+            self._register.put(name, "policy", register.enforces(name, wanted))
 
     async def _in_turns(self) -> AsyncIterator[DefenderConnection]:
         for count, connection in enumerate(list(self._by_name.values()), 1):

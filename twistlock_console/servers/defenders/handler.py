@@ -1,4 +1,4 @@
-"""What the Console says to one Defender, from its greeting on."""
+"""Handles the protocol with one Defender, from the websocket handshake to its end."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from twistlock_console.common.errors import Refused
-from twistlock_console.defenders.certificate_renewal import check_due, renew
+from twistlock_console.defenders.enrolment import check_due, renew
 from twistlock_console.defenders.event_quota import EventQuota
 from twistlock_console.defenders.event_store import documents_of, store_compliance
 from twistlock_console.pki.certificates import Usage
@@ -35,9 +35,12 @@ from twistlock_console.protocol import (
     encode_ack,
 )
 from twistlock_console.servers.defenders.connection import DefenderConnection
-from twistlock_console.servers.defenders.connections import Fleet
-from twistlock_console.servers.defenders.database_executor import Desk
-from twistlock_console.servers.defenders.group_commit import GroupCommit, PendingWrite
+from twistlock_console.servers.defenders.connections import ConnectionRegistry
+from twistlock_console.servers.defenders.database import (
+    DatabaseExecutor,
+    GroupCommit,
+    PendingWrite,
+)
 
 OPENING_TIMEOUT_S = 5.0
 """From the end of the TLS handshake to the hello."""
@@ -47,30 +50,30 @@ PONG = encode(Pong())
 log = logging.getLogger(__name__)
 
 
-class Host:
-    """Receives Defenders: one *converse* for each connection.
+class ProtocolHandler:
+    """Handles connections of Defenders, with one call of `handle` for each.
 
-    What compliance *checks* said is stored by a desk of its own: thousands of hosts
-    may run them at once, and nobody else waits for that. It renews their certificates,
-    too, with the authority in *papers*.
+    Results of compliance checks are stored by *checks*, another executor: thousands of
+    hosts may run them at once, and other messages do not wait for that. Certificates
+    are renewed with the authority in *certificates*.
     """
 
     def __init__(
         self,
-        fleet: Fleet,
+        registry: ConnectionRegistry,
         commit: GroupCommit,
         quota: EventQuota,
-        checks: Desk,
-        papers: Path,
+        checks: DatabaseExecutor,
+        certificates: Path,
     ) -> None:
-        self._fleet = fleet
+        self._registry = registry
         self._commit = commit
         self._quota = quota
         self._checks = checks
-        self._papers = papers
+        self._certificates = certificates
         self._noting: set[asyncio.Task[None]] = set()
 
-    async def converse(
+    async def handle(
         self, connection: DefenderConnection, establish: Callable[[], None]
     ) -> None:
         """Open the websocket, greet a Defender, then answer it until it leaves.
@@ -82,20 +85,20 @@ class Host:
             hello = await self._open(connection)
             if hello is None:
                 return
-            self._fleet.check(connection)
+            self._registry.check(connection)
             establish()
-            self._fleet.enter(connection, hello)
+            self._registry.add(connection, hello)
             connection.establish()
             try:
                 while True:
                     await self._answer_next(connection)
             finally:
                 connection.finished()
-                self._fleet.leave(connection)
+                self._registry.remove(connection)
         except ConnectionClosed:
             return
         except ProtocolError as error:
-            await self._fleet.refuse(connection, error)
+            await self._registry.refuse(connection, error)
 
     async def _open(self, connection: DefenderConnection) -> DefenderHello | None:
         """Return the hello of a Defender whose certificate is valid.
@@ -108,8 +111,8 @@ class Host:
                 await connection.handshake(admit)
                 if connection.state is not State.OPEN:
                     return None
-                self._fleet.check(connection)
-                await connection.send(self._fleet.greeting)
+                self._registry.check(connection)
+                await connection.send(self._registry.greeting)
                 return await _be_greeted(connection)
         except TimeoutError:
             if connection.state is not State.OPEN:
@@ -137,7 +140,7 @@ class Host:
                 await asyncio.sleep(0)
             case FactsChanged() as changed:
                 connection.count_chatter()
-                self._fleet.describe(connection, changed)
+                self._registry.describe(connection, changed)
                 await asyncio.sleep(0)
             case RenewalRequested(request):
                 connection.count_chatter()
@@ -146,22 +149,22 @@ class Host:
                 raise ProtocolError("a second hello", code=1002)
 
     async def _renew(self, connection: DefenderConnection, request: str) -> None:
-        self._fleet.check(connection)
+        self._registry.check(connection)
         if not connection.may_ask_for_renewal():
             return
         tls = connection.transport.get_extra_info("ssl_object")
         der, identity = tls.getpeercert(binary_form=True), connection.identity
         try:
             check_due(identity)
-            certificate = await self._checks.do(
-                renew, self._papers, identity, der, request
+            certificate = await self._checks.run(
+                renew, self._certificates, identity, der, request
             )
         except (Refused, PyMongoError) as error:
             # It goes on with the one it has, and asks again in an hour.
             name = connection.identity.common_name
             log.warning("Defender %s gets no new certificate: %s", name, error)
         else:
-            self._fleet.check(connection)
+            self._registry.check(connection)
             await connection.send(encode(CertificateRenewed(certificate)))
 
     async def _keep(self, connection: DefenderConnection, message: Events) -> None:
@@ -173,7 +176,7 @@ class Host:
         if not await connection.reads():
             await asyncio.sleep(0)
             return
-        self._fleet.check(connection)
+        self._registry.check(connection)
         ack = encode_ack(message.events[-1].number)
         stored = partial(connection.acknowledge, ack)
         if runs := [e for e in message.events if isinstance(e, ComplianceEvent)]:
@@ -204,7 +207,7 @@ class Host:
         """Store what the checks said, and acknowledge the message then."""
         name = connection.identity.common_name
         try:
-            await self._checks.do(store_compliance, name, runs)
+            await self._checks.run(store_compliance, name, runs)
         except PyMongoError as error:
             log.warning("checks of Defender %s are not stored: %s", name, error)
         else:

@@ -1,10 +1,10 @@
-"""What the websocket server does again and again beside its conversations."""
+"""What the Defenders' server does periodically, beside serving connections."""
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import cast
 
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -13,25 +13,26 @@ from websockets.asyncio.server import broadcast
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.defenders import register
-from twistlock_console.defenders.control_data import take_news
+from twistlock_console.defenders.control import (
+    poll_control_data,
+    read_defender_settings,
+)
 from twistlock_console.defenders.event_quota import (
     EventQuota,
     read_usage,
     save_usage,
 )
-from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import Pong, encode
-from twistlock_console.servers.defenders.backpressure import Intake
+from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.connection import DefenderConnection
-from twistlock_console.servers.defenders.connections import Fleet
-from twistlock_console.servers.defenders.database_executor import Desk
-from twistlock_console.servers.defenders.group_commit import GroupCommit
+from twistlock_console.servers.defenders.connections import ConnectionRegistry
+from twistlock_console.servers.defenders.database import DatabaseExecutor, GroupCommit
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 SWEEP_SECONDS = 15.0
 #: Less than a Defender's patience.
-REASSURE_SECONDS = 2.0
+KEEPALIVE_SECONDS = 2.0
 MEMORY_CHECK_INTERVAL_S = 1.0
 AT_ONCE = 100
 #: How long Defenders have to come back after a failover before they count as away.
@@ -43,44 +44,44 @@ PONG = encode(Pong())
 log = logging.getLogger(__name__)
 
 
-class Housekeeping:
-    """Looks for what the pages changed, and keeps register, clocks and counters."""
+class PeriodicTasks:
+    """Polls what administrators changed, and updates register, clock and counters."""
 
     def __init__(
         self,
-        fleet: Fleet,
+        registry: ConnectionRegistry,
         commit: GroupCommit,
         quota: EventQuota,
-        desk: Desk,
-        intake: Intake,
+        database: DatabaseExecutor,
+        read_limiter: ReadLimiter,
     ) -> None:
-        self._fleet = fleet
-        self._intake = intake
+        self._registry = registry
+        self._read_limiter = read_limiter
         self._commit = commit
         self._quota = quota
-        self._desk = desk
+        self._database = database
         self._opened = register.present_time()
         self._opened_ns = boottime_ns()
         self._revoked: frozenset[str] | None = None
-        self._told = ""
+        self._policy_error = ""
         self._counted: Counter[str] = Counter()
 
-    async def look(self) -> None:
-        """Every half second: policy, revocations and orders; within a second."""
-        await _again(LOOK_SECONDS, self._look)
+    async def poll(self) -> None:
+        """Every half second: load policy, revocations and commands."""
+        await _again(POLL_SECONDS, self._poll)
 
     async def sweep(self) -> None:
-        """Every quarter of a minute: who is away, who was silent, and the counters."""
+        """Every 15 seconds: note absent and silent Defenders, and save the counters."""
         await _again(SWEEP_SECONDS, self._sweep)
 
-    async def reassure(self) -> None:
-        """Every two seconds: tell whom we do not read now that we are here.
+    async def send_keepalives(self) -> None:
+        """Every two seconds: send a pong to connections that are paused.
 
-        Their pings lie unread, and they would take us for gone.
+        Their pings are unread, and without a pong they would time out.
         """
         while True:
-            await asyncio.sleep(REASSURE_SECONDS)
-            waiting = cast(list[DefenderConnection], self._intake.paused)
+            await asyncio.sleep(KEEPALIVE_SECONDS)
+            waiting = cast(list[DefenderConnection], self._read_limiter.paused)
             for first in range(0, len(waiting), AT_ONCE):
                 broadcast(waiting[first : first + AT_ONCE], PONG)
                 await asyncio.sleep(0)
@@ -90,27 +91,27 @@ class Housekeeping:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(MEMORY_CHECK_INTERVAL_S)
-            self._intake.check()
-            for source in self._intake.holding:
+            self._read_limiter.check()
+            for source in self._read_limiter.holding:
                 connection = cast(DefenderConnection, source)
                 if connection.is_too_slow(loop.time()):
                     connection.abort("a message did not arrive whole in time")
 
-    async def _look(self) -> None:
-        do, fleet = self._desk.do, self._fleet
-        news = await do(take_news)
-        await self._keep_quota(news.event_quota_megabytes)
-        for name, order in news.orders:
-            fleet.order(name, order)
-        if news.revoked != self._revoked:
-            await fleet.revoke(news.revoked)
-            self._revoked = news.revoked
-        if news.policy_version != fleet.policy_version:
-            await self._learn_policy()
+    async def _poll(self) -> None:
+        registry = self._registry
+        control = await self._database.run(poll_control_data)
+        await self._update_quota(control.event_quota_megabytes)
+        for name, command in control.commands:
+            registry.carry_out(name, command)
+        if control.revoked != self._revoked:
+            await registry.revoke(control.revoked)
+            self._revoked = control.revoked
+        if control.policy_version != registry.policy_version:
+            await self._update_policy()
 
-    async def _keep_quota(self, megabytes: int) -> None:
+    async def _update_quota(self, megabytes: int) -> None:
         """Load the quota's counts at first; save them, and report what was dropped."""
-        do, quota = self._desk.do, self._quota
+        do, quota = self._database.run, self._quota
         quota.megabytes = megabytes
         if self._revoked is None:
             quota.load(quota.day, await do(read_usage, quota.day))
@@ -119,27 +120,27 @@ class Housekeeping:
         elif unsaved := quota.take_unsaved():
             await do(save_usage, quota.day, unsaved)
         for name, count in quota.take_unreported():
-            self._fleet.note_dropped(name, count)
+            self._registry.note_dropped(name, count)
 
-    async def _learn_policy(self) -> None:
+    async def _update_policy(self) -> None:
         try:
-            policy = await self._desk.do(read_policy)
+            policy = await self._database.run(read_policy)
         except ConsoleError as error:
-            if str(error) != self._told:
+            if str(error) != self._policy_error:
                 log.error("Defenders go on with their policy: %s", error)  # noqa: TRY400
-            self._told = str(error)
+            self._policy_error = str(error)
         else:
-            self._told = ""
-            await self._fleet.learn(policy)
+            self._policy_error = ""
+            await self._registry.set_policy(policy)
 
     async def _sweep(self) -> None:
-        do, fleet = self._desk.do, self._fleet
-        now = await do(fleet.clock.tick)
-        await fleet.check_all(asyncio.get_running_loop().time() - SILENCE_SECONDS)
+        do, registry = self._database.run, self._registry
+        now = await do(registry.clock.tick)
+        await registry.check_all(asyncio.get_running_loop().time() - SILENCE_SECONDS)
         served = (boottime_ns() - self._opened_ns) / SECOND
         if served > SETTLE_SECONDS:
             at = now - served
-            await do(register.mark_away, fleet.server, self._opened, at)
+            await do(register.mark_away, registry.server, self._opened, at)
         limits = await do(read_defender_settings)
         before = now - limits.alert_hours * HOUR
         for name in await do(register.mark_alerted, before, register.present_time()):
@@ -154,13 +155,13 @@ class Housekeeping:
             {
                 "stored": self._commit.stored,
                 "duplicates": self._commit.duplicates,
-                "arrivals": self._fleet.arrivals,
+                "arrivals": self._registry.arrivals,
                 "dropped": self._quota.dropped.total(),
-                **{f"closed.{code}": n for code, n in self._fleet.closed.items()},
+                **{f"closed.{code}": n for code, n in self._registry.closed.items()},
             }
         )
         if new := seen - self._counted:
-            await self._desk.do(_add, dict(new))
+            await self._database.run(_add, dict(new))
             self._counted = seen
 
 
@@ -173,5 +174,5 @@ async def _again(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
 
 
-def _add(database: Database[dict[str, Any]], counts: dict[str, int]) -> None:
+def _add(database: Database[dict[str, object]], counts: dict[str, int]) -> None:
     database[COUNTERS].update_one({"_id": "console"}, {"$inc": counts}, upsert=True)

@@ -7,30 +7,31 @@ import secrets
 import signal
 import ssl
 from contextlib import suppress
-from typing import Any
 
 import uvloop
 
 from twistlock_console.database.client import follow_certificate
 from twistlock_console.defenders import register
+from twistlock_console.defenders.control import DefenderSettings
 from twistlock_console.defenders.event_quota import EventQuota
 from twistlock_console.defenders.event_store import store_events
-from twistlock_console.defenders.service_clock import ServiceClock
-from twistlock_console.defenders.settings import DefenderSettings
+from twistlock_console.defenders.register import ServiceClock
 from twistlock_console.pki.certificates import Usage, server_context
 from twistlock_console.pki.reloading_tls import follow
-from twistlock_console.servers.defenders.backpressure import Intake
+from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
 )
 from twistlock_console.servers.defenders.connection import Guards, connections_of
-from twistlock_console.servers.defenders.connections import Fleet
-from twistlock_console.servers.defenders.database_executor import Desk
-from twistlock_console.servers.defenders.group_commit import GroupCommit
-from twistlock_console.servers.defenders.handler import Host
-from twistlock_console.servers.defenders.periodic_tasks import Housekeeping
+from twistlock_console.servers.defenders.connections import ConnectionRegistry
+from twistlock_console.servers.defenders.database import (
+    DatabaseExecutor,
+    GroupCommit,
+    RegisterWriter,
+)
+from twistlock_console.servers.defenders.handler import ProtocolHandler
+from twistlock_console.servers.defenders.periodic_tasks import PeriodicTasks
 from twistlock_console.servers.defenders.port import DefenderPort
-from twistlock_console.servers.defenders.register_writer import Ledger
 from twistlock_console.servers.supervisor.bootstrap import Report, Serve
 from twistlock_console.servers.supervisor.check_channel import CheckResponder
 from twistlock_console.servers.supervisor.fence import Fence
@@ -68,30 +69,34 @@ def prepare_defenders(settings: Settings) -> Serve:
 async def _serve(
     tls: ssl.SSLContext, settings: Settings, fence: Fence, report: Report
 ) -> None:
-    desk, checks = Desk(settings), Desk(settings, threads=1)
+    database, checks = DatabaseExecutor(settings), DatabaseExecutor(settings, threads=1)
     clock = ServiceClock()
     server = register.Server(secrets.token_hex(8), fence.epoch, settings.node_address)
-    ledger = Ledger(lambda changes: desk.do(register.write, changes))
+    register_writer = RegisterWriter(
+        lambda changes: database.run(register.write, changes)
+    )
     quota = EventQuota(DefenderSettings().event_quota_megabytes)
-    commit = GroupCommit(lambda *what: desk.do(store_events, *what), quota)
-    fleet = Fleet(server, ledger, clock)
-    host = Host(fleet, commit, quota, checks, settings.folders.certificates)
-    intake = Intake()
-    house = Housekeeping(fleet, commit, quota, desk, intake)
+    commit = GroupCommit(lambda *what: database.run(store_events, *what), quota)
+    registry = ConnectionRegistry(server, register_writer, clock)
+    handler = ProtocolHandler(
+        registry, commit, quota, checks, settings.folders.certificates
+    )
+    read_limiter = ReadLimiter()
+    tasks = PeriodicTasks(registry, commit, quota, database, read_limiter)
     guards = Guards(
         fence,
-        intake,
+        read_limiter,
         ConnectionsPerCertificate(),
-        fleet.closings,
+        registry.closings,
         asyncio.Semaphore(MAX_LARGE_MESSAGES),
     )
     listening = bind_all(_places(settings), BACKLOG)
     limits = AdmissionLimits.for_open_files(raise_file_limit())
-    port = DefenderPort(listening, tls, limits, host, connections_of(guards))
+    port = DefenderPort(listening, tls, limits, handler, connections_of(guards))
     await port.prepare()
 
     def leave() -> None:
-        fleet.say_goodbye()
+        registry.announce_shutdown()
         port.close(SERVICE_RESTART, "this Console stops serving")
 
     loop = asyncio.get_running_loop()
@@ -101,14 +106,18 @@ async def _serve(
     report.ready()
     papers = settings.folders.certificates
     following = follow(tls, papers, lambda: follow_certificate(settings))
-    works = (commit.run(), ledger.run(), house.look(), house.sweep(), house.reassure())
-    working = asyncio.gather(*works, house.limit_memory(), following)
+    writing = (commit.run(), register_writer.run())
+    checking = (tasks.poll(), tasks.sweep(), tasks.send_keepalives())
+
+    async def work() -> None:
+        await asyncio.gather(*writing, *checking, tasks.limit_memory(), following)
+
+    working = asyncio.create_task(work())
     # No certificate is accepted before it is known which are revoked.
-    opening = asyncio.ensure_future(port.start(fleet.certificates.loaded))
-    closed = asyncio.ensure_future(port.wait_closed())
+    opening = asyncio.ensure_future(port.start(registry.certificates.loaded))
+    closed = asyncio.create_task(port.wait_closed())
     # A work that fails ends the server: without it nothing here can be trusted.
-    both: list[asyncio.Future[Any]] = [working, closed]
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({working, closed}, return_when=asyncio.FIRST_COMPLETED)
     if working.done():
         working.result()
     opening.cancel()
@@ -116,7 +125,7 @@ async def _serve(
     # Its end has to be looked at, or asyncio logs it as an error.
     with suppress(asyncio.CancelledError):
         await working
-    desk.close()
+    database.close()
     checks.close()
 
 

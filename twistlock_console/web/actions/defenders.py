@@ -8,9 +8,9 @@ from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import NotFound, Refused
 from twistlock_console.common.models import Body
 from twistlock_console.defenders import enrolled, event_store, register
-from twistlock_console.defenders.command_queue import give_order
-from twistlock_console.defenders.settings import (
+from twistlock_console.defenders.control import (
     DefenderSettings,
+    enqueue_command,
     write_defender_settings,
 )
 from twistlock_console.policies.host import readable_rules, write_policy
@@ -37,7 +37,7 @@ def decommission(name: str) -> None:
             raise Refused(f"there is no Defender {name}")
         listed = register.named(name)
         for entry in list(store[register.COLLECTION].find(listed, {})):
-            give_order(store, entry["_id"], "leave")
+            enqueue_command(store, entry["_id"], "leave")
             store[event_store.COMPLIANCE].delete_one({"_id": entry["_id"]})
         store[register.COLLECTION].delete_many(listed)
 
@@ -66,7 +66,7 @@ def scan(name: str) -> None:
         here = {"_id": name, "connected": True}
         if database()[register.COLLECTION].find_one(here, {}) is None:
             raise Refused(f"no Defender {name} is connected now")
-        give_order(database(), name, "scan")
+        enqueue_command(database(), name, "scan")
 
 
 def change_settings(body: DefenderSettingsBody) -> None:

@@ -6,8 +6,8 @@ from pydantic import BaseModel
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
+from twistlock_console.defenders.control import read_defender_settings
 from twistlock_console.defenders.register import COLLECTION, count_connected
-from twistlock_console.defenders.settings import read_defender_settings
 from twistlock_console.web.actions.defenders import (
     DefenderSettingsBody,
     allow_enrolment,

@@ -15,16 +15,18 @@ from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.common.models import Body
-from twistlock_console.defenders.deploy_tokens import check_token, token_id
 from twistlock_console.defenders.deployment import (
+    PACKAGE,
     SCRIPT,
     addresses_for,
+    check_token,
     console_names,
+    defender_package,
     defender_script,
     refusal_script,
+    token_id,
 )
 from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
-from twistlock_console.defenders.package import PACKAGE, defender_package
 from twistlock_console.pki.identity_files import AUTHORITY
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import database

@@ -8,9 +8,9 @@ from pymongo.database import Database
 from twistlock_console.accounts import login, users
 from twistlock_console.alerts.store import QUEUE
 from twistlock_console.defenders import (
-    certificate_renewal,
-    deploy_tokens,
+    deployment,
     enrolled,
+    enrolment,
     event_quota,
     event_store,
     register,
@@ -31,8 +31,8 @@ INDEXES: dict[str, list[IndexModel]] = {
     event_quota.COLLECTION: event_quota.INDEXES,
     register.COLLECTION: register.INDEXES,
     enrolled.COLLECTION: enrolled.INDEXES,
-    certificate_renewal.COLLECTION: certificate_renewal.INDEXES,
-    deploy_tokens.COLLECTION: deploy_tokens.INDEXES,
+    enrolled.FOLLOWERS: enrolment.INDEXES,
+    deployment.COLLECTION: deployment.INDEXES,
 }
 
 

@@ -16,8 +16,13 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
-from twistlock_console.defenders.deploy_tokens import new_token, revoke_token, tokens
-from twistlock_console.defenders.deployment import console_names, deploy_command
+from twistlock_console.defenders.deployment import (
+    console_names,
+    deploy_command,
+    new_token,
+    revoke_token,
+    tokens,
+)
 from twistlock_console.defenders.enrolled import permissions
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import record_change

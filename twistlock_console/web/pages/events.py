@@ -7,7 +7,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
-from twistlock_console.defenders.event_counts import count_by_time
+from twistlock_console.defenders.event_store import count_by_time
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.defenders import FILE_AUDITS, HOST_AUDITS, TROUBLES
 from twistlock_console.web.lists.listing import download, fetch_for_page

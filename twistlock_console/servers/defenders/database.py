@@ -1,31 +1,81 @@
-"""Group commit: what many Defenders sent is stored by one write at a time.
+"""The database, as the Defenders' server uses it: from threads, with shared writes.
 
-What arrives while one write runs goes into the next, so that the wait for a majority
-is shared. `fair_queue` divides each write among those that wait.
+Events are stored by group commit: what arrives while one write runs goes into the next,
+so that the wait for a majority is shared. `fair_queue` divides each write among the
+Defenders that wait. All messages that a write completes are acknowledged before the
+next begins: so the Defenders answer while the databases work.
 
-All messages that a write completes are acknowledged before the next begins. So the
-Defenders answer while the databases work, and neither waits for the other.
+Changes of the register are coalesced, and written a few times a second.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from pymongo import UpdateOne
+from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.defenders.event_quota import DroppedEvents, EventQuota
 from twistlock_console.servers.defenders.fair_queue import Batch, FairQueue, Portion
+from twistlock_console.settings import Settings
 
+TIMEOUT_MS = 5000
 DOCUMENT_OVERHEAD_BYTES = 256
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 2.0
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0
+REGISTER_INTERVAL_S = 0.25
+MAX_REGISTER_CHANGES = 1000
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+Documents = Database[dict[str, Any]]
 Store = Callable[[list[RawBSONDocument], list[DroppedEvents]], Awaitable[Sequence[int]]]
 """Stores documents and counts dropped events; returns which documents were there."""
+
+
+class DatabaseExecutor:
+    """Runs functions of the database on threads; make it in the process that uses it.
+
+    Raises IdentityError if the database's password cannot be read.
+    """
+
+    def __init__(self, settings: Settings, threads: int = 3) -> None:
+        self._client = connect(
+            settings,
+            credentials_for(settings, "console"),
+            app_name="console-defenders",
+            timeout_ms=TIMEOUT_MS,
+        )
+        options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
+        self._database = self._client.get_database("twistlock", codec_options=options)
+        self._threads = ThreadPoolExecutor(threads, "database")
+
+    async def run(
+        self,
+        act: Callable[Concatenate[Documents, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call *act* with the database and more; PyMongoError passes through."""
+
+        def call() -> T:
+            return act(self._database, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def close(self) -> None:
+        """Wait for nothing: who stops serving has no right to write any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
 
 
 def _acknowledge_nothing() -> None:
@@ -48,7 +98,7 @@ class PendingWrite(Batch):
         """Return about how many bytes the documents take."""
         return sum(len(each.raw) + DOCUMENT_OVERHEAD_BYTES for each in self.documents)
 
-    def abandon(self) -> None:
+    def cancel(self) -> None:
         """Acknowledge nothing, and drop what is not being written yet."""
         self.is_wanted, self.acknowledge = False, _acknowledge_nothing
         self.documents, self.taken = (), 0
@@ -97,7 +147,7 @@ class GroupCommit:
                 self._some.clear()
 
     async def _write(self, write: _Write) -> None:
-        pause = FIRST_PAUSE
+        pause = FIRST_PAUSE_S
         while True:
             began = time.monotonic()
             try:
@@ -106,7 +156,7 @@ class GroupCommit:
             except PyMongoError as error:
                 log.warning("Defenders keep their events for now: %s", error)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
         self._queue.adapt(time.monotonic() - began)
         self.duplicates += len(duplicates)
         self.stored += len(write.documents)
@@ -137,3 +187,35 @@ def _collect(portions: list[Portion[PendingWrite]]) -> _Write:
         if portion.is_last and portion.batch.dropped:
             dropped.append(portion.batch.dropped)
     return _Write(portions, documents, dropped)
+
+
+class RegisterWriter:
+    """Coalesces changes per Defender and thing; only the latest goes to *write*."""
+
+    def __init__(self, write: Callable[[list[UpdateOne]], Awaitable[None]]) -> None:
+        self._write = write
+        self._changes: dict[tuple[str, str], UpdateOne] = {}
+
+    def put(self, defender: str, thing: str, change: UpdateOne) -> None:
+        """Write *change* soon, in the place of one of the same *thing*."""
+        self._changes.pop((defender, thing), None)
+        self._changes[defender, thing] = change
+
+    async def run(self) -> None:
+        """Write for ever; what could not be written is tried again."""
+        while True:
+            await asyncio.sleep(REGISTER_INTERVAL_S)
+            taken = dict(list(self._changes.items())[:MAX_REGISTER_CHANGES])
+            for key in taken:
+                del self._changes[key]
+            if taken:
+                await self._try(taken)
+
+    async def _try(self, taken: dict[tuple[str, str], UpdateOne]) -> None:
+        try:
+            await self._write(list(taken.values()))
+        except PyMongoError as error:
+            log.warning("the register of Defenders waits: %s", error)
+            # What was noted meanwhile is newer, and comes behind what was not.
+            older = {k: v for k, v in taken.items() if k not in self._changes}
+            self._changes = {**older, **self._changes}
