@@ -205,11 +205,17 @@ class Acceptor:
         if self.is_serving():
             self._loop.add_reader(listening, self._accept, listening)
 
+    def load(self) -> ServerLoad:
+        """Return how many connections of the port are open, and how many may be."""
+        admission = self._admission
+        held = self._established + admission.waiting + admission.opening
+        return ServerLoad(connections=held, max_connections=self._limits.total)
+
     def _add(self, connection: socket.socket, address: str) -> None:
         connection.setblocking(False)
-        held = self._established + self._admission.waiting + self._admission.opening
-        if held >= self._limits.total:
-            self._warn(f"{held} connections are open, which is the limit")
+        load = self.load()
+        if load.is_full:
+            self._warn(f"{load.connections} connections are open, which is the limit")
             _reset(connection)
             return
         victim = self._admission.add(connection, address, self._loop.time())
