@@ -12,9 +12,9 @@ import small_app
 from gunicorn.config import Config
 
 from twistlock_console.pki.certificates import server_context
-from twistlock_console.servers.management.client_address import TrustedProxies
+from twistlock_console.servers.management.client_bounds import TrustedProxies
 from twistlock_console.servers.management.dispatcher import Site
-from twistlock_console.servers.management.fixed_answer import PingAnswer
+from twistlock_console.servers.management.fixed_answers import PingAnswer
 from twistlock_console.servers.management.http_server import HttpServer
 from twistlock_console.servers.supervisor.fence import Fence
 from twistlock_console.settings import parsers

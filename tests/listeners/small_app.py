@@ -11,7 +11,7 @@ from itertools import repeat
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from twistlock_console.common.request_limits import SERVER_LOAD
-from twistlock_console.servers.management.port_routing import INITIALIZED
+from twistlock_console.servers.management.fixed_answers import INITIALIZED
 from twistlock_console.settings import Settings
 
 BLOCK = b"x" * 8192

@@ -4,14 +4,15 @@ from ipaddress import ip_network
 
 import pytest
 
-from twistlock_console.servers.management.client_address import (
+from twistlock_console.servers.management.client_bounds import (
+    ConnectionTable,
+    MemoryBudget,
+    MinimumRate,
+    QueueLimits,
+    RequestQueue,
     TrustedProxies,
     client_key,
 )
-from twistlock_console.servers.management.connection_table import ConnectionTable
-from twistlock_console.servers.management.memory_budget import MemoryBudget
-from twistlock_console.servers.management.minimum_rate import MinimumRate
-from twistlock_console.servers.management.request_queue import QueueLimits, RequestQueue
 
 LIMITS = QueueLimits(waiting=5, waiting_per_client=3, in_work_per_client=2)
 

@@ -8,8 +8,8 @@ from listener_clients import get, read_answer, tls_client, until
 from served_here import served
 
 from twistlock_console.servers.management import dispatcher, limits
-from twistlock_console.servers.management.port_routing import is_login
-from twistlock_console.servers.management.request_queue import QueueLimits
+from twistlock_console.servers.management.client_bounds import QueueLimits
+from twistlock_console.servers.management.fixed_answers import is_login
 
 FLOOD, OTHER, HONEST = "127.0.0.3", "127.0.0.4", "127.0.0.5"
 LOGIN = "POST /login HTTP/1.1\r\nHost: a\r\nX-Sleep: {}\r\nContent-Length: 0\r\n\r\n"

@@ -8,7 +8,7 @@ from flask import Flask
 from web_visitor import HTTPS, Visitor, basic
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from twistlock_console.servers.management.request_body import BodyRequired, BodyToCome
+from twistlock_console.servers.management.request import BodyRequired, BodyToCome
 
 Ask = Callable[..., tuple[int, str]]
 LARGE, HUGE = 70_000, 5_000_000

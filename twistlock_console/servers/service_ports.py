@@ -18,7 +18,7 @@ from twistlock_console.servers.defenders.server import prepare_defenders
 from twistlock_console.servers.management.server import prepare_management
 from twistlock_console.servers.supervisor.child_listener import ChildListener, Listener
 from twistlock_console.servers.supervisor.server_checks import ServerChecks
-from twistlock_console.servers.supervisor.standby_process import Server
+from twistlock_console.servers.supervisor.server_process import ServerSpec
 from twistlock_console.settings import Settings
 from twistlock_console.system.serving_permit import Permit
 
@@ -129,17 +129,17 @@ class ServicePorts:
         self._bus.publish(ListenerFailed(name, reason))
 
 
-def servers(settings: Settings, app: str) -> tuple[Server, Server]:
+def servers(settings: Settings, app: str) -> tuple[ServerSpec, ServerSpec]:
     """Say which servers a node has; *app* names the pages' factory, "module:name"."""
     pages = (settings.management_port_https, settings.management_port_ui)
     addresses = settings.service_addresses
     return (
-        Server(
+        ServerSpec(
             "management",
             tuple((host, port) for host in addresses for port in pages if port),
             partial(prepare_management, app=app),
         ),
-        Server(
+        ServerSpec(
             "defenders",
             tuple((host, settings.communication_port) for host in addresses),
             prepare_defenders,

@@ -32,9 +32,9 @@ from twistlock_console.servers.defenders.database import (
 from twistlock_console.servers.defenders.handler import ProtocolHandler
 from twistlock_console.servers.defenders.periodic_tasks import PeriodicTasks
 from twistlock_console.servers.defenders.port import DefenderPort
-from twistlock_console.servers.supervisor.bootstrap import Report, Serve
-from twistlock_console.servers.supervisor.check_channel import CheckResponder
+from twistlock_console.servers.supervisor.bootstrap import ReadyPipe, Serve
 from twistlock_console.servers.supervisor.fence import Fence
+from twistlock_console.servers.supervisor.server_checks import CheckResponder
 from twistlock_console.servers.supervisor.sockets import bind_all
 from twistlock_console.settings import Settings
 from twistlock_console.system.admission import AdmissionLimits
@@ -60,14 +60,14 @@ def prepare_defenders(settings: Settings) -> Serve:
     # It has a line for each step of its life; the node tells of those too.
     logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
 
-    def run(settings: Settings, fence: Fence, report: Report) -> None:
+    def run(settings: Settings, fence: Fence, report: ReadyPipe) -> None:
         uvloop.run(_serve(tls, settings, fence, report))
 
     return run
 
 
 async def _serve(
-    tls: ssl.SSLContext, settings: Settings, fence: Fence, report: Report
+    tls: ssl.SSLContext, settings: Settings, fence: Fence, report: ReadyPipe
 ) -> None:
     database, checks = DatabaseExecutor(settings), DatabaseExecutor(settings, threads=1)
     clock = ServiceClock()

@@ -11,12 +11,10 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 from twistlock_console.servers.management import limits
-from twistlock_console.servers.management.client_address import client_key
-from twistlock_console.servers.management.exchange import Exchange
-from twistlock_console.servers.management.minimum_rate import MinimumRate
-from twistlock_console.servers.management.output_buffer import OutputBuffer
-from twistlock_console.servers.management.request_head import RequestHead
-from twistlock_console.servers.management.request_pool import Job
+from twistlock_console.servers.management.client_bounds import MinimumRate, client_key
+from twistlock_console.servers.management.exchange import Exchange, OutputBuffer
+from twistlock_console.servers.management.request import RequestHead
+from twistlock_console.servers.management.request_pool import PoolJob
 
 READ_BYTES = 64 * 1024
 TLS_RECORD_BYTES = 16 * 1024
@@ -83,7 +81,7 @@ class Connection:
         self.body = b""
         self.body_is_accepted = False
         self.exchange: Exchange | None = None
-        self.job: Job | None = None
+        self.job: PoolJob | None = None
         self.socket_is_lent = False
         self.answer_is_complete = False
         self.closes = False

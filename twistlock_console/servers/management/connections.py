@@ -9,10 +9,12 @@ from selectors import EVENT_READ
 from typing import Any
 
 from twistlock_console.servers.management import limits
+from twistlock_console.servers.management.client_bounds import (
+    ConnectionTable,
+    MemoryBudget,
+)
 from twistlock_console.servers.management.connection import Connection, Phase
-from twistlock_console.servers.management.connection_table import ConnectionTable
 from twistlock_console.servers.management.event_loop import EventLoop
-from twistlock_console.servers.management.memory_budget import MemoryBudget
 
 ACCEPTED_AT_ONCE = 128
 LOG_EVERY_S = 10.0

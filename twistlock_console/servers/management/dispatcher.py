@@ -11,20 +11,25 @@ from wsgiref.types import WSGIApplication
 
 from twistlock_console.common.request_limits import SERVER_LOAD, ServerLoad
 from twistlock_console.servers.management import limits
-from twistlock_console.servers.management.client_address import TrustedProxies
+from twistlock_console.servers.management.client_bounds import (
+    QueueLimits,
+    TrustedProxies,
+)
 from twistlock_console.servers.management.connection import Connection, Phase
 from twistlock_console.servers.management.connections import Connections
 from twistlock_console.servers.management.event_loop import EventLoop
 from twistlock_console.servers.management.exchange import Exchange, RunOutcome
-from twistlock_console.servers.management.fixed_answer import PingAnswer, error_answer
-from twistlock_console.servers.management.port_routing import is_login
-from twistlock_console.servers.management.request_body import (
+from twistlock_console.servers.management.fixed_answers import (
+    PingAnswer,
+    error_answer,
+    is_login,
+)
+from twistlock_console.servers.management.request import (
     BodyToCome,
+    RequestHead,
     body_from_socket,
 )
-from twistlock_console.servers.management.request_head import RequestHead
-from twistlock_console.servers.management.request_pool import Job, RequestPool
-from twistlock_console.servers.management.request_queue import QueueLimits
+from twistlock_console.servers.management.request_pool import PoolJob, RequestPool
 from twistlock_console.servers.supervisor.fence import Fence
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -205,7 +210,7 @@ class RequestDispatcher:
             # It notices by itself, unless no thread has taken it.
             conn.job.cancelled = True
         elif exchange and not conn.answer_is_complete:
-            job = Job(exchange.abandon, lambda _: None)
+            job = PoolJob(exchange.abandon, lambda _: None)
             self._requests.resume(conn.key, job)
 
     def _exchange(
@@ -227,7 +232,7 @@ class RequestDispatcher:
         timeout_s: float,
     ) -> None:
         conn.phase, conn.exchange = Phase.WORKING, exchange
-        conn.job = Job(exchange.run, partial(self._ran, conn, exchange))
+        conn.job = PoolJob(exchange.run, partial(self._ran, conn, exchange))
         self._loop.watch(conn, 0)
         self._loop.set_deadline(conn, time.monotonic() + timeout_s)
         self._connections.set_busy(conn)
@@ -241,7 +246,7 @@ class RequestDispatcher:
         if not exchange or conn.job or conn.answer_is_complete:
             return
         if conn.output_size <= limits.OUTPUT_LOW_BYTES:
-            conn.job = Job(exchange.run, partial(self._ran, conn, exchange))
+            conn.job = PoolJob(exchange.run, partial(self._ran, conn, exchange))
             self._requests.resume(conn.key, conn.job)
 
     def _ran(self, conn: Connection, exchange: Exchange, outcome: object) -> None:

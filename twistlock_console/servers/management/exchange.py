@@ -9,8 +9,10 @@ that reads slowly holds no thread.
 import contextvars
 import enum
 import logging
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 from wsgiref.types import WSGIApplication
@@ -18,13 +20,63 @@ from wsgiref.types import WSGIApplication
 from gunicorn.http.wsgi import Response, create
 
 from twistlock_console.servers.management.limits import OUTPUT_HIGH_BYTES
-from twistlock_console.servers.management.output_buffer import OutputBuffer
-from twistlock_console.servers.management.request_body import BodyRequired, BodyTooSlow
-from twistlock_console.servers.management.request_head import RequestHead
+from twistlock_console.servers.management.request import (
+    BodyRequired,
+    BodyTooSlow,
+    RequestHead,
+)
 
 #: After so long what an answer has so far is sent, however little it is.
 FLUSH_AFTER_S = 0.05
 log = logging.getLogger(__name__)
+
+
+class OutputBuffer:
+    """What a client is to be sent; gunicorn's Response takes it for a socket.
+
+    A thread adds, the main loop takes. *on_data* is called, on the adding thread,
+    whenever ``flush`` finds something to send.
+    """
+
+    def __init__(self, on_data: Callable[[], object] = lambda: None) -> None:
+        self._on_data = on_data
+        self._pieces: deque[bytes] = deque()
+        self._lock = threading.Lock()
+        self._closed = False
+        self.size = 0
+
+    def sendall(self, data: bytes) -> None:
+        """Add *data*; raises ConnectionAbortedError once the client is gone."""
+        if self._closed:
+            raise ConnectionAbortedError("the client is gone")
+        with self._lock:
+            self._pieces.append(data)
+            self.size += len(data)
+
+    send = sendall
+
+    def flush(self) -> None:
+        """Have the main loop send what there is."""
+        if self.size:
+            self._on_data()
+
+    def take(self, most: int) -> bytes:
+        """Return up to *most* bytes or the first piece, whichever is more."""
+        taken: list[bytes] = []
+        size = 0
+        with self._lock:
+            while self._pieces and (not size or size + len(self._pieces[0]) <= most):
+                taken.append(self._pieces.popleft())
+                size += len(taken[-1])
+            self.size -= size
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    def close(self) -> None:
+        """Drop everything, and refuse more."""
+        self._closed = True
+        with self._lock:
+            self._pieces.clear()
+            self.size = 0
 
 
 class RunOutcome(enum.Enum):

@@ -27,7 +27,7 @@ from twistlock_console.servers.management.plain_http import (
     is_whole_head,
     plain_answer,
 )
-from twistlock_console.servers.management.request_head import (
+from twistlock_console.servers.management.request import (
     BadRequest,
     RequestHead,
     parse_head,

@@ -11,13 +11,13 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 
-from twistlock_console.servers.management.request_queue import QueueLimits, RequestQueue
+from twistlock_console.servers.management.client_bounds import QueueLimits, RequestQueue
 
 Finish = Callable[[], object]
 
 
 @dataclass(slots=True)
-class Job:
+class PoolJob:
     """Work for a thread; *done* gets its result, on the main loop.
 
     A job that is *cancelled* before a thread takes it is not run.
@@ -41,9 +41,9 @@ class RequestPool:
     ) -> None:
         self.threads = threads
         self.busy = 0
-        self._queue: RequestQueue[Job] = RequestQueue(limits, exempt)
+        self._queue: RequestQueue[PoolJob] = RequestQueue(limits, exempt)
         self._wake = wake
-        self._taken: queue.SimpleQueue[tuple[str, Job] | None] = queue.SimpleQueue()
+        self._taken: queue.SimpleQueue[tuple[str, PoolJob] | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Finish] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
@@ -52,14 +52,14 @@ class RequestPool:
         """Return how many jobs wait for a thread."""
         return len(self._queue)
 
-    def offer(self, key: str, job: Job) -> bool:
+    def offer(self, key: str, job: PoolJob) -> bool:
         """Have *job* of the client *key* run; False if too many wait already."""
         if not self._queue.offer(key, job):
             return False
         self._dispatch()
         return True
 
-    def resume(self, key: str, job: Job) -> None:
+    def resume(self, key: str, job: PoolJob) -> None:
         """Have *job* run, which goes on with what was begun: no limit refuses it."""
         self._queue.push(key, job)
         self._dispatch()
@@ -106,7 +106,7 @@ class RequestPool:
             self._finished.put(partial(self._finish, key, job, result))
             self._wake()
 
-    def _finish(self, key: str, job: Job, result: object) -> None:
+    def _finish(self, key: str, job: PoolJob, result: object) -> None:
         self.busy -= 1
         self._queue.finish(key)
         job.done(result)

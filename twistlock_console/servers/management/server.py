@@ -1,16 +1,27 @@
-"""The management server: gunicorn with TLS, on the API's port and the pages' port."""
+"""The management server: gunicorn with TLS, on the API's port and the pages' port.
+
+The main loop of its worker receives requests and sends answers. Threads only run the
+application, on requests that have arrived completely, until enough of the answer waits
+to be sent. So slow, silent and greedy clients hold no thread; the load balancer's
+`_ping` and the node's check need none.
+"""
 
 import gc
+import os
 import pkgutil
+import resource
 import ssl
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from wsgiref.types import WSGIApplication
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+from wsgiref.util import setup_testing_defaults
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ListenerError
@@ -19,12 +30,15 @@ from twistlock_console.pki.certificates import server_context
 from twistlock_console.pki.identity_files import NODE, NODE_KEY
 from twistlock_console.pki.reloading_tls import FollowedContext
 from twistlock_console.servers.management import limits
-from twistlock_console.servers.management.client_address import TrustedProxies
+from twistlock_console.servers.management.client_bounds import TrustedProxies
 from twistlock_console.servers.management.dispatcher import Site
-from twistlock_console.servers.management.fixed_answer import PingAnswer
-from twistlock_console.servers.management.port_routing import PagesPort
-from twistlock_console.servers.management.worker import ManagementWorker
-from twistlock_console.servers.supervisor.bootstrap import Report, Serve
+from twistlock_console.servers.management.fixed_answers import (
+    INITIALIZED,
+    PagesPort,
+    PingAnswer,
+)
+from twistlock_console.servers.management.http_server import HttpServer
+from twistlock_console.servers.supervisor.bootstrap import ReadyPipe, Serve
 from twistlock_console.servers.supervisor.fence import (
     Fence,
     FencedApp,
@@ -32,10 +46,14 @@ from twistlock_console.servers.supervisor.fence import (
     fenced_sockets,
 )
 from twistlock_console.servers.supervisor.forkserver import context
+from twistlock_console.servers.supervisor.server_checks import CheckResponder
 from twistlock_console.servers.supervisor.sockets import bind_all
 from twistlock_console.settings import Settings
 from twistlock_console.system.child_processes import die_with_parent
 
+TURN_S = 1.0
+#: File descriptors that are not for connections: the database's, logs, listeners.
+OTHER_DESCRIPTORS = 256
 BACKLOG = 4096
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn's heartbeat must not wait for a disk
 
@@ -66,7 +84,7 @@ def _serve(
     arbiter: Arbiter,
     settings: Settings,
     fence: Fence,
-    report: Report,
+    report: ReadyPipe,
 ) -> None:
     ports = (settings.management_port_https, settings.management_port_ui)
     addresses = [(host, p) for host in settings.service_addresses for p in ports if p]
@@ -144,7 +162,7 @@ def _fixed_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _hooks(site: Site, report: Report, tls: FollowedContext) -> dict[str, Any]:
+def _hooks(site: Site, report: ReadyPipe, tls: FollowedContext) -> dict[str, Any]:
     sockets = fenced_sockets(site.fence)
 
     def ssl_context(_config: Any, _default: Any) -> ssl.SSLContext:
@@ -177,3 +195,68 @@ def _hooks(site: Site, report: Report, tls: FollowedContext) -> dict[str, Any]:
         "worker_exit": worker_exit,
         "ssl_context": ssl_context,
     }
+
+
+class ManagementWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
+    """Serves *site*, which is set after the fork."""
+
+    site: Site
+
+    _server: HttpServer | None = None
+
+    def run(self) -> None:
+        """Serve until told to stop; then until what is in work is answered."""
+        server = self._server = HttpServer(self.site, _connection_limit())
+        checks = CheckResponder(self.site.checks, self._probe, server.dispatcher.load)
+        server.loop.call_on_read(checks.fileno(), checks.on_readable)
+        for listener in self.sockets:
+            listener.setblocking(False)
+            accept = partial(server.connections.accept, listener.sock)
+            server.loop.call_on_read(listener.fileno(), accept)
+        while self.alive and self.ppid == os.getppid():
+            self._turn(server)
+        self._drain(server)
+
+    def handle_exit(self, _signal: int, _frame: Any) -> None:
+        """Begin to stop."""
+        self.alive = False
+        if self._server:
+            self._server.loop.wake()
+
+    def _turn(self, server: HttpServer) -> None:
+        self.notify()
+        server.run_once(TURN_S)
+
+    def _drain(self, server: HttpServer) -> None:
+        """Refuse new connections; they go to this server's successor."""
+        for listener in self.sockets:
+            server.loop.forget(listener.fileno())
+            listener.close()
+        server.stop()
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        while len(server.connections) and time.monotonic() < deadline:
+            self._turn(server)
+
+    def _probe(self) -> str:
+        """Ask for what needs the database, as a client would."""
+        status = ""
+
+        def start(given: str, *_: object) -> None:
+            nonlocal status
+            status = given
+
+        environ: WSGIEnvironment = {"PATH_INFO": INITIALIZED}
+        setup_testing_defaults(environ)
+        for _ in self.site.app(environ, start):  # type: ignore[arg-type]
+            pass
+        return f"its database does not answer ({status})" if status >= "500" else ""
+
+
+def _connection_limit() -> int:
+    """Allow this process as many descriptors as there are; say how many to accept."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.MAX_CONNECTIONS + OTHER_DESCRIPTORS
+    if soft < wanted:
+        soft = min(hard, wanted) if hard != resource.RLIM_INFINITY else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(min(limits.MAX_CONNECTIONS, soft - OTHER_DESCRIPTORS), 1)

@@ -21,7 +21,7 @@ from twistlock_console.system.serving_permit import Permit
 log = logging.getLogger(__name__)
 
 
-class Report:
+class ReadyPipe:
     """Tells the node, once, that a server listens or why it cannot.
 
     *checks* is the server's end of the pair over which the node checks it.
@@ -49,14 +49,14 @@ class Report:
             log.info("started again")
 
 
-Serve = Callable[[Settings, Fence, Report], None]
-"""Serves until it is ended; calls ``Report.ready`` when it answers."""
+Serve = Callable[[Settings, Fence, ReadyPipe], None]
+"""Serves until it is ended; calls ``ReadyPipe.ready`` when it answers."""
 
 Prepare = Callable[[Settings], Serve]
 """Makes all that can be made before the node serves: no port, no connection."""
 
 
-def begin(
+def run_child(
     prepare: Prepare,
     settings: Settings,
     permit: Permit,
@@ -70,14 +70,14 @@ def begin(
     """
     os.setsid()
     die_with_parent()
-    _let_go_of_the_warm_process()
+    _close_forkserver_pipe()
     log_as_server(settings, lambda: permit.epoch)
-    report = Report(pipe, checks)
+    report = ReadyPipe(pipe, checks)
     try:
         made_of, serve = _stamps(settings), prepare(settings)
-        if not _let_in(gate):
+        if not _wait_for_activation(gate):
             return
-        fence = Fence(permit, _brain())
+        fence = Fence(permit, _node_sentinel())
         fence.watch(kernel_timer=True)
         if _stamps(settings) != made_of:
             serve = prepare(settings)
@@ -90,7 +90,7 @@ def begin(
         raise
 
 
-def _let_in(gate: Connection) -> bool:
+def _wait_for_activation(gate: Connection) -> bool:
     """Wait until the node opens the gate; False when it will not, or is gone."""
     try:
         return bool(gate.recv())
@@ -105,14 +105,14 @@ def _stamps(settings: Settings) -> list[tuple[Path, int]]:
     return [(file, file.stat().st_mtime_ns) for file in files]
 
 
-def _brain() -> int:
+def _node_sentinel() -> int:
     parent = multiprocessing.parent_process()
     if parent is None:
         raise RuntimeError("a service server must be started by a node")
     return parent.sentinel
 
 
-def _let_go_of_the_warm_process() -> None:
+def _close_forkserver_pipe() -> None:
     # The warm process ends when nobody holds this pipe any more. Children inherit it;
     # were we to keep it, a dead node's servers would keep each other alive.
     server: Any = forkserver._forkserver

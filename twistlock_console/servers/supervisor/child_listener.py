@@ -6,14 +6,18 @@ from contextlib import suppress
 from typing import Protocol
 
 from twistlock_console.common.errors import ListenerError
-from twistlock_console.servers.supervisor.check_channel import CheckClient, CheckResult
-from twistlock_console.servers.supervisor.server_process import Life
-from twistlock_console.servers.supervisor.sockets import wait_until
-from twistlock_console.servers.supervisor.standby_process import (
-    Server,
-    Spare,
-    SpareGone,
+from twistlock_console.servers.supervisor.server_checks import (
+    CheckClient,
+    CheckedServer,
+    CheckResult,
 )
+from twistlock_console.servers.supervisor.server_process import (
+    ServerProcess,
+    ServerSpec,
+    StandbyGone,
+    StandbyProcess,
+)
+from twistlock_console.servers.supervisor.sockets import wait_until
 from twistlock_console.settings import Settings
 from twistlock_console.system.serving_permit import Permit
 
@@ -22,14 +26,8 @@ CLOSE_SECONDS = 2.0
 REAP_SECONDS = 1.0
 
 
-class Listener(Protocol):
+class Listener(CheckedServer, Protocol):
     """A server on some ports. Opening twice, or closing twice, does nothing."""
-
-    name: str
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process, None while it is closed."""
 
     def prepare(self) -> None:
         """Make ready to open quickly; changes nothing else. Raises ListenerError."""
@@ -39,12 +37,6 @@ class Listener(Protocol):
 
     def close(self, grace: float = 0.0) -> None:
         """Cut every connection after *grace* s; return when the ports refuse."""
-
-    def check(self, seconds: float, *, database: bool = True) -> CheckResult | None:
-        """Check the server; None if it does not run."""
-
-    def fail(self, reason: str) -> None:
-        """End a server that runs and does not work; *reason* is passed on."""
 
 
 class ChildListener:
@@ -56,7 +48,7 @@ class ChildListener:
 
     def __init__(
         self,
-        server: Server,
+        server: ServerSpec,
         settings: Settings,
         permit: Permit,
         on_failure: Callable[[str, str], None],
@@ -68,63 +60,63 @@ class ChildListener:
         self._on_failure = on_failure
         self._turn = threading.Lock()
         self._state = threading.Lock()
-        self._spare: Spare | None = None
-        self._opening: Life | None = None
-        self._life: Life | None = None
-        self._dying: Life | None = None
+        self._waiting: StandbyProcess | None = None
+        self._opening: ServerProcess | None = None
+        self._process: ServerProcess | None = None
+        self._ending: ServerProcess | None = None
         self._checks: CheckClient | None = None
 
     @property
     def pid(self) -> int | None:
-        """The leader of the server's process group, None while it is closed."""
-        life = self._life
-        return life.pid if life else None
+        """Return the leader of the process group, None while it is closed."""
+        process = self._process
+        return process.pid if process else None
 
     def prepare(self) -> None:
-        """While it is closed, have a spare process wait; it holds no port.
+        """While it is closed, have a standby process wait; it holds no port.
 
         Does nothing while another thread opens or closes. Raises ListenerError.
         """
         if not self._turn.acquire(blocking=False):
             return
         try:
-            if self._life is None:
-                self._spare = self._find_spare()
+            if self._process is None:
+                self._waiting = self._standby()
         finally:
             self._turn.release()
 
     def open(self) -> None:
         """Start the server; return when its ports accept. Raises ListenerError."""
         with self._turn:
-            if self._life:
+            if self._process:
                 return
             # Another program that has the port now is named by the next step.
             with suppress(ListenerError):
-                self._bury_the_last()
-            spare, self._spare = self._find_spare(), None
+                self._kill_last()
+            standby, self._waiting = self._standby(), None
             try:
-                self._let_in(spare)
-            except SpareGone:
-                self._let_in(self._find_spare())
+                self._activate(standby)
+            except StandbyGone:
+                self._activate(self._standby())
 
-    def _let_in(self, spare: Spare) -> None:
-        life = self._opening = spare.life
+    def _activate(self, standby: StandbyProcess) -> None:
+        process = self._opening = standby.process
         try:
-            spare.let_in(OPEN_SECONDS)
-            self._adopt(life, spare.checks)
+            standby.activate(OPEN_SECONDS)
+            self._mark_open(process, standby.checks)
         except ListenerError:
             # Whoever else has the port still accepts: that must not hide why.
-            life.kill()
-            if not life.ended.wait(REAP_SECONDS):
+            process.kill()
+            if not process.ended.wait(REAP_SECONDS):
                 wait_until(False, self._server.addresses, CLOSE_SECONDS)
             raise
         finally:
             self._opening = None
 
-    def _find_spare(self) -> Spare:
-        if self._spare and not self._spare.life.ended.is_set():
-            return self._spare
-        return Spare(self._server, self._settings, self._permit, self._on_end)
+    def _standby(self) -> StandbyProcess:
+        if self._waiting and not self._waiting.process.ended.is_set():
+            return self._waiting
+        return StandbyProcess(self._server, self._settings, self._permit, self._on_end)
 
     def close(self, grace: float = 0.0) -> None:
         """Let requests finish for *grace* s at most, then cut every connection.
@@ -137,20 +129,20 @@ class ChildListener:
         if not self._turn.acquire(timeout=OPEN_SECONDS + CLOSE_SECONDS):
             raise ListenerError(f"{self.name} is stuck while opening")
         try:
-            if (life := self._give_up_life()) and grace > 0:
-                life.terminate()
-                life.ended.wait(grace)
-            self._bury_the_last()
+            if (process := self._release_process()) and grace > 0:
+                process.terminate()
+                process.ended.wait(grace)
+            self._kill_last()
         finally:
             self._turn.release()
 
     def check(self, seconds: float, *, database: bool = True) -> CheckResult | None:
-        """Check the server; None if it does not run.
+        """Check the server; return None if it does not run.
 
         One thread at a time may do this.
         """
         with self._state:
-            checks = self._checks if self._life else None
+            checks = self._checks if self._process else None
         return checks.ask(seconds, database=database) if checks else None
 
     def fail(self, reason: str) -> None:
@@ -161,49 +153,49 @@ class ChildListener:
         if not self._turn.acquire(blocking=False):
             return
         try:
-            life = self._give_up_life()
+            process = self._release_process()
             with suppress(ListenerError):
-                self._bury_the_last()
+                self._kill_last()
         finally:
             self._turn.release()
-        if life:
+        if process:
             self._on_failure(self.name, reason)
 
-    def _give_up_life(self) -> Life | None:
-        """Return the life that runs, whose end is expected from now on."""
+    def _release_process(self) -> ServerProcess | None:
+        """Return the process that runs, whose end is expected from now on."""
         with self._state:
-            life, self._life = self._life, None
+            process, self._process = self._process, None
             # One that would not close is tried again by the next call.
-            self._dying = life or self._dying
-            return life
+            self._ending = process or self._ending
+            return process
 
-    def _bury_the_last(self) -> None:
-        if self._dying:
-            self._bury(self._dying)
-        self._dying = None
+    def _kill_last(self) -> None:
+        if self._ending:
+            self._kill_and_wait(self._ending)
+        self._ending = None
 
-    def _adopt(self, life: Life, checks: CheckClient) -> None:
+    def _mark_open(self, process: ServerProcess, checks: CheckClient) -> None:
         # Hosts without IPv6 are served without; who has it finds it open as well.
         expected = [each for each in self._server.addresses if ":" not in each[0]]
         if not wait_until(True, expected, OPEN_SECONDS):
             raise ListenerError(f"{self.name} says it listens, but it does not")
         with self._state:
-            if life.ended.is_set():
-                raise ListenerError(f"{self.name} {life.how_it_ended()}")
-            self._life = life
+            if process.ended.is_set():
+                raise ListenerError(f"{self.name} {process.exit_reason()}")
+            self._process = process
             self._checks = checks
 
-    def _bury(self, life: Life) -> None:
-        life.kill()
+    def _kill_and_wait(self, process: ServerProcess) -> None:
+        process.kill()
         # Its end is told by the warm process; should that hang, the ports still count.
-        life.ended.wait(REAP_SECONDS)
+        process.ended.wait(REAP_SECONDS)
         if not wait_until(False, self._server.addresses, CLOSE_SECONDS):
             raise ListenerError(f"{self.name} was killed, but its ports still accept")
 
-    def _on_end(self, life: Life) -> None:
+    def _on_end(self, process: ServerProcess) -> None:
         with self._state:
-            unexpected = life is self._life
+            unexpected = process is self._process
             if unexpected:
-                self._life, self._dying = None, life
+                self._process, self._ending = None, process
         if unexpected:
-            self._on_failure(self.name, f"{self.name} {life.how_it_ended()}")
+            self._on_failure(self.name, f"{self.name} {process.exit_reason()}")

@@ -1,24 +1,72 @@
-"""Keeps a server from answering when its node's right to serve has ended.
+"""Keep a server from answering when its node's right to serve has ended.
 
 Three guards, each for what the others cannot see: a check beside every request and
-frame, a thread that looks every 20 ms so that an idle server ends as well, and the
-kernel's timer for a process that is frozen.
+frame; a thread that looks every 20 ms, so that an idle server ends as well; and the
+kernel's timer, which acts on a stopped process too, and on a thawed one before its
+first instruction.
 """
 
+import ctypes
 import os
 import select
 import signal
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from twistlock_console.common.clock import boottime_ns
-from twistlock_console.servers.supervisor.kernel_timer import KernelTimer
+from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
+TIMER_ABSTIME = 1
+_libc = ctypes.CDLL(None, use_errno=True)
 LOOK_EVERY_MS = 20
+
+
+class _Event(ctypes.Structure):
+    """``struct sigevent``; SIGEV_SIGNAL is 0."""
+
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("signo", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("padding", ctypes.c_byte * 48),
+    )
+
+
+class _Spec(ctypes.Structure):
+    """``struct itimerspec``: every, then first, each in seconds and nanoseconds."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_long) for name in ("every_s", "every_ns", "at_s", "at_ns")
+    )
+
+
+class KernelTimer:
+    """Kills this process, not its children, with SIGKILL; disarmed at first."""
+
+    def __init__(self) -> None:
+        self._id = ctypes.c_void_p()
+        event = _Event(signo=signal.SIGKILL)
+        _checked(
+            _libc.timer_create(
+                time.CLOCK_BOOTTIME, ctypes.byref(event), ctypes.byref(self._id)
+            )
+        )
+
+    def set(self, deadline_ns: int) -> None:
+        """Strike when the boot-time clock shows *deadline_ns*; replaces the last."""
+        seconds, nanoseconds = divmod(max(deadline_ns, 1), SECOND)
+        spec = _Spec(at_s=seconds, at_ns=nanoseconds)
+        _checked(_libc.timer_settime(self._id, TIMER_ABSTIME, ctypes.byref(spec), None))
+
+
+def _checked(result: int) -> None:
+    if result:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 class Fence:

@@ -1,21 +1,187 @@
-"""The repeated check of the servers that run: end one that does not work.
+"""The node's checks of its own servers, over socket pairs that no client can reach.
 
-A server that is busy answers its checks and is left alone; its load is reported.
+A server answers each check twice: its main loop at once, and a thread that is reserved
+for checks once the database has answered. So neither a full thread pool nor a full
+connection table delays a check, and the node can tell a server that hangs from a
+database that does. A server that is busy answers its checks and is left alone; its load
+is reported.
 """
 
+import json
 import logging
-from collections.abc import Sequence
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Protocol, cast
 
+from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
+from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.request_limits import ServerLoad
-from twistlock_console.servers.supervisor.check_channel import CheckResult
-from twistlock_console.servers.supervisor.child_listener import Listener
 
+MAX_MESSAGE_BYTES = 4096
 CHECK_TIMEOUT_S = 2.0
 #: Failed checks in a row after which a server is ended.
 MAX_FAILED_CHECKS = 3
 #: Checks in a row in which a server was full, after which that is reported.
 MIN_FULL_CHECKS = 3
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The outcome of one check: *problem* is empty if the server works.
+
+    *load* is what its main loop reported, None if that did not answer.
+    """
+
+    problem: str = ""
+    load: ServerLoad | None = None
+
+
+def make_check_pair() -> tuple[socket.socket, socket.socket]:
+    """Return the node's end and the server's end; raises OSError."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class CheckClient:
+    """The node's end; any thread may use it. It closes with this object."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._end = end.detach()
+        self._number = 0
+        self._turn = threading.Lock()
+
+    def ask(self, seconds: float, *, database: bool = True) -> CheckResult:
+        """Check the server; wait *seconds* at most.
+
+        Args:
+            seconds: How long the server has to answer.
+            database: Also wait until the server's database has answered. Without
+                it a check that another thread makes at the moment is enough.
+
+        """
+        if not self._turn.acquire(blocking=database):
+            return CheckResult()
+        try:
+            return self._ask(seconds, database=database)
+        finally:
+            self._turn.release()
+
+    def _ask(self, seconds: float, *, database: bool) -> CheckResult:
+        self._number += 1
+        deadline = boottime_ns() + round(seconds * SECOND)
+        load: ServerLoad | None = None
+        try:
+            self._send()
+            while answer := self._receive(deadline):
+                if answer.get("number") != self._number:
+                    continue
+                if "load" in answer:
+                    load = ServerLoad(**cast(dict[str, int], answer["load"]))
+                    if not database:
+                        return CheckResult(load=load)
+                else:
+                    return CheckResult(str(answer["problem"]), load)
+        except OSError as error:
+            return CheckResult(f"it cannot be asked: {describe_error(error)}", load)
+        what = "its database does not answer" if load else "its main loop hangs"
+        return CheckResult(f"{what} (no answer within {seconds:g} s)", load)
+
+    def __del__(self) -> None:
+        """Close the node's end of a server that was never let in, or is gone."""
+        os.close(self._end)
+
+    def _send(self) -> None:
+        os.write(self._end, json.dumps({"number": self._number}).encode())
+
+    def _receive(self, deadline: int) -> dict[str, object] | None:
+        """Return the next message, None when the time is over."""
+        poll = select.poll()
+        poll.register(self._end, select.POLLIN)
+        left = max(deadline - boottime_ns(), 0)
+        if not poll.poll(left // MILLISECOND + 1):
+            return None
+        message = os.read(self._end, MAX_MESSAGE_BYTES)
+        if not message:
+            raise ConnectionResetError("its process ended")
+        answer: dict[str, object] = json.loads(message)
+        return answer
+
+
+class CheckResponder:
+    """The server's end, for its main loop; starts one thread, after any fork.
+
+    *probe* asks the database and returns what is wrong, or an empty text.
+    """
+
+    def __init__(
+        self,
+        end: socket.socket,
+        probe: Callable[[], str],
+        load: Callable[[], ServerLoad],
+    ) -> None:
+        end.setblocking(False)
+        self._end = end
+        self._probe = probe
+        self._load = load
+        self._wanted = threading.Semaphore(0)
+        self._number = 0
+        self._probing = False
+        threading.Thread(target=self._run, name="check", daemon=True).start()
+
+    def fileno(self) -> int:
+        """Return the descriptor on which checks arrive."""
+        return self._end.fileno()
+
+    def on_readable(self, _end: object = None) -> None:
+        """Answer for the main loop, and have the database asked."""
+        try:
+            message = self._end.recv(MAX_MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        if not message:
+            return
+        self._number = json.loads(message)["number"]
+        self._send({"number": self._number, "load": asdict(self._load())})
+        if not self._probing:
+            self._probing = True
+            self._wanted.release()
+
+    def _run(self) -> None:
+        while self._wanted.acquire():
+            try:
+                problem = self._probe()
+            except Exception as error:
+                log.exception("the check of this server failed")
+                problem = f"the check failed: {describe_error(error)}"
+            self._probing = False
+            self._send({"number": self._number, "problem": problem})
+
+    def _send(self, answer: dict[str, object]) -> None:
+        # The node may have given up on this check; it will send another.
+        with suppress(OSError):
+            self._end.send(json.dumps(answer).encode())
+
+
+class CheckedServer(Protocol):
+    """A server that is checked while it runs."""
+
+    name: str
+
+    @property
+    def pid(self) -> int | None:
+        """Return the server's process, None while it is closed."""
+
+    def check(self, seconds: float, *, database: bool = True) -> CheckResult | None:
+        """Check the server; return None if it does not run."""
+
+    def fail(self, reason: str) -> None:
+        """End a server that runs and does not work; *reason* is passed on."""
 
 
 class ServerChecks:
@@ -26,7 +192,7 @@ class ServerChecks:
     *loads* maps the name of a server to the load that it last reported.
     """
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
+    def __init__(self, listeners: Sequence[CheckedServer]) -> None:
         self._listeners = listeners
         self._failed: dict[int, int] = {}
         self._full: dict[str, int] = {}
@@ -59,7 +225,7 @@ class ServerChecks:
         ]
         return "; ".join(full) or None
 
-    def _check(self, listener: Listener) -> None:
+    def _check(self, listener: CheckedServer) -> None:
         pid, result = listener.pid, listener.check(CHECK_TIMEOUT_S)
         loads = dict(self.loads)
         loads.pop(listener.name, None)
@@ -73,7 +239,7 @@ class ServerChecks:
         if result and pid:
             self._count(listener, pid, result)
 
-    def _count(self, listener: Listener, pid: int, result: CheckResult) -> None:
+    def _count(self, listener: CheckedServer, pid: int, result: CheckResult) -> None:
         name, problem = listener.name, result.problem
         if not problem:
             if self._failed.pop(pid, 0):

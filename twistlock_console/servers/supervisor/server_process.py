@@ -1,23 +1,37 @@
-"""One life of a server process: from its start to the moment it is gone."""
+"""A server process, from its start to its end; on a standby it waits to be activated.
+
+Making the pages takes longer than all the rest of an opening. So a standby has a
+process that has made everything and waits. It holds no port: a closed port refuses.
+"""
 
 import os
 import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ListenerError
 from twistlock_console.servers.supervisor import forkserver
+from twistlock_console.servers.supervisor.bootstrap import Prepare, run_child
+from twistlock_console.servers.supervisor.forkserver import context
+from twistlock_console.servers.supervisor.server_checks import (
+    CheckClient,
+    make_check_pair,
+)
+from twistlock_console.servers.supervisor.sockets import Address
+from twistlock_console.settings import Settings
+from twistlock_console.system.serving_permit import Permit
 
 START_SECONDS = 5.0
 # Starting a process asks how others have ended, and that answer can be read only once.
 _one_at_a_time = threading.Lock()
 
 
-class Life:
+class ServerProcess:
     """A process that leads its own group, watched on a thread until it has ended.
 
     *on_end* is called on that thread, after ``ended`` was set and what was left of
@@ -25,7 +39,7 @@ class Life:
     """
 
     def __init__(
-        self, process: ForkServerProcess, on_end: Callable[["Life"], None]
+        self, process: ForkServerProcess, on_end: Callable[["ServerProcess"], None]
     ) -> None:
         with _one_at_a_time:
             _start(process)
@@ -45,7 +59,7 @@ class Life:
                     raise ListenerError(f"{self._process.name} cannot serve: {reason}")
                 return
         if heard and self.ended.wait(1.0):
-            raise ListenerError(f"{self._process.name} {self.how_it_ended()}")
+            raise ListenerError(f"{self._process.name} {self.exit_reason()}")
         raise ListenerError(f"{self._process.name} did not listen within {timeout:g} s")
 
     def terminate(self) -> None:
@@ -56,8 +70,8 @@ class Life:
         """End the group at once; connections are cut."""
         self._signal(signal.SIGKILL)
 
-    def how_it_ended(self) -> str:
-        """Say how the process ended, once it has."""
+    def exit_reason(self) -> str:
+        """Return how the process ended, once it has."""
         code = self._process.exitcode
         if code is not None and code < 0:
             return f"was ended by signal {-code} ({signal.Signals(-code).name})"
@@ -95,3 +109,76 @@ def _start(process: ForkServerProcess) -> None:
         raise ListenerError(f"{process.name} cannot be started: {why}") from error
     finally:
         guard.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """A server to run, and its addresses. It answers checks."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    prepare: Prepare
+
+
+class StandbyGone(ListenerError):
+    """The process died while it waited; that may not have been reported yet."""
+
+
+class StandbyProcess:
+    """One process of *server*; it ends when this object is dropped, unless activated.
+
+    Raises ListenerError if the process cannot be started.
+    """
+
+    def __init__(
+        self,
+        server: ServerSpec,
+        settings: Settings,
+        permit: Permit,
+        on_end: Callable[[ServerProcess], None],
+    ) -> None:
+        try:
+            self._report, report = context.Pipe(duplex=False)
+            gate, self._gate = context.Pipe(duplex=False)
+            ours, checks = make_check_pair()
+        except OSError as error:
+            sentence = f"{server.name} cannot be started: {describe_error(error)}"
+            raise ListenerError(sentence) from error
+        self.checks = CheckClient(ours)
+        arguments = (server.prepare, settings, permit, report, gate, checks)
+        process = context.Process(
+            target=run_child, args=arguments, name=server.name, daemon=True
+        )
+        with report, gate, checks:
+            try:
+                self.process = ServerProcess(process, on_end)
+            except ListenerError:
+                self._close()
+                raise
+
+    def activate(self, seconds: float) -> None:
+        """Let it serve; return when it reports that it does.
+
+        Raises StandbyGone if it died while it waited, and ListenerError.
+        """
+        try:
+            self._open_gate()
+            self.process.wait_for_report(self._report, seconds)
+        except OSError as error:
+            raise ListenerError(
+                f"the process is gone: {describe_error(error)}"
+            ) from error
+        finally:
+            self._close()
+
+    def _open_gate(self) -> None:
+        try:
+            self._gate.send(True)
+        except OSError as error:
+            raise StandbyGone(
+                f"the waiting process is gone: {describe_error(error)}"
+            ) from error
+
+    def _close(self) -> None:
+        self._report.close()
+        self._gate.close()

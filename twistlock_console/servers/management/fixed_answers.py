@@ -1,4 +1,8 @@
-"""Answers that the main loop gives by itself, without the application."""
+"""Answers without the application: errors, `_ping`, and no API on the pages' port.
+
+The second management port shows pages only; the API is on the first. A load balancer
+may ask either port whether it serves.
+"""
 
 import html
 import json
@@ -6,18 +10,61 @@ import secrets
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
-from wsgiref.types import WSGIApplication, WSGIEnvironment
+from urllib.parse import unquote
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from wsgiref.util import setup_testing_defaults
 
 from gunicorn.util import http_date
 
-from twistlock_console.servers.management.port_routing import PING, is_ping
+from twistlock_console.settings import Settings
 
+PING = "/api/v1/_ping"
+# Answered by the database.
+INITIALIZED = "/api/v1/settings/initialized"
+#: Where passwords are checked of clients that did not log in yet.
+LOGIN_PATHS = frozenset({"/login", "/signup", "/api/v1/authenticate", "/api/v1/signup"})
 REQUEST_ID = "X-Request-Id"
 PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
     "<h1>{title}</h1><p>{sentence}</p></html>"
 )
+
+
+class PagesPort:
+    """Refuses the API where a request came in on the port of the pages."""
+
+    def __init__(self, app: WSGIApplication, settings: Settings) -> None:
+        self._app = app
+        self._pages_port = str(settings.management_port_ui)
+        sentence = f"The API is served on port {settings.management_port_https}."
+        self._refusal = json.dumps({"err": sentence}).encode()
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        if environ["SERVER_PORT"] != self._pages_port or not is_api(environ):
+            return self._app(environ, start_response)
+        length = str(len(self._refusal))
+        headers = [("Content-Type", "application/json"), ("Content-Length", length)]
+        start_response("404 Not Found", headers)
+        return [self._refusal]
+
+
+def is_api(environ: WSGIEnvironment) -> bool:
+    """Say whether a request is for the API; the load balancer's question is not."""
+    path = str(environ.get("PATH_INFO", ""))
+    return not is_ping(path) and (path == "/api" or path.startswith("/api/"))
+
+
+def is_login(method: str, path: str) -> bool:
+    """Say whether a request has a password checked, however its path is written."""
+    return method == "POST" and f"/{unquote(path).strip('/')}" in LOGIN_PATHS
+
+
+def is_ping(path: str) -> bool:
+    """Say whether *path* is what a load balancer asks for, with a slash or without."""
+    return path in (PING, PING + "/")
 
 
 def error_answer(
