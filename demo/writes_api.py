@@ -11,7 +11,7 @@ from pymongo import ReturnDocument
 from demo.plugin import WRITES
 from twistlock_console.common.models import Body
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.bodies import json_body
+from twistlock_console.web.openapi.api_call import json_body
 from twistlock_console.web.security.guards import api_guard
 
 PATH = "/api/v1/demo/writes"

@@ -21,7 +21,7 @@ from twistlock_console.defenders import event_store, register
 from twistlock_console.protocol import Event, Facts, FileEvent, ProcessEvent
 from twistlock_console.settings import load_settings
 from twistlock_console.web.common.database import DATABASE
-from twistlock_console.web.lists.indexes import ensure_indexes
+from twistlock_console.web.lists.registry import ensure_indexes
 
 Store = Database[dict[str, Any]]
 AT_ONCE = 5_000

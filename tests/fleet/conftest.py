@@ -24,7 +24,7 @@ from twistlock_console.servers.supervisor import forkserver
 from twistlock_console.servers.supervisor.child_listener import ChildListener
 from twistlock_console.settings import Settings
 from twistlock_console.system.serving_permit import FOREVER, Permit
-from twistlock_console.web.lists.indexes import ensure_indexes
+from twistlock_console.web.lists.registry import ensure_indexes
 
 EPOCH = 7
 

@@ -24,7 +24,7 @@ from twistlock_console.pki.certificates import create_authority, issue_node_cert
 from twistlock_console.settings import Settings
 from twistlock_console.web.app import create_app
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.lists.indexes import ensure_indexes
+from twistlock_console.web.lists.registry import ensure_indexes
 
 
 def _prepared(root: Path) -> Settings:

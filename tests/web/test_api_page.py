@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from web_visitor import Visitor, basic
 
-from twistlock_console.web.openapi.example import example_of
+from twistlock_console.web.openapi.explorer import example_of
 
 PAGE = "/manage/system/api"
 USER = f"{PAGE}/post_api_users_add"

@@ -19,7 +19,7 @@ from twistlock_console.protocol import FileEvent, ProcessEvent
 from twistlock_console.protocol.policy import MOST_RULES
 from twistlock_console.revocation.store import Kind, revoked
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.lists.indexes import ensure_indexes
+from twistlock_console.web.lists.registry import ensure_indexes
 from twistlock_console.web.ui.event_plot import BARS, plot
 
 NOW = datetime.now(UTC).replace(microsecond=0)

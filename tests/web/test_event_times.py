@@ -25,7 +25,7 @@ from twistlock_console.defenders.event_times import (
 )
 from twistlock_console.protocol import ComplianceEvent, Event, FileEvent, ProcessEvent
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.lists.indexes import ensure_indexes
+from twistlock_console.web.lists.registry import ensure_indexes
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LATE = NOW - timedelta(days=9)

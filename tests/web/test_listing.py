@@ -15,11 +15,9 @@ from web_visitor import USERNAME, Visitor, basic
 from twistlock_console.common.search_terms import words_of
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists import listing
-from twistlock_console.web.lists.csv_export import cell
-from twistlock_console.web.lists.indexes import ensure_indexes
-from twistlock_console.web.lists.query import conditions, order
-from twistlock_console.web.lists.registry import LISTS
-from twistlock_console.web.lists.request import Wish
+from twistlock_console.web.lists.listing import cell
+from twistlock_console.web.lists.query import ListRequest, conditions, order
+from twistlock_console.web.lists.registry import LISTS, ensure_indexes
 from twistlock_console.web.lists.schema import Filter, Listable
 
 TRAIL = "/api/v1/audits/mgmt"
@@ -108,7 +106,7 @@ def test_an_impossible_filter_is_refused(admin: Visitor, query: str) -> None:
 def test_a_larger_limit_than_ours_gives_our_limit(
     admin: Visitor, database: Store, limit: str
 ) -> None:
-    """A client cannot know how many items a piece has at most; it gets as many."""
+    """A client cannot know how many items a list gives at most; it gets as many."""
     _fill(database, 60)
 
     assert len(_names(admin, f"limit={limit}")) == 50
@@ -184,7 +182,7 @@ def test_a_total_is_exact_as_far_as_is_counted(
     admin: Visitor, database: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond a limit, which keeps counting quick, the total says what it is."""
-    monkeypatch.setattr(listing, "COUNTED", 20)
+    monkeypatch.setattr(listing, "MAX_COUNTED", 20)
     _fill(database, 29)  # and the sign-up
 
     def total(query: str) -> tuple[str, str]:
@@ -215,7 +213,7 @@ def test_a_client_pages_by_the_total_to_the_end(
     admin: Visitor, database: Store, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
     """Counting stops at a limit; paging by Total-Count does not, nor does it loop."""
-    monkeypatch.setattr(listing, "COUNTED", 10)
+    monkeypatch.setattr(listing, "MAX_COUNTED", 10)
     _fill(database, 45)
 
     names = _paged_by_total(admin, f"{query}&sort=username")
@@ -230,13 +228,13 @@ def test_a_client_pages_by_the_total_to_the_end(
         pytest.param(1000, False, 0, 11, (1000, False), id="more-and-capped"),
         pytest.param(1000, False, 1000, 11, (1011, False), id="more-beyond-the-cap"),
         pytest.param(1000, False, 995, 11, (1006, False), id="more-across-the-cap"),
-        pytest.param(1000, False, 1200, 4, (1204, True), id="last-piece"),
+        pytest.param(1000, False, 1200, 4, (1204, True), id="last-part"),
         pytest.param(1000, False, 5000, 0, (1000, False), id="behind-the-end"),
         pytest.param(6000, False, 5000, 0, (5000, False), id="estimate-too-high"),
         pytest.param(4000, False, 5000, 11, (5011, False), id="estimate-too-low"),
         pytest.param(30, True, 0, 11, (30, True), id="counted"),
         pytest.param(10, True, 0, 11, (11, False), id="one-more-since-counting"),
-        pytest.param(30, True, 20, 10, (30, True), id="counted-last-piece"),
+        pytest.param(30, True, 20, 10, (30, True), id="counted-last-part"),
         pytest.param(30, True, 40, 0, (30, True), id="counted-behind-the-end"),
         pytest.param(0, True, 0, 0, (0, True), id="empty"),
         pytest.param(3, False, 0, 0, (0, True), id="empty-and-estimated"),
@@ -246,15 +244,15 @@ def test_the_total_exceeds_the_piece_exactly_while_more_follow(
     counted: int, exact: bool, offset: int, found: int, total: tuple[int, bool]
 ) -> None:
     """The total agrees with what was read, whatever was counted."""
-    wish = Wish(limit=10, offset=offset)
+    asked = ListRequest(limit=10, offset=offset)
 
-    reconciled = listing.reconcile_total(counted, exact, wish, found)
+    reconciled = listing.reconcile_total(counted, exact, asked, found)
 
     assert reconciled == total
     assert (reconciled[0] > offset + min(found, 10)) is (found > 10)
 
 
-def _wishes(listable: Listable) -> Iterator[Wish]:
+def _wishes(listable: Listable) -> Iterator[ListRequest]:
     """Every order, every filter, and every pair of them, in one part of it."""
     texts = {Filter.BOOLEAN: True, Filter.EXACT: "x"}
     part = {listable.apart: "x"} if listable.apart else {}
@@ -270,20 +268,20 @@ def _wishes(listable: Listable) -> Iterator[Wish]:
             both = {**one, **other}
             both["filters"] = {**part, **both.get("filters", {})}
             for sort in orders:
-                yield Wish(sort=sort, reverse=True, **both)
+                yield ListRequest(sort=sort, reverse=True, **both)
 
 
 @pytest.mark.parametrize("listable", LISTS, ids=lambda each: each.collection)
 def test_no_list_scans_its_collection(database: Store, listable: Listable) -> None:
     """Whatever is asked for, MongoDB answers it from an index."""
     parts = {listable.apart}
-    for wish in _wishes(listable):
-        found = database[listable.collection].find(conditions(listable, wish))
-        plan = found.sort(order(listable, wish)).limit(50).explain()["queryPlanner"]
+    for asked in _wishes(listable):
+        found = database[listable.collection].find(conditions(listable, asked))
+        plan = found.sort(order(listable, asked)).limit(50).explain()["queryPlanner"]
 
-        assert "COLLSCAN" not in str(plan["winningPlan"]), wish
-        if not replace(wish, filters={}).narrows and wish.filters.keys() <= parts:
-            assert "SORT" not in str(plan["winningPlan"]), wish
+        assert "COLLSCAN" not in str(plan["winningPlan"]), asked
+        if not replace(asked, filters={}).is_filtered and asked.filters.keys() <= parts:
+            assert "SORT" not in str(plan["winningPlan"]), asked
 
 
 def test_a_search_runs_no_pattern(admin: Visitor, database: Store) -> None:

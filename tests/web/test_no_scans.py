@@ -12,7 +12,7 @@ from tests.filling import fill_defenders, fill_events, fill_history
 from twistlock_console.database.client import connect, root_credentials
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import DATABASE, storage_of
-from twistlock_console.web.lists.indexes import ensure_indexes
+from twistlock_console.web.lists.registry import ensure_indexes
 
 
 @pytest.fixture

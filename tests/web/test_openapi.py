@@ -10,8 +10,8 @@ import wsgi
 from plugins.ha.settings import HaSettings
 from twistlock_console.settings import Settings
 from twistlock_console.web.openapi.api_call import ApiCall, call_of
-from twistlock_console.web.openapi.bodies import LogonBody
 from twistlock_console.web.openapi.document import api_rules, document, plain_path
+from twistlock_console.web.openapi.models import LogonBody
 from twistlock_console.web.security.guards import areas_of
 
 WITH_HA = HaSettings(enabled=True).values()

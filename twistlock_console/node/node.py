@@ -45,7 +45,7 @@ from twistlock_console.stored_formats import upgrade_if_needed
 from twistlock_console.support.bundle import Support
 from twistlock_console.system.scheduler import Scheduler
 from twistlock_console.system.serving_permit import Permit
-from twistlock_console.web.lists.indexes import ensure_indexes
+from twistlock_console.web.lists.registry import ensure_indexes
 
 DATABASE_START_SECONDS = 60.0
 #: A release that adds an index to a large collection builds it once.

@@ -15,8 +15,7 @@ from plugins.ha.web.responses import (
     OpenTokenAnswer,
 )
 from twistlock_console.common.models import Body
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import optional_json_body
+from twistlock_console.web.openapi.api_call import ApiCall, optional_json_body
 from twistlock_console.web.security.guards import api_guard
 
 PREFIX = "/api/v1/high-availability"

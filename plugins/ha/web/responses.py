@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import ConfigDict, Field
 
 from plugins.ha.replication.member_state import NodeState
-from twistlock_console.web.openapi.responses import Answer
+from twistlock_console.web.openapi.models import Answer
 
 
 class NodeAnswer(Answer):

@@ -14,9 +14,8 @@ from web_visitor import HTTPS, USERNAME, Visitor, basic
 from twistlock_console.common.search_terms import FIELD
 from twistlock_console.defenders.deployment import new_token
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.lists.query import conditions
+from twistlock_console.web.lists.query import ListRequest, conditions
 from twistlock_console.web.lists.registry import HISTORY, LISTS
-from twistlock_console.web.lists.request import Wish
 from twistlock_console.web.lists.schema import Filter, Listable
 from twistlock_console.web.openapi.api_call import call_of
 from twistlock_console.web.openapi.document import api_rules
@@ -117,9 +116,9 @@ def _many_words(app: Flask) -> None:
 
 def _milliseconds(app: Flask, search: str) -> int:
     """What the database itself needs for a search."""
-    wish = Wish.from_arguments({"search": search}, HISTORY)
+    list_request = ListRequest.from_arguments({"search": search}, HISTORY)
     trail = storage_of(app).database()["audits_mgmt"]
-    plan = trail.find(conditions(HISTORY, wish)).limit(50).explain()
+    plan = trail.find(conditions(HISTORY, list_request)).limit(50).explain()
     found: int = plan["executionStats"]["executionTimeMillis"]
     return found
 

@@ -11,7 +11,7 @@ from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.bodies import LogonBody
+from twistlock_console.web.openapi.models import LogonBody
 from twistlock_console.web.security.sessions import current_username, logon_cache
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from twistlock_console.common.errors import Refused
 from twistlock_console.logs.reader import MOST_LINES, LogLine, latest
 from twistlock_console.settings import Settings
-from twistlock_console.web.common.query_numbers import parse_up_to
+from twistlock_console.web.lists.query import parse_up_to
 
 USUAL_LINES = 100
 

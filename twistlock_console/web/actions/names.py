@@ -19,7 +19,7 @@ from twistlock_console.pki.names import node_names
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.responses import Answer
+from twistlock_console.web.openapi.models import Answer
 
 
 class NamesBody(Body):

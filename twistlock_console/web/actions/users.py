@@ -9,7 +9,7 @@ from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.bodies import UserBody
+from twistlock_console.web.openapi.models import UserBody
 from twistlock_console.web.security.sessions import current_username
 
 

@@ -13,8 +13,7 @@ from twistlock_console.web.actions.alerts import (
     shown,
 )
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import json_body
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
 from twistlock_console.web.security.guards import api_guard
 from twistlock_console.web.security.sessions import current_user
 

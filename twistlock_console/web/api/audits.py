@@ -9,7 +9,7 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.listing import download, fetch
 from twistlock_console.web.lists.registry import HISTORY
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.responses import HistoryAnswer, HistoryFiltersAnswer
+from twistlock_console.web.openapi.models import HistoryAnswer, HistoryFiltersAnswer
 from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_audits", __name__)

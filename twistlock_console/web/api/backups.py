@@ -11,8 +11,8 @@ from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.models import Body
 from twistlock_console.web.actions import backups
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import (
+from twistlock_console.web.openapi.api_call import (
+    ApiCall,
     optional_json_body,
     plain_json,
     refuse_unknown_members,

@@ -5,16 +5,16 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.common.database import database
-from twistlock_console.web.lists.defenders import (
+from twistlock_console.web.lists.listing import download, fetch
+from twistlock_console.web.lists.registry import (
     COMPLIANCE,
     FILE_AUDITS,
     HOST_AUDITS,
     TROUBLES,
 )
-from twistlock_console.web.lists.listing import download, fetch
 from twistlock_console.web.lists.schema import Listable
 from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.defender_responses import (
+from twistlock_console.web.openapi.models import (
     ComplianceAnswer,
     FileAuditAnswer,
     HostAuditAnswer,

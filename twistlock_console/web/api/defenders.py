@@ -17,11 +17,10 @@ from twistlock_console.web.actions.defenders import (
     scan,
 )
 from twistlock_console.web.common.database import database
-from twistlock_console.web.lists.defenders import DEFENDERS, summary
 from twistlock_console.web.lists.listing import download, fetch
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import json_body
-from twistlock_console.web.openapi.defender_responses import (
+from twistlock_console.web.lists.registry import DEFENDERS, defender_summary
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.openapi.models import (
     DefenderAnswer,
     DefenderSettingsAnswer,
     SummaryAnswer,
@@ -68,7 +67,7 @@ def names() -> ResponseReturnValue:
 @ApiCall(answer=list[SummaryAnswer])
 def summarized() -> ResponseReturnValue:
     """Count the Defenders."""
-    return jsonify(summary(count_connected(database())))
+    return jsonify(defender_summary(count_connected(database())))
 
 
 @bp.delete("/defenders/<hostname>")

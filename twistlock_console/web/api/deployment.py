@@ -30,9 +30,8 @@ from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
 from twistlock_console.pki.identity_files import AUTHORITY
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import json_body
-from twistlock_console.web.openapi.responses import Answer
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.openapi.models import Answer
 from twistlock_console.web.security.guards import admit, assign, without_forms
 
 SHELL = "text/x-shellscript"

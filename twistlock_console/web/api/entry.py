@@ -6,9 +6,8 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import json_body
-from twistlock_console.web.openapi.responses import InitializedAnswer, TokenAnswer
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.openapi.models import InitializedAnswer, TokenAnswer
 from twistlock_console.web.security import login_attempt
 from twistlock_console.web.security.guards import without_forms
 from twistlock_console.web.security.login_attempt import Credentials

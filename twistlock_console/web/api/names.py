@@ -10,8 +10,7 @@ from twistlock_console.web.actions.names import (
     as_json,
     change_names,
 )
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import json_body
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
 from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_names", __name__)

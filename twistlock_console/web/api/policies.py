@@ -9,8 +9,7 @@ from twistlock_console.policies.host_body import HostPolicyBody
 from twistlock_console.protocol import HostPolicy
 from twistlock_console.web.actions.defenders import replace_rules
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import plain_json
+from twistlock_console.web.openapi.api_call import ApiCall, plain_json
 from twistlock_console.web.security.guards import api_guard
 from twistlock_console.web.security.sessions import current_username
 

@@ -9,9 +9,8 @@ from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import PasswordChange, json_body
-from twistlock_console.web.openapi.responses import TokenAnswer
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.openapi.models import PasswordChange, TokenAnswer
 from twistlock_console.web.security import login_attempt
 from twistlock_console.web.security.guards import api_guard, current_token
 from twistlock_console.web.security.sessions import (

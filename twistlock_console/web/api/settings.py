@@ -7,9 +7,8 @@ from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.web.actions.audit import change_logon
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import LogonBody, json_body
-from twistlock_console.web.openapi.responses import LogonAnswer
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.openapi.models import LogonAnswer, LogonBody
 from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_settings", __name__)

@@ -8,9 +8,8 @@ from twistlock_console.web.actions.users import add_user, change_user, remove_us
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.listing import download, fetch
 from twistlock_console.web.lists.registry import USERS
-from twistlock_console.web.openapi.api_call import ApiCall
-from twistlock_console.web.openapi.bodies import UserBody, json_body
-from twistlock_console.web.openapi.responses import UserAnswer
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.openapi.models import UserAnswer, UserBody
 from twistlock_console.web.security.guards import api_guard
 
 bp = Blueprint("api_users", __name__)

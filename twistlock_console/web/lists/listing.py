@@ -1,7 +1,12 @@
-"""Lists, a piece at a time or as a CSV file; every query is answered from an index."""
+"""Lists, a page at a time or as a CSV file; every request is answered from an index."""
 
-from collections.abc import Mapping
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from flask import Response, jsonify
@@ -10,28 +15,29 @@ from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout
 
 from twistlock_console.common.errors import Refused
-from twistlock_console.web.lists import csv_export
-from twistlock_console.web.lists.query import conditions, order
-from twistlock_console.web.lists.request import Wish
+from twistlock_console.web.common.http import JsonWithTimes
+from twistlock_console.web.lists.query import ListRequest, conditions, order
 from twistlock_console.web.lists.schema import Document, Listable
 
 #: Counting costs time. Up to here the total is exact, beyond it is not.
-COUNTED = 1_000
+MAX_COUNTED = 1_000
 TOO_LONG = (
     "this search takes too long; narrow it by time, with a filter, or with a longer "
     "word"
 )
-
 Store = Database[Document]
+CSV_BATCH_ROWS = 500
+#: A spreadsheet takes a text that begins so for a formula, and runs it.
+FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ListPage:
     """The items asked for, and how many there are in all.
 
     Where *exact* is false, *total* is about right, or with a search or a filter the
-    least that there are. In any case it exceeds the end of this piece exactly while
-    more items follow, so that a client may page by it.
+    least that there are. In any case it exceeds the end of this part exactly while more
+    items follow, so that a client may page by it.
 
     A page also shows a query string, *given*, that was refused because of a *problem*.
     """
@@ -39,91 +45,135 @@ class Piece:
     items: list[Document]
     total: int
     exact: bool
-    wish: Wish
+    request: ListRequest
     listable: Listable
     problem: str = ""
     given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> int:
-        """The status of a page that shows this piece."""
+        """Return the status of a page that shows this."""
         return 400 if self.problem else 200
 
     @property
     def asked(self) -> Mapping[str, str]:
-        """The query string that the page shows in its forms; as typed if wrong."""
-        return self.given if self.problem else self.wish.arguments
+        """Return the query string for the page's forms; as typed if wrong."""
+        return self.given if self.problem else self.request.arguments
 
     def as_json(self) -> Response:
-        """Give the items as the API does, with Total-Count."""
+        """Return the items as the API does, with Total-Count."""
         response = jsonify(self.items)
         response.headers["Total-Count"] = str(self.total)
         response.headers["Total-Count-Exact"] = "true" if self.exact else "false"
         return response
 
 
-def fetch(database: Store, listable: Listable, given: Mapping[str, str]) -> Piece:
-    """Read the piece that a query string asks for; raises Refused."""
-    wish = Wish.from_arguments(given, listable)
-    query = conditions(listable, wish)
+def fetch(database: Store, listable: Listable, given: Mapping[str, str]) -> ListPage:
+    """Read the part that a query string asks for; raises Refused."""
+    asked = ListRequest.from_arguments(given, listable)
+    query = conditions(listable, asked)
     # One more than is asked for tells whether more items follow.
-    found = _find(database, listable, wish).skip(wish.offset).limit(wish.limit + 1)
+    found = _find(database, listable, asked).skip(asked.offset).limit(asked.limit + 1)
     try:
         items = [listable.item(document) for document in found]
         counted, exact = _count(database, listable.collection, query)
     except ExecutionTimeout:
         raise Refused(TOO_LONG) from None
-    total, exact = reconcile_total(counted, exact, wish, len(items))
-    return Piece(items[: wish.limit], total, exact, wish, listable)
+    total, exact = reconcile_total(counted, exact, asked, len(items))
+    return ListPage(items[: asked.limit], total, exact, asked, listable)
 
 
 def fetch_for_page(
     database: Store, listable: Listable, given: Mapping[str, str]
-) -> Piece:
-    """Read the piece that a query string asks for, or say in it what is wrong."""
+) -> ListPage:
+    """Read the part that a query string asks for, or say in it what is wrong."""
     try:
         return fetch(database, listable, given)
     except Refused as error:
         empty: list[Document] = []
-        return Piece(empty, 0, True, Wish(), listable, str(error), dict(given))
+        return ListPage(
+            empty, 0, True, ListRequest(), listable, str(error), dict(given)
+        )
 
 
 def reconcile_total(
-    counted: int, exact: bool, wish: Wish, found: int
+    counted: int, exact: bool, asked: ListRequest, found: int
 ) -> tuple[int, bool]:
-    """Return the total that agrees with the piece, and whether it is exact.
+    """Return the total that agrees with the part, and whether it is exact.
 
     Counting is bounded, or done at another moment than reading. A client that pages
     until it has as many as the total says must neither stop early nor go on for ever.
-    *found* items were read, at most one more than the wish's limit.
+    *found* items were read, at most one more than the limit.
     """
-    end = wish.offset + min(found, wish.limit)
-    if found > wish.limit:
+    end = asked.offset + min(found, asked.limit)
+    if found > asked.limit:
         return max(counted, end + 1), exact and counted > end
     if found:
         return end, True
     # Nothing lies here: the list ends at the offset or before.
-    return min(counted, wish.offset), exact or not wish.offset
+    return min(counted, asked.offset), exact or not asked.offset
 
 
 def download(database: Store, listable: Listable, given: Mapping[str, str]) -> Response:
-    """Give all that a query string asks for as a CSV file; raises Refused."""
-    wish = Wish.from_arguments(given, listable)
-    return csv_export.answer(listable, _find(database, listable, wish))
+    """Return all that a query string asks for as a CSV file; raises Refused."""
+    asked = ListRequest.from_arguments(given, listable)
+    return csv_response(listable, _find(database, listable, asked))
 
 
-def _find(database: Store, listable: Listable, wish: Wish) -> Cursor[Document]:
+def _find(database: Store, listable: Listable, asked: ListRequest) -> Cursor[Document]:
     paths = None if listable.shape else [column.path for column in listable.columns]
-    found = database[listable.collection].find(conditions(listable, wish), paths)
-    return found.sort(order(listable, wish))
+    found = database[listable.collection].find(conditions(listable, asked), paths)
+    return found.sort(order(listable, asked))
 
 
 def _count(database: Store, name: str, query: dict[str, Any]) -> tuple[int, bool]:
-    """How many there are, and whether that is exact."""
-    if not query and (about := database[name].estimated_document_count()) > COUNTED:
+    """Return how many there are, and whether that is exact."""
+    if not query and (about := database[name].estimated_document_count()) > MAX_COUNTED:
         return about, False
     hint = {} if query else {"hint": {"_id": 1}}
     counted: int = database.command(
-        {"count": name, "query": query, "limit": COUNTED + 1, **hint}
+        {"count": name, "query": query, "limit": MAX_COUNTED + 1, **hint}
     )["n"]
-    return min(counted, COUNTED), counted <= COUNTED
+    return min(counted, MAX_COUNTED), counted <= MAX_COUNTED
+
+
+def csv_response(listable: Listable, found: Cursor[Document]) -> Response:
+    """Return the documents *found* as a file; closes the cursor."""
+    response = Response(_csv_parts(listable, found), mimetype="text/csv")
+    name = f"{listable.collection}.csv"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.call_on_close(found.close)
+    return response
+
+
+def cell(value: Any) -> str:
+    """Write a value so that a spreadsheet shows it and runs nothing."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case datetime():
+            return str(JsonWithTimes.default(value))
+        case dict() | list():
+            return json.dumps(value, default=JsonWithTimes.default)
+        case _:
+            text = str(value)
+            return f"'{text}" if text.startswith(FORMULA_BEGINNINGS) else text
+
+
+def _csv_parts(listable: Listable, found: Cursor[Document]) -> Iterator[str]:
+    yield _csv_lines([[column.name for column in listable.columns]])
+    while documents := list(islice(found, CSV_BATCH_ROWS)):
+        yield _csv_lines(
+            [cell(column.of(document)) for column in listable.columns]
+            for document in documents
+        )
+
+
+def _csv_lines(rows: Any) -> str:
+    written = io.StringIO()
+    csv.writer(written).writerows(rows)
+    return written.getvalue()

@@ -1,42 +1,187 @@
-"""A wish as MongoDB reads it, and the indexes from which every wish is answered.
+"""Which part of a list is asked for: read from a query string, and found by an index.
 
-Each order has an index, and each filter one that is in the list's own order. With
-several conditions MongoDB tries the indexes against each other and takes the best: few
-matches are found by their own index, many by walking in order until 50 are found.
+A request for a part of a list becomes a query of MongoDB. Each order has an index, and
+each filter one that is in the list's own order. With several conditions MongoDB tries
+the indexes against each other and takes the best: few matches are found by their own
+index, many by walking in order until 50 are found.
 """
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Self
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from twistlock_console.common.errors import Refused
 from twistlock_console.common.search_terms import FIELD, terms_of
-from twistlock_console.web.lists.request import Wish
-from twistlock_console.web.lists.schema import Listable
+from twistlock_console.web.lists.schema import Column, Filter, Listable
+
+#: More digits than any bound of ours has.
+MAX_DIGITS = 9
+MAX_LIMIT = 50
+#: Skipping costs time; what lies farther is reached with from, to and filters.
+MAX_OFFSET = 10_000
+#: Of times that are asked for. A database holds them, and those a little beyond.
+YEARS = range(1970, 9999)
+Json = dict[str, Any]
+MOMENT = {"type": "string", "format": "date-time"}
 
 
-def conditions(listable: Listable, wish: Wish) -> dict[str, Any]:
-    """Give the query that finds what *wish* asks for."""
+def parse_up_to(text: str, most: int) -> int | None:
+    """Return the whole number in *text*, or *most* where it is larger.
+
+    A client cannot know how much there is or how much we give at once: asking for
+    more is asking for all. Returns None where *text* is no whole number.
+    """
+    if not re.fullmatch("[0-9]+", text):
+        return None
+    digits = text.lstrip("0") or "0"
+    return most if len(digits) > MAX_DIGITS else min(int(digits), most)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Which part of a list is asked for."""
+
+    limit: int = MAX_LIMIT
+    offset: int = 0
+    search: str = ""
+    sort: str = ""
+    reverse: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    filters: Mapping[str, str | bool] = field(default_factory=dict)
+
+    @classmethod
+    def from_arguments(cls, given: Mapping[str, str], listable: Listable) -> Self:
+        """Read a query string; a limit above 50 is 50. Raises Refused."""
+        sort = given.get("sort", "")
+        if sort and sort not in listable.sort_names:
+            raise Refused(f"sort: choose one of {', '.join(listable.sort_names)}")
+        return cls(
+            limit=_limit(given),
+            offset=_whole(given, "offset", 0),
+            search=given.get("search", "").strip()[:100] if listable.searched else "",
+            sort=listable.sort_aliases.get(sort, sort),
+            reverse=given.get("reverse", "").lower() == "true",
+            since=_moment(given, "from") if listable.clock else None,
+            until=_moment(given, "to") if listable.clock else None,
+            filters={
+                column.name: _value(column, given[column.name])
+                for column in listable.filters
+                if given.get(column.name)
+            },
+        )
+
+    @property
+    def is_filtered(self) -> bool:
+        """Return whether it leaves anything out."""
+        return bool(self.search or self.since or self.until or self.filters)
+
+    def with_offset(self, offset: int) -> Self:
+        """Return the request for another part."""
+        return replace(self, offset=max(0, offset))
+
+    def sorted_by(self, name: str, *, reverse: bool) -> Self:
+        """Return the request in another order, from the beginning."""
+        return replace(self, sort=name, reverse=reverse, offset=0)
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Return the query string that asks for it."""
+        written = {
+            "search": self.search,
+            **{name: _written(value) for name, value in self.filters.items()},
+            "from": _written(self.since),
+            "to": _written(self.until),
+            "sort": self.sort,
+            "reverse": "true" if self.reverse else "",
+            "limit": str(self.limit) if self.limit != MAX_LIMIT else "",
+            "offset": str(self.offset) if self.offset else "",
+        }
+        return {name: text for name, text in written.items() if text}
+
+
+def _written(value: str | bool | datetime | None) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            text = value.astimezone(UTC).isoformat(timespec="seconds")
+            return text.replace("+00:00", "Z")
+        case _:
+            return value or ""
+
+
+def _value(column: Column, text: str) -> str | bool:
+    if column.filter is Filter.BOOLEAN:
+        if text not in {"true", "false"}:
+            raise Refused(f"{column.name}: give true or false")
+        return text == "true"
+    known = [value for value, _ in column.choices]
+    if known and text not in known:
+        raise Refused(f"{column.name}: choose one of {', '.join(known)}")
+    return text[:1024]
+
+
+def _moment(given: Mapping[str, str], name: str) -> datetime | None:
+    text = given.get(name, "")
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise Refused(f"{name}: give a time like 2026-11-24T09:30:00Z") from None
+    if moment.year not in YEARS:
+        raise Refused(f"{name}: give a time from {YEARS[0]} to {YEARS[-1]}")
+    return moment
+
+
+def _limit(given: Mapping[str, str]) -> int:
+    limit = parse_up_to(given.get("limit", "") or str(MAX_LIMIT), MAX_LIMIT)
+    if limit is None:
+        raise Refused(f"limit: give a whole number; {MAX_LIMIT} is the most")
+    return limit or MAX_LIMIT
+
+
+def _whole(given: Mapping[str, str], name: str, usual: int) -> int:
+    text = given.get(name, "")
+    if not text:
+        return usual
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise Refused(f"{name}: give a whole number from 0 to {MAX_OFFSET}")
+    if int(text) > MAX_OFFSET:
+        raise Refused(
+            f"{name}: {MAX_OFFSET} is the most; filter the list or download it"
+        )
+    return int(text)
+
+
+def conditions(listable: Listable, asked: ListRequest) -> dict[str, Any]:
+    """Return the query that finds what *asked* asks for."""
     found: dict[str, Any] = {
-        listable.column(name).path: value for name, value in wish.filters.items()
+        listable.column(name).path: value for name, value in asked.filters.items()
     }
-    if listable.clock and (between := _between(wish)):
+    if listable.clock and (between := _between(asked)):
         found[listable.clock.path] = between
-    if terms := terms_of(wish.search):
+    if terms := terms_of(asked.search):
         found["$and"] = [{FIELD: {"$regex": f"^{re.escape(term)}"}} for term in terms]
     return found
 
 
-def order(listable: Listable, wish: Wish) -> list[tuple[str, int]]:
-    """Give the order that *wish* asks for; documents that are equal have one, too."""
-    downwards = wish.reverse if wish.sort else wish.reverse != listable.newest_first
+def order(listable: Listable, asked: ListRequest) -> list[tuple[str, int]]:
+    """Return the order that *asked* asks for; equal documents have one, too."""
+    downwards = asked.reverse if asked.sort else asked.reverse != listable.newest_first
     direction = DESCENDING if downwards else ASCENDING
-    path = listable.column(wish.sort or listable.order).path
+    path = listable.column(asked.sort or listable.order).path
     return [(name, direction) for name in dict.fromkeys((path, "_id"))]
 
 
 def indexes_of(listable: Listable) -> list[IndexModel]:
-    """Give the indexes that the list needs; each serves both directions."""
+    """Return the indexes that the list needs; each serves both directions."""
     usual = listable.column(listable.order).path
     wanted: list[tuple[str, ...]] = [(usual,)]
     wanted += [(column.path,) for column in listable.columns if column.sortable]
@@ -55,6 +200,59 @@ def indexes_of(listable: Listable) -> list[IndexModel]:
     ]
 
 
-def _between(wish: Wish) -> dict[str, Any]:
-    bounds = {"$gte": wish.since, "$lte": wish.until}
+def _between(asked: ListRequest) -> dict[str, Any]:
+    bounds = {"$gte": asked.since, "$lte": asked.until}
     return {name: moment for name, moment in bounds.items() if moment}
+
+
+def parameters_of(listable: Listable, *, pieces: bool) -> list[Json]:
+    """Describe what the list can be asked for, with *pieces* a list_page at a time."""
+    sortable = listable.sort_names
+    found: list[Json] = []
+    if pieces:
+        found += [
+            _parameter(
+                "limit",
+                _whole_schema(),
+                f"{MAX_LIMIT} is the most, also if more is asked for",
+            ),
+            _parameter("offset", _whole_schema(MAX_OFFSET), "how many to skip"),
+        ]
+    if listable.searched:
+        text = {"type": "string", "maxLength": 100}
+        found.append(
+            _parameter("search", text, f"beginnings of words in {listable.searched}")
+        )
+    if sortable:
+        found.append(
+            _parameter("sort", {"type": "string", "enum": sortable}, "by which")
+        )
+    found.append(_parameter("reverse", {"type": "boolean"}, "the other way round"))
+    if clock := listable.clock:
+        found.append(_parameter("from", MOMENT, f"{clock.name} not before this"))
+        found.append(_parameter("to", MOMENT, f"{clock.name} not after this"))
+    return found + [_filter_parameter(column) for column in listable.filters]
+
+
+def _filter_parameter(column: Column) -> Json:
+    if column.filter is Filter.BOOLEAN:
+        return _parameter(column.name, {"type": "boolean"}, "those with this value")
+    schema: Json = {"type": "string", "maxLength": 1024}
+    if column.choices:
+        schema = {"type": "string", "enum": [value for value, _ in column.choices]}
+    return _parameter(column.name, schema, "those with this value")
+
+
+def _whole_schema(most: int | None = None) -> Json:
+    bound = {} if most is None else {"maximum": most}
+    return {"type": "integer", "minimum": 0, **bound}
+
+
+def _parameter(name: str, schema: Json, told: str) -> Json:
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": told,
+        "schema": schema,
+    }

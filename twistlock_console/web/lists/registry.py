@@ -1,16 +1,34 @@
-"""The lists that both the pages and the API show."""
+"""The lists that pages and API show, and the indexes that all collections need."""
 
-from twistlock_console.accounts import users
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.database import Database
+
+from twistlock_console import __version__
+from twistlock_console.accounts import login, users
 from twistlock_console.accounts.rights import UserRole
+from twistlock_console.alerts.store import QUEUE
 from twistlock_console.audit import trail
 from twistlock_console.common.redaction import redact_text
-from twistlock_console.web.lists.defenders import COMPLIANCE, DEFENDERS, HOST_AUDITS
-from twistlock_console.web.lists.schema import Column, Filter, Listable
-
-
-def _redacted(text: str | None, _: object) -> str | None:
-    return redact_text(text) if text else text
-
+from twistlock_console.defenders import (
+    deployment,
+    enrolled,
+    enrolment,
+    event_quota,
+    event_store,
+    register,
+)
+from twistlock_console.defenders.event_times import (
+    clock_ahead_seconds,
+    time_of_receipt,
+    time_on_host,
+)
+from twistlock_console.revocation import store
+from twistlock_console.web.lists.query import indexes_of
+from twistlock_console.web.lists.schema import Column, Document, Filter, Listable
 
 USERS = Listable(
     collection=users.COLLECTION,
@@ -29,6 +47,57 @@ USERS = Listable(
     order="username",
     searched="username",
 )
+#: Lists go by the time of receipt, for the clock of a host may be anywhere.
+_TIMES = (
+    Column(
+        "received",
+        "Received",
+        sortable=True,
+        filter=Filter.TIME,
+        shown_as=lambda _, document: time_of_receipt(document),
+    ),
+    Column("time", "Time on host", shown_as=lambda _, document: time_on_host(document)),
+    Column(
+        "clockAheadSeconds",
+        shown_as=lambda _, document: clock_ahead_seconds(document),
+    ),
+)
+COMPLIANCE = Listable(
+    collection=event_store.COMPLIANCE,
+    columns=(
+        Column("hostname", "Host", "_id", sortable=True, filter=Filter.EXACT),
+        Column("failed", "Failed", sortable=True),
+        Column("severe", "High or critical", sortable=True),
+        Column("checks", "Checks"),
+        replace(_TIMES[0], filter=Filter.NONE),
+        *_TIMES[1:],
+        Column("rule", "Rule"),
+        Column("results"),
+    ),
+    order="severe",
+    newest_first=True,
+    sort_aliases={"time": "received"},
+)
+#: By collection, beside those of the lists. An index with `expireAfterSeconds` removes
+#: what has had its time.
+INDEXES: dict[str, list[IndexModel]] = {
+    login.FAILURES: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
+    login.KNOWN_ORIGINS: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
+    store.COLLECTION: store.INDEXES,
+    users.COLLECTION: users.INDEXES,
+    QUEUE: [IndexModel([("channel", ASCENDING), ("created", ASCENDING)])],
+    event_store.COLLECTION: event_store.INDEXES,
+    event_quota.COLLECTION: event_quota.INDEXES,
+    register.COLLECTION: register.INDEXES,
+    enrolled.COLLECTION: enrolled.INDEXES,
+    enrolled.FOLLOWERS: enrolment.INDEXES,
+    deployment.COLLECTION: deployment.INDEXES,
+}
+
+
+def _redacted(text: str | None, _: object) -> str | None:
+    return redact_text(text) if text else text
+
 
 HISTORY = Listable(
     collection=trail.COLLECTION,
@@ -53,5 +122,113 @@ HISTORY = Listable(
     searched="user, address or what was done",
 )
 
+
+def _defender(stored: Document) -> Document:
+    """Give a Defender as the API shows it, in the product's shape."""
+    link, certificate = stored.get("link") or {}, stored.get("certificate") or {}
+    expires = certificate.get("expires")
+    return {
+        "hostname": stored["_id"],
+        "fqdn": stored.get("fqdn", ""),
+        "version": stored.get("version", ""),
+        "type": "serverLinux",
+        "category": "host",
+        "connected": bool(stored.get("connected")),
+        "lastModified": stored.get("lastModified"),
+        "compatibleVersion": stored.get("version") == __version__,
+        "alerted": bool(stored.get("alerted")),
+        "certificateExpiration": expires,
+        "certificateExpired": bool(expires and expires < datetime.now(UTC)),
+        "address": link.get("address", ""),
+        "connectedSince": link.get("since"),
+        "node": link.get("node", ""),
+        "policy": stored.get("policy", ""),
+        "os": stored.get("os", ""),
+        "packages": stored.get("packages", 0),
+        "droppedEvents": stored.get("droppedEvents", 0),
+        "systemInfo": stored.get("systemInfo", {}),
+    }
+
+
+DEFENDERS = Listable(
+    collection=register.COLLECTION,
+    columns=(
+        Column("hostname", "Host", "_id", sortable=True, filter=Filter.EXACT),
+        Column("version", "Version", sortable=True, filter=Filter.EXACT),
+        Column("connected", "Connected", filter=Filter.BOOLEAN),
+        Column("lastModified", "Since", sortable=True),
+        Column("os", "System"),
+        Column("address", "Address", "link.address"),
+        Column("node", stored="link.node"),
+        Column("fqdn"),
+        Column("certificateExpiration", stored="certificate.expires"),
+        Column("policy"),
+        Column("systemInfo"),
+        Column("droppedEvents"),
+    ),
+    order="hostname",
+    searched="host or system",
+    shape=_defender,
+)
+
+
+def _event_list(*own: Column) -> Listable:
+    """A list of events of some kind: all have the same filters and the same indexes."""
+    effects = (("alert", "Alert"), ("prevent", "Prevent"))
+    return Listable(
+        collection=event_store.COLLECTION,
+        columns=(
+            *_TIMES,
+            Column("hostname", "Host", "defender", filter=Filter.EXACT),
+            Column("rule", "Rule", filter=Filter.EXACT),
+            Column("effect", "Effect", filter=Filter.EXACT, choices=effects),
+            *own,
+            # Never on a page: which kind is listed is up to the page.
+            Column("kind", filter=Filter.EXACT),
+        ),
+        order="received",
+        newest_first=True,
+        apart="kind",
+        sort_aliases={"time": "received"},
+    )
+
+
+def _columns(**labels: str) -> tuple[Column, ...]:
+    return tuple(Column(name, label) for name, label in labels.items())
+
+
+HOST_AUDITS = _event_list(
+    *_columns(name="Process", user="User", outcome="Outcome"),
+    *_columns(path="", command="", pid=""),
+)
+
+
+FILE_AUDITS = _event_list(
+    *_columns(path="Path", change="Change", process="By"),
+    *_columns(hashBefore="", hashAfter="", mode="", owner=""),
+)
+
+
+TROUBLES = _event_list(*_columns(sentence="What", count="", first="", last=""))
+
+
+def defender_summary(counts: dict[bool, int]) -> list[dict[str, Any]]:
+    """Give the Defenders by category, as the product counts them."""
+    deployed = sum(counts.values())
+    return [
+        {"category": "host", "connected": counts.get(True, 0), "deployed": deployed}
+    ]
+
+
 #: Every list; their indexes are made from it. All lists of events have the same ones.
 LISTS = (USERS, HISTORY, DEFENDERS, HOST_AUDITS, COMPLIANCE)
+
+
+def ensure_indexes(database: Database[dict[str, Any]]) -> None:
+    """Create the indexes that are missing; for the node that became primary."""
+    for collection, indexes in INDEXES.items():
+        database[collection].create_indexes(indexes)
+    for listable in LISTS:
+        if indexes := indexes_of(listable):
+            database[listable.collection].create_indexes(indexes)
+    event_store.drop_obsolete_indexes(database)

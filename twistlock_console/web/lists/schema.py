@@ -1,7 +1,7 @@
 """What can be listed; the same for pages and API.
 
-A list is declared once, as a Listable in lists.py. Its indexes, what it can be sorted
-and filtered by, its CSV file and its place on the page follow from that.
+A list is declared once, as a Listable in registry.py. Its indexes, what it can be
+sorted and filtered by, its CSV file and its place on the page follow from that.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,12 +58,13 @@ class Column:
 class Listable:
     """A collection that can be listed.
 
-    Without a wish, the list is sorted by the column *order*, downwards if
-    *newest_first*. *apart* is a column that every wish fixes: the parts of the
+    By default the list is sorted by the column *order*, downwards if
+    *newest_first*. *apart* is a column that every request fixes: the parts of the
     collection that it tells apart are lists of their own. *searched* says what a search
-    looks at ("name or address"): the documents then carry their words (words.py).
-    *shape* makes the API's object from a document, where that is more than its columns.
-    *sort_aliases* are names that a client may sort by, with the columns that are meant.
+    looks at ("name or address"): the documents then carry their words, as search_terms
+    makes them. *shape* makes the API's object from a document, where that is more than
+    its columns. *sort_aliases* are names that a client may sort by, with the columns
+    that are meant.
     """
 
     collection: str

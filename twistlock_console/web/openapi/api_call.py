@@ -1,18 +1,29 @@
-"""What an API call takes and answers, said beside its route.
+"""What an API call takes and answers, said beside its route; reads its body.
 
 The description in openapi.json is made from it. `json_body` and `query_of` refuse to
 read anything but what is described, so that the two cannot differ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from flask import current_app, request
 from flask.typing import ResponseReturnValue
+from pydantic import ValidationError
+from werkzeug.exceptions import UnsupportedMediaType
 
 from twistlock_console.common.errors import Refused
+from twistlock_console.common.json_members import (
+    RepeatedMember,
+    closed_schema,
+    find_unknown_members,
+    parse_json,
+    plain_reason,
+)
+from twistlock_console.common.models import Body
 from twistlock_console.web.lists.schema import Listable
 
 View = Callable[..., ResponseReturnValue]
@@ -21,6 +32,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Clients that always send a body send one of these where there is nothing to say.
 EMPTY_BODIES = frozenset({b"", b"{}", b"null", b'""'})
 LONGEST_EMPTY_BODY = 64
+B = TypeVar("B", bound=Body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +99,73 @@ def expect(part: str, kind: object) -> None:
     described = call_of(view)
     if described is not None and getattr(described, part) is not kind:
         raise TypeError(f"{request.endpoint} reads another {part} than it describes")
+
+
+def json_body(kind: type[B]) -> B:
+    """Read the request's JSON body; raises Refused with what is wrong in it.
+
+    The content type must be JSON: a page elsewhere cannot make a browser send that.
+    """
+    refuse_unknown_members(kind, plain_json(kind))
+    try:
+        return kind.model_validate_json(_sent())
+    except ValidationError as error:
+        raise Refused(_first_mistake(error)) from error
+
+
+def optional_json_body(kind: type[B]) -> B:
+    """Read a JSON body that may be left out: each of its fields has a default."""
+    return json_body(kind) if _sent().strip() else kind()
+
+
+def plain_json(described: object) -> object:
+    """Read a JSON body that is checked elsewhere against what is *described*.
+
+    Raises Refused where it is no JSON, has a member twice in one object, or is nested
+    so deep that it means harm.
+    """
+    expect("body", described)
+    if not request.is_json:
+        raise UnsupportedMediaType("send the body as application/json")
+    try:
+        return parse_json(_sent())
+    except RepeatedMember as error:
+        raise Refused(str(error)) from error
+    except ValueError as error:
+        raise Refused("the body is not valid JSON") from error
+
+
+def refuse_unknown_members(kind: object, given: object) -> None:
+    """Raise Refused if *given* has, at any depth, members that *kind* does not have."""
+    if unknown := find_unknown_members(closed_schema(kind), given):
+        raise Refused(unknown.sentence)
+
+
+def _sent() -> bytes:
+    """Return the body as it was sent; of a form Flask would keep only the fields."""
+    return request.get_data(parse_form_data=False)
+
+
+def form_body(
+    kind: type[B],
+    fields: Mapping[str, object],
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> B:
+    """Read the fields of a form; raises Refused with what is wrong in them.
+
+    *labels* are what the page calls the members of the body, by their paths.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise Refused(_first_mistake(error, labels)) from error
+
+
+def _first_mistake(
+    error: ValidationError, labels: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[
+        0
+    ]
+    where = ".".join(str(part) for part in first["loc"]) or "the body"
+    return f"{labels.get(where, where)}: {plain_reason(first['msg'])}"

@@ -12,7 +12,7 @@ from twistlock_console import __version__
 from twistlock_console.accounts.rights import Area, UserRole, may
 from twistlock_console.common.json_members import close_objects
 from twistlock_console.web.common.errors import RETRY_AFTER, TRY_AGAIN
-from twistlock_console.web.lists.openapi import parameters_of
+from twistlock_console.web.lists.query import parameters_of
 from twistlock_console.web.openapi.api_call import JSON, ApiCall, call_of
 from twistlock_console.web.security.guards import SAFE_METHODS, areas_of
 

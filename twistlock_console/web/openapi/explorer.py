@@ -1,4 +1,4 @@
-"""Performs one API call for a person at a page, as the person's own account."""
+"""Try one API call from a page: with an example of its body, as one's own account."""
 
 import json
 from collections.abc import Mapping
@@ -16,6 +16,8 @@ from twistlock_console.web.security.sessions import current_user, now, token_key
 LONGEST_SHOWN = 65_536
 MINUTE = 60
 TEXTS = ("application/json", "text/")
+MAX_EXAMPLE_DEPTH = 5
+EMPTY_VALUES = {"string": "", "integer": 0, "number": 0, "boolean": False, "null": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +94,40 @@ def _indented(text: str) -> str:
     except ValueError:
         return text
     return json.dumps(found, indent=2, ensure_ascii=False)
+
+
+def example_of(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    """Give a body with every field of *schema*, indented, for a person to fill in."""
+    return json.dumps(_example_value(schema, schemas, MAX_EXAMPLE_DEPTH), indent=2)
+
+
+def _example_value(
+    schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int
+) -> Any:
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    if "default" in schema:
+        return schema["default"]
+    if choices := schema.get("enum") or schema.get("examples"):
+        return choices[0]
+    if "const" in schema:
+        return schema["const"]
+    if either := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
+        return _example_value(either[0], schemas, depth)
+    return _example_by_type(schema, schemas, depth)
+
+
+def _example_by_type(
+    schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int
+) -> Any:
+    kind = schema.get("type", "object")
+    if kind == "object":
+        fields = schema.get("properties", {}) if depth else {}
+        return {
+            n: _example_value(part, schemas, depth - 1) for n, part in fields.items()
+        }
+    if kind == "array":
+        items = schema.get("items") if depth else None
+        return [_example_value(items, schemas, depth - 1)] if items else []
+    empty = EMPTY_VALUES[kind]
+    return schema.get("minimum", empty) if kind in {"integer", "number"} else empty

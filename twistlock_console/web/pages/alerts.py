@@ -20,7 +20,7 @@ from twistlock_console.web.actions.alerts import (
     send_test,
 )
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.bodies import form_body
+from twistlock_console.web.openapi.api_call import form_body
 from twistlock_console.web.security.guards import may_change, pages_for
 
 bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")

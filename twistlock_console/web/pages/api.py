@@ -7,8 +7,7 @@ from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import NotFound
 from twistlock_console.web.openapi.api_call import JSON
 from twistlock_console.web.openapi.document import Json, api_document
-from twistlock_console.web.openapi.example import example_of
-from twistlock_console.web.openapi.explorer import Outcome, perform
+from twistlock_console.web.openapi.explorer import Outcome, example_of, perform
 from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("api_page", __name__, url_prefix="/manage/system/api")

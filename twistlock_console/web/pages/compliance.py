@@ -9,8 +9,8 @@ from twistlock_console.defenders.event_store import COMPLIANCE as COLLECTION
 from twistlock_console.defenders.event_times import clock_ahead_seconds, time_on_host
 from twistlock_console.web.actions.defenders import scan
 from twistlock_console.web.common.database import database
-from twistlock_console.web.lists.defenders import COMPLIANCE
 from twistlock_console.web.lists.listing import download, fetch_for_page
+from twistlock_console.web.lists.registry import COMPLIANCE
 from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("compliance", __name__, url_prefix="/monitor/compliance")
@@ -20,8 +20,8 @@ pages_for(bp, Areas.EVENTS)
 @bp.get("/hosts")
 def hosts() -> ResponseReturnValue:
     """Show how each host complies."""
-    piece = fetch_for_page(database(), COMPLIANCE, request.args)
-    return render_template("compliance.html", piece=piece), piece.status
+    list_page = fetch_for_page(database(), COMPLIANCE, request.args)
+    return render_template("compliance.html", list_page=list_page), list_page.status
 
 
 @bp.get("/hosts/download")

@@ -15,9 +15,9 @@ from twistlock_console.web.actions.defenders import (
     decommission,
 )
 from twistlock_console.web.common.database import database
-from twistlock_console.web.lists.defenders import DEFENDERS
 from twistlock_console.web.lists.listing import download, fetch_for_page
-from twistlock_console.web.openapi.bodies import form_body
+from twistlock_console.web.lists.registry import DEFENDERS
+from twistlock_console.web.openapi.api_call import form_body
 from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("defenders", __name__, url_prefix="/manage/defenders")
@@ -32,9 +32,11 @@ SETTINGS = {
 @bp.get("")
 def listed() -> ResponseReturnValue:
     """Show the Defenders."""
-    piece = fetch_for_page(database(), DEFENDERS, request.args)
+    list_page = fetch_for_page(database(), DEFENDERS, request.args)
     counts = count_connected(database())
-    return render_template("defenders.html", piece=piece, counts=counts), piece.status
+    return render_template(
+        "defenders.html", list_page=list_page, counts=counts
+    ), list_page.status
 
 
 @bp.get("/download")

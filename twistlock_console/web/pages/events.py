@@ -9,10 +9,9 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.defenders.event_store import count_by_time
 from twistlock_console.web.common.database import database
-from twistlock_console.web.lists.defenders import FILE_AUDITS, HOST_AUDITS, TROUBLES
 from twistlock_console.web.lists.listing import download, fetch_for_page
-from twistlock_console.web.lists.query import conditions
-from twistlock_console.web.lists.request import Wish
+from twistlock_console.web.lists.query import ListRequest, conditions
+from twistlock_console.web.lists.registry import FILE_AUDITS, HOST_AUDITS, TROUBLES
 from twistlock_console.web.lists.schema import Listable
 from twistlock_console.web.security.guards import pages_for
 from twistlock_console.web.ui.event_plot import BARS, EventPlot, plot
@@ -60,15 +59,17 @@ def troubles_csv() -> ResponseReturnValue:
 
 def _page(template: str, listable: Listable, kind: str) -> ResponseReturnValue:
     given = _given(kind)
-    piece = fetch_for_page(database(), listable, given)
-    # The kind is the page's, and no wish of the reader.
-    filters = {k: v for k, v in piece.wish.filters.items() if k != "kind"}
-    asked = {k: v for k, v in piece.given.items() if k != "kind"}
-    shown = replace(piece, wish=replace(piece.wish, filters=filters), given=asked)
+    list_page = fetch_for_page(database(), listable, given)
+    # The kind is the page's, and no asked of the reader.
+    filters = {k: v for k, v in list_page.request.filters.items() if k != "kind"}
+    asked = {k: v for k, v in list_page.given.items() if k != "kind"}
+    shown = replace(
+        list_page, request=replace(list_page.request, filters=filters), given=asked
+    )
     # Counting takes time where there are many, so the plot is asked for by itself.
-    is_drawn = "plot" in request.args and not piece.problem
+    is_drawn = "plot" in request.args and not list_page.problem
     drawn = _plot(listable, given) if is_drawn else None
-    return render_template(template, piece=shown, plot=drawn), piece.status
+    return render_template(template, list_page=shown, plot=drawn), list_page.status
 
 
 def _given(kind: str) -> dict[str, str]:
@@ -76,9 +77,9 @@ def _given(kind: str) -> dict[str, str]:
 
 
 def _plot(listable: Listable, given: dict[str, str]) -> EventPlot:
-    wish = Wish.from_arguments(given, listable)
-    until = wish.until or datetime.now(UTC)
-    since = wish.since or until - SHOWN
-    wanted = {**conditions(listable, wish), "received": {"$gte": since, "$lte": until}}
+    asked = ListRequest.from_arguments(given, listable)
+    until = asked.until or datetime.now(UTC)
+    since = asked.since or until - SHOWN
+    wanted = {**conditions(listable, asked), "received": {"$gte": since, "$lte": until}}
     step = max((until - since) / BARS, timedelta(seconds=1))
     return plot(count_by_time(database(), wanted, since, step), since, step)

@@ -16,8 +16,8 @@ pages_for(bp, Areas.HISTORY)
 @bp.get("/history")
 def trail() -> ResponseReturnValue:
     """Show the audit trail, the latest first."""
-    piece = fetch_for_page(database(), HISTORY, request.args)
-    return render_template("history.html", piece=piece), piece.status
+    list_page = fetch_for_page(database(), HISTORY, request.args)
+    return render_template("history.html", list_page=list_page), list_page.status
 
 
 @bp.get("/history/download")

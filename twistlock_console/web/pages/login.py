@@ -22,7 +22,7 @@ from twistlock_console.common.errors import Busy, ConsoleError, Refused
 from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import status_of
-from twistlock_console.web.openapi.bodies import form_body
+from twistlock_console.web.openapi.api_call import form_body
 from twistlock_console.web.security import login_attempt
 from twistlock_console.web.security.login_attempt import (
     Credentials,

@@ -10,7 +10,8 @@ from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions.audit import change_logon
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.bodies import LogonBody, form_body
+from twistlock_console.web.openapi.api_call import form_body
+from twistlock_console.web.openapi.models import LogonBody
 from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("logon", __name__, url_prefix="/manage/authentication")

@@ -12,7 +12,8 @@ from twistlock_console.common.errors import Busy, Refused
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import status_of
-from twistlock_console.web.openapi.bodies import PasswordChange, form_body
+from twistlock_console.web.openapi.api_call import form_body
+from twistlock_console.web.openapi.models import PasswordChange
 from twistlock_console.web.security import login_attempt
 from twistlock_console.web.security.guards import pages_for
 from twistlock_console.web.security.sessions import (

@@ -14,7 +14,8 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import status_of
 from twistlock_console.web.lists.listing import download, fetch_for_page
 from twistlock_console.web.lists.registry import USERS
-from twistlock_console.web.openapi.bodies import UserBody, form_body
+from twistlock_console.web.openapi.api_call import form_body
+from twistlock_console.web.openapi.models import UserBody
 from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("users", __name__, url_prefix="/manage/authentication/users")
@@ -26,8 +27,10 @@ LABELS = {role.value: role.label for role in UserRole}
 @bp.get("")
 def listed() -> ResponseReturnValue:
     """Show the users."""
-    piece = fetch_for_page(database(), USERS, request.args)
-    return render_template("users.html", piece=piece, labels=LABELS), piece.status
+    list_page = fetch_for_page(database(), USERS, request.args)
+    return render_template(
+        "users.html", list_page=list_page, labels=LABELS
+    ), list_page.status
 
 
 @bp.get("/download")

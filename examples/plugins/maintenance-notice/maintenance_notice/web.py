@@ -6,7 +6,7 @@ from maintenance_notice.plugin import NOTICES
 from twistlock_console.common.models import Body
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi import api_call, bodies
+from twistlock_console.web.openapi import api_call, models
 from twistlock_console.web.security import guards
 from twistlock_console.web.security.guards import pages_for
 from twistlock_console.web.ui.layout import add_tab
@@ -43,7 +43,7 @@ def show():
 def put_notice():
     """Change the notice."""
     with recorded("maintenance", "changed the maintenance notice"):
-        new = bodies.json_body(Notice).model_dump()
+        new = models.json_body(Notice).model_dump()
         notices = database()["maintenance_notices"]
         notices.replace_one({"_id": "notice"}, new, upsert=True)
     return Response()
