@@ -27,6 +27,9 @@ JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ{PLANTED}.x{PLANTED}"
         (f"https://u:{PLANTED}@hooks.test/", f"https://hooks.test/{HIDDEN}"),
         (f"https://[::1]:1/{PLANTED}", f"https://[::1]:1/{HIDDEN}"),
         (f"https://[::1/{PLANTED}", HIDDEN),
+        (f"https://hooks.test:{PLANTED}/", HIDDEN),
+        (f"https://hooks.test\\{PLANTED}", HIDDEN),
+        (f"https://hooks.test;{PLANTED}", HIDDEN),
         ("https://hooks.test", "https://hooks.test"),
         ("https://hooks.test/", "https://hooks.test/"),
     ],
@@ -47,6 +50,17 @@ def test_of_an_address_the_host_alone_is_shown(url: str, shown: str) -> None:
         (f"basic {PLANTED}=", f"basic {HIDDEN}"),
         (f"logged in with {JWT}", f"logged in with {HIDDEN}"),
         (f"mongodb://u:{PLANTED}@10.0.0.1:1", f"mongodb://{HIDDEN}@10.0.0.1:1"),
+        (f"mongodb://u:p@{PLANTED}@10.0.0.1:1", f"mongodb://{HIDDEN}@10.0.0.1:1"),
+        (f"redis://:{PLANTED}@10.0.0.1", f"redis://{HIDDEN}@10.0.0.1"),
+        (f'{{"password":"{PLANTED}"}}', f'{{"password":"{HIDDEN}"}}'),
+        (f'"password" : "a\\"{PLANTED}"', f'"password" : "{HIDDEN}"'),
+        (
+            f"input={{'newPassword': '{PLANTED}'}}",
+            f"input={{'newPassword': '{HIDDEN}'}}",
+        ),
+        (f"token='{PLANTED}', x", f"token={HIDDEN}, x"),
+        ("Authorization: Basic onlyLetters", f"Authorization: Basic {HIDDEN}"),
+        (f"Cookie: a={PLANTED}; b={PLANTED}", f"Cookie: {HIDDEN}"),
         (
             f"-----BEGIN PRIVATE KEY-----\n{PLANTED}\n-----END PRIVATE KEY----- x",
             f"{HIDDEN} x",
@@ -89,6 +103,27 @@ def test_another_secret_is_said() -> None:
         "n": 2,
     }
     assert redact(old, old)["url"] == f"https://h.test/{HIDDEN}"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("path", ["a'{}", 'a"{}', "a<{}>"])
+def test_no_part_of_the_path_of_an_address_is_shown(path: str) -> None:
+    """Where a value is an address, what would end it in a text is a part of it."""
+    url = f"https://h.test/{path.format(PLANTED)}"
+    shown = f"https://h.test/{HIDDEN}"
+
+    assert redact({"url": url}) == {"url": shown}
+    assert redact({"url": shown}) == {"url": shown}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "part", ["secret", "-eyJaaaaaaaaa", '"secret', "'token", "a:", "://:", "bearer "]
+)
+def test_a_long_text_is_searched_in_a_moment(part: str) -> None:
+    """Users write texts of the history; one of them took more than a minute."""
+    text = part * 30_000
+
+    assert redact_text(text) == text
 
 
 def test_the_shape_of_what_is_hidden_stays() -> None:

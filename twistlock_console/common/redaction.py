@@ -14,24 +14,40 @@ _NAME = (
     r"passw(?:or)?d|passphrase|secret|token|hash|private|credential|keyfile|encrypted"
     r"|api_?key|authorization|cookie"
 )
+#: Of a name, after what tells that it is a secret's. Bounded, as any text is searched.
+_REST = r"[^'\"\\\n]{0,64}"
 _SECRET_NAME = re.compile(rf"{_NAME}|plain$", re.IGNORECASE)
 _MARK = r"\((?:a|another) secret\)"
 _URL = re.compile(
     rf"(?P<done>https?://[^\s\"'<>/]+/{_MARK})|https?://[^\s\"'<>]+", re.IGNORECASE
 )
+#: A value that is an address as a whole: a quote in it belongs to its path.
+_ADDRESS = re.compile(r"https?:/\S*", re.IGNORECASE)
+_HOST = re.compile(r"(\[[\w:.%-]+\]|[\w.-]+)(:\d{1,5})?")
 #: Each with the groups that stay, before and after what is secret.
 _IN_TEXT = tuple(
     re.compile(pattern, flags)
     for pattern, flags in (
         (r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:KEY-----|$)()", re.DOTALL),
-        (r"(://)[^/\s:@\"]+:[^/\s@\"]+(@)", 0),
+        (r"(://)[^/\s:@\"]*:[^/\s\"]+(@)", 0),
+        (r"(\b(?:set-)?cookie: *)[^\r\n]+()", re.IGNORECASE),
+        (rf"(\bauthorization: *\w+ +)(?!{_MARK})[^\s,;'\"]+()", re.IGNORECASE),
         (r"\b((?:bearer|basic)\s+)(?=\S*[0-9=.])[\w+/=.~-]{8,}()", re.IGNORECASE),
-        (r"\b()eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+()", 0),
+        (r"\b()eyJ[\w-]{8,500}\.[\w-]{8,}\.[\w-]+()", 0),
+        # Of JSON, and of Python's values.
         (
-            rf"(\"[^\"\\]*(?:{_NAME})[^\"\\]*\": \")(?!{_MARK})[^\"]+(\")",
+            rf"((?:{_NAME}){_REST}\"\s*:\s*\")(?!{_MARK}\")(?:[^\"\\]|\\.)+(\")",
             re.IGNORECASE,
         ),
-        (rf"\b(\w*(?:{_NAME})\w*=)(?!{_MARK})[^\s&\"']+()", re.IGNORECASE),
+        (
+            rf"((?:{_NAME}){_REST}': ')(?!{_MARK}')(?:[^'\\]|\\.)+(')",
+            re.IGNORECASE,
+        ),
+        (
+            rf"((?:{_NAME})\w{{0,64}}=)(?!{_MARK})"
+            r"(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s&\"']+)()",
+            re.IGNORECASE,
+        ),
     )
 )
 
@@ -50,6 +66,8 @@ def redact_url(url: str, mark: str = HIDDEN) -> str:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
+        return mark
+    if not _HOST.fullmatch(host):
         return mark
     rest = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
     return f"{parts.scheme}://{host}/{mark}" if rest else url
@@ -112,8 +130,12 @@ def _hide(value: object, before: object) -> object:
             return CHANGED if before not in (None, value) else HIDDEN
 
 
+def _redact_value(text: str) -> str:
+    return redact_url(text) if _ADDRESS.fullmatch(text) else redact_text(text)
+
+
 def _redact_string(text: str, before: object) -> str:
-    shown = redact_text(text)
-    if isinstance(before, str) and before != text and shown == redact_text(before):
+    shown = _redact_value(text)
+    if isinstance(before, str) and before != text and shown == _redact_value(before):
         return shown.replace(HIDDEN, CHANGED)
     return shown
