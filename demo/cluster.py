@@ -13,8 +13,8 @@ from demo.process_tree import kill_tree, signal_tree
 from demo.state import State
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, Refused
-from twistlock_console.settings.orchestrator import VARIABLES
-from twistlock_console.system.child_processes import bound_to_us
+from twistlock_console.settings.host import ORCHESTRATOR_VARIABLES
+from twistlock_console.system.processes import bound_to_us
 
 #: Enough for standbys. A primary that finds no heir would take longer, and only wait.
 STOP_SECONDS = 3.0
@@ -128,7 +128,11 @@ def _program() -> str:
 
 def _environment() -> dict[str, str]:
     # The nodes are ours to start, also where the demo itself runs in a container.
-    own = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ORCHESTRATOR_VARIABLES
+    }
     return {**own, VARIABLE: "1"}
 
 

@@ -11,7 +11,7 @@ from plugins.ha.load_balancer.files import shipped
 from plugins.ha.load_balancer.templates import Kind
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.settings.host import bind_problem
-from twistlock_console.system.child_processes import bound_to_us, end_group
+from twistlock_console.system.processes import bound_to_us, end_group
 
 START_SECONDS = 5.0
 STOP_SECONDS = 2.0

@@ -23,26 +23,27 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from twistlock_console.common.errors import IdentityError
-from twistlock_console.pki.authority import sign_cluster_request
+from twistlock_console.pki.authority import (
+    create_authority,
+    sign_cluster_request,
+    sign_request,
+)
 from twistlock_console.pki.certificates import (
+    accepted_authorities,
+    fingerprint,
+    issue_node_certificate,
+    pin_of,
+    public_key_pin,
+    store_cluster_identity,
+    store_node_certificate,
+)
+from twistlock_console.pki.identity_files import make_key, make_request
+from twistlock_console.pki.tls import (
     Identity,
     Usage,
     client_context,
-    create_authority,
-    fingerprint,
-    issue_node_certificate,
-    make_key,
-    make_request,
     peer_identity,
-    pin_of,
-    public_key_pin,
     server_context,
-    sign_request,
-    store_node_certificate,
-)
-from twistlock_console.pki.cluster_identity import (
-    accepted_authorities,
-    store_cluster_identity,
 )
 from twistlock_console.pki.trust_phase import TrustPhase
 

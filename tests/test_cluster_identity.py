@@ -17,15 +17,10 @@ from twistlock_console.database.known_members import (
 )
 from twistlock_console.pki.authority import create_cluster_authority
 from twistlock_console.pki.certificates import (
-    Usage,
-    client_context,
-    issue_node_certificate,
-    public_key_pin,
-    server_context,
-)
-from twistlock_console.pki.cluster_identity import (
     complete_cluster_identity,
     enter_phase,
+    issue_node_certificate,
+    public_key_pin,
     stored_phase,
 )
 from twistlock_console.pki.identity_files import (
@@ -33,6 +28,7 @@ from twistlock_console.pki.identity_files import (
     load_certificate,
     names_in,
 )
+from twistlock_console.pki.tls import Usage, client_context, server_context
 from twistlock_console.pki.trust_phase import TrustPhase, next_phase
 from twistlock_console.settings import Settings
 

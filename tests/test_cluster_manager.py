@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.settings.orchestrator import detect
+from twistlock_console.settings.host import detect_orchestrator
 
 
 def test_a_plain_host_has_none(tmp_path: Path) -> None:
@@ -12,7 +12,7 @@ def test_a_plain_host_has_none(tmp_path: Path) -> None:
     (tmp_path / "var/run/docker/swarm").mkdir(parents=True)
     (tmp_path / "var/lib/docker/swarm").mkdir(parents=True)
 
-    assert detect({"HOME": "/root"}, tmp_path) is None
+    assert detect_orchestrator({"HOME": "/root"}, tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,9 @@ def test_a_plain_host_has_none(tmp_path: Path) -> None:
 )
 def test_the_environment_tells(tmp_path: Path, variable: str, name: str) -> None:
     """What the manager puts into a container's environment is enough."""
-    assert detect({variable: "x"}, tmp_path) == f"{name} ({variable} is set)"
+    assert (
+        detect_orchestrator({variable: "x"}, tmp_path) == f"{name} ({variable} is set)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,9 +43,9 @@ def test_the_file_system_tells(tmp_path: Path, sign: str, name: str) -> None:
     (tmp_path / sign).parent.mkdir(parents=True)
     (tmp_path / sign).touch()
 
-    assert detect({}, tmp_path) == f"{name} (/{sign} exists)"
+    assert detect_orchestrator({}, tmp_path) == f"{name} (/{sign} exists)"
 
 
 def test_what_cannot_be_looked_at_is_no_sign(tmp_path: Path) -> None:
     """A look that fails is no reason to refuse."""
-    assert detect({}, tmp_path / ("x" * 5000)) is None
+    assert detect_orchestrator({}, tmp_path / ("x" * 5000)) is None

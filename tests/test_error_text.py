@@ -25,7 +25,8 @@ from pymongo.errors import (
 
 from twistlock_console.common.error_text import UNFORESEEN, describe_error
 from twistlock_console.common.errors import Refused
-from twistlock_console.pki.certificates import create_authority, issue_node_certificate
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate
 
 REPOSITORY = Path(__file__).parent.parent
 #: What the installer runs answers it alone, in the administrator's terminal.

@@ -6,7 +6,7 @@ import sys
 
 LOWERED = (
     "import resource; "
-    "from twistlock_console.system.file_limit import raise_file_limit; "
+    "from twistlock_console.system.processes import raise_file_limit; "
     "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; "
     "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard)); "
     "print(raise_file_limit(), *resource.getrlimit(resource.RLIMIT_NOFILE))"

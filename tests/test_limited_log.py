@@ -2,7 +2,7 @@
 
 import pytest
 
-from twistlock_console.system.limited_log import INTERVAL_S, MAX_SUBJECTS, LimitedLog
+from twistlock_console.common.log_bounds import INTERVAL_S, MAX_SUBJECTS, LimitedLog
 
 
 def test_a_flood_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:

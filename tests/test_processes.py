@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.system.child_processes import bound_to_us, end_group
+from twistlock_console.system.processes import bound_to_us, end_group
 
 POLITE = "import time; print('ready', flush=True); time.sleep(60)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + POLITE
@@ -105,7 +105,7 @@ def test_a_forked_child_dies_with_its_parent() -> None:
     """die_with_parent needs no help of the parent, which may be killed."""
     parent, answer = started(
         "import os, time\n"
-        "from twistlock_console.system.child_processes import die_with_parent\n"
+        "from twistlock_console.system.processes import die_with_parent\n"
         "me, (read, write) = os.getpid(), os.pipe()\n"
         "pid = os.fork()\n"
         "if not pid:\n"

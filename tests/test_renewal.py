@@ -12,14 +12,13 @@ from tests.test_certificates import call, make_node, serving
 from twistlock_console.certificate_renewal.renewal import Renewal, why_renew
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.node.lifecycle import fit_identity
-from twistlock_console.pki.certificates import (
+from twistlock_console.pki.certificates import issue_node_certificate
+from twistlock_console.pki.identity_files import expiry_warnings, load_certificate
+from twistlock_console.pki.tls import (
+    ReloadingTlsContext,
     client_context,
-    issue_node_certificate,
     server_context,
 )
-from twistlock_console.pki.expiry import endings
-from twistlock_console.pki.identity_files import load_certificate
-from twistlock_console.pki.reloading_tls import FollowedContext
 from twistlock_console.settings import Settings
 
 NAMES = ["10.0.0.1", "127.0.0.1", "localhost", "h1"]
@@ -131,28 +130,30 @@ def test_at_its_start(
 def test_a_server_follows_its_certificate(tmp_path: Path) -> None:
     """The next connection sees the new one, with the same key."""
     make_node(tmp_path)
-    followed = FollowedContext(lambda: server_context(tmp_path, client=None), tmp_path)
-    first = followed.now()
+    followed = ReloadingTlsContext(
+        lambda: server_context(tmp_path, client=None), tmp_path
+    )
+    first = followed.current()
     issue_node_certificate(tmp_path, ["127.0.0.2"])
     client = client_context(tmp_path)
     client.check_hostname = False
 
-    with serving(followed.now()) as (port, _):
+    with serving(followed.current()) as (port, _):
         assert call(port, client) == "welcome"
-    assert followed.now() is not first
-    assert followed.now() is followed.now()
+    assert followed.current() is not first
+    assert followed.current() is followed.current()
 
 
 def test_a_damaged_renewal_is_not_used(tmp_path: Path) -> None:
     """A server goes on with what it has."""
     make_node(tmp_path)
     make: Callable[[], ssl.SSLContext] = lambda: server_context(tmp_path, client=None)  # noqa: E731
-    followed = FollowedContext(make, tmp_path)
-    first = followed.now()
+    followed = ReloadingTlsContext(make, tmp_path)
+    first = followed.current()
 
     (tmp_path / "node.pem").write_text("damaged")
 
-    assert followed.now() is first
+    assert followed.current() is first
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_people_are_warned_before_a_certificate_ends(
     """From 90 days on; which one, when, and what to do."""
     ends = load_certificate(make_node(tmp_path) / "node.pem").not_valid_after_utc
 
-    found = endings(tmp_path, ends - timedelta(days=days_left))
+    found = expiry_warnings(tmp_path, ends - timedelta(days=days_left))
 
     assert len(found) == told
     assert all(f"on {ends:%Y-%m-%d}. It should have been renewed" in f for f in found)
@@ -176,7 +177,7 @@ def test_the_end_of_the_authority_is_told_too(tmp_path: Path) -> None:
     """Without it nothing of the Console is trusted any more."""
     ends = load_certificate(make_node(tmp_path) / "ca.pem").not_valid_after_utc
 
-    found = endings(tmp_path, ends - timedelta(days=30))
+    found = expiry_warnings(tmp_path, ends - timedelta(days=30))
 
     assert any(
         one.startswith("The Console's certificate authority ends") for one in found

@@ -12,7 +12,8 @@ from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.common.redaction import HIDDEN, redact
 from twistlock_console.logs.setup import log_file
 from twistlock_console.node_api.server import NodeApi, node_app
-from twistlock_console.pki.certificates import create_authority, issue_node_certificate
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.settings import Settings
 from twistlock_console.support.bundle import Support
 

@@ -15,8 +15,11 @@ from plugins.ha.runtime import HighAvailability
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import Refused, Removed
 from twistlock_console.node_api.server import caller
-from twistlock_console.pki.certificates import fingerprint
-from twistlock_console.pki.cluster_identity import accepted_authorities, stored_phase
+from twistlock_console.pki.certificates import (
+    accepted_authorities,
+    fingerprint,
+    stored_phase,
+)
 from twistlock_console.pki.identity_files import AUTHORITY
 from twistlock_console.pki.trust_phase import TrustPhase
 

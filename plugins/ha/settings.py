@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from twistlock_console.settings import Settings, orchestrator
+from twistlock_console.settings import Settings, host
 from twistlock_console.settings.checks import Finding
 from twistlock_console.settings.keys import Key
 from twistlock_console.settings.parsers import milliseconds, true_or_false
@@ -128,7 +128,7 @@ def _check_times(ours: HaSettings) -> Iterator[Finding]:
 
 def check_host(environ: Mapping[str, str], root: Path) -> Iterator[Finding]:
     """Find a cluster manager, under which high availability is not for this host."""
-    if manager := orchestrator.detect(environ, root):
+    if manager := host.detect_orchestrator(environ, root):
         yield (
             ("HIGH_AVAILABILITY_ENABLED",),
             f"high availability is not for a Console under {manager}; set "

@@ -16,8 +16,13 @@ from tests.hosts.cluster import Cluster
 from tests.hosts.console_api import PASSWORD, USERNAME
 from tests.hosts.node import HostedNode
 from twistlock_console.pki.authority import sign_cluster_request
-from twistlock_console.pki.certificates import fingerprint, make_key, make_request
-from twistlock_console.pki.identity_files import AUTHORITY, CLUSTER_TRUST
+from twistlock_console.pki.certificates import fingerprint
+from twistlock_console.pki.identity_files import (
+    AUTHORITY,
+    CLUSTER_TRUST,
+    make_key,
+    make_request,
+)
 
 JANE, ANN = ("jane", "a phrase of Jane's"), ("ann", "the first phrase of Ann")
 NEW_PHRASE = "the second phrase of Ann"

@@ -10,7 +10,7 @@ import urllib3
 
 from tests.backups.alone_node import BackupsOfNode, serving
 from tests.hosts.waiting import wait_for
-from twistlock_console.pki.certificates import client_context
+from twistlock_console.pki.tls import client_context
 
 pytestmark = pytest.mark.timeout(180)
 PASSWORD = "Password-of-tests-1"

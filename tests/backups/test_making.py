@@ -22,7 +22,7 @@ from twistlock_console.backups.operations.create import BackupRequest, create_ba
 from twistlock_console.backups.storage.volume import Volume, verify
 from twistlock_console.backups.storage.work import FOLDER, Progress, WorkFolder, sweep
 from twistlock_console.common.errors import ConsoleError, Refused
-from twistlock_console.pki.certificates import create_authority
+from twistlock_console.pki.authority import create_authority
 from twistlock_console.pki.identity_files import AUTHORITY_KEY
 
 

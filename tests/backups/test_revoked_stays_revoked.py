@@ -26,7 +26,7 @@ from twistlock_console.defenders.deployment import (
 )
 from twistlock_console.defenders.enrolled import Issued
 from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
-from twistlock_console.pki.certificates import make_key, make_request
+from twistlock_console.pki.identity_files import make_key, make_request
 from twistlock_console.revocation.store import Kind, is_revoked, revoked
 from twistlock_console.stored_formats import upgrade_if_needed
 

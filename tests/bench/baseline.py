@@ -15,7 +15,7 @@ from tests.hosts.laboratory import Host, Laboratory
 from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
 from twistlock_console.common.clock import SECOND, boottime_ns
-from twistlock_console.database.binary import find_mongod
+from twistlock_console.database.mongod_run import find_mongod
 from twistlock_console.settings import Settings
 
 NAMES = ("h1", "h2", "h3")

@@ -25,7 +25,8 @@ from twistlock_console.database.client import (
 )
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
-from twistlock_console.pki.certificates import create_authority, issue_node_certificate
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.servers.service_ports import servers
 from twistlock_console.servers.supervisor import forkserver
 from twistlock_console.servers.supervisor.child_listener import ChildListener

@@ -14,12 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twistlock_console.pki.certificates import (
-    Usage,
-    make_key,
-    make_request,
-    sign_request,
-)
+from twistlock_console.pki.authority import sign_request
+from twistlock_console.pki.identity_files import make_key, make_request
+from twistlock_console.pki.tls import Usage
 from twistlock_console.protocol import DefenderHello, encode
 
 UPGRADE = (

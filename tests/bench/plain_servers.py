@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 
-from twistlock_console.pki.certificates import Usage, server_context
+from twistlock_console.pki.tls import Usage, server_context
 from twistlock_console.servers.defenders.port import MAX_FRAME_BYTES
 from twistlock_console.servers.defenders.server import BACKLOG, _tune
 

@@ -8,7 +8,7 @@ import urllib3
 
 from tests.cluster.alone_node import AloneNode
 from tests.hosts.console_api import USERNAME, credentials
-from twistlock_console.pki.certificates import client_context
+from twistlock_console.pki.tls import client_context
 
 CSRF = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 

@@ -10,8 +10,7 @@ import pytest
 
 from tests.cluster.alone_node import NETWORK, PROJECT, AloneNode
 from tests.hosts.waiting import wait_for
-from twistlock_console.pki.certificates import names_in
-from twistlock_console.pki.identity_files import load_certificate
+from twistlock_console.pki.identity_files import load_certificate, names_in
 
 pytestmark = pytest.mark.timeout(180)
 BEFORE, AFTER = f"{NETWORK}.85", f"{NETWORK}.86"

@@ -15,7 +15,7 @@ from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import PROJECT, HostedNode
 from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
-from twistlock_console.pki.cluster_identity import stored_phase
+from twistlock_console.pki.certificates import stored_phase
 from twistlock_console.pki.trust_phase import TrustPhase
 
 pytestmark = [

@@ -16,7 +16,7 @@ from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 from tests.test_certificates import make_node
 from tests.test_cluster_identity import make_earlier
-from twistlock_console.pki.cluster_identity import stored_phase
+from twistlock_console.pki.certificates import stored_phase
 from twistlock_console.pki.trust_phase import TrustPhase
 
 pytestmark = pytest.mark.timeout(120)

@@ -13,7 +13,7 @@ import urllib3
 from tests.cluster.alone_node import PROJECT, AloneNode
 from tests.hosts.waiting import wait_for
 from tests.test_docs import documented_commands
-from twistlock_console.pki.certificates import client_context
+from twistlock_console.pki.tls import client_context
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -23,16 +23,15 @@ from twistlock_console.database.client import (
     credentials_for,
     follow_certificate,
 )
-from twistlock_console.pki.certificates import (
-    Usage,
-    client_context,
-    issue_node_certificate,
+from twistlock_console.pki.authority import sign_request
+from twistlock_console.pki.certificates import issue_node_certificate
+from twistlock_console.pki.identity_files import (
+    load_certificate,
     make_key,
     make_request,
     names_in,
-    sign_request,
 )
-from twistlock_console.pki.identity_files import load_certificate
+from twistlock_console.pki.tls import Usage, client_context
 from twistlock_console.protocol import DefenderHello, Ping, encode
 
 pytestmark = pytest.mark.timeout(120)

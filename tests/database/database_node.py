@@ -15,7 +15,8 @@ from twistlock_console.database.bootstrap import (
 )
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
-from twistlock_console.pki.certificates import create_authority, issue_node_certificate
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.settings import Settings
 
 HERE = "127.0.0.1"

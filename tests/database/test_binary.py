@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from twistlock_console.common.errors import DatabaseError
-from twistlock_console.database.binary import find_mongod
+from twistlock_console.database.mongod_run import find_mongod
 from twistlock_console.settings import Settings
 
 

@@ -23,7 +23,7 @@ from twistlock_console.database.bootstrap import (
 )
 from twistlock_console.database.client import connect, credentials_for, root_credentials
 from twistlock_console.database.mongod import Mongod
-from twistlock_console.database.severing import sever
+from twistlock_console.database.mongod_sockets import sever
 from twistlock_console.events.bus import Bus
 from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.settings import Settings

@@ -22,9 +22,9 @@ from plugins.ha.replication.replica_set import ReplicaSet
 from tests.ha.observations import candidate
 from tests.hosts.fake_clock import SECONDS_TO_NOTICE, FakeClock
 from tests.hosts.waiting import wait_for
-from twistlock_console.database.binary import find_mongod
 from twistlock_console.database.client import Client, connect, credentials_for
 from twistlock_console.database.mongod import Mongod
+from twistlock_console.database.mongod_run import find_mongod
 
 pytestmark = pytest.mark.needs("faketime")
 HOUR = 3600

@@ -12,23 +12,24 @@ import pytest
 from database_node import HERE, eventually, set_of_one
 
 from twistlock_console.common.errors import DatabaseError
-from twistlock_console.database.binary import find_mongod
 from twistlock_console.database.bootstrap import wait_answering
 from twistlock_console.database.client import connect, root_credentials
-from twistlock_console.database.connection_limits import (
-    MAX_INCOMING_CONNECTIONS,
-    ConnectionLimits,
-    limits_for,
-    raise_open_files_limit,
-)
 from twistlock_console.database.known_members import (
     read_known_members,
     write_known_members,
 )
 from twistlock_console.database.mongod import Mongod
-from twistlock_console.database.options import as_file, mongod_options
+from twistlock_console.database.mongod_run import find_mongod
+from twistlock_console.database.options import (
+    MAX_INCOMING_CONNECTIONS,
+    ConnectionLimits,
+    as_file,
+    limits_for,
+    mongod_options,
+    raise_open_files_limit,
+)
 from twistlock_console.events.bus import Bus
-from twistlock_console.pki.certificates import client_context
+from twistlock_console.pki.tls import client_context
 from twistlock_console.settings import Settings
 
 STRANGER = "127.0.0.9"

@@ -16,11 +16,10 @@ import pytest
 from database_node import HERE, eventually, gone, prepared
 
 from twistlock_console.common.errors import DatabaseError
-from twistlock_console.database.binary import find_mongod
 from twistlock_console.database.bootstrap import initiate_set, wait_answering
 from twistlock_console.database.client import connect, root_credentials
-from twistlock_console.database.folder_lock import wait_until_free
 from twistlock_console.database.mongod import Mongod, next_pause
+from twistlock_console.database.mongod_run import find_mongod, wait_until_free
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import DatabaseStarted, DatabaseStopped
 from twistlock_console.pki.identity_files import CLUSTER_BUNDLE

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from twistlock_console.common.log_rotation import KEPT_FILES, rotate_files
-from twistlock_console.database.run_log import RunLog
+from twistlock_console.common.log_bounds import KEPT_FILES, rotate_files
+from twistlock_console.database.mongod_run import RunLog
 from twistlock_console.settings import Folders
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twistlock_console.database.severing import sever, shut_down_connections
+from twistlock_console.database.mongod_sockets import sever, shut_down_connections
 
 CLIENT = """
 import socket, sys

@@ -7,14 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.pki.certificates import (
-    Usage,
-    create_authority,
-    issue_node_certificate,
-    make_key,
-    make_request,
-    sign_request,
-)
+from twistlock_console.pki.authority import create_authority, sign_request
+from twistlock_console.pki.certificates import issue_node_certificate
+from twistlock_console.pki.identity_files import make_key, make_request
+from twistlock_console.pki.tls import Usage
 from twistlock_defender.common.folder import Folder
 
 NAME = "agent-1"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 
-from twistlock_console.pki.certificates import Usage, server_context, sign_request
+from twistlock_console.pki.authority import sign_request
+from twistlock_console.pki.tls import Usage, server_context
 from twistlock_console.protocol import (
     Acknowledged,
     CertificateRenewed,

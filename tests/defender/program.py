@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.hosts.node import PROJECT
 from twistlock_console.protocol import HostRule, PolicyPushed, hash_of
-from twistlock_console.system.child_processes import bound_to_us
+from twistlock_console.system.processes import bound_to_us
 from twistlock_defender.common.folder import Folder
 
 COMMAND = (sys.executable, "-m", "twistlock_defender")

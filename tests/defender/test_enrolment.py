@@ -13,14 +13,9 @@ from typing import ClassVar
 
 import pytest
 
-from twistlock_console.pki.certificates import (
-    Usage,
-    create_authority,
-    issue_node_certificate,
-    public_key_pin,
-    server_context,
-    sign_request,
-)
+from twistlock_console.pki.authority import create_authority, sign_request
+from twistlock_console.pki.certificates import issue_node_certificate, public_key_pin
+from twistlock_console.pki.tls import Usage, server_context
 from twistlock_defender.cli.main import main
 from twistlock_defender.common.folder import DefenderSettings, Folder
 from twistlock_defender.link.connection import HighestEpoch

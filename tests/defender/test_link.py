@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.defender.conftest import NAME
 from tests.defender.fake_console import FakeConsole, until
-from twistlock_console.pki.certificates import create_authority, issue_node_certificate
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.protocol import (
     UNNUMBERED,
     CertificateRenewed,

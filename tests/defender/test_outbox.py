@@ -13,7 +13,7 @@ import pytest
 
 from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
-from twistlock_console.system.child_processes import bound_to_us
+from twistlock_console.system.processes import bound_to_us
 from twistlock_defender.link.outbox import HELD_AT_MOST, Outbox
 
 MEGABYTE = 1024 * 1024

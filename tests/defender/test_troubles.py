@@ -18,7 +18,9 @@ from tests.defender.conftest import NAME, point
 from tests.defender.fake_console import FakeConsole, until
 from tests.defender.program import push, running, said, status
 from tests.hosts.waiting import wait_for
-from twistlock_console.pki.certificates import Usage, make_request, sign_request
+from twistlock_console.pki.authority import sign_request
+from twistlock_console.pki.identity_files import make_request
+from twistlock_console.pki.tls import Usage
 from twistlock_console.protocol import (
     Event,
     FilePart,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.hosts.server_folder import server_folder
-from twistlock_console.system.child_processes import bound_to_us
+from twistlock_console.system.processes import bound_to_us
 
 pytestmark = [
     pytest.mark.unmeasured,

@@ -16,13 +16,9 @@ from pymongo.database import Database
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from twistlock_console.pki.authority import CERTIFICATE_DAYS
-from twistlock_console.pki.certificates import (
-    Usage,
-    make_key,
-    make_request,
-    sign_request,
-)
+from twistlock_console.pki.authority import CERTIFICATE_DAYS, sign_request
+from twistlock_console.pki.identity_files import make_key, make_request
+from twistlock_console.pki.tls import Usage
 from twistlock_console.protocol import (
     DefenderHello,
     Event,

@@ -16,7 +16,7 @@ from twistlock_console.defenders import register
 from twistlock_console.defenders.control import read_defender_settings
 from twistlock_console.defenders.event_quota import EventQuota
 from twistlock_console.defenders.register import Arrival, Server, ServiceClock
-from twistlock_console.pki.certificates import Identity, Usage
+from twistlock_console.pki.tls import Identity, Usage
 from twistlock_console.protocol import DefenderHello, Facts
 from twistlock_console.servers.defenders import periodic_tasks
 from twistlock_console.servers.defenders.backpressure import ReadLimiter

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from twistlock_console.pki.certificates import Identity, Usage
+from twistlock_console.pki.tls import Identity, Usage
 from twistlock_console.servers.defenders.certificate_check import (
     CertificateCheck,
     ConnectionsPerCertificate,

@@ -28,13 +28,9 @@ from twistlock_console.defenders import enrolled
 from twistlock_console.defenders.control import enqueue_command
 from twistlock_console.defenders.enrolment import renew
 from twistlock_console.defenders.register import reconnect_stats
-from twistlock_console.pki.certificates import (
-    Identity,
-    Usage,
-    make_request,
-    sign_request,
-)
-from twistlock_console.pki.identity_files import read_key
+from twistlock_console.pki.authority import sign_request
+from twistlock_console.pki.identity_files import make_request, read_key
+from twistlock_console.pki.tls import Identity, Usage
 from twistlock_console.policies.host import write_policy
 from twistlock_console.protocol import (
     CheckResult,

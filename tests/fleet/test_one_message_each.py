@@ -14,6 +14,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from twistlock_console.common.log_bounds import LimitedLog
 from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
@@ -29,7 +30,6 @@ from twistlock_console.servers.defenders.connection import (
 from twistlock_console.servers.defenders.database import DatabaseExecutor, PendingWrite
 from twistlock_console.servers.defenders.handler import ProtocolHandler
 from twistlock_console.servers.supervisor.fence import Fence
-from twistlock_console.system.limited_log import LimitedLog
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
 SIZE = FRAME_OVERHEAD_BYTES + 44

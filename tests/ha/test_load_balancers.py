@@ -16,7 +16,7 @@ from plugins.ha.load_balancer.templates import (
     fill_in,
 )
 from twistlock_console.common.errors import Refused
-from twistlock_console.pki.certificates import create_authority
+from twistlock_console.pki.authority import create_authority
 from twistlock_console.settings import Settings
 
 NODES = ("192.0.2.1", "192.0.2.2", "192.0.2.3")

@@ -12,12 +12,9 @@ from tests.hosts.console_api import PORT, ConsoleApi
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import HostedNode
 from tests.hosts.waiting import wait_for
-from twistlock_console.pki.certificates import (
-    Usage,
-    make_key,
-    make_request,
-    sign_request,
-)
+from twistlock_console.pki.authority import sign_request
+from twistlock_console.pki.identity_files import make_key, make_request
+from twistlock_console.pki.tls import Usage
 
 NAMES = ("h1", "h2", "h3")
 FORM_SECONDS = 60

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hosts.waiting import wait_for
-from twistlock_console.system.child_processes import bound_to_us
+from twistlock_console.system.processes import bound_to_us
 
 CLONE_NEWNET = 0x40000000
 COMMAND_SECONDS = 60

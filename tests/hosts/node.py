@@ -9,7 +9,7 @@ from tests.hosts.fake_clock import FakeClock
 from tests.hosts.laboratory import Host
 from tests.hosts.waiting import wait_for
 from twistlock_console.common.errors import ConsoleError
-from twistlock_console.database.binary import find_mongod
+from twistlock_console.database.mongod_run import find_mongod
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.settings import Settings, load_settings
 

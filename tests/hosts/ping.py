@@ -2,7 +2,7 @@
 
 import urllib3
 
-from twistlock_console.pki.certificates import client_context
+from twistlock_console.pki.tls import client_context
 from twistlock_console.servers.management.fixed_answers import PING
 from twistlock_console.settings import Settings
 

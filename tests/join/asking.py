@@ -8,7 +8,7 @@ from typing import Any
 from tests.join.bare_host import BareHost
 from tests.join.installed import Site
 from twistlock_console import __version__
-from twistlock_console.pki.certificates import make_key, make_request
+from twistlock_console.pki.identity_files import make_key, make_request
 
 TOKEN = re.compile(r"join-[\w-]{43}")
 REQUESTS = "/api/v1/high-availability/join-requests"

@@ -21,12 +21,9 @@ from plugins.ha.membership.join_client import (
 )
 from twistlock_console.common.atomic_files import write_secret
 from twistlock_console.common.errors import Refused
-from twistlock_console.pki.certificates import (
-    create_authority,
-    issue_node_certificate,
-    public_key_pin,
-    server_context,
-)
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate, public_key_pin
+from twistlock_console.pki.tls import server_context
 from twistlock_console.settings import Folders
 
 SILENT, SERVING, HERE = "127.0.0.91", "127.0.0.92", "127.0.0.93"

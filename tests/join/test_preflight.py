@@ -12,7 +12,7 @@ from tests.hosts.laboratory import Laboratory
 from tests.join.bare_host import BareHost
 from tests.join.installed import DATA
 from twistlock_console.settings import Settings
-from twistlock_console.settings.export import values_of
+from twistlock_console.settings.keys import values_of
 
 pytestmark = [
     pytest.mark.needs("curl", "ip", "nsenter", "unshare", root=True),

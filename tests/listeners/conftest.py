@@ -22,14 +22,10 @@ from twistlock_console.events.types import (
     ListenerOpened,
     ListenersPaused,
 )
-from twistlock_console.pki.certificates import (
-    Usage,
-    create_authority,
-    issue_node_certificate,
-    make_key,
-    make_request,
-    sign_request,
-)
+from twistlock_console.pki.authority import create_authority, sign_request
+from twistlock_console.pki.certificates import issue_node_certificate
+from twistlock_console.pki.identity_files import make_key, make_request
+from twistlock_console.pki.tls import Usage
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.servers.supervisor import forkserver
 from twistlock_console.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any, cast
 import small_app
 from gunicorn.config import Config
 
-from twistlock_console.pki.certificates import server_context
+from twistlock_console.pki.tls import server_context
 from twistlock_console.servers.management.client_bounds import TrustedProxies
 from twistlock_console.servers.management.dispatcher import Site
 from twistlock_console.servers.management.fixed_answers import PingAnswer

@@ -17,7 +17,7 @@ from twistlock_console.node_api.client import NodeClient
 from twistlock_console.node_api.connections import Caller, NodeConnections
 from twistlock_console.node_api.gate import MEMBERS, RETRY_ACCEPT_S, STRANGERS, Gate
 from twistlock_console.node_api.server import NodeApi, node_app
-from twistlock_console.pki.certificates import client_context
+from twistlock_console.pki.tls import client_context
 from twistlock_console.settings import Settings
 from twistlock_console.system.admission import PREEMPT_AFTER_S
 

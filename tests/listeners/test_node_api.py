@@ -13,7 +13,7 @@ from tests.hosts.waiting import wait_for
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.node_api.server import MOST_BYTES, NodeApi, caller, node_app
-from twistlock_console.pki.certificates import client_context
+from twistlock_console.pki.tls import client_context
 from twistlock_console.settings import Settings
 
 

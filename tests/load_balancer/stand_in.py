@@ -19,11 +19,9 @@ from typing import Any, Self
 from plugins.ha.load_balancer.files import IN_CHECKOUT
 from plugins.ha.load_balancer.templates import FILES, Front, Kind, fill_in
 from tests.hosts.waiting import wait_for
-from twistlock_console.pki.certificates import (
-    create_authority,
-    issue_node_certificate,
-    server_context,
-)
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate
+from twistlock_console.pki.tls import server_context
 
 NODES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 BALANCER = "127.0.0.1"

@@ -9,7 +9,7 @@ from plugins.ha.settings import HaSettings
 from plugins.ha.web.join_script import Console, Release, join_script, refusal_script
 from twistlock_console.settings import Settings
 from twistlock_console.settings.config_file import parse
-from twistlock_console.settings.export import values_of
+from twistlock_console.settings.keys import values_of
 
 SCRIPT = Path("packaging/twistlock.sh")
 CHECKS = Path("plugins/ha/web/scripts/checks.sh")

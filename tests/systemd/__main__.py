@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from twistlock_console.system.child_processes import bound_to_us
+from twistlock_console.system.processes import bound_to_us
 
 HERE = Path(__file__).parent
 SPACES = ("--mount", "--pid", "--fork", "--net", "--uts", "--ipc", "--cgroup")

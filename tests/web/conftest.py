@@ -20,7 +20,8 @@ from twistlock_console.database.bootstrap import (
 )
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
-from twistlock_console.pki.certificates import create_authority, issue_node_certificate
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.settings import Settings
 from twistlock_console.web.app import create_app
 from twistlock_console.web.common.database import storage_of

@@ -22,12 +22,9 @@ from twistlock_console.defenders import enrolled
 from twistlock_console.defenders.deployment import PACKAGE, RELEASE, defender_package
 from twistlock_console.defenders.enrolled import Issued
 from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
-from twistlock_console.pki.certificates import (
-    Usage,
-    make_key,
-    make_request,
-    sign_request,
-)
+from twistlock_console.pki.authority import sign_request
+from twistlock_console.pki.identity_files import make_key, make_request
+from twistlock_console.pki.tls import Usage
 from twistlock_console.revocation.store import Kind, revoked
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import storage_of

@@ -1,7 +1,7 @@
 """Keeps this node's certificates right: the names in them, and their time.
 
 The key stays, and with it the pin, the fingerprint, and who this node is to others.
-Nothing is interrupted: servers and clients follow the files (`reloading_tls`), mongod
+Nothing is interrupted: servers and clients follow the files (`pki.tls`), mongod
 is told to read them again, and connections that stand go on.
 """
 
@@ -20,14 +20,17 @@ from twistlock_console.database.client import (
     follow_certificate,
     root_credentials,
 )
-from twistlock_console.pki.certificates import issue_node_certificate, names_in
-from twistlock_console.pki.cluster_identity import enter_phase
+from twistlock_console.pki.certificates import (
+    enter_phase,
+    issue_node_certificate,
+    node_names,
+)
 from twistlock_console.pki.identity_files import (
     CLUSTER_BUNDLE,
     NODE,
     load_certificate,
+    names_in,
 )
-from twistlock_console.pki.names import node_names
 from twistlock_console.pki.trust_phase import TrustPhase
 from twistlock_console.settings import Settings
 

@@ -13,7 +13,7 @@ from twistlock_console.certificate_renewal.renewal import Renewal
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.pki.cluster_identity import stored_phase
+from twistlock_console.pki.certificates import stored_phase
 from twistlock_console.pki.trust_phase import TrustPhase, next_phase
 from twistlock_console.settings import Settings
 

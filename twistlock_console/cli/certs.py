@@ -9,14 +9,14 @@ from twistlock_console.cli.audit import record_command
 from twistlock_console.cli.options import config_option, settings_of_running_node
 from twistlock_console.cli.output import print_line
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.pki.certificates import names_in
-from twistlock_console.pki.cluster_identity import stored_phase
+from twistlock_console.pki.certificates import stored_phase
 from twistlock_console.pki.identity_files import (
     AUTHORITY,
     CLUSTER_AUTHORITY,
     CLUSTER_BUNDLE,
     NODE,
     load_certificate,
+    names_in,
 )
 from twistlock_console.pki.trust_phase import TrustPhase
 

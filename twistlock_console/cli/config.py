@@ -9,7 +9,7 @@ from twistlock_console.cli.options import config_option
 from twistlock_console.cli.output import print_line
 from twistlock_console.settings import load_settings
 from twistlock_console.settings.config_file import quote
-from twistlock_console.settings.export import values_of
+from twistlock_console.settings.keys import values_of
 
 
 @click.command("config", help="Check twistlock.cfg and show every setting.")

@@ -30,9 +30,8 @@ from twistlock_console.node.lifecycle import (
     found_identity,
     sole_node,
 )
-from twistlock_console.pki.certificates import fingerprint
+from twistlock_console.pki.certificates import fingerprint, node_names
 from twistlock_console.pki.identity_files import AUTHORITY
-from twistlock_console.pki.names import node_names
 from twistlock_console.settings import Settings, load_settings
 
 RUN = "offline"

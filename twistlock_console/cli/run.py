@@ -24,7 +24,7 @@ from twistlock_console.node.lifecycle import (
 )
 from twistlock_console.node.node import Node
 from twistlock_console.node.standalone_role import Alone
-from twistlock_console.pki.names import node_names
+from twistlock_console.pki.certificates import node_names
 from twistlock_console.plugins import ConsolePlugin, PluginError
 from twistlock_console.servers.management.server import rehearse
 from twistlock_console.servers.supervisor import forkserver

@@ -13,22 +13,21 @@ from twistlock_console.common.atomic_files import write_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError
-from twistlock_console.common.log_rotation import MAX_LOG_BYTES, rotate_files
-from twistlock_console.database.binary import find_mongod
-from twistlock_console.database.connection_limits import (
-    limits_for,
-    raise_open_files_limit,
-)
-from twistlock_console.database.folder_lock import wait_until_free
-from twistlock_console.database.handshakes import close_unfinished_handshakes
+from twistlock_console.common.log_bounds import MAX_LOG_BYTES, rotate_files
 from twistlock_console.database.known_members import read_known_members
 from twistlock_console.database.last_words import why_not_started
-from twistlock_console.database.options import as_file, mongod_options
-from twistlock_console.database.run_log import RunLog
+from twistlock_console.database.mongod_run import RunLog, find_mongod, wait_until_free
+from twistlock_console.database.mongod_sockets import close_unfinished_handshakes
+from twistlock_console.database.options import (
+    as_file,
+    limits_for,
+    mongod_options,
+    raise_open_files_limit,
+)
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import DatabaseStarted, DatabaseStopped
 from twistlock_console.settings import Settings
-from twistlock_console.system.child_processes import bound_to_us, end_group
+from twistlock_console.system.processes import bound_to_us, end_group
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 15.0

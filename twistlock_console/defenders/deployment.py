@@ -28,8 +28,8 @@ from pymongo.database import Database
 from twistlock_console.accounts import users
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
-from twistlock_console.pki.certificates import names_in, public_key_pin
-from twistlock_console.pki.identity_files import NODE, read_certificate
+from twistlock_console.pki.certificates import public_key_pin
+from twistlock_console.pki.identity_files import NODE, names_in, read_certificate
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import Kind
 from twistlock_console.settings import Settings

@@ -16,13 +16,9 @@ from twistlock_console.common.errors import IdentityError, Refused
 from twistlock_console.defenders import enrolled, register
 from twistlock_console.defenders.enrolled import FOLLOWERS, Issued
 from twistlock_console.names import name_key
-from twistlock_console.pki.certificates import (
-    Identity,
-    Usage,
-    peer_identity,
-    sign_request,
-)
+from twistlock_console.pki.authority import sign_request
 from twistlock_console.pki.identity_files import AUTHORITY, read_certificate
+from twistlock_console.pki.tls import Identity, Usage, peer_identity
 from twistlock_console.protocol import RENEWED_DAYS
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import Kind

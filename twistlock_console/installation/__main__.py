@@ -26,7 +26,7 @@ from twistlock_console.installation.systemd_unit import render_unit
 from twistlock_console.settings import config_file
 from twistlock_console.settings.checks import Finding, check_address
 from twistlock_console.settings.config_file import quote
-from twistlock_console.settings.export import values_of
+from twistlock_console.settings.keys import values_of
 from twistlock_console.settings.loading import (
     check_plugins,
     parse_settings,

@@ -1,6 +1,8 @@
 """The log: one line a record, for programs or for people, here and in a file.
 
 Every record tells its node and epoch and, within a request, the request and its user.
+A line that has no room on the disk is left out; who logs it, and what writes it, never
+fail.
 """
 
 import json
@@ -12,17 +14,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
+from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
 from pathlib import Path
 
 from flask import g, has_request_context
 
-from twistlock_console.common.log_rotation import rotate_files
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.log_bounds import rotate_files
 from twistlock_console.common.redaction import redact_text
-from twistlock_console.logs.file_handler import LogWriter
 from twistlock_console.settings import Folders, LogFormat, Settings
 
-log = logging.getLogger(__name__)
+#: On a full disk each line fails; that is told no more often.
+TOLD_EVERY = 60 * SECOND
 FILE = "console.log"
 #: What waits for a disk that stands still; more is left out of the file.
 MOST_WAITING = 10_000
@@ -30,6 +33,45 @@ MOST_BYTES = 20_000_000
 QUIET = {"pymongo": logging.ERROR, "urllib3": logging.ERROR}
 PARTS = ("node", "epoch", "request", "user")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+log = logging.getLogger(__name__)
+
+
+class LogWriter(WatchedFileHandler):
+    """Appends to a file, and to the one that takes its place when that is rotated."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._quiet_until = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line; a file that cannot be let go of properly is let go of too.
+
+        Python hands on errors of writing alone, not of leaving the old file and opening
+        the new one. Holding on to a deleted file would keep its room on a full disk.
+        """
+        try:
+            super().emit(record)
+        except Exception:
+            self.close()
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say why lines are left out, in the log itself: standard error may take it.
+
+        That line may fail as well and come back here, where it ends.
+        """
+        del record
+        now = boottime_ns()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + TOLD_EVERY
+        error = sys.exc_info()[1]
+        log.warning("lines are left out of %s: %s", self.baseFilename, error)
+
+    def close(self) -> None:
+        """Close the file; what still waits in memory is lost if it has no room."""
+        with suppress(OSError):
+            super().close()
 
 
 class Place(logging.Filter):

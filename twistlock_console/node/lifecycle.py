@@ -14,14 +14,13 @@ from types import FrameType
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import Interrupted, SettingsError
 from twistlock_console.database.bootstrap import prepare_secrets
+from twistlock_console.pki.authority import create_authority
 from twistlock_console.pki.certificates import (
-    create_authority,
+    complete_cluster_identity,
     issue_node_certificate,
-    names_in,
+    node_names,
 )
-from twistlock_console.pki.cluster_identity import complete_cluster_identity
-from twistlock_console.pki.identity_files import NODE, load_certificate
-from twistlock_console.pki.names import node_names
+from twistlock_console.pki.identity_files import NODE, load_certificate, names_in
 from twistlock_console.settings import Folders, Settings
 
 log = logging.getLogger(__name__)

@@ -38,7 +38,7 @@ from twistlock_console.node.cluster_poll import ClusterPoll
 from twistlock_console.node.context import NodeContext, RoleController
 from twistlock_console.node.health import CoreChecks, Health
 from twistlock_console.node_api.server import NodeApi, node_app
-from twistlock_console.pki.certificates import names_in
+from twistlock_console.pki.identity_files import names_in
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
 from twistlock_console.stored_formats import upgrade_if_needed

@@ -12,7 +12,7 @@ from twistlock_console.events.types import (
     RoleChanged,
 )
 from twistlock_console.servers.service_ports import ServicePorts
-from twistlock_console.system.child_processes import give_up
+from twistlock_console.system.processes import give_up
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
 FIRST_PAUSE = 0.2

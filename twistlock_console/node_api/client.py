@@ -6,8 +6,7 @@ import urllib3
 
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import NodeUnreachable, Refused, Removed
-from twistlock_console.pki.certificates import client_context
-from twistlock_console.pki.reloading_tls import FollowedContext
+from twistlock_console.pki.tls import ReloadingTlsContext, client_context
 from twistlock_console.settings import Settings
 
 
@@ -21,8 +20,8 @@ class NodeClient:
         self._port = settings.node_api_port
         self._timeout = urllib3.Timeout(connect=min(timeout, 2.0), read=timeout)
         folder = settings.folders.certificates
-        self._tls = FollowedContext(lambda: client_context(folder), folder)
-        self._shown = self._tls.now()
+        self._tls = ReloadingTlsContext(lambda: client_context(folder), folder)
+        self._shown = self._tls.current()
         self._pool = self._new_pool()
 
     def _new_pool(self) -> urllib3.HTTPSConnectionPool:
@@ -47,7 +46,7 @@ class NodeClient:
 
     def _ask(self, method: str, path: str, body: object, timeout: float | None) -> Any:
         wait = self._timeout if timeout is None else urllib3.Timeout(total=timeout)
-        if (tls := self._tls.now()) is not self._shown:
+        if (tls := self._tls.current()) is not self._shown:
             # What other threads ask just now ends in the pool of before.
             self._shown, self._pool = tls, self._new_pool()
         try:

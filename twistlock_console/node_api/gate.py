@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
+from twistlock_console.common.log_bounds import LimitedLog
 from twistlock_console.system.admission import Admission, AdmissionLimits
-from twistlock_console.system.child_processes import give_up
-from twistlock_console.system.limited_log import LimitedLog
+from twistlock_console.system.processes import give_up
 
 STRANGERS = AdmissionLimits(total=1024, waiting=512, opening=32, per_address=8)
 MEMBERS = AdmissionLimits(total=1024, waiting=256, opening=32, per_address=16)

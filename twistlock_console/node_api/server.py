@@ -29,21 +29,21 @@ from twistlock_console.common.errors import (
     ListenerError,
     Removed,
 )
+from twistlock_console.common.log_bounds import LimitedLog
 from twistlock_console.node_api.connections import (
     Caller,
     NodeConnection,
     NodeConnections,
 )
 from twistlock_console.node_api.gate import Cut, Gate, MemberAddresses
-from twistlock_console.pki.certificates import (
+from twistlock_console.pki.certificates import fingerprint
+from twistlock_console.pki.tls import (
+    ReloadingTlsContext,
     Usage,
-    fingerprint,
     peer_identity,
     server_context,
 )
-from twistlock_console.pki.reloading_tls import FollowedContext
 from twistlock_console.settings import Settings
-from twistlock_console.system.limited_log import LimitedLog
 
 HANDSHAKE_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 60.0
@@ -119,11 +119,13 @@ class NodeApi:
             return
         self.reserve_slots(self._members)
         folder = self._settings.folders.certificates
-        tls = FollowedContext(lambda: server_context(folder, client=Usage.NODE), folder)
+        tls = ReloadingTlsContext(
+            lambda: server_context(folder, client=Usage.NODE), folder
+        )
         for address in self._settings.private_addresses:
             self._servers.append(self._serve(address, tls))
 
-    def _serve(self, address: str, tls: FollowedContext) -> "NodeServer":
+    def _serve(self, address: str, tls: ReloadingTlsContext) -> "NodeServer":
         place = (address, self._settings.node_api_port)
         with _listen(*place) as listening:
             server = NodeServer(
@@ -228,7 +230,7 @@ class NodeServer(BaseWSGIServer):
         self,
         place: tuple[str, int],
         app: Any,
-        tls: FollowedContext,
+        tls: ReloadingTlsContext,
         members: MemberAddresses,
         fd: int,
     ) -> None:
@@ -267,7 +269,7 @@ class NodeServer(BaseWSGIServer):
         # Blocking from now on: deadlines are watched by the gate's thread.
         plain.setblocking(True)
         try:
-            secured = self._tls.now().wrap_socket(
+            secured = self._tls.current().wrap_socket(
                 plain, server_side=True, do_handshake_on_connect=False
             )
         except ValueError as error:

@@ -28,9 +28,9 @@ from twistlock_console.pki.identity_files import (
     CLUSTER_AUTHORITY,
     load_certificate,
     make_key,
+    parse_pem,
     read_certificate,
     read_key,
-    understand,
 )
 from twistlock_console.pki.tls import Usage
 
@@ -111,7 +111,7 @@ def sign_request(
     Of the request, only the key counts. *names* are DNS names and IP addresses.
     Raises IdentityError if the request, a name or our authority cannot be used.
     """
-    public = understand(_requested_key, csr_pem, "the certificate request")
+    public = parse_pem(_requested_key, csr_pem, "the certificate request")
     issuer = Issuer(
         read_certificate(folder / AUTHORITY), read_key(folder / AUTHORITY_KEY)
     )
@@ -125,7 +125,7 @@ def sign_cluster_request(
 
     The first of *names* becomes the common name.
     """
-    public = understand(_requested_key, csr_pem, "the certificate request")
+    public = parse_pem(_requested_key, csr_pem, "the certificate request")
     authority = create_cluster_authority(folder)
     issuer = Issuer(authority, _derived_key(read_key(folder / AUTHORITY_KEY)))
     return _sign(issuer, Request(public, Usage.NODE, names[0], names), days)

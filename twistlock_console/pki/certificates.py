@@ -1,63 +1,58 @@
-"""A node's key and certificates; the door to all that concerns certificates.
+"""Issue and store a node's certificates: for the service ports, and for other nodes.
 
-What `authority`, `requests` and `tls` do can be imported from here too.
+The second one is for MongoDB and the node API. Its files themselves say in which phase
+of the move from one authority to two the node is (`trust_phase`): which certificate the
+bundle holds, and how many authorities are accepted.
 """
 
 import base64
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from twistlock_console.common.atomic_files import read_secret, write_secret, write_whole
 from twistlock_console.common.errors import IdentityError
 from twistlock_console.pki.authority import (
     CERTIFICATE_DAYS,
-    create_authority,
+    create_cluster_authority,
+    sign_cluster_request,
     sign_request,
 )
-from twistlock_console.pki.cluster_identity import (
-    issue_cluster_certificate,
-    stored_phase,
-)
 from twistlock_console.pki.identity_files import (
+    AUTHORITY,
+    CLUSTER_AUTHORITY,
+    CLUSTER_BUNDLE,
+    CLUSTER_TRUST,
     NODE,
     NODE_BUNDLE,
     NODE_KEY,
+    load_certificate,
     make_key,
+    make_request,
     names_in,
+    parse_pem,
+    read_certificate,
     read_key,
-    understand,
 )
-from twistlock_console.pki.requests import make_request
 from twistlock_console.pki.tls import (
-    Identity,
     Usage,
-    client_context,
-    peer_identity,
-    server_context,
 )
 from twistlock_console.pki.trust_phase import TrustPhase
+from twistlock_console.settings import Settings
 
-__all__ = [
-    "Identity",
-    "Usage",
-    "client_context",
-    "create_authority",
-    "fingerprint",
-    "issue_node_certificate",
-    "make_key",
-    "make_request",
-    "names_in",
-    "peer_identity",
-    "pin_of",
-    "public_key_pin",
-    "server_context",
-    "sign_request",
-    "store_node_certificate",
-]
+BEGIN = b"-----BEGIN CERTIFICATE-----"
+
+
+def node_names(settings: Settings, address: str) -> list[str]:
+    """The names in a node's certificate: its own, and the load balancer's."""
+    names = [address, "127.0.0.1", "localhost", settings.console_cn]
+    return list(dict.fromkeys([*names, *settings.console_san]))
 
 
 def issue_node_certificate(
@@ -96,7 +91,7 @@ def store_node_certificate(folder: Path, certificate_pem: bytes) -> None:
     """
     key = read_key(folder / NODE_KEY)
     what = "the node's new certificate"
-    certificate = understand(x509.load_pem_x509_certificate, certificate_pem, what)
+    certificate = parse_pem(x509.load_pem_x509_certificate, certificate_pem, what)
     if certificate.public_key() != key.public_key():
         raise IdentityError(f"{what} is not for the key {folder / NODE_KEY}")
     pem = certificate.public_bytes(Encoding.PEM)
@@ -122,9 +117,118 @@ def pin_of(shown: str) -> str:
 
 def _public_key_hash(pem: bytes) -> bytes:
     if b"CERTIFICATE REQUEST" in pem:
-        key = understand(x509.load_pem_x509_csr, pem, "the request").public_key()
+        key = parse_pem(x509.load_pem_x509_csr, pem, "the request").public_key()
     else:
         load = x509.load_pem_x509_certificate
-        key = understand(load, pem, "the certificate").public_key()
+        key = parse_pem(load, pem, "the certificate").public_key()
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).digest()
+
+
+def stored_phase(folder: Path) -> TrustPhase:
+    """Return the phase that the files in *folder* are of; UNKNOWN without any.
+
+    Where one is missing or damaged it is the phase that the other leaves possible.
+    """
+    accepted = _accepted_count(folder)
+    if accepted == 1:
+        return TrustPhase.CLUSTER_ONLY
+    if _shows_cluster_certificate(folder):
+        return TrustPhase.PRESENT_CLUSTER
+    if accepted or (folder / CLUSTER_BUNDLE).exists():
+        return TrustPhase.ACCEPT_BOTH
+    return TrustPhase.UNKNOWN
+
+
+def complete_cluster_identity(folder: Path) -> TrustPhase:
+    """Make what is missing in *folder*, or does not go together; return the phase.
+
+    The folder of an earlier release gets the first phase. Raises IdentityError.
+    """
+    phase = stored_phase(folder)
+    if phase is TrustPhase.UNKNOWN:
+        phase = TrustPhase.ACCEPT_BOTH
+    create_cluster_authority(folder)
+    if not _is_complete(folder, phase):
+        enter_phase(folder, phase)
+    return phase
+
+
+def _is_complete(folder: Path, phase: TrustPhase) -> bool:
+    own = load_certificate(folder / NODE)
+    try:
+        shown = read_certificate(folder / CLUSTER_BUNDLE)
+        trust = (folder / CLUSTER_TRUST).read_bytes()
+    except (OSError, IdentityError):
+        return False
+    return (
+        trust == accepted_authorities(folder, phase)
+        and shown.public_key() == own.public_key()
+        and names_in(shown) == names_in(own)
+        and _shows_cluster_certificate(folder) is (phase > TrustPhase.ACCEPT_BOTH)
+    )
+
+
+def _accepted_count(folder: Path) -> int:
+    try:
+        return (folder / CLUSTER_TRUST).read_bytes().count(BEGIN)
+    except OSError:
+        return 0
+
+
+def _shows_cluster_certificate(folder: Path) -> bool:
+    try:
+        shown = load_certificate(folder / CLUSTER_BUNDLE)
+        shown.verify_directly_issued_by(load_certificate(folder / CLUSTER_AUTHORITY))
+    except (IdentityError, ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def issue_cluster_certificate(
+    folder: Path, phase: TrustPhase, names: list[str], days: int = CERTIFICATE_DAYS
+) -> None:
+    """Make what a node in *phase* shows and accepts, in *folder*. Raises IdentityError.
+
+    What is shown is replaced before less is accepted: a crash in between leaves a node
+    that accepts both.
+    """
+    create_cluster_authority(folder)
+    if phase is TrustPhase.ACCEPT_BOTH:
+        shown = (folder / NODE).read_bytes()
+    else:
+        request = make_request(folder / NODE_KEY, names[0])
+        shown = sign_cluster_request(folder, request, names, days=days)
+    store_cluster_identity(folder, shown, accepted_authorities(folder, phase))
+
+
+def enter_phase(folder: Path, phase: TrustPhase) -> None:
+    """Go on to *phase*, with a certificate that ends when node.pem ends."""
+    own = load_certificate(folder / NODE)
+    common_name = own.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    names = list(dict.fromkeys([str(common_name), *sorted(names_in(own))]))
+    days = (own.not_valid_after_utc - datetime.now(UTC)).days
+    issue_cluster_certificate(folder, phase, names, days)
+
+
+def accepted_authorities(folder: Path, phase: TrustPhase) -> bytes:
+    """Return the certificates (PEM) of the authorities that are accepted in *phase*."""
+    cluster = (folder / CLUSTER_AUTHORITY).read_bytes()
+    if phase is TrustPhase.CLUSTER_ONLY:
+        return cluster
+    return cluster + (folder / AUTHORITY).read_bytes()
+
+
+def store_cluster_identity(folder: Path, certificate: bytes, accepted: bytes) -> None:
+    """Keep *certificate* (PEM) as the one that is shown, and whom is accepted.
+
+    Raises IdentityError if one is unusable, or not for the key in *folder*.
+    """
+    what = "the cluster certificate"
+    shown = parse_pem(x509.load_pem_x509_certificate, certificate, what)
+    parse_pem(x509.load_pem_x509_certificates, accepted, "the list of authorities")
+    if shown.public_key() != read_key(folder / NODE_KEY).public_key():
+        raise IdentityError(f"{what} is not for the key {folder / NODE_KEY}")
+    pem = shown.public_bytes(Encoding.PEM)
+    write_secret(folder / CLUSTER_BUNDLE, pem + read_secret(folder / NODE_KEY))
+    write_whole(folder / CLUSTER_TRUST, accepted, mode=0o644)

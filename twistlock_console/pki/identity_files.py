@@ -8,12 +8,14 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import NameOID
 
 from twistlock_console.common.atomic_files import read_secret, write_secret
 from twistlock_console.common.errors import IdentityError
@@ -40,6 +42,17 @@ REMEDY = (
     "and let it join anew"
 )
 T = TypeVar("T")
+REMEDIES = {
+    NODE: (
+        "The certificate of this node",
+        "It should have been renewed by itself; the node's log says what hinders it",
+    ),
+    AUTHORITY: (
+        "The Console's certificate authority",
+        "Install a new Console before then, restore a backup there, and deploy the "
+        "Defenders anew",
+    ),
+}
 
 
 def read_certificate(path: Path) -> x509.Certificate:
@@ -71,7 +84,7 @@ def load_certificate(path: Path) -> x509.Certificate:
         raise IdentityError(
             f"cannot read {path}: {error.strerror}; {REMEDY}"
         ) from error
-    return understand(x509.load_pem_x509_certificate, data, str(path))
+    return parse_pem(x509.load_pem_x509_certificate, data, str(path))
 
 
 def names_in(certificate: x509.Certificate) -> set[str]:
@@ -88,7 +101,7 @@ def names_in(certificate: x509.Certificate) -> set[str]:
 def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """Give the private key at *path*. Raises IdentityError if it cannot be used."""
     data = read_secret(path)
-    key = understand(lambda pem: load_pem_private_key(pem, None), data, str(path))
+    key = parse_pem(lambda pem: load_pem_private_key(pem, None), data, str(path))
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise IdentityError(f"{path} is not an elliptic-curve key; {REMEDY}")
     return key
@@ -101,7 +114,7 @@ def make_key(path: Path) -> None:
     write_secret(path, pem)
 
 
-def understand(load: Callable[[bytes], T], data: bytes, what: str) -> T:
+def parse_pem(load: Callable[[bytes], T], data: bytes, what: str) -> T:
     """Give what *load* makes of *data*; IdentityError if that is nothing."""
     if not data.strip():
         raise IdentityError(f"{what} is empty; {REMEDY}")
@@ -109,3 +122,27 @@ def understand(load: Callable[[bytes], T], data: bytes, what: str) -> T:
         return load(data)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise IdentityError(f"{what} is damaged; {REMEDY}") from error
+
+
+def make_request(key_path: Path, common_name: str) -> bytes:
+    """Make a certificate request (PEM) for the key at *key_path*."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    request = builder.sign(read_key(key_path), SHA256())
+    return request.public_bytes(Encoding.PEM)
+
+
+def expiry_warnings(folder: Path, now: datetime | None = None) -> list[str]:
+    """One sentence for each certificate in *folder* that ends soon, or has ended."""
+    now = now or datetime.now(UTC)
+    found = []
+    for file, (what, remedy) in REMEDIES.items():
+        try:
+            ends = load_certificate(folder / file).not_valid_after_utc
+        except IdentityError as error:
+            found.append(f"{error}.")
+            continue
+        if ends - now < SOON:
+            verb = "ends" if ends > now else "ended"
+            found.append(f"{what} {verb} on {ends:%Y-%m-%d}. {remedy}.")
+    return found

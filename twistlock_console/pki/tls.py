@@ -1,6 +1,13 @@
-"""TLS between the nodes and their clients, and who is at the other end."""
+"""TLS of the nodes and their clients: contexts, renewed ones, and the peer's identity.
 
+A context follows this node's certificates when they are renewed. Connections that stand
+go on as they are; each new one shows the new certificate.
+"""
+
+import asyncio
+import logging
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +26,9 @@ from twistlock_console.pki.identity_files import (
     read_certificate,
     read_key,
 )
+
+LOOK_EVERY_SECONDS = 1.0
+log = logging.getLogger(__name__)
 
 
 class Usage(StrEnum):
@@ -46,7 +56,7 @@ def server_context(folder: Path, *, client: Usage | None) -> ssl.SSLContext:
     """Make the context of a server of this node.
 
     With *client*, a certificate is demanded and TLS is 1.3. A server for nodes shows
-    and accepts what `cluster_identity` says; one for Defenders accepts what our first
+    and accepts what `certificates` says; one for Defenders accepts what our first
     authority issued. That one issues to nodes too, and so may the former while a
     cluster moves to its own authority: the server must still compare
     peer_identity(...).usage with *client*. Raises IdentityError.
@@ -122,3 +132,71 @@ def _accept(context: ssl.SSLContext, folder: Path, authorities: str) -> None:
 def _of(certificate: x509.Certificate, part: x509.ObjectIdentifier) -> str:
     found = certificate.subject.get_attributes_for_oid(part)
     return str(found[0].value) if found else ""
+
+
+class CertificateWatch:
+    """Notices that a certificate of the node in *folder*, or whom it accepts, changed.
+
+    A file that is missing has not changed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files = [folder / name for name in (NODE, CLUSTER_BUNDLE, CLUSTER_TRUST)]
+        self._known = [_version(file) for file in self._files]
+
+    def changed(self) -> bool:
+        """Return whether one was replaced since the last call that said so."""
+        found = [_version(file) for file in self._files]
+        versions = [new or old for new, old in zip(found, self._known, strict=True)]
+        if versions == self._known:
+            return False
+        self._known = versions
+        return True
+
+
+def _version(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+class ReloadingTlsContext:
+    """What *make* gives, made anew when the certificate in *folder* was replaced.
+
+    Making it raises IdentityError at first; later that is logged, and the context
+    of before goes on being used.
+    """
+
+    def __init__(self, make: Callable[[], ssl.SSLContext], folder: Path) -> None:
+        self._make = make
+        self._watch = CertificateWatch(folder)
+        self._context = make()
+
+    def current(self) -> ssl.SSLContext:
+        """Return the context for the next connection."""
+        if self._watch.changed():
+            try:
+                self._context = self._make()
+            except IdentityError as error:
+                log.warning("the renewed certificate cannot be used: %s", error)
+        return self._context
+
+
+async def follow(
+    context: ssl.SSLContext, folder: Path, renewed: Callable[[], object]
+) -> None:
+    """Keep *context*, which only this loop uses, at the certificate in *folder*.
+
+    Calls *renewed* after each renewal. Runs until cancelled.
+    """
+    watch = CertificateWatch(folder)
+    while True:
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+        if watch.changed():
+            try:
+                context.load_cert_chain(folder / NODE, folder / NODE_KEY)
+                renewed()
+            except (OSError, IdentityError) as error:
+                log.warning("the renewed certificate cannot be used: %s", error)

@@ -1,7 +1,7 @@
 """What the operator chose, from twistlock.cfg and the environment."""
 
+from twistlock_console.settings.checks import check_ports_free
 from twistlock_console.settings.loading import load_settings
-from twistlock_console.settings.ports import check_ports_free
 from twistlock_console.settings.values import Folders, LogFormat, Settings
 
 __all__ = [

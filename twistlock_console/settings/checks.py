@@ -1,24 +1,59 @@
-"""What no single value can tell: values against each other and against the host."""
+"""Check settings against each other, and against this host."""
 
+import errno
 import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from twistlock_console.common.errors import SettingsError
 from twistlock_console.host_folders.mongod import why_not_mongod
 from twistlock_console.host_folders.rules import DATA_PARTS
 from twistlock_console.host_folders.system import is_system_folder
 from twistlock_console.settings.host import bind_problem
-from twistlock_console.settings.ports import listeners
 from twistlock_console.settings.values import Settings
-
-log = logging.getLogger(__name__)
 
 VERSION_SECONDS = 10.0
 
 Finding = tuple[tuple[str, ...], str]
 """The keys that a mistake is about, and the sentence."""
+log = logging.getLogger(__name__)
+
+
+def listeners(settings: Settings) -> Iterator[tuple[str, int | None, tuple[str, ...]]]:
+    """Give each key of a port, its port and the addresses it is opened on."""
+    everywhere, ours = settings.service_addresses, settings.private_addresses
+    yield "MANAGEMENT_PORT_HTTPS", settings.management_port_https, everywhere
+    yield "MANAGEMENT_PORT_UI", settings.management_port_ui, everywhere
+    yield "COMMUNICATION_PORT", settings.communication_port, everywhere
+    yield "HIGH_AVAILABILITY_PORT", settings.node_api_port, ours
+    yield "DATABASE_PORT", settings.database_port, ours
+
+
+def check_ports_free(settings: Settings) -> None:
+    """Refuse with SettingsError if a port cannot be opened, now or as primary.
+
+    Service ports are checked on a standby too: it may have to open them later.
+    """
+    problems = [
+        _sentence(key, port, address, problem)
+        for key, port, addresses in listeners(settings)
+        if port is not None
+        for address in addresses
+        if (problem := bind_problem(address, port))
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _sentence(key: str, port: int, address: str, problem: OSError) -> str:
+    if problem.errno == errno.EADDRINUSE:
+        return (
+            f"{key}: port {port} on {address} is taken by another program; "
+            "end that program or choose another port"
+        )
+    return f"{key}: port {port} on {address} cannot be opened: {problem.strerror}"
 
 
 def check_values(settings: Settings) -> Iterator[Finding]:

@@ -1,16 +1,29 @@
-"""What this host can tell about itself: its name and its addresses."""
+"""What this host tells about itself: its name, its addresses, and a cluster manager."""
 
 import errno
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
 LOOK_UP_SECONDS = 3.0
 DOCUMENTATION_ADDRESS = "192.0.2.1"
+ORCHESTRATOR_VARIABLES = {
+    "KUBERNETES_SERVICE_HOST": "Kubernetes",
+    "ECS_CONTAINER_METADATA_URI": "Amazon ECS",
+    "ECS_CONTAINER_METADATA_URI_V4": "Amazon ECS",
+}
+ORCHESTRATOR_PATHS = {
+    "var/run/secrets/kubernetes.io": "Kubernetes",
+    # Docker makes the folders around these on every host; the files themselves
+    # are there only while the host is a member of a swarm.
+    "var/run/docker/swarm/control.sock": "Docker Swarm",
+    "var/lib/docker/swarm/docker-state.json": "Docker Swarm",
+}
 
 
 def full_name() -> str:
@@ -76,3 +89,26 @@ def _in_time(call: Callable[[], T], otherwise: T) -> T:
     thread.start()
     thread.join(LOOK_UP_SECONDS)
     return answers[0] if answers else otherwise
+
+
+def detect_orchestrator(
+    environ: Mapping[str, str], root: Path = Path("/")
+) -> str | None:
+    """Name the cluster manager and the sign of it, or None on a plain host.
+
+    *root* is where the host's file system begins.
+    """
+    for variable, name in ORCHESTRATOR_VARIABLES.items():
+        if variable in environ:
+            return f"{name} ({variable} is set)"
+    for path, name in ORCHESTRATOR_PATHS.items():
+        if _exists(root / path):
+            return f"{name} (/{path} exists)"
+    return None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False

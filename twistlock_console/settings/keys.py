@@ -7,6 +7,7 @@ The shipped twistlock.cfg and docs/settings.md are tested against this table.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from twistlock_console import plugins
 from twistlock_console.settings.parsers import (
@@ -23,6 +24,7 @@ from twistlock_console.settings.parsers import (
     proxies,
     true_or_false,
 )
+from twistlock_console.settings.values import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +189,24 @@ ACCEPTED = frozenset(
     }
 )
 """Keys of the product's own twistlock.cfg that mean nothing here."""
+
+
+def values_of(settings: Settings) -> dict[str, str]:
+    """Every setting as twistlock.cfg would have it."""
+    core = {key.name: getattr(settings, key.attribute) for key in KEYS}
+    values = {**core, **settings.plugin_values}
+    return {name: _text(value) for name, value in values.items()}
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(map(str, value))
+        case StrEnum():
+            return value.value
+        case _:
+            return str(value)

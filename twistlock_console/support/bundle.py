@@ -18,7 +18,7 @@ from twistlock_console.common.redaction import redact
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.logs import reader
 from twistlock_console.settings import Settings
-from twistlock_console.settings.export import values_of
+from twistlock_console.settings.keys import values_of
 
 Part = Callable[[], object]
 

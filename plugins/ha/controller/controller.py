@@ -23,7 +23,7 @@ from plugins.ha.controller.executor import ActionExecutor
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import Role, RoleChanged
-from twistlock_console.system.child_processes import give_up
+from twistlock_console.system.processes import give_up
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
 log = logging.getLogger(__name__)

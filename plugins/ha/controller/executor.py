@@ -36,7 +36,7 @@ from twistlock_console.common.errors import ConsoleError, DatabaseError
 from twistlock_console.events.types import ListenerFailed
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.servers.service_ports import ServicePorts
-from twistlock_console.system.child_processes import give_up
+from twistlock_console.system.processes import give_up
 
 GRACE_SECONDS = 1.0
 STEP_UP_PATH = "/v1/ha/step-up"

@@ -27,17 +27,17 @@ from twistlock_console.database.known_members import (
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.pki.certificates import (
     fingerprint,
-    make_key,
-    make_request,
     public_key_pin,
+    store_cluster_identity,
     store_node_certificate,
 )
-from twistlock_console.pki.cluster_identity import store_cluster_identity
 from twistlock_console.pki.identity_files import (
     AUTHORITY,
     CLUSTER_FILES,
     NODE,
     NODE_KEY,
+    make_key,
+    make_request,
 )
 from twistlock_console.settings import Folders, Settings
 

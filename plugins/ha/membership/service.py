@@ -32,9 +32,9 @@ from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.pki.authority import sign_cluster_request
-from twistlock_console.pki.certificates import Usage, sign_request
-from twistlock_console.pki.names import node_names
+from twistlock_console.pki.authority import sign_cluster_request, sign_request
+from twistlock_console.pki.certificates import node_names
+from twistlock_console.pki.tls import Usage
 from twistlock_console.settings import Settings
 
 #: A member that vanished is shown as it was for the heartbeat's timeout, and longer.

@@ -17,7 +17,7 @@ from twistlock_console.common.errors import (
     Removed,
 )
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.system.child_processes import give_up
+from twistlock_console.system.processes import give_up
 from twistlock_console.system.serving_permit import FOREVER
 
 PATH = "/v1/ha/heartbeat"

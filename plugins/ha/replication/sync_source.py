@@ -18,7 +18,7 @@ from contextlib import suppress
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, DatabaseError, Refused
-from twistlock_console.database.severing import sever
+from twistlock_console.database.mongod_sockets import sever
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 

@@ -26,7 +26,7 @@ from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.models import Body
-from twistlock_console.settings.export import values_of
+from twistlock_console.settings.keys import values_of
 from twistlock_console.web.openapi.api_call import ApiCall, json_body
 from twistlock_console.web.security.guards import admit, assign, without_forms
 

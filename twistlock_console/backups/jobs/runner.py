@@ -23,7 +23,7 @@ from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.error_text import UNFORESEEN
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.settings import Settings
-from twistlock_console.system.child_processes import bound_to_us
+from twistlock_console.system.processes import bound_to_us
 
 NICENESS = 15
 ROOT = Path(twistlock_console.__file__).parents[1]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from twistlock_console.common.errors import IdentityError
-from twistlock_console.pki.certificates import Identity, peer_identity
+from twistlock_console.pki.tls import Identity, peer_identity
 
 MAX_CONNECTIONS = 3
 """Connections with one certificate: one in use, and some that replace it."""

@@ -12,7 +12,8 @@ from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from twistlock_console.pki.certificates import Identity
+from twistlock_console.common.log_bounds import LimitedLog
+from twistlock_console.pki.tls import Identity
 from twistlock_console.protocol import ProtocolError
 from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.certificate_check import (
@@ -21,7 +22,6 @@ from twistlock_console.servers.defenders.certificate_check import (
 )
 from twistlock_console.servers.defenders.database import PendingWrite
 from twistlock_console.servers.supervisor.fence import Fence
-from twistlock_console.system.limited_log import LimitedLog
 
 MAX_OPENING_BYTES = 16 * 1024
 """What a connection may send before its hello was accepted, the hello included."""

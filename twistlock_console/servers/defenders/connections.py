@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from websockets.asyncio.server import broadcast
 
 from twistlock_console import __version__
+from twistlock_console.common.log_bounds import LimitedLog
 from twistlock_console.defenders import register
 from twistlock_console.defenders.register import (
     Arrival,
@@ -34,7 +35,6 @@ from twistlock_console.servers.defenders.connection import (
     DefenderConnection,
 )
 from twistlock_console.servers.defenders.database import RegisterWriter
-from twistlock_console.system.limited_log import LimitedLog
 
 AT_ONCE = 100
 RETRY_AFTER_MS = 300

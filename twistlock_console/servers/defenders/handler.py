@@ -18,7 +18,7 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.enrolment import check_due, renew
 from twistlock_console.defenders.event_quota import EventQuota
 from twistlock_console.defenders.event_store import documents_of, store_compliance
-from twistlock_console.pki.certificates import Usage
+from twistlock_console.pki.tls import Usage
 from twistlock_console.protocol import (
     CertificateRenewed,
     ComplianceEvent,

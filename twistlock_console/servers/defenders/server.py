@@ -16,8 +16,7 @@ from twistlock_console.defenders.control import DefenderSettings
 from twistlock_console.defenders.event_quota import EventQuota
 from twistlock_console.defenders.event_store import store_events
 from twistlock_console.defenders.register import ServiceClock
-from twistlock_console.pki.certificates import Usage, server_context
-from twistlock_console.pki.reloading_tls import follow
+from twistlock_console.pki.tls import Usage, follow, server_context
 from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
@@ -38,7 +37,7 @@ from twistlock_console.servers.supervisor.server_checks import CheckResponder
 from twistlock_console.servers.supervisor.sockets import bind_all
 from twistlock_console.settings import Settings
 from twistlock_console.system.admission import AdmissionLimits
-from twistlock_console.system.file_limit import raise_file_limit
+from twistlock_console.system.processes import raise_file_limit
 
 BACKLOG = 4096
 MAX_LARGE_MESSAGES = 8

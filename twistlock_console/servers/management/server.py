@@ -26,9 +26,8 @@ from gunicorn.workers.base import Worker
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ListenerError
 from twistlock_console.database.client import follow_certificate
-from twistlock_console.pki.certificates import server_context
 from twistlock_console.pki.identity_files import NODE, NODE_KEY
-from twistlock_console.pki.reloading_tls import FollowedContext
+from twistlock_console.pki.tls import ReloadingTlsContext, server_context
 from twistlock_console.servers.management import limits
 from twistlock_console.servers.management.client_bounds import TrustedProxies
 from twistlock_console.servers.management.dispatcher import Site
@@ -49,7 +48,7 @@ from twistlock_console.servers.supervisor.forkserver import context
 from twistlock_console.servers.supervisor.server_checks import CheckResponder
 from twistlock_console.servers.supervisor.sockets import bind_all
 from twistlock_console.settings import Settings
-from twistlock_console.system.child_processes import die_with_parent
+from twistlock_console.system.processes import die_with_parent
 
 TURN_S = 1.0
 #: File descriptors that are not for connections: the database's, logs, listeners.
@@ -80,7 +79,7 @@ def prepare_management(settings: Settings, app: str = "wsgi:create") -> Serve:
 
 def _serve(
     pages: tuple[WSGIApplication, PingAnswer],
-    tls: FollowedContext,
+    tls: ReloadingTlsContext,
     arbiter: Arbiter,
     settings: Settings,
     fence: Fence,
@@ -99,14 +98,14 @@ def _serve(
     arbiter.run()
 
 
-def _followed_context(settings: Settings) -> FollowedContext:
+def _followed_context(settings: Settings) -> ReloadingTlsContext:
     folder = settings.folders.certificates
 
     def make() -> ssl.SSLContext:
         follow_certificate(settings)
         return server_context(folder, client=None)
 
-    return FollowedContext(make, folder)
+    return ReloadingTlsContext(make, folder)
 
 
 def rehearse(settings: Settings, app: str = "wsgi:create") -> None:
@@ -162,12 +161,12 @@ def _fixed_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _hooks(site: Site, report: ReadyPipe, tls: FollowedContext) -> dict[str, Any]:
+def _hooks(site: Site, report: ReadyPipe, tls: ReloadingTlsContext) -> dict[str, Any]:
     sockets = fenced_sockets(site.fence)
 
     def ssl_context(_config: Any, _default: Any) -> ssl.SSLContext:
         # gunicorn asks for it with every connection.
-        context = tls.now()
+        context = tls.current()
         context.sslsocket_class = sockets
         return context
 

@@ -15,7 +15,7 @@ from twistlock_console.common.errors import ConsoleError
 from twistlock_console.logs.setup import log_as_server
 from twistlock_console.servers.supervisor.fence import Fence
 from twistlock_console.settings import Settings
-from twistlock_console.system.child_processes import die_with_parent
+from twistlock_console.system.processes import die_with_parent
 from twistlock_console.system.serving_permit import Permit
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,13 @@ from twistlock_console.certificate_renewal.names import (
     write_names,
 )
 from twistlock_console.common.models import Body
-from twistlock_console.pki.certificates import names_in
-from twistlock_console.pki.identity_files import AUTHORITY, NODE, load_certificate
-from twistlock_console.pki.names import node_names
+from twistlock_console.pki.certificates import node_names
+from twistlock_console.pki.identity_files import (
+    AUTHORITY,
+    NODE,
+    load_certificate,
+    names_in,
+)
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database

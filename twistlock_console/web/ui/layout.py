@@ -11,7 +11,7 @@ from typing import cast
 
 from flask import Flask, current_app, g, request, session
 
-from twistlock_console.pki.expiry import endings
+from twistlock_console.pki.identity_files import expiry_warnings
 from twistlock_console.web.security.guards import may_change, may_see
 
 #: The order of the navigation, with the icon of each section.
@@ -95,7 +95,9 @@ def _layout() -> dict[str, object]:
         "account": g.account,
         "may_change": may_change(request.blueprint or ""),
         "banners": pending_banners(),
-        "endings": endings(current_app.extensions["settings"].folders.certificates),
+        "endings": expiry_warnings(
+            current_app.extensions["settings"].folders.certificates
+        ),
     }
 
 

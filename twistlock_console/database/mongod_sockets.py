@@ -1,20 +1,34 @@
-"""Cuts connections of our mongod to another host.
+"""Shut down sockets of our mongod: to a host that vanished, or without a TLS handshake.
 
 MongoDB waits for up to 30 s for an answer from a host that vanished, with no setting
-to shorten it, and meanwhile tells nobody else what it has stored. The kernel lets a
-process take a copy of a descriptor of its own child; shutting that down ends the wait.
+to shorten it, and meanwhile reports to no other what it has stored. MongoDB 6.0 has no
+time limit for a handshake either: a connection that never speaks keeps its place, and
+its two descriptors, for good. The kernel lets a process take a copy of a descriptor of
+its own child; shutting that down ends the wait.
 """
 
 import ctypes
 import errno
+import logging
 import os
 import socket
+import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 PIDFD_GETFD = 438
 _libc = ctypes.CDLL(None, use_errno=True)
+#: mongod at rest has about 120 descriptors; sockets are examined only with many more.
+CROWD_DESCRIPTORS = 400
+HANDSHAKE_TIMEOUT_MS = 3000
+#: A client's handshake with its certificate is longer (measured: 1,746 bytes).
+MIN_HANDSHAKE_BYTES = 1000
+# struct tcp_info of <linux/tcp.h>: tcpi_last_data_recv (ms), and tcpi_bytes_received.
+_TCP_INFO_BYTES = 136
+_LAST_DATA_RECEIVED = 8 + 11 * 4
+_BYTES_RECEIVED = 8 + 24 * 4 + 3 * 8
+log = logging.getLogger(__name__)
 
 
 def sever(pid: int, host: str, port: int) -> int:
@@ -88,3 +102,39 @@ def _copy_descriptor(process: int, descriptor: int) -> int | None:
     if error in (errno.EBADF, errno.ESRCH):
         return None
     raise OSError(error, os.strerror(error))
+
+
+def close_unfinished_handshakes(pid: int, port: int) -> int:
+    """Close the connections to *port* of process *pid* that stay silent; say how many.
+
+    Does nothing while the process has few descriptors. Where the kernel, or a sandbox
+    around us, does not allow it, that is logged.
+    """
+    try:
+        if sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()) < CROWD_DESCRIPTORS:
+            return 0
+        closed = shut_down_sockets(pid, lambda each: _is_silent(each, port))
+    except OSError as error:
+        log.debug("silent connections to mongod cannot be closed: %s", error)
+        return 0
+    if closed:
+        log.warning(
+            "closed %s connections to the database that completed no TLS handshake "
+            "within %s s; a firewall should keep strangers from port %s (see "
+            "docs/security.md)",
+            closed,
+            HANDSHAKE_TIMEOUT_MS // 1000,
+            port,
+        )
+    return closed
+
+
+def _is_silent(connection: socket.socket, port: int) -> bool:
+    """Return whether *connection* was accepted on *port* and its peer says nothing."""
+    connection.getpeername()  # a listening socket has no peer: OSError
+    if connection.getsockname()[1] != port:
+        return False
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    (quiet_ms,) = struct.unpack_from("=I", info, _LAST_DATA_RECEIVED)
+    (received,) = struct.unpack_from("=Q", info, _BYTES_RECEIVED)
+    return bool(quiet_ms >= HANDSHAKE_TIMEOUT_MS and received < MIN_HANDSHAKE_BYTES)

