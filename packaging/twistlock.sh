@@ -148,7 +148,7 @@ read_arguments() {
             --install-folder | --install-data-folder | --invitation | --python | -c)
                 [ -n "${2-}" ] || { usage >&2; exit 2; }
                 case $1 in
-                    -c) CONFIG=$(readlink -f "$2") ;;
+                    -c) CONFIG=$(readlink -m "$2") ;;
                     --python) export GIVEN_PYTHON=$2 ;;
                     --invitation) INVITATION=$2 ;;
                     --install-folder) INSTALL_FOLDER=$(readlink -m "$2") ;;

@@ -129,6 +129,8 @@ def test_a_key_set_twice_is_a_mistake() -> None:
         pytest.param(b"\x89PNG\r\n\x1a\n\xff\xfe", 0, id="picture"),
         pytest.param("A=ü".encode("latin-1"), 0, id="latin-1"),
         pytest.param("A=1".encode("utf-16"), 0, id="utf-16"),
+        pytest.param(b"# a\rA=1\rB=2\r", 1, id="old-mac"),
+        pytest.param(b"A=1\r\nB=2 # b\rC=3\n", 2, id="mixed"),
         pytest.param(b"A=1\n" * LARGEST, 0, id="huge"),
     ],
 )

@@ -115,7 +115,7 @@ def test_values_arrive(load: Load, tmp_path: Path) -> None:
         CONSOLE_SAN="DNS:lb.example.com, IP:10.0.0.5,*.example.com,10.0.0.5,IP:::1"
         MANAGEMENT_PORT_HTTPS=9083  # another
         MANAGEMENT_PORT_UI=
-        TRUSTED_PROXIES="10.0.0.5, 10.0.1.0/24,2001:db8::5,10.0.0.5"
+        TRUSTED_PROXIES="10.0.0.5, 10.0.1.0/24,2001:db8::5,::ffff:10.0.0.5"
         DATA_RECOVERY_ENABLED=FALSE
         MONGOD_BINARY='{program}'
         DATABASE_CACHE_GB=1.5
@@ -282,6 +282,25 @@ def test_mistakes_in_the_environment_are_told_as_such(load: Load) -> None:
             "line 2: DATABASE_CACHE_GB is 'much': "
             "write a number of gigabytes from 0.25 to 10000",
             id="cache-word",
+        ),
+        *(
+            pytest.param(
+                f"DATABASE_CACHE_GB={text}",
+                f"line 2: DATABASE_CACHE_GB is '{text}': "
+                "write a number of gigabytes from 0.25 to 10000",
+                id=f"cache-{name}",
+            )
+            for name, text in (
+                ("underscore", "1_0"),
+                ("digits", "\uff11"),
+                ("sign", "+1"),
+            )
+        ),
+        pytest.param(
+            "DATA_RECOVERY_VOLUME=/srv/../backup",
+            "line 2: DATA_RECOVERY_VOLUME is '/srv/../backup': "
+            "write the path without ..",
+            id="path-upwards",
         ),
         pytest.param(
             "HIGH_AVAILABILITY_LEASE_TTL_MS=100",

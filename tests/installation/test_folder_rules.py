@@ -104,6 +104,14 @@ def test_without_a_unit_a_hidden_folder_in_use_goes_on() -> None:
     assert "below /home" in only(findings(fresh, host=Host(has_systemd=False)))
 
 
+def test_no_program_has_a_path_of_two_lines() -> None:
+    """Lists of paths have one a line, and so have findings."""
+    finding = only(findings(place(Use.PROGRAMS, "/srv/a\nb")))
+
+    assert "has the character '\\n' in its name" in finding
+    assert finding.isprintable()
+
+
 @pytest.mark.parametrize("use", [Use.DATA, Use.PROGRAMS])
 def test_a_folder_with_foreign_content_is_refused(use: Use) -> None:
     """Some of the content is named; an empty file system is none."""

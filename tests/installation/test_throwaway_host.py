@@ -263,6 +263,13 @@ def test_all_that_is_wrong_is_told_at_once(clean: ToyHost) -> None:
     ]
 
 
+def test_settings_that_are_not_there_are_named(clean: ToyHost) -> None:
+    """Also where the folder they should be in is missing."""
+    [error] = clean.twistlock("-c /nowhere/near/it.cfg check").errors
+
+    assert error == "The configuration file /nowhere/near/it.cfg cannot be read."
+
+
 def test_backups_go_where_root_may_not_write(clean: ToyHost) -> None:
     """As on NFS with root_squash: there only the account can make and write files.
 

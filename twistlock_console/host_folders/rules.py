@@ -105,7 +105,7 @@ class Place:
 
     def __str__(self) -> str:
         """Name it in a finding."""
-        return f"{self.use} {self.given}"
+        return f"{self.use} {_shown(str(self.given))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +196,11 @@ def _foreign_content(place: Place, _host: Host) -> Finding | None:
 
 
 def _unusable(place: Place, host: Host) -> Finding | None:
-    if place.use is Use.PROGRAMS and (odd := ODD & set(str(place.given))):
+    odd = {c for c in str(place.given) if c in ODD or not c.isprintable()}
+    if place.use is Use.PROGRAMS and odd:
         return _error(
-            f"{place} has the character {min(odd)} in its name, which neither systemd "
-            "nor Python takes in the path of a program"
+            f"{place} has the character {_shown(min(odd))} in its name, which neither "
+            "systemd nor Python takes in the path of a program"
         )
     if place.use is Use.PROGRAMS and place.forbids_programs:
         return _error(
@@ -293,6 +294,11 @@ DATA_SIGNS = (
 
 def _error(sentence: str) -> Finding:
     return Finding(Severity.ERROR, f"{sentence}.")
+
+
+def _shown(text: str) -> str:
+    """Return *text* on one line: a finding is one."""
+    return text if text.isprintable() else repr(text)
 
 
 def _really(place: Place) -> str:

@@ -24,6 +24,8 @@ _PART = re.compile(
     r"|(?P<plain>[^\s'\"$`\\;&|<>()]+)"
 )
 _EXPANSION = re.compile(_VARIABLE)
+#: Alone it ends a line in files of old Macs; here the rest would be part of the line.
+_LONE_RETURN = re.compile(r"\r(?![\r\n]|$)")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -89,6 +91,12 @@ def decode_lines(content: bytes) -> list[str] | Mistake:
             line,
             f"the file is not plain text: control character {found[0]!r}; "
             "write it anew as plain text",
+        )
+    if found := _LONE_RETURN.search(text):
+        return Mistake(
+            text.count("\n", 0, found.start()) + 1,
+            "the file has a carriage return alone at the end of a line; write it anew "
+            "with the line ends of Linux",
         )
     return text.split("\n")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from twistlock_console.settings.values import LogFormat
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DECIMAL = re.compile(r"[0-9]{1,5}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 _DNS_NAME = re.compile(rf"(\*\.)?({_LABEL}\.)*(?!\d+$){_LABEL}")
 
 
@@ -99,6 +100,9 @@ def folder(text: str) -> Path:
     """Read an absolute path."""
     if not Path(text).is_absolute() or not text.isprintable():
         raise ValueError("write a full path that begins with /")
+    if ".." in Path(text).parts:
+        # The unit may not have it, and behind a link it leads elsewhere.
+        raise ValueError("write the path without ..")
     return Path(text)
 
 
@@ -109,13 +113,10 @@ def file(text: str) -> Path | None:
 
 def cache(text: str) -> float:
     """Read gigabytes within MongoDB's own bounds; nothing means 0.5."""
-    wrong = "write a number of gigabytes from 0.25 to 10000"
-    try:
-        size = float(text or "0.5")
-    except ValueError as error:
-        raise ValueError(wrong) from error
+    # Python's own numbers may have underscores, and digits of any script.
+    size = float(text or "0.5") if _DECIMAL.fullmatch(text or "0.5") else 0
     if not 0.25 <= size <= 10_000:
-        raise ValueError(wrong)
+        raise ValueError("write a number of gigabytes from 0.25 to 10000")
     return size
 
 
@@ -147,7 +148,15 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise ValueError(
             f"{text[:80]!r} stands for all addresses; name the proxies' own"
         )
-    return found.network
+    return _without_mapping(found.network)
+
+
+def _without_mapping(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return the IPv4 network that *network* is, if it is one written as IPv6."""
+    mapped = isinstance(network, IPv6Network) and network.network_address.ipv4_mapped
+    if not mapped or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _belongs_to_a_host(value: IPv4Address) -> bool:
