@@ -12,13 +12,12 @@ One document is one name, compared without case, so that each change is atomic:
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from cryptography import x509
 from pymongo import ASCENDING, IndexModel, ReturnDocument, UpdateOne
-from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from twistlock_console.database.client import Db, Document
 from twistlock_console.defenders import register
 from twistlock_console.names import name_key
 from twistlock_console.pki.authority import CERTIFICATE_DAYS
@@ -36,8 +35,6 @@ INDEXES = [
 PERMISSION_HOURS = 24
 MAX_TRIES = 5
 MAX_SHOWN = 100
-Document = dict[str, Any]
-Store = Database[Document]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +72,18 @@ class Permission:
     by: str
 
 
-def add_name(database: Store, name: str, issued: Issued) -> bool:
-    """Store a new name with its certificate; return False if the name exists."""
+def add_name(database: Db, name: str, issued: Issued) -> bool:
+    """Db a new name with its certificate; return False if the name exists."""
     return _existing(database, name) is None and _insert(database, name, [issued])
 
 
-def certificates_of(database: Store, name: str) -> list[Issued]:
+def certificates_of(database: Db, name: str) -> list[Issued]:
     """Return the certificates of the name, the revoked ones too."""
     found = _existing(database, name) or {"certificates": []}
     return [Issued.read(each) for each in found["certificates"]]
 
 
-def replace_certificate(database: Store, name: str, issued: Issued) -> bool:
+def replace_certificate(database: Db, name: str, issued: Issued) -> bool:
     """Give the name another certificate, and revoke those before.
 
     For a host that holds the key of the present one. Returns False if the name was
@@ -96,7 +93,7 @@ def replace_certificate(database: Store, name: str, issued: Issued) -> bool:
     return _replace(database, wanted, name, issued)
 
 
-def use_permission(database: Store, name: str, issued: Issued) -> bool:
+def use_permission(database: Db, name: str, issued: Issued) -> bool:
     """Do the same where an administrator allowed it, and use the permission up.
 
     Returns False if there is none.
@@ -105,7 +102,7 @@ def use_permission(database: Store, name: str, issued: Issued) -> bool:
     return _replace(database, wanted, name, issued)
 
 
-def add_follower(database: Store, name: str, before: Issued, issued: Issued) -> bool:
+def add_follower(database: Db, name: str, before: Issued, issued: Issued) -> bool:
     """Note a certificate that follows *before*, which stays valid until its end.
 
     Returns False if the name was decommissioned, or enrolled again by another host.
@@ -123,7 +120,7 @@ def add_follower(database: Store, name: str, before: Issued, issued: Issued) -> 
     return done.matched_count == 1 or _insert(database, name, [before, issued])
 
 
-def allow(database: Store, name: str, by: str) -> bool:
+def allow(database: Db, name: str, by: str) -> bool:
     """Let the name be enrolled once more; return False if it was never enrolled."""
     if _existing(database, name) is None:
         return False
@@ -133,14 +130,14 @@ def allow(database: Store, name: str, by: str) -> bool:
     return True
 
 
-def disallow(database: Store, name: str) -> bool:
+def disallow(database: Db, name: str) -> bool:
     """Take the permission back; return False if there is none."""
     wanted = {"_id": name_key(name), "allowed": {"$ne": None}}
     change = {"$unset": {"allowed": ""}}
     return database[COLLECTION].update_one(wanted, change).matched_count == 1
 
 
-def permissions(database: Store) -> list[Permission]:
+def permissions(database: Db) -> list[Permission]:
     """Return the names that may be enrolled once more, as many as a page shows."""
     wanted = {"allowed.until": {"$gt": datetime.now(UTC)}}
     found = database[COLLECTION].find(wanted).sort("allowed.until").limit(MAX_SHOWN)
@@ -150,7 +147,7 @@ def permissions(database: Store) -> list[Permission]:
     ]
 
 
-def decommission(database: Store, name: str) -> str | None:
+def decommission(database: Db, name: str) -> str | None:
     """Revoke every certificate of the name for good; return it as it was enrolled.
 
     Who renews or replaces a certificate at this moment either comes before, and is
@@ -168,7 +165,7 @@ def decommission(database: Store, name: str) -> str | None:
     return str(known["name"])
 
 
-def seed(database: Store) -> None:
+def seed(database: Db) -> None:
     """Add the names and certificates that a release before stored; may be repeated."""
     issued: dict[str, dict[str, Issued]] = {}
 
@@ -189,7 +186,7 @@ def seed(database: Store) -> None:
 
 
 def _add_missing(
-    database: Store, issued: dict[str, dict[str, Issued]], revoked: set[str]
+    database: Db, issued: dict[str, dict[str, Issued]], revoked: set[str]
 ) -> None:
     """Add new names with all their certificates, and to known ones those that count."""
     known = {
@@ -213,7 +210,7 @@ def _add_missing(
         database[COLLECTION].bulk_write(changes, ordered=False)
 
 
-def _existing(database: Store, name: str) -> Document | None:
+def _existing(database: Db, name: str) -> Document | None:
     """Return the document of the name; make it for one that is only in the register."""
     found = database[COLLECTION].find_one({"_id": name_key(name)})
     if found is not None or (entry := _listed(database, name)) is None:
@@ -225,7 +222,7 @@ def _existing(database: Store, name: str) -> Document | None:
     return database[COLLECTION].find_one({"_id": name_key(name)})
 
 
-def _listed(database: Store, name: str) -> Document | None:
+def _listed(database: Db, name: str) -> Document | None:
     return database[register.COLLECTION].find_one(register.named(name))
 
 
@@ -238,7 +235,7 @@ def _of_follower(stored: Document) -> list[Issued]:
     return [Issued.read({**stored, "serial": stored["_id"]}), Issued.read(stored)]
 
 
-def _insert(database: Store, name: str, issued: list[Issued]) -> bool:
+def _insert(database: Db, name: str, issued: list[Issued]) -> bool:
     try:
         database[COLLECTION].insert_one(_document(name, issued))
     except DuplicateKeyError:
@@ -256,7 +253,7 @@ def _document(name: str, issued: list[Issued]) -> Document:
     }
 
 
-def _replace(database: Store, wanted: Document, name: str, issued: Issued) -> bool:
+def _replace(database: Db, wanted: Document, name: str, issued: Issued) -> bool:
     """Revoke the certificates of the document *wanted*, and replace them by *issued*.
 
     They are revoked first: if this is cut short, no certificate is forgotten. One that
@@ -277,7 +274,7 @@ def _replace(database: Store, wanted: Document, name: str, issued: Issued) -> bo
     return False
 
 
-def _revoke(database: Store, known: Document) -> None:
+def _revoke(database: Db, known: Document) -> None:
     issued = map(Issued.read, known["certificates"])
     proofs = [(each.serial, each.expires) for each in issued]
     store.revoke_all(database, Kind.CERTIFICATE, proofs, owner=known["name"])

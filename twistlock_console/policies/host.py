@@ -1,9 +1,8 @@
 """The runtime policy for hosts: one document, whose version grows with each change."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pymongo import ReturnDocument
@@ -17,8 +16,20 @@ from twistlock_console.protocol.bounds import first_mistake
 
 COLLECTION = "policies"
 HOST_RUNTIME = "hostRuntime"
+Documents = Database[dict[str, object]]
 _policy: TypeAdapter[HostPolicy] = TypeAdapter(HostPolicy)
 _rules: TypeAdapter[tuple[HostRule, ...]] = TypeAdapter(tuple[HostRule, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class _PolicyDocument:
+    """The policy as it is stored; its *rules* may be damaged."""
+
+    version: int
+    rules: Mapping[str, object]
+
+
+_document: TypeAdapter[_PolicyDocument] = TypeAdapter(_PolicyDocument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +39,26 @@ class StoredPolicy:
     version: int
     rules: tuple[HostRule, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Give the policy as the API shows it."""
-        shown: dict[str, Any] = _policy.dump_python(
+        shown: dict[str, object] = _policy.dump_python(
             HostPolicy(self.rules), mode="json", by_alias=True
         )
         return shown
 
 
-def read_policy(database: Database[dict[str, Any]]) -> StoredPolicy:
+def read_policy(database: Documents) -> StoredPolicy:
     """Give the policy in force. Raises ConsoleError when it cannot be read."""
     return _stored(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
 
 
-def readable_rules(database: Database[dict[str, Any]]) -> tuple[HostRule, ...]:
+def readable_rules(database: Documents) -> tuple[HostRule, ...]:
     """Give the rules in force; none where they cannot be read."""
     return _replaced(database[COLLECTION].find_one({"_id": HOST_RUNTIME})).rules
 
 
 def write_policy(
-    database: Database[dict[str, Any]],
+    database: Documents,
     rules: Sequence[HostRule],
     owner: str,
     seen: int | None = None,
@@ -73,7 +84,7 @@ def write_policy(
     )
     if written is None:
         raise Refused("somebody changed the rules meanwhile; look again, then repeat")
-    return old, replace(old, version=written["version"], rules=signed.rules)
+    return old, replace(old, version=_version_of(written), rules=signed.rules)
 
 
 def _together(rules: Sequence[HostRule]) -> HostPolicy:
@@ -119,23 +130,28 @@ def _signed(
     return tuple(sign(rule) for rule in rules)
 
 
-def _stored(found: dict[str, Any] | None) -> StoredPolicy:
+def _stored(found: Mapping[str, object] | None) -> StoredPolicy:
     if found is None:
         return StoredPolicy(0, ())
+    document = _document.validate_python(found)
     # Only whether each can be read: what does not go together must be shown, to be
     # mended.
     try:
-        rules = _rules.validate_python(found["rules"]["rules"])
+        rules = _rules.validate_python(document.rules["rules"])
     except ValidationError as error:
         raise ConsoleError(
             f"the stored host policy cannot be read{first_mistake(error)}"
         ) from error
-    return StoredPolicy(int(found["version"]), rules)
+    return StoredPolicy(document.version, rules)
 
 
-def _replaced(found: dict[str, Any] | None) -> StoredPolicy:
-    """What is stored; one that cannot be read may be replaced by another."""
+def _replaced(found: Mapping[str, object] | None) -> StoredPolicy:
+    """Return the stored policy; no rules where they cannot be read."""
     try:
         return _stored(found)
     except ConsoleError:
-        return StoredPolicy(int(found["version"]) if found else 0, ())
+        return StoredPolicy(_version_of(found) if found else 0, ())
+
+
+def _version_of(found: Mapping[str, object]) -> int:
+    return _document.validate_python(found).version

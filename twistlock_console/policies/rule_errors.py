@@ -1,7 +1,5 @@
 """Says what is wrong with rules that somebody sent, naming the rule and the member."""
 
-from typing import Any
-
 from pydantic import ValidationError
 
 from twistlock_console.common.errors import Refused
@@ -45,7 +43,7 @@ class RuleRefused(Refused):
         self.reason = reason
 
 
-def refuse_invalid(error: ValidationError, given: Any) -> Refused:
+def refuse_invalid(error: ValidationError, given: object) -> Refused:
     """Return the refusal of what is *given* for the first mistake in it."""
     first = error.errors(include_url=False, include_input=False)[0]
     reason = plain_reason(first["msg"])
@@ -56,7 +54,7 @@ def refuse_invalid(error: ValidationError, given: Any) -> Refused:
             return Refused(f"{dotted(path)}: {reason}" if path else reason)
 
 
-def refuse_unknown(unknown: UnknownMembers, given: Any) -> Refused:
+def refuse_unknown(unknown: UnknownMembers, given: object) -> Refused:
     """Return the refusal of members that a policy, or a rule in it, does not have."""
     match unknown.path:
         case ("rules", int(place), *member):
@@ -76,10 +74,11 @@ def _say(unknown: UnknownMembers) -> str:
     )
 
 
-def named_rule(given: Any, place: int) -> str:
+def named_rule(given: object, place: int) -> str:
     """Name the rule at *place* in what is *given*, or number it if it has no name."""
-    match given["rules"][place]:
-        case {"name": str(name)} if name:
-            return f"rule {name!r}"
-        case _:
-            return f"rule number {place + 1}"
+    match given:
+        case {"rules": [*rules]} if place < len(rules):
+            match rules[place]:
+                case {"name": str(name)} if name:
+                    return f"rule {name!r}"
+    return f"rule number {place + 1}"

@@ -5,7 +5,7 @@ Members that are not known here are ignored, so that a newer peer may add some.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
@@ -193,7 +193,7 @@ _from_console: TypeAdapter[FromConsole] = TypeAdapter(
 _from_defender: TypeAdapter[FromDefender] = TypeAdapter(
     Annotated[FromDefender, Field(discriminator="type")]
 )
-_kinds: dict[type, TypeAdapter[Any]] = {
+_kinds: dict[type, TypeAdapter[FromConsole | FromDefender]] = {
     kind: TypeAdapter(kind) for kind in (*FromConsole.__args__, *FromDefender.__args__)
 }
 

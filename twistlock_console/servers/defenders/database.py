@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Documents = Database[dict[str, Any]]
+Documents = Database[dict[str, object]]
 Store = Callable[[list[RawBSONDocument], list[DroppedEvents]], Awaitable[Sequence[int]]]
 """Stores documents and counts dropped events; returns which documents were there."""
 
@@ -55,7 +55,7 @@ class DatabaseExecutor:
             app_name="console-defenders",
             timeout_ms=TIMEOUT_MS,
         )
-        options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
+        options: CodecOptions[dict[str, object]] = CodecOptions(tz_aware=True)
         self._database = self._client.get_database("twistlock", codec_options=options)
         self._threads = ThreadPoolExecutor(threads, "database")
 
