@@ -32,6 +32,7 @@ FILES = (
     "pyproject.toml",
     "requirements.in",
     "packaging/read_dependencies.py",
+    "packaging/defender/pyproject.toml",
     "README.md",
     "LICENSE",
 )
@@ -69,7 +70,8 @@ def build(work: Path, output: Path, version: str | None) -> Path:
     release = work / f"twistlock_console_{version}"
     wheels = release / "wheels"
     wheels.mkdir(parents=True)
-    _build_own_wheel(source, wheels)
+    _build_wheel(source, wheels)
+    _build_wheel(source / "packaging/defender", wheels)
     _carried_wheels(wheels)
     _copy_plain_files(source, release, version)
     shutil.copytree(PROJECT / "docs", release / "docs")
@@ -93,9 +95,10 @@ def _copy_of_source(source: Path, version: str | None) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in SOURCES:
         shutil.copytree(PROJECT / name, source / name, ignore=ignored)
-    (source / "packaging").mkdir()
+    (source / "packaging/defender").mkdir(parents=True)
     for name in FILES:
         shutil.copy(PROJECT / name, source / name)
+    shutil.copy(PROJECT / "LICENSE", source / "packaging/defender")
     if version is not None:
         init = source / "twistlock_console/__init__.py"
         text = re.sub(
@@ -105,7 +108,7 @@ def _copy_of_source(source: Path, version: str | None) -> Path:
     return source
 
 
-def _build_own_wheel(source: Path, wheels: Path) -> None:
+def _build_wheel(source: Path, wheels: Path) -> None:
     _pip("wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(source))
 
 

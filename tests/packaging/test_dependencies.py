@@ -4,11 +4,15 @@ import ast
 import re
 import sys
 import tomllib
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
+from twistlock_console.defenders.deployment import NEEDED
+
 PROJECT = Path(__file__).parents[2]
 OURS = ("twistlock_console", "plugins", "twistlock_defender")
+DEFENDER = ("twistlock_defender", "twistlock_console/protocol")
 
 
 def normal(name: str) -> str:
@@ -28,10 +32,10 @@ def brought_by(distribution: str) -> set[str]:
     return {normal(re.split(r"[\[(<>=~!; ]", need)[0]) for need in needs}
 
 
-def imported() -> set[str]:
-    """The first word of each module that our packages import."""
+def imported(packages: Sequence[str] = OURS) -> set[str]:
+    """The first word of each module that *packages* of ours import."""
     found = set()
-    for path in (p for ours in OURS for p in (PROJECT / ours).rglob("*.py")):
+    for path in (p for ours in packages for p in (PROJECT / ours).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
@@ -62,3 +66,31 @@ def test_there_is_one_list() -> None:
 
     assert "dependencies" in project["dynamic"]
     assert "dependencies" not in project
+
+
+def required_by_defender() -> set[str]:
+    """The distributions that packaging/defender names."""
+    text = (PROJECT / "packaging/defender/pyproject.toml").read_text()
+    hook = tomllib.loads(text)["tool"]["hatch"]["metadata"]["hooks"]["custom"]
+    return set(hook["only"])
+
+
+def test_the_defender_requires_just_what_it_imports() -> None:
+    """A Defender host gets nothing that only the Console needs."""
+    distributions = packages_distributions()
+    foreign = imported(DEFENDER) - sys.stdlib_module_names - {*OURS}
+
+    needed = {normal(distributions[module][0]) for module in foreign}
+
+    assert required_by_defender() == needed
+    assert required_by_defender() < required()
+
+
+def test_the_package_for_hosts_holds_all_that_the_defender_requires() -> None:
+    """With what that brings: such a host has no package index."""
+    wanted, new = set(), required_by_defender()
+    while new:
+        wanted |= new
+        new = set().union(*map(brought_by, new)) - wanted
+
+    assert {normal(name) for name in NEEDED} == {"twistlock-defender", *wanted}

@@ -45,9 +45,9 @@ SCRIPT = "/api/v1/scripts/defender.sh"
 ADDRESS = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 RELEASE = "twistlock_console.tar.gz"
 PACKAGE = "twistlock_defender.tar.gz"
-#: What the agent imports, and what that needs.
+#: The agent, what it imports, and what that needs: packaging/defender lists it.
 NEEDED = {
-    *("twistlock_console_ha", "websockets", "watchdog"),
+    *("twistlock_defender", "websockets", "watchdog"),
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions"),
     *("typing_inspection", "cryptography", "cffi", "pycparser"),
 }
