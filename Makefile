@@ -73,7 +73,7 @@ release: ## the release tarball, in dist/
 
 # The hashes of every file are in them, the address of no index is.
 requirements: ## compile requirements*.txt from requirements*.in; needs uv
-	for part in requirements requirements-dev; do \
+	for part in requirements requirements-demo requirements-dev; do \
 	    uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	        --python-version 3.11 --no-header $$part.in -o $$part.txt || exit 1; \
 	done

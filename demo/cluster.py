@@ -5,11 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from demo.events import NODES
 from demo.plugin import VARIABLE
-from demo.process_tree import kill_tree, signal_tree
 from demo.state import State
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, Refused
@@ -19,6 +22,7 @@ from twistlock_console.system.processes import bound_to_us
 #: Enough for standbys. A primary that finds no heir would take longer, and only wait.
 STOP_SECONDS = 3.0
 REAP_SECONDS = 5.0
+GONE_SECONDS = 5.0
 
 
 class DemoNode:
@@ -151,3 +155,53 @@ class Cluster:
             node.terminate()
         for node in self.nodes.values():
             node.reap(max(0.0, (deadline - boottime_ns()) / SECOND))
+
+
+def signal_tree(root: int, number: signal.Signals) -> set[psutil.Process]:
+    """Send *number* to *root* and to all below it; return the processes it reached.
+
+    Looks again until there is no new one: processes start others meanwhile.
+    """
+    reached: set[psutil.Process] = set()
+    while new := _tree_of(root) - reached:
+        # The root first, so that it starts nothing more.
+        for process in sorted(new, key=lambda each: (each.pid != root, each.pid)):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        reached |= new
+    return reached
+
+
+def kill_tree(root: int) -> set[int]:
+    """Kill *root* and all below it at one moment, as if the host had died.
+
+    Returns when they are gone, at most after GONE_SECONDS, the ids of those that are
+    not.
+    """
+    # Stopped first: otherwise the last ones would react to the death of the first.
+    doomed = signal_tree(root, signal.SIGSTOP)
+    for process in doomed:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    deadline = boottime_ns() + int(GONE_SECONDS * SECOND)
+    # Not psutil.wait_procs: it would take the root's exit code from subprocess.
+    while left := {each.pid for each in doomed if _is_alive(each)}:
+        if boottime_ns() >= deadline:
+            break
+        time.sleep(0.01)
+    return left
+
+
+def _tree_of(root: int) -> set[psutil.Process]:
+    try:
+        top = psutil.Process(root)
+        return {top, *top.children(recursive=True)}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -124,12 +124,12 @@ set_up_python() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --no-input --require-hashes -r "$requirements"
     cp "$requirements" ".venv/installed-$requirements"
-    # The packages for development are those and more.
-    [ "$requirements" = requirements.txt ] || cp requirements.txt .venv/installed-requirements.txt
+    # The packages for development are those of the demo and more.
+    [ "$requirements" = requirements-demo.txt ] || cp requirements-demo.txt .venv/installed-requirements-demo.txt
 }
 
 case ${1-} in
-    demo) wanted="requirements.txt" ;;
+    demo) wanted="requirements-demo.txt" ;;
     lint | test) wanted="requirements-dev.txt" ;;
     *)
         say "usage: packaging/setup.sh demo|lint|test"

@@ -42,12 +42,12 @@ def test_a_checkout_runs(tmp_path: Path) -> None:
     config = tmp_path / "twistlock.cfg"
     shutil.copytree(PROJECT / "packaging", tmp_path / "packaging")
     shutil.copytree(PROJECT / "config", tmp_path / "config")
-    shutil.copy(PROJECT / "requirements.txt", tmp_path)
+    shutil.copy(PROJECT / "requirements-demo.txt", tmp_path)
     (tmp_path / ".venv").mkdir()
     for name in ("bin", "lib", "pyvenv.cfg"):
         (tmp_path / ".venv" / name).symlink_to(Path(sys.prefix) / name)
-    installed = tmp_path / ".venv/installed-requirements.txt"
-    shutil.copy(PROJECT / "requirements.txt", installed)
+    installed = tmp_path / ".venv/installed-requirements-demo.txt"
+    shutil.copy(PROJECT / "requirements-demo.txt", installed)
 
     for command in (
         as_written("packaging/setup.sh demo"),
