@@ -94,6 +94,29 @@ def test_a_body_of_megabytes_is_read_by_a_thread_of_its_own(serve: ServeHere) ->
     )
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"-3\r\nabc\r\n0\r\n\r\n", id="sign"),
+        pytest.param(b"0_3\r\nabc\r\n0\r\n\r\n", id="underscore"),
+        pytest.param(b"3;a\nb\r\nabc\r\n0\r\n\r\n", id="extension"),
+        pytest.param(b"3\r\nabcXX0\r\n\r\n", id="no-end"),
+        pytest.param(b"3\nabc\n0\n\n\r\n", id="line-ends"),
+        pytest.param(b"0\r\nno trailer\r\n\r\n", id="trailer"),
+    ],
+)
+def test_a_body_in_wrong_pieces_is_the_clients_mistake(
+    serve: ServeHere, caplog: pytest.LogCaptureFixture, body: bytes
+) -> None:
+    """It is refused with a sentence, and no failure of the Console in the log."""
+    port = serve().port
+
+    answer = post(port, f"/guarded {CHUNKED}\r\nAuthorization: good", body)
+
+    assert sentence(answer) == (400, "the body of the request is not valid HTTP")
+    assert caplog.messages == []
+
+
 def test_a_client_that_asks_before_it_sends_a_body_is_told(serve: ServeHere) -> None:
     """``Expect: 100-continue``, for small bodies and for large ones."""
     port = serve().port

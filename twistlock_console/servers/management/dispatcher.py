@@ -35,6 +35,7 @@ from twistlock_console.servers.supervisor.fence import Fence
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TOO_SLOW = "the request did not arrive within the time that the Console allows"
 TOO_MANY = "the Console has too many requests to answer; try again in a moment"
+NOT_VALID = "the body of the request is not valid HTTP"
 FAILED = "the Console failed on this request; its log says why"
 RETRY_AFTER_S = 1
 REQUEST_LIMITS = QueueLimits(
@@ -275,6 +276,8 @@ class RequestDispatcher:
                 self._connections.drop(conn)
             case RunOutcome.BODY_TOO_SLOW:
                 self.refuse(conn, HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW)
+            case RunOutcome.BODY_NOT_VALID:
+                self.refuse(conn, HTTPStatus.BAD_REQUEST, NOT_VALID)
             case _:
                 self.refuse(conn, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
 

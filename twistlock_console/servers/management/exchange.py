@@ -21,6 +21,7 @@ from gunicorn.http.wsgi import Response, create
 
 from twistlock_console.servers.management.limits import OUTPUT_HIGH_BYTES
 from twistlock_console.servers.management.request import (
+    BodyNotValid,
     BodyRequired,
     BodyTooSlow,
     RequestHead,
@@ -86,6 +87,7 @@ class RunOutcome(enum.Enum):
     CONTINUES = "continues"
     BODY_REQUIRED = "body required"
     BODY_TOO_SLOW = "body too slow"
+    BODY_NOT_VALID = "body not valid"
     FAILED = "failed"
 
 
@@ -149,6 +151,8 @@ class Exchange:
             return RunOutcome.BODY_REQUIRED
         except BodyTooSlow:
             return RunOutcome.BODY_TOO_SLOW
+        except BodyNotValid:
+            return RunOutcome.BODY_NOT_VALID
         except ConnectionAbortedError:
             self.abandon()
             return RunOutcome.FAILED

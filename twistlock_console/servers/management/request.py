@@ -153,6 +153,13 @@ class BodyTooSlow(BaseException):
     """
 
 
+class BodyNotValid(BaseException):
+    """The pieces of a chunked body are not valid HTTP, or end in the middle.
+
+    No Exception, since only the server can answer it.
+    """
+
+
 class BodyToCome:
     """Stands for a body that was not received yet: reading it raises BodyRequired.
 
@@ -181,8 +188,20 @@ def body_from_socket(head: RequestHead, received: bytes, sock: ssl.SSLSocket) ->
     source = _SocketSource(sock)
     source.unread(received)
     if head.is_chunked:
-        return Body(ChunkedReader(head.request, source))
+        return Body(_CheckedReader(head.request, source))
     return Body(LengthReader(source, head.length))
+
+
+class _CheckedReader(ChunkedReader):  # type: ignore[misc]  # gunicorn has no types
+    """Reads a chunked body; what is wrong with it is no failure of the application."""
+
+    def read(self, size: int) -> bytes:
+        """Return up to *size* bytes; raises BodyNotValid."""
+        try:
+            read: bytes = super().read(size)
+        except (ParseException, OSError) as error:
+            raise BodyNotValid from error
+        return read
 
 
 class _SocketSource(Unreader):  # type: ignore[misc]  # gunicorn has no types
