@@ -9,30 +9,29 @@ from collections.abc import Mapping, Sequence
 import click
 
 from twistlock_console import __version__, plugins
-from twistlock_console.cli.options import LazyGroup
-from twistlock_console.cli.output import print_error
+from twistlock_console.cli.options import LazyGroup, print_error
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.logs.setup import configure_logging
 
-#: The module of each command of the core.
+#: The place of each command of the core: see `LazyGroup`.
 COMMANDS = {
     "run": "twistlock_console.cli.run",
-    "status": "twistlock_console.cli.status",
-    "config": "twistlock_console.cli.config",
-    "certs": "twistlock_console.cli.certs",
+    "status": "twistlock_console.cli.node:status_command",
+    "config": "twistlock_console.cli.settings:config_command",
+    "certs": "twistlock_console.cli.node:certs_command",
     "backup": "twistlock_console.cli.backup",
     "restore": "twistlock_console.cli.restore",
     "user": "twistlock_console.cli.user",
     "defender": "twistlock_console.cli.defender",
     "support": "twistlock_console.cli.support",
-    "firewall": "twistlock_console.cli.firewall",
+    "firewall": "twistlock_console.cli.settings:firewall_command",
 }
 PROGRAM = "twistlock-console"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def all_commands() -> Mapping[str, str]:
-    """Return the module of each command, of the core and of the installed plugins."""
+    """Return the place of each command, of the core and of the installed plugins."""
     found = dict(COMMANDS)
     for plugin in plugins.installed():
         found.update(plugin.commands())

@@ -14,7 +14,7 @@ from demo.events import Answer, DemoStatus, Event, Ready
 from demo.headless import Headless
 from demo.screen import Screen
 from demo.state import State, default_folder
-from twistlock_console.cli.output import print_error
+from twistlock_console.cli.options import print_error
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, Interrupted
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.host_folders.mounts import file_system_of, is_in_memory
+from twistlock_console.host_folders.inspection import file_system_of, is_in_memory
 
 TABLE = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

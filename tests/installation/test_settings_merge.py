@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistlock_console.installation.settings_merge import lines_of, merge
+from twistlock_console.installation.files import lines_of, merge
 from twistlock_console.settings.config_file import parse, quote
 
 NEW = b"# new words\nA=1\n\n# B is\nB=\nNEW=yes\n"

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from twistlock_console.installation.systemd_unit import render_unit
+from twistlock_console.installation.files import render_unit
 
 TEMPLATE = Path("packaging/twistlock-console.service").read_text()
 PROGRAMS, DATA, VOLUME = map(PurePosixPath, ("/opt/t", "/srv/t", "/backup"))

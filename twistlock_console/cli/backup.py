@@ -10,9 +10,11 @@ from twistlock_console.backups.operations.identity import read_key_file
 from twistlock_console.cli.options import (
     config_option,
     json_option,
+    print_json,
+    print_line,
     settings_of_running_node,
+    show_progress,
 )
-from twistlock_console.cli.output import print_json, print_line, show_progress
 from twistlock_console.common.errors import ConsoleError, NodeUnreachable, Refused
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.settings import Settings

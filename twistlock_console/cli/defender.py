@@ -7,8 +7,11 @@ import click
 from pymongo.errors import PyMongoError
 
 from twistlock_console.cli.audit import record_command
-from twistlock_console.cli.options import config_option, settings_of_running_node
-from twistlock_console.cli.output import print_line
+from twistlock_console.cli.options import (
+    config_option,
+    print_line,
+    settings_of_running_node,
+)
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.database.client import connect, credentials_for

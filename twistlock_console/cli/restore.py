@@ -21,8 +21,7 @@ from twistlock_console.backups.operations.restore import RestoreRequest, load
 from twistlock_console.backups.operations.verify import running_database
 from twistlock_console.backups.storage.volume import Volume, read_manifest
 from twistlock_console.backups.storage.work import Progress
-from twistlock_console.cli.options import config_option
-from twistlock_console.cli.output import print_line, show_progress
+from twistlock_console.cli.options import config_option, print_line, show_progress
 from twistlock_console.common.errors import Refused, SettingsError
 from twistlock_console.database.epoch import raise_epoch
 from twistlock_console.node.lifecycle import (

@@ -12,8 +12,11 @@ from typing import Any
 
 import click
 
-from twistlock_console.cli.options import config_option, settings_of_running_node
-from twistlock_console.cli.output import print_line
+from twistlock_console.cli.options import (
+    config_option,
+    print_line,
+    settings_of_running_node,
+)
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.settings import Settings

@@ -14,8 +14,11 @@ from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.users import Store, set_password
 from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditType, Entry
-from twistlock_console.cli.options import config_option, settings_of_running_node
-from twistlock_console.cli.output import print_line
+from twistlock_console.cli.options import (
+    config_option,
+    print_line,
+    settings_of_running_node,
+)
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.client import connect, credentials_for

@@ -1,10 +1,14 @@
-"""Look at files as root; where root may not, as the account.
+"""Look at files as root; where root may not, as the account. Ask mounts and programs.
 
 On a network file system with root_squash root sees less than the account.
 """
 
+import os
 import pwd
+import re
 import stat
+import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +17,65 @@ from typing import TypeVar
 from twistlock_console.host_folders.account import Account, AttemptFailed, attempt
 from twistlock_console.host_folders.rules import Kind
 
+IN_MEMORY = frozenset({"ramfs", "tmpfs"})
+MOUNTS = Path("/proc/self/mountinfo")
+VERSION_TIMEOUT_S = 10.0
 T = TypeVar("T")
+
+
+def forbids_programs(path: Path) -> bool:
+    """Tell whether the file system of *path* is mounted with noexec."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False
+
+
+def is_in_memory(path: Path) -> bool:
+    """Tell whether a reboot loses what is at *path*, whose links are resolved."""
+    try:
+        return file_system_of(path, MOUNTS.read_text("utf-8")) in IN_MEMORY
+    except OSError:
+        return False
+
+
+def file_system_of(path: Path, mountinfo: str) -> str:
+    """Return the type of the file system of *path*; see proc_pid_mountinfo(5)."""
+    found, longest = "", -1
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        point = Path(_unescaped(before.split(" ")[4]))
+        # Of two mounts at one point the later one is seen.
+        if path.is_relative_to(point) and len(point.parts) >= longest:
+            found, longest = after.split(" ")[0], len(point.parts)
+    return found
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)
+
+
+def why_not_mongod(program: Path, timeout_s: float = VERSION_TIMEOUT_S) -> str | None:
+    """Say why *program* cannot be run as mongod, if so."""
+    try:
+        # A file, not a pipe: what the program leaves behind cannot hold us up.
+        with tempfile.TemporaryFile() as output:
+            subprocess.run(
+                [program, "--version"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=timeout_s,
+                check=False,
+            )
+            output.seek(0)
+            if b"db version" in output.read(10_000):
+                return None
+            return "is not a mongod: --version shows no db version"
+    except OSError as error:
+        return f"cannot be run: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return "is not a mongod: --version did not end"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from twistlock_console.host_folders.account import Account, AttemptFailed, attempt
-from twistlock_console.host_folders.inspection import Inspection
-from twistlock_console.host_folders.mongod import why_not_mongod
-from twistlock_console.host_folders.mounts import forbids_programs, is_in_memory
+from twistlock_console.host_folders.inspection import (
+    Inspection,
+    forbids_programs,
+    is_in_memory,
+    why_not_mongod,
+)
 from twistlock_console.host_folders.rules import (
     DATA_SIGNS,
     MARK,

@@ -19,10 +19,9 @@ from twistlock_console.host_folders.account import (
     find_account,
 )
 from twistlock_console.host_folders.rules import DATA_SIGNS, MARK
+from twistlock_console.installation.files import lines_of, merge, render_unit
 from twistlock_console.installation.ownership import give_back
 from twistlock_console.installation.removal import plan_removal
-from twistlock_console.installation.settings_merge import lines_of, merge
-from twistlock_console.installation.systemd_unit import render_unit
 from twistlock_console.settings import config_file
 from twistlock_console.settings.checks import Finding, check_address
 from twistlock_console.settings.config_file import quote

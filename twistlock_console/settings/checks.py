@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from twistlock_console.common.errors import SettingsError
-from twistlock_console.host_folders.mongod import why_not_mongod
+from twistlock_console.host_folders.inspection import why_not_mongod
 from twistlock_console.host_folders.rules import DATA_PARTS
 from twistlock_console.host_folders.system import is_system_folder
 from twistlock_console.settings.host import bind_problem

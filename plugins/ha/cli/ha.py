@@ -10,9 +10,11 @@ from twistlock_console.cli.audit import record_command
 from twistlock_console.cli.options import (
     config_option,
     json_option,
+    print_json,
+    print_line,
+    print_row,
     settings_of_running_node,
 )
-from twistlock_console.cli.output import print_json, print_line, print_row
 from twistlock_console.common.errors import Refused
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.settings import Settings

@@ -8,8 +8,11 @@ import click
 from plugins.ha.load_balancer.files import for_cluster
 from plugins.ha.load_balancer.templates import Kind
 from plugins.ha.settings import HaSettings
-from twistlock_console.cli.options import config_option, settings_of_running_node
-from twistlock_console.cli.output import print_line
+from twistlock_console.cli.options import (
+    config_option,
+    print_line,
+    settings_of_running_node,
+)
 from twistlock_console.common.errors import Refused
 from twistlock_console.node_api.client import NodeClient
 

@@ -1,4 +1,4 @@
-"""`twistlock-console certs …`: this host's certificates, and their renewal."""
+"""`twistlock-console status` and `certs …`: this host's node, and its certificates."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,14 @@ from typing import Any
 import click
 
 from twistlock_console.cli.audit import record_command
-from twistlock_console.cli.options import config_option, settings_of_running_node
-from twistlock_console.cli.output import print_line
+from twistlock_console.cli.options import (
+    config_option,
+    json_option,
+    print_json,
+    print_line,
+    settings_of_running_node,
+)
+from twistlock_console.common.errors import NodeUnreachable
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.pki.certificates import stored_phase
 from twistlock_console.pki.identity_files import (
@@ -35,12 +41,35 @@ EXPLAINED = {
 }
 
 
+@click.command("status", help="Show what this host's node is doing.")
+@config_option
+@json_option
+def status_command(config: Path, *, as_json: bool) -> int:
+    """Print the status; return 1 if the node does not run."""
+    settings = settings_of_running_node(config)
+    with NodeClient(settings, settings.node_address) as client:
+        try:
+            status: dict[str, Any] = client.get("/v1/status")
+        except NodeUnreachable as error:
+            status = {
+                "address": settings.node_address,
+                "running": False,
+                "error": str(error),
+            }
+    if as_json:
+        print_json(status)
+    else:
+        for name, value in status.items():
+            print_line(f"{name:>10}  {value}")
+    return 0 if status["running"] else 1
+
+
 @click.group("certs", help="This host's certificates.")
-def command() -> None:
+def certs_command() -> None:
     """Group the commands of certificates."""
 
 
-@command.command("show", help="Show what they are for and when they end.")
+@certs_command.command("show", help="Show what they are for and when they end.")
 @config_option
 def show(config: Path) -> None:
     """Print each certificate with its end and its names."""
@@ -53,7 +82,9 @@ def show(config: Path) -> None:
     print_line(f"MongoDB and node API: {EXPLAINED[stored_phase(folder)]}")
 
 
-@command.command("renew", help="Renew the node's certificate, without interruption.")
+@certs_command.command(
+    "renew", help="Renew the node's certificate, without interruption."
+)
 @config_option
 def renew(config: Path) -> None:
     """Have the running node renew its certificate."""
