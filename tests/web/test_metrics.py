@@ -16,7 +16,7 @@ from twistlock_console.events.bus import Bus
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
 from twistlock_console.system.serving_permit import Permit
-from twistlock_console.web.actions.metrics import add_collector, gauge
+from twistlock_console.web.actions.monitoring import add_collector, gauge
 from twistlock_console.web.common.database import storage_of
 
 PATH = "/api/v1/metrics"

@@ -15,7 +15,7 @@ from twistlock_console.protocol import (
     ProcessPart,
     WatchedPath,
 )
-from twistlock_console.web.actions.rule_form import (
+from twistlock_console.web.actions.rules import (
     LABELS,
     FieldRefused,
     fields_of,

@@ -12,7 +12,7 @@ from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.settings import Settings
 from twistlock_console.web import api, operations, pages
-from twistlock_console.web.actions.uploads import UploadRequest
+from twistlock_console.web.actions.backups import UploadRequest
 from twistlock_console.web.common import errors, http
 from twistlock_console.web.common.database import Client, Storage
 from twistlock_console.web.lists.query import MAX_OFFSET

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from twistlock_console.web.actions import metrics
+from twistlock_console.web.actions import monitoring
 from twistlock_console.web.api import PREFIX
 from twistlock_console.web.api import alerts as api_alerts
 from twistlock_console.web.api import metrics as api_metrics
@@ -13,7 +13,7 @@ from twistlock_console.web.ui.layout import add_tab
 
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs, and the API."""
-    metrics.init_app(app)
+    monitoring.init_app(app)
     for page in (alerts, names):
         app.register_blueprint(page.bp)
     for part in (api_alerts, api_metrics, api_names):

@@ -20,7 +20,7 @@ from twistlock_console.backups.format.manifest import BackupKind
 from twistlock_console.backups.jobs.service import last_results
 from twistlock_console.common import clock
 from twistlock_console.common.errors import ConsoleError
-from twistlock_console.web.actions.metrics import add_collector, age_seconds, gauge
+from twistlock_console.web.actions.monitoring import add_collector, age_seconds, gauge
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.ui.layout import Banner, add_banners
 

@@ -2,10 +2,8 @@
 
 import os
 from functools import partial
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
-
-from flask import current_app
 
 from twistlock_console.alerts.channels import DEFAULT_PORTS, SYSLOG_PORT
 from twistlock_console.alerts.messages import Sender
@@ -23,9 +21,8 @@ from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.redaction import HIDDEN, is_redacted, redact_url
-from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import recorded
-from twistlock_console.web.common.database import database
+from twistlock_console.web.common.database import current_settings, database
 
 
 class TestFailed(Refused):
@@ -76,7 +73,7 @@ def change_logging(new: LoggingSettings) -> None:
 
 def send_test() -> list[ChannelResult]:
     """Send a test wherever alerts go; raises TestFailed if one did not get through."""
-    settings = _settings()
+    settings = current_settings()
     sender = Sender(settings.node_address, settings.console_cn, os.getpid())
     policy = partial(current_policy, settings, database())
     with recorded(AuditType.SETTINGS, "sent a test alert"):
@@ -123,14 +120,10 @@ def _check_target(url: str) -> None:
     if parts.hostname is None:
         return
     port = parts.port or DEFAULT_PORTS.get(parts.scheme, SYSLOG_PORT)
-    policy = current_policy(_settings(), database())
+    policy = current_policy(current_settings(), database())
     if why := policy.why_not_literal(parts.hostname, port):
         raise Refused(why)
 
 
 def _seal() -> Seal:
-    return Seal(read_secret(_settings().folders.secrets / "session.key"))
-
-
-def _settings() -> Settings:
-    return cast(Settings, current_app.extensions["settings"])
+    return Seal(read_secret(current_settings().folders.secrets / "session.key"))

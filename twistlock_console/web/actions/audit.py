@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 from flask import request
 
-from twistlock_console.accounts.login_settings import write_logon
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.audit.trail import Entry
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.models import LogonBody
-from twistlock_console.web.security.sessions import current_username, logon_cache
+from twistlock_console.web.security.sessions import current_username
 
 
 @dataclass(slots=True)
@@ -56,12 +54,3 @@ def record_change(
             diff=shown,
         ),
     )
-
-
-def change_logon(body: LogonBody) -> None:
-    """Store the logon settings, put them in force and record who changed them."""
-    new = body.settings()
-    with recorded(AuditType.SETTINGS, "changed the logon settings") as change:
-        old = write_logon(database(), new)
-        logon_cache().forget()
-        change.old, change.new = old.to_json(), new.to_json()

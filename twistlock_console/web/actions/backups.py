@@ -1,5 +1,11 @@
-"""Backups, as pages and API reach them: over the node API, which does the work."""
+"""Backups, as pages and API reach them: over the node API, which does the work.
 
+Requests that carry a whole backup are streamed to the disk, with a bound of their own.
+All other requests keep the small bound of the application.
+"""
+
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,22 +13,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from flask import Response, current_app, request, send_file
+from flask import Request, Response, current_app, g, request, send_file
+from werkzeug.exceptions import LengthRequired
 
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.backups.format.manifest import BackupName
 from twistlock_console.backups.storage.volume import Volume, read_manifest
+from twistlock_console.backups.storage.work import FOLDER
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, NotFound, Refused
+from twistlock_console.common.request_limits import (
+    MAX_OPEN_BODY_BYTES,
+    NEEDS_LENGTH,
+)
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import record_change
-from twistlock_console.web.actions.uploads import kept_upload
-from twistlock_console.web.security.sessions import current_username
+from twistlock_console.web.common.database import current_settings
+from twistlock_console.web.security.sessions import current_username, session_user
 
 EXTENSION = "backups_client"
 #: So long a request waits for work that is usually short.
 WAIT_SECONDS = 20.0
+#: By API and from the page; the guards of the API come before the body is read.
+BY_API, BY_PAGE = "api_backup_files.upload", "backup_files.upload"
+#: The part of the free room in DATA_FOLDER that one upload may take.
+MAX_UPLOAD_PART = 0.5
+CHUNK_BYTES = 1024**2
 
 
 def look() -> dict[str, Any]:
@@ -55,7 +71,7 @@ def order(verb: str, what: str, **body: object) -> dict[str, Any]:
 def download(file: str) -> Response:
     """Stream a backup to the present user."""
     find(file)
-    path = Volume(_settings().data_recovery_volume).path(file)
+    path = Volume(current_settings().data_recovery_volume).path(file)
     answer = send_file(path, "application/gzip", as_attachment=True, max_age=0)
     record_change(AuditType.BACKUP, f"downloaded the backup {file}")
     return answer
@@ -118,14 +134,84 @@ def _refusal_recorded(what: str) -> Iterator[None]:
         raise
 
 
-def _settings() -> Settings:
-    return cast(Settings, current_app.extensions["settings"])
-
-
 def _client() -> NodeClient:
     # Made when a process first needs it, after its server forked.
     if EXTENSION not in current_app.extensions:
-        own = _settings()
+        own = current_settings()
         client = NodeClient(own, own.node_address, timeout=15.0)
         current_app.extensions[EXTENSION] = client
     return cast(NodeClient, current_app.extensions[EXTENSION])
+
+
+class UploadRequest(Request):
+    """A request as Flask knows it, with a bound for its body.
+
+    A request without an account may carry little, one with an account more, and an
+    upload of a backup as much as there is room for.
+    """
+
+    @property
+    def max_content_length(self) -> int | None:
+        """How long the body may be; raises LengthRequired if it has to say so first.
+
+        It is asked for before the body is read, and after the guards of the API.
+        """
+        if (self.content_length or MAX_OPEN_BODY_BYTES + 1) <= MAX_OPEN_BODY_BYTES:
+            return MAX_OPEN_BODY_BYTES
+        if self._is_upload:
+            return int(MAX_UPLOAD_PART * shutil.disk_usage(_upload_folder()).free)
+        if self._has_account:
+            return super().max_content_length
+        if self.headers.get("Transfer-Encoding"):
+            raise LengthRequired(NEEDS_LENGTH)
+        return MAX_OPEN_BODY_BYTES
+
+    @max_content_length.setter
+    def max_content_length(self, value: int | None) -> None:
+        raise AttributeError(f"the bound is set by the address, not to {value}")
+
+    @property
+    def _has_account(self) -> bool:
+        """Say whether the API's guard has found an account, or a living session is."""
+        if self.path.startswith("/api/"):
+            return "account" in g
+        return session_user() is not None
+
+    @property
+    def _is_upload(self) -> bool:
+        # A form is read before its page's guard asks who sends it.
+        by_page = self.endpoint == BY_PAGE and session_user() is not None
+        return by_page or self.endpoint == BY_API
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        if self.endpoint == BY_PAGE:
+            return cast(IO[bytes], _new_upload())
+        return super()._get_file_stream(
+            total_content_length, content_type, filename, content_length
+        )
+
+
+@contextmanager
+def kept_upload(source: IO[bytes]) -> Iterator[Path]:
+    """Keep what *source* gives in a file until the end of the context."""
+    with _new_upload() as file:
+        shutil.copyfileobj(source, file, CHUNK_BYTES)
+        file.flush()
+        yield Path(file.name)
+
+
+def _new_upload() -> "tempfile._TemporaryFileWrapper[bytes]":
+    return tempfile.NamedTemporaryFile(prefix="upload-", dir=_upload_folder())
+
+
+def _upload_folder() -> Path:
+    settings = current_settings()
+    place = settings.data_folder / FOLDER
+    place.mkdir(mode=0o700, exist_ok=True)
+    return place

@@ -1,10 +1,19 @@
-"""Changes of Defenders and their policy, the same from a page and from the API."""
+"""Changes of Defenders and of the names under which they reach the Console.
 
-from collections.abc import Sequence
+The same from a page and from the API.
+"""
+
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import Field
 
 from twistlock_console.audit.trail import AuditType
+from twistlock_console.certificate_renewal.names import (
+    checked_names,
+    read_names,
+    write_names,
+)
 from twistlock_console.common.errors import NotFound, Refused
 from twistlock_console.common.models import Body
 from twistlock_console.defenders import enrolled, event_store, register
@@ -13,11 +22,16 @@ from twistlock_console.defenders.control import (
     enqueue_command,
     write_defender_settings,
 )
-from twistlock_console.policies.host import readable_rules, write_policy
-from twistlock_console.policies.host_body import parse_policy
-from twistlock_console.protocol import HostRule
+from twistlock_console.pki.certificates import node_names
+from twistlock_console.pki.identity_files import (
+    AUTHORITY,
+    NODE,
+    load_certificate,
+    names_in,
+)
 from twistlock_console.web.actions.audit import recorded
-from twistlock_console.web.common.database import database
+from twistlock_console.web.common.database import current_settings, database
+from twistlock_console.web.openapi.models import Answer
 from twistlock_console.web.security.sessions import current_username
 
 
@@ -86,16 +100,54 @@ def defender_names() -> list[str]:
     return [each["_id"] for each in found]
 
 
-def replace_rules(given: object, owner: str) -> None:
-    """Put the rules of an API body in force, in place of all that are stored."""
-    rules = parse_policy(given, readable_rules(database()))
-    change_rules(rules, owner, "changed the runtime rules for hosts")
+class NamesBody(Body):
+    """All the names that are not in twistlock.cfg."""
+
+    console_san: list[str] = Field(alias="consoleSAN", max_length=100)
 
 
-def change_rules(
-    rules: Sequence[HostRule], owner: str, told: str, seen: int | None = None
-) -> None:
-    """Put rules for hosts in force and record who did it."""
-    with recorded(AuditType.RULE, told) as change:
-        old, new = write_policy(database(), rules, owner, seen)
-        change.old, change.new = old.to_json(), new.to_json()
+class NamesAnswer(Answer):
+    """The names that were added, and when the authority's certificate ends."""
+
+    console_san: list[str] = Field(alias="consoleSAN")
+    ca_expiration: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownName:
+    """A name: whether it was *added* here, and is in this node's certificate *now*."""
+
+    name: str
+    added: bool
+    now: bool
+
+
+def change_names(wanted: list[str]) -> None:
+    """Store the names and record the change; raises Refused if one is none."""
+    with recorded(AuditType.SETTINGS, "changed the Console's names") as change:
+        new = checked_names(wanted)
+        change.old = list(read_names(database()))
+        write_names(database(), new)
+        change.new = list(new)
+
+
+def names_json() -> dict[str, Any]:
+    """Give what the API shows."""
+    ends = load_certificate(current_settings().folders.certificates / AUTHORITY)
+    return {
+        "consoleSAN": list(read_names(database())),
+        "caExpiration": ends.not_valid_after_utc.isoformat(timespec="seconds"),
+    }
+
+
+def shown_names() -> list[ShownName]:
+    """Give all the names of the node that answers, its own first."""
+    settings = current_settings()
+    added = read_names(database())
+    own = node_names(settings, settings.node_address)
+    certificate = load_certificate(settings.folders.certificates / NODE)
+    has = names_in(certificate)
+    return [
+        *(ShownName(name, added=False, now=name in has) for name in own),
+        *(ShownName(n, added=True, now=n in has) for n in added if n not in own),
+    ]

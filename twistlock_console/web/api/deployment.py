@@ -1,10 +1,9 @@
 """What a host that installs a Defender asks for: script, package and certificate."""
 
 from pathlib import Path
-from typing import cast
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, current_app, g, jsonify, request, send_file
+from flask import Blueprint, Response, g, jsonify, request, send_file
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
@@ -28,8 +27,7 @@ from twistlock_console.defenders.deployment import (
 )
 from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
 from twistlock_console.pki.identity_files import AUTHORITY
-from twistlock_console.settings import Settings
-from twistlock_console.web.common.database import database
+from twistlock_console.web.common.database import current_settings, database
 from twistlock_console.web.openapi.api_call import ApiCall, json_body
 from twistlock_console.web.openapi.models import Answer
 from twistlock_console.web.security.guards import admit, assign, without_forms
@@ -86,7 +84,7 @@ def _admit() -> ResponseReturnValue | None:
 @ApiCall(media=SHELL)
 def script() -> ResponseReturnValue:
     """Give the script that installs a Defender, with -u one that removes it."""
-    own = _settings()
+    own = current_settings()
     name = request.args.get("consoleaddr") or own.node_address
     text = defender_script(own, name, g.deploy_token, __version__)
     return Response(text, mimetype=SHELL)
@@ -96,7 +94,7 @@ def script() -> ResponseReturnValue:
 @ApiCall(media="application/x-tar")
 def package() -> ResponseReturnValue:
     """Give the wheels that a Defender is installed from."""
-    path = defender_package(_settings().folders.images)
+    path = defender_package(current_settings().folders.images)
     return send_file(path, mimetype="application/x-tar", as_attachment=True)
 
 
@@ -106,7 +104,7 @@ def enrolled() -> ResponseReturnValue:
     """Give a host the certificate with which its Defender connects."""
     if not g.deploy_token:
         raise NotAllowed
-    own, body = _settings(), json_body(EnrolBody)
+    own, body = current_settings(), json_body(EnrolBody)
     folder = own.folders.certificates
     names = console_names(own)
     # It gives the name in small letters, whatever the certificate has.
@@ -147,7 +145,3 @@ def _record(token: str, status: str, *, failure: bool = False) -> None:
         failure=failure,
     )
     trail.record(database(), entry)
-
-
-def _settings() -> Settings:
-    return cast(Settings, current_app.extensions["settings"])

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.logs.reader import LogLine
-from twistlock_console.web.actions.log_query import LinesQuery, lines_wished
+from twistlock_console.web.actions.monitoring import LinesQuery, requested_lines
 from twistlock_console.web.openapi.api_call import ApiCall
 from twistlock_console.web.security.guards import api_guard
 
@@ -17,4 +17,4 @@ api_guard(bp, Areas.SYSTEM)
 @ApiCall(query=LinesQuery, answer=list[LogLine])
 def console() -> ResponseReturnValue:
     """Give the latest lines that this node has logged, oldest first."""
-    return jsonify([line.to_json() for line in lines_wished(request.args)])
+    return jsonify([line.to_json() for line in requested_lines(request.args)])

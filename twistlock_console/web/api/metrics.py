@@ -6,7 +6,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.alerts.settings import LoggingSettings, read
-from twistlock_console.web.actions.metrics import exposition
+from twistlock_console.web.actions.monitoring import exposition
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import answer
 from twistlock_console.web.openapi.api_call import ApiCall

@@ -4,11 +4,11 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
-from twistlock_console.web.actions.names import (
+from twistlock_console.web.actions.defenders import (
     NamesAnswer,
     NamesBody,
-    as_json,
     change_names,
+    names_json,
 )
 from twistlock_console.web.openapi.api_call import ApiCall, json_body
 from twistlock_console.web.security.guards import api_guard
@@ -21,7 +21,7 @@ api_guard(bp, Areas.DEFENDER_NAMES)
 @ApiCall(answer=NamesAnswer)
 def names() -> ResponseReturnValue:
     """Show the names that were added to the certificates of all nodes."""
-    return jsonify(as_json())
+    return jsonify(names_json())
 
 
 @bp.post("/settings/certs")

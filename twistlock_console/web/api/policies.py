@@ -7,7 +7,7 @@ from twistlock_console.accounts.rights import Areas
 from twistlock_console.policies.host import read_policy
 from twistlock_console.policies.host_body import HostPolicyBody
 from twistlock_console.protocol import HostPolicy
-from twistlock_console.web.actions.defenders import replace_rules
+from twistlock_console.web.actions.rules import replace_rules
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall, plain_json
 from twistlock_console.web.security.guards import api_guard

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.rights import Areas
-from twistlock_console.web.actions.audit import change_logon
+from twistlock_console.web.actions.accounts import change_logon
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import ApiCall, json_body
 from twistlock_console.web.openapi.models import LogonAnswer, LogonBody

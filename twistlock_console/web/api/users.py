@@ -4,7 +4,7 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
-from twistlock_console.web.actions.users import add_user, change_user, remove_user
+from twistlock_console.web.actions.accounts import add_user, change_user, remove_user
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.listing import download, fetch
 from twistlock_console.web.lists.registry import USERS

@@ -1,4 +1,4 @@
-"""The database as a request uses it."""
+"""The database and the settings as a request uses them."""
 
 import os
 from collections.abc import Callable
@@ -9,6 +9,8 @@ from bson.codec_options import CodecOptions
 from flask import Flask, current_app
 from pymongo import MongoClient
 from pymongo.database import Database
+
+from twistlock_console.settings import Settings
 
 DATABASE = "twistlock"
 Client = MongoClient[dict[str, Any]]
@@ -53,3 +55,8 @@ def database() -> Database[dict[str, Any]]:
 def storage_of(app: Flask) -> Storage:
     """Give the application's one Storage."""
     return cast(Storage, app.extensions["storage"])
+
+
+def current_settings() -> Settings:
+    """Return the settings of the application that answers this request."""
+    return cast(Settings, current_app.extensions["settings"])

@@ -1,10 +1,7 @@
 """Manage > Defenders > Deploy: one command that installs a Defender."""
 
-from typing import cast
-
 from flask import (
     Blueprint,
-    current_app,
     flash,
     redirect,
     render_template,
@@ -24,10 +21,9 @@ from twistlock_console.defenders.deployment import (
     tokens,
 )
 from twistlock_console.defenders.enrolled import permissions
-from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.actions.defenders import allow_enrolment, disallow_enrolment
-from twistlock_console.web.common.database import database
+from twistlock_console.web.common.database import current_settings, database
 from twistlock_console.web.security.guards import pages_for
 from twistlock_console.web.security.sessions import current_username
 
@@ -45,7 +41,7 @@ def choose() -> ResponseReturnValue:
 def make() -> ResponseReturnValue:
     """Make a token and show the command, this once."""
     name = request.form.get("name", "")
-    own = cast(Settings, current_app.extensions["settings"])
+    own = current_settings()
     try:
         deploy_command(own, name, "")
     except Refused as error:
@@ -96,7 +92,7 @@ def disallow() -> ResponseReturnValue:
 
 
 def _page(chosen: str = "", made: object = None, error: str = "") -> str:
-    own = cast(Settings, current_app.extensions["settings"])
+    own = current_settings()
     return render_template(
         "deploy.html",
         names=console_names(own),

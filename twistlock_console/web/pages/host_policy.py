@@ -20,11 +20,12 @@ from twistlock_console.policies.rule_warnings import (
     warnings_about,
 )
 from twistlock_console.protocol import CHECKS, HostRule
-from twistlock_console.web.actions.defenders import change_rules, defender_names
-from twistlock_console.web.actions.rule_form import (
+from twistlock_console.web.actions.defenders import defender_names
+from twistlock_console.web.actions.rules import (
     EMPTY,
     LABELS,
     FieldRefused,
+    change_rules,
     fields_of,
     rule_from,
 )

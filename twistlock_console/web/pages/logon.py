@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.login_settings import LogonSettings, read_logon
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
-from twistlock_console.web.actions.audit import change_logon
+from twistlock_console.web.actions.accounts import change_logon
 from twistlock_console.web.common.database import database
 from twistlock_console.web.openapi.api_call import form_body
 from twistlock_console.web.openapi.models import LogonBody

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.certificate_renewal.names import read_names
 from twistlock_console.common.errors import Refused
-from twistlock_console.web.actions.names import change_names, shown_names
+from twistlock_console.web.actions.defenders import change_names, shown_names
 from twistlock_console.web.common.database import database
 from twistlock_console.web.security.guards import pages_for
 

@@ -2,16 +2,14 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import IdentityError
 from twistlock_console.pki.identity_files import NODE, load_certificate
-from twistlock_console.settings import Settings
-from twistlock_console.web.common.database import database
+from twistlock_console.web.common.database import current_settings, database
 from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("system", __name__, url_prefix="/manage/system")
@@ -21,7 +19,7 @@ pages_for(bp, Areas.SYSTEM)
 @bp.get("/general")
 def general() -> ResponseReturnValue:
     """Show the node's version, address, certificate and database."""
-    settings = cast(Settings, current_app.extensions["settings"])
+    settings = current_settings()
     return render_template(
         "general.html",
         settings=settings,

@@ -9,7 +9,7 @@ from twistlock_console.accounts import users
 from twistlock_console.accounts.credential_rules import check_repeated
 from twistlock_console.accounts.rights import Areas, UserRole
 from twistlock_console.common.errors import Busy, NotFound, Refused
-from twistlock_console.web.actions.users import add_user, change_user, remove_user
+from twistlock_console.web.actions.accounts import add_user, change_user, remove_user
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import status_of
 from twistlock_console.web.lists.listing import download, fetch_for_page

@@ -1,11 +1,11 @@
-"""Metrics for Prometheus: a registry of collectors, and those of the Console itself.
+"""What operators watch: metrics for Prometheus, and the log of the node that answers.
 
-A collector looks when somebody asks. Counters begin at 0 with the process that counts,
-as Prometheus expects; one process answers at a time.
+A collector of metrics looks when somebody asks. Counters begin at 0 with the process
+that counts, as Prometheus expects; one process answers at a time.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, cast
@@ -18,19 +18,23 @@ from prometheus_client.metrics_core import (
     Metric,
     UnknownMetricFamily,
 )
+from pydantic import BaseModel, Field
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
 from twistlock_console.alerts.store import QUEUE, TOLD
-from twistlock_console.common.errors import ConsoleError
+from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.common.request_limits import SERVER_LOAD, ServerLoad
+from twistlock_console.logs.reader import MOST_LINES, LogLine, latest
 from twistlock_console.pki.identity_files import NODE, load_certificate
 from twistlock_console.settings import Settings
-from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.common.database import current_settings, storage_of
+from twistlock_console.web.lists.query import parse_up_to
 
 Collect = Callable[[Flask], Iterable[Metric]]
 log = logging.getLogger(__name__)
+DEFAULT_LINES = 100
 
 
 class ApiRequests:
@@ -198,3 +202,27 @@ def untyped(name: str, told: str, value: float) -> Metric:
 def age_seconds(since: datetime) -> float:
     """How long ago *since* was."""
     return max(0.0, (datetime.now(UTC) - since).total_seconds())
+
+
+class LinesQuery(BaseModel):
+    """How many lines to give; there are at most 2,000, however many are asked for."""
+
+    lines: int = Field(DEFAULT_LINES, ge=1)
+
+
+def requested_line_count(given: Mapping[str, str]) -> int:
+    """Return how many lines a query string asks for; raises Refused."""
+    text = given.get("lines", "") or str(DEFAULT_LINES)
+    if not (count := parse_up_to(text, MOST_LINES)):
+        raise Refused(f"lines: give a whole number from 1; {MOST_LINES} is the most")
+    return count
+
+
+def requested_lines(given: Mapping[str, str]) -> list[LogLine]:
+    """Read `lines` from a query string and the log; raises Refused."""
+    count = requested_line_count(given)
+    settings = current_settings()
+    try:
+        return latest(settings.folders, count)
+    except OSError as error:
+        raise Refused(f"the log cannot be read: {error.strerror}") from error

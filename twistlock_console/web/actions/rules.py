@@ -1,17 +1,23 @@
-"""A rule for hosts as a form has it: fields of text, one entry a line.
+"""Rules for hosts: read from a form or an API body, and put in force.
+
+A form has fields of text, one entry a line.
 
 Hosts and checks have no commas in their names, so that several may stand on one line;
 neither have names of processes. A path may have one: it stays one path.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
+from twistlock_console.policies.host import readable_rules, write_policy
 from twistlock_console.policies.host_body import parse_policy
 from twistlock_console.policies.rule_errors import RuleRefused
 from twistlock_console.protocol import HostRule
+from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.common.database import database
 
 EMPTY = {"hosts": "*", "everyHours": "24", "effect": "alert"}
 #: In the field of checks: none at all. Left empty, it means all of them.
@@ -75,6 +81,21 @@ def rule_from(form: Mapping[str, str], stored: HostRule | None = None) -> HostRu
     except RuleRefused as error:
         raise FieldRefused(_field_of(error, form), error.reason) from error
     return rule
+
+
+def replace_rules(given: object, owner: str) -> None:
+    """Put the rules of an API body in force, in place of all that are stored."""
+    rules = parse_policy(given, readable_rules(database()))
+    change_rules(rules, owner, "changed the runtime rules for hosts")
+
+
+def change_rules(
+    rules: Sequence[HostRule], owner: str, told: str, seen: int | None = None
+) -> None:
+    """Put rules for hosts in force and record who did it."""
+    with recorded(AuditType.RULE, told) as change:
+        old, new = write_policy(database(), rules, owner, seen)
+        change.old, change.new = old.to_json(), new.to_json()
 
 
 def _given(form: Mapping[str, str]) -> dict[str, Any]:

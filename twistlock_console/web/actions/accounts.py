@@ -1,16 +1,16 @@
-"""Users added, changed and deleted, the same way from a page and from the API."""
+"""Users and logon settings, changed the same way from a page and from the API."""
 
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.credential_rules import check_password, check_username
-from twistlock_console.accounts.login_settings import read_logon
+from twistlock_console.accounts.login_settings import read_logon, write_logon
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.users import User
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.models import UserBody
-from twistlock_console.web.security.sessions import current_username
+from twistlock_console.web.openapi.models import LogonBody, UserBody
+from twistlock_console.web.security.sessions import current_username, logon_cache
 
 
 def add_user(body: UserBody) -> None:
@@ -42,6 +42,15 @@ def remove_user(username: str) -> None:
         if found and found.username == current_username():
             raise Refused("you cannot delete the account that you are logged in with")
         change.old = _told(users.remove(database(), username))
+
+
+def change_logon(body: LogonBody) -> None:
+    """Store the logon settings, put them in force and record who changed them."""
+    new = body.settings()
+    with recorded(AuditType.SETTINGS, "changed the logon settings") as change:
+        old = write_logon(database(), new)
+        logon_cache().forget()
+        change.old, change.new = old.to_json(), new.to_json()
 
 
 def _hashed(username: str, password: str) -> str:
