@@ -11,7 +11,7 @@ from twistlock_console.accounts.sessions import derive_key
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.settings import Settings
-from twistlock_console.web import api, operations, pages
+from twistlock_console.web import api, pages
 from twistlock_console.web.actions.backups import UploadRequest
 from twistlock_console.web.common import errors, http
 from twistlock_console.web.common.database import Client, Storage
@@ -48,7 +48,7 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     app.extensions["password_cache"] = PasswordCache()
     CSRFProtect(app)
     parts: list[WebPlugin] = [http, static_files, templates, errors]
-    for part in [*parts, sessions, api, pages, operations, *plugins]:
+    for part in [*parts, sessions, api, pages, *plugins]:
         part.init_app(app)
     app.jinja_env.globals["max_offset"] = MAX_OFFSET
     templates.compile_templates(app)

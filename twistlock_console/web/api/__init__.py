@@ -2,29 +2,15 @@
 
 from flask import Flask
 
-from twistlock_console.web.api import (
-    audits,
-    backups,
-    defender_audits,
-    defenders,
-    deployment,
-    entry,
-    logs,
-    openapi,
-    policies,
-    session,
-    settings,
-    users,
-    version,
-)
+from twistlock_console.web.actions import monitoring
+from twistlock_console.web.api import accounts, backups, defenders, deployment, system
 
 PREFIX = "/api/v1"
 
 
 def init_app(app: Flask) -> None:
-    """Register all of the API's blueprints."""
-    console = (entry, session, settings, users, audits, logs, version, openapi)
-    for part in (*console, defenders, defender_audits, policies, deployment):
-        app.register_blueprint(part.bp, url_prefix=PREFIX)
-    for bp in (backups.bp, backups.files):
-        app.register_blueprint(bp, url_prefix=PREFIX)
+    """Register all of the API's blueprints, and count its requests."""
+    monitoring.init_app(app)
+    for part in (accounts, defenders, deployment, backups, system):
+        for bp in part.BLUEPRINTS:
+            app.register_blueprint(bp, url_prefix=PREFIX)

@@ -23,6 +23,7 @@ bp = Blueprint("api_backups", __name__)
 api_guard(bp, Areas.BACKUPS)
 files = Blueprint("api_backup_files", __name__)
 api_guard(files, Areas.BACKUP_FILES)
+BLUEPRINTS = (bp, files)
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 

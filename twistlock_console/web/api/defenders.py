@@ -1,4 +1,4 @@
-"""The Defenders over the API."""
+"""Defenders over the API: their names and settings, findings and rules."""
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -8,47 +8,124 @@ from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.control import read_defender_settings
 from twistlock_console.defenders.register import COLLECTION, count_connected
+from twistlock_console.policies.host import read_policy
+from twistlock_console.policies.host_body import HostPolicyBody
+from twistlock_console.protocol import HostPolicy
 from twistlock_console.web.actions.defenders import (
     DefenderSettingsBody,
+    NamesAnswer,
+    NamesBody,
     allow_enrolment,
+    change_names,
     change_settings,
     decommission,
     disallow_enrolment,
+    names_json,
     scan,
 )
+from twistlock_console.web.actions.rules import replace_rules
 from twistlock_console.web.common.database import database
-from twistlock_console.web.lists.listing import download, fetch
-from twistlock_console.web.lists.registry import DEFENDERS, defender_summary
-from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.lists.listing import ListSource
+from twistlock_console.web.lists.registry import (
+    COMPLIANCE,
+    DEFENDERS,
+    FILE_AUDITS,
+    HOST_AUDITS,
+    TROUBLES,
+    defender_summary,
+)
+from twistlock_console.web.openapi.api_call import (
+    ApiCall,
+    ListCall,
+    json_body,
+    plain_json,
+    register_list_call,
+)
 from twistlock_console.web.openapi.models import (
+    ComplianceAnswer,
     DefenderAnswer,
     DefenderSettingsAnswer,
+    FileAuditAnswer,
+    HostAuditAnswer,
     SummaryAnswer,
+    TroubleAnswer,
 )
 from twistlock_console.web.security.guards import api_guard
+from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("api_defenders", __name__)
 api_guard(bp, Areas.DEFENDERS)
+events_bp = Blueprint("api_defender_audits", __name__)
+api_guard(events_bp, Areas.EVENTS)
+policies_bp = Blueprint("api_policies", __name__)
+api_guard(policies_bp, Areas.POLICIES)
+names_bp = Blueprint("api_names", __name__)
+api_guard(names_bp, Areas.DEFENDER_NAMES)
+BLUEPRINTS = (bp, events_bp, policies_bp, names_bp)
+
+register_list_call(
+    bp,
+    "/defenders",
+    "defenders",
+    ListSource(DEFENDERS),
+    ListCall("List the Defenders.", DefenderAnswer, csv="the Defenders"),
+)
+register_list_call(
+    events_bp,
+    "/audits/runtime/host",
+    "host",
+    ListSource(HOST_AUDITS, {"kind": "process"}),
+    ListCall(
+        "List the denied processes that Defenders found, the latest first.",
+        HostAuditAnswer,
+        csv="the denied processes",
+    ),
+)
+register_list_call(
+    events_bp,
+    "/audits/runtime/file-integrity",
+    "files",
+    ListSource(FILE_AUDITS, {"kind": "file"}),
+    ListCall(
+        "List the changes of watched files, the latest first.",
+        FileAuditAnswer,
+        csv="the changes of watched files",
+    ),
+)
+register_list_call(
+    events_bp,
+    "/audits/runtime/trouble",
+    "troubles",
+    ListSource(TROUBLES, {"kind": "trouble"}),
+    ListCall("List what Defenders could not enforce, the latest first.", TroubleAnswer),
+)
+register_list_call(
+    events_bp,
+    "/audits/runtime/dropped",
+    "dropped",
+    ListSource(TROUBLES, {"kind": "dropped"}),
+    ListCall(
+        "List the events that Defenders had to drop because their outbox was full.",
+        TroubleAnswer,
+    ),
+)
+register_list_call(
+    events_bp,
+    "/compliance/hosts",
+    "compliance",
+    ListSource(COMPLIANCE),
+    ListCall(
+        "List the latest run of the checks on each host.",
+        ComplianceAnswer,
+        csv="the latest runs of the checks",
+    ),
+)
 
 
 class NamesQuery(BaseModel):
     """Only those that are connected, or are not."""
 
     connected: bool | None = None
-
-
-@bp.get("/defenders")
-@ApiCall(listing=DEFENDERS, answer=DefenderAnswer)
-def defenders() -> ResponseReturnValue:
-    """List the Defenders."""
-    return fetch(database(), DEFENDERS, request.args).as_json()
-
-
-@bp.get("/defenders/download")
-@ApiCall(listing=DEFENDERS, media="text/csv")
-def defenders_csv() -> ResponseReturnValue:
-    """Give the Defenders as a CSV file."""
-    return download(database(), DEFENDERS, request.args)
 
 
 @bp.get("/defenders/names")
@@ -117,4 +194,37 @@ def settings() -> ResponseReturnValue:
 def set_settings() -> ResponseReturnValue:
     """Replace the settings of Defenders; what is left out goes back to its default."""
     change_settings(json_body(DefenderSettingsBody))
+    return "", 200
+
+
+@policies_bp.get("/policies/runtime/host")
+@ApiCall(answer=HostPolicy)
+def host() -> ResponseReturnValue:
+    """Give the rules for hosts, in their order."""
+    return jsonify(read_policy(database()).to_json())
+
+
+@policies_bp.put("/policies/runtime/host")
+@ApiCall(body=HostPolicyBody)
+def set_host() -> ResponseReturnValue:
+    """Replace the rules for hosts; of a rule, what is left out has its default.
+
+    What this Console does not enforce is refused, and nothing is stored.
+    """
+    replace_rules(plain_json(HostPolicyBody), current_username())
+    return "", 200
+
+
+@names_bp.get("/settings/certs", endpoint="names")
+@ApiCall(answer=NamesAnswer)
+def certificate_names() -> ResponseReturnValue:
+    """Show the names that were added to the certificates of all nodes."""
+    return jsonify(names_json())
+
+
+@names_bp.post("/settings/certs")
+@ApiCall(body=NamesBody)
+def set_names() -> ResponseReturnValue:
+    """Replace them; every node renews its certificate within seconds."""
+    change_names(json_body(NamesBody).console_san)
     return "", 200

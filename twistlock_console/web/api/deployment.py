@@ -36,6 +36,7 @@ SHELL = "text/x-shellscript"
 bp = Blueprint("api_deployment", __name__)
 without_forms(bp)
 assign(bp, Areas.DEFENDER_SCRIPTS)
+BLUEPRINTS = (bp,)
 
 
 class EnrolBody(Body):

@@ -3,18 +3,20 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
-from flask import Response, jsonify
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
 from pymongo.cursor import Cursor
 from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout
 
 from twistlock_console.common.errors import Refused
+from twistlock_console.web.common.database import database
 from twistlock_console.web.common.http import JsonWithTimes
 from twistlock_console.web.lists.query import ListRequest, conditions, order
 from twistlock_console.web.lists.schema import Document, Listable
@@ -26,6 +28,7 @@ TOO_LONG = (
     "word"
 )
 Store = Database[Document]
+T = TypeVar("T")
 CSV_BATCH_ROWS = 500
 #: A spreadsheet takes a text that begins so for a formula, and runs it.
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -68,15 +71,64 @@ class ListPage:
         return response
 
 
-def fetch(database: Store, listable: Listable, given: Mapping[str, str]) -> ListPage:
+@dataclass(frozen=True, slots=True)
+class ListSource:
+    """A list as one address shows it; *fixed* are filters that the address sets."""
+
+    listable: Listable
+    fixed: Mapping[str, str] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, str]:
+        """Return the query string of this request, and what the address sets."""
+        return {**request.args.to_dict(), **self.fixed}
+
+    def as_json(self) -> Response:
+        """Answer this request as the API does; raises Refused."""
+        return fetch(database(), self.listable, self.arguments()).as_json()
+
+    def as_csv(self) -> Response:
+        """Answer this request with a CSV file; raises Refused."""
+        return download(database(), self.listable, self.arguments())
+
+    def as_page(self) -> ListPage:
+        """Return what a page shows, without the filters that its reader did not set."""
+        found = fetch_for_page(database(), self.listable, self.arguments())
+        asked = replace(found.request, filters=self._own(found.request.filters))
+        return replace(found, request=asked, given=self._own(found.given))
+
+    def _own(self, given: Mapping[str, T]) -> dict[str, T]:
+        return {name: value for name, value in given.items() if name not in self.fixed}
+
+
+def register_list(
+    bp: Blueprint, path: str, source: ListSource
+) -> Callable[[Callable[[ListPage], str]], Callable[[ListPage], str]]:
+    """Show a list at *path* of *bp*, and give it as a CSV file at *path*/download.
+
+    Decorates the function that renders the page; its name is that of the endpoint.
+    """
+
+    def register(render: Callable[[ListPage], str]) -> Callable[[ListPage], str]:
+        def show() -> ResponseReturnValue:
+            found = source.as_page()
+            return render(found), found.status
+
+        bp.add_url_rule(path, render.__name__, show)
+        bp.add_url_rule(f"{path}/download", f"{render.__name__}_csv", source.as_csv)
+        return render
+
+    return register
+
+
+def fetch(store: Store, listable: Listable, given: Mapping[str, str]) -> ListPage:
     """Read the part that a query string asks for; raises Refused."""
     asked = ListRequest.from_arguments(given, listable)
     query = conditions(listable, asked)
     # One more than is asked for tells whether more items follow.
-    found = _find(database, listable, asked).skip(asked.offset).limit(asked.limit + 1)
+    found = _find(store, listable, asked).skip(asked.offset).limit(asked.limit + 1)
     try:
         items = [listable.item(document) for document in found]
-        counted, exact = _count(database, listable.collection, query)
+        counted, exact = _count(store, listable.collection, query)
     except ExecutionTimeout:
         raise Refused(TOO_LONG) from None
     total, exact = reconcile_total(counted, exact, asked, len(items))
@@ -84,11 +136,11 @@ def fetch(database: Store, listable: Listable, given: Mapping[str, str]) -> List
 
 
 def fetch_for_page(
-    database: Store, listable: Listable, given: Mapping[str, str]
+    store: Store, listable: Listable, given: Mapping[str, str]
 ) -> ListPage:
     """Read the part that a query string asks for, or say in it what is wrong."""
     try:
-        return fetch(database, listable, given)
+        return fetch(store, listable, given)
     except Refused as error:
         empty: list[Document] = []
         return ListPage(
@@ -114,24 +166,24 @@ def reconcile_total(
     return min(counted, asked.offset), exact or not asked.offset
 
 
-def download(database: Store, listable: Listable, given: Mapping[str, str]) -> Response:
+def download(store: Store, listable: Listable, given: Mapping[str, str]) -> Response:
     """Return all that a query string asks for as a CSV file; raises Refused."""
     asked = ListRequest.from_arguments(given, listable)
-    return csv_response(listable, _find(database, listable, asked))
+    return csv_response(listable, _find(store, listable, asked))
 
 
-def _find(database: Store, listable: Listable, asked: ListRequest) -> Cursor[Document]:
+def _find(store: Store, listable: Listable, asked: ListRequest) -> Cursor[Document]:
     paths = None if listable.shape else [column.path for column in listable.columns]
-    found = database[listable.collection].find(conditions(listable, asked), paths)
+    found = store[listable.collection].find(conditions(listable, asked), paths)
     return found.sort(order(listable, asked))
 
 
-def _count(database: Store, name: str, query: dict[str, Any]) -> tuple[int, bool]:
+def _count(store: Store, name: str, query: dict[str, Any]) -> tuple[int, bool]:
     """Return how many there are, and whether that is exact."""
-    if not query and (about := database[name].estimated_document_count()) > MAX_COUNTED:
+    if not query and (about := store[name].estimated_document_count()) > MAX_COUNTED:
         return about, False
     hint = {} if query else {"hint": {"_id": 1}}
-    counted: int = database.command(
+    counted: int = store.command(
         {"count": name, "query": query, "limit": MAX_COUNTED + 1, **hint}
     )["n"]
     return min(counted, MAX_COUNTED), counted <= MAX_COUNTED

@@ -10,9 +10,9 @@ from functools import wraps
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from flask import current_app, request
+from flask import Blueprint, current_app, request
 from flask.typing import ResponseReturnValue
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from twistlock_console.common.errors import Refused
@@ -24,6 +24,7 @@ from twistlock_console.common.json_members import (
     plain_reason,
 )
 from twistlock_console.common.models import Body
+from twistlock_console.web.lists.listing import ListSource
 from twistlock_console.web.lists.schema import Listable
 
 View = Callable[..., ResponseReturnValue]
@@ -99,6 +100,38 @@ def expect(part: str, kind: object) -> None:
     described = call_of(view)
     if described is not None and getattr(described, part) is not kind:
         raise TypeError(f"{request.endpoint} reads another {part} than it describes")
+
+
+@dataclass(frozen=True, slots=True)
+class ListCall:
+    """A list over the API: what it lists, and what its CSV file has, in words.
+
+    Without words for the CSV file there is none.
+    """
+
+    summary: str
+    answer: type[BaseModel]
+    csv: str = ""
+
+
+def register_list_call(
+    bp: Blueprint, path: str, endpoint: str, source: ListSource, call: ListCall
+) -> None:
+    """Answer *path* of *bp* with a list, and *path*/download with its CSV file."""
+
+    def listed() -> ResponseReturnValue:
+        return source.as_json()
+
+    def as_csv() -> ResponseReturnValue:
+        return source.as_csv()
+
+    listed.__doc__ = call.summary
+    as_json = ApiCall(listing=source.listable, answer=call.answer)
+    bp.add_url_rule(path, endpoint, as_json(listed))
+    if call.csv:
+        as_csv.__doc__ = f"Give {call.csv} as a CSV file."
+        as_file = ApiCall(listing=source.listable, media="text/csv")
+        bp.add_url_rule(f"{path}/download", f"{endpoint}_csv", as_file(as_csv))
 
 
 def json_body(kind: type[B]) -> B:

@@ -3,21 +3,15 @@
 from flask import Flask
 
 from twistlock_console.web.pages import (
-    api,
+    alerts,
+    authentication,
     backups,
-    compliance,
     defenders,
-    deploy,
-    events,
-    history,
     host_policy,
     login,
-    logon,
-    logs,
-    preferences,
+    monitor,
     profile,
     system,
-    users,
 )
 from twistlock_console.web.ui import layout
 from twistlock_console.web.ui.layout import add_system_tab, add_tab
@@ -25,11 +19,10 @@ from twistlock_console.web.ui.layout import add_system_tab, add_tab
 
 def init_app(app: Flask) -> None:
     """Register the pages and their tabs."""
-    own = (login, profile, preferences, history, logs, users, logon, system, api)
-    room = (host_policy, events, compliance, defenders, deploy)
-    for part in (*own, *room, backups):
-        app.register_blueprint(part.bp)
-    app.register_blueprint(backups.files)
+    own = (login, profile, authentication, system, backups, alerts)
+    for part in (*own, host_policy, monitor, defenders):
+        for bp in part.BLUEPRINTS:
+            app.register_blueprint(bp)
     layout.init_app(app)
     add_tab(app, "Defend / Runtime", "Host policy", "host_policy.rules")
     add_tab(app, "Monitor / Events", "Host audits", "events.host")
@@ -39,8 +32,11 @@ def init_app(app: Flask) -> None:
     add_tab(app, "Manage / Defenders", "Manage", "defenders.listed")
     add_tab(app, "Manage / Defenders", "Deploy", "deploy.choose")
     add_tab(app, "Manage / Defenders", "Advanced", "defenders.settings")
+    add_tab(app, "Manage / Defenders", "Names", "names.listed")
     add_tab(app, "Manage / View Logs", "History", "history.trail")
     add_tab(app, "Manage / View Logs", "Console", "logs.console")
+    add_tab(app, "Manage / Alerts", "Alerts", "alerts.settings")
+    add_tab(app, "Manage / Alerts", "Logging", "alerts.logging")
     add_tab(app, "Manage / Authentication", "Users", "users.listed")
     add_tab(app, "Manage / Authentication", "Logon", "logon.settings")
     add_system_tab(app, "General", "system.general")

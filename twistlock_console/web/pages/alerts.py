@@ -25,6 +25,7 @@ from twistlock_console.web.security.guards import may_change, pages_for
 
 bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")
 pages_for(bp, Areas.ALERTS)
+BLUEPRINTS = (bp,)
 
 LOGGING_FIELDS = {"syslog.addr": "Address", "syslog.format": "Format"}
 

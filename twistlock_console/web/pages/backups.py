@@ -16,6 +16,7 @@ bp = Blueprint("backups", __name__, url_prefix=PREFIX)
 pages_for(bp, Areas.BACKUPS)
 files = Blueprint("backup_files", __name__, url_prefix=PREFIX)
 pages_for(files, Areas.BACKUP_FILES)
+BLUEPRINTS = (bp, files)
 
 
 @bp.get("")

@@ -1,4 +1,4 @@
-"""Manage > Defenders: who is deployed, who is connected, and since when."""
+"""Manage > Defenders: those that are deployed, how to deploy them, and the names."""
 
 import re
 
@@ -6,22 +6,43 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts.rights import Areas
+from twistlock_console.audit.trail import AuditType
+from twistlock_console.certificate_renewal.names import read_names
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.control import read_defender_settings
+from twistlock_console.defenders.deployment import (
+    console_names,
+    deploy_command,
+    new_token,
+    revoke_token,
+    tokens,
+)
+from twistlock_console.defenders.enrolled import permissions
 from twistlock_console.defenders.register import count_connected
+from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.actions.defenders import (
     DefenderSettingsBody,
+    allow_enrolment,
+    change_names,
     change_settings,
     decommission,
+    disallow_enrolment,
+    shown_names,
 )
-from twistlock_console.web.common.database import database
-from twistlock_console.web.lists.listing import download, fetch_for_page
+from twistlock_console.web.common.database import current_settings, database
+from twistlock_console.web.lists.listing import ListPage, ListSource, register_list
 from twistlock_console.web.lists.registry import DEFENDERS
 from twistlock_console.web.openapi.api_call import form_body
 from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("defenders", __name__, url_prefix="/manage/defenders")
 pages_for(bp, Areas.DEFENDERS)
+deploy_bp = Blueprint("deploy", __name__, url_prefix="/manage/defenders/deploy")
+pages_for(deploy_bp, Areas.DEFENDER_SCRIPTS)
+names_bp = Blueprint("names", __name__, url_prefix="/manage/defenders/names")
+pages_for(names_bp, Areas.DEFENDER_NAMES)
+BLUEPRINTS = (bp, deploy_bp, names_bp)
 SETTINGS = {
     "alertHours": "Alert about disconnected Defenders after (hours)",
     "disconnectPeriodDays": "Automatically remove disconnected Defenders after (days)",
@@ -29,20 +50,11 @@ SETTINGS = {
 }
 
 
-@bp.get("")
-def listed() -> ResponseReturnValue:
+@register_list(bp, "", ListSource(DEFENDERS))
+def listed(found: ListPage) -> str:
     """Show the Defenders."""
-    list_page = fetch_for_page(database(), DEFENDERS, request.args)
     counts = count_connected(database())
-    return render_template(
-        "defenders.html", list_page=list_page, counts=counts
-    ), list_page.status
-
-
-@bp.get("/download")
-def listed_csv() -> ResponseReturnValue:
-    """Give the Defenders as a CSV file."""
-    return download(database(), DEFENDERS, request.args)
+    return render_template("defenders.html", list_page=found, counts=counts)
 
 
 @bp.get("/decommission")
@@ -93,3 +105,115 @@ def _fields() -> dict[str, object]:
         if not re.fullmatch("[0-9]{1,7}", text):
             raise Refused(f"{SETTINGS[name]}: give a whole number")
     return {name: int(text) for name, text in given.items()}
+
+
+@deploy_bp.get("")
+def choose() -> ResponseReturnValue:
+    """Ask for the name by which the host reaches the Console."""
+    return _deploy_page()
+
+
+@deploy_bp.post("")
+def make() -> ResponseReturnValue:
+    """Make a token and show the command, this once."""
+    name = request.form.get("name", "")
+    own = current_settings()
+    try:
+        deploy_command(own, name, "")
+    except Refused as error:
+        return _deploy_page(error=str(error)), 400
+    token, expires = new_token(database(), current_username())
+    record_change(
+        AuditType.DEFENDER, f"made a command that deploys Defenders by {name}"
+    )
+    made = {"command": deploy_command(own, name, token), "expires": expires}
+    return _deploy_page(chosen=name, made=made)
+
+
+@deploy_bp.post("/revoke")
+def revoke() -> ResponseReturnValue:
+    """Let nobody use a command again."""
+    token_id = request.form.get("id", "")
+    try:
+        revoke_token(database(), token_id)
+        record_change(AuditType.DEFENDER, f"revoked the deploy command {token_id}")
+    except Refused as error:
+        flash(str(error), "error")
+    return redirect(url_for(".choose"), 303)
+
+
+@deploy_bp.post("/allow")
+def allow() -> ResponseReturnValue:
+    """Let a host enrol under an existing name, once."""
+    name = request.form.get("hostname", "").strip()
+    try:
+        allow_enrolment(name)
+    except Refused as error:
+        return _deploy_page(error=str(error)), 400
+    flash(f"A host may enrol as {name} once.")
+    return redirect(url_for(".choose"), 303)
+
+
+@deploy_bp.post("/disallow")
+def disallow() -> ResponseReturnValue:
+    """Take such a permission back."""
+    name = request.form.get("hostname", "")
+    try:
+        disallow_enrolment(name)
+    except Refused as error:
+        flash(str(error), "error")
+    else:
+        flash(f"No host may enrol as {name} any more.")
+    return redirect(url_for(".choose"), 303)
+
+
+def _deploy_page(chosen: str = "", made: object = None, error: str = "") -> str:
+    own = current_settings()
+    return render_template(
+        "deploy.html",
+        names=console_names(own),
+        chosen=chosen,
+        made=made,
+        tokens=tokens(database()),
+        permissions=permissions(database()),
+        error=error,
+    )
+
+
+@names_bp.get("", endpoint="listed")
+def list_names() -> ResponseReturnValue:
+    """Show the names."""
+    return render_template("names.html", names=shown_names())
+
+
+@names_bp.post("/add", endpoint="add")
+def add_name() -> ResponseReturnValue:
+    """Add a name."""
+    name = request.form.get("name", "").strip()
+    try:
+        change_names([*read_names(database()), name])
+    except Refused as error:
+        flash(str(error), "error")
+        return redirect(url_for(".listed", name=name[:253]), 303)
+    return _names_changed(f"The name {name} is added.")
+
+
+@names_bp.post("/remove", endpoint="remove")
+def remove_name() -> ResponseReturnValue:
+    """Take a name out."""
+    name = request.form.get("name", "")
+    names = read_names(database())
+    if name not in names:
+        flash(f"there is no name {name[:100]!r} in the list", "error")
+        return redirect(url_for(".listed"), 303)
+    try:
+        change_names([each for each in names if each != name])
+    except Refused as error:
+        flash(str(error), "error")
+        return redirect(url_for(".listed"), 303)
+    return _names_changed(f"The name {name} is removed.")
+
+
+def _names_changed(told: str) -> ResponseReturnValue:
+    flash(f"{told} All nodes renew their certificates within seconds.")
+    return redirect(url_for(".listed"), 303)

@@ -35,6 +35,7 @@ from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("host_policy", __name__, url_prefix="/defend/runtime/host")
 pages_for(bp, Areas.POLICIES)
+BLUEPRINTS = (bp,)
 Rules = tuple[HostRule, ...]
 
 

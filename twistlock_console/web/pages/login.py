@@ -36,6 +36,7 @@ from twistlock_console.web.security.sessions import (
 from twistlock_console.web.ui.layout import dismiss_all_banners, first_endpoint
 
 bp = Blueprint("entry", __name__)
+BLUEPRINTS = (bp,)
 
 
 @bp.get("/")

@@ -1,7 +1,10 @@
-"""One's own account: another password, and the end of all sessions."""
+"""One's own account: another password, the end of all sessions, and preferences."""
+
+from urllib.parse import urlsplit
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response
 
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.credential_rules import check_repeated
@@ -14,6 +17,7 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import status_of
 from twistlock_console.web.openapi.api_call import form_body
 from twistlock_console.web.openapi.models import PasswordChange
+from twistlock_console.web.pages.login import local_path
 from twistlock_console.web.security import login_attempt
 from twistlock_console.web.security.guards import pages_for
 from twistlock_console.web.security.sessions import (
@@ -21,13 +25,23 @@ from twistlock_console.web.security.sessions import (
     end_session,
     start_session,
 )
-from twistlock_console.web.ui.layout import dismiss_all_banners
+from twistlock_console.web.ui.layout import (
+    APPEARANCE,
+    APPEARANCES,
+    dismiss_all_banners,
+    dismiss_banners,
+    pending_banners,
+)
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
 pages_for(bp, Areas.OWN_ACCOUNT)
-
+#: What a reader chooses for this browser: light or dark, and messages put away.
+preferences_bp = Blueprint("comfort", __name__, url_prefix="/profile")
+pages_for(preferences_bp, Areas.OWN_ACCOUNT)
+BLUEPRINTS = (bp, preferences_bp)
 
 LABELS = {"oldPassword": "Present password", "newPassword": "New password"}
+ONE_YEAR_S = 31_536_000
 
 
 @bp.get("/password")
@@ -65,3 +79,45 @@ def end_sessions() -> ResponseReturnValue:
         users.end_sessions(database(), current_username())
     end_session()
     return redirect(url_for("entry.login"), 303)
+
+
+@preferences_bp.get("/told")
+def told() -> ResponseReturnValue:
+    """Show the banners anew, if they are others than the page already *shows*."""
+    keys = [banner.key for banner in pending_banners()]
+    if ",".join(keys) == request.args.get("shown", ""):
+        return "", 204
+    return render_template("told.html")
+
+
+@preferences_bp.post("/told")
+def put_away() -> ResponseReturnValue:
+    """Tell this session no more of what its reader has read."""
+    dismiss_banners(request.form.get("key", "")[:64])
+    return _back()
+
+
+@preferences_bp.post("/appearance")
+def appear() -> ResponseReturnValue:
+    """Make this browser show the Console light, dark, or as the browser wishes."""
+    chosen = request.form.get("appearance", "")
+    if chosen not in APPEARANCES:
+        raise Refused("appearance: choose light or dark, or leave it empty")
+    response = _back()
+    response.set_cookie(
+        APPEARANCE,
+        chosen,
+        max_age=ONE_YEAR_S if chosen else 0,
+        secure=True,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+def _back() -> Response:
+    """Lead back to the page that the form was on."""
+    came = urlsplit(request.referrer or "")
+    page = local_path(f"{came.path}?{came.query}".rstrip("?"))
+    ours = page if came.netloc == request.host else None
+    return redirect(ours or url_for("entry.home"), 303)

@@ -1,5 +1,6 @@
-"""Manage > Authentication > Users: listed, added, edited and deleted."""
+"""Manage > Authentication: users, and how people log on."""
 
+import re
 from collections.abc import Callable, Mapping
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -7,36 +8,36 @@ from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import users
 from twistlock_console.accounts.credential_rules import check_repeated
+from twistlock_console.accounts.login_settings import LogonSettings, read_logon
 from twistlock_console.accounts.rights import Areas, UserRole
 from twistlock_console.common.errors import Busy, NotFound, Refused
-from twistlock_console.web.actions.accounts import add_user, change_user, remove_user
+from twistlock_console.web.actions.accounts import (
+    add_user,
+    change_logon,
+    change_user,
+    remove_user,
+)
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.errors import status_of
-from twistlock_console.web.lists.listing import download, fetch_for_page
+from twistlock_console.web.lists.listing import ListPage, ListSource, register_list
 from twistlock_console.web.lists.registry import USERS
 from twistlock_console.web.openapi.api_call import form_body
-from twistlock_console.web.openapi.models import UserBody
+from twistlock_console.web.openapi.models import LogonBody, UserBody
 from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("users", __name__, url_prefix="/manage/authentication/users")
 pages_for(bp, Areas.USERS)
+logon_bp = Blueprint("logon", __name__, url_prefix="/manage/authentication")
+pages_for(logon_bp, Areas.LOGON)
+BLUEPRINTS = (bp, logon_bp)
 
 LABELS = {role.value: role.label for role in UserRole}
 
 
-@bp.get("")
-def listed() -> ResponseReturnValue:
+@register_list(bp, "", ListSource(USERS))
+def listed(found: ListPage) -> str:
     """Show the users."""
-    list_page = fetch_for_page(database(), USERS, request.args)
-    return render_template(
-        "users.html", list_page=list_page, labels=LABELS
-    ), list_page.status
-
-
-@bp.get("/download")
-def users_csv() -> ResponseReturnValue:
-    """Give the users as a CSV file."""
-    return download(database(), USERS, request.args)
+    return render_template("users.html", list_page=found, labels=LABELS)
 
 
 @bp.get("/add")
@@ -85,6 +86,23 @@ def delete() -> ResponseReturnValue:
     return redirect(url_for(".listed"), 303)
 
 
+@logon_bp.get("/logon")
+def settings() -> ResponseReturnValue:
+    """Show the logon settings."""
+    return _logon_page(read_logon(database()))
+
+
+@logon_bp.post("/logon")
+def set_settings() -> ResponseReturnValue:
+    """Store the logon settings."""
+    try:
+        change_logon(form_body(LogonBody, _logon_fields()))
+    except Refused as error:
+        return _logon_page(read_logon(database()), str(error)), 400
+    flash("The logon settings are saved.")
+    return redirect(url_for(".settings"), 303)
+
+
 def _do(
     change: Callable[[UserBody], None], told: str, *, new: bool
 ) -> ResponseReturnValue:
@@ -124,3 +142,19 @@ def _form(username: str, role: str, *, new: bool, error: str = "") -> str:
 
 def _named(given: Mapping[str, str]) -> str:
     return given.get("username", "")[:256]
+
+
+def _logon_page(stored: LogonSettings, error: str = "") -> str:
+    return render_template("logon.html", logon=stored, error=error)
+
+
+def _logon_fields() -> dict[str, object]:
+    """Read the form; the page speaks of minutes, the API of seconds."""
+    minutes = request.form.get("minutes", "")
+    if not re.fullmatch("[0-9]{1,5}", minutes) or not 1 <= int(minutes) <= 71_580:
+        raise Refused("give the inactivity timeout in whole minutes, from 1 to 71580")
+    return {
+        "sessionTimeoutSec": int(minutes) * 60,
+        "strongPassword": "strongPassword" in request.form,
+        "basicAuthDisabled": "basicAuthDisabled" in request.form,
+    }

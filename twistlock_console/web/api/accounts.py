@@ -1,0 +1,210 @@
+"""Accounts over the API: log-in, one's own session, users, logon settings, history."""
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts import login, sessions, users
+from twistlock_console.accounts.login_settings import read_logon
+from twistlock_console.accounts.rights import Areas
+from twistlock_console.accounts.sessions import Session, write_token
+from twistlock_console.audit.trail import AuditType, audit_kinds, usernames
+from twistlock_console.web.actions.accounts import (
+    add_user,
+    change_logon,
+    change_user,
+    remove_user,
+)
+from twistlock_console.web.actions.audit import record_change
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.listing import ListSource
+from twistlock_console.web.lists.registry import HISTORY, USERS
+from twistlock_console.web.openapi.api_call import (
+    ApiCall,
+    ListCall,
+    json_body,
+    register_list_call,
+)
+from twistlock_console.web.openapi.models import (
+    HistoryAnswer,
+    HistoryFiltersAnswer,
+    InitializedAnswer,
+    LogonAnswer,
+    LogonBody,
+    PasswordChange,
+    TokenAnswer,
+    UserAnswer,
+    UserBody,
+)
+from twistlock_console.web.security import login_attempt
+from twistlock_console.web.security.guards import (
+    api_guard,
+    current_token,
+    without_forms,
+)
+from twistlock_console.web.security.login_attempt import Credentials
+from twistlock_console.web.security.sessions import (
+    current_user,
+    current_username,
+    logon_cache,
+    now,
+    token_key,
+)
+
+#: Calls that need no login.
+open_bp = Blueprint("api_entry", __name__)
+without_forms(open_bp)
+session_bp = Blueprint("api_session", __name__)
+api_guard(session_bp, Areas.OWN_ACCOUNT)
+users_bp = Blueprint("api_users", __name__)
+api_guard(users_bp, Areas.USERS)
+logon_bp = Blueprint("api_settings", __name__)
+api_guard(logon_bp, Areas.LOGON)
+history_bp = Blueprint("api_audits", __name__)
+api_guard(history_bp, Areas.HISTORY)
+BLUEPRINTS = (open_bp, session_bp, users_bp, logon_bp, history_bp)
+
+
+@open_bp.get("/_ping", strict_slashes=False)
+@ApiCall(media="text/plain")
+def ping() -> ResponseReturnValue:
+    """Say that this node serves; asks nobody and touches nothing."""
+    return "OK", 200, {"Content-Type": "text/plain; charset=utf-8"}
+
+
+@open_bp.get("/settings/initialized")
+@ApiCall(answer=InitializedAnswer, raises=(503,))
+def initialized() -> ResponseReturnValue:
+    """Tell whether the first administrator has signed up."""
+    return jsonify(initialized=users.is_initialized(database()))
+
+
+@open_bp.post("/signup")
+@ApiCall(body=Credentials)
+def signup() -> ResponseReturnValue:
+    """Create the first administrator; works once."""
+    body = json_body(Credentials)
+    login.sign_up(database(), login_attempt.from_request(body.username, body.password))
+    return "", 200
+
+
+@open_bp.post("/authenticate")
+@ApiCall(
+    body=Credentials,
+    answer=TokenAnswer,
+    raises=(401, 429),
+)
+def authenticate() -> ResponseReturnValue:
+    """Give a token for a username and a password."""
+    body = json_body(Credentials)
+    sent = login_attempt.from_request(body.username, body.password)
+    user = login.log_in(database(), sent, login_attempt.password_cache())
+    timeout = logon_cache().get().session_timeout_sec
+    begun = Session.begin(user, now())
+    return jsonify(token=write_token(token_key(), begun, user, timeout))
+
+
+@session_bp.get("/authenticate/renew")
+@ApiCall(answer=TokenAnswer)
+def renew() -> ResponseReturnValue:
+    """Give a new token for one that is still alive."""
+    user = current_user()
+    token = current_token() or Session.begin(user, now())
+    timeout = logon_cache().get().session_timeout_sec
+    renewed = token.renewed(now())
+    return jsonify(token=write_token(token_key(), renewed, user, timeout))
+
+
+@session_bp.post("/logout")
+@ApiCall()
+def logout() -> ResponseReturnValue:
+    """End the token's session, and that of every token renewed from it."""
+    if token := current_token():
+        sessions.revoke_session(database(), token.id)
+        record_change(AuditType.LOGIN, "logged out")
+    return "", 200
+
+
+@session_bp.put("/users/password")
+@ApiCall(body=PasswordChange)
+def change_password() -> ResponseReturnValue:
+    """Change one's own password, which ends one's sessions and tokens."""
+    body = json_body(PasswordChange)
+    present = login_attempt.from_request(current_username(), body.old_password)
+    login.change_password(
+        database(), present, body.new_password, login_attempt.password_cache()
+    )
+    return "", 200
+
+
+register_list_call(
+    users_bp,
+    "/users",
+    "users",
+    ListSource(USERS),
+    ListCall("List the users.", UserAnswer, csv="the users"),
+)
+
+
+@users_bp.post("/users")
+@ApiCall(body=UserBody)
+def add() -> ResponseReturnValue:
+    """Add a user."""
+    add_user(json_body(UserBody))
+    return "", 200
+
+
+@users_bp.put("/users")
+@ApiCall(body=UserBody, raises=(404,))
+def replace() -> ResponseReturnValue:
+    """Replace a user; what is left out goes back to its default, but for the password.
+
+    Another password ends the user's sessions and tokens.
+    """
+    change_user(json_body(UserBody))
+    return "", 200
+
+
+@users_bp.delete("/users/<username>")
+@ApiCall()
+def remove(username: str) -> ResponseReturnValue:
+    """Delete a user, with all sessions and tokens."""
+    remove_user(username)
+    return "", 200
+
+
+@logon_bp.get("/settings/logon")
+@ApiCall(answer=LogonAnswer)
+def logon() -> ResponseReturnValue:
+    """Show the logon settings."""
+    return jsonify(read_logon(database()).to_json())
+
+
+@logon_bp.post("/settings/logon")
+@ApiCall(body=LogonBody)
+def set_logon() -> ResponseReturnValue:
+    """Replace the logon settings; what is left out goes back to its default."""
+    change_logon(json_body(LogonBody))
+    return "", 200
+
+
+register_list_call(
+    history_bp,
+    "/audits/mgmt",
+    "management",
+    ListSource(HISTORY),
+    ListCall(
+        "List what administrators did, the latest first.",
+        HistoryAnswer,
+        csv="the audit trail",
+    ),
+)
+
+
+@history_bp.get("/audits/mgmt/filters")
+@ApiCall(answer=HistoryFiltersAnswer)
+def management_filters() -> ResponseReturnValue:
+    """Give the types and usernames that the audit trail can be filtered by."""
+    return jsonify(
+        type=[str(kind) for kind in audit_kinds()],
+        username=usernames(database()),
+    )

@@ -1,0 +1,118 @@
+"""The Console itself over the API: alerts, metrics, log, version, openapi.json."""
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from twistlock_console import __version__
+from twistlock_console.accounts.rights import Areas, may
+from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, read
+from twistlock_console.logs.reader import LogLine
+from twistlock_console.web.actions.alerts import (
+    change_alerts,
+    change_logging,
+    read_alerts,
+    send_test,
+    shown,
+)
+from twistlock_console.web.actions.monitoring import (
+    LinesQuery,
+    exposition,
+    requested_lines,
+)
+from twistlock_console.web.common.database import database
+from twistlock_console.web.common.errors import answer
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.openapi.document import api_document
+from twistlock_console.web.security.guards import api_guard
+from twistlock_console.web.security.sessions import current_user
+
+alerts_bp = Blueprint("api_alerts", __name__)
+api_guard(alerts_bp, Areas.ALERTS)
+metrics_bp = Blueprint("api_metrics", __name__)
+api_guard(metrics_bp, Areas.METRICS)
+logs_bp = Blueprint("api_logs", __name__)
+api_guard(logs_bp, Areas.SYSTEM)
+version_bp = Blueprint("api_version", __name__)
+api_guard(version_bp, Areas.OWN_ACCOUNT)
+description_bp = Blueprint("api_description", __name__)
+api_guard(description_bp, Areas.OWN_ACCOUNT)
+BLUEPRINTS = (alerts_bp, metrics_bp, logs_bp, version_bp, description_bp)
+
+METRICS_OFF = "metrics are switched off; switch them on under Manage > Alerts > Logging"
+
+
+@alerts_bp.get("/settings/alerts")
+@ApiCall(answer=AlertSettings)
+def alerts() -> ResponseReturnValue:
+    """Show where alerts are posted to and what of, without secrets.
+
+    Of the webhook's address the host alone is shown, and the secret is sealed or
+    hidden. What is shown can be sent back: then the secrets stay as they are.
+    """
+    allowed = may(current_user().role, Areas.ALERTS, change=True)
+    return jsonify(shown(read_alerts(may_change=allowed)))
+
+
+@alerts_bp.post("/settings/alerts")
+@ApiCall(body=AlertSettings)
+def set_alerts() -> ResponseReturnValue:
+    """Replace the settings of alerts; what is left out goes back to its default."""
+    change_alerts(json_body(AlertSettings))
+    return "", 200
+
+
+@alerts_bp.post("/settings/alerts/test")
+@ApiCall()
+def test_alerts() -> ResponseReturnValue:
+    """Send a test alert, now, wherever the stored settings say.
+
+    Every channel is tried. If one fails, the sentence says what became of each.
+    """
+    send_test()
+    return "", 200
+
+
+@alerts_bp.get("/settings/logging")
+@ApiCall(answer=LoggingSettings)
+def logging() -> ResponseReturnValue:
+    """Show whether alerts go to syslog, and whether metrics are given."""
+    return jsonify(read(database(), LoggingSettings).model_dump(by_alias=True))
+
+
+@alerts_bp.post("/settings/logging")
+@ApiCall(body=LoggingSettings)
+def set_logging() -> ResponseReturnValue:
+    """Replace them; what is left out goes back to its default."""
+    change_logging(json_body(LoggingSettings))
+    return "", 200
+
+
+@metrics_bp.get("/metrics")
+@ApiCall(media="text/plain", raises=(404,))
+def metrics() -> ResponseReturnValue:
+    """Give the metrics, if they are switched on."""
+    if not read(database(), LoggingSettings).enable_metrics_collection:
+        return answer(404, METRICS_OFF)
+    return Response(exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+@logs_bp.get("/logs/console")
+@ApiCall(query=LinesQuery, answer=list[LogLine])
+def console() -> ResponseReturnValue:
+    """Give the latest lines that this node has logged, oldest first."""
+    return jsonify([line.to_json() for line in requested_lines(request.args)])
+
+
+@version_bp.get("/version")
+@ApiCall(answer=str)
+def version() -> ResponseReturnValue:
+    """Give the version as a JSON string."""
+    return jsonify(__version__)
+
+
+@description_bp.get("/openapi.json")
+@ApiCall(answer=dict[str, object])
+def openapi() -> ResponseReturnValue:
+    """Describe the API as OpenAPI 3.1 has it."""
+    return jsonify(api_document())

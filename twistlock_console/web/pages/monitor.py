@@ -1,0 +1,103 @@
+"""Monitor: what Defenders found, as lists and over time, and how hosts comply."""
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from twistlock_console.accounts.rights import Areas
+from twistlock_console.common.errors import Refused
+from twistlock_console.defenders.event_store import COMPLIANCE as COLLECTION
+from twistlock_console.defenders.event_store import count_by_time
+from twistlock_console.defenders.event_times import clock_ahead_seconds, time_on_host
+from twistlock_console.web.actions.defenders import scan
+from twistlock_console.web.common.database import database
+from twistlock_console.web.lists.listing import ListPage, ListSource, register_list
+from twistlock_console.web.lists.query import ListRequest, conditions
+from twistlock_console.web.lists.registry import (
+    COMPLIANCE,
+    FILE_AUDITS,
+    HOST_AUDITS,
+    TROUBLES,
+)
+from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.ui.event_plot import BARS, EventPlot, plot
+
+SHOWN = timedelta(days=1)
+PROCESSES = ListSource(HOST_AUDITS, {"kind": "process"})
+FILES = ListSource(FILE_AUDITS, {"kind": "file"})
+TROUBLE = ListSource(TROUBLES, {"kind": "trouble"})
+bp = Blueprint("events", __name__, url_prefix="/monitor/events")
+pages_for(bp, Areas.EVENTS)
+compliance_bp = Blueprint("compliance", __name__, url_prefix="/monitor/compliance")
+pages_for(compliance_bp, Areas.EVENTS)
+BLUEPRINTS = (bp, compliance_bp)
+
+
+@register_list(bp, "/host", PROCESSES)
+def host(found: ListPage) -> str:
+    """Show the denied processes that Defenders found."""
+    return _page("events_host.html", found, PROCESSES)
+
+
+@register_list(bp, "/file-integrity", FILES)
+def files(found: ListPage) -> str:
+    """Show the changes of watched files."""
+    return _page("events_files.html", found, FILES)
+
+
+@register_list(bp, "/trouble", TROUBLE)
+def troubles(found: ListPage) -> str:
+    """Show what Defenders could not enforce."""
+    return _page("events_trouble.html", found, TROUBLE)
+
+
+@register_list(compliance_bp, "/hosts", ListSource(COMPLIANCE))
+def hosts(found: ListPage) -> str:
+    """Show how each host complies."""
+    return render_template("compliance.html", list_page=found)
+
+
+@compliance_bp.get("/host", endpoint="host")
+def host_results() -> ResponseReturnValue:
+    """Show the results of one host, what failed first."""
+    name = request.args.get("hostname", "")
+    run = database()[COLLECTION].find_one({"_id": name}) or {"results": []}
+    results = sorted(run["results"], key=lambda each: bool(each["passed"]))
+    return render_template(
+        "compliance_host.html",
+        name=name,
+        run=run,
+        results=results,
+        checked=time_on_host(run),
+        ahead=clock_ahead_seconds(run),
+    )
+
+
+@compliance_bp.post("/scan")
+def run_checks() -> ResponseReturnValue:
+    """Have a host run its checks now."""
+    name = request.form.get("hostname", "")
+    try:
+        scan(name)
+        flash(f"{name} was asked to run its checks; look again in a moment.")
+    except Refused as error:
+        flash(str(error), "error")
+    return redirect(url_for(".host", hostname=name), 303)
+
+
+def _page(template: str, found: ListPage, source: ListSource) -> str:
+    # Counting takes time where there are many, so the plot is asked for by itself.
+    is_drawn = "plot" in request.args and not found.problem
+    drawn = _plot(source) if is_drawn else None
+    return render_template(template, list_page=found, plot=drawn)
+
+
+def _plot(source: ListSource) -> EventPlot:
+    asked = ListRequest.from_arguments(source.arguments(), source.listable)
+    until = asked.until or datetime.now(UTC)
+    since = asked.since or until - SHOWN
+    between = {"received": {"$gte": since, "$lte": until}}
+    wanted = {**conditions(source.listable, asked), **between}
+    step = max((until - since) / BARS, timedelta(seconds=1))
+    return plot(count_by_time(database(), wanted, since, step), since, step)
