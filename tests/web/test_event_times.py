@@ -100,13 +100,14 @@ def test_a_clock_that_is_ahead_gains_no_place(
 
 def test_a_time_range_speaks_of_receipt(admin: Visitor, database: Store) -> None:
     """What came within it is found, whatever the host's clock said."""
-    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    noon = (NOW - timedelta(days=3)).replace(hour=12, minute=0, second=0)
     _store(database, "process", 1, FAR, noon)
     _store(database, "process", 2, datetime(1971, 1, 1, tzinfo=UTC), noon)
     _store(database, "process", 3, noon, noon + timedelta(days=1))
     path = LISTS["process"]
 
-    inside = _listed(admin, f"{path}?from=2026-03-01T11:00:00Z&to=2026-03-01T13:00:00Z")
+    between = f"from={noon:%Y-%m-%d}T11:00:00Z&to={noon:%Y-%m-%d}T13:00:00Z"
+    inside = _listed(admin, f"{path}?{between}")
     far = _listed(admin, f"{path}?from=9990-01-01T00:00:00Z")
 
     assert sorted(each["pid"] for each in inside) == [1, 1]
