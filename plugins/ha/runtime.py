@@ -3,9 +3,6 @@
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
-
-from pymongo import MongoClient
 
 from plugins.ha.consensus import switchover, transitions
 from plugins.ha.consensus.election import all_peers_silent
@@ -23,11 +20,12 @@ from plugins.ha.membership.credentials import NodeKeyRegistry
 from plugins.ha.membership.forced_recovery import Recovery
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.membership.service import JoinRequests, Membership
+from plugins.ha.messages import ClusterAnswer, RoleChangeAnswer
 from plugins.ha.peers.heartbeats import Heartbeats
-from plugins.ha.replication.collections import Collections, LeaseStore
+from plugins.ha.replication.collections import Client, Collections, LeaseStore
 from plugins.ha.replication.replica_set import MemberMonitor, ReplicaSet
 from plugins.ha.replication.sync_source import PeerDisconnector
-from plugins.ha.reporting.cluster_view import Moment, Picture, view
+from plugins.ha.reporting.cluster_view import ClockReading, ClusterSnapshot, view
 from plugins.ha.reporting.monitoring import HaMetrics, cluster_sources
 from plugins.ha.reporting.role_history import History, ReconnectRecorder
 from plugins.ha.settings import HaSettings
@@ -58,7 +56,7 @@ class HighAvailability:
         self._node = node
         self.settings = node.settings
         self._ha_settings = HaSettings.of(node.settings)
-        self._clients: list[MongoClient[dict[str, Any]]] = []
+        self._clients: list[Client] = []
         commands = self._connect("commands", 5000)
         whole_set = self._connect("records", 5000, whole_set=True)
         collections = Collections(whole_set, commands)
@@ -155,11 +153,11 @@ class HighAvailability:
         member = self.control_loop.seen.member
         return "" if member and member.alive else self._node.database.problem
 
-    def view(self) -> dict[str, Any]:
+    def view(self) -> ClusterAnswer:
         """The cluster as this node sees it; readable on a standby too."""
         has_no_database = bool(self.database_problem)
         requests, history = ((), ()) if has_no_database else self._stored_view()
-        picture = Picture(
+        snapshot = ClusterSnapshot(
             seen=self.control_loop.seen,
             reason=self._standing.reason or self._own_reason(),
             removed=self._standing.reason is not None,
@@ -169,11 +167,11 @@ class HighAvailability:
             requests=requests,
             history=history,
         )
-        return view(picture, Moment(boottime_ns(), datetime.now(UTC)))
+        return view(snapshot, ClockReading(boottime_ns(), datetime.now(UTC)))
 
     def _stored_view(
         self,
-    ) -> tuple[tuple[JoinRequest, ...], tuple[dict[str, Any], ...]]:
+    ) -> tuple[tuple[JoinRequest, ...], tuple[RoleChangeAnswer, ...]]:
         """Read who asks to join, and the history; () where that cannot be read."""
         try:
             requests = self.requests.list()
@@ -214,7 +212,7 @@ class HighAvailability:
         *,
         whole_set: bool = False,
         awaits: bool = False,
-    ) -> MongoClient[dict[str, Any]]:
+    ) -> Client:
         client = connect(
             self.settings,
             credentials_for(self.settings, "cluster"),
@@ -275,8 +273,8 @@ class HighAvailability:
         self._node.support.peers = self._peers
         self._node.trust_migration.peers = self._nodes_to_wait_for
         self._node.support.parts |= {
-            "cluster": self.view,
-            "rs.status": self.replica_set.told_status,
+            "cluster": lambda: self.view().as_json(),
+            "rs.status": self.replica_set.raw_status,
             "rs.conf": self.replica_set.config,
         }
         self._node.alerts.sources += cluster_sources(self.view, self.client)

@@ -161,7 +161,7 @@ def test_a_join_token(
     restore(file)
 
     assert requests.list() == ()
-    assert [t.token_id for t in requests.tokens.list()] == [hashed(other)[:12]]
+    assert [t.id for t in requests.tokens.list()] == [hashed(other)[:12]]
     with pytest.raises(Refused, match="The join token was revoked"):
         requests.tokens.check(token, asked.address)
     requests.tokens.check(other, asked.address)

@@ -2,16 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 
+from plugins.ha.messages import RoleChangeAnswer
 from plugins.ha.web.timeline import LEFT, WIDTH, draw_chart
+from tests.ha.messages import role_change
 from tests.ha.observations import ME, OTHER, THIRD
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-def record(address: str, to: str, minutes_ago: float) -> dict[str, str]:
+def record(address: str, to: str, minutes_ago: float) -> RoleChangeAnswer:
     """A change of role as the history has it."""
     then = NOW - timedelta(minutes=minutes_ago)
-    return {"address": address, "to": to, "time": then.isoformat()}
+    return role_change(address, to, time=then.isoformat())
 
 
 def test_a_history_is_drawn_as_bars_in_one_row_a_node() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from plugins.ha.consensus.state import Observation, Ports
 from plugins.ha.membership.rules import JoinRequest
-from plugins.ha.reporting.cluster_view import Moment, Picture, view
+from plugins.ha.reporting.cluster_view import ClockReading, ClusterSnapshot, view
+from tests.ha.messages import role_change
 from tests.ha.observations import (
     ME,
     NOW,
@@ -30,13 +31,14 @@ def member(address: str, state: str, *, healthy: bool = True) -> MemberStatus:
     return MemberStatus(int(address[-1]), address, state, healthy, WALL, "")
 
 
+CHANGE = role_change(OTHER, "primary", _id="1", phases={"lease": 0.1})
 TRIO = ClusterStatus(
     1, (member(ME, "SECONDARY"), member(OTHER, "PRIMARY"), member(THIRD, "SECONDARY"))
 )
 
 
 def drawn(seen: Observation, status: ClusterStatus | None, **changes: Any) -> Any:
-    picture = Picture(
+    picture = ClusterSnapshot(
         seen=seen,
         reason="we stand by",
         version="1",
@@ -44,7 +46,7 @@ def drawn(seen: Observation, status: ClusterStatus | None, **changes: Any) -> An
         requests=changes.pop("requests", ()),
         **changes,
     )
-    return view(picture, Moment(NOW, WALL))
+    return view(picture, ClockReading(NOW, WALL)).as_json()
 
 
 def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:
@@ -52,11 +54,11 @@ def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:
     told = {"version": "1", "reason": "it serves"}
     seen = standby(peers=(serving_peer(**told), peer(THIRD, heard_at=NOW - SECOND)))
 
-    shown = drawn(seen, TRIO, history=({"to": "primary"},))
+    shown = drawn(seen, TRIO, history=(CHANGE,))
 
     assert (shown["enabled"], shown["epoch"], shown["primary"]) == (True, 7, OTHER)
     assert shown["failuresSurvived"] == 1
-    assert shown["history"] == [{"to": "primary"}]
+    assert shown["history"] == [CHANGE.as_json()]
     assert shown["nodes"][0] == {
         "address": ME,
         "state": "SECONDARY",

@@ -8,7 +8,7 @@ import pytest
 
 from plugins.ha.consensus.state import Observation, Update
 from plugins.ha.peers.heartbeats import Heartbeats
-from plugins.ha.peers.heartbeats import testimony as told_by
+from plugins.ha.peers.heartbeats import heartbeat_of as told_by
 from tests.ha.observations import NOW, OTHER, THIRD, holder, standby
 from twistlock_console.common.errors import (
     IdentityError,
@@ -20,7 +20,7 @@ from twistlock_console.node_api.client import NodeClient
 from twistlock_console.system.serving_permit import FOREVER
 
 WAIT_SECONDS = 10.0
-GOOD = told_by(holder(), "serving under epoch 7", NOW)
+GOOD = told_by(holder(), "serving under epoch 7", NOW).as_json()
 
 
 class Answers:

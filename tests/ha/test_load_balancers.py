@@ -15,6 +15,7 @@ from plugins.ha.load_balancer.templates import (
     Kind,
     fill_in,
 )
+from tests.ha.messages import cluster, node
 from twistlock_console.common.errors import Refused
 from twistlock_console.pki.authority import create_authority
 from twistlock_console.settings import Settings
@@ -98,12 +99,9 @@ def test_the_real_program_takes_it(
 def test_it_is_made_of_settings_and_the_nodes_that_joined() -> None:
     """Hosts that only ask to join are not behind it yet."""
     settings = Settings(node_address=NODES[0], console_san=("console.test",))
-    nodes = [
-        {"address": NODES[0], "state": "PRIMARY"},
-        {"address": NODES[1], "state": "UNAVAILABLE"},
-        {"address": NODES[2], "state": "REQUEST_JOIN"},
-    ]
-    text = for_cluster(Kind.DNS, settings, nodes)
+    states = ("PRIMARY", "UNAVAILABLE", "REQUEST_JOIN")
+    shown = cluster(map(node, NODES, states))
+    text = for_cluster(Kind.DNS, settings, shown.joined_addresses)
 
     assert f"host-record=console.test,{NODES[1]},5" in text
     assert NODES[2] not in text

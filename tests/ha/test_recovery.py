@@ -65,7 +65,7 @@ def recovery(told: dict[str, Any], state: str) -> Recovery:
 def test_a_node_that_still_copies_is_not_recovered() -> None:
     """It could never serve, and the two that have the data would be shut out."""
     with pytest.raises(Refused, match="has not copied all data yet"):
-        recovery(UNREADABLE, "STARTUP2").prospect()
+        recovery(UNREADABLE, "STARTUP2").plan()
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_a_node_that_still_copies_is_not_recovered() -> None:
 )
 def test_a_node_with_the_data_may_be(told: dict[str, Any], state: str) -> None:
     """Whoever is silent is left out, even if this node is not in its own set."""
-    assert recovery(told, state).prospect().others == (OTHER,)
+    assert recovery(told, state).plan().others == (OTHER,)

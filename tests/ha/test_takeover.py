@@ -1,17 +1,13 @@
 """Rules of the sentence that a page shows after a takeover."""
 
-from typing import Any
-
+from plugins.ha.messages import RoleChangeAnswer
 from plugins.ha.web.timeline import latest_takeover, takeover_sentence
+from tests.ha.messages import role_change
 
 
-def record(address: str, to: str, second: int, reason: str = "") -> dict[str, Any]:
-    return {
-        "address": address,
-        "to": to,
-        "time": f"2026-11-24T09:31:{second:02}.000+00:00",
-        "reason": reason,
-    }
+def record(address: str, to: str, second: int, reason: str = "") -> RoleChangeAnswer:
+    time = f"2026-11-24T09:31:{second:02}.000+00:00"
+    return role_change(address, to, time=time, reason=reason)
 
 
 def test_a_takeover_is_told_with_both_nodes_the_time_and_the_reason() -> None:

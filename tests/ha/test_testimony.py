@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from plugins.ha.consensus.state import DEAD_MEMBER, Observation, Ports
-from plugins.ha.peers.heartbeats import _heard, _refused, heard
-from plugins.ha.peers.heartbeats import testimony as told_by
+from plugins.ha.peers.heartbeats import _heard, _refused, peer_from
+from plugins.ha.peers.heartbeats import heartbeat_of as told_by
 from tests.ha.observations import (
     ME,
     MS,
@@ -44,13 +44,13 @@ def test_a_node_holds_its_epoch_until_its_ports_are_closed(
     seen: Observation, holding: int
 ) -> None:
     """0 is a promise that others act upon."""
-    assert told_by(seen, "why", NOW)["holding"] == holding
+    assert told_by(seen, "why", NOW).holding == holding
 
 
 def test_only_a_take_in_flight_may_give_a_lease() -> None:
     """A renewal in flight gives nothing back once the lease was dropped."""
-    assert told_by(standby(asking=True, taking=True), "why", NOW)["taking"] is True
-    assert told_by(standby(asking=True), "why", NOW)["taking"] is False
+    assert told_by(standby(asking=True, taking=True), "why", NOW).taking is True
+    assert told_by(standby(asking=True), "why", NOW).taking is False
 
 
 def test_a_node_tells_what_its_member_is() -> None:
@@ -58,9 +58,9 @@ def test_a_node_tells_what_its_member_is() -> None:
     silent = told_by(standby(member=None), "why", NOW)
     dead = told_by(standby(member=DEAD_MEMBER), "why", NOW)
 
-    assert (silent["state"], silent["mongodAlive"]) == ("UNKNOWN", True)
-    assert (dead["state"], dead["mongodAlive"]) == ("DOWN", False)
-    assert (silent["writable"], silent["primary"]) == (False, None)
+    assert (silent.state, silent.mongod_alive) == ("UNKNOWN", True)
+    assert (dead.state, dead.mongod_alive) == ("DOWN", False)
+    assert (silent.writable, silent.primary) == (False, None)
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_a_node_bears_witness_only_to_a_primary_it_hears(
     """A primary whose host refuses is gone, however lately it was heard."""
     seen = standby(peers=(other, peer(THIRD)))
 
-    assert told_by(seen, "why", NOW)["hears"] == hears
+    assert list(told_by(seen, "why", NOW).hears) == hears
 
 
-def test_a_peer_is_what_its_testimony_says() -> None:
+def test_a_peer_is_what_its_heartbeat_says() -> None:
     """As of when the question was sent, not of when the answer came."""
     told = told_by(holder(ports=Ports.OPEN, resting_until=NOW + 1), "why", NOW)
 
-    known = heard(peer(ME, heard_at=1, refused=True, lost_at=5), told, NOW - MS)
+    known = peer_from(peer(ME, heard_at=1, refused=True, lost_at=5), told, NOW - MS)
 
     assert known == replace(
         peer(ME),
@@ -96,7 +96,7 @@ def test_a_peer_is_what_its_testimony_says() -> None:
         primary=ME,
         holding=7,
         resting=True,
-        version=told["version"],
+        version=told.version,
         reason="why",
     )
 

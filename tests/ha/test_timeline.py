@@ -7,18 +7,20 @@ from typing import Any
 import pytest
 from pymongo.errors import PyMongoError
 
+from plugins.ha.messages import RoleChangeAnswer
 from plugins.ha.reporting.role_history import WATCHED, ReconnectRecorder
 from plugins.ha.web.timeline import Marker, PhaseBar, draw_takeover, in_order, timelines
+from tests.ha.messages import role_change
 from twistlock_console.defenders.register import ReconnectStats
 
 OPENED = datetime(2026, 11, 1, 12, tzinfo=UTC)
 PHASES = {"noticed": 0.7, "elected": 0.1, "writable": 0.0, "lease": 1.0, "ports": 0.2}
 
 
-def takeover(**changes: Any) -> dict[str, Any]:
+def takeover(to: str = "primary", **changes: Any) -> RoleChangeAnswer:
     """A record of the history."""
-    record = {"address": "10.0.0.1", "time": OPENED.isoformat(), "to": "primary"}
-    return {**record, "phases": PHASES, **changes}
+    shown = {"time": OPENED.isoformat(), "phases": PHASES, **changes}
+    return role_change("10.0.0.1", to, **shown)
 
 
 def test_phases_follow_one_another() -> None:

@@ -33,7 +33,7 @@ from plugins.ha.consensus.state import (
     Update,
 )
 from plugins.ha.consensus.transitions import ServerEnd
-from plugins.ha.peers.heartbeats import testimony as told_by
+from plugins.ha.peers.heartbeats import heartbeat_of as told_by
 from tests.ha.observations import (
     ME,
     MS,
@@ -445,7 +445,7 @@ def test_whatever_it_learns_a_node_keeps_its_word(
         assert seen.hold is None or seen.hold.document.epoch > seen.renounced
         assert seen.hold is None or now < seen.hold.deadline
         assert seen.ports is not Ports.OPEN or seen.hold is not None
-        told = told_by(seen, "why", now)["holding"]
+        told = told_by(seen, "why", now).holding
         assert told or seen.hold is None
         renounced = seen.renounced
 

@@ -1,4 +1,4 @@
-"""Heartbeats between simulated nodes, with the real testimony and the real ear."""
+"""Heartbeats between simulated nodes, with the real payload and the real reader."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ class Beat:
 
     def _answer(self) -> None:
         peer = self._peer
-        told = heartbeats.testimony(peer.seen, peer.reason, peer.clock())
+        told = heartbeats.heartbeat_of(peer.seen, peer.reason, peer.clock())
 
         def heard(seen: Observation) -> Observation:
             return heartbeats._heard(seen, peer.address, told, self._sent_at)

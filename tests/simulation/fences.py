@@ -11,6 +11,7 @@ from plugins.ha.consensus import decision, lease, transitions
 from plugins.ha.consensus.lease import LeaseDocument, LeaseSighting
 from plugins.ha.consensus.state import Observation
 from plugins.ha.peers import heartbeats
+from plugins.ha.peers.heartbeats import Heartbeat
 from tests.simulation import mongod, oplog, server
 from tests.simulation.faults import Fault
 from tests.simulation.run import Plan
@@ -64,16 +65,16 @@ def _renounced_whenever(seen: Observation, sighting: LeaseSighting) -> bool:
     return holder.holding != document.epoch and not holder.taking
 
 
-def _testimony(**changes: Any) -> Callable[..., dict[str, Any]]:
-    def testimony(seen: Observation, reason: str, now: int) -> dict[str, Any]:
-        return {**TESTIMONY(seen, reason, now), **changes}
+def _heartbeat(**changes: Any) -> Callable[..., Heartbeat]:
+    def heartbeat_of(seen: Observation, reason: str, now: int) -> Heartbeat:
+        return HEARTBEAT_OF(seen, reason, now).model_copy(update=changes)
 
-    return testimony
+    return heartbeat_of
 
 
-def _holding_only(seen: Observation, reason: str, now: int) -> dict[str, Any]:
+def _holding_only(seen: Observation, reason: str, now: int) -> Heartbeat:
     epoch = seen.hold.document.epoch if seen.hold else 0
-    return {**TESTIMONY(seen, reason, now), "holding": epoch}
+    return HEARTBEAT_OF(seen, reason, now).model_copy(update={"holding": epoch})
 
 
 def _held_again(
@@ -97,7 +98,7 @@ def _own_ttl(seen: Observation, now: int) -> Any:
 
 HELD = transitions.lease_held
 FREE_AT = lease.free_at
-TESTIMONY = heartbeats.testimony
+HEARTBEAT_OF = heartbeats.heartbeat_of
 CANDIDATE = decision._as_candidate
 
 CUT = ("isolated", "isolated from databases", "deaf", "mute")
@@ -121,7 +122,7 @@ FENCES = (
         (*CUT, *FROZEN),
     ),
     Fence(
-        "testimony counts only when asked for after the lease was seen",
+        "a heartbeat counts only when asked for after the lease was seen",
         ((decision, "_holder_renounced", _renounced_whenever),),
         script=(
             _fault(0, "node link cut", 1, 6),
@@ -130,8 +131,8 @@ FENCES = (
         ),
     ),
     Fence(
-        "testimony says whether a take is in flight",
-        ((heartbeats, "testimony", _testimony(taking=False)),),
+        "a heartbeat says whether a take is in flight",
+        ((heartbeats, "heartbeat_of", _heartbeat(taking=False)),),
         script=(
             _fault(0, "late answers", 1, 5),
             _fault(0.2, "election", 1, 0),
@@ -140,8 +141,8 @@ FENCES = (
         ),
     ),
     Fence(
-        "testimony holds on to the epoch until the ports are closed",
-        ((heartbeats, "testimony", _holding_only),),
+        "a heartbeat holds on to the epoch until the ports are closed",
+        ((heartbeats, "heartbeat_of", _holding_only),),
         script=(_fault(0, "brain frozen", 0, 1.5), _fault(0.3, "election", 1, 0)),
     ),
     Fence(

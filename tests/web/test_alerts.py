@@ -20,6 +20,7 @@ from web_visitor import PASSWORD, Visitor, basic
 
 from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
 from plugins.ha.reporting.monitoring import problems_in
+from tests.ha.messages import cluster, node
 from twistlock_console.accounts.rights import UserRole
 from twistlock_console.alerts import store
 from twistlock_console.alerts.messages import Sender
@@ -774,11 +775,11 @@ def test_what_is_wrong_in_a_cluster() -> None:
     """Nodes out of reach, and members too far behind; a waiting host is no problem."""
     states = [("PRIMARY", 0.0), ("SECONDARY", 11.0), ("UNAVAILABLE", None)]
     nodes = [
-        {"address": f"10.0.0.{n}", "state": state, "lagSeconds": lag, "reason": "why"}
+        node(f"10.0.0.{n}", state, lagSeconds=lag)
         for n, (state, lag) in enumerate([*states, ("REQUEST_JOIN", None)])
     ]
 
-    found = list(problems_in({"nodes": nodes}, 10))
+    found = list(problems_in(cluster(nodes), 10))
     certificates = list(certificate_problems("10.0.0.9", {"certificate": "it ends"}))
 
     assert [(each.kind, each.subject) for each in found] == [

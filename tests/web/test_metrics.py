@@ -11,6 +11,7 @@ from web_visitor import Visitor, basic
 
 from plugins.ha.replication.member_state import NodeState
 from plugins.ha.reporting.monitoring import HaMetrics, cluster_metrics
+from tests.ha.messages import cluster, node, role_change
 from twistlock_console.common.errors import NodeUnreachable
 from twistlock_console.events.bus import Bus
 from twistlock_console.servers.service_ports import ServicePorts
@@ -22,21 +23,17 @@ from twistlock_console.web.common.database import storage_of
 PATH = "/api/v1/metrics"
 LOGGING = "/api/v1/settings/logging"
 DOCS = Path(__file__).parents[2] / "docs" / "alerts-and-metrics.md"
-VIEW = {
-    "epoch": 7,
-    "primary": "10.0.0.1",
-    "failuresSurvived": 1,
-    "nodes": [
-        {"address": "10.0.0.1", "state": NodeState.PRIMARY, "lagSeconds": 0.0},
-        {"address": "10.0.0.2", "state": NodeState.SECONDARY, "lagSeconds": 1.5},
-        {"address": "10.0.0.3", "state": NodeState.UNAVAILABLE, "lagSeconds": None},
-    ],
-    "history": [
-        {"to": "primary", "phases": {}},
-        {"to": "standby", "phases": {}},
-        {"to": "primary", "phases": {"elected": 0.2, "lease": 0.1}},
-    ],
-}
+NODES = [
+    node("10.0.0.1", NodeState.PRIMARY, lagSeconds=0.0),
+    node("10.0.0.2", NodeState.SECONDARY, lagSeconds=1.5),
+    node("10.0.0.3", NodeState.UNAVAILABLE),
+]
+HISTORY = [
+    role_change("10.0.0.1", "primary"),
+    role_change("10.0.0.1", "standby"),
+    role_change("10.0.0.1", "primary", phases={"elected": 0.2, "lease": 0.1}),
+]
+VIEW = cluster(NODES, HISTORY, primary="10.0.0.1")
 
 
 def switched_on(admin: Visitor) -> dict[str, float]:
@@ -123,7 +120,7 @@ def test_the_cluster_tells_of_all_nodes(measures: HaMetrics) -> None:
 
 def test_a_cluster_without_history_can_be_told(measures: HaMetrics) -> None:
     """Nothing is made up."""
-    view = {**VIEW, "nodes": [], "history": [], "primary": None}
+    view = cluster([])
 
     names = {family.name for family in cluster_metrics(view) if family.samples}
     assert names == {"twistlock_ha_epoch", "twistlock_ha_failures_survived"}

@@ -82,7 +82,7 @@ def _why(error: Exception) -> str:
     return describe_error(error)
 
 
-def _sentence(content: Any, status: int) -> str:
+def _sentence(content: object, status: int) -> str:
     if isinstance(content, dict) and isinstance(content.get("err"), str):
         return str(content["err"])
     return f"the node answered with status {status}"

@@ -216,7 +216,7 @@ class Handler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing of what went well; heartbeats come several a second."""
 
-    def log(self, type: str, message: str, *args: Any) -> None:
+    def log(self, type: str, message: str, *args: object) -> None:
         """Send the server's own words to our log."""
         log.debug(message, *args)
 
@@ -229,7 +229,7 @@ class NodeServer(BaseWSGIServer):
     def __init__(
         self,
         place: tuple[str, int],
-        app: Any,
+        app: Flask,
         tls: ReloadingTlsContext,
         members: MemberAddresses,
         fd: int,
@@ -294,7 +294,7 @@ class NodeServer(BaseWSGIServer):
             secured.do_handshake()
             if self._admit(connection, address):
                 self._gate.establish(plain)
-                self.finish_request(cast(Any, secured), (address, 0))
+                self.finish_request(secured, (address, 0))
         except (OSError, ValueError) as error:
             log.debug("the connection of %s broke: %s", address, error)
         except Exception:
@@ -302,7 +302,7 @@ class NodeServer(BaseWSGIServer):
         finally:
             self._gate.end(plain)
             self._connections.remove(secured)
-            self.shutdown_request(cast(Any, secured))
+            self.shutdown_request(secured)
 
     def _admit(self, connection: NodeConnection, address: str) -> bool:
         """Return whether the peer is a node that may have one more connection."""

@@ -1,11 +1,17 @@
 """`twistlock-console ha …`: the cluster from the command line of any of its nodes."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from plugins.ha.membership.join_client import fingerprint_of
+from plugins.ha.messages import (
+    AddressBody,
+    AdmittedAnswer,
+    ClusterAnswer,
+    RecoveryAnswer,
+    TargetBody,
+)
 from twistlock_console.cli.audit import record_command
 from twistlock_console.cli.options import (
     config_option,
@@ -17,6 +23,7 @@ from twistlock_console.cli.options import (
 )
 from twistlock_console.common.errors import Refused
 from twistlock_console.node_api.client import NodeClient
+from twistlock_console.node_api.messages import NodeMessage
 from twistlock_console.settings import Settings
 
 TIMEOUT_S = 15.0
@@ -46,15 +53,15 @@ def status(config: Path, *, as_json: bool) -> None:
     """Print the cluster as this host's node sees it."""
     settings = settings_of_running_node(config)
     with NodeClient(settings, settings.node_address) as client:
-        cluster: dict[str, Any] = client.get("/v1/ha/cluster")
+        cluster = ClusterAnswer.from_answer(client.get("/v1/ha/cluster"))
     if as_json:
-        print_json(cluster)
+        print_json(cluster.as_json())
         return
-    print_line(f"epoch {cluster['epoch']}, {cluster['primary'] or 'nobody'} serves")
-    for node in cluster["nodes"]:
-        reason = "; ".join(filter(None, (node["reason"], node["takeover"])))
-        print_row((node["address"], node["state"], reason), (16, 13))
-    print_line(f"failures that can be survived now: {cluster['failuresSurvived']}")
+    print_line(f"epoch {cluster.epoch}, {cluster.primary or 'nobody'} serves")
+    for node in cluster.nodes:
+        reason = "; ".join(filter(None, (node.reason, node.takeover)))
+        print_row((node.address, node.state, reason), (16, 13))
+    print_line(f"failures that can be survived now: {cluster.failures_survived}")
 
 
 @command.command("apply", help="Admit the hosts that ask to join.")
@@ -62,7 +69,8 @@ def status(config: Path, *, as_json: bool) -> None:
 def apply(config: Path) -> None:
     """Have the serving node admit the hosts that wait."""
     settings = settings_of_running_node(config)
-    admitted = ", ".join(_post_to_serving_node(settings, "apply", {})["admitted"])
+    answer = _post_to_serving_node(settings, "apply", NodeMessage())
+    admitted = ", ".join(AdmittedAnswer.from_answer(answer).admitted)
     record_command(settings, "ha apply", f"admitted {admitted} to the cluster")
     print_line(f"Admitted {admitted}.")
 
@@ -80,7 +88,7 @@ def fingerprint(config: Path) -> None:
 def remove(address: str, config: Path) -> None:
     """Have the serving node remove the node at *address*."""
     settings = settings_of_running_node(config)
-    _post_to_serving_node(settings, "remove", {"address": address})
+    _post_to_serving_node(settings, "remove", AddressBody(address=address))
     record_command(settings, "ha remove", f"removed the node {address}")
     print_line(f"Removed {address}.")
 
@@ -94,18 +102,18 @@ def switchover(address: str | None, config: Path) -> None:
     where = address or "the best standby"
     # Recorded first: while the role changes, no node can store the record.
     record_command(settings, "ha switchover", f"asked for a switchover to {where}")
-    _post_to_serving_node(settings, "switchover", {"address": address})
+    _post_to_serving_node(settings, "switchover", TargetBody(address=address))
     print_line("The switchover has begun; see `twistlock-console ha status`.")
 
 
-def _post_to_serving_node(settings: Settings, verb: str, body: object) -> Any:
+def _post_to_serving_node(settings: Settings, verb: str, body: NodeMessage) -> object:
     """Return the answer of the serving node, whichever node this is."""
     with NodeClient(settings, settings.node_address) as client:
-        primary = client.get("/v1/ha/cluster")["primary"]
+        primary = ClusterAnswer.from_answer(client.get("/v1/ha/cluster")).primary
     if primary is None:
         raise Refused("No node serves now; see `twistlock-console ha status`.")
     with NodeClient(settings, primary, timeout=TIMEOUT_S) as client:
-        return client.post(f"/v1/ha/{verb}", body)
+        return client.post(f"/v1/ha/{verb}", body.as_json())
 
 
 @command.command(
@@ -119,18 +127,18 @@ def recover(config: Path, *, force: bool) -> None:
     with NodeClient(
         settings, settings.node_address, timeout=RECOVERY_TIMEOUT_S
     ) as client:
-        plan: dict[str, Any] = client.get("/v1/ha/recovery")
-        others = ", ".join(plan["others"]) or "nobody"
-        until = plan["storedUntil"] or "an unknown time"
-        warning = WARNING.format(address=plan["address"], others=others, until=until)
-        print_line(warning)
+        plan = RecoveryAnswer.from_answer(client.get("/v1/ha/recovery"))
+        address, others = plan.address, ", ".join(plan.others) or "nobody"
+        stored = plan.stored_until
+        until = stored.isoformat(timespec="seconds") if stored else "an unknown time"
+        print_line(WARNING.format(address=address, others=others, until=until))
         if not force:
             raise Refused("Nothing was changed; to do it, add --force.")
-        _confirm(plan["address"])
-        client.post("/v1/ha/recovery", {"address": plan["address"]})
-    print_line(f"{plan['address']} is alone now and will serve in a moment.")
+        _confirm(address)
+        client.post("/v1/ha/recovery", AddressBody(address=address).as_json())
+    print_line(f"{address} is alone now and will serve in a moment.")
     print_line("Let two new hosts join from its page, then click APPLY.")
-    done = f"made {plan['address']} the only node, by force; left out {others}"
+    done = f"made {address} the only node, by force; left out {others}"
     record_command(settings, "ha recover --force", done)
 
 

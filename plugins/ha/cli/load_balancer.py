@@ -1,12 +1,12 @@
 """`twistlock-console loadbalancer …`: the file for a load balancer of this cluster."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from plugins.ha.load_balancer.files import for_cluster
 from plugins.ha.load_balancer.templates import Kind
+from plugins.ha.messages import ClusterAnswer
 from plugins.ha.settings import HaSettings
 from twistlock_console.cli.options import (
     config_option,
@@ -30,5 +30,5 @@ def command(kind: str, config: Path) -> None:
             "One node needs no load balancer; set HIGH_AVAILABILITY_ENABLED=true first."
         )
     with NodeClient(settings, settings.node_address) as client:
-        cluster: dict[str, Any] = client.get("/v1/ha/cluster")
-    print_line(for_cluster(Kind(kind), settings, cluster["nodes"]), end="")
+        cluster = ClusterAnswer.from_answer(client.get("/v1/ha/cluster"))
+    print_line(for_cluster(Kind(kind), settings, cluster.joined_addresses), end="")

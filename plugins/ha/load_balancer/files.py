@@ -1,9 +1,8 @@
 """The shipped examples of load balancers, filled in for this cluster."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from plugins.ha.load_balancer.templates import (
     EXAMPLE_NODES,
@@ -16,7 +15,6 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.settings import Settings
 
 IN_CHECKOUT = Path(__file__).parents[3] / "config/load-balancer"
-JOINED = {"PRIMARY", "SECONDARY", "STARTUP2", "RECOVERING", "ROLLBACK", "UNAVAILABLE"}
 
 
 def shipped(kind: Kind) -> Path:
@@ -26,16 +24,15 @@ def shipped(kind: Kind) -> Path:
     return Path(str(files("plugins.ha") / "load_balancer" / FILES[kind]))
 
 
-def for_cluster(kind: Kind, settings: Settings, nodes: Iterable[dict[str, Any]]) -> str:
-    """The file of *kind* for the *nodes* that the view shows. Raises Refused."""
-    addresses = tuple(n["address"] for n in nodes if n["state"] in JOINED)
+def for_cluster(kind: Kind, settings: Settings, addresses: Sequence[str]) -> str:
+    """The file of *kind* for the members at *addresses*. Raises Refused."""
     if not 0 < len(addresses) <= len(EXAMPLE_NODES):
         raise Refused(
             f"The cluster has {len(addresses)} nodes now; ask again when it has one "
             "to three."
         )
     front = Front(
-        nodes=addresses,
+        nodes=tuple(addresses),
         name=next(iter(settings.console_san), settings.console_cn),
         api_port=settings.management_port_https,
         pages_port=settings.management_port_ui,

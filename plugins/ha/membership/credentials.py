@@ -15,16 +15,15 @@ import json
 import logging
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import PyMongoError
 
 from plugins.ha.declarations import HIGH_AVAILABILITY
-from plugins.ha.replication.collections import Collections
+from plugins.ha.messages import OpenTokenAnswer
+from plugins.ha.replication.collections import Collections, Document
 from twistlock_console.accounts import users
 from twistlock_console.common.atomic_files import write_whole
 from twistlock_console.common.errors import IdentityError, Refused
@@ -41,16 +40,6 @@ ANEW = "copy the join command anew from Manage > System > High Availability"
 TOKEN_ID = 12
 NODES = "ha_nodes"
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class JoinToken:
-    """One token, by the first digits of its hash; *host* is who used it."""
-
-    token_id: str
-    expires: datetime
-    host: str | None
-    revoked: bool
 
 
 class JoinTokens:
@@ -91,7 +80,7 @@ class JoinTokens:
                 f"The join token was used by another host, and each is for one; {ANEW}."
             )
 
-    def _bind(self, key: str, host: str) -> dict[str, Any]:
+    def _bind(self, key: str, host: str) -> Document:
         bound = self._tokens.find_one_and_update(
             {"_id": key, "host": {"$exists": False}},
             {"$set": {"host": host}},
@@ -99,7 +88,7 @@ class JoinTokens:
         )
         return bound or self._tokens.find_one({"_id": key}) or {"host": None}
 
-    def list(self) -> tuple[JoinToken, ...]:
+    def list(self) -> tuple[OpenTokenAnswer, ...]:
         """The tokens that can still be used, the latest first."""
         alive = {"expires": {"$gt": datetime.now(UTC)}, "revoked": {"$ne": True}}
         return tuple(
@@ -122,13 +111,13 @@ class JoinTokens:
         for found in list(self._tokens.find({"host": host})):
             self._revoke(found)
 
-    def _revoke(self, stored: dict[str, Any]) -> None:
+    def _revoke(self, stored: Document) -> None:
         key, expires = str(stored["_id"]), stored["expires"]
         store.revoke(self._database, Kind.JOIN_TOKEN, key, expires=expires)
         # For the lists, and for a release before.
         self._tokens.update_one({"_id": key}, {"$set": {"revoked": True}})
 
-    def _is_revoked(self, stored: dict[str, Any]) -> bool:
+    def _is_revoked(self, stored: Document) -> bool:
         if stored.get("revoked"):
             return True
         return store.is_revoked(self._database, Kind.JOIN_TOKEN, str(stored["_id"]))
@@ -150,12 +139,11 @@ def _check_shape(token: str) -> None:
     raise Refused(f"The join token is damaged; {ANEW}, as a whole.")
 
 
-def _token(stored: dict[str, Any]) -> JoinToken:
-    return JoinToken(
-        token_id=str(stored["_id"])[:TOKEN_ID],
-        expires=stored["expires"],
+def _token(stored: Document) -> OpenTokenAnswer:
+    return OpenTokenAnswer(
+        id=str(stored["_id"])[:TOKEN_ID],
+        expires_at=stored["expires"],
         host=stored.get("host"),
-        revoked=bool(stored.get("revoked")),
     )
 
 
@@ -202,7 +190,7 @@ class NodeKeyRegistry:
         """Return whether a node at *address* has a key that counts."""
         return self._nodes.find_one({"address": address, "removed": False}) is not None
 
-    def _revoke(self, which: dict[str, Any]) -> None:
+    def _revoke(self, which: Document) -> None:
         for node in list(self._nodes.find({**which, "removed": {"$ne": True}})):
             key, address = str(node["_id"]), str(node["address"])
             store.revoke(self._database, Kind.NODE_KEY, key, owner=address)

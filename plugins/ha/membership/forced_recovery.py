@@ -12,15 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from plugins.ha.consensus import transitions
 from plugins.ha.controller.controller import ControlLoop
 from plugins.ha.membership.credentials import NodeKeyRegistry
+from plugins.ha.messages import RecoveryAnswer
+from plugins.ha.peers.heartbeats import PATH, Heartbeat
 from plugins.ha.replication.collections import LeaseStore
-from plugins.ha.replication.member_state import NodeState
+from plugins.ha.replication.member_state import MemberConfig, NodeState
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable, Refused
@@ -36,15 +37,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
-    """What recovery would do: who is left out, and up to when we have the data."""
-
-    address: str
-    others: tuple[str, ...]
-    stored_until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class Recovery:
     """Carries it out on this node, *address*."""
 
@@ -56,8 +48,8 @@ class Recovery:
     control_loop: ControlLoop
     client_of: Callable[[str], NodeClient]
 
-    def prospect(self) -> Prospect:
-        """What it would do; raises Refused where there is nothing to recover from."""
+    def plan(self) -> RecoveryAnswer:
+        """Return what it would do; raises Refused where nothing is to recover."""
         if self.control_loop.seen.hold is not None:
             raise Refused(f"{self.address} serves; there is nothing to recover from.")
         self._must_have_copied()
@@ -66,12 +58,14 @@ class Recovery:
         others = tuple(one for one in addresses if one != self.address)
         for other in others:
             self._must_be_silent(other)
-        return Prospect(self.address, others, self._stored_until())
+        return RecoveryAnswer(
+            address=self.address, others=others, stored_until=self._stored_until()
+        )
 
-    def perform(self) -> None:
+    def execute(self) -> None:
         """Make this node a set of one; raises Refused, DatabaseError."""
-        prospect = self.prospect()
-        log.warning("recovering by force: leaving out %s", ", ".join(prospect.others))
+        plan = self.plan()
+        log.warning("recovering by force: leaving out %s", ", ".join(plan.others))
         # A lease request of ours is under way: the control loop shall not make another.
         self.control_loop.post(lambda seen: replace(seen, asking=True))
         try:
@@ -79,7 +73,7 @@ class Recovery:
             deadline = boottime_ns() + INSIST_SECONDS * SECOND
             _insist(self._become_alone, deadline)
             _insist(self._leap, deadline)
-            for other in prospect.others:
+            for other in plan.others:
                 _insist(partial(self.register.remove, other), deadline)
         finally:
             self.control_loop.post(transitions.lease_answered)
@@ -105,7 +99,7 @@ class Recovery:
     def _must_be_silent(self, other: str) -> None:
         try:
             with self.client_of(other) as client:
-                cause = client.get("/v1/ha/heartbeat").get("cause")
+                cause = Heartbeat.from_answer(client.get(PATH)).cause
         except NodeUnreachable:
             return
         except Refused as error:
@@ -135,9 +129,13 @@ class Recovery:
             (m["_id"] for m in config["members"] if m["host"] == host),
             1 + max(m["_id"] for m in config["members"]),
         )
-        member: dict[str, Any] = {"_id": number, "host": host}
-        alone = [{**member, "priority": 1, "votes": 1}]
-        self.replica_set.reconfigure({**config, "members": alone}, force=True)
+        alone: MemberConfig = {
+            "_id": number,
+            "host": host,
+            "priority": 1,
+            "votes": 1,
+        }
+        self.replica_set.reconfigure({**config, "members": [alone]}, force=True)
         deadline = boottime_ns() + WRITABLE_SECONDS * SECOND
         while not self.replica_set.hello().member.writable:
             if boottime_ns() > deadline:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from plugins.ha.messages import JoinAnswer
 from twistlock_console import __version__
 from twistlock_console.common.atomic_files import read_secret, write_secret
 from twistlock_console.common.error_text import describe_error
@@ -106,7 +107,8 @@ def join(settings: Settings, pause: Callable[[float], None]) -> None:
     primary = PinnedClient(invitation, source=settings.node_address)
     primary.insist(PinnedRequest("POST", REQUESTS, body), pause)
     answer = _wait_for_apply(settings, invitation, primary, pause)
-    _take_papers(settings, primary.address, invitation.informed(answer), answer)
+    invitation = invitation.informed(answer.nodes)
+    _take_papers(settings, primary.address, invitation, answer)
 
 
 def _wait_for_apply(
@@ -114,13 +116,15 @@ def _wait_for_apply(
     invitation: "Invitation",
     primary: "PinnedClient",
     pause: Callable[[float], None],
-) -> Mapping[str, Any]:
+) -> JoinAnswer:
     question = PinnedRequest("GET", f"{REQUESTS}/{settings.node_address}")
     while True:
-        answer = primary.insist(question, pause)
-        if answer["state"] == "APPROVED":
+        # An earlier release tells of no nodes.
+        content = {"nodes": {}, **primary.insist(question, pause)}
+        answer = JoinAnswer.from_answer(content)
+        if answer.is_approved:
             return answer
-        if (told := invitation.informed(answer)) != invitation:
+        if (told := invitation.informed(answer.nodes)) != invitation:
             invitation = told
             invitation.write(settings.folders)
             primary.learn(invitation)
@@ -131,18 +135,18 @@ def _take_papers(
     settings: Settings,
     primary: str,
     invitation: "Invitation",
-    answer: Mapping[str, Any],
+    answer: JoinAnswer,
 ) -> None:
     folders = settings.folders
     try:
-        _take_certificates(folders, answer)
+        certificate = _take_certificates(folders, answer)
         with NodeClient(settings, primary) as client:
             papers = client.get("/v1/ha/papers")
         for name, content in papers.items():
             write_secret(_place(folders, name), content.encode())
         write_known_members(folders, invitation.pins)
         # Last of all: with it the node counts as admitted at its next start.
-        store_node_certificate(folders.certificates, answer["certificate"].encode())
+        store_node_certificate(folders.certificates, certificate.encode())
     except BaseException:
         forget_known_members(folders)
         for name in (NODE, *CLUSTER_FILES):
@@ -152,18 +156,20 @@ def _take_papers(
     log.info("admitted to the cluster")
 
 
-def _take_certificates(folders: Folders, answer: Mapping[str, Any]) -> None:
-    if answer["clusterCertificate"] is None:
+def _take_certificates(folders: Folders, answer: JoinAnswer) -> str:
+    """Store the identity in the cluster; return the certificate to be stored last."""
+    if answer.certificate is None or answer.cluster_certificate is None:
         raise Refused(
             "This host was admitted by an earlier release of the Console; remove it on "
             "the primary's page and run the join command again."
         )
-    write_secret(folders.certificates / AUTHORITY, answer["authority"].encode())
+    write_secret(folders.certificates / AUTHORITY, answer.authority.encode())
     store_cluster_identity(
         folders.certificates,
-        answer["clusterCertificate"].encode(),
-        answer["clusterAuthorities"].encode(),
+        answer.cluster_certificate.encode(),
+        answer.cluster_authorities.encode(),
     )
+    return answer.certificate
 
 
 def _place(folders: Folders, name: str) -> Path:
@@ -201,10 +207,9 @@ class Invitation:
         """The pins of all that may be the primary, by address; the first one first."""
         return {self.address: self.pin, **self.others}
 
-    def informed(self, answer: Mapping[str, Any]) -> Self:
-        """The invitation as of the cluster's *answer*, which may tell of no nodes."""
-        told = answer.get("nodes") or self.others
-        return replace(self, others={str(node): str(told[node]) for node in told})
+    def informed(self, nodes: Mapping[str, str] | None) -> Self:
+        """Return the invitation with the pins of *nodes*, if the cluster told any."""
+        return replace(self, others=dict(nodes)) if nodes else self
 
     @classmethod
     def read(cls, folders: Folders) -> Self:
@@ -214,12 +219,14 @@ class Invitation:
             raise IdentityError(NOT_INVITED.format(folder=folders.root))
         try:
             stored = json.loads(read_secret(path))
+            others = stored.get("others") or {}
             return cls(
                 address=str(stored["address"]),
                 port=int(stored["port"]),
                 pin=str(stored["pin"]),
                 token=str(stored["token"]),
-            ).informed({"nodes": stored.get("others")})
+                others={str(node): str(pin) for node, pin in others.items()},
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IdentityError(
                 f"{path} is damaged; run the join command from the primary's page again"
@@ -255,7 +262,7 @@ class PinnedClient:
 
     def insist(
         self, question: PinnedRequest, pause: Callable[[float], None]
-    ) -> Mapping[str, Any]:
+    ) -> dict[str, object]:
         """Ask one node after the other until there is an answer.
 
         The role may be moving just now, or have moved since the last answer.
@@ -273,7 +280,7 @@ class PinnedClient:
             self.address = _after(self.address, list(self._invitation.pins))
             pause(ASK_AGAIN_SECONDS)
 
-    def ask(self, question: PinnedRequest) -> Mapping[str, Any]:
+    def ask(self, question: PinnedRequest) -> dict[str, object]:
         """Ask once; raises Refused, or what http.client and json raise."""
         connection = HTTPSConnection(
             self.address,

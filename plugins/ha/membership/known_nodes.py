@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
+from plugins.ha.messages import AddressBody, ClusterAnswer
 from twistlock_console.common.errors import (
     ConsoleError,
     DatabaseError,
@@ -40,7 +41,7 @@ def give_up_vote_if_empty(settings: Settings) -> None:
     for address in members:
         try:
             with NodeClient(settings, address, timeout=TIMEOUT_SECONDS) as client:
-                client.post(PATH, {"address": settings.node_address})
+                client.post(PATH, AddressBody(address=settings.node_address).as_json())
         except Removed:
             log.info("the database is empty, and this node is no member any more")
             return
@@ -70,7 +71,7 @@ def node_addresses(settings: Settings) -> Collection[str]:
     """
     try:
         with NodeClient(settings, settings.node_address) as client:
-            shown = client.get("/v1/ha/cluster")["nodes"]
+            cluster = ClusterAnswer.from_answer(client.get("/v1/ha/cluster"))
     except ConsoleError as error:
         if known := read_known_members(settings.folders):
             return known
@@ -78,4 +79,4 @@ def node_addresses(settings: Settings) -> Collection[str]:
             f"The other nodes are not known while this one does not answer ({error}); "
             "start it, and run this as root."
         ) from error
-    return [str(node["address"]) for node in shown]
+    return [node.address for node in cluster.nodes]

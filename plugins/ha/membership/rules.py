@@ -5,11 +5,11 @@ copies must not vote yet; so each pass makes at most one step, and the next pass
 looks again. A failover in between changes nothing: the new primary goes on.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
 
+from plugins.ha.replication.member_state import MemberConfig, SetConfig, SetSettings
 from twistlock_console.events.cluster_status import ClusterStatus, address_of
 
 NODES = 3
@@ -34,7 +34,7 @@ class JoinRequest:
 class Step:
     """The replica set's next configuration, and why."""
 
-    config: dict[str, Any]
+    config: SetConfig
     reason: str
 
 
@@ -68,9 +68,7 @@ def why_not_apply(
     return None
 
 
-def why_not_ask(
-    request: JoinRequest, config: Mapping[str, Any], version: str
-) -> str | None:
+def why_not_ask(request: JoinRequest, config: SetConfig, version: str) -> str | None:
     """Why a host may not even ask to join, as a sentence; None when it may."""
     if request.version != version:
         return (
@@ -88,7 +86,7 @@ def why_not_ask(
 
 
 def next_step(
-    config: Mapping[str, Any],
+    config: SetConfig,
     status: ClusterStatus,
     approved: Sequence[str],
     port: int,
@@ -101,7 +99,7 @@ def next_step(
     status may still be that of before.
     """
     if config["settings"]["chainingAllowed"]:
-        settings = {**config["settings"], "chainingAllowed": False}
+        settings: SetSettings = {**config["settings"], "chainingAllowed": False}
         return Step({**config, "settings": settings}, "all follow the primary again")
     members = list(config["members"])
     if step := _take_vote(config, status):
@@ -117,20 +115,24 @@ def next_step(
     return None
 
 
-def without_vote(config: Mapping[str, Any], address: str) -> Step | None:
+def without_vote(config: SetConfig, address: str) -> Step | None:
     """The set in which the member at *address* has no vote; None if it has none."""
     found = [m for m in config["members"] if address_of(m["host"]) == address]
     if not any(member["votes"] for member in found):
         return None
     members = [
-        {**member, "priority": 0, "votes": 0} if member in found else member
+        _with_votes(member, 0) if member in found else member
         for member in config["members"]
     ]
     reason = f"{address} copies all data and has no vote until it has caught up"
     return Step({**config, "members": members}, reason)
 
 
-def without(config: Mapping[str, Any], address: str) -> Step | None:
+def _with_votes(member: MemberConfig, votes: int) -> MemberConfig:
+    return {**member, "priority": votes, "votes": votes}
+
+
+def without(config: SetConfig, address: str) -> Step | None:
     """The set without the member at *address*; None when it has none there."""
     kept = [m for m in config["members"] if address_of(m["host"]) != address]
     if len(kept) == len(config["members"]):
@@ -138,7 +140,7 @@ def without(config: Mapping[str, Any], address: str) -> Step | None:
     return Step({**config, "members": kept}, f"{address} was removed")
 
 
-def _take_vote(config: Mapping[str, Any], status: ClusterStatus) -> Step | None:
+def _take_vote(config: SetConfig, status: ClusterStatus) -> Step | None:
     """Take the vote of a member that copies all data; one that only starts has some."""
     copying = [
         member.address
@@ -148,14 +150,14 @@ def _take_vote(config: Mapping[str, Any], status: ClusterStatus) -> Step | None:
     return next(filter(None, (without_vote(config, each) for each in copying)), None)
 
 
-def _add(config: Mapping[str, Any], members: list[dict[str, Any]], host: str) -> Step:
+def _add(config: SetConfig, members: list[MemberConfig], host: str) -> Step:
     number = 1 + max(member["_id"] for member in members)
-    added = {"_id": number, "host": host, "priority": 0, "votes": 0}
+    added: MemberConfig = {"_id": number, "host": host, "priority": 0, "votes": 0}
     return Step({**config, "members": [*members, added]}, f"{host} begins to copy")
 
 
 def _give_vote(
-    config: Mapping[str, Any], status: ClusterStatus, voteless: Mapping[str, Any]
+    config: SetConfig, status: ClusterStatus, voteless: MemberConfig
 ) -> Step | None:
     address = address_of(voteless["host"])
     found = next((m for m in status.members if m.address == address), None)
@@ -165,7 +167,7 @@ def _give_vote(
     if lag is None or lag > CAUGHT_UP_SECONDS:
         return None
     members = [
-        {**member, "priority": 1, "votes": 1} if member is voteless else member
+        _with_votes(member, 1) if member is voteless else member
         for member in config["members"]
     ]
     return Step({**config, "members": members}, f"{address} has caught up and votes")

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from pymongo.errors import PyMongoError
 
@@ -23,7 +22,9 @@ from plugins.ha.membership.rules import (
     without,
     without_vote,
 )
-from plugins.ha.replication.collections import Collections
+from plugins.ha.messages import JoinAnswer
+from plugins.ha.replication.collections import Collections, Document
+from plugins.ha.replication.member_state import NodeState, SetConfig
 from plugins.ha.replication.replica_set import ReplicaSet
 from plugins.ha.replication.sync_source import SwitchoverPreparation
 from twistlock_console import __version__
@@ -33,8 +34,14 @@ from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.pki.authority import sign_cluster_request, sign_request
-from twistlock_console.pki.certificates import node_names
+from twistlock_console.pki.certificates import (
+    accepted_authorities,
+    node_names,
+    stored_phase,
+)
+from twistlock_console.pki.identity_files import AUTHORITY
 from twistlock_console.pki.tls import Usage
+from twistlock_console.pki.trust_phase import TrustPhase
 from twistlock_console.settings import Settings
 
 #: A member that vanished is shown as it was for the heartbeat's timeout, and longer.
@@ -106,7 +113,29 @@ class Membership:
         service = sign_request(
             folder, csr, usage=Usage.NODE, common_name=address, names=names
         )
-        return Certificates(service, sign_cluster_request(folder, csr, names))
+        cluster = sign_cluster_request(folder, csr, names)
+        return Certificates(service.decode(), cluster.decode())
+
+    def answer(self, token: str, address: str) -> JoinAnswer:
+        """Tell the host at *address* what became of its request; raises Refused.
+
+        While it waits it learns which nodes to ask: the role may move meanwhile.
+        """
+        found = self.requests.certificates(token, address)
+        nodes = self.register.pins()
+        nodes.pop(address, None)
+        folder = self.settings.folders.certificates
+        phase = stored_phase(folder)
+        # Nodes of an earlier release accept no other certificate yet.
+        is_old = phase is TrustPhase.ACCEPT_BOTH
+        return JoinAnswer(
+            state="APPROVED" if found.service else NodeState.REQUEST_JOIN,
+            certificate=found.service,
+            cluster_certificate=found.service if is_old else found.cluster,
+            authority=(folder / AUTHORITY).read_text(),
+            cluster_authorities=accepted_authorities(folder, phase).decode(),
+            nodes=nodes,
+        )
 
     def advance(self) -> None:
         """Make the next single step towards what was applied, if one is due.
@@ -150,10 +179,8 @@ class Membership:
         since = boottime_ns() - STALE_STATUS_SECONDS * SECOND
         return {address for address, at in self._vote_taken_at.items() if at > since}
 
-    def _forget_arrived(
-        self, config: dict[str, list[dict[str, object]]], approved: list[str]
-    ) -> None:
-        voting = {address_of(str(m["host"])) for m in config["members"] if m["votes"]}
+    def _forget_arrived(self, config: SetConfig, approved: list[str]) -> None:
+        voting = {address_of(m["host"]) for m in config["members"] if m["votes"]}
         for address in voting.intersection(approved):
             self.requests.forget(address)
 
@@ -195,10 +222,13 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """A new node's certificates (PEM): for the service ports, and for the nodes."""
+    """A new node's certificates (PEM): for the service ports, and for the nodes.
 
-    service: bytes
-    cluster: bytes
+    It has none until it is admitted; if an earlier release did that, one alone.
+    """
+
+    service: str | None
+    cluster: str | None
 
 
 class JoinRequests:
@@ -244,19 +274,18 @@ class JoinRequests:
         }
         return self._requests.find_one(same) is not None
 
-    def answer(self, token: str, address: str) -> dict[str, Any]:
-        """What became of the request of *address*, for the host that made it."""
+    def certificates(self, token: str, address: str) -> "Certificates":
+        """Return the certificates of *address*; it has none until it is admitted.
+
+        Raises Refused where the host that shows *token* has made no request.
+        """
         found = self._requests.find_one({"_id": address, "token": hashed(token)})
         if found is None:
             raise Refused(
                 f"No request of {address} to join is known; it was rejected or "
                 "replaced. Run the join command again with a new token."
             )
-        return {
-            "state": "APPROVED" if found["approved"] else "REQUEST_JOIN",
-            "certificate": found.get("certificate"),
-            "clusterCertificate": found.get("clusterCertificate"),
-        }
+        return Certificates(found.get("certificate"), found.get("clusterCertificate"))
 
     def list(self) -> tuple[JoinRequest, ...]:
         """Every request; raises DatabaseError when they cannot be read."""
@@ -278,8 +307,8 @@ class JoinRequests:
         """Admit *address*, and hand it its certificates when it asks again."""
         changes = {
             "approved": True,
-            "certificate": signed.service.decode(),
-            "clusterCertificate": signed.cluster.decode(),
+            "certificate": signed.service,
+            "clusterCertificate": signed.cluster,
         }
         self._requests.update_one({"_id": address}, {"$set": changes})
 
@@ -288,7 +317,7 @@ class JoinRequests:
         self._requests.delete_one({"_id": address})
 
 
-def _request(stored: dict[str, Any]) -> JoinRequest:
+def _request(stored: Document) -> JoinRequest:
     return JoinRequest(
         address=str(stored["_id"]),
         version=str(stored["version"]),

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.state import Observation, Peer, Ports, Update
@@ -17,6 +16,7 @@ from twistlock_console.common.errors import (
     Removed,
 )
 from twistlock_console.node_api.client import NodeClient
+from twistlock_console.node_api.messages import NodeMessage
 from twistlock_console.system.processes import give_up
 from twistlock_console.system.serving_permit import FOREVER
 
@@ -27,56 +27,76 @@ LONGEST_CAUSE = 1000
 log = logging.getLogger(__name__)
 
 
-def testimony(seen: Observation, reason: str, now: int) -> dict[str, Any]:
-    """What this node tells its peers of itself.
+class Heartbeat(NodeMessage):
+    """What a node tells its peers of itself; `Peer` says what each member means.
 
     *holding* stays at an epoch until its ports are closed, also after the lease
-    is dropped; 0 is a promise never to serve under any epoch granted so far.
+    is dropped; 0 is a promise never to serve under any epoch granted so far. A node
+    of an earlier release tells no *cause*.
     """
+
+    address: str
+    state: str
+    writable: bool
+    mongod_alive: bool
+    primary: str | None
+    optime: tuple[int, int]
+    holding: int
+    taking: bool
+    hears: tuple[str, ...]
+    resting: bool
+    version: str
+    reason: str
+    cause: str = ""
+
+
+def heartbeat_of(
+    seen: Observation, reason: str, now: int, cause: str = ""
+) -> Heartbeat:
+    """Return what this node tells its peers of itself."""
     serving = seen.renounced if seen.ports is not Ports.CLOSED else 0
-    return {
-        "address": seen.me,
-        "state": seen.member.state if seen.member else "UNKNOWN",
-        "writable": bool(seen.member and seen.member.writable),
+    return Heartbeat(
+        address=seen.me,
+        state=seen.member.state if seen.member else "UNKNOWN",
+        writable=bool(seen.member and seen.member.writable),
         # A silent mongod may only be slow; the lease tells when it is too slow.
-        "mongodAlive": seen.member is None or seen.member.alive,
-        "primary": seen.member.primary if seen.member else None,
-        "optime": list(seen.optime),
-        "holding": seen.hold.document.epoch if seen.hold else serving,
-        "taking": seen.taking,
-        "hears": [
+        mongod_alive=seen.member is None or seen.member.alive,
+        primary=seen.member.primary if seen.member else None,
+        optime=seen.optime,
+        holding=seen.hold.document.epoch if seen.hold else serving,
+        taking=seen.taking,
+        hears=tuple(
             peer.address
             for peer in seen.peers
             if peer.writable and seen.is_heard(peer, now)
-        ],
-        "resting": now < seen.resting_until,
-        "version": __version__,
-        "reason": reason,
-    }
+        ),
+        resting=now < seen.resting_until,
+        version=__version__,
+        reason=reason,
+        cause=cause,
+    )
 
 
-def heard(old: Peer, answer: dict[str, Any], sent_at: int) -> Peer:
-    """The peer as its *answer* to a heartbeat sent at *sent_at* tells."""
-    stamp = answer["optime"]
+def peer_from(old: Peer, heartbeat: Heartbeat, sent_at: int) -> Peer:
+    """Return the peer as its answer to the request sent at *sent_at* tells."""
     return replace(
         old,
         heard_at=sent_at,
         refused=False,
-        lost_at=0 if answer["mongodAlive"] else old.lost_at or sent_at,
-        claimed_at=sent_at if answer["writable"] else old.claimed_at,
-        state=str(answer["state"]),
-        writable=bool(answer["writable"]),
-        mongod_alive=bool(answer["mongodAlive"]),
-        primary=answer["primary"],
-        optime=(int(stamp[0]), int(stamp[1])),
-        holding=int(answer["holding"]),
-        taking=bool(answer["taking"]),
-        hears=tuple(answer["hears"]),
-        resting=bool(answer["resting"]),
-        version=str(answer["version"]),
-        reason=str(answer["reason"]),
-        # A node of an earlier release tells none.
-        cause=str(answer.get("cause", ""))[:LONGEST_CAUSE],
+        lost_at=0 if heartbeat.mongod_alive else old.lost_at or sent_at,
+        claimed_at=sent_at if heartbeat.writable else old.claimed_at,
+        state=heartbeat.state,
+        writable=heartbeat.writable,
+        mongod_alive=heartbeat.mongod_alive,
+        primary=heartbeat.primary,
+        optime=heartbeat.optime,
+        holding=heartbeat.holding,
+        taking=heartbeat.taking,
+        hears=heartbeat.hears,
+        resting=heartbeat.resting,
+        version=heartbeat.version,
+        reason=heartbeat.reason,
+        cause=heartbeat.cause[:LONGEST_CAUSE],
     )
 
 
@@ -162,21 +182,21 @@ class Heartbeats:
             log.warning("%s refused a heartbeat: %s", address, error)
             return False
         try:
-            heard(Peer(address, 0), answer, sent_at)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            heartbeat = Heartbeat.model_validate(answer)
+        except ValueError as error:
             log.warning("%s answered a heartbeat with %r: %s", address, answer, error)
             return False
-        self._post(lambda seen: _heard(seen, address, answer, sent_at))
-        return not answer["mongodAlive"]
+        self._post(lambda seen: _heard(seen, address, heartbeat, sent_at))
+        return not heartbeat.mongod_alive
 
 
 def _heard(
-    seen: Observation, address: str, answer: dict[str, Any], sent_at: int
+    seen: Observation, address: str, heartbeat: Heartbeat, sent_at: int
 ) -> Observation:
     old = seen.peer(address)
     if old is None:
         return seen
-    return transitions.peer_heard(seen, heard(old, answer, sent_at))
+    return transitions.peer_heard(seen, peer_from(old, heartbeat, sent_at))
 
 
 def _refused(seen: Observation, address: str, sent_at: int) -> Observation:

@@ -20,7 +20,9 @@ from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 
 LEASE_ID = "console"
-Client = MongoClient[dict[str, Any]]
+#: A document as pymongo gives it; its values are checked where they are read.
+Document = dict[str, Any]
+Client = MongoClient[Document]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,15 @@ class Collections:
     own_member: Client
 
     @property
-    def database(self) -> Database[dict[str, Any]]:
+    def database(self) -> Database[Document]:
         """The database at the primary."""
         return self.whole_set["twistlock"]
 
-    def written(self, name: str) -> Collection[dict[str, Any]]:
+    def written(self, name: str) -> Collection[Document]:
         """The collection at the primary."""
         return self.database[name]
 
-    def shown(self, name: str) -> Collection[dict[str, Any]]:
+    def shown(self, name: str) -> Collection[Document]:
         """The collection as our own member has it now."""
         return self.own_member["twistlock"][name].with_options(
             read_concern=ReadConcern("local"), read_preference=ReadPreference.NEAREST
@@ -53,7 +55,7 @@ class LeaseStore:
     a write may then have happened or not.
     """
 
-    def __init__(self, client: MongoClient[dict[str, Any]]) -> None:
+    def __init__(self, client: Client) -> None:
         collection = client["twistlock"]["lease"]
         self._local = collection.with_options(
             read_concern=ReadConcern("local"),

@@ -6,10 +6,33 @@ Pure. See the MongoDB manual, "hello", version 6.0.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from plugins.ha.consensus.state import Member
 from twistlock_console.events.cluster_status import MemberStatus, address_of
+
+
+class MemberConfig(TypedDict):
+    """A member in the configuration of the set; it has more fields than these."""
+
+    _id: int
+    host: str
+    priority: float
+    votes: int
+
+
+class SetSettings(TypedDict):
+    """The settings in the configuration of the set; there are more than these."""
+
+    chainingAllowed: bool
+
+
+class SetConfig(TypedDict):
+    """The configuration of the set, with the fields that a change of it needs."""
+
+    version: int
+    members: list[MemberConfig]
+    settings: SetSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +40,7 @@ class HelloAnswer:
     """One answer of `hello`: our member's view, and the token to wait for the next."""
 
     member: Member
-    topology_version: Mapping[str, Any] | None
+    topology_version: Mapping[str, object] | None
     optime: tuple[int, int]
 
     @classmethod

@@ -9,14 +9,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
-from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.state import DEAD_MEMBER, Member, Update
-from plugins.ha.replication.member_state import HelloAnswer
+from plugins.ha.replication.collections import Client, Document
+from plugins.ha.replication.member_state import HelloAnswer, SetConfig
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
@@ -37,22 +36,22 @@ class ReplicaSet:
     within the client's timeout.
     """
 
-    def __init__(self, client: MongoClient[dict[str, Any]]) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     def status(self) -> ClusterStatus:
         """The replica set as our member sees it."""
-        return ClusterStatus.from_answer(self.told_status(), self.config())
+        return ClusterStatus.from_answer(self.raw_status(), self.config())
 
-    def told_status(self) -> dict[str, Any]:
+    def raw_status(self) -> Document:
         """The same as MongoDB tells it, whole."""
         return dict(self._run({"replSetGetStatus": 1}))
 
     def hello(
-        self, after: Mapping[str, Any] | None = None, wait_ms: int = 0
+        self, after: Mapping[str, object] | None = None, wait_ms: int = 0
     ) -> HelloAnswer:
         """Our member's role; with *after*, the next change within *wait_ms*."""
-        command: dict[str, Any] = {"hello": 1}
+        command: Document = {"hello": 1}
         if after is not None:
             command |= {"topologyVersion": after, "maxAwaitTimeMS": wait_ms}
         return HelloAnswer.from_answer(self._run(command))
@@ -95,22 +94,22 @@ class ReplicaSet:
         """Have our member give up what it waits for from *host* ("address:port")."""
         self._run({"dropConnections": 1, "hostAndPort": [host]})
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> SetConfig:
         """The replica set's configuration document."""
-        answer = self._run({"replSetGetConfig": 1})
-        return dict(answer["config"])
+        config: SetConfig = self._run({"replSetGetConfig": 1})["config"]
+        return config
 
     def is_settled(self) -> bool:
         """Whether a majority has our configuration; only a primary can tell."""
         command = {"replSetGetConfig": 1, "commitmentStatus": True}
         return bool(self._run(command)["commitmentStatus"])
 
-    def reconfigure(self, config: Mapping[str, Any], *, force: bool = False) -> None:
+    def reconfigure(self, config: SetConfig, *, force: bool = False) -> None:
         """Install *config*, one version on."""
-        document = {**config, "version": int(config["version"]) + 1}
+        document = {**config, "version": config["version"] + 1}
         self._run({"replSetReconfig": document, "force": force})
 
-    def _run(self, command: dict[str, Any]) -> dict[str, Any]:
+    def _run(self, command: Document) -> Document:
         name = next(iter(command))
         try:
             return self._client.admin.command(command)

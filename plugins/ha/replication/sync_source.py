@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from plugins.ha.replication.member_state import SetSettings
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, DatabaseError, Refused
@@ -57,7 +58,7 @@ class SwitchoverPreparation:
 
     def _allow_chaining(self) -> None:
         config = self._replica_set.config()
-        settings = {**config["settings"], "chainingAllowed": True}
+        settings: SetSettings = {**config["settings"], "chainingAllowed": True}
         self._replica_set.reconfigure({**config, "settings": settings})
 
 

@@ -5,7 +5,6 @@ a failover does not end them. Problems become alerts.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,6 +15,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
+from plugins.ha.messages import ClusterAnswer, RoleChangeAnswer
 from plugins.ha.replication.member_state import NodeState
 from twistlock_console.alerts.rules import Kind, Problem
 from twistlock_console.alerts.settings import AlertSettings
@@ -46,7 +46,7 @@ class HaMetrics:
             registry=self._kept,
         )
 
-    def text(self, view: Mapping[str, Any]) -> str:
+    def text(self, view: ClusterAnswer) -> str:
         """Write everything that can be told of *view* and of this node."""
         registry = CollectorRegistry(auto_describe=False)
         families = [*cluster_metrics(view), _ports_metric(self._ports)]
@@ -63,48 +63,47 @@ class _Families:
         return self._families
 
 
-def cluster_metrics(view: Mapping[str, Any]) -> Iterable[Metric]:
+def cluster_metrics(view: ClusterAnswer) -> Iterable[Metric]:
     """What the cluster's *view* says, as metrics."""
-    nodes = view["nodes"]
+    nodes = view.nodes
     yield _by_node(
         "twistlock_ha_role",
         "1 on the node that serves, 0 on a standby.",
-        {n["address"]: n["address"] == view["primary"] for n in nodes},
+        {n.address: n.address == view.primary for n in nodes},
     )
     yield _by_node(
         "twistlock_ha_node_up",
         "1 while the node's database is PRIMARY or SECONDARY.",
-        {n["address"]: n["state"] in WELL for n in nodes},
+        {n.address: n.state in WELL for n in nodes},
     )
     yield _by_node(
         "twistlock_ha_lag_seconds",
         "How far a node's database is behind the most recent one.",
-        {n["address"]: n["lagSeconds"] for n in nodes if n["lagSeconds"] is not None},
+        {n.address: n.lag_seconds for n in nodes if n.lag_seconds is not None},
     )
     yield GaugeMetricFamily(
         "twistlock_ha_epoch",
         "Grows by one with each change of the node that serves.",
-        value=view["epoch"],
+        value=view.epoch,
     )
     yield GaugeMetricFamily(
         "twistlock_ha_failures_survived",
         "How many more nodes may fail before none serves.",
-        value=view["failuresSurvived"],
+        value=view.failures_survived,
     )
-    yield _failover_metric(view["history"])
+    yield _failover_metric(view.history)
 
 
-def _failover_metric(history: Iterable[Mapping[str, Any]]) -> Metric:
+def _failover_metric(history: Iterable[RoleChangeAnswer]) -> Metric:
     family = GaugeMetricFamily(
         "twistlock_ha_failover_seconds",
         "How long each phase of the latest takeover took.",
         labels=["phase"],
     )
     # Ports that only closed and opened again were no takeover, and have no phases.
-    takeovers = (h["phases"] for h in history if h.get("to") == Role.PRIMARY)
+    takeovers = (change.phases for change in history if change.after == Role.PRIMARY)
     for phase, seconds in next(filter(None, takeovers), {}).items():
-        if isinstance(seconds, int | float):
-            family.add_metric([phase], seconds)
+        family.add_metric([phase], seconds)
     return family
 
 
@@ -120,15 +119,15 @@ def _ports_metric(ports: ServicePorts) -> Metric:
     return family
 
 
-def _by_node(name: str, told: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, told, labels=["node"])
+def _by_node(name: str, about: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, about, labels=["node"])
     for address, value in values.items():
         family.add_metric([address], float(value))
     return family
 
 
 def cluster_sources(
-    view: Callable[[], Mapping[str, Any]], client_of: Callable[[str], NodeClient]
+    view: Callable[[], ClusterAnswer], client_of: Callable[[str], NodeClient]
 ) -> list[Source]:
     """Return the sources of the serving node.
 
@@ -142,9 +141,9 @@ def cluster_sources(
 
     def certificates(database: Store, settings: AlertSettings) -> Iterable[Problem]:
         del database, settings
-        for node in view()["nodes"]:
-            if not node["self"] and node["state"] != NodeState.REQUEST_JOIN:
-                yield from _certificate(client_of, node["address"])
+        for node in view().nodes:
+            if not node.self and node.state is not NodeState.REQUEST_JOIN:
+                yield from _certificate(client_of, node.address)
 
     return [
         Source(frozenset({NODE_LOST.name, MEMBER_LAG.name}), cluster),
@@ -152,12 +151,12 @@ def cluster_sources(
     ]
 
 
-def problems_in(view: Mapping[str, Any], most_lag: float) -> Iterable[Problem]:
+def problems_in(view: ClusterAnswer, most_lag: float) -> Iterable[Problem]:
     """What is wrong in the cluster's *view*, if a member may lag *most_lag* seconds."""
-    for node in view["nodes"]:
-        address, lag = node["address"], node["lagSeconds"]
-        if node["state"] == NodeState.UNAVAILABLE:
-            sentence = f"the node {address} is lost: {node['reason']}"
+    for node in view.nodes:
+        address, lag = node.address, node.lag_seconds
+        if node.state is NodeState.UNAVAILABLE:
+            sentence = f"the node {address} is lost: {node.reason}"
             yield Problem(NODE_LOST.name, address, sentence)
         elif lag is not None and lag > most_lag:
             sentence = f"the database of {address} is {lag:.0f} s behind"

@@ -11,14 +11,15 @@ import logging
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
+from pydantic import ValidationError
 from pymongo import DESCENDING
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from plugins.ha.replication.collections import Collections
+from plugins.ha.messages import ReturnsAnswer, RoleChangeAnswer
+from plugins.ha.replication.collections import Collections, Document
 from twistlock_console.common.clock import SECOND
 from twistlock_console.defenders.register import ReconnectStats, reconnect_stats
 from twistlock_console.events.types import Role, RoleChanged
@@ -83,26 +84,26 @@ class History:
 
     def note_returns(self, epoch: int, returns: ReconnectStats) -> bool:
         """Add to our takeover under *epoch* who came back; False if that failed."""
-        told = {
-            "first": returns.first and returns.first.isoformat(timespec="milliseconds"),
-            "last": returns.last and returns.last.isoformat(timespec="milliseconds"),
-            "count": returns.count,
-        }
+        defenders = ReturnsAnswer(
+            first=returns.first, last=returns.last, count=returns.count
+        )
         takeover = {"address": self._address, "epoch": epoch, "to": Role.PRIMARY.value}
         try:
-            done = self._records.update_one(takeover, {"$set": {"defenders": told}})
+            done = self._records.update_one(
+                takeover, {"$set": {"defenders": defenders.as_json()}}
+            )
         except PyMongoError as error:
             log.debug("the Defenders' return is not noted yet: %s", error)
             return False
         return done.matched_count > 0
 
-    def _insert(self, entry: dict[str, Any]) -> None:
+    def _insert(self, entry: Document) -> None:
         try:
             self._records.insert_one(entry)
         except DuplicateKeyError:
             log.debug("the history record %s was delivered before", entry["_id"])
 
-    def _entries(self, text: bytes) -> list[dict[str, Any]]:
+    def _entries(self, text: bytes) -> list[Document]:
         entries = []
         for line in text.splitlines():
             try:
@@ -112,20 +113,28 @@ class History:
                 log.warning("left out a torn record in %s", self._spool)
         return entries
 
-    def latest(self, limit: int) -> tuple[dict[str, Any], ...]:
+    def latest(self, limit: int) -> tuple[RoleChangeAnswer, ...]:
         """The newest records of all nodes, newest first; () when unreadable."""
         try:
-            found = self._shown.find(sort=[("time", DESCENDING)], limit=limit)
-            return tuple({**entry, "_id": str(entry["_id"])} for entry in found)
+            found = list(self._shown.find(sort=[("time", DESCENDING)], limit=limit))
         except PyMongoError as error:
             log.debug("the history cannot be read now: %s", error)
             return ()
+        return tuple(filter(None, map(_role_change, found)))
+
+
+def _role_change(stored: Document) -> RoleChangeAnswer | None:
+    try:
+        return RoleChangeAnswer.model_validate({**stored, "_id": str(stored["_id"])})
+    except ValidationError as error:
+        log.warning("left out a damaged record of the history: %s", error)
+        return None
 
 
 class ReconnectRecorder:
     """Follows the arrivals in *database* under each epoch, for ten minutes."""
 
-    def __init__(self, database: Database[dict[str, Any]], history: History) -> None:
+    def __init__(self, database: Database[Document], history: History) -> None:
         self._database = database
         self._history = history
         self._epoch = 0

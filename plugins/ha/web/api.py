@@ -7,14 +7,18 @@ from pydantic import Field
 from plugins.ha.declarations import HIGH_AVAILABILITY
 from plugins.ha.load_balancer.files import for_cluster
 from plugins.ha.load_balancer.templates import FILES, Kind
-from plugins.ha.web import node_client
-from plugins.ha.web.join_script import join_command
-from plugins.ha.web.responses import (
+from plugins.ha.messages import (
+    AddressBody,
     ClusterAnswer,
     JoinTokenAnswer,
     OpenTokenAnswer,
+    TargetBody,
+    TokenIdBody,
 )
+from plugins.ha.web import node_client
+from plugins.ha.web.join_script import join_command
 from twistlock_console.common.models import Body
+from twistlock_console.node_api.messages import NodeMessage
 from twistlock_console.web.openapi.api_call import ApiCall, optional_json_body
 from twistlock_console.web.security.guards import api_guard
 
@@ -38,7 +42,7 @@ def init_app(app: Flask) -> None:
 @ApiCall(answer=ClusterAnswer)
 def cluster() -> ResponseReturnValue:
     """The nodes, who serves, and the latest changes of role."""
-    return node_client.look()
+    return node_client.get_cluster().as_json()
 
 
 @bp.get("/load-balancer/<kind>")
@@ -52,7 +56,9 @@ def load_balancer(kind: str) -> ResponseReturnValue:
 @ApiCall()
 def apply() -> ResponseReturnValue:
     """Admit the hosts that wait."""
-    node_client.order("apply", {}, "admitted the waiting hosts to the cluster")
+    node_client.call_audited(
+        "apply", NodeMessage(), "admitted the waiting hosts to the cluster"
+    )
     return Response()
 
 
@@ -61,7 +67,8 @@ def apply() -> ResponseReturnValue:
 def switchover() -> ResponseReturnValue:
     """Hand the role over."""
     body = optional_json_body(SwitchoverBody)
-    node_client.order("switchover", {"address": body.address}, "asked for a switchover")
+    target = TargetBody(address=body.address)
+    node_client.call_audited("switchover", target, "asked for a switchover")
     return Response()
 
 
@@ -69,7 +76,8 @@ def switchover() -> ResponseReturnValue:
 @ApiCall()
 def remove(address: str) -> ResponseReturnValue:
     """Remove a node, or turn down a host that waits."""
-    node_client.order("remove", {"address": address}, f"removed the node {address}")
+    body = AddressBody(address=address)
+    node_client.call_audited("remove", body, f"removed the node {address}")
     return Response()
 
 
@@ -77,24 +85,26 @@ def remove(address: str) -> ResponseReturnValue:
 @ApiCall(answer=JoinTokenAnswer)
 def join_token() -> ResponseReturnValue:
     """Make a token with which one host may ask to join."""
-    made = node_client.order_join_token()
-    return {**made, "command": join_command(node_client.settings(), made["token"])}
+    made = node_client.make_join_token()
+    command = join_command(node_client.settings(), made.token)
+    return JoinTokenAnswer(
+        token=made.token, expires_at=made.expires_at, command=command
+    ).as_json()
 
 
 @bp.get("/join-tokens")
 @ApiCall(answer=list[OpenTokenAnswer])
 def join_tokens() -> ResponseReturnValue:
     """The join tokens that can still be used."""
-    return jsonify(node_client.tokens())
+    return jsonify([token.as_json() for token in node_client.list_tokens()])
 
 
 @bp.delete("/join-tokens/<token_id>")
 @ApiCall()
 def revoke(token_id: str) -> ResponseReturnValue:
     """Let nobody use a join token again."""
-    node_client.order(
-        "revoke-token", {"id": token_id}, f"revoked join token {token_id}"
-    )
+    body = TokenIdBody(id=token_id)
+    node_client.call_audited("revoke-token", body, f"revoked join token {token_id}")
     return Response()
 
 
@@ -103,7 +113,8 @@ def load_balancer_file(kind: str) -> Response:
     if kind not in list(Kind):
         abort(404)
     wanted = Kind(kind)
-    text = for_cluster(wanted, node_client.settings(), node_client.look()["nodes"])
+    addresses = node_client.get_cluster().joined_addresses
+    text = for_cluster(wanted, node_client.settings(), addresses)
     answer = Response(text, mimetype="text/plain")
     answer.headers.set("Content-Disposition", "attachment", filename=FILES[wanted])
     return answer

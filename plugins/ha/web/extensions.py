@@ -7,13 +7,14 @@ banner stays.
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from flask import Flask, current_app
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
+from plugins.ha.replication.collections import Document
 from plugins.ha.web import node_client
 from plugins.ha.web.timeline import latest_takeover, takeover_sentence
 from twistlock_console.backups.format.manifest import BackupKind
@@ -57,15 +58,15 @@ def _banners() -> Iterable[Banner]:
 def _look() -> tuple[Banner, ...] | None:
     """Give what there is to tell; None while the record has not been stored yet."""
     try:
-        cluster = node_client.look()
+        cluster = node_client.get_cluster()
     except ConsoleError as error:
         log.debug("no record of a takeover: %s", error)
         return None
-    taken = latest_takeover(cluster["history"])
-    if taken is None or taken["epoch"] != cluster["epoch"]:
+    taken = latest_takeover(cluster.history)
+    if taken is None or taken.epoch != cluster.epoch:
         return None
-    sentence = takeover_sentence(cluster["history"])
-    return (Banner(f"takeover-{taken['epoch']}", sentence),) if sentence else ()
+    sentence = takeover_sentence(cluster.history)
+    return (Banner(f"takeover-{taken.epoch}", sentence),) if sentence else ()
 
 
 def _collect(app: Flask) -> Iterable[Metric]:
@@ -82,10 +83,10 @@ def _collect(app: Flask) -> Iterable[Metric]:
             "How long ago a backup was made last.",
             age_seconds(since),
         )
-    yield from text_string_to_metric_families(node_client.measured())
+    yield from text_string_to_metric_families(node_client.get_metrics())
 
 
-def latest_backup(database: Database[dict[str, Any]]) -> datetime | None:
+def latest_backup(database: Database[Document]) -> datetime | None:
     """When a backup of any kind was made last; None before the first."""
     results = last_results(database)
     kinds = [kind for kind in (*BackupKind, "manual") if kind in results]

@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 
 from plugins.ha.declarations import CONSOLE_SCRIPTS
+from plugins.ha.messages import JoinAnswer, JoinRequestBody, TokenUseBody
 from plugins.ha.web import node_client
 from plugins.ha.web.join_script import (
     Console,
@@ -21,7 +22,6 @@ from plugins.ha.web.join_script import (
     own_pin,
     refusal_script,
 )
-from plugins.ha.web.responses import JoinAnswer
 from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.common.errors import Refused
@@ -78,7 +78,7 @@ def _admit() -> ResponseReturnValue | None:
 def _check(token: str) -> None:
     try:
         host = request.remote_addr or ""
-        node_client.ask("join-check", {"token": token, "address": host})
+        node_client.call("join-check", TokenUseBody(token=token, address=host))
         g.join_token = token
     except Refused as error:
         # It may be the token of an account, which may read the script.
@@ -142,7 +142,8 @@ def ask_to_join() -> ResponseReturnValue:
             f"{request.remote_addr}; set NODE_ADDRESS to the address by which the "
             "other nodes reach it, without address translation in between"
         )
-    node_client.ask("join-requests", {**body.model_dump(), "token": _token()})
+    order = JoinRequestBody(token=_token(), **body.model_dump())
+    node_client.call("join-requests", order)
     return {}
 
 
@@ -150,10 +151,9 @@ def ask_to_join() -> ResponseReturnValue:
 @ApiCall(answer=JoinAnswer)
 def answer_to_join(address: str) -> ResponseReturnValue:
     """What became of a host's request."""
-    answer: dict[str, object] = node_client.ask(
-        "join-answer", {"token": _token(), "address": address}
-    )
-    return answer
+    question = TokenUseBody(token=_token(), address=address)
+    answer = node_client.call("join-answer", question)
+    return JoinAnswer.from_answer(answer).as_json()
 
 
 def _token() -> str:

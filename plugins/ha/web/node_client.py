@@ -1,16 +1,24 @@
-"""This node's brain, as the web process reaches it: over the local node API."""
+"""The calls of the web process to this node's own process, over its node API."""
 
-from typing import Any, cast
+from typing import cast
 
 from flask import Flask, current_app
 
+from plugins.ha.messages import (
+    ClusterAnswer,
+    MetricsAnswer,
+    NewTokenAnswer,
+    OpenTokenAnswer,
+    TokenOwnerBody,
+)
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.node_api.client import NodeClient
+from twistlock_console.node_api.messages import NodeMessage
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.security.sessions import current_username
 
-EXTENSION = "ha_brain"
+EXTENSION = "ha_node_client"
 
 
 def settings() -> Settings:
@@ -26,33 +34,37 @@ def _client(app: Flask) -> NodeClient:
     return cast(NodeClient, app.extensions[EXTENSION])
 
 
-def look() -> dict[str, Any]:
-    """The cluster now; raises NodeUnreachable when the brain does not answer."""
-    return cast(dict[str, Any], _client(current_app).get("/v1/ha/cluster"))
+def get_cluster() -> ClusterAnswer:
+    """Return the cluster now; raises NodeUnreachable when this node does not answer."""
+    return ClusterAnswer.from_answer(_client(current_app).get("/v1/ha/cluster"))
 
 
-def measured() -> str:
-    """What the brain measured, as Prometheus' text; raises NodeUnreachable."""
-    return str(_client(current_app).get("/v1/ha/metrics")["text"])
+def get_metrics() -> str:
+    """Return this node's metrics as Prometheus' text; raises NodeUnreachable."""
+    answer = _client(current_app).get("/v1/ha/metrics")
+    return MetricsAnswer.from_answer(answer).text
 
 
-def tokens() -> list[dict[str, Any]]:
-    """The join tokens that can still be used."""
-    return cast(list[dict[str, Any]], _client(current_app).get("/v1/ha/join-tokens"))
+def list_tokens() -> list[OpenTokenAnswer]:
+    """List the join tokens that can still be used."""
+    answer = _client(current_app).get("/v1/ha/join-tokens")
+    return [OpenTokenAnswer.from_answer(each) for each in answer]
 
 
-def ask(path: str, body: object = None) -> Any:
-    """Have the brain do something for nobody in particular; raises Refused."""
-    return _client(current_app).post(f"/v1/ha/{path}", body or {})
+def call(path: str, body: NodeMessage) -> object:
+    """Send *body* for no account in particular; raises Refused."""
+    return _client(current_app).post(f"/v1/ha/{path}", body.as_json())
 
 
-def order_join_token() -> dict[str, Any]:
-    """Have a join token made for the present user."""
-    body = {"by": current_username()}
-    return cast(dict[str, Any], order("join-token", body, "made a join token"))
+def make_join_token() -> NewTokenAnswer:
+    """Make a join token for the present user."""
+    body = TokenOwnerBody(by=current_username())
+    return NewTokenAnswer.from_answer(
+        call_audited("join-token", body, "made a join token")
+    )
 
 
-def order(path: str, body: object, told: str) -> Any:
-    """Have the brain do something for the present user; it is put on record."""
-    with recorded(AuditType.CLUSTER, told):
-        return ask(path, body)
+def call_audited(path: str, body: NodeMessage, action: str) -> object:
+    """Send *body* for the present user; the *action* is put on record."""
+    with recorded(AuditType.CLUSTER, action):
+        return call(path, body)

@@ -15,11 +15,13 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from plugins.ha.declarations import HIGH_AVAILABILITY
+from plugins.ha.messages import AddressBody, TargetBody, TokenIdBody
 from plugins.ha.replication.member_state import NodeState
 from plugins.ha.web import join_script, node_client
 from plugins.ha.web.api import load_balancer_file
 from plugins.ha.web.timeline import draw_chart, in_order, timelines
 from twistlock_console.common.errors import ConsoleError
+from twistlock_console.node_api.messages import NodeMessage
 from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint(
@@ -39,7 +41,7 @@ def init_app(app: Flask) -> None:
 @bp.get("")
 def cluster() -> ResponseReturnValue:
     """Show the cluster."""
-    return _show("ha/cluster.html", tokens=node_client.tokens())
+    return _show("ha/cluster.html", tokens=node_client.list_tokens())
 
 
 @bp.get("/load-balancer/<kind>")
@@ -51,10 +53,11 @@ def load_balancer(kind: str) -> ResponseReturnValue:
 @bp.post("/join-command")
 def join_command() -> ResponseReturnValue:
     """Show the cluster, and once the command with which one host may join."""
-    made = node_client.order_join_token()
-    made["command"] = join_script.join_command(node_client.settings(), made["token"])
+    made = node_client.make_join_token()
+    command = join_script.join_command(node_client.settings(), made.token)
+    tokens = node_client.list_tokens()
     shown = make_response(
-        _show("ha/cluster.html", tokens=node_client.tokens(), made=made),
+        _show("ha/cluster.html", tokens=tokens, made=made, join_command=command)
     )
     shown.headers["Cache-Control"] = "no-store"
     return shown
@@ -64,7 +67,7 @@ def join_command() -> ResponseReturnValue:
 def revoke() -> ResponseReturnValue:
     """Let nobody use a join command again."""
     token_id = request.form.get("id", "")
-    return _do("revoke-token", {"id": token_id}, f"{token_id} was revoked.")
+    return _do("revoke-token", TokenIdBody(id=token_id), f"{token_id} was revoked.")
 
 
 @bp.get("/live")
@@ -76,7 +79,7 @@ def live() -> ResponseReturnValue:
 @bp.post("/apply")
 def apply() -> ResponseReturnValue:
     """Admit the hosts that wait."""
-    return _do("apply", {}, "The waiting hosts are being added.")
+    return _do("apply", NodeMessage(), "The waiting hosts are being added.")
 
 
 @bp.post("/switchover")
@@ -86,7 +89,7 @@ def switchover() -> ResponseReturnValue:
     where = address or "the best standby"
     return _do(
         "switchover",
-        {"address": address},
+        TargetBody(address=address),
         f"The switchover to {where} has begun; this page shows when it is done.",
     )
 
@@ -95,12 +98,12 @@ def switchover() -> ResponseReturnValue:
 def confirm_remove() -> ResponseReturnValue:
     """Ask whether a node shall be removed, and say what that does."""
     address = request.args.get("address", "")
-    cluster = node_client.look()
-    states = {node["address"]: node["state"] for node in cluster["nodes"]}
+    cluster = node_client.get_cluster()
+    states = {node.address: node.state for node in cluster.nodes}
     return render_template(
         "ha/remove.html",
         address=address,
-        serves=address == cluster["primary"],
+        serves=address == cluster.primary,
         waits=states.get(address) == NodeState.REQUEST_JOIN,
     )
 
@@ -109,12 +112,12 @@ def confirm_remove() -> ResponseReturnValue:
 def remove() -> ResponseReturnValue:
     """Remove a node."""
     address = request.form.get("address", "")
-    return _do("remove", {"address": address}, f"{address} was removed.")
+    return _do("remove", AddressBody(address=address), f"{address} was removed.")
 
 
-def _do(path: str, body: dict[str, object], told: str) -> ResponseReturnValue:
+def _do(path: str, body: NodeMessage, told: str) -> ResponseReturnValue:
     try:
-        node_client.order(path, body, told)
+        node_client.call_audited(path, body, told)
     except ConsoleError as error:
         flash(str(error), "error")
     else:
@@ -123,15 +126,14 @@ def _do(path: str, body: dict[str, object], told: str) -> ResponseReturnValue:
 
 
 def _show(template: str, **values: object) -> str:
-    cluster = node_client.look()
-    addresses = [node["address"] for node in cluster["nodes"]]
-    for record in cluster["history"]:
-        record["phases"] = in_order(record["phases"])
-    chart = draw_chart(addresses, cluster["history"], datetime.now(UTC))
+    cluster = node_client.get_cluster()
+    addresses = [node.address for node in cluster.nodes]
+    chart = draw_chart(addresses, cluster.history, datetime.now(UTC))
     return render_template(
         template,
         cluster=cluster,
         chart=chart,
-        timelines=timelines(cluster["history"]),
+        timelines=timelines(cluster.history),
+        in_order=in_order,
         **values,
     )

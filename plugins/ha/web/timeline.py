@@ -6,7 +6,9 @@ Pure. Records of the history become numbers for an SVG, and a sentence for the b
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+
+from plugins.ha.messages import RoleChangeAnswer
+from twistlock_console.events.types import Role
 
 WIDTH = 900
 ROW = 34
@@ -47,7 +49,7 @@ class Chart:
 
 
 def draw_chart(
-    addresses: Sequence[str], history: Sequence[dict[str, Any]], now: datetime
+    addresses: Sequence[str], history: Sequence[RoleChangeAnswer], now: datetime
 ) -> Chart:
     """Draw *history* (newest first, as the API gives it) up to *now*."""
     stretches = _stretches(history, now)
@@ -78,18 +80,18 @@ def draw_chart(
 
 
 def _stretches(
-    history: Sequence[dict[str, Any]], now: datetime
+    history: Sequence[RoleChangeAnswer], now: datetime
 ) -> list[tuple[str, datetime, datetime]]:
     """Who served from when to when; a node that vanished ends at the next begin."""
     stretches: list[tuple[str, datetime, datetime]] = []
     serving: tuple[str, datetime] | None = None
     for record in reversed(history):
-        at = datetime.fromisoformat(record["time"])
-        if serving and (record["to"] == "primary" or record["address"] == serving[0]):
+        at, is_takeover = record.time, record.after == Role.PRIMARY
+        if serving and (is_takeover or record.address == serving[0]):
             stretches.append((*serving, at))
             serving = None
-        if record["to"] == "primary":
-            serving = (record["address"], at)
+        if is_takeover:
+            serving = (record.address, at)
     if serving:
         stretches.append((*serving, now))
     return stretches
@@ -122,29 +124,29 @@ class Timeline:
     marks: tuple[Marker, ...]
 
 
-def timelines(history: Sequence[Mapping[str, Any]]) -> tuple[Timeline, ...]:
+def timelines(history: Sequence[RoleChangeAnswer]) -> tuple[Timeline, ...]:
     """Draw the latest takeovers of *history*, newest first as it is."""
-    takeovers = [r for r in history if r["to"] == "primary" and sum(_phases(r))]
+    takeovers = [
+        r for r in history if r.after == Role.PRIMARY and sum(r.phases.values()) > 0
+    ]
     return tuple(draw_takeover(record) for record in takeovers[:SHOWN])
 
 
-def draw_takeover(record: Mapping[str, Any]) -> Timeline:
+def draw_takeover(record: RoleChangeAnswer) -> Timeline:
     """Draw one takeover."""
-    took = sum(_phases(record))
+    took = sum(record.phases.values())
     returns = _returns(record, took)
     scale = WIDTH / max([took, *(seconds for seconds, _ in returns)])
     parts = []
     at = 0.0
-    for name, seconds in in_order(record["phases"]).items():
+    for name, seconds in in_order(record.phases).items():
         tooltip = f"{WORDS.get(name, name)} after {seconds:.2f} s"
         width = max(1.0, round(seconds * scale, 1))
         parts.append(PhaseBar(name, round(at * scale, 1), width, tooltip))
         at += seconds
     marks = [Marker(round(seconds * scale, 1), tooltip) for seconds, tooltip in returns]
-    when = datetime.fromisoformat(record["time"])
-    title = (
-        f"{record['address']} took over in {took:.2f} s ({when:%Y-%m-%d %H:%M:%S} UTC)"
-    )
+    when = f"{record.time:%Y-%m-%d %H:%M:%S} UTC"
+    title = f"{record.address} took over in {took:.2f} s ({when})"
     return Timeline(title, tuple(parts), tuple(marks))
 
 
@@ -154,37 +156,32 @@ def in_order(phases: Mapping[str, float]) -> dict[str, float]:
     return {name: phases[name] for name in [*known, *(phases.keys() - WORDS.keys())]}
 
 
-def _phases(record: Mapping[str, Any]) -> list[float]:
-    return [float(seconds) for seconds in record["phases"].values()]
-
-
-def _returns(record: Mapping[str, Any], took: float) -> list[tuple[float, str]]:
+def _returns(record: RoleChangeAnswer, took: float) -> list[tuple[float, str]]:
     """When the first and the last Defender were back: seconds, and in words."""
-    returns = record.get("defenders")
-    if not returns or not returns["count"]:
+    returns = record.defenders
+    if returns is None or not returns.count:
         return []
-    opened = datetime.fromisoformat(record["time"])
     found = []
-    for which in ("first", "last"):
-        after = (datetime.fromisoformat(returns[which]) - opened).total_seconds()
-        seconds = took + max(0.0, after)
-        words = f"{which} of {returns['count']} Defenders back after {seconds:.2f} s"
-        found.append((seconds, words))
+    for which, back in (("first", returns.first), ("last", returns.last)):
+        if back is not None:
+            seconds = took + max(0.0, (back - record.time).total_seconds())
+            text = f"{which} of {returns.count} Defenders back after {seconds:.2f} s"
+            found.append((seconds, text))
     return found
 
 
-def latest_takeover(history: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def latest_takeover(history: Sequence[RoleChangeAnswer]) -> RoleChangeAnswer | None:
     """Give the record of the latest change of role to primary."""
-    return next((record for record in history if record["to"] == "primary"), None)
+    return next((record for record in history if record.after == Role.PRIMARY), None)
 
 
-def takeover_sentence(history: Sequence[dict[str, Any]]) -> str | None:
+def takeover_sentence(history: Sequence[RoleChangeAnswer]) -> str | None:
     """Say what the latest takeover was; None when there was none before it."""
-    taken = [record for record in history if record["to"] == "primary"][:2]
+    taken = [r for r in history if r.after == Role.PRIMARY][:2]
     if len(taken) < 2:
         return None
     new, old = taken
-    at = f"{datetime.fromisoformat(new['time']):%H:%M:%S UTC on %Y-%m-%d}"
-    same = new["address"] == old["address"]
-    what = "serves again since" if same else f"took over from {old['address']} at"
-    return f"{new['address']} {what} {at}: {new['reason']}. {REASSURANCE}"
+    at = f"{new.time:%H:%M:%S UTC on %Y-%m-%d}"
+    same = new.address == old.address
+    what = "serves again since" if same else f"took over from {old.address} at"
+    return f"{new.address} {what} {at}: {new.reason}. {REASSURANCE}"
