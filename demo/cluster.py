@@ -41,7 +41,7 @@ class DemoNode:
 
     @property
     def pid(self) -> int | None:
-        """The node process, as it was last started."""
+        """Return the id of the node process, as it was last started."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
@@ -84,7 +84,7 @@ class DemoNode:
         self.condition = "running"
 
     def ended(self) -> int | None:
-        """The exit code, once, of a node that ended by itself."""
+        """Return the exit code, once, of a node that ended by itself."""
         if self.condition != "running" or self._process is None:
             return None
         code = self._process.poll()
@@ -111,8 +111,8 @@ class DemoNode:
                 return
         self.kill()
 
-    def words(self) -> str:
-        """The last line of its log, which says why it ended."""
+    def last_log_line(self) -> str:
+        """Return the last line of its log, which says why it ended."""
         lines = self._log.read_text(errors="replace").splitlines()
         return lines[-1] if lines else "it wrote nothing"
 
@@ -123,7 +123,7 @@ class DemoNode:
 
 
 def _program() -> str:
-    """The file of the Console's program, in a checkout as in an installation."""
+    """Return the file of the Console's program, in a checkout or an installation."""
     spec = importlib.util.find_spec("app")
     if spec is None or spec.origin is None:
         raise ConsoleError("The Console's program (app.py) is not where it belongs.")

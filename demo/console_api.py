@@ -36,7 +36,7 @@ class ConsoleApi:
         self._token = ""
 
     def get(self, path: str, *, seconds: float = READ_SECONDS) -> Any:
-        """The JSON at *path*; raises NodeUnreachable or Refused."""
+        """Return the JSON at *path*; raises NodeUnreachable or Refused."""
         return self._with_login("GET", path, None, seconds)
 
     def post(
@@ -46,7 +46,7 @@ class ConsoleApi:
         return self._with_login("POST", path, body, seconds)
 
     def is_serving(self) -> bool:
-        """Whether the present address answers; another is tried next if not."""
+        """Return whether the present address answers; if not, use the next one then."""
         try:
             self._ask("GET", "/api/v1/_ping", None, READ_SECONDS)
         except NodeUnreachable:
@@ -56,7 +56,7 @@ class ConsoleApi:
     def sign_up(self) -> None:
         """Make the administrator's account."""
         body = {"username": USER, "password": self._password}
-        _told(*self._ask("POST", "/api/v1/signup", body, 10.0))
+        _checked(*self._ask("POST", "/api/v1/signup", body, 10.0))
 
     def close(self) -> None:
         """Close the connections."""
@@ -68,11 +68,11 @@ class ConsoleApi:
         if status == UNAUTHORIZED:
             self._log_in()
             status, content = self._ask(method, path, body, seconds)
-        return _told(status, content)
+        return _checked(status, content)
 
     def _log_in(self) -> None:
         body = {"username": USER, "password": self._password}
-        answer = _told(*self._ask("POST", "/api/v1/authenticate", body, 5.0))
+        answer = _checked(*self._ask("POST", "/api/v1/authenticate", body, 5.0))
         self._token = answer["token"]
 
     def _ask(
@@ -101,7 +101,7 @@ def _json(content: bytes) -> Any:
         return None
 
 
-def _told(status: int, content: Any) -> Any:
+def _checked(status: int, content: Any) -> Any:
     if status != 200:
         given = content.get("err") if isinstance(content, dict) else None
         raise Refused(str(given or f"the Console answered with status {status}"))

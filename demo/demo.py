@@ -88,7 +88,7 @@ class Demo:
                 self._tell(NodeEnded(node.address, code))
 
     def description(self) -> dict[str, object]:
-        """What demo.json says."""
+        """Return the content of demo.json."""
         balancer = {
             "address": LOAD_BALANCER,
             "httpsPort": HTTPS_PORT,
@@ -104,14 +104,14 @@ class Demo:
         }
 
     def status(self) -> DemoStatus:
-        """What there is to see now."""
+        """Return the present state of nodes, writes and the last failover."""
         if self._writer is None:
             raise ConsoleError(NOT_READY)
         nodes = tuple(self._node_status(address) for address in NODES)
         return DemoStatus(self._entrance(), nodes, self._writer.count(), self._failover)
 
     def carry_out(self, command: Command) -> str:
-        """Carry out *order*; returns what was done, raises ConsoleError if not."""
+        """Carry out *command*; return what was done, raise ConsoleError if not."""
         if self._writer is None or self._api is None:
             raise ConsoleError(NOT_READY)
         faults = Faults(self._cluster, self._network, self._api, self._writer)

@@ -40,7 +40,7 @@ class Network:
 
     @property
     def groups(self) -> dict[str, int]:
-        """The group that each node must run as; empty where nothing can be cut."""
+        """Return the group that each node must run as; {} where nothing can be cut."""
         if self._refusal:
             return {}
         return {address: FIRST_GROUP + place for place, address in enumerate(NODES)}

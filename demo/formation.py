@@ -83,7 +83,7 @@ class Formation:
         self._state.ca_file.write_bytes(source.read_bytes())
 
     def _invite(self, address: str, api: ConsoleApi) -> None:
-        """What the join command does on a new host: leave the invitation, start."""
+        """Do what the join command does on a new host: leave the invitation, start."""
         made = api.post(f"{API}/join-token", seconds=10.0)
         pin = re.search(r"sha256//[^']+", made["command"])
         if pin is None:
@@ -95,7 +95,7 @@ class Formation:
         self._nodes[address].start()
 
     def _all_vote(self) -> bool:
-        """Whether three members vote and are up to date."""
+        """Return whether three members vote and are up to date."""
         with self._set_of_first() as replica_set:
             try:
                 config, status = replica_set.config(), replica_set.status()
@@ -106,7 +106,7 @@ class Formation:
         return len(voters) == len(NODES) and states == ALL_WELL
 
     def _is_settled(self) -> bool:
-        """Whether a majority knows that all three vote.
+        """Return whether a majority knows that all three vote.
 
         Before that, the death of the first node would leave two that do not.
         """
@@ -134,4 +134,4 @@ class Formation:
     def _check_nodes(self) -> None:
         for node in self._nodes.values():
             if node.ended() is not None:
-                raise ConsoleError(f"{node.address} ended: {node.words()}")
+                raise ConsoleError(f"{node.address} ended: {node.last_log_line()}")

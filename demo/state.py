@@ -31,7 +31,7 @@ HIGH_AVAILABILITY_STATE={state}
 
 
 def default_folder() -> Path:
-    """Where the demo lives when nobody says otherwise."""
+    """Return the folder of the demo, unless another is given."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "twistlock-demo"
 
@@ -67,7 +67,7 @@ class State:
 
     @property
     def is_formed(self) -> bool:
-        """Whether an earlier demo left a whole cluster here."""
+        """Return whether an earlier demo left a whole cluster here."""
         return self._account.exists()
 
     def clean(self) -> None:
@@ -78,7 +78,7 @@ class State:
             shutil.rmtree(self.root / address, ignore_errors=True)
 
     def password(self) -> str:
-        """The administrator's password of the cluster that is here."""
+        """Return the administrator's password of the cluster that is here."""
         return read_text_secret(self._account)
 
     def formed(self, password: str) -> None:
@@ -101,7 +101,7 @@ class State:
         return file
 
     def settings(self, address: str) -> Settings:
-        """The settings of the node at *address*."""
+        """Return the settings of the node at *address*."""
         return load_settings(self.root / address / "twistlock.cfg", {})
 
     def describe(self, demo: Mapping[str, object]) -> None:
@@ -110,5 +110,5 @@ class State:
 
 
 def new_password() -> str:
-    """A password for the administrator of a new cluster."""
+    """Return a password for the administrator of a new cluster."""
     return secrets.token_urlsafe(15)

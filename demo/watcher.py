@@ -30,7 +30,7 @@ class Times:
 def record_of(
     history: list[Mapping[str, Any]], address: str, times: Times
 ) -> Mapping[str, Any] | None:
-    """The record of *address* becoming primary within *times*, if it is there yet."""
+    """Return the record of *address* becoming primary within *times*, if any."""
     return next(
         (
             record
@@ -46,7 +46,7 @@ def record_of(
 def failover_from(
     resumed: Resumed, record: Mapping[str, Any] | None, times: Times
 ) -> Failover:
-    """The failover with its phases: those on record, and what lies around them."""
+    """Return the failover with its phases: those on record, and those around them."""
     seconds = (resumed.ended - resumed.began) / SECOND
     phases: dict[str, float] = {}
     if record is not None:
@@ -89,7 +89,7 @@ class Watcher:
         self._ended.set()
 
     def role(self, address: str) -> RoleSeen:
-        """The role that the node at *address* told last."""
+        """Return the role that the node at *address* last reported."""
         return self._roles.get(address, SILENT)
 
     def story(self, resumed: Resumed) -> None:

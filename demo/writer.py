@@ -77,7 +77,7 @@ class Writer:
         self._fault = 0
 
     def count(self) -> Writes:
-        """What was stored so far."""
+        """Return what was stored so far."""
         since = boottime_ns() - SECOND
         rate = sum(at >= since for at in tuple(self._recent))
         return Writes(self._stored, rate, self._lost, self._by)

@@ -146,7 +146,7 @@ def _hashed(token: str) -> str:
 
 
 def console_names(settings: Settings) -> list[str]:
-    """The names by which a host may reach the Console; those of all nodes first."""
+    """Return the names by which a host may reach the Console, shared ones first."""
     certificate = read_certificate(settings.folders.certificates / NODE)
     shared = list(settings.console_san)
     others = sorted(names_in(certificate) - OWN - set(shared))
@@ -154,10 +154,10 @@ def console_names(settings: Settings) -> list[str]:
 
 
 def addresses_for(database: Documents, settings: Settings, chosen: str) -> list[str]:
-    """Where a Defender looks for Consoles that was deployed by the name *chosen*.
+    """Return the addresses for a Defender that was deployed by the name *chosen*.
 
-    A name of the load balancer leads to whoever serves; an address leads to one node,
-    so the other members' addresses go with it.
+    A name of the load balancer leads to the node that serves; an address leads to one
+    node, so the other members' addresses are added.
     """
     if chosen in settings.console_san:
         return [chosen]
@@ -166,12 +166,12 @@ def addresses_for(database: Documents, settings: Settings, chosen: str) -> list[
 
 
 def own_pin(settings: Settings) -> str:
-    """The pin of this node's key, as ``curl --pinnedpubkey`` takes it."""
+    """Return the pin of this node's key, as ``curl --pinnedpubkey`` takes it."""
     return public_key_pin((settings.folders.certificates / NODE).read_bytes())
 
 
 def deploy_command(settings: Settings, name: str, token: str) -> str:
-    """The command to run on a host; raises Refused if *name* is not ours."""
+    """Return the command to run on a host; raise Refused if *name* is not ours."""
     if name not in console_names(settings):
         raise Refused(f"{name!r} is not a name of this Console; choose one of the list")
     address = f"https://{_bracketed(name)}:{settings.management_port_https}"
@@ -183,7 +183,7 @@ def deploy_command(settings: Settings, name: str, token: str) -> str:
 
 
 def defender_script(settings: Settings, name: str, token: str, version: str) -> str:
-    """The script, with this node's values at its top."""
+    """Return the script, with this node's values at its top."""
     if not ADDRESS.fullmatch(name):
         raise Refused("consoleaddr: give a name or an address of the Console")
     values = {
@@ -200,7 +200,7 @@ def defender_script(settings: Settings, name: str, token: str, version: str) -> 
 
 
 def refusal_script(sentence: str) -> str:
-    """A script that only says why there is none: bash is all that reads it."""
+    """Return a script that prints *sentence* as its error, since bash reads it."""
     said = shlex.quote(f"Error: {sentence}")
     return f"#!/usr/bin/env bash\nprintf '%s\\n' {said} >&2\nexit 1\n"
 
@@ -210,7 +210,7 @@ def _bracketed(name: str) -> str:
 
 
 def defender_package(images: Path) -> Path:
-    """Give the package, made anew when the release is newer. Raises Refused."""
+    """Return the package; build it again when the release is newer. Raises Refused."""
     release, package = images / RELEASE, images / PACKAGE
     if not release.exists():
         raise Refused(

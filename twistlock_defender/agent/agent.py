@@ -115,7 +115,7 @@ class Agent:
             self._settings.defender,
             __version__,
             policy=self._policy.current.hash,
-            facts=self._facts.look(),
+            facts=self._facts.read(),
         )
 
     def renewal(self) -> RenewalRequested | None:

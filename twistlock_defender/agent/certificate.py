@@ -1,4 +1,4 @@
-"""Our certificate: how long it is valid, and the one that takes its place.
+"""The Defender's certificate: how long it is valid, and how it is renewed.
 
 The key stays: so one file is replaced, and at no time do the two not fit.
 """
@@ -21,7 +21,7 @@ CERTIFICATE = "certificate.pem"
 
 
 def expires(folder: Folder) -> datetime:
-    """When our certificate ends. Raises FolderError."""
+    """Return when our certificate ends. Raises FolderError."""
     from cryptography import x509
 
     path = folder / CERTIFICATE
@@ -34,7 +34,7 @@ def expires(folder: Folder) -> datetime:
 
 
 def fault(end: datetime) -> str | None:
-    """What is wrong with a certificate that is valid until *end*, or soon will be."""
+    """Return what is wrong with a certificate that is valid until *end*, or soon is."""
     left = end - utc_now()
     if left.total_seconds() < 0:
         return (
@@ -50,7 +50,10 @@ def fault(end: datetime) -> str | None:
 
 
 def renewal(folder: Folder, name: str) -> RenewalRequested | None:
-    """What to ask the Console for; None while ours is good. Raises FolderError."""
+    """Return the request for a new certificate, None while ours is good.
+
+    Raises FolderError.
+    """
     if expires(folder) - utc_now() > timedelta(days=RENEWED_DAYS):
         return None
     return RenewalRequested(request_for(_key(folder), name))
@@ -69,7 +72,7 @@ def request_for(key: "ec.EllipticCurvePrivateKey", name: str) -> str:
 
 
 def keep(folder: Folder, pem: str) -> datetime:
-    """Put *pem* in the place of ours; gives its end. Raises FolderError, OSError."""
+    """Replace our certificate by *pem*; return its end. Raises FolderError, OSError."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 

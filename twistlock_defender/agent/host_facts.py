@@ -1,4 +1,4 @@
-"""What this host is."""
+"""Facts about this host: its system, its size, its packages."""
 
 import os
 import platform
@@ -14,14 +14,14 @@ GIGABYTE = 1024**3
 
 
 class HostFacts:
-    """Looks at the host; its full name comes later if a name server is slow."""
+    """Reads the facts; the full name comes later if a name server is slow."""
 
     def __init__(self) -> None:
         self._fqdn = socket.gethostname()
         threading.Thread(target=self._ask_fqdn, name="fqdn", daemon=True).start()
 
-    def look(self) -> Facts:
-        """The host now."""
+    def read(self) -> Facts:
+        """Return the facts as they are now."""
         disk = shutil.disk_usage("/")
         return Facts(
             os=_system()[:255],
@@ -53,7 +53,7 @@ def _memory() -> float:
 
 
 def _packages() -> int:
-    """How many packages dpkg or apk has installed; 0 where neither is."""
+    """Return how many packages dpkg or apk has installed; 0 where neither is."""
     lists = Path("/var/lib/dpkg/info").glob("*.list")
     if count := sum(1 for _ in lists):
         return count

@@ -1,4 +1,4 @@
-"""What a compliance check is, and what several of them look at."""
+"""A compliance check as a value, and what several of them share."""
 
 import stat
 from collections.abc import Callable
@@ -20,12 +20,12 @@ class Check:
 
     @property
     def title(self) -> str:
-        """What the check demands; the Console knows it by the same id."""
+        """Return what the check demands; the Console knows it by the same id."""
         return TITLES[self.id]
 
 
 def at_most(*paths: str, mode: int) -> Callable[[Path], str | None]:
-    """A fault unless each of *paths* belongs to root, with no right beyond *mode*."""
+    """Return a check that each of *paths* is of root, with no right beyond *mode*."""
 
     def fault(root: Path) -> str | None:
         faults = [_rights(root / path, mode) for path in paths]
@@ -35,7 +35,7 @@ def at_most(*paths: str, mode: int) -> Callable[[Path], str | None]:
 
 
 def text_of(path: Path) -> str:
-    """What is in the file; empty when there is none."""
+    """Return the text of the file; empty when there is none."""
     try:
         return path.read_text(errors="replace")
     except (FileNotFoundError, NotADirectoryError):

@@ -24,7 +24,7 @@ def show(folder: Folder, *, as_json: bool) -> int:
 
 
 def screen(status: Status, *, running: bool, now: datetime) -> list[str]:
-    """The lines that show *status*."""
+    """Return the lines that show *status*."""
     rows = [
         ("Defender", f"{status.defender}, version {status.version}"),
         ("Running", f"process {status.pid}" if running else "no; start the Defender"),
@@ -49,7 +49,7 @@ def _last_error(status: Status, now: datetime) -> str:
 
 
 def age(seconds: float) -> str:
-    """*seconds* in words, as roughly as people need it."""
+    """Return *seconds* in words, as roughly as people need it."""
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
             count = int(seconds // size)

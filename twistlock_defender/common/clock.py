@@ -8,12 +8,12 @@ LEAST_JUMP = 5.0
 
 
 def boottime() -> float:
-    """Seconds since this host booted, sleep included; it never steps."""
+    """Return the seconds since this host booted, sleep included; it never steps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def utc_now() -> datetime:
-    """The wall clock, which may step at any moment, to the millisecond."""
+    """Return the wall clock, which may step at any moment, to the millisecond."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
@@ -33,7 +33,7 @@ class ClockWatch:
         self._offset = time.time() - boottime()
 
     def jump(self) -> Jump | None:
-        """Say how far the wall clock has jumped since the last call, if it has."""
+        """Return how far the wall clock has jumped since the last call, if it has."""
         before, self._offset = self._offset, time.time() - boottime()
         seconds = self._offset - before
         if abs(seconds) < LEAST_JUMP:

@@ -33,5 +33,5 @@ def describe_error(error: Exception) -> str:
     """Return what happened in words; the text of other exceptions is for the log."""
     if isinstance(error, sqlite3.Error):
         return str(error)
-    told = getattr(error, "strerror", None)
-    return str(told) if told else "an error that was not foreseen; see the log"
+    reason = getattr(error, "strerror", None)
+    return str(reason) if reason else "an error that was not foreseen; see the log"

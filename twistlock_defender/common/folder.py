@@ -72,7 +72,7 @@ class Folder:
             raise
 
     def tls(self) -> ssl.SSLContext:
-        """The context for mutual TLS 1.3 with the Console. Raises FolderError."""
+        """Return a context for mutual TLS 1.3 with the Console. Raises FolderError."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         try:

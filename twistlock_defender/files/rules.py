@@ -38,14 +38,14 @@ class Watched:
         )
 
     def excludes(self, path: str) -> bool:
-        """Whether *path* is excluded, and with it all that is below."""
+        """Return whether *path* is excluded, and with it all that is below."""
         if below(self._own, path):
             return True
         return bool(self._excluded and self._excluded.match(path))
 
 
 def covers(root: WatchedPath, path: str) -> bool:
-    """Whether *path* is what *root* means."""
+    """Return whether *path* is what *root* means."""
     if not below(root.path, path):
         return False
     start = root.path.rstrip("/")
@@ -53,15 +53,15 @@ def covers(root: WatchedPath, path: str) -> bool:
 
 
 def below(folder: str, path: str) -> bool:
-    """Whether *path* is *folder* or something in it."""
+    """Return whether *path* is *folder* or something in it."""
     start = folder.rstrip("/")
     return path in (start, folder) or path.startswith(f"{start}/")
 
 
 def change_of(before: Record | None, after: Record | None) -> Change | None:
-    """What happened from *before* to *after*, where None means that nothing is there.
+    """Return what happened from *before* to *after*, of which None means nothing there.
 
-    Gives None when nothing happened that counts.
+    Returns None when nothing happened that counts.
     """
     if before is None:
         return None if after is None else "created"

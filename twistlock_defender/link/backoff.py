@@ -30,7 +30,7 @@ class Target:
 
 
 def pause(round_: int, chance: float) -> float:
-    """Seconds before attempt *round_* (from 0); *chance* in [0, 1) spreads agents.
+    """Return the seconds before attempt *round_*; *chance* in [0, 1) spreads agents.
 
     It grows slowly at first, so that a failover of some seconds is not slept through.
     """
@@ -41,21 +41,21 @@ def pause(round_: int, chance: float) -> float:
 
 
 def failures(before: int, lasted: float, *, later_epoch: bool) -> int:
-    """How often we have failed in a row, after a visit that *lasted* some seconds.
+    """Return the failures in a row, after a connection that *lasted* some seconds.
 
-    *before* is how often until then. The first visit under a later epoch is none of
-    them: of several failovers in a row, each is answered as fast as the first.
+    *before* is their number until then. The first connection under a later epoch is no
+    failure: of several failovers in a row, each is answered as fast as the first.
     """
     return 0 if later_epoch or lasted > SETTLED_SECONDS else before + 1
 
 
 def hinted_pause(goodbye: Goodbye, chance: float) -> float:
-    """Seconds to stay away after *goodbye*."""
+    """Return the seconds to stay away after *goodbye*."""
     return (goodbye.retry_after_ms + chance * goodbye.spread_ms) / 1000
 
 
 def patience(mistaken: int) -> float:
-    """Seconds without a sign of life after which the Console is taken for gone.
+    """Return the seconds of silence after which the Console is considered gone.
 
     *mistaken* times before it was there after all: it was slow, and leaving it would
     make it slower. So each mistake doubles the patience.
@@ -64,14 +64,14 @@ def patience(mistaken: int) -> float:
 
 
 def in_turn(targets: Sequence[Target], chances: Sequence[float]) -> list[Target]:
-    """Each target once, in the order of their *chances*, so that load is spread."""
+    """Return the targets in the order of their *chances*, so that load is spread."""
     return [target for _, target in sorted(zip(chances, targets, strict=True))]
 
 
 def due(
     targets: Sequence[Target], ages: Mapping[Target, Sequence[float]]
 ) -> list[Target]:
-    """Those to try now, where *ages* are the seconds that earlier tries have lasted.
+    """Return those to try now; *ages* are the seconds that present tries have lasted.
 
     A busy Console takes its time: trying anew at once would make it busier. But a
     connection to a host that has died since would wait for long, so that after a

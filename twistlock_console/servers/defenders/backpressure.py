@@ -11,7 +11,7 @@ long, the connection with the largest part of a message is closed.
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 LIMIT_BYTES = 24 * 1024 * 1024
 SMALL_BYTES = 320 * 1024
@@ -44,7 +44,10 @@ class Source(Protocol):
         """Close the connection at once."""
 
 
-class ReadLimiter:
+S = TypeVar("S", bound=Source)
+
+
+class ReadLimiter(Generic[S]):
     """Adds up what all connections hold; runs on the event loop alone.
 
     *total* and *incomplete* are sums over all connections.
@@ -60,25 +63,25 @@ class ReadLimiter:
         self._threshold = limit // 2
         self._small = small
         self._clock = clock
-        self._held: dict[Source, tuple[int, int]] = {}
-        self._paused_small: dict[Source, None] = {}
-        self._paused_large: dict[Source, None] = {}
-        self._completing: dict[Source, float] = {}
+        self._held: dict[S, tuple[int, int]] = {}
+        self._paused_small: dict[S, None] = {}
+        self._paused_large: dict[S, None] = {}
+        self._completing: dict[S, float] = {}
         self._full_since: float | None = None
         self.total = 0
         self.incomplete = 0
 
     @property
-    def paused(self) -> list[Source]:
+    def paused(self) -> list[S]:
         """Return the connections that are not read now."""
         return [*self._paused_small, *self._paused_large]
 
     @property
-    def holding(self) -> list[Source]:
+    def holding(self) -> list[S]:
         """Return the connections that hold anything."""
         return list(self._held)
 
-    def update(self, source: Source) -> None:
+    def update(self, source: S) -> None:
         """Take over what *source* holds now; it may be paused or closed for it."""
         before, part = self._held.pop(source, (0, 0))
         self.total += source.held - before
@@ -95,7 +98,7 @@ class ReadLimiter:
             self._paused_small[source] = None
         self._relieve()
 
-    def discard(self, source: Source) -> None:
+    def discard(self, source: S) -> None:
         """Forget *source*, which ended."""
         self._forget(source)
         self._relieve()
@@ -110,7 +113,7 @@ class ReadLimiter:
             self._close_largest("the memory for messages is used up")
         self._relieve()
 
-    def _must_wait(self, source: Source) -> bool:
+    def _must_wait(self, source: S) -> bool:
         if self.total > self._limit:
             return True
         is_large = self.total > self._threshold and source.held > self._small
@@ -146,11 +149,11 @@ class ReadLimiter:
                 max(self._held, key=lambda each: (each.incomplete, each.held)), reason
             )
 
-    def _close(self, source: Source, reason: str) -> None:
+    def _close(self, source: S, reason: str) -> None:
         self._forget(source)
         source.abort(reason)
 
-    def _forget(self, source: Source) -> None:
+    def _forget(self, source: S) -> None:
         held, part = self._held.pop(source, (0, 0))
         self.total -= held
         self.incomplete -= part
@@ -159,7 +162,7 @@ class ReadLimiter:
         self._completing.pop(source, None)
 
 
-def _resume(paused: dict[Source, None], count: int) -> None:
+def _resume(paused: dict[S, None], count: int) -> None:
     """Read some again; all of them together would fill the memory at once."""
     for source in list(paused)[:count]:
         del paused[source]

@@ -59,7 +59,7 @@ class Guards:
     """
 
     fence: Fence
-    read_limiter: ReadLimiter
+    read_limiter: "ReadLimiter[DefenderConnection]"
     per_certificate: ConnectionsPerCertificate
     closings: LimitedLog
     large_messages: asyncio.Semaphore

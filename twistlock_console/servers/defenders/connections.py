@@ -67,7 +67,7 @@ class ConnectionRegistry:
 
     @property
     def policy_version(self) -> int:
-        """The version that is being pushed; -1 before any was read."""
+        """Return the version that is being pushed; -1 before any was read."""
         return self._policy.version
 
     def add(self, connection: DefenderConnection, hello: DefenderHello) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -53,7 +52,7 @@ class PeriodicTasks:
         commit: GroupCommit,
         quota: EventQuota,
         database: DatabaseExecutor,
-        read_limiter: ReadLimiter,
+        read_limiter: ReadLimiter[DefenderConnection],
     ) -> None:
         self._registry = registry
         self._read_limiter = read_limiter
@@ -81,7 +80,7 @@ class PeriodicTasks:
         """
         while True:
             await asyncio.sleep(KEEPALIVE_SECONDS)
-            waiting = cast(list[DefenderConnection], self._read_limiter.paused)
+            waiting = self._read_limiter.paused
             for first in range(0, len(waiting), AT_ONCE):
                 broadcast(waiting[first : first + AT_ONCE], PONG)
                 await asyncio.sleep(0)
@@ -92,8 +91,7 @@ class PeriodicTasks:
         while True:
             await asyncio.sleep(MEMORY_CHECK_INTERVAL_S)
             self._read_limiter.check()
-            for source in self._read_limiter.holding:
-                connection = cast(DefenderConnection, source)
+            for connection in self._read_limiter.holding:
                 if connection.is_too_slow(loop.time()):
                     connection.abort("a message did not arrive whole in time")
 

@@ -21,7 +21,11 @@ from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
 )
-from twistlock_console.servers.defenders.connection import Guards, connections_of
+from twistlock_console.servers.defenders.connection import (
+    DefenderConnection,
+    Guards,
+    connections_of,
+)
 from twistlock_console.servers.defenders.connections import ConnectionRegistry
 from twistlock_console.servers.defenders.database import (
     DatabaseExecutor,
@@ -80,7 +84,7 @@ async def _serve(
     handler = ProtocolHandler(
         registry, commit, quota, checks, settings.folders.certificates
     )
-    read_limiter = ReadLimiter()
+    read_limiter = ReadLimiter[DefenderConnection]()
     tasks = PeriodicTasks(registry, commit, quota, database, read_limiter)
     guards = Guards(
         fence,
