@@ -17,8 +17,6 @@ CHECKER = (
     "account",
     "check",
     "inspection",
-    "mongod",
-    "mounts",
     "probe",
     "rules",
     "system",
