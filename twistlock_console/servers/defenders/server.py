@@ -63,73 +63,113 @@ def prepare_defenders(settings: Settings) -> Serve:
     # It has a line for each step of its life; the node tells of those too.
     logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
 
+    async def serve(settings: Settings, fence: Fence, report: ReadyPipe) -> None:
+        await DefenderServer(settings, fence).serve(tls, report)
+
     def run(settings: Settings, fence: Fence, report: ReadyPipe) -> None:
-        uvloop.run(_serve(tls, settings, fence, report))
+        uvloop.run(serve(settings, fence, report))
 
     return run
 
 
-async def _serve(
-    tls: ssl.SSLContext, settings: Settings, fence: Fence, report: ReadyPipe
-) -> None:
-    database, checks = DatabaseExecutor(settings), DatabaseExecutor(settings, threads=1)
-    clock = ServiceClock()
-    server = register.Server(secrets.token_hex(8), fence.epoch, settings.node_address)
-    register_writer = RegisterWriter(
-        lambda changes: database.run(register.write, changes)
-    )
-    quota = EventQuota(DefenderSettings().event_quota_megabytes)
-    commit = GroupCommit(lambda *what: database.run(store_events, *what), quota)
-    registry = ConnectionRegistry(server, register_writer, clock)
-    handler = ProtocolHandler(
-        registry, commit, quota, checks, settings.folders.certificates
-    )
-    read_limiter = ReadLimiter[DefenderConnection]()
-    tasks = PeriodicTasks(registry, commit, quota, database, read_limiter)
-    guards = Guards(
-        fence,
-        read_limiter,
-        ConnectionsPerCertificate(),
-        registry.closings,
-        asyncio.Semaphore(MAX_LARGE_MESSAGES),
-    )
-    listening = bind_all(_places(settings), BACKLOG)
-    limits = AdmissionLimits.for_open_files(raise_file_limit())
-    port = DefenderPort(listening, tls, limits, handler, connections_of(guards))
-    await port.prepare()
+class DefenderServer:
+    """Builds the parts of the server and runs them; for the event loop alone.
 
-    def leave() -> None:
-        registry.announce_shutdown()
-        port.close(SERVICE_RESTART, "this Console stops serving")
+    *fence* is the right to serve. Raises IdentityError if the database's password
+    cannot be read.
+    """
 
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, leave)
-    checks_of_node = CheckResponder(report.checks, _skip_probe, port.load)
-    loop.add_reader(checks_of_node.fileno(), checks_of_node.on_readable)
-    report.ready()
-    papers = settings.folders.certificates
-    following = follow(tls, papers, lambda: follow_certificate(settings))
-    writing = (commit.run(), register_writer.run())
-    checking = (tasks.poll(), tasks.sweep(), tasks.send_keepalives())
+    def __init__(self, settings: Settings, fence: Fence) -> None:
+        self._settings = settings
+        self._fence = fence
+        self._database = database = DatabaseExecutor(settings)
+        self._checks = DatabaseExecutor(settings, threads=1)
+        self._register_writer = RegisterWriter(
+            lambda changes: database.run(register.write, changes)
+        )
+        self._quota = EventQuota(DefenderSettings().event_quota_megabytes)
+        self._commit = GroupCommit(
+            lambda *what: database.run(store_events, *what), self._quota
+        )
+        process_id, node = secrets.token_hex(8), settings.node_address
+        server = register.Server(process_id, fence.epoch, node)
+        self._registry = ConnectionRegistry(
+            server, self._register_writer, ServiceClock()
+        )
+        self._read_limiter = ReadLimiter[DefenderConnection]()
 
-    async def work() -> None:
-        await asyncio.gather(*writing, *checking, tasks.limit_memory(), following)
+    async def serve(self, tls: ssl.SSLContext, report: ReadyPipe) -> None:
+        """Open the port, and serve until SIGTERM or until a task fails."""
+        port = await self._open_port(tls)
+        self._answer_node(port, report)
+        report.ready()
+        working = asyncio.create_task(self._run_tasks(tls))
+        # No certificate is accepted before it is known which are revoked.
+        loaded = self._registry.certificates.loaded
+        opening = asyncio.create_task(port.start(loaded))
+        closed = asyncio.create_task(port.wait_closed())
+        # A task that fails ends the server: without it nothing here can be trusted.
+        await asyncio.wait({working, closed}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+        opening.cancel()
+        working.cancel()
+        # Its end has to be awaited, or asyncio logs it as an error.
+        with suppress(asyncio.CancelledError):
+            await working
+        self._database.close()
+        self._checks.close()
 
-    working = asyncio.create_task(work())
-    # No certificate is accepted before it is known which are revoked.
-    opening = asyncio.ensure_future(port.start(registry.certificates.loaded))
-    closed = asyncio.create_task(port.wait_closed())
-    # A work that fails ends the server: without it nothing here can be trusted.
-    await asyncio.wait({working, closed}, return_when=asyncio.FIRST_COMPLETED)
-    if working.done():
-        working.result()
-    opening.cancel()
-    working.cancel()
-    # Its end has to be looked at, or asyncio logs it as an error.
-    with suppress(asyncio.CancelledError):
-        await working
-    database.close()
-    checks.close()
+    async def _open_port(self, tls: ssl.SSLContext) -> DefenderPort:
+        certificates = self._settings.folders.certificates
+        handler = ProtocolHandler(
+            self._registry, self._commit, self._quota, self._checks, certificates
+        )
+        guards = Guards(
+            self._fence,
+            self._read_limiter,
+            ConnectionsPerCertificate(),
+            self._registry.closings,
+            asyncio.Semaphore(MAX_LARGE_MESSAGES),
+        )
+        listening = bind_all(_places(self._settings), BACKLOG)
+        limits = AdmissionLimits.for_open_files(raise_file_limit())
+        port = DefenderPort(listening, tls, limits, handler, connections_of(guards))
+        await port.prepare()
+        return port
+
+    def _answer_node(self, port: DefenderPort, report: ReadyPipe) -> None:
+        """Close the port on SIGTERM, and answer the checks of the node."""
+
+        def leave() -> None:
+            self._registry.announce_shutdown()
+            port.close(SERVICE_RESTART, "this Console stops serving")
+
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, leave)
+        responder = CheckResponder(report.checks, _skip_probe, port.load)
+        loop.add_reader(responder.fileno(), responder.on_readable)
+
+    async def _run_tasks(self, tls: ssl.SSLContext) -> None:
+        settings = self._settings
+        tasks = PeriodicTasks(
+            self._registry,
+            self._commit,
+            self._quota,
+            self._database,
+            self._read_limiter,
+        )
+        await asyncio.gather(
+            self._commit.run(),
+            self._register_writer.run(),
+            tasks.poll(),
+            tasks.sweep(),
+            tasks.send_keepalives(),
+            tasks.limit_memory(),
+            follow(
+                tls, settings.folders.certificates, lambda: follow_certificate(settings)
+            ),
+        )
 
 
 def _skip_probe() -> str:
