@@ -32,6 +32,7 @@ JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ{PLANTED}.x{PLANTED}"
         (f"https://hooks.test;{PLANTED}", HIDDEN),
         ("https://hooks.test", "https://hooks.test"),
         ("https://hooks.test/", "https://hooks.test/"),
+        ("https://hooks.test:/", "https://hooks.test:/"),
     ],
 )
 def test_of_an_address_the_host_alone_is_shown(url: str, shown: str) -> None:

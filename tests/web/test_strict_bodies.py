@@ -348,6 +348,27 @@ def test_members_beside_the_rules_are_taken_or_named(
     assert "send {" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("rule", "place"),
+    [
+        ({"compliance": {"everyHours": True}}, "compliance.everyHours"),
+        ({"compliance": {"everyHours": "24"}}, "compliance.everyHours"),
+        ({"files": {"paths": [{"path": "/a", "recursive": 1}]}}, "recursive"),
+        ({"disabled": "no"}, "disabled"),
+        ({"disabled": 0}, "disabled"),
+        ({"modified": 0}, "modified"),
+    ],
+)
+def test_a_rule_takes_no_value_of_another_type(
+    admin: Visitor, rule: dict[str, object], place: str
+) -> None:
+    """A guess at what was meant may leave a host without what was asked for."""
+    answer = put(admin, {"rules": [{"name": "r", **rule}]})
+
+    assert answer.status_code == 400
+    assert f"{place}: input should be a valid " in answer.get_json()["err"]
+
+
 @pytest.mark.parametrize("body", [{}, [], {"_id": "hostRuntime"}, "rules"])
 def test_a_policy_without_rules_is_refused(admin: Visitor, body: object) -> None:
     """Nothing sent is not "no rules": that would put all rules out of force."""

@@ -5,7 +5,9 @@ a host for that host alone, and what the Console's own nodes say to each other, 
 reached through a webhook.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import (
     IPv4Address,
@@ -70,11 +72,8 @@ class TargetPolicy:
         """Return the same for a *host* that is an address already, or `localhost`."""
         name = _plain(host)
         local = name == "localhost" or name.endswith(".localhost")
-        try:
-            address = IPv4Address("127.0.0.1") if local else ip_address(name)
-        except ValueError:
-            return None
-        return self.why_not(host, address, port)
+        address = IPv4Address("127.0.0.1") if local else _literal(name)
+        return self.why_not(host, address, port) if address else None
 
     def _kind(self, host: str, address: Address, port: int) -> str | None:
         kind = next((kind for kind, fits in _KINDS if fits(address)), None)
@@ -82,6 +81,27 @@ class TargetPolicy:
         if kind is None and ours and port in self.ports:
             return f"the Console itself on port {port}"
         return kind
+
+
+def _literal(name: str) -> Address | None:
+    """Return the address that *name* is, also as one number or with parts left out."""
+    with suppress(ValueError):
+        return ip_address(name)
+    *first, last = name.split(".")
+    with suppress(ValueError):
+        numbers, rest = [_number(part) for part in first], _number(last)
+        fits = len(numbers) < 4 and rest < 256 ** (4 - len(numbers))
+        if fits and all(number < 256 for number in numbers):
+            whole = sum(n << 8 * (3 - place) for place, n in enumerate(numbers))
+            return IPv4Address(whole + rest)
+    return None
+
+
+def _number(text: str) -> int:
+    """Read a part of an address as inet_aton(3) does; raises ValueError."""
+    if not re.fullmatch("0x[0-9a-f]{1,12}|[0-9]{1,12}", text):
+        raise ValueError(text)
+    return int(text, 16 if text.startswith("0x") else 8 if text[0] == "0" else 10)
 
 
 def _plain(host: str) -> str:

@@ -23,7 +23,7 @@ _URL = re.compile(
 )
 #: A value that is an address as a whole: a quote in it belongs to its path.
 _ADDRESS = re.compile(r"https?:/\S*", re.IGNORECASE)
-_HOST = re.compile(r"(\[[\w:.%-]+\]|[\w.-]+)(:\d{1,5})?")
+_HOST = re.compile(r"(\[[\w:.%-]+\]|[\w.-]+)(:\d{0,5})?")
 #: Each with the groups that stay, before and after what is secret.
 _IN_TEXT = tuple(
     re.compile(pattern, flags)

@@ -4,6 +4,7 @@ A Defender ignores members that it does not know, because its Console may be new
 person or a program that sends a policy believes that all of it is enforced.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,7 +63,8 @@ def parse_policy(
     if unknown := find_unknown_members(closed_schema(HostPolicyBody), given):
         raise refuse_unknown(unknown, given)
     try:
-        rules = _body.validate_python(given).rules
+        # As JSON: true is no number there, and "no" neither true nor false.
+        rules = _body.validate_json(json.dumps(given), strict=True).rules
     except ValidationError as error:
         raise refuse_invalid(error, given) from error
     known = {entry for rule in stored for _, entry in entries_of(rule)}.union(kept)
