@@ -1,4 +1,4 @@
-"""HaMetrics, prints a table for each part, and writes build/bench.json."""
+"""Measures, prints a table for each part, and writes build/bench.json."""
 
 import argparse
 import json
