@@ -6,16 +6,15 @@ from maintenance_notice.plugin import NOTICES
 from twistlock_console.common.models import Body
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi import api_call, models
-from twistlock_console.web.security import guards
-from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.security.guards import api_guard, pages_for
 from twistlock_console.web.ui.layout import add_tab
 
 PAGE = "{% extends 'base.html' %}{% block content %}<p>{{ text }}</p>{% endblock %}"
 pages = Blueprint("notice", __name__)
 calls = Blueprint("notice_api", __name__)
 pages_for(pages, NOTICES)
-guards.api_guard(calls, NOTICES)
+api_guard(calls, NOTICES)
 
 
 class Notice(Body):
@@ -39,11 +38,11 @@ def show():
 
 
 @calls.put("/api/v1/maintenance-notice")
-@api_call.ApiCall(body=Notice)
+@ApiCall(body=Notice)
 def put_notice():
     """Change the notice."""
     with recorded("maintenance", "changed the maintenance notice"):
-        new = models.json_body(Notice).model_dump()
+        new = json_body(Notice).model_dump()
         notices = database()["maintenance_notices"]
         notices.replace_one({"_id": "notice"}, new, upsert=True)
     return Response()
