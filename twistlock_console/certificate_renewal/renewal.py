@@ -8,6 +8,7 @@ is told to read them again, and connections that stand go on.
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -52,6 +53,14 @@ def why_renew(
     if names_in(certificate) != set(wanted):
         return "its names have changed"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class RenewedCertificate:
+    """The response of the node API: the names in the certificate, and when it ends."""
+
+    names: list[str]
+    expires: str
 
 
 class Renewal:

@@ -2,10 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
+from twistlock_console.backups.jobs.responses import (
+    BackupsOverview,
+    JobStatus,
+    RunState,
+)
 from twistlock_console.backups.operations.identity import read_key_file
 from twistlock_console.cli.options import (
     config_option,
@@ -49,15 +53,15 @@ def create(name: str, key_file: Path | None, config: Path) -> None:
 def list_backups(config: Path, *, as_json: bool) -> None:
     """Print each backup of the serving node."""
     with _client_of_serving_node(settings_of_running_node(config)) as client:
-        answer: dict[str, Any] = client.get("/v1/backups")
+        answer = BackupsOverview.model_validate(client.get("/v1/backups"))
     if as_json:
-        print_json(answer["backups"])
+        print_json([each.to_json() for each in answer.backups])
         return
-    if answer["problem"]:
-        raise ConsoleError(answer["problem"])
-    for each in answer["backups"]:
-        seen = f"verified {each['verified'][:16]}" if each["verified"] else "unsealed"
-        print_line(f"{each['id']:<50} {each['size'] / 1e6:>10.1f} MB  {seen}")
+    if answer.problem:
+        raise ConsoleError(answer.problem)
+    for each in answer.backups:
+        seen = f"verified {each.verified[:16]}" if each.verified else "unsealed"
+        print_line(f"{each.id:<50} {each.size / 1e6:>10.1f} MB  {seen}")
 
 
 @command.command("verify", help="Read a backup and compare everything.")
@@ -108,28 +112,28 @@ def _client_of_serving_node(settings: Settings) -> NodeClient:
     return NodeClient(settings, primary, timeout=TIMEOUT_S)
 
 
-def _run_job(config: Path, verb: str, body: dict[str, Any]) -> None:
+def _run_job(config: Path, verb: str, body: dict[str, object]) -> None:
     """Start a job and show its progress until it has ended; raises Refused."""
     with _client_of_serving_node(settings_of_running_node(config)) as client:
         run = client.post(f"/v1/backups/{verb}", body)["run"]
         while True:
             try:
-                job: dict[str, Any] = client.get(f"/v1/backups/runs/{run}")
+                job = RunState.model_validate(client.get(f"/v1/backups/runs/{run}"))
             except NodeUnreachable as error:
                 raise ConsoleError(
                     f"{client.address} does not answer any more; see "
                     "`twistlock-console backup list` for what became of it"
                 ) from error
-            if job["state"] == "ended":
+            if job.work is None:
                 break
-            _show(job["work"])
+            _show(job.work)
             time.sleep(POLL_INTERVAL_S)
-    if job["error"]:
-        raise Refused(job["error"])
-    print_line(f"Done: {job['file']}")
+    if job.error:
+        raise Refused(job.error)
+    print_line(f"Done: {job.file}")
 
 
-def _show(work: dict[str, Any]) -> None:
-    left = f", {work['secondsLeft']:.0f} s left" if work["secondsLeft"] else ""
-    done, total = work["done"] / 1e6, work["total"] / 1e6
-    show_progress(f"{work['phase']}: {done:.0f} of {total:.0f} MB{left}")
+def _show(work: JobStatus) -> None:
+    left = f", {work.seconds_left:.0f} s left" if work.seconds_left else ""
+    done, total = work.done / 1e6, work.total / 1e6
+    show_progress(f"{work.phase}: {done:.0f} of {total:.0f} MB{left}")

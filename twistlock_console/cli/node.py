@@ -1,10 +1,10 @@
 """`twistlock-console status` and `certs …`: this host's node, and its certificates."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from twistlock_console.certificate_renewal.renewal import RenewedCertificate
 from twistlock_console.cli.audit import record_command
 from twistlock_console.cli.options import (
     config_option,
@@ -49,7 +49,7 @@ def status_command(config: Path, *, as_json: bool) -> int:
     settings = settings_of_running_node(config)
     with NodeClient(settings, settings.node_address) as client:
         try:
-            status: dict[str, Any] = client.get("/v1/status")
+            status: dict[str, object] = client.get("/v1/status")
         except NodeUnreachable as error:
             status = {
                 "address": settings.node_address,
@@ -90,8 +90,8 @@ def renew(config: Path) -> None:
     """Have the running node renew its certificate."""
     settings = settings_of_running_node(config)
     with NodeClient(settings, settings.node_address, timeout=TIMEOUT_S) as client:
-        renewed: dict[str, Any] = client.post("/v1/certificates/renew")
-    names = ", ".join(renewed["names"])
-    print_line(f"Renewed until {renewed['expires'][:10]}, for {names}.")
+        renewed = RenewedCertificate(**client.post("/v1/certificates/renew"))
+    names = ", ".join(renewed.names)
+    print_line(f"Renewed until {renewed.expires[:10]}, for {names}.")
     done = f"renewed the certificate of {settings.node_address}"
     record_command(settings, "certs renew", done)

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from twistlock_console.settings import Settings, load_settings
 
+F = TypeVar("F", bound=Callable[..., object])
 #: twistlock.sh sets the variable where DATA_FOLDER is another.
 CONFIG_VARIABLE = "TWISTLOCK_CONFIG"
 DEFAULT_CONFIG = Path("/var/lib/twistlock/scripts/twistlock.cfg")
@@ -45,7 +46,7 @@ class LazyGroup(click.Group):
         return found
 
 
-def config_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def config_option(function: F) -> F:
     """Give the command *function* its option `--config FILE`."""
     return click.option(
         "--config",
@@ -56,7 +57,7 @@ def config_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def json_option(function: F) -> F:
     """Give the command *function* its option `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -53,20 +52,29 @@ def dump(address: tuple[str, ...], output: Path | None, config: Path) -> None:
         print_line(f"{node} did not answer: {nodes[node]['err']}")
 
 
-def collect(settings: Settings, more: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+def collect(
+    settings: Settings, more: Sequence[str] = ()
+) -> dict[str, dict[str, object]]:
     """Ask this host's node, those it knows, and *more*; a silent one says why not."""
     mine = settings.node_address
     here = _ask(settings, mine)
     known = here.get("peers", [])
     peers = [*(known if isinstance(known, list) else []), *more]
-    told = {mine: here["parts"] if "parts" in here else _of_a_dead_node(settings, here)}
+    parts = _parts(here)
+    found = {mine: _of_a_dead_node(settings, here) if parts is None else parts}
     for peer in dict.fromkeys(peers):
         answer = _ask(settings, peer)
-        told[peer] = answer.get("parts", answer)
-    return told
+        parts = _parts(answer)
+        found[peer] = answer if parts is None else parts
+    return found
 
 
-def _ask(settings: Settings, address: str) -> dict[str, Any]:
+def _parts(answer: dict[str, object]) -> dict[str, object] | None:
+    parts = answer.get("parts")
+    return parts if isinstance(parts, dict) else None
+
+
+def _ask(settings: Settings, address: str) -> dict[str, object]:
     try:
         with NodeClient(settings, address, timeout=TIMEOUT_S) as client:
             return dict(client.get("/v1/support"))
@@ -74,22 +82,22 @@ def _ask(settings: Settings, address: str) -> dict[str, Any]:
         return {"err": str(error)}
 
 
-def _of_a_dead_node(settings: Settings, answer: dict[str, Any]) -> dict[str, Any]:
-    """What can be read without the node; why it died is in its log."""
+def _of_a_dead_node(settings: Settings, answer: dict[str, object]) -> dict[str, object]:
+    """Read what is there without the node; why it died is in its log."""
     try:
         return {**answer, "versions": versions(), "log": log_text(settings)}
     except OSError:
         return answer
 
 
-def write(output: Path, told: dict[str, dict[str, Any]]) -> None:
+def write(output: Path, nodes: dict[str, dict[str, object]]) -> None:
     """Write one file a part, for the owner alone; raises Refused if it cannot."""
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise Refused(f"{output} cannot be written: {error.strerror}") from error
     with os.fdopen(descriptor, "wb") as file, tarfile.open(None, "w:gz", file) as tar:
-        for node, parts in told.items():
+        for node, parts in nodes.items():
             for name, part in parts.items():
                 _add(tar, f"{node}/{name}", part)
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-Schema = Mapping[str, Any]
+Schema = dict[str, Any]
 Path = tuple[str | int, ...]
 
 LONGEST_NAME = 64
@@ -74,7 +74,7 @@ def parse_json(text: bytes) -> Any:
     return json.loads(text.decode(), object_pairs_hook=_object)
 
 
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
@@ -91,23 +91,25 @@ def closed_schema(kind: Any) -> Schema:
 
     A kind may tolerate others elsewhere: on the wire, or where it is stored.
     """
-    adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    closed: Schema = close_objects(adapter.json_schema(mode="validation"))
+    return close_objects(TypeAdapter(kind).json_schema(mode="validation"))
+
+
+def close_objects(schema: Schema) -> Schema:
+    """Return *schema* with ``additionalProperties: false`` in each of its objects."""
+    closed = {name: _close(part) for name, part in schema.items()}
+    if isinstance(schema.get("properties"), dict):
+        closed.setdefault("additionalProperties", False)
     return closed
 
 
-def close_objects(schema: Any) -> Any:
-    """Return *schema* with ``additionalProperties: false`` in each of its objects."""
-    match schema:
-        case Mapping():
-            closed = {name: close_objects(part) for name, part in schema.items()}
-            if isinstance(schema.get("properties"), Mapping):
-                closed.setdefault("additionalProperties", False)
-            return closed
+def _close(part: object) -> object:
+    match part:
+        case dict():
+            return close_objects(part)
         case list():
-            return [close_objects(part) for part in schema]
+            return [_close(each) for each in part]
         case _:
-            return schema
+            return part
 
 
 def find_unknown_members(schema: Schema, value: object) -> UnknownMembers | None:
@@ -147,7 +149,7 @@ def _unknown_in_object(
         yield UnknownMembers(path, strange, tuple(sorted(members)))
     for name, item in value.items():
         part = members.get(name, others)
-        if isinstance(part, Mapping):
+        if isinstance(part, dict):
             yield from _unknown(part, item, (*path, name), known)
 
 

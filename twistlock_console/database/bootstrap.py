@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
@@ -16,6 +16,7 @@ from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.client import (
     Client,
+    Document,
     connect,
     credentials_for,
     root_credentials,
@@ -158,7 +159,7 @@ def _as_root(settings: Settings, work: Callable[[Client], T]) -> T:
 
 def _create_users(client: Client, passwords: Mapping[str, str]) -> None:
     for name, password in passwords.items():
-        user: dict[str, Any] = {"pwd": password, "roles": ROLES[name]}
+        user: Document = {"pwd": password, "roles": ROLES[name]}
         try:
             client.admin.command("createUser", name, **user)
         except OperationFailure as error:
@@ -169,7 +170,7 @@ def _create_users(client: Client, passwords: Mapping[str, str]) -> None:
 
 def _found_or_made(
     client: Client, settings: Settings, set_settings: Mapping[str, int]
-) -> dict[str, Any]:
+) -> Document:
     """The member's configuration, made first where it has none.
 
     One that still reads its own says that it has none, and refuses to get another.
@@ -185,9 +186,9 @@ def _found_or_made(
     return config
 
 
-def _configuration(client: Client) -> dict[str, Any] | None:
+def _configuration(client: Client) -> Document | None:
     try:
-        config: dict[str, Any] = client.admin.command("replSetGetConfig")["config"]
+        config: Document = client.admin.command("replSetGetConfig")["config"]
     except OperationFailure as error:
         if error.code == NOT_YET_INITIATED:
             return None
@@ -217,7 +218,7 @@ def _initiate(
     log.info("made the replica set %s with %s alone", REPLICA_SET, member["host"])
 
 
-def _rehost(client: Client, config: dict[str, Any], settings: Settings) -> None:
+def _rehost(client: Client, config: Document, settings: Settings) -> None:
     """Give the only member its present address; forced, as it cannot be primary."""
     before = config["members"][0]["host"]
     config["members"][0]["host"] = _host(settings)

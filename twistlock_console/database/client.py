@@ -17,9 +17,11 @@ from twistlock_console.pki.identity_files import CLUSTER_BUNDLE, CLUSTER_TRUST
 from twistlock_console.settings import Settings
 
 CONNECT_TIMEOUT_MS = 1000
+#: Options of MongoClient, by name.
+Options = dict[str, Any]
 #: How often a client of the whole set looks for the primary: the shortest that pymongo
 #: allows. It then has no use for the second connection on which pymongo times members.
-LOOKING: dict[str, Any] = {
+LOOKING: Options = {
     "heartbeatFrequencyMS": 500,
     "serverMonitoringMode": "poll",
 }
@@ -119,14 +121,14 @@ def follow_certificate(settings: Settings) -> None:
         context.load_cert_chain(bundle)
 
 
-def _topology(whole_set: bool) -> dict[str, Any]:
+def _topology(whole_set: bool) -> Options:
     if whole_set:
         return {"replicaSet": REPLICA_SET, **LOOKING}
     # Told of a change at once, and looking every ten seconds, as pymongo does itself.
     return {"directConnection": True}
 
 
-def _login(credentials: Credentials | None) -> dict[str, Any]:
+def _login(credentials: Credentials | None) -> Options:
     if credentials is None:
         return {}
     return {

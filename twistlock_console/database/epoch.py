@@ -4,25 +4,21 @@ It is that of the lease, which high availability keeps. A Console without it ser
 under the same number, and one that was restored on a new host under a higher one.
 """
 
-from typing import Any
-
-from pymongo.database import Database
+from twistlock_console.database.client import Db
 
 COLLECTION = "lease"
 LEASE_ID = "console"
 #: Far above whatever the lost cluster may have reached since the backup.
 MARGIN = 1_000_000
 
-Store = Database[dict[str, Any]]
 
-
-def kept_epoch(database: Store) -> int:
+def kept_epoch(database: Db) -> int:
     """The highest epoch under which this Console has served; 0 if none is known."""
     found = database[COLLECTION].find_one({"_id": LEASE_ID})
     return int(found["epoch"]) if found else 0
 
 
-def raise_epoch(database: Store, lost: int) -> None:
+def raise_epoch(database: Db, lost: int) -> None:
     """Serve from now on above *lost*, the epoch of a Console that is no more."""
     if kept_epoch(database) >= lost:
         return

@@ -3,8 +3,7 @@
 import json
 import re
 import signal
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 #: What it complained about longer ago is not why it ended.
 LAST_LINES = 20
@@ -145,7 +144,7 @@ def _telling(log: Iterable[str]) -> Iterator[str]:
             yield text
 
 
-def _is_error(entry: dict[str, Any]) -> bool:
+def _is_error(entry: Mapping[str, object]) -> bool:
     number = entry.get("id")
     if number == KEYFILE_UNREADABLE:
         return True
@@ -153,7 +152,7 @@ def _is_error(entry: dict[str, Any]) -> bool:
     return entry.get("s") in ("E", "F") and not is_banner
 
 
-def _text(entry: dict[str, Any]) -> str:
+def _text(entry: Mapping[str, object]) -> str:
     """Give the line's message with the values of its attributes, shortened.
 
     "" for a line that only says that there is an error, or shows bytes of a file.
@@ -162,14 +161,15 @@ def _text(entry: dict[str, Any]) -> str:
     message = str(entry.get("msg", "")).strip()
     if entry.get("id") == STORAGE_ENGINE and isinstance(attributes, dict):
         return _text_of_storage_engine(attributes)
-    if message == "Fatal assertion" and "error" not in attributes:
+    has_error = isinstance(attributes, Mapping) and "error" in attributes
+    if message == "Fatal assertion" and not has_error:
         return ""
     values = " ".join(_values(attributes))
     told = f"{message} ({values})" if values else message
     return " ".join(told.split())[:LONGEST_LINE]
 
 
-def _text_of_storage_engine(attributes: dict[str, Any]) -> str:
+def _text_of_storage_engine(attributes: Mapping[str, object]) -> str:
     message = attributes.get("message")
     if not isinstance(message, dict):
         return " ".join(_values(attributes))[:LONGEST_LINE]

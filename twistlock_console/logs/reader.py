@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from twistlock_console.common.redaction import redact_text
 from twistlock_console.logs.setup import log_file
@@ -57,7 +56,7 @@ def read_line(text: str) -> LogLine:
     return LogLine("", "", text)
 
 
-def _from_json(fields: dict[str, Any]) -> LogLine:
+def _from_json(fields: dict[str, object]) -> LogLine:
     time, level = str(fields.pop("time")), str(fields.pop("level"))
     words = f"{fields.pop('logger')}: {fields.pop('message')}"
     error = fields.pop("error", "")

@@ -2,11 +2,10 @@
 
 import logging
 from functools import cached_property
-from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from twistlock_console.database.client import Client, connect, credentials_for
+from twistlock_console.database.client import Client, Document, connect, credentials_for
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.cluster_status import ClusterStatus
 from twistlock_console.events.types import ClusterPolled
@@ -55,5 +54,5 @@ class ClusterPoll:
         if "_client" in self.__dict__:
             self._client.close()
 
-    def _run(self, command: str) -> dict[str, Any]:
+    def _run(self, command: str) -> Document:
         return self._client.admin.command(command)

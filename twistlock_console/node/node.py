@@ -8,8 +8,8 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 from pymongo.errors import PyMongoError
 
@@ -19,7 +19,7 @@ from twistlock_console.alerts.watch import Watch
 from twistlock_console.backups.jobs.routes import node_routes
 from twistlock_console.backups.jobs.runtime import Backups
 from twistlock_console.certificate_renewal.names import NamesHere
-from twistlock_console.certificate_renewal.renewal import Renewal
+from twistlock_console.certificate_renewal.renewal import Renewal, RenewedCertificate
 from twistlock_console.certificate_renewal.trust_migration import (
     PATH as TRUST_PHASE_PATH,
 )
@@ -190,7 +190,7 @@ class Node:
         )
         self.node_api.add_url_rule(TRUST_PHASE_PATH, view_func=self.trust_phase)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, object]:
         """What this node is doing, for `twistlock-console status`."""
         return {
             "address": self.settings.node_address,
@@ -205,17 +205,15 @@ class Node:
             "failing": dict(self.health.failing),
         }
 
-    def trust_phase(self) -> dict[str, Any]:
+    def trust_phase(self) -> dict[str, object]:
         """How far this node has come to the cluster's own certificates, for others."""
         return {"phase": int(self.trust_migration.settled_phase())}
 
-    def renew_certificate(self) -> dict[str, Any]:
+    def renew_certificate(self) -> dict[str, object]:
         """Renew this node's certificate, for `twistlock-console certs renew`."""
         certificate = self.renewal.renew("somebody asked for it")
-        return {
-            "names": sorted(names_in(certificate)),
-            "expires": certificate.not_valid_after_utc.isoformat(timespec="seconds"),
-        }
+        expires = certificate.not_valid_after_utc.isoformat(timespec="seconds")
+        return asdict(RenewedCertificate(sorted(names_in(certificate)), expires))
 
     def stop(self, controller: RoleController | None) -> None:
         """Undo everything, the role first; each step is taken even if one fails."""

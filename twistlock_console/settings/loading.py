@@ -161,7 +161,7 @@ def _hint(key: str) -> str:
     return f"; the nearest is {near[0]}" if near else ""
 
 
-def _parse_values(texts: Mapping[str, str], mistakes: _Mistakes) -> dict[str, Any]:
+def _parse_values(texts: Mapping[str, str], mistakes: _Mistakes) -> Settings:
     if texts.get("MANAGEMENT_PORT_HTTP"):
         mistakes.add(
             ("MANAGEMENT_PORT_HTTP",),
@@ -169,8 +169,8 @@ def _parse_values(texts: Mapping[str, str], mistakes: _Mistakes) -> dict[str, An
             "use MANAGEMENT_PORT_HTTPS",
         )
     by_name = {key.name: _parse_value(key, texts, mistakes) for key in all_keys()}
-    values = {key.attribute: by_name.pop(key.name) for key in KEYS}
-    return {**values, "plugin_values": by_name}
+    values: dict[str, Any] = {k.attribute: by_name.pop(k.name) for k in KEYS}
+    return Settings(**values, plugin_values=by_name)
 
 
 def _parse_value(key: Key, texts: Mapping[str, str], mistakes: _Mistakes) -> object:
@@ -182,9 +182,8 @@ def _parse_value(key: Key, texts: Mapping[str, str], mistakes: _Mistakes) -> obj
         return key.parse(key.default)
 
 
-def _fill(values: dict[str, Any], mistakes: _Mistakes) -> Settings:
-    """Find what was left empty."""
-    settings = Settings(**values)
+def _fill(settings: Settings, mistakes: _Mistakes) -> Settings:
+    """Find the values that were left empty."""
     if not settings.console_cn:
         settings = replace(settings, console_cn=full_name())
     if settings.node_address:

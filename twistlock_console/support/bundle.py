@@ -7,7 +7,6 @@ import json
 import platform
 from collections.abc import Callable
 from importlib.metadata import distributions
-from typing import Any
 
 from pymongo.errors import PyMongoError
 
@@ -15,7 +14,7 @@ from twistlock_console import __version__
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.common.redaction import redact
-from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.database.client import Document, connect, credentials_for
 from twistlock_console.logs import reader
 from twistlock_console.settings import Settings
 from twistlock_console.settings.keys import values_of
@@ -38,7 +37,7 @@ class Support:
             "log": lambda: log_text(settings),
         }
 
-    def collect(self) -> dict[str, Any]:
+    def collect(self) -> dict[str, object]:
         """Collect every part; plain JSON."""
         parts = {name: _collected(part) for name, part in self.parts.items()}
         return {"parts": parts, "peers": _collected(self.peers)}
@@ -51,7 +50,7 @@ def _collected(part: Part) -> object:
         return {"err": describe_error(error)}
 
 
-def versions() -> dict[str, Any]:
+def versions() -> dict[str, object]:
     """This release, and what it runs on."""
     return {
         "console": __version__,
@@ -61,7 +60,7 @@ def versions() -> dict[str, Any]:
     }
 
 
-def stored_settings(settings: Settings) -> dict[str, Any]:
+def stored_settings(settings: Settings) -> dict[str, Document]:
     """The settings in the database, as our own member has them."""
     credentials = credentials_for(settings, "console")
     with connect(settings, credentials, app_name="support") as client:

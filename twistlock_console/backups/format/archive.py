@@ -46,7 +46,7 @@ DAMAGE: tuple[type[Exception], ...] = (
 
 def quick_gzip(file: BinaryIO, mode: str) -> BinaryIO:
     """Read or write gzip through *file*, several times as fast as with zlib."""
-    untyped = cast(Any, igzip)
+    untyped: Any = igzip
     return cast(BinaryIO, untyped.GzipFile("", mode, LEVEL, file, mtime=0))
 
 

@@ -5,6 +5,11 @@ from collections.abc import Mapping
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from twistlock_console.backups.jobs.responses import (
+    BackupsOverview,
+    ListedBackup,
+    RunState,
+)
 from twistlock_console.backups.jobs.runner import Actor
 from twistlock_console.backups.jobs.runtime import Backups, HealthOfNode
 from twistlock_console.backups.jobs.service import (
@@ -31,7 +36,7 @@ def node_routes(
 
     @bp.get("")
     def overview() -> ResponseReturnValue:
-        return _overview(settings, ports, health, backups)
+        return _overview(settings, ports, health, backups).to_json()
 
     @bp.get("/primary")
     def primary() -> ResponseReturnValue:
@@ -43,7 +48,7 @@ def node_routes(
 
     @bp.get("/runs/<run>")
     def run_state(run: str) -> ResponseReturnValue:
-        return _run_state(backups.service, run)
+        return _run_state(backups.service, run).to_json()
 
     _job_routes(bp, backups.service)
     return bp
@@ -87,51 +92,50 @@ def _job_routes(bp: Blueprint, service: BackupService) -> None:
 
 def _overview(
     settings: Settings, ports: PortsOfNode, health: HealthOfNode, backups: Backups
-) -> dict[str, object]:
+) -> BackupsOverview:
     problem = ""
     found: list[StoredBackup] = []
     try:
         found = backups.service.list()
     except ConsoleError as error:
         problem = str(error)
-    return {
-        "serving": ports.is_open,
-        "volume": str(settings.data_recovery_volume),
-        "problem": problem or health.failing.get("backup-volume", ""),
-        "automatic": settings.data_recovery_enabled,
-        "keyFile": settings.data_recovery_key_file is not None,
-        "work": backups.service.jobs.status(),
-        "backups": [_shown(each) for each in found],
-        "results": {
-            key: record.to_json() for key, record in backups.service.results().items()
-        },
-    }
+    results = backups.service.results()
+    return BackupsOverview(
+        serving=ports.is_open,
+        volume=str(settings.data_recovery_volume),
+        problem=problem or health.failing.get("backup-volume", ""),
+        automatic=settings.data_recovery_enabled,
+        key_file=settings.data_recovery_key_file is not None,
+        work=backups.service.jobs.status(),
+        backups=[_listed(each) for each in found],
+        results={key: record.to_json() for key, record in results.items()},
+    )
 
 
-def _run_state(service: BackupService, run: str) -> dict[str, object]:
+def _run_state(service: BackupService, run: str) -> RunState:
     """Return the progress of the job called *run*, or how it ended."""
     work = service.jobs.status()
-    if work is not None and work["run"] == run:
-        return {"state": "running", "work": work}
+    if work is not None and work.run == run:
+        return RunState(state="running", work=work)
     found = next((r for r in service.results().values() if r.run == run), None)
     if found is None:
         raise Refused(f"there is no work called {run}")
     error = found.error or ""
     if found.state is JobState.RUNNING:
         error = "it was cut short: the node that did it ended"
-    return {"state": "ended", "error": error, "file": found.file or ""}
+    return RunState(state="ended", error=error, file=found.file or "")
 
 
-def _shown(each: StoredBackup) -> dict[str, object]:
-    return {
-        "id": each.name.file,
-        "name": each.name.name,
-        "release": each.name.version,
-        "time": each.name.made.isoformat(),
-        "size": each.size,
-        "verified": each.verified.isoformat() if each.verified else None,
-        "system": each.name.is_system,
-    }
+def _listed(each: StoredBackup) -> ListedBackup:
+    return ListedBackup(
+        id=each.name.file,
+        name=each.name.name,
+        release=each.name.version,
+        time=each.name.made.isoformat(),
+        size=each.size,
+        verified=each.verified.isoformat() if each.verified else None,
+        system=each.name.is_system,
+    )
 
 
 def _body() -> Mapping[str, object]:

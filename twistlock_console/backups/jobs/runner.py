@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 import twistlock_console
+from twistlock_console.backups.jobs.responses import JobStatus
 from twistlock_console.backups.storage.work import Progress, ReportProgress, WorkResult
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.error_text import UNFORESEEN
@@ -182,7 +183,7 @@ class JobRunner:
         if (worker := self._worker) is not None:
             worker.kill(reason)
 
-    def status(self) -> dict[str, object] | None:
+    def status(self) -> JobStatus | None:
         """Return the job under way: phase, bytes, seconds that its phase still takes.
 
         None when there is none.
@@ -191,16 +192,16 @@ class JobRunner:
         if job is None:
             return None
         seconds = (boottime_ns() - self._phase_began) / SECOND
-        return {
-            "run": job.run,
-            "verb": job.kind,
-            "what": job.what,
-            "began": self._began.isoformat(timespec="seconds"),
-            "phase": progress.phase,
-            "done": progress.done,
-            "total": progress.total,
-            "secondsLeft": _seconds_left(progress, seconds),
-        }
+        return JobStatus(
+            run=job.run,
+            verb=job.kind,
+            what=job.what,
+            began=self._began.isoformat(timespec="seconds"),
+            phase=progress.phase,
+            done=progress.done,
+            total=progress.total,
+            seconds_left=_seconds_left(progress, seconds),
+        )
 
     def _update_progress(self, progress: Progress) -> None:
         if progress.phase != self._progress.phase:

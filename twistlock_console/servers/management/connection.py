@@ -8,12 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import Any
 
 from twistlock_console.servers.management import limits
 from twistlock_console.servers.management.client_bounds import MinimumRate, client_key
 from twistlock_console.servers.management.exchange import Exchange, OutputBuffer
-from twistlock_console.servers.management.request import RequestHead
+from twistlock_console.servers.management.request import RequestHead, SocketAddress
 from twistlock_console.servers.management.request_pool import PoolJob
 
 READ_BYTES = 64 * 1024
@@ -61,13 +60,13 @@ class Connection:
     def __init__(
         self,
         sock: socket.socket,
-        peer: tuple[Any, ...],
-        server: tuple[Any, ...],
+        peer: SocketAddress,
+        server: SocketAddress,
         on_output: Callable[["Connection"], object],
     ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        self.sock: Any = sock
+        self.sock: socket.socket = sock
         self.fd = sock.fileno()
         self.peer = peer
         self.server = server
@@ -116,8 +115,7 @@ class Connection:
 
     def peek(self) -> bytes:
         """Return the first byte without taking it; none at the end."""
-        first: bytes = self.sock.recv(1, socket.MSG_PEEK)
-        return first
+        return self.sock.recv(1, socket.MSG_PEEK)
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Begin the handshake; raises OSError."""
@@ -126,6 +124,13 @@ class Connection:
         )
         self.phase = Phase.HANDSHAKE
 
+    @property
+    def secured(self) -> ssl.SSLSocket:
+        """Return the socket, which has TLS; raises OSError if it has none."""
+        if not isinstance(self.sock, ssl.SSLSocket):
+            raise ConnectionError("the connection has no TLS")
+        return self.sock
+
     def shake_hands(self) -> int:
         """Go on with the handshake.
 
@@ -133,7 +138,7 @@ class Connection:
             The event that it waits for, 0 once it is complete.
 
         """
-        return _until_blocked(self.sock.do_handshake)
+        return _until_blocked(self.secured.do_handshake)
 
     def receive(self) -> int:
         """Take what has arrived, a bounded part at a time.

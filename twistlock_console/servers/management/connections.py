@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Callable, Container
 from selectors import EVENT_READ
-from typing import Any
 
 from twistlock_console.servers.management import limits
 from twistlock_console.servers.management.client_bounds import (
@@ -15,6 +14,7 @@ from twistlock_console.servers.management.client_bounds import (
 )
 from twistlock_console.servers.management.connection import Connection, Phase
 from twistlock_console.servers.management.event_loop import EventLoop
+from twistlock_console.servers.management.request import SocketAddress
 
 ACCEPTED_AT_ONCE = 128
 LOG_EVERY_S = 10.0
@@ -117,7 +117,9 @@ class Connections:
             self._held[conn] = size
         return self._memory.change(conn.key, by)
 
-    def _take(self, sock: socket.socket, peer: Any, server: Any) -> None:
+    def _take(
+        self, sock: socket.socket, peer: SocketAddress, server: SocketAddress
+    ) -> None:
         conn = Connection(sock, peer, server, self._on_output)
         if self._table.is_full_for(conn.key) and not self._make_room(
             conn.key, f"{conn.key} has too many connections"

@@ -1,13 +1,16 @@
 """Has requests answered by the application's threads, and sends the answers."""
 
+import socket
 import time
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from io import BytesIO
 from selectors import EVENT_READ
-from typing import Any, Protocol
+from typing import Protocol
 from wsgiref.types import WSGIApplication
+
+from gunicorn.config import Config
 
 from twistlock_console.common.request_limits import SERVER_LOAD, ServerLoad
 from twistlock_console.servers.management import limits
@@ -61,11 +64,11 @@ class Site:
     """
 
     app: WSGIApplication
-    config: Any
+    config: Config
     fence: Fence
     ping: PingAnswer
     proxies: TrustedProxies
-    checks: Any
+    checks: socket.socket
 
 
 class Receiver(Protocol):
@@ -294,7 +297,7 @@ class RequestDispatcher:
             return
         received = bytes(conn.received)
         conn.received.clear()
-        body = body_from_socket(head, received, conn.sock)
+        body = body_from_socket(head, received, conn.secured)
         conn.socket_is_lent = True
         exchange = self._exchange(conn, head, body, True)
         self._submit(conn, self._uploads, exchange, limits.QUEUE_TIMEOUT_S)

@@ -11,7 +11,7 @@ import selectors
 import time
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 from twistlock_console.servers.management.connection import Connection, Phase, Timer
 
@@ -76,7 +76,7 @@ class EventLoop:
         costly: dict[str, list[Connection]] = {}
         others: list[Connection] = []
         for key, _ in self._selector.select(timeout_s):
-            target: Any = key.data
+            target: Connection | Callable[[], object] = key.data
             if not isinstance(target, Connection):
                 target()
             elif target.phase in COSTLY:

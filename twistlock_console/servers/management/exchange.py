@@ -14,9 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 from wsgiref.types import WSGIApplication
 
+from gunicorn.config import Config
 from gunicorn.http.wsgi import Response, create
 
 from twistlock_console.servers.management.limits import OUTPUT_HIGH_BYTES
@@ -25,6 +26,7 @@ from twistlock_console.servers.management.request import (
     BodyRequired,
     BodyTooSlow,
     RequestHead,
+    SocketAddress,
 )
 
 #: After so long what an answer has so far is sent, however little it is.
@@ -94,8 +96,8 @@ class RunOutcome(enum.Enum):
 class ConnectionEnds(Protocol):
     """The two ends of a connection, as the application is told of them."""
 
-    peer: tuple[Any, ...]
-    server: tuple[Any, ...]
+    peer: SocketAddress
+    server: SocketAddress
 
 
 class Exchange:
@@ -114,7 +116,7 @@ class Exchange:
     def __init__(
         self,
         app: WSGIApplication,
-        config: Any,
+        config: Config,
         head: RequestHead,
         client: ConnectionEnds,
         output: OutputBuffer,
@@ -128,7 +130,7 @@ class Exchange:
         self.output = output
         # An answer is continued by other threads: they see the same context.
         self._context = contextvars.copy_context()
-        self._response: Any = None
+        self._response: Response | None = None
         self._answer: Iterable[bytes] = ()
         self._pieces: Iterator[bytes] | None = None
         self.must_close = False
@@ -136,12 +138,13 @@ class Exchange:
     @property
     def has_begun(self) -> bool:
         """Say whether a part of the answer was given to the output."""
-        return self._response is not None and self._response.headers_sent
+        return self._response is not None and bool(self._response.headers_sent)
 
     @property
     def closes_connection(self) -> bool:
         """Say whether the connection ends with this answer, as the client was told."""
-        return self.must_close or bool(self._response.should_close())
+        response = self._response
+        return self.must_close or response is None or bool(response.should_close())
 
     def run(self) -> RunOutcome:
         """Make the answer, or go on with it, until it is complete or enough waits."""
@@ -172,6 +175,8 @@ class Exchange:
         if self._pieces is None:
             self._begin()
         pieces, response = self._pieces or iter(()), self._response
+        if response is None:
+            raise AssertionError("it has begun")
         flush_at = time.monotonic() + FLUSH_AFTER_S
         while self.output.size < OUTPUT_HIGH_BYTES:
             piece = next(pieces, None)

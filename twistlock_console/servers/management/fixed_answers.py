@@ -9,7 +9,6 @@ import json
 import secrets
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from wsgiref.util import setup_testing_defaults
@@ -114,7 +113,7 @@ class PingAnswer:
         return _whole(self._status, fresh, body, "close" if close else "keep-alive")
 
     def _start(
-        self, status: str, headers: list[tuple[str, str]], _error: Any = None
+        self, status: str, headers: list[tuple[str, str]], _error: object = None
     ) -> Callable[[bytes], object]:
         self._status = status
         self._headers = [h for h in headers if h[0].lower() != "content-length"]
@@ -122,7 +121,7 @@ class PingAnswer:
 
 
 def _called(
-    app: WSGIApplication, environ: WSGIEnvironment, start: Any
+    app: WSGIApplication, environ: WSGIEnvironment, start: StartResponse
 ) -> Iterable[bytes]:
     answer = app(environ, start)
     try:

@@ -9,8 +9,9 @@ import ssl
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from gunicorn.config import Config
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import (
     ExpectationFailed,
@@ -27,6 +28,8 @@ from twistlock_console.servers.management import limits
 from twistlock_console.servers.management.client_bounds import MinimumRate
 from twistlock_console.servers.management.limits import MAX_HEAD_BYTES
 
+#: An address and its port; of IPv6 with flow and scope, too.
+SocketAddress = tuple[str, *tuple[int, ...]]
 END_OF_HEAD = b"\r\n\r\n"
 CREDENTIALS = frozenset({"AUTHORIZATION", "COOKIE"})
 TOO_LARGE = (
@@ -55,7 +58,7 @@ class RequestHead:
     sends the body once it was told to continue.
     """
 
-    request: Any
+    request: Request
     size: int
     length: int
     is_chunked: bool
@@ -88,7 +91,7 @@ class RequestHead:
 
 
 def parse_head(
-    config: Any, received: bytearray, peer: tuple[Any, ...]
+    config: Config, received: bytearray, peer: SocketAddress
 ) -> RequestHead | None:
     """Return the head that *received* begins with; None while it is incomplete.
 
@@ -229,7 +232,7 @@ class _SocketSource(Unreader):  # type: ignore[misc]  # gunicorn has no types
                 return received
 
     def _wait(self, event: int) -> None:
-        poll: Any = select.poll()
+        poll = select.poll()
         poll.register(self._sock.fileno(), event)
         left = self._rate.deadline - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):

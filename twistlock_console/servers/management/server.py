@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import FrameType
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 from wsgiref.util import setup_testing_defaults
 
@@ -126,7 +126,7 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
 
     load: Callable[[], WSGIApplication]
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, object]) -> None:
         self._options = options
         super().__init__()
 
@@ -136,7 +136,7 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
             self.cfg.set(name, value)
 
 
-def _fixed_options(settings: Settings) -> dict[str, Any]:
+def _fixed_options(settings: Settings) -> dict[str, object]:
     certificates = settings.folders.certificates
     return {
         # gunicorn takes the mere presence of these names for the wish to use TLS.
@@ -161,27 +161,29 @@ def _fixed_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _hooks(site: Site, report: ReadyPipe, tls: ReloadingTlsContext) -> dict[str, Any]:
+def _hooks(
+    site: Site, report: ReadyPipe, tls: ReloadingTlsContext
+) -> dict[str, Callable[..., object]]:
     sockets = fenced_sockets(site.fence)
 
-    def ssl_context(_config: Any, _default: Any) -> ssl.SSLContext:
+    def ssl_context(_config: object, _default: object) -> ssl.SSLContext:
         # gunicorn asks for it with every connection.
         context = tls.current()
         context.sslsocket_class = sockets
         return context
 
-    def on_starting(arbiter: Any) -> None:
+    def on_starting(arbiter: Arbiter) -> None:
         arbiter.log.error_log.propagate = True
 
-    def post_fork(_arbiter: Any, worker: Any) -> None:
+    def post_fork(_arbiter: Arbiter, worker: ManagementWorker) -> None:
         die_with_parent(parent=worker.ppid)
         site.fence.watch(kernel_timer=False)
         worker.site = site
 
-    def post_worker_init(_worker: Any) -> None:
+    def post_worker_init(_worker: ManagementWorker) -> None:
         report.ready()
 
-    def worker_exit(_arbiter: Any, worker: Any) -> None:
+    def worker_exit(_arbiter: Arbiter, worker: ManagementWorker) -> None:
         # It has finished what it was told to finish. The arbiter would look for that
         # only every 100 ms.
         if not worker.alive:
@@ -216,7 +218,7 @@ class ManagementWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self._turn(server)
         self._drain(server)
 
-    def handle_exit(self, _signal: int, _frame: Any) -> None:
+    def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
         """Begin to stop."""
         self.alive = False
         if self._server:

@@ -14,11 +14,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.system.serving_permit import FOREVER, Permit
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo, ReadableBuffer
 
 TIMER_ABSTIME = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -129,9 +132,13 @@ class FencedApp:
     ) -> Iterable[bytes]:
         """Answer one request."""
 
-        def start(*answer: Any) -> Callable[[bytes], object]:
+        def start(
+            status: str,
+            headers: list[tuple[str, str]],
+            error: "OptExcInfo | None" = None,
+        ) -> Callable[[bytes], object]:
             self._fence.check()
-            return start_response(*answer)
+            return start_response(status, headers, error)
 
         self._fence.check()
         return self._app(environ, start)
@@ -141,7 +148,7 @@ def fenced_sockets(fence: Fence) -> type[ssl.SSLSocket]:
     """Make the kind of TLS socket that checks *fence* before it sends anything."""
 
     class FencedSocket(ssl.SSLSocket):
-        def send(self, data: Any, flags: int = 0) -> int:
+        def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
             fence.check()
             return super().send(data, flags)
 
