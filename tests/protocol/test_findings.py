@@ -1,6 +1,7 @@
 """Events as they stand in messages, in an outbox and in the database."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,12 +13,16 @@ from twistlock_console.protocol import (
     ComplianceEvent,
     DroppedEvent,
     Event,
+    Events,
     FileEvent,
     ProcessEvent,
     ProtocolError,
     TroubleEvent,
     decode_event,
+    decode_from_defender,
     encode_event,
+    encode_events,
+    encode_unnumbered,
 )
 from twistlock_console.protocol.findings import members_of
 
@@ -100,3 +105,14 @@ def test_what_is_beyond_its_limits_is_refused(change: dict[str, object]) -> None
     """The place of the mistake is told."""
     with pytest.raises(ProtocolError, match=f"{next(iter(change))}|hex escape"):
         decode_event(json.dumps(PROCESS | change))
+
+
+def test_events_of_an_outbox_make_a_message() -> None:
+    """Each gets its number; nothing else of it changes."""
+    event = TroubleEvent(7, datetime(2026, 11, 1, tzinfo=UTC), "no rights", "web")
+
+    body = encode_unnumbered(event)
+    message = decode_from_defender(encode_events([(7, body), (9, body)]))
+
+    assert decode_event(body.replace('"number":0', '"number":7')) == event
+    assert message == Events((event, replace(event, number=9)))
