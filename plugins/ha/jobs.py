@@ -14,7 +14,7 @@ from plugins.ha.peers.heartbeats import Heartbeats
 from plugins.ha.replication.collections import LeaseStore
 from plugins.ha.replication.replica_set import ReplicaSet
 from plugins.ha.replication.sync_source import PeerDisconnector
-from plugins.ha.reporting.role_history import History, ReconnectRecorder
+from plugins.ha.reporting.role_history import ReconnectRecorder, RoleHistory
 from plugins.ha.settings import HaSettings
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import DatabaseError
@@ -39,29 +39,33 @@ class HaJobs:
     heartbeats: Heartbeats
     membership: Membership
     register: NodeKeyRegistry
-    history: History
+    history: RoleHistory
     reconnects: ReconnectRecorder
-    port_work: PortActions
+    port_actions: PortActions
     peer_disconnector: PeerDisconnector
-    standing: MembershipCheck
-    clock_watch: ClockMonitor
+    membership_check: MembershipCheck
+    clock_monitor: ClockMonitor
 
     def schedule(self) -> None:
         """Have the node's scheduler call each in its time."""
         every, settings = self.node.scheduler.every, HaSettings.of(self.node.settings)
-        every(settings.lease_ttl_ms / 18_000, "lease-sighting", self._sight)
-        every(settings.heartbeat_interval_ms / 1000, "detach", self._detach)
+        every(settings.lease_ttl_ms / 18_000, "lease-sighting", self._observe_lease)
+        every(
+            settings.heartbeat_interval_ms / 1000,
+            "detach",
+            self._disconnect_silent_peers,
+        )
         every(1.0, "history", self.history.deliver)
-        every(0.5, "membership", self._advance)
-        every(1.0, "register", self._keep_register)
-        self.node.health.add_check("membership", 1.0, self.standing.check)
-        self.node.health.add_check("clock", 1.0, self.clock_watch.check)
-        every(30.0, "ports-proved", self._prove)
-        every(2.0, "defenders-back", self._look_who_is_back)
+        every(0.5, "membership", self._advance_membership)
+        every(1.0, "register", self._refresh_node_keys)
+        self.node.health.add_check("membership", 1.0, self.membership_check.check)
+        self.node.health.add_check("clock", 1.0, self.clock_monitor.check)
+        every(30.0, "ports-proved", self._forgive_port_failures)
+        every(2.0, "defenders-back", self._record_reconnects)
         every(1.0, "spares", self.node.service_ports.prepare)
-        every(1.0, "closed-servers", self._look_for_closed_servers)
+        every(1.0, "closed-servers", self._find_closed_servers)
 
-    def follow(self, event: ClusterPolled) -> None:
+    def on_cluster_polled(self, event: ClusterPolled) -> None:
         """Exchange heartbeats with the members that the set has now."""
         if event.status is None:
             return
@@ -72,7 +76,7 @@ class HaJobs:
         self.node.reserve_slots(members)
         write_known_members(self.node.settings.folders, members)
 
-    def _sight(self) -> None:
+    def _observe_lease(self) -> None:
         """Look at the lease in our own member, so that we know when it changed."""
         try:
             document = self.store.read(0.5)
@@ -80,38 +84,38 @@ class HaJobs:
             return
         now = boottime_ns()
         self.control_loop.post(
-            lambda seen: transitions.lease_sighted(seen, document, now)
+            lambda seen: transitions.lease_observed(seen, document, now)
         )
 
-    def _detach(self) -> None:
-        self.peer_disconnector.keep(
+    def _disconnect_silent_peers(self) -> None:
+        self.peer_disconnector.disconnect(
             unresponsive_peers(self.control_loop.seen, boottime_ns())
         )
 
-    def _advance(self) -> None:
+    def _advance_membership(self) -> None:
         if (
             self.recorder.role is Role.PRIMARY
             and self.control_loop.seen.handover is None
         ):
             self.membership.advance()
 
-    def _keep_register(self) -> None:
+    def _refresh_node_keys(self) -> None:
         self.register.refresh()
         mine = self.node.settings.folders.certificates / NODE
         if self.recorder.role is Role.PRIMARY:
             own = fingerprint(mine.read_bytes())
             self.register.ensure(self.node.settings.node_address, own)
 
-    def _look_who_is_back(self) -> None:
+    def _record_reconnects(self) -> None:
         hold = self.control_loop.seen.hold
         if hold is not None and self.recorder.role is Role.PRIMARY:
             self.reconnects.look(hold.document.epoch, boottime_ns())
 
-    def _look_for_closed_servers(self) -> None:
+    def _find_closed_servers(self) -> None:
         if self.node.service_ports.closed() and self.recorder.role is Role.PRIMARY:
-            self.control_loop.post(self.port_work.look())
+            self.control_loop.post(self.port_actions.look())
 
-    def _prove(self) -> None:
+    def _forgive_port_failures(self) -> None:
         self.control_loop.post(
-            lambda seen: transitions.ports_proved(seen, boottime_ns())
+            lambda seen: transitions.ports_proven(seen, boottime_ns())
         )

@@ -94,9 +94,9 @@ class HighAvailabilityPlugin(ConsolePlugin):
     def init_node(self, node: "NodeContext") -> "RoleController":
         """Return the controller of the role, subscribed to the events of *node*."""
         from plugins.ha.routes import node_routes
-        from plugins.ha.runtime import HighAvailability
+        from plugins.ha.runtime import HaRuntime
 
-        runtime = HighAvailability(node)
+        runtime = HaRuntime(node)
         node.cluster_poll.interval_s = (
             HaSettings.of(node.settings).poll_interval_ms / 1000
         )

@@ -1,11 +1,11 @@
-"""What high availability answers on the node API: to peers, pages and commands."""
+"""The routes of high availability on the node API, for peers, pages and commands."""
 
 from pathlib import Path
 
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from plugins.ha.membership.join_client import papers
+from plugins.ha.membership.join_client import cluster_secrets
 from plugins.ha.membership.rules import JoinRequest, is_behind_router
 from plugins.ha.messages import (
     AddressBody,
@@ -19,8 +19,8 @@ from plugins.ha.messages import (
     TokenUseBody,
 )
 from plugins.ha.peers.heartbeats import heartbeat_of
-from plugins.ha.replication.sync_source import follow
-from plugins.ha.runtime import HighAvailability
+from plugins.ha.replication.sync_source import set_sync_source
+from plugins.ha.runtime import HaRuntime
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import Refused, Removed
 from twistlock_console.node_api.server import caller
@@ -29,47 +29,47 @@ from twistlock_console.pki.certificates import fingerprint
 ROUTES = Path("/proc/net/route")
 
 
-def node_routes(room: HighAvailability) -> Blueprint:
-    """The routes under /v1/ha, answered from *room*."""
+def node_routes(runtime: HaRuntime) -> Blueprint:
+    """The routes under /v1/ha, answered from *runtime*."""
     bp = Blueprint("ha", __name__, url_prefix="/v1/ha")
 
     @bp.before_app_request
     def turn_away() -> None:
         # From all of the node API; but a removed node may ask itself how it is.
-        asks_itself = caller().address == room.settings.node_address
+        asks_itself = caller().address == runtime.settings.node_address
         if asks_itself and request.blueprint != bp.name:
             return
-        if room.register.is_removed(caller().fingerprint):
+        if runtime.register.is_removed(caller().fingerprint):
             raise Removed(f"{caller().address} was removed from this cluster.")
-        if room.register.was_removed(caller().fingerprint):
+        if runtime.register.was_removed(caller().fingerprint):
             raise Refused(
                 f"{caller().address} was removed from this cluster when this node last "
                 "read it; ask again in a moment."
             )
 
-    _peer_routes(bp, room)
-    _admin_routes(bp, room)
-    _join_routes(bp, room)
-    _recovery_routes(bp, room)
+    _peer_routes(bp, runtime)
+    _admin_routes(bp, runtime)
+    _join_routes(bp, runtime)
+    _recovery_routes(bp, runtime)
     return bp
 
 
-def _peer_routes(bp: Blueprint, room: HighAvailability) -> None:
+def _peer_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.get("/heartbeat")
     def heartbeat() -> ResponseReturnValue:
-        loop, cause = room.control_loop, room.database_problem
+        loop, cause = runtime.control_loop, runtime.database_problem
         return heartbeat_of(loop.seen, loop.reason, boottime_ns(), cause).as_json()
 
     @bp.post("/step-up")
     def step_up() -> ResponseReturnValue:
-        room.replica_set.step_up()
+        runtime.replica_set.step_up()
         return {}
 
     @bp.post("/follow")
     def follow_another() -> ResponseReturnValue:
         address = AddressBody.from_body(_content()).address
-        host = f"{address}:{room.settings.database_port}"
-        follow(room.replica_set, room.settings.node_address, host)
+        host = f"{address}:{runtime.settings.database_port}"
+        set_sync_source(runtime.replica_set, runtime.settings.node_address, host)
         return {}
 
     @bp.post("/give-up-vote")
@@ -77,64 +77,64 @@ def _peer_routes(bp: Blueprint, room: HighAvailability) -> None:
         address = AddressBody.from_body(_content()).address
         if address != caller().address:
             raise Refused(f"{caller().address} cannot give up the vote of {address}.")
-        _serving(room)
-        room.membership.take_vote(address)
+        _check_serving(runtime)
+        runtime.membership.take_vote(address)
         return {}
 
     @bp.get("/papers")
-    def all_papers() -> ResponseReturnValue:
-        room.membership.check_admitted(caller().address, caller().fingerprint)
-        return papers(room.settings.folders)
+    def all_secrets() -> ResponseReturnValue:
+        runtime.membership.check_admitted(caller().address, caller().fingerprint)
+        return cluster_secrets(runtime.settings.folders)
 
 
-def _admin_routes(bp: Blueprint, room: HighAvailability) -> None:
+def _admin_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.get("/cluster")
     def cluster() -> ResponseReturnValue:
-        return room.view().as_json()
+        return runtime.view().as_json()
 
     @bp.get("/metrics")
     def metrics() -> ResponseReturnValue:
-        return MetricsAnswer(text=room.metrics.text(room.view())).as_json()
+        return MetricsAnswer(text=runtime.metrics.text(runtime.view())).as_json()
 
     @bp.post("/apply")
     def apply() -> ResponseReturnValue:
-        _serving(room)
-        return AdmittedAnswer(admitted=room.membership.apply()).as_json()
+        _check_serving(runtime)
+        return AdmittedAnswer(admitted=runtime.membership.apply()).as_json()
 
     @bp.post("/remove")
     def remove() -> ResponseReturnValue:
-        _serving(room)
-        room.membership.remove(AddressBody.from_body(_content()).address)
+        _check_serving(runtime)
+        runtime.membership.remove(AddressBody.from_body(_content()).address)
         return {}
 
     @bp.post("/switchover")
     def switchover() -> ResponseReturnValue:
-        _serving(room)
+        _check_serving(runtime)
         target = TargetBody.from_body(_content()).address
-        room.hand_over(target, "a switchover was asked for")
+        runtime.hand_over(target, "a switchover was asked for")
         return {}
 
 
-def _recovery_routes(bp: Blueprint, room: HighAvailability) -> None:
+def _recovery_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.get("/recovery")
     def plan() -> ResponseReturnValue:
-        return room.recovery.plan().as_json()
+        return runtime.recovery.plan().as_json()
 
     @bp.post("/recovery")
     def recover() -> ResponseReturnValue:
-        mine = room.settings.node_address
+        mine = runtime.settings.node_address
         address = AddressBody.from_body(_content()).address
         if {address, caller().address} != {mine}:
             raise Refused("Only this host's own command line can ask for recovery.")
-        room.recovery.execute()
+        runtime.recovery.execute()
         return {}
 
 
-def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
+def _join_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.post("/join-token")
     def join_token() -> ResponseReturnValue:
         body = TokenOwnerBody.from_body(_content())
-        token, expires = room.requests.tokens.new(body.by)
+        token, expires = runtime.requests.tokens.new(body.by)
         return NewTokenAnswer(token=token, expires_at=expires).as_json()
 
     @bp.post("/join-requests")
@@ -147,36 +147,36 @@ def _join_routes(bp: Blueprint, room: HighAvailability) -> None:
             approved=False,
             routed=is_behind_router(body.address, ROUTES.read_text()),
         )
-        _serving(room)
-        room.membership.ask(body.token, wanted, body.request)
+        _check_serving(runtime)
+        runtime.membership.ask(body.token, wanted, body.request)
         return {}
 
     @bp.post("/join-check")
     def check() -> ResponseReturnValue:
         body = TokenUseBody.from_body(_content())
-        room.requests.tokens.check(body.token, body.address)
+        runtime.requests.tokens.check(body.token, body.address)
         return {}
 
     @bp.get("/join-tokens")
     def tokens() -> ResponseReturnValue:
-        return [token.as_json() for token in room.requests.tokens.list()]
+        return [token.as_json() for token in runtime.requests.tokens.list()]
 
     @bp.post("/revoke-token")
     def revoke() -> ResponseReturnValue:
-        room.requests.revoke_token(TokenIdBody.from_body(_content()).id)
+        runtime.requests.revoke_token(TokenIdBody.from_body(_content()).id)
         return {}
 
     @bp.post("/join-answer")
     def answer() -> ResponseReturnValue:
         body = TokenUseBody.from_body(_content())
-        return room.membership.answer(body.token, body.address).as_json()
+        return runtime.membership.answer(body.token, body.address).as_json()
 
 
-def _serving(room: HighAvailability) -> None:
-    if room.control_loop.seen.hold is None:
-        primary = room.view().primary or "no node"
+def _check_serving(runtime: HaRuntime) -> None:
+    if runtime.control_loop.seen.hold is None:
+        mine, primary = runtime.settings.node_address, runtime.view().primary
         raise Refused(
-            f"{room.settings.node_address} does not serve; ask the primary ({primary})."
+            f"{mine} does not serve; ask the primary ({primary or 'no node'})."
         )
 
 

@@ -25,9 +25,13 @@ from plugins.ha.peers.heartbeats import Heartbeats
 from plugins.ha.replication.collections import Client, Collections, LeaseStore
 from plugins.ha.replication.replica_set import MemberMonitor, ReplicaSet
 from plugins.ha.replication.sync_source import PeerDisconnector
-from plugins.ha.reporting.cluster_view import ClockReading, ClusterSnapshot, view
+from plugins.ha.reporting.cluster_view import (
+    ClockReading,
+    ClusterSnapshot,
+    cluster_view,
+)
 from plugins.ha.reporting.monitoring import HaMetrics, cluster_sources
-from plugins.ha.reporting.role_history import History, ReconnectRecorder
+from plugins.ha.reporting.role_history import ReconnectRecorder, RoleHistory
 from plugins.ha.settings import HaSettings
 from twistlock_console import __version__
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
@@ -49,7 +53,7 @@ HANDOVER_SECONDS = 5.0
 SHOWN_HISTORY = 100
 
 
-class HighAvailability:
+class HaRuntime:
     """The role controller of a clustered node, with all that it needs."""
 
     def __init__(self, node: NodeContext) -> None:
@@ -69,17 +73,17 @@ class HighAvailability:
             self.settings, self.replica_set, self.requests, self.register, self.client
         )
         spool = self.settings.folders.run / "history.jsonl"
-        self.history = History(self.settings.node_address, spool, collections)
+        self.history = RoleHistory(self.settings.node_address, spool, collections)
         self.metrics = HaMetrics(node.service_ports)
         self._store = LeaseStore(self._connect("lease", 1000))
         self._recorder = RoleRecorder(node.bus)
-        self._port_work = PortActions(node.service_ports)
+        self._port_actions = PortActions(node.service_ports)
         node.service_ports.checks.ends_without_database = True
         self._executor = self._make_executor()
         self.control_loop = ControlLoop(
             self._first_observation(), self._executor, node.permit, self._recorder
         )
-        self._watch = MemberMonitor(
+        self._member_monitor = MemberMonitor(
             ReplicaSet(self._connect("hello", 1000, awaits=True)),
             lambda: node.database.running,
             self.control_loop.post,
@@ -89,7 +93,7 @@ class HighAvailability:
             self.client,
             self.control_loop.post,
         )
-        self._standing = MembershipCheck(
+        self._membership_check = MembershipCheck(
             self.control_loop, self.replica_set, self.settings.node_address
         )
         self.recovery = Recovery(
@@ -109,7 +113,7 @@ class HighAvailability:
     def start(self) -> None:
         """Begin to watch, poll and decide."""
         self.control_loop.start()
-        self._watch.start()
+        self._member_monitor.start()
 
     def stop(self) -> None:
         """Hand over in an orderly way, then close the ports in any case."""
@@ -124,7 +128,7 @@ class HighAvailability:
         self.control_loop.stop()
         self._node.permit.revoke()
         self._node.service_ports.close_all()
-        self._watch.stop()
+        self._member_monitor.stop()
         self._heartbeats.stop()
         self._executor.stop()
         # Without the others nothing is stored; it is delivered after the next start.
@@ -159,15 +163,15 @@ class HighAvailability:
         requests, history = ((), ()) if has_no_database else self._stored_view()
         snapshot = ClusterSnapshot(
             seen=self.control_loop.seen,
-            reason=self._standing.reason or self._own_reason(),
-            removed=self._standing.reason is not None,
+            reason=self._membership_check.reason or self._own_reason(),
+            removed=self._membership_check.reason is not None,
             has_no_database=has_no_database,
             version=__version__,
             status=self._node.cluster_poll.status,
             requests=requests,
             history=history,
         )
-        return view(snapshot, ClockReading(boottime_ns(), datetime.now(UTC)))
+        return cluster_view(snapshot, ClockReading(boottime_ns(), datetime.now(UTC)))
 
     def _stored_view(
         self,
@@ -242,7 +246,7 @@ class HighAvailability:
                 self._store,
                 self.metrics.majority_write.observe,
             ),
-            self._port_work,
+            self._port_actions,
             ElectionActions(self.replica_set, self.client),
         )
 
@@ -259,12 +263,12 @@ class HighAvailability:
             register=self.register,
             history=self.history,
             reconnects=reconnects,
-            port_work=self._port_work,
+            port_actions=self._port_actions,
             peer_disconnector=PeerDisconnector(
                 self.replica_set, lambda: node.database.pid, database_port
             ),
-            standing=self._standing,
-            clock_watch=ClockMonitor(
+            membership_check=self._membership_check,
+            clock_monitor=ClockMonitor(
                 self.replica_set, self.control_loop, node.database
             ),
         )
@@ -282,12 +286,12 @@ class HighAvailability:
 
     def on_cluster_polled(self, event: ClusterPolled) -> None:
         """Follow the members that the scheduled `rs.status()` poll has found."""
-        self._jobs.follow(event)
+        self._jobs.on_cluster_polled(event)
 
     def on_database_stopped(self, event: DatabaseStopped) -> None:
         """Ask the member for its role again as soon as it answers."""
         del event
-        self._watch.database_ended()
+        self._member_monitor.database_ended()
 
     def on_role_changed(self, event: RoleChanged) -> None:
         """Record the change in the history."""
@@ -295,7 +299,7 @@ class HighAvailability:
 
     def on_listener_failed(self, failure: ListenerFailed) -> None:
         """Tell the controller that a service server has ended."""
-        self.control_loop.post(self._port_work.server_failed(failure))
+        self.control_loop.post(self._port_actions.server_failed(failure))
 
     def on_listeners_paused(self, pause: ListenersPaused) -> None:
         """Tell the controller that the ports are to be opened again."""

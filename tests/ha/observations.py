@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
+from plugins.ha.consensus.lease import HeldLease, LeaseDocument, ObservedLease
 from plugins.ha.consensus.state import Member, Observation, Peer, Timing
 
 MS = 1_000_000
@@ -48,7 +48,7 @@ def standby(**changes: Any) -> Observation:
         member_id=1,
         timing=TIMING,
         member=SECONDARY,
-        sighting=LeaseSighting(lease(), NOW - 100 * MS),
+        sighting=ObservedLease(lease(), NOW - 100 * MS),
         peers=(serving_peer(), peer(THIRD)),
         optime=(100, 1),
     )
@@ -60,7 +60,7 @@ def orphan(silent_ms: int = 800, **changes: Any) -> Observation:
     since = NOW - silent_ms * MS
     lost = serving_peer(heard_at=since)
     lost = replace(lost, claimed_at=since)
-    seen = standby(sighting=LeaseSighting(lease(), since), peers=(lost, peer(THIRD)))
+    seen = standby(sighting=ObservedLease(lease(), since), peers=(lost, peer(THIRD)))
     return replace(seen, **changes)
 
 
@@ -68,7 +68,7 @@ def candidate(**changes: Any) -> Observation:
     """Our member was just elected; the lease was OTHER's, seen 400 ms ago."""
     seen = standby(
         member=PRIMARY,
-        sighting=LeaseSighting(lease(), NOW - 400 * MS),
+        sighting=ObservedLease(lease(), NOW - 400 * MS),
         peers=(serving_peer(heard_at=NOW - 900 * MS), peer(THIRD)),
     )
     return replace(seen, **changes)
@@ -78,8 +78,8 @@ def holder(**changes: Any) -> Observation:
     """This node holds the lease, renewed 100 ms ago."""
     document = lease(ME)
     seen = candidate(
-        sighting=LeaseSighting(document, NOW - 100 * MS),
-        hold=Hold.acknowledged(document, NOW - 100 * MS),
+        sighting=ObservedLease(document, NOW - 100 * MS),
+        hold=HeldLease.acknowledged(document, NOW - 100 * MS),
         peers=(peer(), peer(THIRD)),
     )
     return replace(seen, **changes)

@@ -6,7 +6,7 @@ We are A, with the lowest member id; B and C were heard a tenth of a second ago.
 from dataclasses import replace
 from typing import Any
 
-from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
+from plugins.ha.consensus.lease import HeldLease, LeaseDocument, ObservedLease
 from plugins.ha.consensus.state import Member, Observation, Peer, Timing
 
 MS = 1_000_000
@@ -21,12 +21,12 @@ SECONDARY = Member("SECONDARY", writable=False, primary=B)
 LEASE = LeaseDocument(A, epoch=7, seq=40, ttl=TIMING.ttl, released=False, token="t7")
 LEASE_OF_B = replace(LEASE, holder=B)
 #: Its deadline is 1100 ms from now, and it is renewed in 150 ms.
-HOLD = Hold.acknowledged(LEASE, NOW - 100 * MS)
+HOLD = HeldLease.acknowledged(LEASE, NOW - 100 * MS)
 
 
-def sighting(document: LeaseDocument, ago: int) -> LeaseSighting:
+def sighting(document: LeaseDocument, ago: int) -> ObservedLease:
     """*document*, which changed last *ago* milliseconds before now."""
-    return LeaseSighting(document, NOW - ago * MS)
+    return ObservedLease(document, NOW - ago * MS)
 
 
 def peer(address: str, ago: int | None = 100, **told: Any) -> Peer:

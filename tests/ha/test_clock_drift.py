@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ha.consensus.lease import Hold, LeaseSighting, free_at
+from plugins.ha.consensus.lease import HeldLease, ObservedLease, available_at
 from tests.ha.observations import ME, MS, OTHER, SECOND, lease
 
 #: Both clocks may run wrong by a ninth: 0.8 * (1 + d) = 1 - d.
@@ -24,10 +24,10 @@ def test_a_hold_ends_before_others_may_take_over(
 
     The holder sent its write at true time 0 and another node saw it *delay* later.
     """
-    hold = Hold.acknowledged(lease(OTHER, ttl=ttl), sent_at=0)
-    sighting = LeaseSighting(hold.document, 0)
+    hold = HeldLease.acknowledged(lease(OTHER, ttl=ttl), sent_at=0)
+    sighting = ObservedLease(hold.document, 0)
 
     closed = hold.deadline / holder
-    taken = delay + free_at(sighting, me=ME, holder_renounced=False) / taker
+    taken = delay + available_at(sighting, me=ME, holder_renounced=False) / taker
 
     assert closed <= taken

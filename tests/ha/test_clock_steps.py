@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.ha.consensus.clock_skew import HARMLESS, TURN, Clock, may_restart
+from plugins.ha.consensus.clock_skew import HARMLESS, TURN, MemberClock, may_restart
 from plugins.ha.consensus.state import Observation
 from tests.ha.observations import (
     MS,
@@ -29,10 +29,14 @@ DOWNLOADING = peer(THIRD, state="STARTUP2")
 @given(DELAYS, DELAYS, st.integers(0, 1000 * SECOND))
 def test_a_delay_is_no_step(before: int, after: int, later: int) -> None:
     """However long the answer takes, and whoever was frozen meanwhile."""
-    clock = Clock().read(told=HOUR + before, sent=0, received=before + after)
+    clock = MemberClock().add_sample(
+        reported=HOUR + before, sent=0, received=before + after
+    )
 
     now = later + before + after
-    clock = clock.read(told=HOUR + now + before, sent=now, received=now + before)
+    clock = clock.add_sample(
+        reported=HOUR + now + before, sent=now, received=now + before
+    )
 
     assert clock.until == 0
 
@@ -40,9 +44,9 @@ def test_a_delay_is_no_step(before: int, after: int, later: int) -> None:
 @given(st.integers(HARMLESS + 200 * MS, HOUR), st.integers(0, 50 * MS))
 def test_a_step_back_is_found_and_lasts_as_long_as_it_is(step: int, took: int) -> None:
     """What waits by the clock waits so much longer, and no more."""
-    clock = Clock().read(HOUR, sent=0, received=took)
+    clock = MemberClock().add_sample(HOUR, sent=0, received=took)
 
-    clock = clock.read(HOUR + SECOND - step, sent=SECOND, received=SECOND + took)
+    clock = clock.add_sample(HOUR + SECOND - step, sent=SECOND, received=SECOND + took)
 
     assert clock.noticed_at == SECOND + took
     assert SECOND + step <= clock.until <= 2 * SECOND + step + took
@@ -50,11 +54,11 @@ def test_a_step_back_is_found_and_lasts_as_long_as_it_is(step: int, took: int) -
 
 def test_a_step_ahead_is_nothing_and_the_way_back_a_step() -> None:
     """Also over several answers, and a smaller step does not shorten a larger one."""
-    clock = Clock().read(0, 0, 0).read(HOUR + SECOND, SECOND, SECOND)
+    clock = MemberClock().add_sample(0, 0, 0).add_sample(HOUR + SECOND, SECOND, SECOND)
     assert clock.until == 0
 
-    back = clock.read(2 * SECOND, 2 * SECOND, 2 * SECOND)
-    again = back.read(-7 * SECOND, 3 * SECOND, 3 * SECOND)
+    back = clock.add_sample(2 * SECOND, 2 * SECOND, 2 * SECOND)
+    again = back.add_sample(-7 * SECOND, 3 * SECOND, 3 * SECOND)
 
     assert back.until == again.until == HOUR + 3 * SECOND
     assert again.noticed_at == 3 * SECOND
@@ -92,7 +96,9 @@ def test_a_step_ahead_is_nothing_and_the_way_back_a_step() -> None:
 )
 def test_when_it_starts_anew(seen: Observation, age: int, may: bool) -> None:
     """Never while it serves, nor while who serves needs it."""
-    assert may_restart(seen, Clock(0, noticed_at=NOW - age, until=HOUR), NOW) is may
+    assert (
+        may_restart(seen, MemberClock(0, noticed_at=NOW - age, until=HOUR), NOW) is may
+    )
 
 
 @given(st.integers(0, 4 * SECOND), st.integers(0, 4 * SECOND), st.integers(0, 2 * TURN))
@@ -101,7 +107,7 @@ def test_two_are_not_away_at_once(first: int, second: int, later: int) -> None:
     now = NOW + later
     heard = replace(serving_peer(), member_id=9, heard_at=now)
     seen = standby(peers=(heard, peer(THIRD, heard_at=now)))
-    clocks = [Clock(0, NOW + noticed, 4 * HOUR) for noticed in (first, second)]
+    clocks = [MemberClock(0, NOW + noticed, 4 * HOUR) for noticed in (first, second)]
     at_first = may_restart(seen, clocks[0], now)
     mirrored = replace(
         seen, member_id=3, peers=(heard, peer(member_id=1, heard_at=now))

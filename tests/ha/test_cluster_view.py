@@ -8,7 +8,11 @@ import pytest
 
 from plugins.ha.consensus.state import Observation, Ports
 from plugins.ha.membership.rules import JoinRequest
-from plugins.ha.reporting.cluster_view import ClockReading, ClusterSnapshot, view
+from plugins.ha.reporting.cluster_view import (
+    ClockReading,
+    ClusterSnapshot,
+    cluster_view,
+)
 from tests.ha.messages import role_change
 from tests.ha.observations import (
     ME,
@@ -46,7 +50,7 @@ def drawn(seen: Observation, status: ClusterStatus | None, **changes: Any) -> An
         requests=changes.pop("requests", ()),
         **changes,
     )
-    return view(picture, ClockReading(NOW, WALL)).as_json()
+    return cluster_view(picture, ClockReading(NOW, WALL)).as_json()
 
 
 def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from plugins.ha.consensus.decision import Decision, decide
-from plugins.ha.consensus.lease import LeaseDocument, LeaseSighting
+from plugins.ha.consensus.lease import LeaseDocument, ObservedLease
 from plugins.ha.consensus.state import (
     DEAD_MEMBER,
     ClosePorts,
@@ -442,7 +442,7 @@ def test_a_renewal_goes_on_from_what_is_stored(
     found: LeaseDocument | None, expected: LeaseDocument
 ) -> None:
     """A renewal whose answer was lost may have been stored; the next builds on it."""
-    seen_last = LeaseSighting(found, NOW) if found else None
+    seen_last = ObservedLease(found, NOW) if found else None
     hold = replace(HOLD, renew_at=NOW)
 
     decision = decide(replace(SERVING, hold=hold, sighting=seen_last), NOW)

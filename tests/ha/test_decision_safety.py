@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.ha.consensus.decision import decide
-from plugins.ha.consensus.lease import Hold, LeaseSighting
+from plugins.ha.consensus.lease import HeldLease, ObservedLease
 from plugins.ha.consensus.state import (
     DEAD_MEMBER,
     ClosePorts,
@@ -82,8 +82,8 @@ def observations(draw: st.DrawFn) -> Observation:
         member_id=1,
         timing=TIMING,
         member=draw(MEMBERS),
-        sighting=draw(st.none() | st.builds(LeaseSighting, LEASES, AROUND_NOW)),
-        hold=draw(st.none() | st.builds(Hold, LEASES, AROUND_NOW, AROUND_NOW)),
+        sighting=draw(st.none() | st.builds(ObservedLease, LEASES, AROUND_NOW)),
+        hold=draw(st.none() | st.builds(HeldLease, LEASES, AROUND_NOW, AROUND_NOW)),
         asking=draw(st.booleans()),
         ports=draw(st.sampled_from(Ports)),
         failures=draw(st.integers(0, 20)),

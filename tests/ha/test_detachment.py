@@ -108,10 +108,10 @@ def test_a_node_is_left_again_and_again_and_then_no_more(
     replica_set = FakeReplicaSet(error)
     detachment = PeerDisconnector(replica_set, lambda: pid, 27017)  # type: ignore[arg-type]
     for _ in range(TIMES + 3):
-        detachment.keep({OTHER})
+        detachment.disconnect({OTHER})
     first = list(replica_set.dropped)
-    detachment.keep(set())
-    detachment.keep({ME})
+    detachment.disconnect(set())
+    detachment.disconnect({ME})
 
     assert first == [f"{OTHER}:27017"] * TIMES
     assert replica_set.dropped[TIMES:] == [f"{ME}:27017"]

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.consensus.election import NEVER, Call, should_step_up
-from plugins.ha.consensus.lease import LeaseSighting
+from plugins.ha.consensus.election import NEVER, ElectionDecision, should_step_up
+from plugins.ha.consensus.lease import ObservedLease
 from plugins.ha.consensus.state import Member, Observation, Peer
 from tests.ha.observations import (
     ME,
@@ -22,7 +22,7 @@ from tests.ha.observations import (
 )
 
 STAND = "10.0.0.2 is silent: standing for election"
-OLD = LeaseSighting(lease(), NOW - 5 * SECOND)
+OLD = ObservedLease(lease(), NOW - 5 * SECOND)
 
 
 def gone(**changes: object) -> Peer:
@@ -55,7 +55,7 @@ def gone(**changes: object) -> Peer:
             id="heard-before",
         ),
         pytest.param(
-            orphan(sighting=LeaseSighting(lease(), NOW - 100 * MS)),
+            orphan(sighting=ObservedLease(lease(), NOW - 100 * MS)),
             False,
             "10.0.0.2 was heard a moment ago",
             id="silent-but-it-renews-its-lease",
@@ -197,7 +197,7 @@ def gone(**changes: object) -> Peer:
         pytest.param(
             standby(
                 member=Member("SECONDARY", writable=False),
-                sighting=LeaseSighting(lease(ME), NOW - SECOND),
+                sighting=ObservedLease(lease(ME), NOW - SECOND),
                 peers=(peer(), peer(THIRD)),
             ),
             True,
@@ -228,7 +228,7 @@ def test_a_standby_stands_only_for_a_primary_that_is_lost(
     ("seen", "wake_at"),
     [
         pytest.param(
-            orphan(sighting=LeaseSighting(lease(), NOW - 600 * MS)),
+            orphan(sighting=ObservedLease(lease(), NOW - 600 * MS)),
             NOW + 100 * MS,
             id="when-it-counts-as-lost",
         ),
@@ -257,7 +257,7 @@ def test_the_second_best_counts_from_when_the_primary_last_claimed_its_role() ->
 
     call = should_step_up(orphan(member_id=9, peers=(lost, peer(THIRD))), NOW)
 
-    assert call == Call(
+    assert call == ElectionDecision(
         now=False,
         reason="10.0.0.2 is silent; 10.0.0.3 stands first",
         wake_at=NOW + 450 * MS,

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from plugins.ha.consensus.lease import (
     NEVER_HELD,
-    Hold,
+    HeldLease,
     LeaseDocument,
-    LeaseSighting,
-    free_at,
+    ObservedLease,
+    available_at,
 )
 from tests.ha.sketch import LEASE, LEASE_OF_B, MS, NOW, SECOND, TIMING, A, B, sighting
 
@@ -31,7 +31,7 @@ def test_a_lease_without_a_token_is_read() -> None:
 
 def test_each_new_holder_has_an_epoch_of_its_own() -> None:
     """Taking the lease raises the epoch by one, under the taker's own TTL."""
-    assert LEASE.taken_by(B, 9 * SECOND, "t8") == LeaseDocument(
+    assert LEASE.acquired_by(B, 9 * SECOND, "t8") == LeaseDocument(
         B, epoch=8, seq=41, ttl=9 * SECOND, released=False, token="t8"
     )
 
@@ -48,7 +48,7 @@ def test_a_lease_given_back_is_free_under_the_same_epoch() -> None:
 
 def test_a_hold_counts_from_when_the_write_was_sent() -> None:
     """The holder stops at 80 % of the TTL, and renews six times in one."""
-    assert Hold.acknowledged(LEASE, NOW) == Hold(
+    assert HeldLease.acknowledged(LEASE, NOW) == HeldLease(
         LEASE, deadline=NOW + 1200 * MS, renew_at=NOW + 250 * MS
     )
 
@@ -65,9 +65,9 @@ def test_only_a_change_is_a_sign_of_life(
     document: LeaseDocument, changed_at: int
 ) -> None:
     """Reading the same lease again does not make it younger."""
-    updated = LeaseSighting(LEASE, NOW).updated(document, NOW + SECOND)
+    updated = ObservedLease(LEASE, NOW).updated(document, NOW + SECOND)
 
-    assert updated == LeaseSighting(document, changed_at)
+    assert updated == ObservedLease(document, changed_at)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_lease_is_waited_out(
     document: LeaseDocument, expected: int, *, renounced: bool
 ) -> None:
     """Another's lease is free its holder's whole TTL after it changed last."""
-    found = free_at(sighting(document, ago=100), me=A, holder_renounced=renounced)
+    found = available_at(sighting(document, ago=100), me=A, holder_renounced=renounced)
 
     assert found == expected
 
@@ -106,8 +106,8 @@ def test_a_holder_stops_before_another_may_start(
 ) -> None:
     """A lease is never seen to change before it was sent, so no two nodes serve."""
     document = replace(LEASE, ttl=ttl)
-    hold = Hold.acknowledged(document, sent_at)
-    witnessed = LeaseSighting(document, sent_at + travelled)
+    hold = HeldLease.acknowledged(document, sent_at)
+    witnessed = ObservedLease(document, sent_at + travelled)
 
-    assert hold.deadline <= free_at(witnessed, me=B, holder_renounced=False)
+    assert hold.deadline <= available_at(witnessed, me=B, holder_renounced=False)
     assert hold.renew_at <= hold.deadline

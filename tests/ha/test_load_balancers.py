@@ -11,9 +11,9 @@ from plugins.ha.load_balancer.files import IN_CHECKOUT, for_cluster
 from plugins.ha.load_balancer.templates import (
     EXAMPLE_NODES,
     FILES,
-    Front,
+    Frontend,
     Kind,
-    fill_in,
+    render,
 )
 from tests.ha.messages import cluster, node
 from twistlock_console.common.errors import Refused
@@ -22,7 +22,7 @@ from twistlock_console.settings import Settings
 
 NODES = ("192.0.2.1", "192.0.2.2", "192.0.2.3")
 NGINX = pytest.mark.needs("nginx", root=True)
-FRONT = Front(NODES, "console.test", 9083, 9443, 9084)
+FRONT = Frontend(NODES, "console.test", 9083, 9443, 9084)
 
 
 def example(kind: Kind) -> str:
@@ -33,7 +33,7 @@ def example(kind: Kind) -> str:
 @pytest.mark.parametrize("kind", Kind)
 def test_nothing_of_the_example_is_left(kind: Kind) -> None:
     """A forgotten address would send users to a stranger."""
-    text = fill_in(example(kind), FRONT)
+    text = render(example(kind), FRONT)
 
     assert re.findall(r"10\.0\.0\.1[123]|\b8[04][48][34]\b|example\.com", text) == []
     assert all(node in text for node in NODES)
@@ -43,16 +43,16 @@ def test_nothing_of_the_example_is_left(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", Kind)
 def test_the_example_of_a_cluster_like_it_is_itself(kind: Kind) -> None:
     """What is shipped can be read as it is, and differs only in marks."""
-    front = Front(EXAMPLE_NODES, "console.example.com", 8083, 8443, 8084)
+    front = Frontend(EXAMPLE_NODES, "console.example.com", 8083, 8443, 8084)
     marked = [line for line in example(kind).splitlines() if "# pages: " not in line]
 
-    assert fill_in(example(kind), front).splitlines() == marked
+    assert render(example(kind), front).splitlines() == marked
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_fewer_nodes_and_no_second_port(kind: Kind) -> None:
     """A cluster that lost a node has a load balancer too."""
-    text = fill_in(example(kind), Front(NODES[:2], "console.test", 8083, None, 8084))
+    text = render(example(kind), Frontend(NODES[:2], "console.test", 8083, None, 8084))
 
     assert NODES[1] in text
     assert "10.0.0.13" not in text
@@ -82,9 +82,9 @@ def test_the_real_program_takes_it(
 ) -> None:
     """Each can check its own file."""
     create_authority(tmp_path)
-    front = Front(NODES, "console.test", 9083, pages_port, 9084)
+    front = Frontend(NODES, "console.test", 9083, pages_port, 9084)
     file = tmp_path / FILES[kind]
-    text = fill_in(example(kind), front)
+    text = render(example(kind), front)
     text = text.replace("/etc/haproxy/twistlock-ca.pem", str(tmp_path / "ca.pem"))
     file.write_text(text)
     path = shutil.which(check[0], path="/usr/sbin:/usr/bin")

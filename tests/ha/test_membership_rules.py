@@ -7,10 +7,10 @@ import pytest
 
 from plugins.ha.membership.rules import (
     JoinRequest,
+    apply_refusal,
+    config_without,
+    join_refusal,
     next_step,
-    why_not_apply,
-    why_not_ask,
-    without,
     without_vote,
 )
 from tests.ha.observations import ME, OTHER, THIRD
@@ -93,7 +93,7 @@ def test_apply_is_refused_with_the_reason(
     members: list[str], waiting: list[JoinRequest], refusal: str | None
 ) -> None:
     """A cluster has three nodes of one version on one network."""
-    assert why_not_apply(members, waiting, "1") == refusal
+    assert apply_refusal(members, waiting, "1") == refusal
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_host_that_cannot_join_is_told_so_at_once(
     request_: JoinRequest, refusal: str | None
 ) -> None:
     """Before anybody looks at its request."""
-    found = why_not_ask(request_, config(member(ME), member(OTHER, votes=0)), "1")
+    found = join_refusal(request_, config(member(ME), member(OTHER, votes=0)), "1")
 
     assert found == refusal
 
@@ -220,8 +220,8 @@ def test_a_vote_is_taken_by_address() -> None:
 
 def test_a_member_is_removed_by_its_address() -> None:
     """And who is no member cannot be."""
-    step = without(VOTES, OTHER)
+    step = config_without(VOTES, OTHER)
 
     assert step is not None
     assert (step.config, step.reason) == (config(member(ME)), "10.0.0.2 was removed")
-    assert without(VOTES, THIRD) is None
+    assert config_without(VOTES, THIRD) is None

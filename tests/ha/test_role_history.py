@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from plugins.ha.replication.collections import Collections
-from plugins.ha.reporting.role_history import History
+from plugins.ha.reporting.role_history import RoleHistory
 from twistlock_console.events.types import Role, RoleChanged
 
 
@@ -20,11 +20,11 @@ class Store:
         self.meanwhile = lambda: None
         self.silent = False
 
-    def written(self, _name: str) -> "Store":
+    def primary(self, _name: str) -> "Store":
         """Itself."""
         return self
 
-    shown = written
+    local = primary
 
     def insert_one(self, entry: dict[str, Any]) -> None:
         """Store the entry's reason."""
@@ -46,13 +46,13 @@ def store() -> Store:
 
 
 @pytest.fixture
-def history(tmp_path: Path, store: Store) -> History:
+def history(tmp_path: Path, store: Store) -> RoleHistory:
     """With its spool in a folder that goes."""
-    return History("10.0.0.1", tmp_path / "history.jsonl", cast(Collections, store))
+    return RoleHistory("10.0.0.1", tmp_path / "history.jsonl", cast(Collections, store))
 
 
 def test_a_change_is_noted_while_others_are_delivered(
-    history: History, store: Store, tmp_path: Path
+    history: RoleHistory, store: Store, tmp_path: Path
 ) -> None:
     """Whoever keeps the role must not wait for a database that does not answer."""
     history.record(changed("first"))
@@ -71,7 +71,7 @@ def test_a_change_is_noted_while_others_are_delivered(
     assert not (tmp_path / "history.jsonl").exists()
 
 
-def test_what_nobody_takes_stays(history: History, store: Store) -> None:
+def test_what_nobody_takes_stays(history: RoleHistory, store: Store) -> None:
     """In its order."""
     store.silent = True
     history.record(changed("first"))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from plugins.ha.consensus.lease import NEVER_HELD, LeaseSighting
+from plugins.ha.consensus.lease import NEVER_HELD, ObservedLease
 from plugins.ha.consensus.state import DEAD_MEMBER, Observation, Ports
 from plugins.ha.controller.controller import RoleRecorder
 from tests.ha.observations import (
@@ -76,7 +76,7 @@ def test_an_election_that_was_not_asked_for_is_told_as_such() -> None:
 def test_the_first_takeover_of_all_has_nothing_to_notice() -> None:
     """Nobody held the lease before."""
     record = Record()
-    first = replace(candidate(), sighting=LeaseSighting(NEVER_HELD, NOW))
+    first = replace(candidate(), sighting=ObservedLease(NEVER_HELD, NOW))
 
     record.follow(replace(first, member=None), first, holder(), SERVING)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.decision import decide
-from plugins.ha.consensus.lease import LeaseSighting
+from plugins.ha.consensus.lease import ObservedLease
 from plugins.ha.consensus.state import (
     DEAD_MEMBER,
     Action,
@@ -71,7 +71,9 @@ def test_an_action_under_way_is_known(action: Action, changes: Any) -> None:
     """So that it is not begun twice."""
     seen = standby()
 
-    assert transitions.begun(seen, action, "why", NOW) == replace(seen, **changes)
+    assert transitions.action_started(seen, action, "why", NOW) == replace(
+        seen, **changes
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_a_node_that_dropped_the_lease_rests(failures: int, seconds: int) -> Non
     """Longer each time that its ports failed: two sick nodes must not ping-pong."""
     seen = holder(failures=failures, handover=Handover(None, "asked"))
 
-    dropped = transitions.begun(seen, DropLease(), "why", NOW)
+    dropped = transitions.action_started(seen, DropLease(), "why", NOW)
 
     assert dropped.hold is None
     assert dropped.renounced == 7
@@ -98,14 +100,14 @@ def test_a_node_that_dropped_the_lease_rests(failures: int, seconds: int) -> Non
 
 def test_a_node_alone_does_not_rest() -> None:
     """Nobody else could serve meanwhile."""
-    dropped = transitions.begun(holder(peers=()), DropLease(), "why", NOW)
+    dropped = transitions.action_started(holder(peers=()), DropLease(), "why", NOW)
 
     assert dropped.resting_until == NOW
 
 
 def test_dropping_twice_renounces_the_same_epoch() -> None:
     """What was renounced stays so."""
-    dropped = transitions.begun(standby(renounced=7), DropLease(), "why", NOW)
+    dropped = transitions.action_started(standby(renounced=7), DropLease(), "why", NOW)
 
     assert dropped.renounced == 7
 
@@ -119,12 +121,12 @@ def test_a_rest_is_never_shortened() -> None:
 
 def test_only_a_holder_leaves_and_only_once() -> None:
     """A switchover that comes too late must not end the next time it serves."""
-    leaving = transitions.leaving(holder(), THIRD, "asked")
+    leaving = transitions.request_switchover(holder(), THIRD, "asked")
 
     assert leaving.handover == Handover(THIRD, "asked")
-    assert transitions.leaving(leaving, OTHER, "again") is leaving
+    assert transitions.request_switchover(leaving, OTHER, "again") is leaving
     seen = standby()
-    assert transitions.leaving(seen, None, "asked") is seen
+    assert transitions.request_switchover(seen, None, "asked") is seen
 
 
 def test_a_newly_named_primary_is_dated() -> None:
@@ -189,14 +191,14 @@ def test_it_is_dated_since_when_a_peer_is_well(later: Peer, kept: bool) -> None:
 
 def test_the_lease_is_dated_by_its_changes() -> None:
     """Not by the looks at it."""
-    seen = transitions.lease_sighted(standby(sighting=None), lease(), NOW)
+    seen = transitions.lease_observed(standby(sighting=None), lease(), NOW)
 
-    again = transitions.lease_sighted(seen, lease(), NOW + 1)
-    changed = transitions.lease_sighted(seen, lease(seq=41), NOW + 1)
+    again = transitions.lease_observed(seen, lease(), NOW + 1)
+    changed = transitions.lease_observed(seen, lease(seq=41), NOW + 1)
 
-    assert seen.sighting == LeaseSighting(lease(), NOW)
+    assert seen.sighting == ObservedLease(lease(), NOW)
     assert again.sighting == seen.sighting
-    assert changed.sighting == LeaseSighting(lease(seq=41), NOW + 1)
+    assert changed.sighting == ObservedLease(lease(seq=41), NOW + 1)
 
 
 @pytest.mark.parametrize(
@@ -355,17 +357,17 @@ def test_ports_follow_their_server() -> None:
     assert opened.ports is Ports.OPEN
     assert (stuck.ports, stuck.failed_at) == (Ports.FAILED, NOW + 1)
     assert transitions.ports_closed(opened).ports is Ports.CLOSED
-    assert transitions.ports_proved(opened, NOW + 30 * SECOND) is opened
-    assert transitions.ports_proved(opened, NOW + 31 * SECOND).failures == 0
-    assert transitions.ports_proved(seen, NOW + 31 * SECOND) is seen
+    assert transitions.ports_proven(opened, NOW + 30 * SECOND) is opened
+    assert transitions.ports_proven(opened, NOW + 31 * SECOND).failures == 0
+    assert transitions.ports_proven(seen, NOW + 31 * SECOND) is seen
     one_closed = failed(opened, others_run=True)
-    assert transitions.ports_proved(one_closed, NOW + 31 * SECOND) is one_closed
+    assert transitions.ports_proven(one_closed, NOW + 31 * SECOND) is one_closed
     assert transitions.ports_closed(one_closed).closed_servers == ()
 
 
 def test_a_step_that_ended_is_dated() -> None:
     """So that the next one waits a while."""
-    seen = transitions.stepped(standby(stepping=True), NOW)
+    seen = transitions.election_step_finished(standby(stepping=True), NOW)
 
     assert (seen.stepping, seen.stepped_at) == (False, NOW)
 
@@ -397,7 +399,7 @@ PEERS = st.builds(
 UPDATES: st.SearchStrategy[Update] = st.one_of(
     st.builds(lambda m: lambda s: transitions.member_seen(s, m, None, NOW), MEMBERS),
     st.builds(lambda p: lambda s: transitions.peer_heard(s, p), PEERS),
-    st.builds(lambda d: lambda s: transitions.lease_sighted(s, d, NOW), DOCUMENTS),
+    st.builds(lambda d: lambda s: transitions.lease_observed(s, d, NOW), DOCUMENTS),
     st.builds(
         lambda d: lambda s: transitions.lease_held(s, replace(d, holder=ME), NOW, NOW),
         DOCUMENTS,
@@ -414,9 +416,9 @@ UPDATES: st.SearchStrategy[Update] = st.one_of(
             lambda s: transitions.servers_seen(s, ("defenders",), NOW),
             lambda s: transitions.ports_paused(s, "a restore"),
             lambda s: transitions.ports_stuck(s, NOW),
-            lambda s: transitions.ports_proved(s, NOW),
-            lambda s: transitions.stepped(s, NOW),
-            lambda s: transitions.leaving(s, None, "asked"),
+            lambda s: transitions.ports_proven(s, NOW),
+            lambda s: transitions.election_step_finished(s, NOW),
+            lambda s: transitions.request_switchover(s, None, "asked"),
         ]
     ),
 )
@@ -436,7 +438,7 @@ def test_whatever_it_learns_a_node_keeps_its_word(
             decision = decide(seen, now)
             for action in decision.actions:
                 _allowed(seen, action, now)
-                seen = transitions.begun(seen, action, decision.reason, now)
+                seen = transitions.action_started(seen, action, decision.reason, now)
             if not decision.actions:
                 break
         else:

@@ -90,7 +90,9 @@ def test_it_asks_the_next_node_when_one_does_not_answer(keys: Path) -> None:
     with listening(server_context(keys, client=None)) as port:
         client = PinnedClient(told_of(keys, port), source=HERE)
 
-        answers = [client.insist(QUESTION, give_up_after(n)) for n in (1, 0)]
+        answers = [
+            client.request_until_answered(QUESTION, give_up_after(n)) for n in (1, 0)
+        ]
 
     assert answers == [{"asked": SERVING}] * 2
     assert client.address == SERVING
@@ -102,7 +104,7 @@ def test_a_node_that_shows_another_key_is_refused(keys: Path) -> None:
         client = PinnedClient(told_of(keys, port, "sha256//B"), source=HERE)
 
         with pytest.raises(Refused, match=f"{SERVING} shows another key"):
-            client.insist(QUESTION, give_up_after(1))
+            client.request_until_answered(QUESTION, give_up_after(1))
 
 
 def test_after_a_while_without_an_answer_it_says_what_to_do(
@@ -114,7 +116,7 @@ def test_after_a_while_without_an_answer_it_says_what_to_do(
     client = PinnedClient(Invitation(SILENT, port, "sha256//A", "token"), source=HERE)
 
     with caplog.at_level(logging.WARNING), pytest.raises(TimeoutError):
-        client.insist(QUESTION, give_up_after(PATIENCE))
+        client.request_until_answered(QUESTION, give_up_after(PATIENCE))
 
     advised = ["copy the join command anew" in said for said in caplog.messages]
     assert advised == [False] * PATIENCE + [True]
@@ -124,11 +126,11 @@ def test_what_the_cluster_tells_outlives_a_restart(tmp_path: Path) -> None:
     """The host that waits may be started again, and asks the same nodes."""
     folders = Folders(tmp_path)
     folders.create()
-    FIRST.informed(TOLD).write(folders)
+    FIRST.with_peers(TOLD).write(folders)
 
     found = Invitation.read(folders)
 
-    assert found == FIRST.informed(TOLD)
+    assert found == FIRST.with_peers(TOLD)
     assert list(found.pins.items()) == [
         (SILENT, "sha256//A"),
         (SERVING, "sha256//B"),
@@ -139,8 +141,8 @@ def test_what_the_cluster_tells_outlives_a_restart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("nodes", [None, {}])
 def test_an_answer_without_nodes_changes_nothing(nodes: dict[str, str] | None) -> None:
     """A primary that has just begun may not know them yet."""
-    assert FIRST.informed(nodes) == FIRST
-    assert FIRST.informed(TOLD).informed(nodes) == FIRST.informed(TOLD)
+    assert FIRST.with_peers(nodes) == FIRST
+    assert FIRST.with_peers(TOLD).with_peers(nodes) == FIRST.with_peers(TOLD)
 
 
 def test_the_invitation_of_a_join_command_names_one_node(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.membership.rules import JoinRequest, why_not_apply, why_not_ask
+from plugins.ha.membership.rules import JoinRequest, apply_refusal, join_refusal
 
 HERE = "26.1"
 SECOND = JoinRequest("10.0.0.2", HERE, "AB:CD", approved=False)
@@ -32,7 +32,7 @@ def test_apply_is_refused(
     members: list[str], waiting: list[JoinRequest], sentence: str
 ) -> None:
     """APPLY waits until it would make three fitting nodes."""
-    refusal = why_not_apply(members, waiting, HERE)
+    refusal = apply_refusal(members, waiting, HERE)
 
     assert refusal is not None
     assert sentence in refusal
@@ -49,12 +49,12 @@ def test_apply_is_refused(
 )
 def test_apply_goes_ahead(members: list[str], waiting: list[JoinRequest]) -> None:
     """Two at first, one later; a half-made member that asks again is one host."""
-    assert why_not_apply(members, waiting, HERE) is None
+    assert apply_refusal(members, waiting, HERE) is None
 
 
 def test_a_member_may_not_ask() -> None:
     """A node that votes must be removed before it joins anew."""
-    refusal = why_not_ask(SECOND, config("10.0.0.1", "10.0.0.2"), HERE)
+    refusal = join_refusal(SECOND, config("10.0.0.1", "10.0.0.2"), HERE)
 
     assert refusal is not None
     assert "is a node of this cluster already" in refusal
@@ -62,7 +62,7 @@ def test_a_member_may_not_ask() -> None:
 
 def test_another_version_may_not_ask() -> None:
     """A host is told its version and the cluster's."""
-    refusal = why_not_ask(replace(SECOND, version="25.9"), config("10.0.0.1"), HERE)
+    refusal = join_refusal(replace(SECOND, version="25.9"), config("10.0.0.1"), HERE)
 
     assert refusal is not None
     assert "version 25.9" in refusal
@@ -73,4 +73,4 @@ def test_a_half_made_member_may_ask_again() -> None:
     """A join that died half-way leaves a member without a vote."""
     half = config("10.0.0.1", voteless=("10.0.0.2",))
 
-    assert why_not_ask(SECOND, half, HERE) is None
+    assert join_refusal(SECOND, half, HERE) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.ha.membership.join_client import PAPERS, check_secrets
+from plugins.ha.membership.join_client import CLUSTER_SECRETS, check_secrets
 from tests.cluster.alone_node import PORTS, PROJECT
 from twistlock_console.common.errors import IdentityError
 from twistlock_console.settings import Settings
@@ -49,17 +49,17 @@ def test_a_secondary_without_an_invitation_says_how_to_join(
     assert not list((data / "certificates").iterdir())
 
 
-@pytest.mark.parametrize("name", sorted(PAPERS))
+@pytest.mark.parametrize("name", sorted(CLUSTER_SECRETS))
 def test_a_member_without_one_of_its_secrets_says_how_to_join_again(
     tmp_path: Path, name: str
 ) -> None:
     """A folder that was emptied in part cannot be completed from the others."""
     settings = Settings(node_address="127.0.0.93", data_folder=tmp_path)
     settings.folders.create()
-    for each, folder in PAPERS.items():
+    for each, folder in CLUSTER_SECRETS.items():
         (tmp_path / folder / each).write_text("x")
     check_secrets(settings)
-    (tmp_path / PAPERS[name] / name).unlink()
+    (tmp_path / CLUSTER_SECRETS[name] / name).unlink()
 
     with pytest.raises(IdentityError, match=r"run the join command again") as raised:
         check_secrets(settings)

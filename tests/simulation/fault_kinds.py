@@ -108,7 +108,9 @@ def _switchover(stage: Stage, fault: Fault) -> None:
     target = None if fault.length % 2 else f"n{fault.other}"
     node = stage.nodes[fault.node]
     node.brain.receive(
-        lambda: node.post(lambda seen: transitions.leaving(seen, target, "asked"))
+        lambda: node.post(
+            lambda seen: transitions.request_switchover(seen, target, "asked")
+        )
     )
 
 
@@ -118,7 +120,7 @@ def _stopped(stage: Stage, fault: Fault) -> Callable[[], object]:
 
     def retire(seen: Observation) -> Observation:
         seen = transitions.resting(seen, FOREVER, "it is being stopped")
-        return transitions.leaving(seen, None, "it is being stopped")
+        return transitions.request_switchover(seen, None, "it is being stopped")
 
     node.brain.receive(lambda: node.post(retire))
     node.brain.after(fault.length // 2, node.kill)

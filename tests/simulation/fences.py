@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from plugins.ha.consensus import decision, lease, transitions
-from plugins.ha.consensus.lease import LeaseDocument, LeaseSighting
+from plugins.ha.consensus.lease import LeaseDocument, ObservedLease
 from plugins.ha.consensus.state import Observation
 from plugins.ha.peers import heartbeats
 from plugins.ha.peers.heartbeats import Heartbeat
@@ -48,15 +48,17 @@ def _held_from_the_answer(
     return HELD(seen, document, now, now)
 
 
-def _free(half: Callable[[LeaseSighting], int]) -> Callable[..., int]:
-    def free_at(sighting: LeaseSighting, *, me: str, holder_renounced: bool) -> int:
+def _free(half: Callable[[ObservedLease], int]) -> Callable[..., int]:
+    def available_at(
+        sighting: ObservedLease, *, me: str, holder_renounced: bool
+    ) -> int:
         found = FREE_AT(sighting, me=me, holder_renounced=holder_renounced)
         return found and half(sighting)
 
-    return free_at
+    return available_at
 
 
-def _renounced_whenever(seen: Observation, sighting: LeaseSighting) -> bool:
+def _renounced_whenever(seen: Observation, sighting: ObservedLease) -> bool:
     """Believes what the holder said before the lease was seen."""
     document = sighting.document
     holder = seen.peer(document.holder)
@@ -83,7 +85,7 @@ def _held_again(
     return HELD(replace(seen, renounced=0, resting_until=0), document, sent_at, now)
 
 
-def _never_lost(seen: Observation, hold: lease.Hold, now: int) -> None:
+def _never_lost(seen: Observation, hold: lease.HeldLease, now: int) -> None:
     return None
 
 
@@ -97,7 +99,7 @@ def _own_ttl(seen: Observation, now: int) -> Any:
 
 
 HELD = transitions.lease_held
-FREE_AT = lease.free_at
+FREE_AT = lease.available_at
 HEARTBEAT_OF = heartbeats.heartbeat_of
 CANDIDATE = decision._as_candidate
 
@@ -113,12 +115,18 @@ FENCES = (
     ),
     Fence(
         "the holder uses only 0.8 of its ttl",
-        ((lease, "USABLE", 1.0),),
+        ((lease, "SAFE_FRACTION", 1.0),),
         (*CUT, *FROZEN),
     ),
     Fence(
         "a new holder waits for a full ttl",
-        ((decision, "free_at", _free(lambda s: s.changed_at + s.document.ttl // 2)),),
+        (
+            (
+                decision,
+                "available_at",
+                _free(lambda s: s.changed_at + s.document.ttl // 2),
+            ),
+        ),
         (*CUT, *FROZEN),
     ),
     Fence(

@@ -76,7 +76,7 @@ class LeaseAsker:
                 return
             self._node.post(
                 lambda seen: transitions.lease_answered(
-                    transitions.lease_sighted(seen, document, now)
+                    transitions.lease_observed(seen, document, now)
                 )
             )
 

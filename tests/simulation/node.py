@@ -117,7 +117,9 @@ class Node:
             self.reason = found.reason
             for action in found.actions:
                 self.world.note(self.address, f"{found.reason}: {action}")
-                self._change(transitions.begun(self.seen, action, found.reason, now))
+                self._change(
+                    transitions.action_started(self.seen, action, found.reason, now)
+                )
                 self.workers.perform(action)
             self._be_honest()
             if not found.actions:
@@ -193,7 +195,7 @@ class Node:
         def seen_now(document: LeaseDocument | None) -> None:
             if document is not None and self.lease.differs(document):
                 now = self.clock()
-                self.post(lambda seen: transitions.lease_sighted(seen, document, now))
+                self.post(lambda seen: transitions.lease_observed(seen, document, now))
 
         self.lease.ask(self.mongod.read, SECOND // 2, seen_now)
         self.brain.after(self.timing.ttl // 12, self._sight)

@@ -67,7 +67,7 @@ class Workers:
                 self._lease.submit(lease.read)
             case TakeLease(expected):
                 token = f"{node.number}-{node.world.steps}"
-                wanted = expected.taken_by(node.address, node.timing.ttl, token)
+                wanted = expected.acquired_by(node.address, node.timing.ttl, token)
                 self._lease.submit(partial(lease.write, expected, wanted))
             case RenewLease(expected):
                 self._lease.submit(partial(lease.write, expected, expected.renewed()))
@@ -138,7 +138,9 @@ class Workers:
 
         def stepped() -> None:
             done()
-            node.post(lambda seen: transitions.stepped(seen, node.clock()))
+            node.post(
+                lambda seen: transitions.election_step_finished(seen, node.clock())
+            )
 
         node.mongod.process.receive(order)
         node.brain.after(node.world.between(5, 60) * MILLISECOND, stepped)

@@ -24,7 +24,7 @@ REASON = (
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class MemberClock:
     """A member's clock: how far *ahead* of the boot-time clock it was at least.
 
     It was last found set back at *noticed_at*; waits may be too long until *until*.
@@ -34,19 +34,19 @@ class Clock:
     noticed_at: int = 0
     until: int = 0
 
-    def read(self, told: int, sent: int, received: int) -> "Clock":
-        """The clock, having *told* its time between *sent* and *received*, in ns."""
-        at_least, at_most = told - received, told - sent
+    def add_sample(self, reported: int, sent: int, received: int) -> "MemberClock":
+        """Return the clock, which *reported* its time between *sent* and *received*."""
+        at_least, at_most = reported - received, reported - sent
         if self.ahead is None:
             return replace(self, ahead=at_least)
         step = self.ahead - at_most
         if step > HARMLESS:
             until = max(self.until, received + step + SECOND)
-            return Clock(at_least, received, until)
+            return MemberClock(at_least, received, until)
         return replace(self, ahead=max(self.ahead, at_least))
 
 
-def may_restart(seen: Observation, clock: Clock, now: int) -> bool:
+def may_restart(seen: Observation, clock: MemberClock, now: int) -> bool:
     """Whether our member may be away now: nobody serves, or all others are well."""
     if seen.hold is not None or seen.stepping or not _has_copied(seen):
         return False

@@ -7,7 +7,12 @@ the rules is the order of danger: first what must close, then what may open.
 from dataclasses import dataclass
 
 from plugins.ha.consensus.election import should_step_up
-from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting, free_at
+from plugins.ha.consensus.lease import (
+    HeldLease,
+    LeaseDocument,
+    ObservedLease,
+    available_at,
+)
 from plugins.ha.consensus.state import (
     Action,
     ClosePorts,
@@ -65,7 +70,7 @@ def _while_closing(seen: Observation, now: int) -> Decision:
     return Decision(actions, reason, now + seen.timing.heartbeat)
 
 
-def _as_holder(seen: Observation, hold: Hold, now: int) -> Decision:
+def _as_holder(seen: Observation, hold: HeldLease, now: int) -> Decision:
     if loss := _lost(seen, hold, now):
         return Decision((DropLease(), ClosePorts(), *_leave(seen, now)), loss, now)
     if seen.handover is not None:
@@ -83,7 +88,7 @@ def _as_holder(seen: Observation, hold: Hold, now: int) -> Decision:
     return _hold_on(seen, hold, f"serving under epoch {epoch}{without}", now)
 
 
-def _go(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
+def _go(seen: Observation, hold: HeldLease, reason: str, now: int) -> Decision:
     """Hand over: close, then release, then step down; in this order only."""
     match seen.ports:
         case Ports.OPEN:
@@ -96,7 +101,7 @@ def _go(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
             return _hold_on(seen, hold, reason, now)
 
 
-def _pass_on(seen: Observation, hold: Hold, now: int) -> Action:
+def _pass_on(seen: Observation, hold: HeldLease, now: int) -> Action:
     asked_for = seen.handover.target if seen.handover else None
     heir = asked_for or best(seen, now)
     if heir is None:
@@ -104,7 +109,7 @@ def _pass_on(seen: Observation, hold: Hold, now: int) -> Action:
     return HandOver(_as_stored(seen, hold), heir)
 
 
-def _as_stored(seen: Observation, hold: Hold) -> LeaseDocument:
+def _as_stored(seen: Observation, hold: HeldLease) -> LeaseDocument:
     """What the database has of our lease, also after a renewal with no answer.
 
     Such a renewal may have been stored; to go on from before it would then fail.
@@ -116,7 +121,7 @@ def _as_stored(seen: Observation, hold: Hold) -> LeaseDocument:
     return found if same and found.seq > ours.seq else ours
 
 
-def _hold_on(seen: Observation, hold: Hold, reason: str, now: int) -> Decision:
+def _hold_on(seen: Observation, hold: HeldLease, reason: str, now: int) -> Decision:
     if now >= hold.renew_at and not seen.asking:
         return Decision((RenewLease(_as_stored(seen, hold)),), reason, hold.deadline)
     wake_at = hold.deadline if seen.asking else min(hold.renew_at, hold.deadline)
@@ -155,7 +160,7 @@ def _names(seen: Observation) -> str:
     return " and ".join(each.name for each in seen.closed_servers)
 
 
-def _lost(seen: Observation, hold: Hold, now: int) -> str | None:
+def _lost(seen: Observation, hold: HeldLease, now: int) -> str | None:
     if now >= hold.deadline:
         return "the lease was not renewed in time"
     if seen.member is None:
@@ -186,7 +191,7 @@ def _as_candidate(seen: Observation, now: int) -> Decision:
         actions = () if seen.asking else (ReadLease(),)
         return Decision(actions, "elected; the lease is not read yet", now + _BEAT)
     renounced = _holder_renounced(seen, seen.sighting)
-    wait_until = free_at(seen.sighting, me=seen.me, holder_renounced=renounced)
+    wait_until = available_at(seen.sighting, me=seen.me, holder_renounced=renounced)
     holder = seen.sighting.document.holder
     if now < wait_until:
         wait = (wait_until - now) / 1e9
@@ -222,7 +227,7 @@ def _is_stuck(seen: Observation, wait_until: int, now: int) -> bool:
     return now >= free_since + STUCK and 2 * len(well) > len(seen.peers) + 1
 
 
-def _holder_renounced(seen: Observation, sighting: LeaseSighting) -> bool:
+def _holder_renounced(seen: Observation, sighting: ObservedLease) -> bool:
     """The holder said so itself, in answer to a question asked after we saw it."""
     holder = seen.peer(sighting.document.holder)
     return (

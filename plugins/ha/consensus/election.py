@@ -19,7 +19,7 @@ AFTER_AN_ELECTION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ElectionDecision:
     """Whether to stand for election now, and why; else when to look again."""
 
     now: bool
@@ -27,47 +27,61 @@ class Call:
     wake_at: int
 
 
-def should_step_up(seen: Observation, now: int) -> Call:
+def should_step_up(seen: Observation, now: int) -> ElectionDecision:
     """Say whether our member should stand for election at *now*."""
     later = now + seen.timing.heartbeat
     if seen.member is None or seen.member.state != "SECONDARY":
         state = "silent" if seen.member is None else seen.member.state
-        return Call(False, f"the local database is {state}", later)
+        return ElectionDecision(False, f"the local database is {state}", later)
     if serving := _other_primary(seen, now):
-        return Call(False, f"{serving.address} is primary", later)
+        return ElectionDecision(False, f"{serving.address} is primary", later)
     primary = seen.peer(seen.member.primary) or _last_primary(seen)
     if primary is None:
-        return _stand(seen, "the primary", now, now)
-    return _without(seen, primary, now)
+        return _run_for_election(seen, "the primary", now, now)
+    return _primary_lost(seen, primary, now)
 
 
-def _without(seen: Observation, primary: Peer, now: int) -> Call:
+def _primary_lost(seen: Observation, primary: Peer, now: int) -> ElectionDecision:
     """Whether to stand for election because *primary* is lost."""
     later = now + seen.timing.heartbeat
     name, lost_at = primary.address, _silent_from(seen, primary)
     if now < lost_at:
-        return Call(False, f"{name} was heard a moment ago", min(lost_at, later))
-    if witness := _witness(seen, name, now):
-        return Call(False, f"{name} is silent here, but {witness} hears it", later)
+        return ElectionDecision(
+            False, f"{name} was heard a moment ago", min(lost_at, later)
+        )
+    if witness := _peer_hearing_primary(seen, name, now):
+        return ElectionDecision(
+            False, f"{name} is silent here, but {witness} hears it", later
+        )
     if unsure := _unheard_since(seen, primary.lost_at, now):
-        return Call(False, f"{name} is gone; asking {unsure} how recent it is", later)
-    return _stand(seen, name, max(lost_at, primary.claimed_at), now)
+        return ElectionDecision(
+            False, f"{name} is gone; asking {unsure} how recent it is", later
+        )
+    return _run_for_election(seen, name, max(lost_at, primary.claimed_at), now)
 
 
-def _stand(seen: Observation, name: str, lost_at: int, now: int) -> Call:
+def _run_for_election(
+    seen: Observation, name: str, lost_at: int, now: int
+) -> ElectionDecision:
     fresh = [peer for peer in seen.peers if seen.is_heard(peer, now)]
     if not fresh:
         reason = f"{name} is silent, and so is everybody else: no majority"
-        return Call(False, reason, now + seen.timing.heartbeat)
+        return ElectionDecision(False, reason, now + seen.timing.heartbeat)
     if now < seen.resting_until:
-        return Call(False, seen.resting_reason, min(seen.resting_until, now + SECOND))
+        return ElectionDecision(
+            False, seen.resting_reason, min(seen.resting_until, now + SECOND)
+        )
     better = [peer for peer in fresh if _is_better(peer, seen)]
     start = max(lost_at + len(better) * DEFERENCE, seen.stepped_at + COOLDOWN)
     if now < start or seen.stepping:
         first = better[0].address if better else seen.me
         wake_at = start if now < start else now + seen.timing.heartbeat
-        return Call(False, f"{name} is silent; {first} stands first", wake_at)
-    return Call(True, f"{name} is silent: standing for election", now + COOLDOWN)
+        return ElectionDecision(
+            False, f"{name} is silent; {first} stands first", wake_at
+        )
+    return ElectionDecision(
+        True, f"{name} is silent: standing for election", now + COOLDOWN
+    )
 
 
 def _other_primary(seen: Observation, now: int) -> Peer | None:
@@ -83,7 +97,7 @@ def _last_primary(seen: Observation) -> Peer | None:
     return seen.peer(seen.sighting.document.holder)
 
 
-def _witness(seen: Observation, primary: str, now: int) -> str | None:
+def _peer_hearing_primary(seen: Observation, primary: str, now: int) -> str | None:
     """A peer that still hears *primary*: then our link is broken, not the primary."""
     return next(
         (

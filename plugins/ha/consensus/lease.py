@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 # The holder stops this much earlier than others may take over.
-USABLE = 0.8
+SAFE_FRACTION = 0.8
 RENEWALS_PER_TTL = 6
 
 
@@ -40,7 +40,7 @@ class LeaseDocument:
             token=str(stored.get("token", "")),
         )
 
-    def taken_by(self, holder: str, ttl: int, token: str) -> "LeaseDocument":
+    def acquired_by(self, holder: str, ttl: int, token: str) -> "LeaseDocument":
         """The lease after *holder* took it, with a *token* never used before."""
         return LeaseDocument(
             holder=holder,
@@ -64,21 +64,21 @@ NEVER_HELD = LeaseDocument(holder="", epoch=0, seq=0, ttl=0, released=True)
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseSighting:
+class ObservedLease:
     """The lease as this node last saw it change, and when."""
 
     document: LeaseDocument
     changed_at: int
 
-    def updated(self, document: LeaseDocument, now: int) -> "LeaseSighting":
+    def updated(self, document: LeaseDocument, now: int) -> "ObservedLease":
         """The sighting after *document* was read at *now*."""
         if document == self.document:
             return self
-        return LeaseSighting(document, now)
+        return ObservedLease(document, now)
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class HeldLease:
     """This node's own holding of the lease.
 
     *deadline* is when it must have closed its ports unless it renewed.
@@ -93,12 +93,12 @@ class Hold:
         """The hold that an acknowledged write, sent at *sent_at*, gives."""
         return cls(
             document=document,
-            deadline=sent_at + int(document.ttl * USABLE),
+            deadline=sent_at + int(document.ttl * SAFE_FRACTION),
             renew_at=sent_at + document.ttl // RENEWALS_PER_TTL,
         )
 
 
-def free_at(sighting: LeaseSighting, *, me: str, holder_renounced: bool) -> int:
+def available_at(sighting: ObservedLease, *, me: str, holder_renounced: bool) -> int:
     """When this node may take the lease; 0 means at once.
 
     A holder that renounced has said, after we saw this epoch, that its ports are

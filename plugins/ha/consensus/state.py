@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
+from plugins.ha.consensus.lease import HeldLease, LeaseDocument, ObservedLease
 
 
 class Ports(StrEnum):
@@ -135,8 +135,8 @@ class Observation:
     member: Member | None = None
     named_at: int = 0
     writable_since: int = 0
-    sighting: LeaseSighting | None = None
-    hold: Hold | None = None
+    sighting: ObservedLease | None = None
+    hold: HeldLease | None = None
     renounced: int = 0
     asking: bool = False
     taking: bool = False

@@ -6,7 +6,7 @@ Pure. The control loop and the simulation use the same functions.
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from plugins.ha.consensus.lease import Hold, LeaseDocument, LeaseSighting
+from plugins.ha.consensus.lease import HeldLease, LeaseDocument, ObservedLease
 from plugins.ha.consensus.state import (
     Action,
     ClosePorts,
@@ -45,7 +45,7 @@ class ServerEnd:
     why: str
 
 
-def begun(  # noqa: C901, PLR0911  a table
+def action_started(  # noqa: C901, PLR0911  a table
     seen: Observation, action: Action, reason: str, now: int
 ) -> Observation:
     """The observation once *action* has been set in motion."""
@@ -81,7 +81,9 @@ def resting(seen: Observation, until: int, reason: str) -> Observation:
     return replace(seen, resting_until=until, resting_reason=reason)
 
 
-def leaving(seen: Observation, target: str | None, reason: str) -> Observation:
+def request_switchover(
+    seen: Observation, target: str | None, reason: str
+) -> Observation:
     """Have it hand over, if it serves and no switchover is under way already."""
     if seen.handover is not None or seen.hold is None:
         return seen
@@ -135,10 +137,10 @@ def peers_set(
     return replace(seen, member_id=member_id, peers=peers)
 
 
-def lease_sighted(seen: Observation, document: LeaseDocument, now: int) -> Observation:
+def lease_observed(seen: Observation, document: LeaseDocument, now: int) -> Observation:
     """The lease was read and looked like this when the answer came, at *now*."""
     if seen.sighting is None:
-        return replace(seen, sighting=LeaseSighting(document, now))
+        return replace(seen, sighting=ObservedLease(document, now))
     return replace(seen, sighting=seen.sighting.updated(document, now))
 
 
@@ -156,12 +158,12 @@ def lease_held(
     we have told others that we will not serve under its epoch. Nor does a lease that
     comes to a node which has begun to rest meanwhile, since it is being stopped.
     """
-    seen = lease_sighted(seen, document, now)
+    seen = lease_observed(seen, document, now)
     if document.epoch <= seen.renounced:
         return seen
     if seen.hold is None and now < seen.resting_until:
         return seen
-    return replace(seen, hold=Hold.acknowledged(document, sent_at))
+    return replace(seen, hold=HeldLease.acknowledged(document, sent_at))
 
 
 def ports_opened(seen: Observation) -> Observation:
@@ -190,7 +192,9 @@ def server_failed(
         # To close the others as well would help no client.
         return failed
     # Said once, here: the same failures must not end the next time it serves, too.
-    return leaving(failed, None, f"the service ports do not stay open here: {end.why}")
+    return request_switchover(
+        failed, None, f"the service ports do not stay open here: {end.why}"
+    )
 
 
 def servers_reopened(seen: Observation, closed: Collection[str]) -> Observation:
@@ -245,7 +249,7 @@ def ports_closed(seen: Observation) -> Observation:
     return replace(opened, ports=Ports.CLOSED)
 
 
-def ports_proved(seen: Observation, now: int) -> Observation:
+def ports_proven(seen: Observation, now: int) -> Observation:
     """Ports that have stayed open for a while make up for earlier failures."""
     proved = seen.ports is Ports.OPEN and not seen.closed_servers
     if proved and now > seen.failed_at + PROVED:
@@ -253,6 +257,6 @@ def ports_proved(seen: Observation, now: int) -> Observation:
     return seen
 
 
-def stepped(seen: Observation, now: int) -> Observation:
+def election_step_finished(seen: Observation, now: int) -> Observation:
     """Our member was stepped up or down, or refused to be."""
     return replace(seen, stepping=False, stepped_at=now)

@@ -69,7 +69,7 @@ class ControlLoop:
 
     def hand_over(self, target: str | None, reason: str) -> None:
         """Give the role to *target*, or to the best standby."""
-        self.post(lambda seen: transitions.leaving(seen, target, reason))
+        self.post(lambda seen: transitions.request_switchover(seen, target, reason))
 
     def retire(self) -> None:
         """Give up the role, and never stand for it again in this process."""
@@ -110,7 +110,7 @@ class ControlLoop:
         return self._inbox.get(timeout=max(wait, 0.001))
 
     def _begin(self, action: Action, reason: str) -> None:
-        begun = transitions.begun(self._seen, action, reason, boottime_ns())
+        begun = transitions.action_started(self._seen, action, reason, boottime_ns())
         self._change(begun, reason)
         steps = isinstance(action, StepUp | StepDown)
         log.log(logging.INFO if steps else logging.DEBUG, "%s: %s", reason, action)

@@ -141,14 +141,14 @@ class LeaseActions:
         now = boottime_ns()
 
         def update(seen: Observation) -> Observation:
-            sighted = transitions.lease_sighted(seen, document, now)
+            sighted = transitions.lease_observed(seen, document, now)
             return transitions.lease_answered(sighted)
 
         return update
 
     def take(self, expected: LeaseDocument) -> Update:
         """Take the lease over from what *expected* says."""
-        taken = expected.taken_by(self._me, self._ttl, secrets.token_hex(8))
+        taken = expected.acquired_by(self._me, self._ttl, secrets.token_hex(8))
         return self._write(expected, taken)
 
     def renew(self, expected: LeaseDocument) -> Update:
@@ -237,7 +237,7 @@ class ElectionActions:
 
 def _stepped() -> Update:
     now = boottime_ns()
-    return lambda seen: transitions.stepped(seen, now)
+    return lambda seen: transitions.election_step_finished(seen, now)
 
 
 class PortActions:

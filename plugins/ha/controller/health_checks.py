@@ -7,7 +7,7 @@ whose clock was set back is started anew.
 import logging
 
 from plugins.ha.consensus import transitions
-from plugins.ha.consensus.clock_skew import REASON, SECOND, Clock, may_restart
+from plugins.ha.consensus.clock_skew import REASON, SECOND, MemberClock, may_restart
 from plugins.ha.controller.controller import ControlLoop
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import boottime_ns
@@ -62,14 +62,14 @@ class ClockMonitor:
         self._mongod = mongod
         self._replica_set = replica_set
         self._control_loop = control_loop
-        self._clock = Clock()
+        self._clock = MemberClock()
         self._pid: int | None = None
 
     def check(self) -> str | None:
         """Look again, about once a second; the answer is a health check's."""
         if self._mongod.pid != self._pid:
             # A new one waits for nothing yet.
-            self._pid, self._clock = self._mongod.pid, Clock()
+            self._pid, self._clock = self._mongod.pid, MemberClock()
         self._read()
         now = boottime_ns()
         if now >= self._clock.until:
@@ -79,15 +79,15 @@ class ClockMonitor:
         self._control_loop.post(lambda seen: transitions.resting(seen, until, reason))
         if may_restart(self._control_loop.seen, self._clock, now):
             log.warning("starting our database anew: %s", REASON)
-            self._clock = Clock()
+            self._clock = MemberClock()
             self._mongod.restart()
         return REASON
 
     def _read(self) -> None:
         sent = boottime_ns()
         try:
-            told = self._replica_set.clock()
+            reported = self._replica_set.clock()
         except DatabaseError as error:
             log.debug("no time from our database: %s", error)
             return
-        self._clock = self._clock.read(told, sent, boottime_ns())
+        self._clock = self._clock.add_sample(reported, sent, boottime_ns())

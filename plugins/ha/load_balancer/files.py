@@ -7,9 +7,9 @@ from pathlib import Path
 from plugins.ha.load_balancer.templates import (
     EXAMPLE_NODES,
     FILES,
-    Front,
+    Frontend,
     Kind,
-    fill_in,
+    render,
 )
 from twistlock_console.common.errors import Refused
 from twistlock_console.settings import Settings
@@ -31,11 +31,11 @@ def for_cluster(kind: Kind, settings: Settings, addresses: Sequence[str]) -> str
             f"The cluster has {len(addresses)} nodes now; ask again when it has one "
             "to three."
         )
-    front = Front(
+    front = Frontend(
         nodes=tuple(addresses),
         name=next(iter(settings.console_san), settings.console_cn),
         api_port=settings.management_port_https,
         pages_port=settings.management_port_ui,
         defenders_port=settings.communication_port,
     )
-    return fill_in(shipped(kind).read_text(encoding="utf-8"), front)
+    return render(shipped(kind).read_text(encoding="utf-8"), front)

@@ -33,7 +33,7 @@ FILES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class Frontend:
     """What stands behind the load balancer: at most three *nodes*, and their ports.
 
     *name* is the one that clients use.
@@ -46,7 +46,7 @@ class Front:
     defenders_port: int
 
 
-def fill_in(example: str, front: Front) -> str:
+def render(example: str, front: Frontend) -> str:
     """The *example* file for *front*; lines about nodes that are not there go."""
     text = example
     if front.pages_port is None:

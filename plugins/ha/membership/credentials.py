@@ -47,8 +47,8 @@ class JoinTokens:
 
     def __init__(self, collections: Collections) -> None:
         self._database = collections.database
-        self._tokens = collections.written("ha_join_tokens")
-        self._shown = collections.shown("ha_join_tokens")
+        self._tokens = collections.primary("ha_join_tokens")
+        self._shown = collections.local("ha_join_tokens")
 
     def new(self, by: str = "") -> tuple[str, datetime]:
         """Make a token for one host, for the account *by*; return when it ends, too."""
@@ -155,8 +155,8 @@ class NodeKeyRegistry:
 
     def __init__(self, collections: Collections, file: Path) -> None:
         self._database = collections.database
-        self._nodes = collections.written(NODES)
-        self._shown = collections.shown(NODES)
+        self._nodes = collections.primary(NODES)
+        self._shown = collections.local(NODES)
         self._file = file
         self._stored = _read(file)
         self._removed: frozenset[str] | None = None

@@ -43,7 +43,7 @@ from twistlock_console.pki.identity_files import (
 from twistlock_console.settings import Folders, Settings
 
 REQUESTS = "/api/v1/high-availability/join-requests"
-PAPERS = {
+CLUSTER_SECRETS = {
     "mongod.key": "secrets",
     "console.password": "secrets",
     "cluster.password": "secrets",
@@ -76,7 +76,7 @@ def must_join(settings: Settings) -> bool:
 
 def check_secrets(settings: Settings) -> None:
     """Raise IdentityError if a secret that each node of a cluster has is missing."""
-    for name in PAPERS:
+    for name in CLUSTER_SECRETS:
         path = _place(settings.folders, name)
         if not path.exists():
             raise IdentityError(
@@ -105,10 +105,10 @@ def join(settings: Settings, pause: Callable[[float], None]) -> None:
         "request": csr.decode(),
     }
     primary = PinnedClient(invitation, source=settings.node_address)
-    primary.insist(PinnedRequest("POST", REQUESTS, body), pause)
+    primary.request_until_answered(PinnedRequest("POST", REQUESTS, body), pause)
     answer = _wait_for_apply(settings, invitation, primary, pause)
-    invitation = invitation.informed(answer.nodes)
-    _take_papers(settings, primary.address, invitation, answer)
+    invitation = invitation.with_peers(answer.nodes)
+    _install_secrets(settings, primary.address, invitation, answer)
 
 
 def _wait_for_apply(
@@ -120,18 +120,18 @@ def _wait_for_apply(
     question = PinnedRequest("GET", f"{REQUESTS}/{settings.node_address}")
     while True:
         # An earlier release tells of no nodes.
-        content = {"nodes": {}, **primary.insist(question, pause)}
+        content = {"nodes": {}, **primary.request_until_answered(question, pause)}
         answer = JoinAnswer.from_answer(content)
         if answer.is_approved:
             return answer
-        if (told := invitation.informed(answer.nodes)) != invitation:
+        if (told := invitation.with_peers(answer.nodes)) != invitation:
             invitation = told
             invitation.write(settings.folders)
-            primary.learn(invitation)
+            primary.update_endpoints(invitation)
         pause(ASK_AGAIN_SECONDS)
 
 
-def _take_papers(
+def _install_secrets(
     settings: Settings,
     primary: str,
     invitation: "Invitation",
@@ -139,10 +139,10 @@ def _take_papers(
 ) -> None:
     folders = settings.folders
     try:
-        certificate = _take_certificates(folders, answer)
+        certificate = _install_certificates(folders, answer)
         with NodeClient(settings, primary) as client:
-            papers = client.get("/v1/ha/papers")
-        for name, content in papers.items():
+            cluster_secrets = client.get("/v1/ha/papers")
+        for name, content in cluster_secrets.items():
             write_secret(_place(folders, name), content.encode())
         write_known_members(folders, invitation.pins)
         # Last of all: with it the node counts as admitted at its next start.
@@ -156,7 +156,7 @@ def _take_papers(
     log.info("admitted to the cluster")
 
 
-def _take_certificates(folders: Folders, answer: JoinAnswer) -> str:
+def _install_certificates(folders: Folders, answer: JoinAnswer) -> str:
     """Store the identity in the cluster; return the certificate to be stored last."""
     if answer.certificate is None or answer.cluster_certificate is None:
         raise Refused(
@@ -173,14 +173,16 @@ def _take_certificates(folders: Folders, answer: JoinAnswer) -> str:
 
 
 def _place(folders: Folders, name: str) -> Path:
-    if name not in PAPERS:
-        raise IdentityError(f"the primary sent a paper nobody asked for: {name}")
-    return folders.root / PAPERS[name] / name
+    if name not in CLUSTER_SECRETS:
+        raise IdentityError(f"unexpected secret {name!r} in the primary's answer")
+    return folders.root / CLUSTER_SECRETS[name] / name
 
 
-def papers(folders: Folders) -> dict[str, str]:
+def cluster_secrets(folders: Folders) -> dict[str, str]:
     """The secrets that every node of the cluster has, by file name."""
-    return {name: read_secret(_place(folders, name)).decode() for name in PAPERS}
+    return {
+        name: read_secret(_place(folders, name)).decode() for name in CLUSTER_SECRETS
+    }
 
 
 def fingerprint_of(settings: Settings) -> str:
@@ -207,7 +209,7 @@ class Invitation:
         """The pins of all that may be the primary, by address; the first one first."""
         return {self.address: self.pin, **self.others}
 
-    def informed(self, nodes: Mapping[str, str] | None) -> Self:
+    def with_peers(self, nodes: Mapping[str, str] | None) -> Self:
         """Return the invitation with the pins of *nodes*, if the cluster told any."""
         return replace(self, others=dict(nodes)) if nodes else self
 
@@ -254,13 +256,13 @@ class PinnedClient:
         self._source = source
         self.address = invitation.address
 
-    def learn(self, invitation: Invitation) -> None:
+    def update_endpoints(self, invitation: Invitation) -> None:
         """Ask the nodes of *invitation* from now on, first the one that answered."""
         self._invitation = invitation
         if self.address not in invitation.pins:
             self.address = invitation.address
 
-    def insist(
+    def request_until_answered(
         self, question: PinnedRequest, pause: Callable[[float], None]
     ) -> dict[str, object]:
         """Ask one node after the other until there is an answer.

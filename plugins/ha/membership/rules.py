@@ -38,7 +38,7 @@ class Step:
     reason: str
 
 
-def why_not_apply(
+def apply_refusal(
     members: Sequence[str], waiting: Sequence[JoinRequest], version: str
 ) -> str | None:
     """Why APPLY is refused now, as a sentence; None when it may go ahead."""
@@ -68,7 +68,7 @@ def why_not_apply(
     return None
 
 
-def why_not_ask(request: JoinRequest, config: SetConfig, version: str) -> str | None:
+def join_refusal(request: JoinRequest, config: SetConfig, version: str) -> str | None:
     """Why a host may not even ask to join, as a sentence; None when it may."""
     if request.version != version:
         return (
@@ -132,7 +132,7 @@ def _with_votes(member: MemberConfig, votes: int) -> MemberConfig:
     return {**member, "priority": votes, "votes": votes}
 
 
-def without(config: SetConfig, address: str) -> Step | None:
+def config_without(config: SetConfig, address: str) -> Step | None:
     """The set without the member at *address*; None when it has none there."""
     kept = [m for m in config["members"] if address_of(m["host"]) != address]
     if len(kept) == len(config["members"]):

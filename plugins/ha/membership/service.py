@@ -16,10 +16,10 @@ from plugins.ha.membership.credentials import JoinTokens, NodeKeyRegistry, hashe
 from plugins.ha.membership.rules import (
     JoinRequest,
     Step,
+    apply_refusal,
+    config_without,
+    join_refusal,
     next_step,
-    why_not_apply,
-    why_not_ask,
-    without,
     without_vote,
 )
 from plugins.ha.messages import JoinAnswer
@@ -75,10 +75,10 @@ class Membership:
         self.requests.tokens.check(token, request.address)
         with self._changing:
             config = self.replica_set.config()
-            if refusal := why_not_ask(request, config, __version__):
+            if refusal := join_refusal(request, config, __version__):
                 raise Refused(refusal)
             # Added once without a vote, and never arrived: its key is another now.
-            if leftover := without(config, request.address):
+            if leftover := config_without(config, request.address):
                 self._make(leftover)
             self.requests.ask(token, request, csr)
 
@@ -89,7 +89,7 @@ class Membership:
         Raises Refused, with the reason, when the rules do not allow it now.
         """
         waiting = [r for r in self.requests.list() if not r.approved]
-        if refusal := why_not_apply(self.members(), waiting, __version__):
+        if refusal := apply_refusal(self.members(), waiting, __version__):
             raise Refused(refusal)
         for request in waiting:
             self.register.admit(request.address, request.fingerprint)
@@ -187,7 +187,7 @@ class Membership:
     def prepare_handover(self, target: str, follower: str) -> None:
         """Have *follower* follow *target*, the next primary, before the switchover."""
         with self._changing:
-            SwitchoverPreparation(self.replica_set, self.client_of).make(
+            SwitchoverPreparation(self.replica_set, self.client_of).run(
                 target, follower
             )
 
@@ -199,7 +199,7 @@ class Membership:
                 "remove it there."
             )
         with self._changing:
-            step = without(self.replica_set.config(), address)
+            step = config_without(self.replica_set.config(), address)
             asked = any(r.address == address for r in self.requests.list())
             if step is None and not asked and not self.register.has(address):
                 raise Refused(f"No node of this cluster has the address {address}.")
@@ -240,8 +240,8 @@ class JoinRequests:
 
     def __init__(self, collections: Collections) -> None:
         self.tokens = JoinTokens(collections)
-        self._requests = collections.written("ha_join_requests")
-        self._shown = collections.shown("ha_join_requests")
+        self._requests = collections.primary("ha_join_requests")
+        self._shown = collections.local("ha_join_requests")
 
     def ask(self, token: str, request: JoinRequest, csr: str) -> None:
         """Note that a host asks to join; asking again replaces its request."""

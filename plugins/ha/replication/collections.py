@@ -37,11 +37,11 @@ class Collections:
         """The database at the primary."""
         return self.whole_set["twistlock"]
 
-    def written(self, name: str) -> Collection[Document]:
+    def primary(self, name: str) -> Collection[Document]:
         """The collection at the primary."""
         return self.database[name]
 
-    def shown(self, name: str) -> Collection[Document]:
+    def local(self, name: str) -> Collection[Document]:
         """The collection as our own member has it now."""
         return self.own_member["twistlock"][name].with_options(
             read_concern=ReadConcern("local"), read_preference=ReadPreference.NEAREST

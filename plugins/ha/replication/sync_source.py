@@ -42,7 +42,7 @@ class SwitchoverPreparation:
         self._replica_set = replica_set
         self._client_of = client_of
 
-    def make(self, target: str, follower: str) -> bool:
+    def run(self, target: str, follower: str) -> bool:
         """Have *follower* follow *target*; False if it does not within seconds.
 
         The switchover then works all the same, and takes about a second longer.
@@ -62,7 +62,7 @@ class SwitchoverPreparation:
         self._replica_set.reconfigure({**config, "settings": settings})
 
 
-def follow(replica_set: ReplicaSet, me: str, host: str) -> None:
+def set_sync_source(replica_set: ReplicaSet, me: str, host: str) -> None:
     """Have our member, at *me*, read the oplog of *host*; return once it does so.
 
     A member turns down a source that is not ahead of it, and then looks for another
@@ -98,7 +98,7 @@ class PeerDisconnector:
         self._port = port
         self._times: dict[str, int] = {}
 
-    def keep(self, silent: Iterable[str]) -> None:
+    def disconnect(self, silent: Iterable[str]) -> None:
         """Have it wait for none of the *silent*; call it several times a second."""
         self._times = {address: self._times.get(address, 0) + 1 for address in silent}
         for address, times in self._times.items():

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from plugins.ha.consensus.state import Observation, Peer, Ports
 from plugins.ha.consensus.switchover import takeover_forecast
-from plugins.ha.membership.rules import JoinRequest, why_not_apply
+from plugins.ha.membership.rules import JoinRequest, apply_refusal
 from plugins.ha.messages import ClusterAnswer, NodeAnswer, RoleChangeAnswer
 from plugins.ha.replication.member_state import NodeState, member_state
 from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
@@ -28,7 +28,7 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """What the view is drawn from; *reason* is this node's own."""
+    """What the view is made from; *reason* is this node's own."""
 
     seen: Observation
     reason: str
@@ -40,12 +40,12 @@ class ClusterSnapshot:
     has_no_database: bool = False
 
 
-def view(picture: ClusterSnapshot, moment: ClockReading) -> ClusterAnswer:
+def cluster_view(snapshot: ClusterSnapshot, reading: ClockReading) -> ClusterAnswer:
     """Return the answer to GET /high-availability."""
-    seen = picture.seen
-    members = picture.status.members if picture.status else ()
-    waiting = [request for request in picture.requests if not request.approved]
-    refusal = why_not_apply([m.address for m in members], waiting, picture.version)
+    seen = snapshot.seen
+    members = snapshot.status.members if snapshot.status else ()
+    waiting = [request for request in snapshot.requests if not request.approved]
+    refusal = apply_refusal([m.address for m in members], waiting, snapshot.version)
     return ClusterAnswer(
         enabled=True,
         epoch=seen.sighting.document.epoch if seen.sighting else 0,
@@ -54,11 +54,11 @@ def view(picture: ClusterSnapshot, moment: ClockReading) -> ClusterAnswer:
         apply_reason=refusal,
         failures_survived=_failures_survived(members),
         nodes=[
-            *(_member(picture, member, moment) for member in members),
-            *_outside(picture, members),
-            *([_alone(picture)] if not members and _is_alone(picture) else []),
+            *(_member(snapshot, member, reading) for member in members),
+            *_outside(snapshot, members),
+            *([_alone(snapshot)] if not members and _is_alone(snapshot) else []),
         ],
-        history=list(picture.history),
+        history=list(snapshot.history),
     )
 
 
@@ -70,60 +70,62 @@ def _serving(seen: Observation) -> str | None:
 
 
 def _member(
-    picture: ClusterSnapshot, member: MemberStatus, moment: ClockReading
+    snapshot: ClusterSnapshot, member: MemberStatus, reading: ClockReading
 ) -> NodeAnswer:
-    seen = picture.seen
+    seen = snapshot.seen
     mine = member.address == seen.me
     peer = seen.peer(member.address)
-    lag = picture.status.lag_seconds(member.address) if picture.status else None
-    heard_at = moment.boottime if mine else (peer.heard_at if peer else 0)
+    lag = snapshot.status.lag_seconds(member.address) if snapshot.status else None
+    heard_at = reading.boottime if mine else (peer.heard_at if peer else 0)
     state = member_state(member)
     unavailable = state is NodeState.UNAVAILABLE
     return NodeAnswer(
         address=member.address,
         state=state,
         self=mine,
-        version=picture.version if mine else (peer.version if peer else ""),
+        version=snapshot.version if mine else (peer.version if peer else ""),
         lag_seconds=None if unavailable or lag is None else round(lag, 3),
-        last_seen=_wall(heard_at, moment),
-        reason=_reason(picture, member, state, moment),
-        takeover=_takeover(picture, member, moment),
+        last_seen=_wall(heard_at, reading),
+        reason=_reason(snapshot, member, state, reading),
+        takeover=_takeover(snapshot, member, reading),
         fingerprint=None,
     )
 
 
 def _takeover(
-    picture: ClusterSnapshot, member: MemberStatus, moment: ClockReading
+    snapshot: ClusterSnapshot, member: MemberStatus, reading: ClockReading
 ) -> str | None:
     """Whether it would take over now; None of the node that serves, or of all."""
-    serving = _serving(picture.seen)
-    if serving is None or member.address == serving or picture.status is None:
+    serving = _serving(snapshot.seen)
+    if serving is None or member.address == serving or snapshot.status is None:
         return None
-    survivable = _failures_survived(picture.status.members)
-    return takeover_forecast(picture.seen, member.address, survivable, moment.boottime)
+    survivable = _failures_survived(snapshot.status.members)
+    return takeover_forecast(
+        snapshot.seen, member.address, survivable, reading.boottime
+    )
 
 
 def _reason(
-    picture: ClusterSnapshot,
+    snapshot: ClusterSnapshot,
     member: MemberStatus,
     state: NodeState,
-    moment: ClockReading,
+    reading: ClockReading,
 ) -> str:
-    if member.address == picture.seen.me:
-        return picture.reason
-    peer = picture.seen.peer(member.address)
+    if member.address == snapshot.seen.me:
+        return snapshot.reason
+    peer = snapshot.seen.peer(member.address)
     if state is NodeState.UNAVAILABLE:
-        return _why_unavailable(peer, moment)
+        return _why_unavailable(peer, reading)
     if state is NodeState.STARTUP2:
         return "copying the database; it votes once it has caught up"
     return peer.reason if peer else ""
 
 
-def _why_unavailable(peer: Peer | None, moment: ClockReading) -> str:
+def _why_unavailable(peer: Peer | None, reading: ClockReading) -> str:
     """Return why our database does not reach that of *peer*, and what to do."""
     if peer is not None and peer.refused:
         return "out of reach: its host refuses; see whether the Console runs there"
-    if peer is None or moment.boottime > peer.heard_at + HEARD_LATELY:
+    if peer is None or reading.boottime > peer.heard_at + HEARD_LATELY:
         return "out of reach: it does not answer"
     if peer.cause:
         return f"its database does not run: {peer.cause}"
@@ -135,32 +137,32 @@ def _why_unavailable(peer: Peer | None, moment: ClockReading) -> str:
     )
 
 
-def _is_alone(picture: ClusterSnapshot) -> bool:
-    return picture.removed or picture.has_no_database
+def _is_alone(snapshot: ClusterSnapshot) -> bool:
+    return snapshot.removed or snapshot.has_no_database
 
 
-def _alone(picture: ClusterSnapshot) -> NodeAnswer:
+def _alone(snapshot: ClusterSnapshot) -> NodeAnswer:
     """This node, where its database tells of no members: removed, or out of order."""
     return NodeAnswer(
-        address=picture.seen.me,
-        state=NodeState.REMOVED if picture.removed else NodeState.UNAVAILABLE,
+        address=snapshot.seen.me,
+        state=NodeState.REMOVED if snapshot.removed else NodeState.UNAVAILABLE,
         self=True,
-        version=picture.version,
+        version=snapshot.version,
         lag_seconds=None,
         last_seen=None,
-        reason=picture.reason,
+        reason=snapshot.reason,
         fingerprint=None,
     )
 
 
 def _outside(
-    picture: ClusterSnapshot, members: Sequence[MemberStatus]
+    snapshot: ClusterSnapshot, members: Sequence[MemberStatus]
 ) -> list[NodeAnswer]:
     """Hosts that asked to join and are no members yet."""
     known = {member.address for member in members}
     return [
         _joining(request)
-        for request in picture.requests
+        for request in snapshot.requests
         if request.address not in known
     ]
 
@@ -179,11 +181,11 @@ def _joining(request: JoinRequest) -> NodeAnswer:
     )
 
 
-def _wall(heard_at: int, moment: ClockReading) -> datetime | None:
+def _wall(heard_at: int, reading: ClockReading) -> datetime | None:
     if not heard_at:
         return None
-    ago = timedelta(microseconds=(moment.boottime - heard_at) / 1000)
-    return moment.wall - ago
+    ago = timedelta(microseconds=(reading.boottime - heard_at) / 1000)
+    return reading.wall - ago
 
 
 def _failures_survived(members: Sequence[MemberStatus]) -> int:

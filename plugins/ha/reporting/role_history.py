@@ -30,14 +30,14 @@ WATCHED = 600 * SECOND
 log = logging.getLogger(__name__)
 
 
-class History:
+class RoleHistory:
     """Records of this node at *address*, spooled in *spool*."""
 
     def __init__(self, address: str, spool: Path, collections: Collections) -> None:
         self._address = address
         self._spool = spool
-        self._records = collections.written("ha_history")
-        self._shown = collections.shown("ha_history")
+        self._records = collections.primary("ha_history")
+        self._shown = collections.local("ha_history")
         #: Held for a moment only: who notes a change of role must not wait.
         self._lock = threading.Lock()
         self._delivering = threading.Lock()
@@ -134,7 +134,7 @@ def _role_change(stored: Document) -> RoleChangeAnswer | None:
 class ReconnectRecorder:
     """Follows the arrivals in *database* under each epoch, for ten minutes."""
 
-    def __init__(self, database: Database[Document], history: History) -> None:
+    def __init__(self, database: Database[Document], history: RoleHistory) -> None:
         self._database = database
         self._history = history
         self._epoch = 0
