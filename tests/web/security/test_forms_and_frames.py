@@ -187,7 +187,19 @@ def test_a_login_leads_nowhere_else(stranger: Visitor, wish: str) -> None:
     assert not answer.location.startswith(("//", "/\\"))
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/signup", "/nowhere", "/api/v1/x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/login",
+        "/signup",
+        "/nowhere",
+        "/api/v1/x",
+        "/api/v1//users",
+        "/manage//defenders?a=b",
+        "",
+    ],
+)
 @pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host", "Forwarded"])
 def test_nothing_is_built_from_the_host_header(
     admin: Visitor, path: str, header: str
@@ -198,6 +210,17 @@ def test_nothing_is_built_from_the_host_header(
 
     assert EVIL not in answer.text
     assert EVIL not in str(answer.headers)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".test", "x" * 5000])
+def test_a_host_that_cannot_be_is_refused(admin: Visitor, host: str) -> None:
+    """In one sentence; it is no failure of the Console."""
+    page = admin.get("/", Host=host)
+    call = admin.get("/api/v1/users", Host=host)
+
+    sentence = "the Host header of the request names no host"
+    assert (page.status_code, page.text) == (400, f"{sentence}\n")
+    assert (call.status_code, call.get_json()) == (400, {"err": sentence})
 
 
 @pytest.mark.parametrize(

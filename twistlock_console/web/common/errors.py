@@ -8,7 +8,8 @@ from flask import Flask, Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from pymongo.errors import PyMongoError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, HTTPException
+from werkzeug.routing import RequestRedirect
 
 from twistlock_console.accounts.errors import (
     NotAllowed,
@@ -24,6 +25,7 @@ SENTENCES = {
     405: "this address does not accept that method",
     413: "the request is larger than the Console accepts",
 }
+BAD_HOST = "the Host header of the request names no host"
 RETRY_AFTER = "Retry-After"
 TRY_AGAIN = frozenset({429, 503})
 DEFAULT_RETRY_AFTER_S = "2"
@@ -53,6 +55,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
     app.after_request(_add_retry_after)
+    app.after_request(_redirect_without_host)
 
 
 def answer(status: int, sentence: str) -> Response:
@@ -110,6 +113,16 @@ def _add_retry_after(response: Response) -> Response:
     return response
 
 
+def _redirect_without_host(response: Response) -> Response:
+    """Lead to another spelling of the path without the host that the client named."""
+    if isinstance(request.routing_exception, RequestRedirect):
+        there = urlsplit(request.routing_exception.new_url)
+        query = f"?{there.query}" if there.query else ""
+        response.location = f"/{there.path.lstrip('/')}{query}"
+        response.set_data("")
+    return response
+
+
 def _database_failed(error: PyMongoError) -> ResponseReturnValue:
     log.warning("%s %s: the database failed: %s", request.method, request.path, error)
     reading = request.method in {"GET", "HEAD"}
@@ -125,12 +138,21 @@ def _form_refused(error: CSRFError) -> ResponseReturnValue:
 
 def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
+    if isinstance(error, BadHost):
+        return _refuse_host()
     if status < 400:
         return error.get_response(request.environ)
     response = answer(status, SENTENCES.get(status) or _described(error))
     if allowed := error.get_response(request.environ).headers.get("Allow"):
         response.headers["Allow"] = allowed
     return response
+
+
+def _refuse_host() -> Response:
+    """Answer without a page, whose links could not be built."""
+    if request.path.startswith("/api/"):
+        return answer(400, BAD_HOST)
+    return Response(f"{BAD_HOST}\n", 400, mimetype="text/plain")
 
 
 def _described(error: HTTPException) -> str:
