@@ -38,6 +38,7 @@ from twistlock_console.alerts.watch import Source, Watch
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import DatabaseError
+from twistlock_console.database.client import Db
 from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.pki.authority import create_authority
 from twistlock_console.pki.certificates import issue_node_certificate
@@ -93,7 +94,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def database(app: Flask) -> store.Store:
+def database(app: Flask) -> Db:
     return storage_of(app).database()
 
 
@@ -108,7 +109,7 @@ def outbox(settings: Settings) -> Outbox:
     return Outbox(seal, Sender("127.0.0.1", "console", 1), lambda: policy)
 
 
-def send(box: Outbox, database: store.Store) -> None:
+def send(box: Outbox, database: Db) -> None:
     box.send(
         database,
         read(database, AlertSettings),
@@ -436,7 +437,7 @@ HOST_ONLY = "https://hooks.test:8443/(a secret)"
 
 @pytest.mark.parametrize("role", [each.value for each in UserRole])
 def test_nobody_reads_the_path_of_the_webhook(
-    admin: Visitor, app: Flask, database: store.Store, role: str
+    admin: Visitor, app: Flask, database: Db, role: str
 ) -> None:
     """Neither in the settings nor in the history, nor in what was recorded before."""
     for url in (SLACK, OTHER, SLACK):
@@ -472,7 +473,7 @@ def test_nobody_reads_the_path_of_the_webhook(
     assert (sealed == "(a secret)") is (role != UserRole.ADMIN.value)
 
 
-def test_what_is_shown_can_be_sent_back(admin: Visitor, database: store.Store) -> None:
+def test_what_is_shown_can_be_sent_back(admin: Visitor, database: Db) -> None:
     """The secrets stay; but never for another host than that which they are for."""
     admin.call(ALERTS, webhook(url=SLACK), Authorization=basic())
     stored = read(database, AlertSettings)
@@ -525,7 +526,7 @@ def test_nothing_to_test_is_said(admin: Visitor) -> None:
 
 
 def test_what_was_not_taken_waits(
-    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+    admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
     """In its order, over a failover too: the queue is in the database."""
     admin.call(ALERTS, hook(receiver), Authorization=basic())
@@ -548,7 +549,7 @@ def test_what_was_not_taken_waits(
 
 
 def test_a_failed_channel_rests(
-    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+    admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
     """It is not asked again at once; a redirect is no acceptance."""
     admin.call(ALERTS, hook(receiver), Authorization=basic())
@@ -564,7 +565,7 @@ def test_a_failed_channel_rests(
 
 
 def test_after_a_day_an_alert_is_given_up(
-    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+    admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
     """And the next one is tried; the queue has its bound."""
     admin.call(ALERTS, hook(receiver), Authorization=basic())
@@ -580,7 +581,7 @@ def test_after_a_day_an_alert_is_given_up(
 
 @pytest.mark.parametrize("address", ["udp://a..b:514", "tcp://[x:514"])
 def test_an_address_that_was_stored_and_is_none_is_a_failed_attempt(
-    admin: Visitor, running: Settings, database: store.Store, address: str
+    admin: Visitor, running: Settings, database: Db, address: str
 ) -> None:
     """The channel rests and gives up as always; the page shows what to mend."""
     syslog = {"enabled": True, "addr": address, "format": "rfc5424"}
@@ -603,7 +604,7 @@ def test_an_address_that_was_stored_and_is_none_is_a_failed_attempt(
 
 
 def test_a_full_queue_is_that_of_its_channel_alone(
-    database: store.Store, monkeypatch: pytest.MonkeyPatch
+    database: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alerts that syslog does not take leave room for those of the webhook."""
     monkeypatch.setattr("twistlock_console.alerts.store.MOST_WAITING", 2)
@@ -669,7 +670,7 @@ class listening:  # noqa: N801 - it reads as a phrase
 
 
 def test_the_serving_node_watches(
-    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+    admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
     """From a takeover on: that itself, what is wrong, and its end; each once."""
     admin.call(ALERTS, hook(receiver, nodeLostSeconds=1), Authorization=basic())
@@ -708,7 +709,7 @@ def test_the_serving_node_watches(
 
 
 def test_a_takeover_ends_no_problem(
-    admin: Visitor, receiver: Receiver, running: Settings, database: store.Store
+    admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
     """What another node told of, and what this one sees too, goes on being told."""
     admin.call(ALERTS, hook(receiver, nodeLostSeconds=3600), Authorization=basic())
@@ -732,7 +733,7 @@ def test_a_takeover_ends_no_problem(
     assert store.read_told(database) == {LOST.key: Told(LOST, 1, is_open=True)}
 
 
-def test_open_problems_are_on_the_page(admin: Visitor, database: store.Store) -> None:
+def test_open_problems_are_on_the_page(admin: Visitor, database: Db) -> None:
     """Whoever looks sees what is wrong, and what waits to be sent."""
     store.tell(database, [Notice(LOST, 1, State.RAISED)], ["webhook"])
 
@@ -742,7 +743,7 @@ def test_open_problems_are_on_the_page(admin: Visitor, database: store.Store) ->
     assert "1 alert waits to be sent" in page
 
 
-def test_what_the_console_sees_is_wrong(database: store.Store) -> None:
+def test_what_the_console_sees_is_wrong(database: Db) -> None:
     """Failed backups, while they are repeated too; Defenders that are away too long."""
     now = datetime.now(UTC)
     database["backup_results"].insert_many(

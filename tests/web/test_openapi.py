@@ -8,10 +8,10 @@ from web_visitor import Visitor, basic
 
 import wsgi
 from plugins.ha.settings import HaSettings
+from twistlock_console.accounts.login_settings import LogonSettings
 from twistlock_console.settings import Settings
 from twistlock_console.web.openapi.api_call import ApiCall, call_of
 from twistlock_console.web.openapi.document import api_rules, document, plain_path
-from twistlock_console.web.openapi.models import LogonBody
 from twistlock_console.web.security.guards import areas_of
 
 WITH_HA = HaSettings(enabled=True).values()
@@ -77,6 +77,6 @@ def test_a_body_that_is_not_described_is_not_read(admin: Visitor, app: Flask) ->
     try:
         answer = admin.call("/api/v1/settings/logon", {}, Authorization=basic())
     finally:
-        ApiCall(body=LogonBody)(view)
+        ApiCall(body=LogonSettings)(view)
 
     assert answer.status_code == 500

@@ -7,10 +7,11 @@ so that logins sent at once get hardly more tries than logins in turn.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from pydantic import TypeAdapter
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -37,8 +38,9 @@ from twistlock_console.audit.trail import AuditType, Entry
 from twistlock_console.common.errors import Refused
 from twistlock_console.names import name_key
 
-Store = Database[dict[str, Any]]
-Documents = Collection[dict[str, Any]]
+Store = Database[dict[str, object]]
+_stored_failures = TypeAdapter(Failures)
+Documents = Collection[dict[str, object]]
 FAILURES = "login_failures"
 #: Two logins that fail at once write the same count; the later one looks again.
 MAX_WRITE_TRIES = 5
@@ -181,7 +183,7 @@ def change_password(
 class FailureCount:
     """The failed logins that count for *origin*; one object for each login."""
 
-    def __init__(self, database: Database[dict[str, Any]], origin: Origin) -> None:
+    def __init__(self, database: Store, origin: Origin) -> None:
         self._documents: Documents = database[FAILURES]
         self.is_known = is_known_origin(database, origin)
         self._keys = origin.keys(known=self.is_known)
@@ -217,7 +219,7 @@ class FailureCount:
         raise TooManyFailures(1)
 
 
-def forget_failures(database: Database[dict[str, Any]], username: str) -> None:
+def forget_failures(database: Store, username: str) -> None:
     """Forget all failed logins of an account, whichever origins they came from.
 
     An administrator gave it another password, which is to work at once. What the
@@ -227,8 +229,8 @@ def forget_failures(database: Database[dict[str, Any]], username: str) -> None:
     begin, end = f"{Scope.PAIR}:", f":{name_key(username)}"
     pairs = {"_id": {"$regex": f"^{begin}.*{re.escape(end)}$"}}
     for found in list(documents.find(pairs)):
-        place = found["_id"][len(begin) : -len(end)]
-        _discount(documents, f"{Scope.ADDRESS}:{place}", found["count"])
+        place = str(found["_id"])[len(begin) : -len(end)]
+        _discount(documents, f"{Scope.ADDRESS}:{place}", _failures(found).count)
         documents.delete_one({"_id": found["_id"]})
     documents.delete_one({"_id": f"{Scope.ACCOUNT}{end}"})
 
@@ -243,8 +245,8 @@ def _discount(documents: Documents, address: str, count: int) -> None:
             return
 
 
-def _failures(found: dict[str, Any]) -> Failures:
-    return Failures(found["count"], found["until"])
+def _failures(found: Mapping[str, object]) -> Failures:
+    return _stored_failures.validate_python(found)
 
 
 def _replace_count(
@@ -266,20 +268,20 @@ def _replace_count(
     return documents.update_one(unchanged, {"$set": fields}).matched_count == 1
 
 
-def is_known_origin(database: Database[dict[str, Any]], origin: Origin) -> bool:
+def is_known_origin(database: Store, origin: Origin) -> bool:
     """Return whether the device, or the address, logged in to the account before."""
     if origin.device:
         return True
     return database[KNOWN_ORIGINS].find_one({"_id": _origin_key(origin)}) is not None
 
 
-def remember_origin(database: Database[dict[str, Any]], origin: Origin) -> None:
+def remember_origin(database: Store, origin: Origin) -> None:
     """Store a successful login."""
     now = datetime.now(UTC)
-    found = database[KNOWN_ORIGINS].find_one({"_id": _origin_key(origin)})
-    if found is None or found["expires"] < now + ORIGIN_KEPT - ORIGIN_REFRESHED:
+    key, fresh = _origin_key(origin), {"$gte": now + ORIGIN_KEPT - ORIGIN_REFRESHED}
+    if database[KNOWN_ORIGINS].find_one({"_id": key, "expires": fresh}) is None:
         database[KNOWN_ORIGINS].replace_one(
-            {"_id": _origin_key(origin)}, {"expires": now + ORIGIN_KEPT}, upsert=True
+            {"_id": key}, {"expires": now + ORIGIN_KEPT}, upsert=True
         )
 
 

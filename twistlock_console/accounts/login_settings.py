@@ -1,9 +1,9 @@
 """The logon settings: how long sessions last, and how people may log in."""
 
-from dataclasses import dataclass
-from typing import Any, Self
-
+from pydantic import ConfigDict, Field
 from pymongo.database import Database
+
+from twistlock_console.common.models import Body
 
 SETTINGS = "settings"
 LOGON = "logon"
@@ -11,45 +11,33 @@ SHORTEST_TIMEOUT = 60
 LONGEST_TIMEOUT = 71_580 * 60
 
 
-@dataclass(frozen=True, slots=True)
-class LogonSettings:
-    """*session_timeout_sec* of silence end a session, and a token's life."""
+class LogonSettings(Body):
+    """The logon settings; what is left out goes back to its default."""
 
-    session_timeout_sec: int = 1800
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+    # So many seconds of silence end a session, and a token's life.
+    session_timeout_sec: int = Field(
+        default=1800, ge=SHORTEST_TIMEOUT, le=LONGEST_TIMEOUT
+    )
     strong_password: bool = False
     basic_auth_disabled: bool = False
 
-    @classmethod
-    def from_document(cls, found: dict[str, Any]) -> Self:
-        """Read the stored settings; what was never stored has its default."""
-        usual = cls()
-        return cls(
-            found.get("sessionTimeoutSec", usual.session_timeout_sec),
-            found.get("strongPassword", usual.strong_password),
-            found.get("basicAuthDisabled", usual.basic_auth_disabled),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the settings as the API shows them."""
-        return {
-            "sessionTimeoutSec": self.session_timeout_sec,
-            "strongPassword": self.strong_password,
-            "basicAuthDisabled": self.basic_auth_disabled,
-        }
+    def to_json(self) -> dict[str, object]:
+        """Return the settings as the API shows them, and as they are stored."""
+        return self.model_dump(by_alias=True)
 
 
-def read_logon(database: Database[dict[str, Any]]) -> LogonSettings:
+def read_logon(database: Database[dict[str, object]]) -> LogonSettings:
     """Read the settings in force."""
-    return LogonSettings.from_document(
-        database[SETTINGS].find_one({"_id": LOGON}) or {}
-    )
+    found = database[SETTINGS].find_one({"_id": LOGON}, {"_id": False})
+    return LogonSettings.model_validate(found or {})
 
 
 def write_logon(
-    database: Database[dict[str, Any]], new: LogonSettings
+    database: Database[dict[str, object]], new: LogonSettings
 ) -> LogonSettings:
-    """Store *new* as a whole and give the settings it replaced."""
+    """Store *new* as a whole and return the settings it replaced."""
     old = database[SETTINGS].find_one_and_replace(
-        {"_id": LOGON}, new.to_json(), upsert=True
+        {"_id": LOGON}, new.to_json(), projection={"_id": False}, upsert=True
     )
-    return LogonSettings.from_document(old or {})
+    return LogonSettings.model_validate(old or {})

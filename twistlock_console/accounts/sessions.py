@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, Self
+from typing import Self
 
 import jwt
 from pymongo.database import Database
@@ -100,12 +100,12 @@ def read_token(key: bytes, token: str) -> Session | None:
     )
 
 
-def revoke_session(database: Database[dict[str, Any]], session_id: str) -> None:
+def revoke_session(database: Database[dict[str, object]], session_id: str) -> None:
     """End the session; stored for the longest time that one can last."""
     expires = datetime.now(UTC) + timedelta(seconds=LONGEST_TIMEOUT)
     store.revoke(database, Kind.SESSION, session_id, expires=expires)
 
 
-def is_session_revoked(database: Database[dict[str, Any]], session_id: str) -> bool:
+def is_session_revoked(database: Database[dict[str, object]], session_id: str) -> bool:
     """Return whether the session was ended by a log-out."""
     return store.is_revoked(database, Kind.SESSION, session_id)

@@ -6,11 +6,13 @@ through, and the other, tried again, sees what the first has left.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Annotated, ClassVar
 
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.alias_generators import to_camel
 from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
@@ -31,7 +33,7 @@ ALREADY_INITIALIZED = "system already initialized"
 #: one of them has a key that no name has, and is found by its exact name alone.
 NAME_KEY = "nameKey"
 INDEXES = [IndexModel([(NAME_KEY, ASCENDING)], unique=True, sparse=True)]
-Store = Database[dict[str, Any]]
+Store = Database[dict[str, object]]
 #: What every such transaction writes to.
 ADMINISTRATORS = {"_id": "administrators"}
 LAST_ADMINISTRATOR = (
@@ -45,22 +47,20 @@ Step = Callable[[ClientSession], None]
 class User:
     """A user; a session that carries another *session_epoch* has ended."""
 
-    username: str
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(alias_generator=to_camel)
+    username: Annotated[str, Field(alias="_id")]
     role: UserRole
     password_hash: str
     session_epoch: int
     last_modified: datetime
 
-    @classmethod
-    def from_document(cls, found: dict[str, Any]) -> Self:
+    @staticmethod
+    def from_document(found: Mapping[str, object]) -> "User":
         """Read a document of the collection."""
-        return cls(
-            username=found["_id"],
-            role=UserRole(found["role"]),
-            password_hash=found["passwordHash"],
-            session_epoch=found["sessionEpoch"],
-            last_modified=found["lastModified"],
-        )
+        return _stored_user.validate_python(found)
+
+
+_stored_user = TypeAdapter(User)
 
 
 def is_initialized(database: Store) -> bool:
@@ -162,7 +162,7 @@ def end_sessions(database: Store, username: str) -> None:
     _end_sessions(database, username, {})
 
 
-def _end_sessions(database: Store, username: str, fields: dict[str, Any]) -> User:
+def _end_sessions(database: Store, username: str, fields: dict[str, object]) -> User:
     found = database[COLLECTION].find_one_and_update(
         {"_id": username},
         {
@@ -176,7 +176,9 @@ def _end_sessions(database: Store, username: str, fields: dict[str, Any]) -> Use
     return User.from_document(found)
 
 
-def new_document(username: str, password_hash: str, role: UserRole) -> dict[str, Any]:
+def new_document(
+    username: str, password_hash: str, role: UserRole
+) -> dict[str, object]:
     """Give the document of a new user.
 
     Its first session epoch is a random one: a session of somebody who had the same
@@ -217,8 +219,8 @@ def change(
     raises NotFound, or Refused for the last administrator.
     """
     username = stored_name(database, username)
-    fields: dict[str, Any] = {"role": role, "lastModified": datetime.now(UTC)}
-    change: dict[str, Any] = {"$set": fields}
+    fields: dict[str, object] = {"role": role, "lastModified": datetime.now(UTC)}
+    change: dict[str, object] = {"$set": fields}
     if password_hash is not None:
         fields["passwordHash"] = password_hash
         change["$inc"] = {"sessionEpoch": 1}

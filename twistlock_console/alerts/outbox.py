@@ -15,6 +15,7 @@ from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, Se
 from twistlock_console.alerts.targets import TargetPolicy
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import Refused
+from twistlock_console.database.client import Db
 
 MOST_AT_ONCE = 20
 FIRST_PAUSE_SECONDS = 2
@@ -53,7 +54,7 @@ class Outbox:
 
     def send(
         self,
-        database: store.Store,
+        database: Db,
         alerts: AlertSettings,
         logs: LoggingSettings,
         ended: threading.Event,
@@ -70,7 +71,7 @@ class Outbox:
 
     def _try(
         self,
-        database: store.Store,
+        database: Db,
         channel: str,
         each: store.Waiting,
         alerts: AlertSettings,

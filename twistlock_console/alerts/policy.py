@@ -3,17 +3,13 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any
-
-from pymongo.database import Database
 
 from twistlock_console.alerts.targets import Address, TargetPolicy
+from twistlock_console.database.client import Db
 from twistlock_console.settings import Settings
 
 
-def current_policy(
-    settings: Settings, database: Database[dict[str, Any]]
-) -> TargetPolicy:
+def current_policy(settings: Settings, database: Db) -> TargetPolicy:
     """Return where alerts may go now; raises PyMongoError."""
     hosts = database.client.admin.command("hello").get("hosts", [])
     members = [str(host).rpartition(":")[0] for host in hosts]

@@ -19,13 +19,13 @@ from pydantic import (
     field_validator,
 )
 from pydantic.alias_generators import to_snake
-from pymongo.database import Database
 
 from twistlock_console.accounts.sessions import derive_key
 from twistlock_console.alerts.kinds import AlertKind, alert_kinds
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.models import Body
 from twistlock_console.common.redaction import is_redacted
+from twistlock_console.database.client import Db
 
 SETTINGS = "settings"
 SHORTEST_SECRET = 16
@@ -147,7 +147,7 @@ S = TypeVar("S", AlertSettings, LoggingSettings)
 _NAMES: dict[type[Body], str] = {AlertSettings: "alerts", LoggingSettings: "logging"}
 
 
-def read(database: Database[dict[str, Any]], kind: type[S]) -> S:
+def read(database: Db, kind: type[S]) -> S:
     """Read the settings in force."""
     found = database[SETTINGS].find_one({"_id": _NAMES[kind]}, {"_id": False}) or {}
     return kind.model_validate(_of_installed_kinds(found), context=STORED)
@@ -165,7 +165,7 @@ def _of_installed_kinds(found: dict[str, Any]) -> dict[str, Any]:
     return {**others, "triggers": triggers}
 
 
-def write(database: Database[dict[str, Any]], new: S) -> None:
+def write(database: Db, new: S) -> None:
     """Store *new* as a whole."""
     kept = new.model_dump(by_alias=True)
     database[SETTINGS].replace_one({"_id": _NAMES[type(new)]}, kept, upsert=True)

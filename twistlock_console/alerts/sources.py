@@ -6,15 +6,16 @@ from datetime import UTC, datetime, timedelta
 from twistlock_console.alerts.kinds import DEFENDERS_LOST
 from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
 from twistlock_console.alerts.settings import AlertSettings
-from twistlock_console.alerts.store import Store, read_told
+from twistlock_console.alerts.store import read_told
 from twistlock_console.alerts.watch import Source
 from twistlock_console.backups.jobs.service import last_results
+from twistlock_console.database.client import Db
 
 
 def core_sources(address: str, failing: Mapping[str, str]) -> list[Source]:
     """Return the sources of the node at *address*, whose checks in *failing* fail."""
 
-    def certificate(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+    def certificate(database: Db, settings: AlertSettings) -> Iterable[Problem]:
         del database, settings
         return certificate_problems(address, failing)
 
@@ -31,7 +32,7 @@ def certificate_problems(address: str, failing: Mapping[str, str]) -> Iterable[P
         yield Problem(Kind.CERTIFICATE_END, address, f"on {address}, {reason}")
 
 
-def backups(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+def backups(database: Db, settings: AlertSettings) -> Iterable[Problem]:
     """What failed the last time; a run that repeats it changes nothing yet."""
     del settings
     for kind, result in last_results(database).items():
@@ -40,7 +41,7 @@ def backups(database: Store, settings: AlertSettings) -> Iterable[Problem]:
             yield Problem(Kind.BACKUP_FAILED, kind, sentence)
 
 
-def defenders(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+def defenders(database: Db, settings: AlertSettings) -> Iterable[Problem]:
     """Defenders that have been away for longer than the settings allow."""
     before = datetime.now(UTC) - timedelta(minutes=settings.threshold(DEFENDERS_LOST))
     away = {"connected": False, "lastModified": {"$lt": before}}

@@ -7,13 +7,12 @@ both again, under the same ids: one alert, never none and never two.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pymongo import ASCENDING, InsertOne
-from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from twistlock_console.alerts.rules import Notice, Problem, State, Told
+from twistlock_console.database.client import Db, Document
 
 TOLD = "alerts"
 QUEUE = "alert_queue"
@@ -21,8 +20,6 @@ QUEUE = "alert_queue"
 MOST_WAITING = 1_000
 DUPLICATE_KEY = 11000
 FAILOVER = "failover"
-
-Store = Database[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +31,19 @@ class Waiting:
     created: datetime
 
 
-def read_told(database: Store) -> dict[str, Told]:
+def read_told(database: Db) -> dict[str, Told]:
     """What was told of each problem last, by its key."""
     found = database[TOLD].find({"_id": {"$ne": FAILOVER}})
     return {str(each["_id"]): _told(each) for each in found}
 
 
-def told_epoch(database: Store) -> int | None:
+def told_epoch(database: Db) -> int | None:
     """The epoch of the last takeover that was told of; None before the first."""
     found = database[TOLD].find_one({"_id": FAILOVER})
     return int(found["number"]) if found else None
 
 
-def tell(database: Store, notices: Iterable[Notice], channels: Iterable[str]) -> None:
+def tell(database: Db, notices: Iterable[Notice], channels: Iterable[str]) -> None:
     """Put *notices* into the queue of each channel, then note that they were told."""
     notices, now = tuple(notices), datetime.now(UTC)
     wanted = [
@@ -60,14 +57,14 @@ def tell(database: Store, notices: Iterable[Notice], channels: Iterable[str]) ->
         _note(database, notice, now)
 
 
-def note_epoch(database: Store, epoch: int) -> None:
+def note_epoch(database: Db, epoch: int) -> None:
     """Note that the takeover under *epoch* needs no more telling."""
     database[TOLD].update_one(
         {"_id": FAILOVER}, {"$max": {"number": epoch}}, upsert=True
     )
 
 
-def waiting(database: Store, channel: str, most: int) -> list[Waiting]:
+def waiting(database: Db, channel: str, most: int) -> list[Waiting]:
     """The alerts that *channel* has not taken, oldest first."""
     found = database[QUEUE].find({"channel": channel})
     ordered = found.sort([("created", ASCENDING), ("_id", ASCENDING)]).limit(most)
@@ -81,18 +78,18 @@ def waiting(database: Store, channel: str, most: int) -> list[Waiting]:
     ]
 
 
-def sent(database: Store, delivery: str) -> None:
+def sent(database: Db, delivery: str) -> None:
     """Take what was sent, or given up, out of the queue."""
     database[QUEUE].delete_one({"_id": delivery})
 
 
-def _room(database: Store, channel: str) -> int:
+def _room(database: Db, channel: str) -> int:
     return MOST_WAITING - database[QUEUE].count_documents(
         {"channel": channel}, limit=MOST_WAITING
     )
 
 
-def _insert(database: Store, wanted: list[InsertOne[dict[str, Any]]]) -> None:
+def _insert(database: Db, wanted: list[InsertOne[Document]]) -> None:
     try:
         database[QUEUE].bulk_write(wanted, ordered=False)
     except BulkWriteError as error:
@@ -100,7 +97,7 @@ def _insert(database: Store, wanted: list[InsertOne[dict[str, Any]]]) -> None:
             raise
 
 
-def _queued(notice: Notice, channel: str, now: datetime) -> dict[str, Any]:
+def _queued(notice: Notice, channel: str, now: datetime) -> Document:
     return {
         "_id": f"{channel} {notice.id}",
         "channel": channel,
@@ -111,7 +108,7 @@ def _queued(notice: Notice, channel: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def _note(database: Store, notice: Notice, now: datetime) -> None:
+def _note(database: Db, notice: Notice, now: datetime) -> None:
     if notice.state is State.HAPPENED:
         note_epoch(database, notice.number)
         return
@@ -132,9 +129,9 @@ def _fields(problem: Problem) -> dict[str, str]:
     }
 
 
-def _problem(found: dict[str, Any]) -> Problem:
+def _problem(found: Document) -> Problem:
     return Problem(str(found["kind"]), found["subject"], found["sentence"])
 
 
-def _told(found: dict[str, Any]) -> Told:
+def _told(found: Document) -> Told:
     return Told(_problem(found), int(found["number"]), bool(found["open"]))

@@ -27,15 +27,14 @@ from twistlock_console.alerts.settings import (
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
-from twistlock_console.database.client import Client, connect, credentials_for
+from twistlock_console.database.client import Client, Db, connect, credentials_for
 from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.settings import Settings
 
 LOOK_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
-Database = store.Store
-Look = Callable[[Database, AlertSettings], Iterable[Problem]]
+Look = Callable[[Db, AlertSettings], Iterable[Problem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class _Round:
         outbox: Outbox,
         takeover: RoleChanged,
     ) -> None:
-        self._database: Database = client["twistlock"]
+        self._database: Db = client["twistlock"]
         self._sources = sources
         self._outbox = outbox
         self._takeover = takeover

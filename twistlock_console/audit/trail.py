@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 from pymongo.database import Database
 
@@ -18,7 +17,7 @@ COLLECTION = "audits_mgmt"
 LONGEST_DIFFERENCE = 32_768
 LONGEST_LINE = 1024
 MOST_USERNAMES = 1000
-USERNAMES: list[dict[str, Any]] = [
+USERNAMES: list[dict[str, object]] = [
     {"$sort": {"username": 1}},
     {"$group": {"_id": "$username"}},
     {"$limit": MOST_USERNAMES},
@@ -58,7 +57,7 @@ class Entry:
     diff: str = ""
 
 
-def record(database: Database[dict[str, Any]], entry: Entry) -> None:
+def record(database: Database[dict[str, object]], entry: Entry) -> None:
     """Store *entry* with the present time."""
     database[COLLECTION].insert_one(
         {
@@ -75,14 +74,14 @@ def record(database: Database[dict[str, Any]], entry: Entry) -> None:
     )
 
 
-def usernames(database: Database[dict[str, Any]]) -> list[str]:
+def usernames(database: Database[dict[str, object]]) -> list[str]:
     """Give the names in the trail in their order, MOST_USERNAMES of them at most.
 
     Failed logins bring any number of names; the database walks an index from name to
     name and stops.
     """
     found = database[COLLECTION].aggregate(USERNAMES)
-    return [each["_id"] for each in found]
+    return [str(each["_id"]) for each in found]
 
 
 def difference(old: object, new: object) -> str:

@@ -8,7 +8,6 @@ restore of an older backup (docs/decisions/0015-a-restore-revives-nothing.md).
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.client_session import ClientSession
@@ -19,7 +18,7 @@ COLLECTION = "revocations"
 INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)]
 #: Added to each end, because the clocks of the nodes need not agree.
 MARGIN = timedelta(days=1)
-Store = Database[dict[str, Any]]
+Store = Database[dict[str, object]]
 
 
 class Kind(StrEnum):
@@ -84,14 +83,14 @@ def revoked(database: Store, kind: Kind) -> frozenset[str]:
     return frozenset(str(each["name"]) for each in found)
 
 
-def revoked_of(kind: Kind) -> dict[str, Any]:
+def revoked_of(kind: Kind) -> dict[str, object]:
     """Return the query for all revocations of *kind* that are in force."""
     # From the index of all ids: those of a kind begin alike, and ";" follows ":".
     return {"_id": {"$gt": f"{kind}:", "$lt": f"{kind};"}, **IN_FORCE}
 
 
 #: Of what was lifted the document stays, so that no backup revokes it again.
-IN_FORCE: dict[str, Any] = {"lifted": None}
+IN_FORCE: dict[str, object] = {"lifted": None}
 
 
 def _id(kind: Kind, name: str) -> str:
@@ -100,7 +99,7 @@ def _id(kind: Kind, name: str) -> str:
 
 def _change(
     kind: Kind, name: str, owner: str, expires: datetime | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     fields = {"kind": kind, "name": name, "owner": owner, "time": datetime.now(UTC)}
     if expires is None:
         return {"$set": fields, "$unset": {"lifted": "", "expires": ""}}

@@ -5,7 +5,6 @@ earlier release is put back, and must find it.
 """
 
 from datetime import UTC, datetime
-from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.database import Database
@@ -20,7 +19,7 @@ EARLIER = {
 BATCH = 5000
 
 
-def upgrade(database: Database[dict[str, Any]]) -> None:
+def upgrade(database: Database[dict[str, object]]) -> None:
     """Copy all of it; may be repeated."""
     for earlier, (kind, owner) in EARLIER.items():
         changes: list[UpdateOne] = []

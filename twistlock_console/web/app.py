@@ -9,12 +9,12 @@ from flask_wtf.csrf import CSRFProtect
 from twistlock_console.accounts.passwords import PasswordCache
 from twistlock_console.accounts.sessions import derive_key
 from twistlock_console.common.atomic_files import read_secret
-from twistlock_console.database.client import connect, credentials_for
+from twistlock_console.database.client import Client, connect, credentials_for
 from twistlock_console.settings import Settings
 from twistlock_console.web import api, pages
 from twistlock_console.web.actions.backups import UploadRequest
 from twistlock_console.web.common import errors, http
-from twistlock_console.web.common.database import Client, Storage
+from twistlock_console.web.common.database import Storage
 from twistlock_console.web.lists.query import MAX_OFFSET
 from twistlock_console.web.security import sessions
 from twistlock_console.web.security.sessions import LogonCache

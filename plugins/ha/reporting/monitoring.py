@@ -20,8 +20,8 @@ from plugins.ha.replication.member_state import NodeState
 from twistlock_console.alerts.rules import Kind, Problem
 from twistlock_console.alerts.settings import AlertSettings
 from twistlock_console.alerts.sources import certificate_problems
-from twistlock_console.alerts.store import Store
 from twistlock_console.alerts.watch import Source
+from twistlock_console.database.client import Db
 from twistlock_console.events.types import Role
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.servers.service_ports import ServicePorts
@@ -135,11 +135,11 @@ def cluster_sources(
     API at an address.
     """
 
-    def cluster(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+    def cluster(database: Db, settings: AlertSettings) -> Iterable[Problem]:
         del database
         return problems_in(view(), settings.threshold(MEMBER_LAG))
 
-    def certificates(database: Store, settings: AlertSettings) -> Iterable[Problem]:
+    def certificates(database: Db, settings: AlertSettings) -> Iterable[Problem]:
         del database, settings
         for node in view().nodes:
             if not node.self and node.state is not NodeState.REQUEST_JOIN:

@@ -2,14 +2,18 @@
 
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.credential_rules import check_password, check_username
-from twistlock_console.accounts.login_settings import read_logon, write_logon
+from twistlock_console.accounts.login_settings import (
+    LogonSettings,
+    read_logon,
+    write_logon,
+)
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.users import User
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions.audit import recorded
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.models import LogonBody, UserBody
+from twistlock_console.web.openapi.models import UserBody
 from twistlock_console.web.security.sessions import current_username, logon_cache
 
 
@@ -44,9 +48,8 @@ def remove_user(username: str) -> None:
         change.old = _told(users.remove(database(), username))
 
 
-def change_logon(body: LogonBody) -> None:
+def change_logon(new: LogonSettings) -> None:
     """Store the logon settings, put them in force and record who changed them."""
-    new = body.settings()
     with recorded(AuditType.SETTINGS, "changed the logon settings") as change:
         old = write_logon(database(), new)
         logon_cache().forget()

@@ -2,7 +2,6 @@
 
 import os
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 from twistlock_console.alerts.channels import DEFAULT_PORTS, SYSLOG_PORT
@@ -43,7 +42,7 @@ def read_alerts(*, may_change: bool) -> AlertSettings:
     return _redacted(read(database(), AlertSettings), may_change=may_change)
 
 
-def shown(settings: AlertSettings) -> dict[str, Any]:
+def shown(settings: AlertSettings) -> dict[str, object]:
     """Give the settings as the API shows them."""
     hidden = {"webhook": {"secret": {"plain"}}}
     return settings.model_dump(by_alias=True, exclude=hidden)
@@ -87,7 +86,7 @@ def send_test() -> list[ChannelResult]:
 
 def _redacted(settings: AlertSettings, *, may_change: bool) -> AlertSettings:
     hook = settings.webhook
-    update: dict[str, Any] = {"url": redact_url(hook.url)}
+    update: dict[str, object] = {"url": redact_url(hook.url)}
     if hook.secret.encrypted and not may_change:
         update["secret"] = hook.secret.model_copy(update={"encrypted": HIDDEN})
     return settings.model_copy(update={"webhook": hook.model_copy(update=update)})
@@ -96,7 +95,7 @@ def _redacted(settings: AlertSettings, *, may_change: bool) -> AlertSettings:
 def _with_kept_secrets(wanted: AlertSettings, old: AlertSettings) -> AlertSettings:
     """Put what is stored in the place of what was sent back without its secrets."""
     hook, kept = wanted.webhook, old.webhook
-    update: dict[str, Any] = {}
+    update: dict[str, object] = {}
     if is_redacted(hook.url):
         if hook.url != redact_url(kept.url):
             raise Refused(

@@ -4,9 +4,8 @@ The same from a page and from the API.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.certificate_renewal.names import (
@@ -37,6 +36,8 @@ from twistlock_console.web.security.sessions import current_username
 
 class DefenderSettingsBody(Body):
     """What is left out goes back to its default."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     disconnect_period_days: int = Field(1, ge=1, le=365)
     alert_hours: int = Field(6, ge=1, le=8760)
@@ -131,7 +132,7 @@ def change_names(wanted: list[str]) -> None:
         change.new = list(new)
 
 
-def names_json() -> dict[str, Any]:
+def names_json() -> dict[str, object]:
     """Give what the API shows."""
     ends = load_certificate(current_settings().folders.certificates / AUTHORITY)
     return {

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, cast
+from typing import cast
 
 from flask import Flask, current_app, request
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,13 +19,14 @@ from prometheus_client.metrics_core import (
     UnknownMetricFamily,
 )
 from pydantic import BaseModel, Field
-from pymongo.database import Database
 from pymongo.errors import PyMongoError
+from werkzeug.local import LocalProxy
 
 from twistlock_console import __version__
 from twistlock_console.alerts.store import QUEUE, TOLD
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.common.request_limits import SERVER_LOAD, ServerLoad
+from twistlock_console.database.client import Db
 from twistlock_console.logs.reader import MOST_LINES, LogLine, latest
 from twistlock_console.pki.identity_files import NODE, load_certificate
 from twistlock_console.settings import Settings
@@ -66,7 +67,7 @@ def add_collector(app: Flask, collect: Collect) -> None:
 def exposition() -> bytes:
     """Ask every collector, and write Prometheus' text; who cannot tell is left out."""
     registry = CollectorRegistry(auto_describe=False)
-    app = cast(Any, current_app)._get_current_object()
+    app = cast("LocalProxy[Flask]", current_app)._get_current_object()
     for collect in app.extensions["collectors"]:
         registry.register(_Once(app, collect))
     return generate_latest(registry)
@@ -153,7 +154,7 @@ def load_metrics(load: ServerLoad) -> Iterable[Metric]:
     )
 
 
-def defender_metrics(database: Database[dict[str, Any]]) -> Iterable[Metric]:
+def defender_metrics(database: Db) -> Iterable[Metric]:
     """How many Defenders there are, and how many of them are connected."""
     defenders = database["defenders"]
     yield gauge(
@@ -168,7 +169,7 @@ def defender_metrics(database: Database[dict[str, Any]]) -> Iterable[Metric]:
     )
 
 
-def alert_metrics(database: Database[dict[str, Any]]) -> Iterable[Metric]:
+def alert_metrics(database: Db) -> Iterable[Metric]:
     """How many alerts are open, and how many still wait to be sent."""
     yield gauge(
         "twistlock_alerts_open",

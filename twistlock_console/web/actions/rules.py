@@ -8,7 +8,6 @@ neither have names of processes. A path may have one: it stays one path.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
@@ -75,7 +74,7 @@ def rule_from(form: Mapping[str, str], stored: HostRule | None = None) -> HostRu
     are read: whoever saves them has been warned.
     """
     given = _given(form)
-    checks = given["compliance"]["checks"] or ()
+    checks = _checks(form) or ()
     try:
         [rule] = parse_policy({"rules": [given]}, [stored] if stored else [], checks)
     except RuleRefused as error:
@@ -98,8 +97,7 @@ def change_rules(
         change.old, change.new = old.to_json(), new.to_json()
 
 
-def _given(form: Mapping[str, str]) -> dict[str, Any]:
-    checks = _read(form, "checks", BETWEEN_NAMES)
+def _given(form: Mapping[str, str]) -> dict[str, object]:
     return {
         "name": form.get("name", "").strip(),
         "notes": form.get("notes", "").replace("\r\n", "\n").strip(),
@@ -118,10 +116,16 @@ def _given(form: Mapping[str, str]) -> dict[str, Any]:
             "exclusions": _read(form, "exclusions", BETWEEN_LINES),
         },
         "compliance": {
-            "checks": [] if checks == [NO_CHECK] else checks or None,
+            "checks": _checks(form),
             "everyHours": _hours(form),
         },
     }
+
+
+def _checks(form: Mapping[str, str]) -> list[str] | None:
+    """Return the checks that the field names; None for all of them."""
+    checks = _read(form, "checks", BETWEEN_NAMES)
+    return [] if checks == [NO_CHECK] else checks or None
 
 
 def _hours(form: Mapping[str, str]) -> int:

@@ -4,7 +4,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from twistlock_console.accounts import login, sessions, users
-from twistlock_console.accounts.login_settings import read_logon
+from twistlock_console.accounts.login_settings import LogonSettings, read_logon
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.audit.trail import AuditType, audit_kinds, usernames
@@ -28,8 +28,6 @@ from twistlock_console.web.openapi.models import (
     HistoryAnswer,
     HistoryFiltersAnswer,
     InitializedAnswer,
-    LogonAnswer,
-    LogonBody,
     PasswordChange,
     TokenAnswer,
     UserAnswer,
@@ -173,17 +171,17 @@ def remove(username: str) -> ResponseReturnValue:
 
 
 @logon_bp.get("/settings/logon")
-@ApiCall(answer=LogonAnswer)
+@ApiCall(answer=LogonSettings)
 def logon() -> ResponseReturnValue:
     """Show the logon settings."""
     return jsonify(read_logon(database()).to_json())
 
 
 @logon_bp.post("/settings/logon")
-@ApiCall(body=LogonBody)
+@ApiCall(body=LogonSettings)
 def set_logon() -> ResponseReturnValue:
     """Replace the logon settings; what is left out goes back to its default."""
-    change_logon(json_body(LogonBody))
+    change_logon(json_body(LogonSettings))
     return "", 200
 
 

@@ -1,7 +1,7 @@
 """Backups over the API."""
 
 from datetime import datetime
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -60,8 +60,8 @@ class BackupWork(BaseModel):
     """What is under way, if anything is, and how the latest work of each kind ended."""
 
     problem: str
-    work: dict[str, Any] | None
-    results: dict[str, dict[str, Any]]
+    work: dict[str, object] | None
+    results: dict[str, dict[str, object]]
 
 
 @bp.get("/backups")
@@ -107,7 +107,7 @@ def upload(file: str) -> ResponseReturnValue:
     content, whatever they are in the path. A large one is still being verified when
     this answers; GET /backups/progress tells how it ended.
     """
-    backups.upload(file, cast(Any, request.stream))
+    backups.upload(file, request.stream)
     return "", 200
 
 

@@ -44,7 +44,6 @@ from twistlock_console.web.openapi.api_call import (
 from twistlock_console.web.openapi.models import (
     ComplianceAnswer,
     DefenderAnswer,
-    DefenderSettingsAnswer,
     FileAuditAnswer,
     HostAuditAnswer,
     SummaryAnswer,
@@ -183,7 +182,7 @@ def run_checks(hostname: str) -> ResponseReturnValue:
 
 
 @bp.get("/settings/defender")
-@ApiCall(answer=DefenderSettingsAnswer)
+@ApiCall(answer=DefenderSettingsBody)
 def settings() -> ResponseReturnValue:
     """Show the settings of Defenders."""
     return jsonify(read_defender_settings(database()).to_json())

@@ -3,17 +3,15 @@
 import os
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, cast
+from typing import cast
 
 from bson.codec_options import CodecOptions
 from flask import Flask, current_app
-from pymongo import MongoClient
-from pymongo.database import Database
 
+from twistlock_console.database.client import Client, Db, Document
 from twistlock_console.settings import Settings
 
 DATABASE = "twistlock"
-Client = MongoClient[dict[str, Any]]
 
 
 class Storage:
@@ -29,14 +27,14 @@ class Storage:
         self._pid = 0
         self._lock = Lock()
 
-    def database(self) -> Database[dict[str, Any]]:
+    def database(self) -> Db:
         """Give the Console's database; times in it know their zone."""
         with self._lock:
             if self._client is None or self._pid != os.getpid():
                 self._client = self._connect()
                 self._pid = os.getpid()
             client = self._client
-        options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
+        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
         return client.get_database(DATABASE, codec_options=options)
 
     def close(self) -> None:
@@ -47,7 +45,7 @@ class Storage:
                 self._client = None
 
 
-def database() -> Database[dict[str, Any]]:
+def database() -> Db:
     """Give the database of the application that answers this request."""
     return storage_of(current_app).database()
 

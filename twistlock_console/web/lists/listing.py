@@ -3,23 +3,23 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pymongo.cursor import Cursor
-from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout
 
 from twistlock_console.common.errors import Refused
+from twistlock_console.database.client import Db, Document
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.http import JsonWithTimes
 from twistlock_console.web.lists.query import ListRequest, conditions, order
-from twistlock_console.web.lists.schema import Document, Listable
+from twistlock_console.web.lists.schema import Listable
 
 #: Counting costs time. Up to here the total is exact, beyond it is not.
 MAX_COUNTED = 1_000
@@ -27,7 +27,6 @@ TOO_LONG = (
     "this search takes too long; narrow it by time, with a filter, or with a longer "
     "word"
 )
-Store = Database[Document]
 T = TypeVar("T")
 CSV_BATCH_ROWS = 500
 #: A spreadsheet takes a text that begins so for a formula, and runs it.
@@ -120,7 +119,7 @@ def register_list(
     return register
 
 
-def fetch(store: Store, listable: Listable, given: Mapping[str, str]) -> ListPage:
+def fetch(store: Db, listable: Listable, given: Mapping[str, str]) -> ListPage:
     """Read the part that a query string asks for; raises Refused."""
     asked = ListRequest.from_arguments(given, listable)
     query = conditions(listable, asked)
@@ -135,9 +134,7 @@ def fetch(store: Store, listable: Listable, given: Mapping[str, str]) -> ListPag
     return ListPage(items[: asked.limit], total, exact, asked, listable)
 
 
-def fetch_for_page(
-    store: Store, listable: Listable, given: Mapping[str, str]
-) -> ListPage:
+def fetch_for_page(store: Db, listable: Listable, given: Mapping[str, str]) -> ListPage:
     """Read the part that a query string asks for, or say in it what is wrong."""
     try:
         return fetch(store, listable, given)
@@ -166,19 +163,19 @@ def reconcile_total(
     return min(counted, asked.offset), exact or not asked.offset
 
 
-def download(store: Store, listable: Listable, given: Mapping[str, str]) -> Response:
+def download(store: Db, listable: Listable, given: Mapping[str, str]) -> Response:
     """Return all that a query string asks for as a CSV file; raises Refused."""
     asked = ListRequest.from_arguments(given, listable)
     return csv_response(listable, _find(store, listable, asked))
 
 
-def _find(store: Store, listable: Listable, asked: ListRequest) -> Cursor[Document]:
+def _find(store: Db, listable: Listable, asked: ListRequest) -> Cursor[Document]:
     paths = None if listable.shape else [column.path for column in listable.columns]
     found = store[listable.collection].find(conditions(listable, asked), paths)
     return found.sort(order(listable, asked))
 
 
-def _count(store: Store, name: str, query: dict[str, Any]) -> tuple[int, bool]:
+def _count(store: Db, name: str, query: Mapping[str, object]) -> tuple[int, bool]:
     """Return how many there are, and whether that is exact."""
     if not query and (about := store[name].estimated_document_count()) > MAX_COUNTED:
         return about, False
@@ -198,7 +195,7 @@ def csv_response(listable: Listable, found: Cursor[Document]) -> Response:
     return response
 
 
-def cell(value: Any) -> str:
+def cell(value: object) -> str:
     """Write a value so that a spreadsheet shows it and runs nothing."""
     match value:
         case None:
@@ -225,7 +222,7 @@ def _csv_parts(listable: Listable, found: Cursor[Document]) -> Iterator[str]:
         )
 
 
-def _csv_lines(rows: Any) -> str:
+def _csv_lines(rows: Iterable[list[str]]) -> str:
     written = io.StringIO()
     csv.writer(written).writerows(rows)
     return written.getvalue()

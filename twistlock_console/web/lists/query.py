@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
@@ -25,8 +25,8 @@ MAX_LIMIT = 50
 MAX_OFFSET = 10_000
 #: Of times that are asked for. A database holds them, and those a little beyond.
 YEARS = range(1970, 9999)
-Json = dict[str, Any]
-MOMENT = {"type": "string", "format": "date-time"}
+Json = dict[str, object]
+MOMENT: Json = {"type": "string", "format": "date-time"}
 
 
 def parse_up_to(text: str, most: int) -> int | None:
@@ -160,9 +160,9 @@ def _whole(given: Mapping[str, str], name: str, usual: int) -> int:
     return int(text)
 
 
-def conditions(listable: Listable, asked: ListRequest) -> dict[str, Any]:
+def conditions(listable: Listable, asked: ListRequest) -> dict[str, object]:
     """Return the query that finds what *asked* asks for."""
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         listable.column(name).path: value for name, value in asked.filters.items()
     }
     if listable.clock and (between := _between(asked)):
@@ -200,7 +200,7 @@ def indexes_of(listable: Listable) -> list[IndexModel]:
     ]
 
 
-def _between(asked: ListRequest) -> dict[str, Any]:
+def _between(asked: ListRequest) -> dict[str, object]:
     bounds = {"$gte": asked.since, "$lte": asked.until}
     return {name: moment for name, moment in bounds.items() if moment}
 
@@ -219,7 +219,7 @@ def parameters_of(listable: Listable, *, pieces: bool) -> list[Json]:
             _parameter("offset", _whole_schema(MAX_OFFSET), "how many to skip"),
         ]
     if listable.searched:
-        text = {"type": "string", "maxLength": 100}
+        text: Json = {"type": "string", "maxLength": 100}
         found.append(
             _parameter("search", text, f"beginnings of words in {listable.searched}")
         )

@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from pymongo import ASCENDING, IndexModel
-from pymongo.database import Database
 
 from twistlock_console import __version__
 from twistlock_console.accounts import login, users
@@ -13,6 +11,7 @@ from twistlock_console.accounts.rights import UserRole
 from twistlock_console.alerts.store import QUEUE
 from twistlock_console.audit import trail
 from twistlock_console.common.redaction import redact_text
+from twistlock_console.database.client import Db, Document
 from twistlock_console.defenders import (
     deployment,
     enrolled,
@@ -28,7 +27,7 @@ from twistlock_console.defenders.event_times import (
 )
 from twistlock_console.revocation import store
 from twistlock_console.web.lists.query import indexes_of
-from twistlock_console.web.lists.schema import Column, Document, Filter, Listable
+from twistlock_console.web.lists.schema import Column, Filter, Listable
 
 USERS = Listable(
     collection=users.COLLECTION,
@@ -95,8 +94,8 @@ INDEXES: dict[str, list[IndexModel]] = {
 }
 
 
-def _redacted(text: str | None, _: object) -> str | None:
-    return redact_text(text) if text else text
+def _redacted(text: object, _: object) -> object:
+    return redact_text(text) if isinstance(text, str) else text
 
 
 HISTORY = Listable(
@@ -212,7 +211,7 @@ FILE_AUDITS = _event_list(
 TROUBLES = _event_list(*_columns(sentence="What", count="", first="", last=""))
 
 
-def defender_summary(counts: dict[bool, int]) -> list[dict[str, Any]]:
+def defender_summary(counts: dict[bool, int]) -> list[dict[str, object]]:
     """Give the Defenders by category, as the product counts them."""
     deployed = sum(counts.values())
     return [
@@ -224,7 +223,7 @@ def defender_summary(counts: dict[bool, int]) -> list[dict[str, Any]]:
 LISTS = (USERS, HISTORY, DEFENDERS, HOST_AUDITS, COMPLIANCE)
 
 
-def ensure_indexes(database: Database[dict[str, Any]]) -> None:
+def ensure_indexes(database: Db) -> None:
     """Create the indexes that are missing; for the node that became primary."""
     for collection, indexes in INDEXES.items():
         database[collection].create_indexes(indexes)

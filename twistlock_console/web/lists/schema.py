@@ -7,9 +7,8 @@ sorted and filtered by, its CSV file and its place on the page follow from that.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
-Document = dict[str, Any]
+from twistlock_console.database.client import Document
 
 
 class Filter(Enum):
@@ -39,16 +38,16 @@ class Column:
     filter: Filter = Filter.NONE
     choices: tuple[tuple[str, str], ...] = ()
     aside: bool = False
-    shown_as: Callable[[Any, Mapping[str, Any]], Any] | None = None
+    shown_as: Callable[[object, Document], object] | None = None
 
     @property
     def path(self) -> str:
         """Where the document has it."""
         return self.stored or self.name
 
-    def of(self, document: Mapping[str, Any]) -> Any:
+    def of(self, document: Document) -> object:
         """Give the document's value; None where it has none."""
-        value: Any = document
+        value: object = document
         for step in self.path.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
         return self.shown_as(value, document) if self.shown_as else value

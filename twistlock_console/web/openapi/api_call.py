@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flask import Blueprint, current_app, request
 from flask.typing import ResponseReturnValue
@@ -47,11 +47,11 @@ class ApiCall:
     with names bring with them.
     """
 
-    body: Any = None
+    body: object = None
     body_required: bool = True
-    query: Any = None
+    query: object = None
     listing: Listable | None = None
-    answer: Any = None
+    answer: object = None
     media: str = JSON
     upload: str = ""
     raises: tuple[int, ...] = ()
@@ -66,7 +66,7 @@ class ApiCall:
         if self.body is None and not self.upload:
 
             @wraps(view)
-            def answering(*arguments: Any, **named: Any) -> ResponseReturnValue:
+            def answering(*arguments: object, **named: object) -> ResponseReturnValue:
                 refuse_body()
                 return view(*arguments, **named)
 

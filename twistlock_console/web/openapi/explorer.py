@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from flask import current_app, request
-from werkzeug.test import Client, TestResponse
+from werkzeug.test import Client, EnvironBuilder, TestResponse
 
 from twistlock_console.accounts.sessions import Session, write_token
+from twistlock_console.web.openapi.document import Json
 from twistlock_console.web.security.sessions import current_user, now, token_key
 
 LONGEST_SHOWN = 65_536
@@ -43,19 +43,19 @@ def perform(method: str, path: str, values: Mapping[str, str], body: str) -> Out
     user = current_user()
     # Nobody sees this token, and it ends with the call, or a minute later.
     token = write_token(token_key(), Session.begin(user, now()), user, MINUTE)
-    asked: dict[str, Any] = {
-        "path": path,
-        "query_string": query,
-        "method": method,
-        "base_url": request.url_root,
-        "headers": {"Authorization": f"Bearer {token}"},
-        "data": body or None,
-        "content_type": "application/json" if body else None,
-        "environ_base": {"REMOTE_ADDR": request.remote_addr or ""},
-    }
+    asked = EnvironBuilder(
+        path,
+        base_url=request.url_root,
+        query_string=query,
+        method=method,
+        headers=[("Authorization", f"Bearer {token}")],
+        data=body or None,
+        content_type="application/json" if body else None,
+        environ_base={"REMOTE_ADDR": request.remote_addr or ""},
+    )
     client = Client(current_app.wsgi_app, use_cookies=False)
     # In a context of its own, or the two requests would share what is kept in g.
-    response: TestResponse = Context().run(lambda: client.open(**asked))
+    response: TestResponse = Context().run(client.open, asked)
     try:
         return _outcome(target, response)
     finally:
@@ -90,20 +90,18 @@ def _text(response: TestResponse) -> str:
 
 def _indented(text: str) -> str:
     try:
-        found: Any = json.loads(text)
+        found: object = json.loads(text)
     except ValueError:
         return text
     return json.dumps(found, indent=2, ensure_ascii=False)
 
 
-def example_of(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+def example_of(schema: Json, schemas: Json) -> str:
     """Give a body with every field of *schema*, indented, for a person to fill in."""
     return json.dumps(_example_value(schema, schemas, MAX_EXAMPLE_DEPTH), indent=2)
 
 
-def _example_value(
-    schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int
-) -> Any:
+def _example_value(schema: Json, schemas: Json, depth: int) -> object:
     if "$ref" in schema:
         schema = schemas[schema["$ref"].rpartition("/")[2]]
     if "default" in schema:
@@ -117,9 +115,7 @@ def _example_value(
     return _example_by_type(schema, schemas, depth)
 
 
-def _example_by_type(
-    schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int
-) -> Any:
+def _example_by_type(schema: Json, schemas: Json, depth: int) -> object:
     kind = schema.get("type", "object")
     if kind == "object":
         fields = schema.get("properties", {}) if depth else {}

@@ -6,14 +6,9 @@ Each body is checked where it enters; tests hold the answers to their models.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from twistlock_console.accounts.login_settings import (
-    LONGEST_TIMEOUT,
-    SHORTEST_TIMEOUT,
-    LogonSettings,
-)
 from twistlock_console.accounts.rights import UserRole
 from twistlock_console.audit.trail import audit_kinds
 from twistlock_console.common.models import Body
@@ -48,20 +43,6 @@ class PasswordChange(Body):
     new_password: Password
 
 
-class LogonBody(Body):
-    """The logon settings; what is left out goes back to its default."""
-
-    session_timeout_sec: int = Field(1800, ge=SHORTEST_TIMEOUT, le=LONGEST_TIMEOUT)
-    strong_password: bool = False
-    basic_auth_disabled: bool = False
-
-    def settings(self) -> LogonSettings:
-        """Give the settings as the accounts know them."""
-        return LogonSettings(
-            self.session_timeout_sec, self.strong_password, self.basic_auth_disabled
-        )
-
-
 class Answer(BaseModel):
     """An answer: these fields, and no others."""
 
@@ -80,14 +61,6 @@ class InitializedAnswer(Answer):
     """Whether the first administrator has signed up."""
 
     initialized: bool
-
-
-class LogonAnswer(Answer):
-    """The logon settings."""
-
-    session_timeout_sec: int
-    strong_password: bool
-    basic_auth_disabled: bool
 
 
 class UserAnswer(Answer):
@@ -233,11 +206,3 @@ class ComplianceAnswer(Answer):
     clock_ahead_seconds: int | None
     rule: str
     results: list[ResultAnswer]
-
-
-class DefenderSettingsAnswer(Answer):
-    """When a Defender that is away is alerted of and removed; its quota of events."""
-
-    disconnect_period_days: int
-    alert_hours: int
-    event_quota_megabytes: int

@@ -22,7 +22,7 @@ from twistlock_console.web.common.errors import status_of
 from twistlock_console.web.lists.listing import ListPage, ListSource, register_list
 from twistlock_console.web.lists.registry import USERS
 from twistlock_console.web.openapi.api_call import form_body
-from twistlock_console.web.openapi.models import LogonBody, UserBody
+from twistlock_console.web.openapi.models import UserBody
 from twistlock_console.web.security.guards import pages_for
 
 bp = Blueprint("users", __name__, url_prefix="/manage/authentication/users")
@@ -96,7 +96,7 @@ def settings() -> ResponseReturnValue:
 def set_settings() -> ResponseReturnValue:
     """Store the logon settings."""
     try:
-        change_logon(form_body(LogonBody, _logon_fields()))
+        change_logon(form_body(LogonSettings, _logon_fields()))
     except Refused as error:
         return _logon_page(read_logon(database()), str(error)), 400
     flash("The logon settings are saved.")

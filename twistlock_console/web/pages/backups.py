@@ -1,7 +1,6 @@
 """Manage > System > Backup & Restore."""
 
 from collections.abc import Callable
-from typing import Any, cast
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -61,7 +60,7 @@ def upload() -> ResponseReturnValue:
         sent = request.files.get("file")
         if sent is None or not sent.filename:
             raise Refused("choose a file first")
-        taken = backups.upload(sent.filename, cast(Any, sent.stream))
+        taken = backups.upload(sent.filename, sent.stream)
         if taken.is_stored:
             return f"The backup was uploaded and is stored as {taken.file}."
         return f"The backup {taken.file} was uploaded and is being verified."
