@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from cachetools import TTLCache
 
 from twistlock_console.accounts.login_throttle import Caller, HashOrder, NoPlace
 from twistlock_console.accounts.users import User
@@ -205,26 +206,26 @@ def _placeholder() -> str:
 
 
 class PasswordCache:
-    """The right passwords of the last minute; 256 at most."""
+    """Passwords that were right within the last minute; every thread may use it."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
-        self._until: dict[bytes, int] = {}
+        self._digests = TTLCache[bytes, None](
+            MAX_CACHED, CACHE_TTL_NS, timer=lambda: clock.boottime_ns()
+        )
         self._lock = threading.Lock()
 
     def knows(self, user: User, password: str) -> bool:
-        """Tell whether this password was right for the same stored hash."""
+        """Return whether this password was right for the same stored hash."""
+        digest = self._digest(user, password)
         with self._lock:
-            until = self._until.get(self._digest(user, password), 0)
-        return clock.boottime_ns() < until
+            return digest in self._digests
 
     def add(self, user: User, password: str) -> None:
         """Remember that this password was right just now."""
-        now = clock.boottime_ns()
+        digest = self._digest(user, password)
         with self._lock:
-            if len(self._until) >= MAX_CACHED:
-                self._until.clear()
-            self._until[self._digest(user, password)] = now + CACHE_TTL_NS
+            self._digests[digest] = None
 
     def _digest(self, user: User, password: str) -> bytes:
         message = "\0".join([user.username, user.password_hash, password])

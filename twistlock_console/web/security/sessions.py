@@ -7,6 +7,7 @@ import time
 from threading import Lock
 from typing import cast
 
+from cachetools import TTLCache, cachedmethod
 from flask import Flask, current_app, g, request, session
 from flask_login import LoginManager, login_user
 from flask_login import current_user as login_user_of_request
@@ -115,26 +116,21 @@ class LogonCache:
     """The logon settings, read again after three seconds."""
 
     def __init__(self) -> None:
-        self._settings = LogonSettings()
-        self._until = 0
+        self._cache = TTLCache[object, LogonSettings](
+            1, FRESH_NS, timer=clock.boottime_ns
+        )
         self._lock = Lock()
 
+    # Reads without the lock: a silent database must not make requests queue.
+    @cachedmethod(lambda self: self._cache, lock=lambda self: self._lock)
     def get(self) -> LogonSettings:
         """Return the settings; they may be three seconds old."""
-        with self._lock:
-            if clock.boottime_ns() < self._until:
-                return self._settings
-        # Not under the lock: a silent database must not make requests queue.
-        settings = read_logon(database())
-        with self._lock:
-            self._settings = settings
-            self._until = clock.boottime_ns() + FRESH_NS
-        return settings
+        return read_logon(database())
 
     def forget(self) -> None:
         """Read the settings again next time: they have changed."""
         with self._lock:
-            self._until = 0
+            self._cache.clear()
 
 
 def logon_cache() -> LogonCache:
