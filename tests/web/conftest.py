@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from alert_receiver import Receiver
 from api_truth import hold_to_description
 from flask import Flask
 from flask.testing import FlaskClient
@@ -18,6 +19,7 @@ from twistlock_console.database.bootstrap import (
     prepare_secrets,
     wait_answering,
 )
+from twistlock_console.database.client import Db
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
 from twistlock_console.pki.authority import create_authority
@@ -105,3 +107,18 @@ def admin(visitor: Visitor) -> Visitor:
     """The first administrator, who has just signed up at this browser."""
     visitor.sign_up()
     return visitor
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """The other side of a webhook."""
+    made = Receiver()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def database(app: Flask) -> Db:
+    """The database of the application."""
+    return storage_of(app).database()

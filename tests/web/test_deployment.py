@@ -36,12 +36,6 @@ WHEEL = bytes(1 << 20)
 Store = Database[dict[str, Any]]
 
 
-@pytest.fixture
-def database(app: Flask) -> Store:
-    """The application's database."""
-    return storage_of(app).database()
-
-
 @pytest.fixture(autouse=True)
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
     """This node's certificate is for the loopback alone, which no host can use."""

@@ -6,24 +6,27 @@ It runs on a thread of its own, so that a webhook that hangs keeps nobody waitin
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from pymongo.errors import PyMongoError
 
 from twistlock_console.alerts import rules, store
-from twistlock_console.alerts.kinds import FAILOVER, alert_kinds
+from twistlock_console.alerts.connecting import current_policy
+from twistlock_console.alerts.kinds import DEFENDERS_LOST, FAILOVER, alert_kinds
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.outbox import Outbox
-from twistlock_console.alerts.policy import current_policy
-from twistlock_console.alerts.rules import Problem
+from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
     Seal,
     read,
 )
+from twistlock_console.alerts.store import read_told
+from twistlock_console.backups.jobs.service import last_results
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
@@ -33,7 +36,6 @@ from twistlock_console.settings import Settings
 
 LOOK_SECONDS = 2.0
 log = logging.getLogger(__name__)
-
 Look = Callable[[Db, AlertSettings], Iterable[Problem]]
 
 
@@ -183,3 +185,44 @@ def _sentence(change: RoleChanged) -> str:
     phases = ", ".join(f"{name} {took:.3f} s" for name, took in change.phases.items())
     took = f" (after the start of it: {phases})" if phases else ""
     return f"this node serves now, as epoch {change.epoch}: {change.reason}{took}"
+
+
+def core_sources(address: str, failing: Mapping[str, str]) -> list[Source]:
+    """Return the sources of the node at *address*, whose checks in *failing* fail."""
+
+    def certificate(database: Db, settings: AlertSettings) -> Iterable[Problem]:
+        del database, settings
+        return certificate_problems(address, failing)
+
+    return [
+        Source(frozenset({Kind.CERTIFICATE_END}), certificate),
+        Source(frozenset({Kind.BACKUP_FAILED}), backup_problems),
+        Source(frozenset({Kind.DEFENDERS_LOST}), defender_problems),
+    ]
+
+
+def certificate_problems(address: str, failing: Mapping[str, str]) -> Iterable[Problem]:
+    """What a node's health checks say of its certificate."""
+    if reason := failing.get("certificate"):
+        yield Problem(Kind.CERTIFICATE_END, address, f"on {address}, {reason}")
+
+
+def backup_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
+    """What failed the last time; a run that repeats it changes nothing yet."""
+    del settings
+    for kind, result in last_results(database).items():
+        if error := result.error:
+            sentence = f"the latest work on backups ({kind}) failed: {error}"
+            yield Problem(Kind.BACKUP_FAILED, kind, sentence)
+
+
+def defender_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
+    """Defenders that have been away for longer than the settings allow."""
+    before = datetime.now(UTC) - timedelta(minutes=settings.threshold(DEFENDERS_LOST))
+    away = {"connected": False, "lastModified": {"$lt": before}}
+    lost = {
+        str(each["_id"]) for each in database["defenders"].find(away, {"_id": True})
+    }
+    told = read_told(database).values()
+    singly = {t.problem.subject for t in told if t.problem.kind is Kind.DEFENDERS_LOST}
+    return lost_defenders(lost, singly)

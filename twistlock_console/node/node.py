@@ -14,8 +14,7 @@ from functools import partial
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
-from twistlock_console.alerts.sources import core_sources
-from twistlock_console.alerts.watch import Watch
+from twistlock_console.alerts.watch import Watch, core_sources
 from twistlock_console.backups.jobs.routes import node_routes
 from twistlock_console.backups.jobs.runtime import Backups
 from twistlock_console.certificate_renewal.names import NamesHere

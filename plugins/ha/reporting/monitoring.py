@@ -19,8 +19,7 @@ from plugins.ha.messages import ClusterAnswer, RoleChangeAnswer
 from plugins.ha.replication.member_state import NodeState
 from twistlock_console.alerts.rules import Kind, Problem
 from twistlock_console.alerts.settings import AlertSettings
-from twistlock_console.alerts.sources import certificate_problems
-from twistlock_console.alerts.watch import Source
+from twistlock_console.alerts.watch import Source, certificate_problems
 from twistlock_console.database.client import Db
 from twistlock_console.events.types import Role
 from twistlock_console.node_api.client import NodeClient

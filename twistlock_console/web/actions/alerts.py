@@ -5,9 +5,9 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from twistlock_console.alerts.channels import DEFAULT_PORTS, SYSLOG_PORT
+from twistlock_console.alerts.connecting import current_policy
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.outbox import ChannelResult, Outbox
-from twistlock_console.alerts.policy import current_policy
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
