@@ -92,7 +92,7 @@ def sign_up(database: Store, attempt: Attempt) -> User:
 
 
 def log_in(database: Store, attempt: Attempt, cache: PasswordCache) -> User:
-    """Let a person in; raises WrongCredentials, TooManyFailures or Busy."""
+    """Log a person in; raises WrongCredentials, TooManyFailures or Busy."""
     user = check(database, attempt, cache, is_login=True)
     named = replace(attempt, username=user.username)
     trail.record(database, named.entry("successful login attempt"))
@@ -181,7 +181,7 @@ def change_password(
 
 
 class FailureCount:
-    """The failed logins that count for *origin*; one object for each login."""
+    """Counts the failed logins of *origin*; one object for each login."""
 
     def __init__(self, database: Store, origin: Origin) -> None:
         self._documents: Documents = database[FAILURES]

@@ -37,7 +37,7 @@ TURNS_PER_STRANGER = 3
 
 
 class Scope(StrEnum):
-    """What failures are counted by."""
+    """The scopes in which failures are counted."""
 
     PAIR = "pair"
     ADDRESS = "address"
@@ -62,7 +62,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who tries to log in to which account; *device* is "" for an unknown one."""
+    """The origin of a login to an account; *device* is "" for an unknown one."""
 
     username: str
     address: str
@@ -80,7 +80,7 @@ class Origin:
 
 
 def network_of(address: str) -> str:
-    """Give *address*, or its network where one host has a whole network (IPv6)."""
+    """Return *address*, or its network where one host has a whole one (IPv6)."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -93,7 +93,7 @@ def network_of(address: str) -> str:
 
 
 def wait_seconds(seen: Failures | None, now: datetime) -> int:
-    """Whole seconds until the next attempt is accepted; 0 means at once.
+    """Return whole seconds until the next attempt is accepted; 0 means at once.
 
     A wait longer than the longest we ever demand comes from a clock that has
     stepped, or another node's: it is void.
@@ -152,7 +152,7 @@ class HashOrder(Generic[T]):
         return len(self._waiting)
 
     def add(self, caller: Caller, item: T) -> T | None:
-        """Let *item* wait; return one that gives way to it, if one has to.
+        """Add *item* to those that wait; return one that gives way, if one has to.
 
         Raises NoPlace.
         """
@@ -179,7 +179,7 @@ class HashOrder(Generic[T]):
         return chosen[1]
 
     def remove(self, item: T) -> None:
-        """Let *item* wait no more, if it does."""
+        """Remove *item* from those that wait, if it is there."""
         self._waiting = [one for one in self._waiting if one[1] is not item]
 
     def _rank(self, one: tuple[Caller, T], is_for_stranger: bool) -> tuple[bool, int]:

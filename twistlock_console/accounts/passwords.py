@@ -151,7 +151,7 @@ os.register_at_fork(after_in_child=queue.reset)
 
 
 class Match(Enum):
-    """What a check of a password found."""
+    """The result of a check of a password."""
 
     NO = "it is another password"
     YES = "it is the password"

@@ -18,7 +18,7 @@ class UserRole(StrEnum):
 
     @property
     def label(self) -> str:
-        """The name that the pages show."""
+        """Return the name that the pages show."""
         return LABELS[self]
 
 
@@ -31,7 +31,7 @@ LABELS = {
 
 
 class Right(IntEnum):
-    """How far a role's right goes; the higher ones include the lower ones."""
+    """The extent of a role's right; the higher ones include the lower ones."""
 
     NONE = 0
     READ = 1

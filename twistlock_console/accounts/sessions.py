@@ -35,12 +35,12 @@ class Session:
         return cls(secrets.token_urlsafe(16), user.username, user.session_epoch, now)
 
     def renewed(self, now: int) -> "Session":
-        """Give the same session, counted from *now*."""
+        """Return the same session, counted from *now*."""
         return replace(self, issued=now)
 
 
 class Age(Enum):
-    """What to do about a session's age."""
+    """The age of a session, and so what to do about it."""
 
     YOUNG = "leave it"
     RENEW = "half of its time is over"
@@ -61,7 +61,7 @@ def derive_key(secret: bytes, purpose: str) -> bytes:
 
 
 def write_token(key: bytes, session: Session, user: User, timeout: int) -> str:
-    """Give the session as a signed token which ends *timeout* seconds later."""
+    """Return the session as a signed token which ends *timeout* seconds later."""
     claims = {
         "iss": ISSUER,
         "user": user.username,
@@ -76,7 +76,7 @@ def write_token(key: bytes, session: Session, user: User, timeout: int) -> str:
 
 
 def read_token(key: bytes, token: str) -> Session | None:
-    """Give the session in *token*; nothing if it is forged, foreign or too old.
+    """Return the session in *token*; None if it is forged, foreign or too old.
 
     A role is not read from it: what counts is the role that the user has now.
     """

@@ -64,12 +64,12 @@ _stored_user = TypeAdapter(User)
 
 
 def is_initialized(database: Store) -> bool:
-    """Tell whether the first administrator has signed up."""
+    """Return whether the first administrator has signed up."""
     return database[SETTINGS].find_one({"_id": INITIALIZED}) is not None
 
 
 def mark_initialized(database: Store) -> None:
-    """Let nobody sign up as the first administrator any more: there are users."""
+    """Refuse any further sign-up of a first administrator: there are users."""
     marker = {"$setOnInsert": {"time": datetime.now(UTC)}}
     database[SETTINGS].update_one({"_id": INITIALIZED}, marker, upsert=True)
 
@@ -179,7 +179,7 @@ def _end_sessions(database: Store, username: str, fields: dict[str, object]) -> 
 def new_document(
     username: str, password_hash: str, role: UserRole
 ) -> dict[str, object]:
-    """Give the document of a new user.
+    """Return the document of a new user.
 
     Its first session epoch is a random one: a session of somebody who had the same
     name before must not come alive again.
@@ -213,7 +213,7 @@ def add(database: Store, username: str, password_hash: str, role: UserRole) -> U
 def change(
     database: Store, username: str, role: UserRole, password_hash: str | None
 ) -> tuple[User, User]:
-    """Give the user this role and, unless it is None, this password.
+    """Set the user's role and, unless it is None, the password.
 
     Another password ends the user's sessions. Gives the user before and after;
     raises NotFound, or Refused for the last administrator.

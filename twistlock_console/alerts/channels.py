@@ -85,7 +85,7 @@ def log_to(to: Syslog, alert: Alert, policy: TargetPolicy) -> None:
 
 
 def sentence_of(channel: str, url: str, to: Syslog) -> str:
-    """Say what happened to an alert that *channel* has sent without an error."""
+    """Return what became of an alert that *channel* sent without an error."""
     if channel == "webhook":
         return f"the webhook at {urlsplit(url).hostname} took it"
     if to.addr.startswith("unix:"):

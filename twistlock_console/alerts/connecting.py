@@ -74,7 +74,7 @@ class Endpoint:
 
     @property
     def ip(self) -> Address:
-        """The address without the port."""
+        """Return the address without the port."""
         return ip_address(self.address[0])
 
 
@@ -86,12 +86,12 @@ class Deadline:
 
     @property
     def is_over(self) -> bool:
-        """Whether no time is left."""
+        """Return whether no time is left."""
         return boottime_ns() >= self._at
 
     @property
     def left(self) -> float:
-        """Seconds that are left; raises TimeoutError when there are none."""
+        """Return the seconds that are left; raises TimeoutError when there are none."""
         if self.is_over:
             raise TimeoutError
         return (self._at - boottime_ns()) / SECOND
@@ -151,7 +151,7 @@ def _resolve(host: str, port: int, seconds: float) -> list[Endpoint]:
 def connected(
     endpoints: list[Endpoint], deadline: Deadline, tls_name: str | None = None
 ) -> Iterator[socket.socket]:
-    """Give a connection to the first of *endpoints* that takes one, until the deadline.
+    """Yield a connection to the first of *endpoints* that takes one.
 
     With *tls_name* over TLS, to a host that proves that name. Raises OSError.
     """

@@ -22,7 +22,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class AlertKind:
-    """What an alert is about, by its JSON name; *label* is for the page.
+    """The kind of an alert, by its JSON name; *label* is for the page.
 
     Where *is_duration*, the threshold is the time in seconds that a problem must last
     before it is reported; otherwise the source of the problem uses it.

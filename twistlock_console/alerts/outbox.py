@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 
 
 def pause_seconds(failures: int) -> int:
-    """How long a channel rests after so many failures in a row; pure."""
+    """Return how long a channel rests after so many failures in a row; pure."""
     return min(FIRST_PAUSE_SECONDS << min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelResult:
-    """What became of a test on one channel, as a sentence."""
+    """The result of a test on one channel, as a sentence."""
 
     sentence: str
     has_failed: bool

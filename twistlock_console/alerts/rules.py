@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """What an alert says of its problem."""
+    """The state of a problem that an alert reports."""
 
     RAISED = "raised"
     RECOVERED = "recovered"
@@ -41,13 +41,13 @@ class Problem:
 
     @property
     def key(self) -> str:
-        """What makes it the same problem as before."""
+        """Return what makes it the same problem as before."""
         return f"{self.kind}:{self.subject}"
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What was told of a problem last; *number* counts how often it began."""
+    """The last report of a problem; *number* counts how often it began."""
 
     problem: Problem
     number: int
@@ -64,14 +64,14 @@ class Notice:
 
     @property
     def id(self) -> str:
-        """The same for every attempt to send it, and for no other alert."""
+        """Return what is the same for each attempt to send it, and for no other."""
         return f"{self.problem.key}#{self.number}:{self.state}"
 
 
 def due(
     problems: Collection[Problem], told: Mapping[str, Told], known: Collection[str]
 ) -> tuple[Notice, ...]:
-    """Say what is to be told, if *known* are the kinds that were looked at."""
+    """Return the alerts that are due, if *known* are the kinds that were looked at."""
     now = {problem.key: problem for problem in problems}
     begun = tuple(
         Notice(problem, told[key].number + 1 if key in told else 1, State.RAISED)
@@ -87,7 +87,7 @@ def due(
 
 
 def failover(told_epoch: int | None, epoch: int, sentence: str) -> Notice | None:
-    """Tell of a takeover under *epoch*, unless it was told of or is the first ever."""
+    """Return the alert of a takeover, unless it was sent or is the first ever."""
     if told_epoch is None or epoch <= told_epoch:
         return None
     problem = Problem(Kind.FAILOVER, "the Console", sentence)
@@ -101,7 +101,7 @@ def lasting(
     patience: Mapping[str, int],
     told: Mapping[str, Told],
 ) -> tuple[dict[str, int], tuple[Problem, ...]]:
-    """Give since when each problem is seen, and those that lasted long enough.
+    """Return since when each problem is seen, and those that lasted long enough.
 
     Times are nanoseconds; *patience* says how long a kind must last. What was *told*
     and is open still has lasted, whoever told it and however short it is seen here.
@@ -118,7 +118,7 @@ def lasting(
 
 
 def lost_defenders(lost: Collection[str], told: Collection[str]) -> list[Problem]:
-    """Tell of each of the *lost* Defenders, or of many as one.
+    """Return a problem for each of the *lost* Defenders, or one for many.
 
     Those that were *told* of already stay problems of their own.
     """

@@ -179,7 +179,7 @@ class Seal:
         self._fernet = Fernet(base64.urlsafe_b64encode(key))
 
     def close(self, new: AlertSettings) -> AlertSettings:
-        """Give *new* with its secret sealed; raises Refused for a foreign seal."""
+        """Return *new* with its secret sealed; raises Refused for a foreign seal."""
         secret = new.webhook.secret
         if secret.plain:
             sealed = self._fernet.encrypt(secret.plain.encode()).decode()
@@ -191,7 +191,7 @@ class Seal:
         return new.model_copy(update={"webhook": hook})
 
     def open(self, sealed: str) -> bytes:
-        """Give the secret in *sealed*; raises Refused if it is not one of ours."""
+        """Return the secret in *sealed*; raises Refused if it is not one of ours."""
         try:
             return self._fernet.decrypt(sealed.encode())
         except InvalidToken as error:

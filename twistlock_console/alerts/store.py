@@ -32,13 +32,13 @@ class Waiting:
 
 
 def read_told(database: Db) -> dict[str, Told]:
-    """What was told of each problem last, by its key."""
+    """Return the last report of each problem, by its key."""
     found = database[TOLD].find({"_id": {"$ne": FAILOVER}})
     return {str(each["_id"]): _told(each) for each in found}
 
 
 def told_epoch(database: Db) -> int | None:
-    """The epoch of the last takeover that was told of; None before the first."""
+    """Return the epoch of the last takeover that was reported, or None."""
     found = database[TOLD].find_one({"_id": FAILOVER})
     return int(found["number"]) if found else None
 
@@ -65,7 +65,7 @@ def note_epoch(database: Db, epoch: int) -> None:
 
 
 def waiting(database: Db, channel: str, most: int) -> list[Waiting]:
-    """The alerts that *channel* has not taken, oldest first."""
+    """Return the alerts that *channel* has not taken, oldest first."""
     found = database[QUEUE].find({"channel": channel})
     ordered = found.sort([("created", ASCENDING), ("_id", ASCENDING)]).limit(most)
     return [

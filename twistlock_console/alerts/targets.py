@@ -113,7 +113,7 @@ def _is_in(address: Address, network: Network) -> bool:
 
 
 def _meanings(address: Address) -> Iterator[Address]:
-    """Give *address*, or the IPv4 address that a translator makes of it."""
+    """Return *address*, or the IPv4 address that a translator makes of it."""
     if isinstance(address, IPv4Address):
         yield address
     elif address.ipv4_mapped is not None:

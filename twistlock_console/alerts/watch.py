@@ -202,13 +202,13 @@ def core_sources(address: str, failing: Mapping[str, str]) -> list[Source]:
 
 
 def certificate_problems(address: str, failing: Mapping[str, str]) -> Iterable[Problem]:
-    """What a node's health checks say of its certificate."""
+    """Yield what a node's health checks say of its certificate."""
     if reason := failing.get("certificate"):
         yield Problem(Kind.CERTIFICATE_END, address, f"on {address}, {reason}")
 
 
 def backup_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
-    """What failed the last time; a run that repeats it changes nothing yet."""
+    """Yield the jobs that failed the last time, until they succeed."""
     del settings
     for kind, result in last_results(database).items():
         if error := result.error:
@@ -217,7 +217,7 @@ def backup_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
 
 
 def defender_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
-    """Defenders that have been away for longer than the settings allow."""
+    """Return the Defenders that are away for longer than the settings allow."""
     before = datetime.now(UTC) - timedelta(minutes=settings.threshold(DEFENDERS_LOST))
     away = {"connected": False, "lastModified": {"$lt": before}}
     lost = {

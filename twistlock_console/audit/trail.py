@@ -26,7 +26,7 @@ USERNAMES: list[dict[str, object]] = [
 
 
 class AuditType(StrEnum):
-    """What kind of act was done."""
+    """The kinds of entries."""
 
     LOGIN = "login"
     PROFILE = "profile"
@@ -75,7 +75,7 @@ def record(database: Database[dict[str, object]], entry: Entry) -> None:
 
 
 def usernames(database: Database[dict[str, object]]) -> list[str]:
-    """Give the names in the trail in their order, MOST_USERNAMES of them at most.
+    """Return the names in the trail in their order, MOST_USERNAMES at most.
 
     Failed logins bring any number of names; the database walks an index from name to
     name and stops.
@@ -98,7 +98,7 @@ def difference(old: object, new: object) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Give *text* so that it is one entry wherever it is shown or sent."""
+    """Return *text* so that it is one entry wherever it is shown or sent."""
     return "".join(c if c.isprintable() else "?" for c in text)[:LONGEST_LINE]
 
 

@@ -66,7 +66,7 @@ def revoke_all(
 
 
 def lift(database: Store, kind: Kind, name: str) -> None:
-    """Let the proof called *name* count again: an administrator decided so."""
+    """Lift the revocation of the proof called *name*, as an administrator decided."""
     lifted = {"$set": {"lifted": datetime.now(UTC)}}
     database[COLLECTION].update_one({"_id": _id(kind, name)}, lifted)
 

@@ -43,7 +43,7 @@ def read_alerts(*, may_change: bool) -> AlertSettings:
 
 
 def shown(settings: AlertSettings) -> dict[str, object]:
-    """Give the settings as the API shows them."""
+    """Return the settings as the API shows them."""
     hidden = {"webhook": {"secret": {"plain"}}}
     return settings.model_dump(by_alias=True, exclude=hidden)
 

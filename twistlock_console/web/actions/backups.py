@@ -42,12 +42,12 @@ CHUNK_BYTES = 1024**2
 
 
 def look() -> dict[str, Any]:
-    """The backups, what is under way, and how the latest work ended."""
+    """Return the backups, what is under way, and how the latest work ended."""
     return cast(dict[str, Any], _client().get("/v1/backups"))
 
 
 def find(file: str) -> dict[str, Any]:
-    """One backup; raises NotFound, or ConsoleError with what is wrong."""
+    """Return one backup; raises NotFound, or ConsoleError with what is wrong."""
     told = look()
     for each in told["backups"]:
         if each["id"] == file:
@@ -58,7 +58,7 @@ def find(file: str) -> dict[str, Any]:
 
 
 def order(verb: str, what: str, **body: object) -> dict[str, Any]:
-    """Have the node do it for the present user, who is put on record with it."""
+    """Ask the node to do it for the present user, who is recorded with it."""
     who = {
         "username": current_username(),
         "sourceIP": request.remote_addr or "unknown",
@@ -152,7 +152,7 @@ class UploadRequest(Request):
 
     @property
     def max_content_length(self) -> int | None:
-        """How long the body may be; raises LengthRequired if it has to say so first.
+        """Return how long the body may be; raises LengthRequired without a length.
 
         It is asked for before the body is read, and after the guards of the API.
         """
@@ -172,7 +172,7 @@ class UploadRequest(Request):
 
     @property
     def _has_account(self) -> bool:
-        """Say whether the API's guard has found an account, or a living session is."""
+        """Return whether the API's guard found an account, or a session lives."""
         if self.path.startswith("/api/"):
             return "account" in g
         return session_user() is not None

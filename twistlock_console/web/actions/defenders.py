@@ -58,7 +58,7 @@ def decommission(name: str) -> None:
 
 
 def allow_enrolment(name: str) -> None:
-    """Let another host enrol under an existing name, once, within a day."""
+    """Allow another host to enrol under an existing name, once, within a day."""
     told = f"allowed the name {name} to be enrolled again"
     with recorded(AuditType.DEFENDER, told):
         if not enrolled.allow(database(), name, current_username()):
@@ -76,7 +76,7 @@ def disallow_enrolment(name: str) -> None:
 
 
 def scan(name: str) -> None:
-    """Have a Defender run its compliance checks now."""
+    """Order a Defender to run its compliance checks now."""
     with recorded(AuditType.DEFENDER, f"asked {name} to run its checks"):
         here = {"_id": name, "connected": True}
         if database()[register.COLLECTION].find_one(here, {}) is None:
@@ -96,7 +96,7 @@ def change_settings(body: DefenderSettingsBody) -> None:
 
 
 def defender_names() -> list[str]:
-    """Give the names of all Defenders, connected or not."""
+    """Return the names of all Defenders, connected or not."""
     found = database()[register.COLLECTION].find({}, {}).sort("_id")
     return [each["_id"] for each in found]
 
@@ -133,7 +133,7 @@ def change_names(wanted: list[str]) -> None:
 
 
 def names_json() -> dict[str, object]:
-    """Give what the API shows."""
+    """Return what the API shows of the names."""
     ends = load_certificate(current_settings().folders.certificates / AUTHORITY)
     return {
         "consoleSAN": list(read_names(database())),
@@ -142,7 +142,7 @@ def names_json() -> dict[str, object]:
 
 
 def shown_names() -> list[ShownName]:
-    """Give all the names of the node that answers, its own first."""
+    """Return all the names of the node that answers, its own first."""
     settings = current_settings()
     added = read_names(database())
     own = node_names(settings, settings.node_address)

@@ -39,7 +39,7 @@ DEFAULT_LINES = 100
 
 
 class ApiRequests:
-    """How many API requests this process has answered."""
+    """Counts the API requests that this process has answered."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -60,7 +60,7 @@ def init_app(app: Flask) -> None:
 
 
 def add_collector(app: Flask, collect: Collect) -> None:
-    """Have *collect* asked whenever metrics are; it may raise ConsoleError."""
+    """Add a collector that metrics are read from; it may raise ConsoleError."""
     app.extensions.setdefault("collectors", []).append(collect)
 
 
@@ -90,7 +90,7 @@ class _Once:
 
 
 def console_metrics(app: Flask) -> Iterable[Metric]:
-    """What the Console knows without any plugin."""
+    """Yield the metrics of the Console without any plugin."""
     settings = cast(Settings, app.extensions["settings"])
     ends = load_certificate(settings.folders.certificates / NODE).not_valid_after_utc
     database = storage_of(app).database()
@@ -155,7 +155,7 @@ def load_metrics(load: ServerLoad) -> Iterable[Metric]:
 
 
 def defender_metrics(database: Db) -> Iterable[Metric]:
-    """How many Defenders there are, and how many of them are connected."""
+    """Yield how many Defenders there are, and how many of them are connected."""
     defenders = database["defenders"]
     yield gauge(
         "twistlock_total_defenders",
@@ -170,7 +170,7 @@ def defender_metrics(database: Db) -> Iterable[Metric]:
 
 
 def alert_metrics(database: Db) -> Iterable[Metric]:
-    """How many alerts are open, and how many still wait to be sent."""
+    """Yield how many alerts are open, and how many still wait to be sent."""
     yield gauge(
         "twistlock_alerts_open",
         "Problems that alerts were sent of and that are not over.",
@@ -184,24 +184,24 @@ def alert_metrics(database: Db) -> Iterable[Metric]:
 
 
 def version_metric() -> Metric:
-    """Which release this is."""
+    """Return the release as a metric."""
     family = GaugeMetricFamily("twistlock_info", "The release.", labels=["version"])
     family.add_metric([__version__], 1)
     return family
 
 
 def gauge(name: str, told: str, value: float) -> Metric:
-    """Give a metric of one value that goes up and down."""
+    """Return a metric of one value that goes up and down."""
     return GaugeMetricFamily(name, told, value=value)
 
 
 def untyped(name: str, told: str, value: float) -> Metric:
-    """Give a counter under the product's name, which lacks the ending `_total`."""
+    """Return a counter whose name, the product's, lacks the ending `_total`."""
     return UnknownMetricFamily(name, told, value=value)
 
 
 def age_seconds(since: datetime) -> float:
-    """How long ago *since* was."""
+    """Return how long ago *since* was."""
     return max(0.0, (datetime.now(UTC) - since).total_seconds())
 
 

@@ -41,7 +41,7 @@ BETWEEN_LINES = re.compile(r"\n")
 
 
 class FieldRefused(Refused):
-    """What is in *field* of a form may not be so; the message begins with its label."""
+    """The *field* of a form is refused; the message begins with its label."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{LABELS.get(field, field)}: {reason}")
@@ -50,7 +50,7 @@ class FieldRefused(Refused):
 
 
 def fields_of(rule: HostRule) -> dict[str, str]:
-    """Give the fields of a form that shows *rule*."""
+    """Return the fields of a form that shows *rule*."""
     paths, checks = rule.files.paths, rule.compliance.checks
     return {
         "name": rule.name,

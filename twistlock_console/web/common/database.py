@@ -28,7 +28,7 @@ class Storage:
         self._lock = Lock()
 
     def database(self) -> Db:
-        """Give the Console's database; times in it know their zone."""
+        """Return the Console's database; times in it know their zone."""
         with self._lock:
             if self._client is None or self._pid != os.getpid():
                 self._client = self._connect()
@@ -46,12 +46,12 @@ class Storage:
 
 
 def database() -> Db:
-    """Give the database of the application that answers this request."""
+    """Return the database of the application that answers this request."""
     return storage_of(current_app).database()
 
 
 def storage_of(app: Flask) -> Storage:
-    """Give the application's one Storage."""
+    """Return the application's one Storage."""
     return cast(Storage, app.extensions["storage"])
 
 

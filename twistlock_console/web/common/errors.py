@@ -59,7 +59,7 @@ def init_app(app: Flask) -> None:
 
 
 def answer(status: int, sentence: str) -> Response:
-    """Say *sentence* in the form that the requested path calls for."""
+    """Return *sentence* as JSON or as a page, whichever the path calls for."""
     if request.path.startswith("/api/"):
         response = jsonify(err=sentence)
     else:
@@ -107,7 +107,7 @@ def _refused(error: ConsoleError) -> ResponseReturnValue:
 
 
 def _add_retry_after(response: Response) -> Response:
-    """Say when to try again, in every answer that asks the client to do so."""
+    """Add when to try again to every answer that asks the client to do so."""
     if response.status_code in TRY_AGAIN:
         response.headers.setdefault(RETRY_AFTER, DEFAULT_RETRY_AFTER_S)
     return response

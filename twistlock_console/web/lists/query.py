@@ -43,7 +43,7 @@ def parse_up_to(text: str, most: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """Which part of a list is asked for."""
+    """The part of a list that a query string asks for."""
 
     limit: int = MAX_LIMIT
     offset: int = 0

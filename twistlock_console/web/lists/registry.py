@@ -123,7 +123,7 @@ HISTORY = Listable(
 
 
 def _defender(stored: Document) -> Document:
-    """Give a Defender as the API shows it, in the product's shape."""
+    """Return a Defender as the API shows it, in the product's shape."""
     link, certificate = stored.get("link") or {}, stored.get("certificate") or {}
     expires = certificate.get("expires")
     return {
@@ -212,7 +212,7 @@ TROUBLES = _event_list(*_columns(sentence="What", count="", first="", last=""))
 
 
 def defender_summary(counts: dict[bool, int]) -> list[dict[str, object]]:
-    """Give the Defenders by category, as the product counts them."""
+    """Return the Defenders by category, as the product counts them."""
     deployed = sum(counts.values())
     return [
         {"category": "host", "connected": counts.get(True, 0), "deployed": deployed}

@@ -12,7 +12,7 @@ from twistlock_console.database.client import Document
 
 
 class Filter(Enum):
-    """What a column can be filtered by."""
+    """The ways to filter by a column."""
 
     NONE = "nothing"
     EXACT = "exactly this text"
@@ -42,11 +42,11 @@ class Column:
 
     @property
     def path(self) -> str:
-        """Where the document has it."""
+        """Return the path of the value in the document."""
         return self.stored or self.name
 
     def of(self, document: Document) -> object:
-        """Give the document's value; None where it has none."""
+        """Return the document's value; None where it has none."""
         value: object = document
         for step in self.path.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
@@ -77,35 +77,35 @@ class Listable:
 
     @property
     def sort_names(self) -> list[str]:
-        """The names that the list can be sorted by."""
+        """Return the names that the list can be sorted by."""
         names = [column.name for column in self.columns if column.sortable]
         return sorted({*names, *self.sort_aliases})
 
     def column(self, name: str) -> Column:
-        """Give the column of this *name*."""
+        """Return the column of this *name*."""
         return next(column for column in self.columns if column.name == name)
 
     @property
     def shown(self) -> tuple[Column, ...]:
-        """The columns of the table on the page."""
+        """Return the columns of the table on the page."""
         return tuple(
             column for column in self.columns if column.label and not column.aside
         )
 
     @property
     def filters(self) -> tuple[Column, ...]:
-        """The columns that can be filtered by a value."""
+        """Return the columns that can be filtered by a value."""
         kinds = (Filter.EXACT, Filter.BOOLEAN)
         return tuple(column for column in self.columns if column.filter in kinds)
 
     @property
     def clock(self) -> Column | None:
-        """The column that from and to speak of."""
+        """Return the column that `from` and `to` are about."""
         times = (c for c in self.columns if c.filter is Filter.TIME)
         return next(times, None)
 
     def item(self, document: Document) -> Document:
-        """Give a document as the API shows it."""
+        """Return a document as the API shows it."""
         if self.shape:
             return self.shape(document)
         return {column.name: column.of(document) for column in self.columns}

@@ -87,7 +87,7 @@ def refuse_body() -> None:
 
 
 def call_of(view: object) -> ApiCall | None:
-    """Give what was said of a view function, if anything was."""
+    """Return what was said of a view function, if anything was."""
     return _CALLS.get(view)
 
 

@@ -49,7 +49,7 @@ class Error(BaseModel):
 
 
 def api_rules(app: Flask) -> list[tuple[Rule, str]]:
-    """Give each route of the API with each of its methods."""
+    """Return each route of the API with each of its methods."""
     found = [
         (rule, method)
         for rule in app.url_map.iter_rules()
@@ -60,7 +60,7 @@ def api_rules(app: Flask) -> list[tuple[Rule, str]]:
 
 
 def api_document() -> Json:
-    """Give the description of this application's API; it is made once."""
+    """Return the description of this application's API; it is made once."""
     made = current_app.extensions.get("openapi")
     if made is None:
         made = document(current_app)

@@ -22,7 +22,7 @@ EMPTY_VALUES = {"string": "", "integer": 0, "number": 0, "boolean": False, "null
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was sent, and what came back."""
+    """One request that was sent, and its response."""
 
     target: str
     status: str
@@ -97,7 +97,7 @@ def _indented(text: str) -> str:
 
 
 def example_of(schema: Json, schemas: Json) -> str:
-    """Give a body with every field of *schema*, indented, for a person to fill in."""
+    """Return a body with every field of *schema*, indented, for a person to fill in."""
     return json.dumps(_example_value(schema, schemas, MAX_EXAMPLE_DEPTH), indent=2)
 
 

@@ -132,7 +132,7 @@ def make() -> ResponseReturnValue:
 
 @deploy_bp.post("/revoke")
 def revoke() -> ResponseReturnValue:
-    """Let nobody use a command again."""
+    """Revoke the token of a command."""
     token_id = request.form.get("id", "")
     try:
         revoke_token(database(), token_id)
@@ -144,7 +144,7 @@ def revoke() -> ResponseReturnValue:
 
 @deploy_bp.post("/allow")
 def allow() -> ResponseReturnValue:
-    """Let a host enrol under an existing name, once."""
+    """Allow a host to enrol under an existing name, once."""
     name = request.form.get("hostname", "").strip()
     try:
         allow_enrolment(name)

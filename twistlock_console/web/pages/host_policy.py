@@ -143,7 +143,7 @@ def _done(changed: Callable[[Rules], Rules], told: str) -> ResponseReturnValue:
 
 
 def _with_saved(present: Rules, new: HostRule, before: str) -> tuple[Rules, int]:
-    """Give the rules with *new* in the place of the one it was *before*, and where."""
+    """Return the rules with *new* in place of the rule *before*, and where."""
     if not before:
         return (new, *present), 0
     here = _place(present, "before")
@@ -176,7 +176,7 @@ def _named(present: Rules, name: str) -> HostRule | None:
 
 
 def _seen() -> int:
-    """The version that the page was made from; none is as good as an old one."""
+    """Return the version that the page was made from; -1 if it is missing."""
     given = request.form.get("version", "")
     return int(given[:12]) if given.isdecimal() else -1
 

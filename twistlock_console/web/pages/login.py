@@ -102,7 +102,7 @@ def logout() -> ResponseReturnValue:
 
 
 def local_path(wish: str) -> str | None:
-    """Give *wish* if it is a path on this Console, and nothing else."""
+    """Return *wish* if it is a path on this Console, else None."""
     try:
         parts = urlsplit(wish)
     except ValueError:

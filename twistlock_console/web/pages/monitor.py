@@ -76,7 +76,7 @@ def host_results() -> ResponseReturnValue:
 
 @compliance_bp.post("/scan")
 def run_checks() -> ResponseReturnValue:
-    """Have a host run its checks now."""
+    """Order a host to run its checks now."""
     name = request.form.get("hostname", "")
     try:
         scan(name)

@@ -92,7 +92,7 @@ def told() -> ResponseReturnValue:
 
 @preferences_bp.post("/told")
 def put_away() -> ResponseReturnValue:
-    """Tell this session no more of what its reader has read."""
+    """Dismiss a banner for this session."""
     dismiss_banners(request.form.get("key", "")[:64])
     return _back()
 

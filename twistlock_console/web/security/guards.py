@@ -64,7 +64,7 @@ def without_forms(bp: Blueprint) -> None:
 
 
 def assign(bp: Blueprint, area: Area) -> None:
-    """Let all of *bp*, pages or API calls, belong to *area*."""
+    """Assign all of *bp*, pages or API calls, to *area*."""
 
     def note(state: BlueprintSetupState) -> None:
         areas_of(cast(Flask, state.app))[bp.name] = area

@@ -39,7 +39,7 @@ class LoginUser:
 
 
 def init_app(app: Flask) -> None:
-    """Let Flask-Login load the user whose cookie a request carries."""
+    """Make Flask-Login load the user whose cookie a request carries."""
     manager = LoginManager()
     # Its check of the address would log people out when the load balancer changes.
     manager.session_protection = None

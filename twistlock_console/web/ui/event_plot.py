@@ -15,7 +15,7 @@ GAP = 3
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The events of one step; all in pixels but for what is told."""
+    """The events of one step, in pixels, with their tooltip."""
 
     x: float
     y: float

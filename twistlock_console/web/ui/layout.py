@@ -41,7 +41,7 @@ class Tab:
 
     @property
     def blueprint(self) -> str:
-        """The name of the blueprint that serves the tab."""
+        """Return the name of the blueprint that serves the tab."""
         return self.endpoint.rpartition(".")[0]
 
 

@@ -24,7 +24,7 @@ def init_app(app: Flask) -> None:
 
 
 def asset(name: str) -> str:
-    """Give a static file's address; another content has another address."""
+    """Return a static file's address; other content gets another address."""
     return url_for("static", filename=name, v=_mark(name))
 
 
