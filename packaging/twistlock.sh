@@ -84,6 +84,8 @@ main() {
     case $verb in
         keep) keep ;;
         status)
+            check_root
+            [ -n "$(data_folder_of_installed)" ] || stop "No Console is installed in $INSTALL_FOLDER."
             as_account "$INSTALL_FOLDER/current/bin/twistlock-console" status
             exit
             ;;

@@ -270,6 +270,27 @@ def test_settings_that_are_not_there_are_named(clean: ToyHost) -> None:
     assert error == "The configuration file /nowhere/near/it.cfg cannot be read."
 
 
+def test_only_root_asks_for_the_status(clean: ToyHost) -> None:
+    """A sentence says so, and that there is no Console; no program's own words do."""
+    as_nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups "
+
+    assert clean.twistlock("status", run_by=as_nobody).errors == [
+        "This script must be run as root; run it with sudo."
+    ]
+    assert clean.twistlock("status").errors == [
+        "No Console is installed in /opt/twistlock."
+    ]
+
+
+def test_a_python_that_the_account_cannot_reach_is_refused(clean: ToyHost) -> None:
+    """Root reaches it behind a closed folder, also through a link."""
+    closed = "mkdir -m 700 /srv/closed; ln -s /usr/bin/python3 /srv/closed/python3"
+
+    [error] = clean.twistlock("--python /srv/closed/python3 check", closed).errors
+
+    assert error.startswith("Python 3.11 to 3.14 with its venv module is needed")
+
+
 def test_backups_go_where_root_may_not_write(clean: ToyHost) -> None:
     """As on NFS with root_squash: there only the account can make and write files.
 

@@ -1,7 +1,9 @@
 """What the script for Defenders ends when it removes one or installs it anew."""
 
+import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +116,33 @@ def call(arguments: str, *, unit: str = "/none") -> subprocess.CompletedProcess[
 def test_options_are_understood(arguments: str, did: str) -> None:
     """The long one in both ways of writing."""
     assert call(arguments).stdout == f"{did}\n"
+
+
+def find_python(python: Path | str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Let the script say which Python it takes when *python* is named in *folder*."""
+    text = SCRIPT.read_text().removesuffix(CALL)
+    find = 'find_python; echo "$PYTHON"\n'
+    script = f"set -euo pipefail\n{text}GIVEN_PYTHON={shlex.quote(str(python))}\n{find}"
+    return subprocess.run(
+        ["bash"], input=script, cwd=folder, text=True, capture_output=True, timeout=20
+    )
+
+
+@pytest.mark.needs(root=True)
+def test_the_python_is_known_by_its_full_path() -> None:
+    """The Defender is started from another folder than the one of the installation."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
+        folder = Path(made, "some where")
+        folder.mkdir()
+        Path(made).chmod(0o755)
+        (folder / "python3").symlink_to("/usr/bin/python3")
+
+        assert find_python("./python3", folder).stdout == f"{folder}/python3\n"
+
+        Path(made).chmod(0o700)
+        refused = find_python("./python3", folder)
+        assert "that every user may run is needed" in refused.stderr
+        assert refused.returncode == 1
 
 
 @pytest.mark.parametrize("arguments", ["--python", "--other x", "-x", "stop"])

@@ -69,13 +69,17 @@ deploy() {
 find_python() {
     local candidate candidates=(/usr/bin/python3 /usr/bin/python3.1{1..4} /usr/local/bin/python3)
     [ -z "$GIVEN_PYTHON" ] || candidates=("$GIVEN_PYTHON")
+    # Its full path: the Defender is started from elsewhere. And as another user, who may
+    # have no way to it; setpriv itself still has root's rights when it runs a program.
     for candidate in "${candidates[@]}"; do
-        if "$candidate" -I -c 'import sys, ssl, sqlite3; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
-            PYTHON=$candidate
+        PYTHON=$(realpath -s -- "$(command -v -- "$candidate")" 2>/dev/null) || continue
+        # shellcheck disable=SC2016  # that shell expands it
+        if setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'exec "$0" "$@"' "$PYTHON" -I -c 'import sys, ssl, sqlite3
+sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
             return
         fi
     done
-    stop "Python 3.11 to 3.14 is needed and was not found; install it, or name it with --python /path/to/python3."
+    stop "Python 3.11 to 3.14 that every user may run is needed and was not found; install it, or name it with --python /path/to/python3."
 }
 
 # The token is in no argument: the list of processes would show it.
@@ -112,10 +116,10 @@ unpack() {
     done
     cat >"$FOLDER/twistlock-defender" <<END
 #!/bin/sh
-PYTHONPATH=$FOLDER/lib exec $PYTHON -P -m twistlock_defender "\$@"
+PYTHONPATH=$FOLDER/lib exec "$PYTHON" -P -m twistlock_defender "\$@"
 END
     {
-        printf '#!/usr/bin/env bash\nset -euo pipefail\nCONSOLE= PIN= TOKEN= VERSION=\n'
+        printf '#!/usr/bin/env bash\nset -euo pipefail\numask 022\nCONSOLE= PIN= TOKEN= VERSION=\n'
         declare -f stop main remove remove_program running rights launch
         printf 'FOLDER=%q DATA=%q ACCOUNT=%q UNIT=%q NAME= PREVENT=%q WRITERS=%q\n' "$FOLDER" "$DATA" "$ACCOUNT" "$UNIT" "$PREVENT" "$WRITERS"
         printf 'deploy() { stop "Copy the command from Manage > Defenders > Deploy to install."; }\n'

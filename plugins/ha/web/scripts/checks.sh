@@ -70,8 +70,10 @@ check_python() {
         "or name it with --python /path/to/python3."
 }
 
+# setpriv itself still has root's rights when it runs a program; a shell has not.
 _is_fit() {
-    setpriv --reuid=65534 --regid=65534 --clear-groups "$1" -I -c "import sys, ssl, venv
+    # shellcheck disable=SC2016  # that shell expands it
+    setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'exec "$0" "$@"' "$1" -I -c "import sys, ssl, venv
 sys.exit(not (3, $FIRST_PYTHON) <= sys.version_info[:2] <= (3, $LAST_PYTHON))" >/dev/null 2>&1
 }
 
