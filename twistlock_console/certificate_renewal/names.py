@@ -36,7 +36,7 @@ def write_names(database: Database[dict[str, Any]], new: Sequence[str]) -> None:
 
 
 def checked_names(wanted: Sequence[str]) -> tuple[str, ...]:
-    """Give *wanted* as names for a certificate, each once; raises Refused."""
+    """Return *wanted* as names for a certificate, each once; raises Refused."""
     try:
         found = [name for text in wanted for name in _one(text)]
     except ValueError as error:
@@ -72,7 +72,7 @@ class NamesHere:
         )
 
     def read(self) -> tuple[str, ...]:
-        """Give them; raises DatabaseError when the database does not answer."""
+        """Return them; raises DatabaseError when the database does not answer."""
         try:
             # A standby's member answers too.
             here = self._client.get_database(

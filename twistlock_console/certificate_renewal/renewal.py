@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 def why_renew(
     certificate: x509.Certificate, wanted: Sequence[str], now: datetime
 ) -> str | None:
-    """Why *certificate* must be issued anew, for the names *wanted*; None if not."""
+    """Return why *certificate* must be renewed, for the names *wanted*; None if not."""
     left = certificate.not_valid_after_utc - now
     if left < RENEW_BEFORE:
         return f"it ends in {left.days} days"
@@ -110,7 +110,7 @@ class Renewal:
 
     @property
     def is_in_force(self) -> bool:
-        """Whether mongod has read what was issued last."""
+        """Return whether mongod has read what was issued last."""
         return self._mongod_knows
 
     def enter_phase(self, phase: TrustPhase) -> None:
@@ -125,7 +125,7 @@ class Renewal:
             self._tell_mongod()
 
     def expires(self) -> str | None:
-        """When this node's certificate ends; None if it cannot be read."""
+        """Return when this node's certificate ends; None if it cannot be read."""
         try:
             found = load_certificate(self._folder / NODE)
         except IdentityError:

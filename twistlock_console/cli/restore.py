@@ -157,7 +157,7 @@ def _restore_here(settings: Settings, path: Path, options: Options) -> None:
 def _identity(
     settings: Settings, path: Path, manifest: Manifest, options: Options
 ) -> dict[str, str]:
-    """The keys in the backup, unless this host has the same; raises Refused."""
+    """Return the keys in the backup, unless this host has the same; raises Refused."""
     own = settings.folders.certificates / AUTHORITY
     if options.without_identity or manifest.authority == fingerprint(own.read_bytes()):
         return {}

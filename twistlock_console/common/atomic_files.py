@@ -31,7 +31,7 @@ def write_whole(path: Path, data: bytes, *, mode: int) -> None:
 
 
 def read_secret(path: Path) -> bytes:
-    """Give what *path* holds.
+    """Return what *path* holds.
 
     Raises IdentityError if it is missing, empty or open to others.
     """
@@ -56,7 +56,7 @@ def read_secret(path: Path) -> bytes:
 
 
 def make_secret(path: Path) -> str:
-    """Give the secret at *path*, made and stored first if there is none.
+    """Return the secret at *path*, made and stored first if there is none.
 
     It has 64 hexadecimal digits: fit for URLs and for MongoDB's keyfile. Of two
     callers at the same time both get the same one. Raises IdentityError.
@@ -73,7 +73,7 @@ def make_secret(path: Path) -> str:
 
 
 def read_text_secret(path: Path) -> str:
-    """Give the text at *path* without the white space around it."""
+    """Return the text at *path* without the white space around it."""
     try:
         return read_secret(path).decode("ascii").strip()
     except UnicodeDecodeError as error:

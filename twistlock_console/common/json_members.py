@@ -47,7 +47,7 @@ class UnknownMembers:
 
     @property
     def places(self) -> str:
-        """The path of each member, the first five of them."""
+        """Return the path of each member, the first five of them."""
         shown = [dotted((*self.path, name)) for name in self.names[:MOST_NAMES]]
         left = len(self.names) - len(shown)
         return ", ".join(shown) + (f" and {left} more" if left else "")
@@ -61,7 +61,7 @@ class UnknownMembers:
 
     @property
     def taken(self) -> str:
-        """The members that the object may have."""
+        """Return the members that the object may have."""
         return f"accepted here: {', '.join(self.accepted) or 'nothing'}"
 
 

@@ -53,7 +53,7 @@ _IN_TEXT = tuple(
 
 
 def is_secret_name(name: str) -> bool:
-    """Say whether a member called *name* holds a secret."""
+    """Return whether a member called *name* holds a secret."""
     return bool(_SECRET_NAME.search(name))
 
 
@@ -74,7 +74,7 @@ def redact_url(url: str, mark: str = HIDDEN) -> str:
 
 
 def is_redacted(text: str) -> bool:
-    """Say whether *text* is what `redact` made of a value."""
+    """Return whether *text* is what `redact` made of a value."""
     return text.endswith(HIDDEN)
 
 

@@ -32,6 +32,6 @@ class ServerLoad:
 
     @property
     def is_full(self) -> bool:
-        """Say whether a request would have to wait, or a connection be closed."""
+        """Return whether a request would have to wait, or a connection be closed."""
         no_thread = self.threads > 0 and self.busy_threads >= self.threads
         return no_thread or 0 < self.max_connections <= self.connections

@@ -14,7 +14,7 @@ _PARTS = re.compile(r"[^\w]+")
 
 
 def words_of(*texts: str) -> list[str]:
-    """Give the words of *texts*, for the field FIELD: at most 24, in small letters.
+    """Return the words of *texts*, for the field FIELD: at most 24, in small letters.
 
     What stands between blanks is a word, and so are its parts: `web-1.example.com`
     is found by `web-1`, by `1.`, by `example` and by `com`.
@@ -28,7 +28,7 @@ def words_of(*texts: str) -> list[str]:
 
 
 def terms_of(search: str) -> list[str]:
-    """Give what the words must begin with, for what was typed into a search box."""
+    """Return what the words must begin with, for what was typed into a search box."""
     # What cannot be printed is in no word, and MongoDB takes no NUL in a pattern.
     plain = "".join(c if c.isprintable() else " " for c in search.lower())
     return [term[:LONGEST] for term in _GAPS.split(plain) if term][:4]

@@ -76,7 +76,7 @@ def wait_answering(
 
 
 def is_answering(settings: Settings) -> bool:
-    """Say whether the local member answers ``hello``."""
+    """Return whether the local member answers ``hello``."""
     # First without pymongo, which would look again only every half second.
     return _accepts(settings) and _answers(settings)
 
@@ -171,7 +171,7 @@ def _create_users(client: Client, passwords: Mapping[str, str]) -> None:
 def _found_or_made(
     client: Client, settings: Settings, set_settings: Mapping[str, int]
 ) -> Document:
-    """The member's configuration, made first where it has none.
+    """Return the member's configuration, made first where it has none.
 
     One that still reads its own says that it has none, and refuses to get another.
     """

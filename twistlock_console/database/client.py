@@ -44,7 +44,7 @@ class Credentials:
 
 
 def credentials_for(settings: Settings, username: str) -> Credentials:
-    """Give the credentials of the user "console" or "cluster".
+    """Return the credentials of the user "console" or "cluster".
 
     Raises IdentityError if the password's file cannot be used.
     """
@@ -53,7 +53,7 @@ def credentials_for(settings: Settings, username: str) -> Credentials:
 
 
 def root_credentials(settings: Settings) -> Credentials:
-    """Give the credentials that members use among themselves; they may do anything.
+    """Return the credentials that members use among themselves; they may do anything.
 
     Raises IdentityError if the keyfile cannot be used.
     """
@@ -72,7 +72,7 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
     retry_reads: bool = True,
     seeds: Sequence[str] = (),
 ) -> Client:
-    """Give a client of the local member, or with *whole_set* of the primary.
+    """Return a client of the local member, or with *whole_set* of the primary.
 
     *seeds* are more members, as "address:port", to find the set by. Each call takes
     at most *timeout_ms* in all. Writes return when a majority has them journaled,

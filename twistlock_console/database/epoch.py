@@ -13,7 +13,7 @@ MARGIN = 1_000_000
 
 
 def kept_epoch(database: Db) -> int:
-    """The highest epoch under which this Console has served; 0 if none is known."""
+    """Return the highest epoch in which this Console has served; 0 if none is known."""
     found = database[COLLECTION].find_one({"_id": LEASE_ID})
     return int(found["epoch"]) if found else 0
 

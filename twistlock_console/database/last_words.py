@@ -100,7 +100,7 @@ SIGNALS = {
 
 
 def why_it_ended(code: int, log: Iterable[str], output: str) -> str:
-    """Give the reason from the exit *code*, the *log* of this run and its *output*.
+    """Return the reason from the exit *code*, the *log* of this run and its *output*.
 
     A negative *code* is the signal that ended it. Lines that are no JSON are skipped.
     """
@@ -120,7 +120,7 @@ def why_it_ended(code: int, log: Iterable[str], output: str) -> str:
 
 
 def why_not_started(sentence: str) -> str:
-    """Give the reason why mongod could not even be started, from what prevented it."""
+    """Return why mongod could not be started, from the error that prevented it."""
     advised = _advised([sentence]) or sentence
     return f"mongod cannot be started: {advised}"
 
@@ -134,7 +134,7 @@ def _advised(words: Sequence[str]) -> str | None:
 
 
 def _telling(log: Iterable[str]) -> Iterator[str]:
-    """Give the text of each line that is an error and says something."""
+    """Return the text of each line that is an error and says something."""
     for line in log:
         try:
             entry = json.loads(line)
@@ -153,7 +153,7 @@ def _is_error(entry: Mapping[str, object]) -> bool:
 
 
 def _text(entry: Mapping[str, object]) -> str:
-    """Give the line's message with the values of its attributes, shortened.
+    """Return the line's message with the values of its attributes, shortened.
 
     "" for a line that only says that there is an error, or shows bytes of a file.
     """

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def next_pause(pause: float, ran: float) -> float:
-    """Give the seconds until the restart: *pause* was the last, *ran* the run's.
+    """Return the seconds until the restart: *pause* was the last, *ran* the run's.
 
     The first restart is quick, because a failover may wait for it.
     """
@@ -73,13 +73,13 @@ class Mongod:
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
+        """Return the process id while it runs."""
         process = self._process
         return process.pid if process else None
 
     @property
     def running(self) -> bool:
-        """Whether the process lives; it may not answer yet."""
+        """Return whether the process lives; it may not answer yet."""
         return self._process is not None
 
     def start(self) -> None:

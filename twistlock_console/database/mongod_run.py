@@ -23,7 +23,7 @@ TAIL_BYTES = 512 * 1024
 
 
 def find_mongod(settings: Settings) -> Path:
-    """Give MONGOD_BINARY, else mongod on PATH, else the one of our wheel.
+    """Return MONGOD_BINARY, else mongod on PATH, else the one of our wheel.
 
     Raises DatabaseError if there is none, or if it may not be executed.
     """
@@ -50,7 +50,7 @@ def _in_wheel() -> list[Path]:
 
 
 def _executable(program: Path) -> Path:
-    """Give *program*, made executable if it is not: some unpackers drop the bit."""
+    """Return *program*, made executable if it is not: some unpackers drop the bit."""
     if not program.is_file():
         raise DatabaseError(f"MONGOD_BINARY: there is no file {program}")
     if not os.access(program, os.X_OK):
@@ -107,7 +107,7 @@ class RunLog:
         self._begin = file_size(self.path)
 
     def reason(self, code: int) -> str:
-        """Say why the run ended with exit *code*, as a sentence."""
+        """Return why the run ended with exit *code*, as a sentence."""
         try:
             lines = self._tail().decode(errors="replace").splitlines()
             output = self.output.read_text(errors="replace")

@@ -105,7 +105,7 @@ def raise_open_files_limit() -> int:
 def mongod_options(
     settings: Settings, limits: ConnectionLimits | None = None
 ) -> dict[str, object]:
-    """Give the options of this node's mongod, in the shape of its file."""
+    """Return the options of this node's mongod, in the shape of its file."""
     limits = limits or ConnectionLimits()
     folders = settings.folders
     certificates = folders.certificates

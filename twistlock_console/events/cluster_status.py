@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 def address_of(host: str) -> str:
-    """The address in a member's "address:port"."""
+    """Return the address in a member's "address:port"."""
     return host.rsplit(":", 1)[0]
 
 
@@ -60,7 +60,7 @@ class ClusterStatus:
         return next((m.sync_source for m in self.members if m.address == address), None)
 
     def lag_seconds(self, address: str) -> float | None:
-        """How far behind the most recent oplog *address* is; None when unknown."""
+        """Return how far *address* is behind the most recent oplog; None if unknown."""
         ends = [member.optime for member in self.members if member.optime]
         own = next((m.optime for m in self.members if m.address == address), None)
         if own is None or not ends:
@@ -69,5 +69,5 @@ class ClusterStatus:
 
 
 def _written(optime: datetime | None) -> datetime | None:
-    """When it was written; a member that holds nothing yet tells of 1970."""
+    """Return when it was written; a member that holds nothing yet tells of 1970."""
     return optime if optime and optime.year > 1970 else None

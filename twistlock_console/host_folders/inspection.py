@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def forbids_programs(path: Path) -> bool:
-    """Tell whether the file system of *path* is mounted with noexec."""
+    """Return whether the file system of *path* is mounted with noexec."""
     try:
         return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
     except OSError:
@@ -32,7 +32,7 @@ def forbids_programs(path: Path) -> bool:
 
 
 def is_in_memory(path: Path) -> bool:
-    """Tell whether a reboot loses what is at *path*, whose links are resolved."""
+    """Return whether a reboot loses what is at *path*, whose links are resolved."""
     try:
         return file_system_of(path, MOUNTS.read_text("utf-8")) in IN_MEMORY
     except OSError:
@@ -56,7 +56,7 @@ def _unescaped(text: str) -> str:
 
 
 def why_not_mongod(program: Path, timeout_s: float = VERSION_TIMEOUT_S) -> str | None:
-    """Say why *program* cannot be run as mongod, if so."""
+    """Return why *program* cannot be run as mongod, if so."""
     try:
         # A file, not a pipe: what the program leaves behind cannot hold us up.
         with tempfile.TemporaryFile() as output:
@@ -87,12 +87,12 @@ class Status:
 
     @property
     def is_folder(self) -> bool:
-        """Tell whether it is a folder."""
+        """Return whether it is a folder."""
         return stat.S_ISDIR(self.mode)
 
     @property
     def is_open_to_all(self) -> bool:
-        """Tell whether everyone may write in it."""
+        """Return whether everyone may write in it."""
         return bool(self.mode & stat.S_IWOTH)
 
 
@@ -134,7 +134,7 @@ class Inspection:
         return next(p for p in (path, *path.parents) if self.status(p) is not None)
 
     def replaceable(self, deepest: Path, trusted: set[int]) -> str | None:
-        """Say in which folder on the way to *deepest* others could put another.
+        """Return in which folder on the way to *deepest* others could put another.
 
         Only *trusted* may own one. Where the sticky bit is set nobody else replaces.
         """

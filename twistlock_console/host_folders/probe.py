@@ -110,7 +110,7 @@ class Probe:
                 return None
 
     def _not_reached(self, way: Iterable[Path]) -> str | None:
-        """Say which folder of *way* the account may not enter, if any."""
+        """Return which folder of *way* the account may not enter, if any."""
 
         def first_closed() -> str:
             closed = (

@@ -117,7 +117,7 @@ class Host:
 
 
 def judge(places: Sequence[Place], host: Host) -> Iterator[Finding]:
-    """Give all that is wrong with *places*; nothing on the host is to be changed."""
+    """Return all that is wrong with *places*; nothing on the host is to be changed."""
     for place in places:
         yield from _judge_one(place, host)
     by_use = {place.use: place for place in places}
@@ -271,7 +271,7 @@ def _part_of(
 
 
 def recognise_data(entries: Sequence[str], signs: Sequence[str], volume: str) -> bool:
-    """Tell whether a folder without a mark is the DATA_FOLDER of a Console.
+    """Return whether a folder without a mark is the DATA_FOLDER of a Console.
 
     Args:
         entries: The names in the folder.

@@ -35,7 +35,7 @@ HIDDEN_TREES = {
 
 
 def is_system_folder(folder: PurePosixPath) -> bool:
-    """Tell whether *folder*, with links resolved, belongs to the operating system."""
+    """Return whether *folder*, with links resolved, belongs to the operating system."""
     text = str(folder)
     if text in SYSTEM_FOLDERS or _is_below(folder, SYSTEM_TREES):
         return True
@@ -49,7 +49,7 @@ def is_system_folder(folder: PurePosixPath) -> bool:
 
 
 def why_hidden(path: PurePosixPath) -> str | None:
-    """Say why the service could not use *path*, if so; links are resolved in it."""
+    """Return why the service could not use *path*, if so; links are resolved in it."""
     for tree, reason in HIDDEN_TREES.items():
         if _is_below(path, [tree]):
             return f"is below {tree}, {reason}"

@@ -37,7 +37,7 @@ def give_back(folder: Path, account: Account) -> int:
 
 
 def _is_within(name: str, here: int, device: int) -> bool:
-    """Tell whether *name* is a folder, no link to one, on the same file system."""
+    """Return whether *name* is a folder, no link to one, on the same file system."""
     try:
         found = os.stat(name, dir_fd=here, follow_symlinks=False)
     except FileNotFoundError:

@@ -16,7 +16,7 @@ def plan_removal(
     *,
     is_ours: bool,
 ) -> Iterator[tuple[str, str]]:
-    """Give the names to remove from DATA_FOLDER *folder*, and what is left and why.
+    """Return the names to remove from DATA_FOLDER *folder*, and what is left and why.
 
     Args:
         folder: The folder, with links resolved.

@@ -24,12 +24,12 @@ class LogLine:
     log: str
 
     def to_json(self) -> dict[str, str]:
-        """Give the line as the API shows it."""
+        """Return the line as the API shows it."""
         return asdict(self)
 
 
 def latest(folders: Folders, count: int) -> list[LogLine]:
-    """Give the last *count* lines at most, oldest first; those of all processes.
+    """Return the last *count* lines at most, oldest first; those of all processes.
 
     Raises OSError when the file is there and cannot be read.
     """

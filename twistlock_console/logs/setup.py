@@ -56,7 +56,7 @@ class LogWriter(WatchedFileHandler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Say why lines are left out, in the log itself: standard error may take it.
+        """Return why lines are left out, in the log itself: standard error may take it.
 
         That line may fail as well and come back here, where it ends.
         """
@@ -179,7 +179,7 @@ def rotate(folders: Folders) -> None:
 
 
 def log_file(folders: Folders) -> Path:
-    """Where a node keeps what it has logged."""
+    """Return where a node keeps what it has logged."""
     return folders.log / FILE
 
 

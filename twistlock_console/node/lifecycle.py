@@ -117,7 +117,7 @@ class Signals:
 
     @property
     def has_arrived(self) -> bool:
-        """Whether a signal asked the program to end."""
+        """Return whether a signal asked the program to end."""
         return self._ended
 
     def wait_for(self, seconds: float) -> bool:

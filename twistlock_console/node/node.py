@@ -86,7 +86,7 @@ class Node:
 
     @property
     def context(self) -> NodeContext:
-        """The parts that plugins may use."""
+        """Return the parts that plugins may use."""
         return NodeContext(
             settings=self.settings,
             bus=self.bus,
@@ -190,7 +190,7 @@ class Node:
         self.node_api.add_url_rule(TRUST_PHASE_PATH, view_func=self.trust_phase)
 
     def status(self) -> dict[str, object]:
-        """What this node is doing, for `twistlock-console status`."""
+        """Return what this node is doing, for `twistlock-console status`."""
         return {
             "address": self.settings.node_address,
             "version": __version__,
@@ -205,7 +205,7 @@ class Node:
         }
 
     def trust_phase(self) -> dict[str, object]:
-        """How far this node has come to the cluster's own certificates, for others."""
+        """Return the phase of the move to the cluster's certificates, for others."""
         return {"phase": int(self.trust_migration.settled_phase())}
 
     def renew_certificate(self) -> dict[str, object]:

@@ -106,7 +106,7 @@ def sign_request(
     names: Sequence[str],
     days: int = CERTIFICATE_DAYS,
 ) -> bytes:
-    """Give a certificate (PEM) for the key in *csr_pem*, valid from yesterday.
+    """Return a certificate (PEM) for the key in *csr_pem*, valid from yesterday.
 
     Of the request, only the key counts. *names* are DNS names and IP addresses.
     Raises IdentityError if the request, a name or our authority cannot be used.
@@ -121,7 +121,7 @@ def sign_request(
 def sign_cluster_request(
     folder: Path, csr_pem: bytes, names: Sequence[str], *, days: int = CERTIFICATE_DAYS
 ) -> bytes:
-    """Give a node's certificate (PEM) from the cluster's authority; as `sign_request`.
+    """Return a node's certificate (PEM) of the cluster's authority; see `sign_request`.
 
     The first of *names* becomes the common name.
     """

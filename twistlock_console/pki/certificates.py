@@ -50,7 +50,7 @@ BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 def node_names(settings: Settings, address: str) -> list[str]:
-    """The names in a node's certificate: its own, and the load balancer's."""
+    """Return the names in a node's certificate: its own, and the load balancer's."""
     names = [address, "127.0.0.1", "localhost", settings.console_cn]
     return list(dict.fromkeys([*names, *settings.console_san]))
 
@@ -100,17 +100,17 @@ def store_node_certificate(folder: Path, certificate_pem: bytes) -> None:
 
 
 def fingerprint(csr_or_cert_pem: bytes) -> str:
-    """Give the SHA-256 of the public key as AB:CD:…, for people to compare."""
+    """Return the SHA-256 of the public key as AB:CD:…, for people to compare."""
     return _public_key_hash(csr_or_cert_pem).hex(":").upper()
 
 
 def public_key_pin(cert_pem: bytes) -> str:
-    """Give the public key's hash as ``curl --pinnedpubkey`` takes it."""
+    """Return the public key's hash as ``curl --pinnedpubkey`` takes it."""
     return pin_of(fingerprint(cert_pem))
 
 
 def pin_of(shown: str) -> str:
-    """Give the pin of the key that has the fingerprint *shown*: the same hash."""
+    """Return the pin of the key that has the fingerprint *shown*: the same hash."""
     digest = bytes.fromhex(shown.replace(":", ""))
     return f"sha256//{base64.b64encode(digest).decode()}"
 

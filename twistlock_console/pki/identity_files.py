@@ -56,7 +56,7 @@ REMEDIES = {
 
 
 def read_certificate(path: Path) -> x509.Certificate:
-    """Give the certificate at *path*.
+    """Return the certificate at *path*.
 
     Raises IdentityError if it is missing, damaged, expired or not valid yet.
     """
@@ -77,7 +77,7 @@ def read_certificate(path: Path) -> x509.Certificate:
 
 
 def load_certificate(path: Path) -> x509.Certificate:
-    """Give the certificate at *path*, in its time or not. Raises IdentityError."""
+    """Return the certificate at *path*, in its time or not. Raises IdentityError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -88,7 +88,7 @@ def load_certificate(path: Path) -> x509.Certificate:
 
 
 def names_in(certificate: x509.Certificate) -> set[str]:
-    """Give the names and addresses that *certificate* is for."""
+    """Return the names and addresses that *certificate* is for."""
     try:
         found = certificate.extensions.get_extension_for_class(
             x509.SubjectAlternativeName
@@ -99,7 +99,7 @@ def names_in(certificate: x509.Certificate) -> set[str]:
 
 
 def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Give the private key at *path*. Raises IdentityError if it cannot be used."""
+    """Return the private key at *path*. Raises IdentityError if it cannot be used."""
     data = read_secret(path)
     key = parse_pem(lambda pem: load_pem_private_key(pem, None), data, str(path))
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -115,7 +115,7 @@ def make_key(path: Path) -> None:
 
 
 def parse_pem(load: Callable[[bytes], T], data: bytes, what: str) -> T:
-    """Give what *load* makes of *data*; IdentityError if that is nothing."""
+    """Return what *load* makes of *data*; IdentityError if that is nothing."""
     if not data.strip():
         raise IdentityError(f"{what} is empty; {REMEDY}")
     try:
@@ -133,7 +133,7 @@ def make_request(key_path: Path, common_name: str) -> bytes:
 
 
 def expiry_warnings(folder: Path, now: datetime | None = None) -> list[str]:
-    """One sentence for each certificate in *folder* that ends soon, or has ended."""
+    """Return a sentence for each certificate that ends soon or has ended."""
     now = now or datetime.now(UTC)
     found = []
     for file, (what, remedy) in REMEDIES.items():

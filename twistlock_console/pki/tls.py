@@ -92,7 +92,7 @@ def client_context(folder: Path) -> ssl.SSLContext:
 
 
 def peer_identity(der: bytes) -> Identity:
-    """Say whose certificate *der* is; TLS has verified it before.
+    """Return whose certificate *der* is; TLS has verified it before.
 
     Raises IdentityError if it cannot be read.
     """

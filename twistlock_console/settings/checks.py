@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def listeners(settings: Settings) -> Iterator[tuple[str, int | None, tuple[str, ...]]]:
-    """Give each key of a port, its port and the addresses it is opened on."""
+    """Return each key of a port, its port and the addresses it is opened on."""
     everywhere, ours = settings.service_addresses, settings.private_addresses
     yield "MANAGEMENT_PORT_HTTPS", settings.management_port_https, everywhere
     yield "MANAGEMENT_PORT_UI", settings.management_port_ui, everywhere
@@ -124,7 +124,7 @@ def _is_part_of(data: Path, volume: Path) -> str | None:
 
 
 def unwritable(folder: Path) -> str | None:
-    """Say why *folder* cannot be written or made, if so."""
+    """Return why *folder* cannot be written or made, if so."""
     try:
         if folder.exists():
             usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
@@ -138,6 +138,6 @@ def unwritable(folder: Path) -> str | None:
 
 
 def not_mongod(program: Path) -> str | None:
-    """Say why *program* cannot be run as mongod, if so. Takes at most 10 s."""
+    """Return why *program* cannot be run as mongod, if so. Takes at most 10 s."""
     why = why_not_mongod(program, VERSION_SECONDS)
     return why and f"{program} {why}"

@@ -27,14 +27,14 @@ ORCHESTRATOR_PATHS = {
 
 
 def full_name() -> str:
-    """Give this host's full name; its plain name when DNS is slow or too long."""
+    """Return this host's full name; its plain name when DNS is slow or too long."""
     plain = socket.gethostname()
     name = plain if "." in plain else _in_time(socket.getfqdn, plain)
     return name if len(name) <= 64 else plain[:64]
 
 
 def find_address(beyond: str = DOCUMENTATION_ADDRESS) -> str | None:
-    """Give our IPv4 address on the route to *beyond*, else that of our name."""
+    """Return our IPv4 address on the route to *beyond*, else that of our name."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Connecting a UDP socket chooses a route and sends nothing.
@@ -45,12 +45,12 @@ def find_address(beyond: str = DOCUMENTATION_ADDRESS) -> str | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether other hosts cannot reach *address*."""
+    """Return whether other hosts cannot reach *address*."""
     return IPv4Address(address).is_loopback
 
 
 def lacks_ipv6(address: str, problem: OSError) -> bool:
-    """Say whether *problem* is that this host has no IPv6, which *address* needs."""
+    """Return whether *problem* is that this host has no IPv6, which *address* needs."""
     return ":" in address and problem.errno in (
         errno.EAFNOSUPPORT,
         errno.EADDRNOTAVAIL,
@@ -59,7 +59,7 @@ def lacks_ipv6(address: str, problem: OSError) -> bool:
 
 
 def bind_problem(address: str, port: int = 0) -> OSError | None:
-    """Say why *port* cannot be opened on *address*, if so; port 0 is any port.
+    """Return why *port* cannot be opened on *address*, if so; port 0 is any port.
 
     That this host has no IPv6 is no problem: the port is then opened without.
     """

@@ -39,7 +39,7 @@ class Key:
 
     @property
     def attribute(self) -> str:
-        """The field of Settings that this key fills."""
+        """Return the field of Settings that this key fills."""
         return self.field or self.name.lower()
 
 

@@ -24,7 +24,7 @@ class Folders:
 
     @property
     def database(self) -> Path:
-        """What mongod stores."""
+        """Return what mongod stores."""
         return self.root / "db"
 
     @property
@@ -49,12 +49,12 @@ class Folders:
 
     @property
     def scripts(self) -> Path:
-        """The installed copy of twistlock.cfg and the scripts beside it."""
+        """Return the installed copy of twistlock.cfg and the scripts beside it."""
         return self.root / "scripts"
 
     @property
     def images(self) -> Path:
-        """The release tarball, kept for hosts that join."""
+        """Return the release tarball, kept for hosts that join."""
         return self.root / "images"
 
     def create(self) -> None:
@@ -112,12 +112,12 @@ class Settings:
 
     @property
     def folders(self) -> Folders:
-        """The folders below DATA_FOLDER."""
+        """Return the folders below DATA_FOLDER."""
         return Folders(self.data_folder)
 
     @property
     def service_addresses(self) -> tuple[str, ...]:
-        """Where the service ports listen: everywhere, but for a loopback node.
+        """Return where the service ports listen: everywhere, but for a loopback node.
 
         On a host without IPv6 the second of them is left out.
         """
@@ -126,7 +126,7 @@ class Settings:
 
     @property
     def private_addresses(self) -> tuple[str, ...]:
-        """Where mongod and the node API listen."""
+        """Return where mongod and the node API listen."""
         if self._on_loopback:
             return (self.node_address,)
         return (self.node_address, "127.0.0.1")

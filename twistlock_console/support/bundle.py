@@ -51,7 +51,7 @@ def _collected(part: Part) -> object:
 
 
 def versions() -> dict[str, object]:
-    """This release, and what it runs on."""
+    """Return this release, and what it runs on."""
     return {
         "console": __version__,
         "python": platform.python_version(),
@@ -61,7 +61,7 @@ def versions() -> dict[str, object]:
 
 
 def stored_settings(settings: Settings) -> dict[str, Document]:
-    """The settings in the database, as our own member has them."""
+    """Return the settings in the database, as our own member has them."""
     credentials = credentials_for(settings, "console")
     with connect(settings, credentials, app_name="support") as client:
         found = client["twistlock"]["settings"].find(limit=100)
@@ -69,6 +69,6 @@ def stored_settings(settings: Settings) -> dict[str, Document]:
 
 
 def log_text(settings: Settings) -> str:
-    """The latest lines of the log."""
+    """Return the latest lines of the log."""
     lines = reader.latest(settings.folders, reader.MOST_LINES)
     return "\n".join(f"{line.time} {line.level} {line.log}".strip() for line in lines)

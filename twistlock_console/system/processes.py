@@ -41,7 +41,7 @@ def raise_file_limit() -> int:
 
 
 def bound_to_us(argv: Sequence[str]) -> list[str]:
-    """Give the command that runs *argv* and is killed when we end.
+    """Return the command that runs *argv* and is killed when we end.
 
     The kernel watches the *thread* that starts it: that thread must live as long as
     the program should. argv[0] is a full path.

@@ -26,7 +26,7 @@ class Interval(IntervalTrigger):  # type: ignore[misc]  # APScheduler has no typ
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        """Give when to run after *previous_fire_time*: never in the past."""
+        """Return when to run after *previous_fire_time*: never in the past."""
         due: datetime | None = super().get_next_fire_time(previous_fire_time, now)
         return max(due, now) if due and previous_fire_time else due
 

@@ -34,14 +34,14 @@ class Permit:
 
     @property
     def epoch(self) -> int:
-        """The epoch last granted, 0 before the first."""
+        """Return the epoch last granted, 0 before the first."""
         return int(self._numbers[0])
 
     @property
     def deadline_ns(self) -> int:
-        """The boot-time instant at which the right ends; 0 when it is revoked."""
+        """Return the boot-time instant at which the right ends; 0 if it is revoked."""
         return int(self._numbers[1])
 
     def valid(self, now_ns: int) -> bool:
-        """Say whether serving is allowed at *now_ns*."""
+        """Return whether serving is allowed at *now_ns*."""
         return bool(now_ns < self._numbers[1])

@@ -10,7 +10,7 @@ _LENGTH = Struct("<i")
 
 
 def split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Give the documents of a stream, those of each chunk together.
+    """Return the documents of a stream, those of each chunk together.
 
     Raises Refused where the bytes are no documents.
     """

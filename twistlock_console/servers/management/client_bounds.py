@@ -53,7 +53,7 @@ class TrustedProxies:
         self._networks = tuple(networks)
 
     def __contains__(self, key: object) -> bool:
-        """Say whether the client with this *key* is such a proxy."""
+        """Return whether the client with this *key* is such a proxy."""
         if not self._networks or not isinstance(key, str):
             return False
         try:
@@ -88,7 +88,7 @@ class ConnectionTable(Generic[C]):
         return self._total
 
     def is_full_for(self, key: str) -> bool:
-        """Say whether one more connection of the client *key* needs another's place."""
+        """Return whether one more connection of client *key* needs another's place."""
         return self._total >= self._max_total or self._is_greedy(key)
 
     def choose_victim(self, key: str) -> C | None:

@@ -109,7 +109,7 @@ class Connection:
 
     @property
     def is_idle(self) -> bool:
-        """Say whether nothing of a request has arrived."""
+        """Return whether nothing of a request has arrived."""
         receiving = self.phase is Phase.RECEIVING
         return receiving and self.head is None and not self.received
 

@@ -119,7 +119,7 @@ class RequestDispatcher:
 
     @property
     def is_busy(self) -> bool:
-        """Say whether a thread runs the application."""
+        """Return whether a thread runs the application."""
         return any(pool.busy for pool in self._pools)
 
     def close(self) -> None:

@@ -137,12 +137,12 @@ class Exchange:
 
     @property
     def has_begun(self) -> bool:
-        """Say whether a part of the answer was given to the output."""
+        """Return whether a part of the answer was given to the output."""
         return self._response is not None and bool(self._response.headers_sent)
 
     @property
     def closes_connection(self) -> bool:
-        """Say whether the connection ends with this answer, as the client was told."""
+        """Return whether the connection ends with this answer; the client knows."""
         response = self._response
         return self.must_close or response is None or bool(response.should_close())
 

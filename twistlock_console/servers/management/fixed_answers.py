@@ -51,18 +51,18 @@ class PagesPort:
 
 
 def is_api(environ: WSGIEnvironment) -> bool:
-    """Say whether a request is for the API; the load balancer's question is not."""
+    """Return whether a request is for the API; the load balancer's question is not."""
     path = str(environ.get("PATH_INFO", ""))
     return not is_ping(path) and (path == "/api" or path.startswith("/api/"))
 
 
 def is_login(method: str, path: str) -> bool:
-    """Say whether a request has a password checked, however its path is written."""
+    """Return whether a request has a password checked, however its path is written."""
     return method == "POST" and f"/{unquote(path).strip('/')}" in LOGIN_PATHS
 
 
 def is_ping(path: str) -> bool:
-    """Say whether *path* is what a load balancer asks for, with a slash or without."""
+    """Return whether *path* is that of `_ping`, with a slash or without."""
     return path in (PING, PING + "/")
 
 

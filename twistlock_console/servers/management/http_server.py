@@ -200,7 +200,7 @@ class HttpServer:
 
 
 def _has_arrived(conn: Connection, head: RequestHead) -> bool:
-    """Say whether the request can be served; a large body is received only later."""
+    """Return whether the request can be served; a large body is received only later."""
     if head.is_small or conn.body_is_accepted:
         return len(conn.received) >= head.length
     return True

@@ -21,12 +21,12 @@ _HOST = re.compile(
 
 
 def is_plain(first: bytes) -> bool:
-    """Say whether the *first* byte of a connection cannot begin a TLS handshake."""
+    """Return whether the *first* byte of a connection cannot begin a TLS handshake."""
     return first[0] != TLS_HANDSHAKE
 
 
 def is_whole_head(received: bytes | bytearray) -> bool:
-    """Say whether *received* is enough to answer."""
+    """Return whether *received* is enough to answer."""
     ended = b"\r\n\r\n" in received or b"\n\n" in received
     return ended or len(received) >= MAX_HEAD_BYTES
 

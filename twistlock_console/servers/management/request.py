@@ -76,7 +76,7 @@ class RequestHead:
 
     @property
     def is_small(self) -> bool:
-        """Say whether anyone may send a body like this."""
+        """Return whether anyone may send a body like this."""
         return not self.is_chunked and self.length <= MAX_OPEN_BODY_BYTES
 
     def check_body(self) -> None:

@@ -99,7 +99,7 @@ def _wait_for_activation(gate: Connection) -> bool:
 
 
 def _stamps(settings: Settings) -> list[tuple[Path, int]]:
-    """What a server is made of may be renewed while it waits: when each file was."""
+    """Return the files that a server is made of, and when each was last changed."""
     folders = (settings.folders.certificates, settings.folders.secrets)
     files = [file for folder in folders for file in sorted(folder.iterdir())]
     return [(file, file.stat().st_mtime_ns) for file in files]

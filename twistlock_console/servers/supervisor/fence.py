@@ -85,7 +85,7 @@ class Fence:
         self.epoch = permit.epoch
 
     def holds(self) -> bool:
-        """Say whether this server may answer now."""
+        """Return whether this server may answer now."""
         permit = self._permit
         return permit.valid(boottime_ns()) and permit.epoch == self.epoch
 

@@ -217,7 +217,7 @@ class ServerChecks:
                 listener.fail(f"{listener.name} opened, but {result.problem}")
 
     def overload(self) -> str | None:
-        """Say which servers were at their limits in the last checks, all of them."""
+        """Return which servers were at their limits in the last checks, all of them."""
         full = [
             _at_its_limits(name, load)
             for name, load in self.loads.items()

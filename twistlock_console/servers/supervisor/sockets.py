@@ -45,7 +45,7 @@ def bind_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
 
 
 def accepts(address: Address, timeout: float = 1.0) -> bool:
-    """Say whether *address* accepts a connection now; silence counts as no."""
+    """Return whether *address* accepts a connection now; silence counts as no."""
     host, port = address
     # A server on every address is asked on one that cannot be cut off.
     host = LOOPBACK.get(host, host)
