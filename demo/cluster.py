@@ -17,7 +17,7 @@ from demo.state import State
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.settings.host import ORCHESTRATOR_VARIABLES
-from twistlock_console.system.processes import bound_to_us
+from twistlock_console.system.processes import with_parent_death_signal
 
 #: Enough for standbys. A primary that finds no heir would take longer, and only wait.
 STOP_SECONDS = 3.0
@@ -50,7 +50,9 @@ class DemoNode:
             raise Refused(f"{self.address} is {self.condition} already.")
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                bound_to_us([sys.executable, _program(), "run", *self._arguments()]),
+                with_parent_death_signal(
+                    [sys.executable, _program(), "run", *self._arguments()]
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -11,7 +11,7 @@ from plugins.ha.load_balancer.files import shipped
 from plugins.ha.load_balancer.templates import Kind
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.settings.host import bind_problem
-from twistlock_console.system.processes import bound_to_us, end_group
+from twistlock_console.system.processes import end_group, with_parent_death_signal
 
 START_SECONDS = 5.0
 STOP_SECONDS = 2.0
@@ -36,7 +36,9 @@ class LoadBalancer:
         log = self._state.root / "haproxy.log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                bound_to_us([program, "-db", "-f", str(shipped(Kind.HAPROXY))]),
+                with_parent_death_signal(
+                    [program, "-db", "-f", str(shipped(Kind.HAPROXY))]
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

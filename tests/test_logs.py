@@ -15,7 +15,7 @@ import pytest
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.logs.reader import LogLine, latest, read_line
 from twistlock_console.logs.setup import (
-    PLACE,
+    LOG_CONTEXT,
     JsonLines,
     PlainLines,
     log_as_node,
@@ -41,20 +41,20 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
         added.close()
     root.handlers[:] = handlers
     root.setLevel(level)
-    PLACE.node, PLACE.epoch = "", lambda: 0
+    LOG_CONTEXT.node, LOG_CONTEXT.epoch = "", lambda: 0
 
 
 def record(message: str, *arguments: object) -> logging.LogRecord:
     """A record as a module makes it, with its place."""
     made = logging.LogRecord("a.b", logging.INFO, "", 1, message, arguments, None)
-    PLACE.filter(made)
+    LOG_CONTEXT.filter(made)
     return made
 
 
 def test_a_record_is_one_json_object(settings: Settings) -> None:
     """Time, level, logger and message; node and epoch; no request where none is."""
     with log_as_node(settings):
-        PLACE.epoch = lambda: 7
+        LOG_CONTEXT.epoch = lambda: 7
         log.info("opened %s", "8083")
 
     line = json.loads(log_file(settings.folders).read_text())

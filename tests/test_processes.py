@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from twistlock_console.system.processes import bound_to_us, end_group
+from twistlock_console.system.processes import end_group, with_parent_death_signal
 
 POLITE = "import time; print('ready', flush=True); time.sleep(60)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + POLITE
@@ -83,7 +83,9 @@ def test_no_group_but_a_childs_is_ended(pid: int) -> None:
 
 def test_a_bound_program_is_the_program() -> None:
     """The wrapper becomes the program: same process id, same arguments."""
-    command = bound_to_us(["/bin/sh", "-c", 'echo "$$ $1"', "sh", "with space"])
+    command = with_parent_death_signal(
+        ["/bin/sh", "-c", 'echo "$$ $1"', "sh", "with space"]
+    )
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         output, _ = process.communicate(timeout=10)
@@ -93,7 +95,7 @@ def test_a_bound_program_is_the_program() -> None:
 
 def test_a_bound_program_does_not_start_for_a_dead_parent() -> None:
     """A parent that died before the kernel was told leaves nothing behind."""
-    command = bound_to_us(["/bin/echo", "started"])
+    command = with_parent_death_signal(["/bin/echo", "started"])
     command[5] = "1"
 
     result = subprocess.run(command, capture_output=True, timeout=10, check=False)

@@ -9,9 +9,12 @@ import pytest
 from cryptography import x509
 
 from tests.test_certificates import call, make_node, serving
-from twistlock_console.certificate_renewal.renewal import Renewal, why_renew
+from twistlock_console.certificate_renewal.renewal import (
+    NodeCertificateRenewer,
+    why_renew,
+)
 from twistlock_console.common.errors import DatabaseError
-from twistlock_console.node.lifecycle import fit_identity
+from twistlock_console.node.lifecycle import ensure_certificate_current
 from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.pki.identity_files import expiry_warnings, load_certificate
 from twistlock_console.pki.tls import (
@@ -75,7 +78,7 @@ def test_names_from_elsewhere_are_added(settings: Settings) -> None:
     """More names, and only those: one that was taken away goes."""
     folder = settings.folders.certificates
     make_node(folder)
-    renewal = Renewal(settings)
+    renewal = NodeCertificateRenewer(settings)
     for more in ((), ("lb.example.com", "10.0.0.50"), ("10.0.0.50",)):
         renewal.more_names = lambda more=more: more
 
@@ -95,7 +98,7 @@ def test_names_nobody_can_tell_stay(settings: Settings) -> None:
         raise DatabaseError("the database does not answer")
 
     make_node(settings.folders.certificates)
-    renewal = Renewal(settings)
+    renewal = NodeCertificateRenewer(settings)
     renewal.more_names = silent
     before = own(settings)
 
@@ -122,7 +125,7 @@ def test_at_its_start(
     issue_node_certificate(folder, names, days=days)
     before = own(settings)
 
-    fit_identity(settings)
+    ensure_certificate_current(settings)
 
     assert (own(settings) != before) is anew
 

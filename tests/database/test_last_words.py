@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from twistlock_console.database.last_words import why_it_ended, why_not_started
+from twistlock_console.database.last_words import exit_reason, start_failure_reason
 
 ABORTING = [
     {"s": "F", "id": 23089, "msg": "Fatal assertion", "attr": {"msgid": 31339}},
@@ -234,7 +234,7 @@ def test_the_reason_is_one_sentence(
     """The line that tells is found among those that only say that all is lost."""
     log = ["", "no JSON", *(json.dumps(line) for line in lines)]
 
-    reason = why_it_ended(code, log, "\nUnrecognized option: x\ntry --help\n")
+    reason = exit_reason(code, log, "\nUnrecognized option: x\ntry --help\n")
 
     assert said in reason
     assert "\n" not in reason
@@ -250,7 +250,7 @@ def test_the_reason_is_one_sentence(
 )
 def test_what_prevents_a_start_has_advice_too(sentence: str, said: str) -> None:
     """The same words of the operating system mean the same."""
-    reason = why_not_started(sentence)
+    reason = start_failure_reason(sentence)
 
     assert reason.startswith("mongod cannot be started: ")
     assert reason.endswith(sentence)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.hosts.node import PROJECT
 from twistlock_console.protocol import HostRule, PolicyPushed, hash_of
-from twistlock_console.system.processes import bound_to_us
+from twistlock_console.system.processes import with_parent_death_signal
 from twistlock_defender.common.folder import Folder
 
 COMMAND = (sys.executable, "-m", "twistlock_defender")
@@ -29,7 +29,9 @@ def running(
     words = [*before, *command, "run", "--folder", str(folder.path)]
     words[0] = shutil.which(words[0]) or words[0]
     with _log(folder).open("ab") as log:
-        program = subprocess.Popen(bound_to_us(words), cwd=PROJECT, stderr=log)
+        program = subprocess.Popen(
+            with_parent_death_signal(words), cwd=PROJECT, stderr=log
+        )
     try:
         yield program
     finally:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.hosts.node import PROJECT
 from tests.hosts.waiting import wait_for
-from twistlock_console.system.processes import bound_to_us
+from twistlock_console.system.processes import with_parent_death_signal
 from twistlock_defender.link.outbox import HELD_AT_MOST, Outbox
 
 MEGABYTE = 1024 * 1024
@@ -154,7 +154,7 @@ def test_what_was_added_survives_a_kill(tmp_path: Path) -> None:
     """Whatever `add` returned for is there after SIGKILL, once and in order."""
     path = tmp_path / "outbox.db"
     adder = subprocess.Popen(
-        bound_to_us([sys.executable, "-c", ADDER, str(path)]),
+        with_parent_death_signal([sys.executable, "-c", ADDER, str(path)]),
         cwd=PROJECT,
         stdout=subprocess.PIPE,
     )

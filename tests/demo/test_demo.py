@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.hosts.server_folder import server_folder
-from twistlock_console.system.processes import bound_to_us
+from twistlock_console.system.processes import with_parent_death_signal
 
 pytestmark = [
     pytest.mark.unmeasured,
@@ -48,7 +48,7 @@ class Demo:
         words = [*command, "--headless", "--state", str(state)]
         shell = ["/bin/sh", "-c", IN_A_NAMESPACE, "sh", *words]
         self.process = subprocess.Popen(
-            bound_to_us(["/usr/bin/unshare", "--net", *shell]),
+            with_parent_death_signal(["/usr/bin/unshare", "--net", *shell]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

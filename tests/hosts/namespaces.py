@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hosts.waiting import wait_for
-from twistlock_console.system.processes import bound_to_us
+from twistlock_console.system.processes import with_parent_death_signal
 
 CLONE_NEWNET = 0x40000000
 COMMAND_SECONDS = 60
@@ -52,7 +52,9 @@ class Namespaces:
         isolated = ["--pid", "--fork", "--kill-child", "--net", "--mount"]
         unshare = shutil.which("unshare") or "unshare"
         self._unshare = subprocess.Popen(
-            bound_to_us([unshare, *isolated, "--mount-proc", "--", *_FIRST]),
+            with_parent_death_signal(
+                [unshare, *isolated, "--mount-proc", "--", *_FIRST]
+            ),
             stdin=subprocess.DEVNULL,
         )
         self.pid = wait_for(self._first_process, 10, "the namespaces of a host")
@@ -80,7 +82,7 @@ class Namespaces:
         *options* are Popen's. Signals go to the program with `signal`, by its own pid.
         """
         enter = [sys.executable, "-I", "-S", "-c", _ENTER, str(self.pid), *argv]
-        program = subprocess.Popen(bound_to_us(enter), **options)
+        program = subprocess.Popen(with_parent_death_signal(enter), **options)
         self._started.append(program)
         return program
 

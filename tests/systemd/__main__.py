@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from twistlock_console.system.processes import bound_to_us
+from twistlock_console.system.processes import with_parent_death_signal
 
 HERE = Path(__file__).parent
 SPACES = ("--mount", "--pid", "--fork", "--net", "--uts", "--ipc", "--cgroup")
@@ -31,7 +31,7 @@ def main() -> int:
         subprocess.run(build, check=True, timeout=300)
         begin = ["/usr/bin/unshare", *SPACES, "--kill-child", "bash"]
         box = subprocess.Popen(
-            bound_to_us([*begin, str(HERE / "box.sh"), str(root / "box")])
+            with_parent_death_signal([*begin, str(HERE / "box.sh"), str(root / "box")])
         )
         try:
             # What the box sees of /tmp is its own: the tarball comes by descriptor.

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from web_visitor import PASSWORD, Visitor, basic
 
-from twistlock_console.logs.setup import PLACE, JsonLines, log_file
+from twistlock_console.logs.setup import LOG_CONTEXT, JsonLines, log_file
 from twistlock_console.settings import Settings
 
 
@@ -19,7 +19,7 @@ def logged() -> Iterator[io.StringIO]:
     root, kept = logging.getLogger(), io.StringIO()
     handler, level = logging.StreamHandler(kept), root.level
     handler.setFormatter(JsonLines())
-    handler.addFilter(PLACE)
+    handler.addFilter(LOG_CONTEXT)
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     # Its own wire log is off in a node, whatever the level.

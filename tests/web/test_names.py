@@ -4,7 +4,11 @@ import pytest
 from flask import Flask
 from web_visitor import Visitor, basic
 
-from twistlock_console.certificate_renewal.names import MOST, NamesHere, checked_names
+from twistlock_console.certificate_renewal.names import (
+    MOST,
+    ExtraNamesReader,
+    checked_names,
+)
 from twistlock_console.common.errors import Refused
 from twistlock_console.settings import Settings
 
@@ -18,7 +22,7 @@ def test_names_are_set_in_a_single_shot(admin: Visitor, running: Settings) -> No
     saved = admin.call(PATH, sent, Authorization=basic())
 
     shown = admin.get(PATH, Authorization=basic()).get_json()
-    here = NamesHere(running)
+    here = ExtraNamesReader(running)
     names = here.read()
     here.close()
     history = admin.get("/api/v1/audits/mgmt", Authorization=basic()).get_json()

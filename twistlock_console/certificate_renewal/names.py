@@ -54,7 +54,7 @@ def _one(text: str) -> tuple[str, ...]:
     return names(text.strip())
 
 
-class NamesHere:
+class ExtraNamesReader:
     """The names, as this node's own member has them; for its renewal."""
 
     def __init__(self, settings: Settings) -> None:

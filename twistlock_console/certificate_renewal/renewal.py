@@ -63,7 +63,7 @@ class RenewedCertificate:
     expires: str
 
 
-class Renewal:
+class NodeCertificateRenewer:
     """Renews this node's certificate when it must be, or when somebody asks.
 
     *more_names* gives the names that are not in twistlock.cfg, as they are now, or

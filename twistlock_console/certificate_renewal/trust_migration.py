@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from twistlock_console.certificate_renewal.renewal import Renewal
+from twistlock_console.certificate_renewal.renewal import NodeCertificateRenewer
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.node_api.client import NodeClient
@@ -31,7 +31,7 @@ class TrustMigration:
     are not known now: then this node stays where it is.
     """
 
-    def __init__(self, settings: Settings, renewal: Renewal) -> None:
+    def __init__(self, settings: Settings, renewal: NodeCertificateRenewer) -> None:
         self._settings = settings
         self._renewal = renewal
         self._lock = threading.Lock()

@@ -25,9 +25,9 @@ from twistlock_console.cli.options import config_option, print_line, show_progre
 from twistlock_console.common.errors import Refused, SettingsError
 from twistlock_console.database.epoch import raise_epoch
 from twistlock_console.node.lifecycle import (
-    fit_identity,
-    found_identity,
-    sole_node,
+    create_identity,
+    ensure_certificate_current,
+    lock_data_folder,
 )
 from twistlock_console.pki.certificates import fingerprint, node_names
 from twistlock_console.pki.identity_files import AUTHORITY
@@ -78,7 +78,7 @@ def command(
     volume = Volume(chosen_folder or settings.data_recovery_volume)
     chosen = _choose(find_backups(volume), volume.root).path
     try:
-        with sole_node(settings.folders):
+        with lock_data_folder(settings.folders):
             _restore_here(settings, chosen, Options(key_file, without_identity))
     except SettingsError as error:
         raise Refused(
@@ -139,10 +139,10 @@ def _choose(found: Sequence[Candidate], folder: Path) -> Candidate:
 
 def _restore_here(settings: Settings, path: Path, options: Options) -> None:
     names = node_names(settings, settings.node_address)
-    found_identity(settings, names)
+    create_identity(settings, names)
     manifest = read_manifest(path)
     files = _identity(settings, path, manifest, options)
-    fit_identity(settings)
+    ensure_certificate_current(settings)
     with running_database(settings) as database:
         restore_journal.complete(database)
         restore_journal.sweep(database, None)
@@ -151,7 +151,7 @@ def _restore_here(settings: Settings, path: Path, options: Options) -> None:
         raise_epoch(database, manifest.epoch)
     if files:
         put_in_force(settings.folders, files)
-        found_identity(settings, names)
+        create_identity(settings, names)
 
 
 def _identity(

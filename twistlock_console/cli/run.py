@@ -12,21 +12,21 @@ from twistlock_console import plugins
 from twistlock_console.cli.options import config_option
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.database.bootstrap import create_users, initiate_set
-from twistlock_console.database.epoch import kept_epoch
+from twistlock_console.database.epoch import load_epoch
 from twistlock_console.database.known_members import read_known_members
 from twistlock_console.logs.setup import log_as_node
 from twistlock_console.node.context import RoleController
 from twistlock_console.node.lifecycle import (
     Signals,
-    fit_identity,
-    found_identity,
-    sole_node,
+    create_identity,
+    ensure_certificate_current,
+    lock_data_folder,
 )
 from twistlock_console.node.node import Node
-from twistlock_console.node.standalone_role import Alone
+from twistlock_console.node.standalone_role import StandaloneRole
 from twistlock_console.pki.certificates import node_names
 from twistlock_console.plugins import ConsolePlugin, PluginError
-from twistlock_console.servers.management.server import rehearse
+from twistlock_console.servers.management.server import prebuild
 from twistlock_console.servers.supervisor import forkserver
 from twistlock_console.settings import (
     Settings,
@@ -45,7 +45,7 @@ def command(config: Path) -> None:
     settings = load_settings(config, os.environ)
     signals = Signals()
     check_ports_free(settings)
-    with sole_node(settings.folders), log_as_node(settings):
+    with lock_data_folder(settings.folders), log_as_node(settings):
         run_node(settings, signals)
 
 
@@ -54,10 +54,10 @@ def run_node(settings: Settings, signals: Signals) -> None:
     active = plugins.enabled(settings)
     has_joined = any(plugin.join(settings, signals.pause) for plugin in active)
     if not has_joined:
-        found_identity(settings, node_names(settings, settings.node_address))
-    fit_identity(settings)
+        create_identity(settings, node_names(settings, settings.node_address))
+    ensure_certificate_current(settings)
     forkserver.start()
-    rehearse(settings)
+    prebuild(settings)
     node = Node(settings)
     checks = [partial(plugin.check_database_start, settings) for plugin in active]
     node.mongod.start_checks += checks
@@ -135,5 +135,5 @@ def _plugins_controller(
 
 def _standalone_controller(node: Node) -> RoleController:
     """Return the controller of a node that no plugin controls."""
-    epoch = max(kept_epoch(node.backups.database), 1)
-    return Alone(node.ports, node.permit, node.bus, epoch=epoch)
+    epoch = max(load_epoch(node.backups.database), 1)
+    return StandaloneRole(node.ports, node.permit, node.bus, epoch=epoch)

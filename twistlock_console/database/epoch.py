@@ -12,7 +12,7 @@ LEASE_ID = "console"
 MARGIN = 1_000_000
 
 
-def kept_epoch(database: Db) -> int:
+def load_epoch(database: Db) -> int:
     """Return the highest epoch in which this Console has served; 0 if none is known."""
     found = database[COLLECTION].find_one({"_id": LEASE_ID})
     return int(found["epoch"]) if found else 0
@@ -20,7 +20,7 @@ def kept_epoch(database: Db) -> int:
 
 def raise_epoch(database: Db, lost: int) -> None:
     """Serve from now on above *lost*, the epoch of a Console that is no more."""
-    if kept_epoch(database) >= lost:
+    if load_epoch(database) >= lost:
         return
     database[COLLECTION].update_one(
         {"_id": LEASE_ID},

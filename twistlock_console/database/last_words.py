@@ -99,7 +99,7 @@ SIGNALS = {
 }
 
 
-def why_it_ended(code: int, log: Iterable[str], output: str) -> str:
+def exit_reason(code: int, log: Iterable[str], output: str) -> str:
     """Return the reason from the exit *code*, the *log* of this run and its *output*.
 
     A negative *code* is the signal that ended it. Lines that are no JSON are skipped.
@@ -119,7 +119,7 @@ def why_it_ended(code: int, log: Iterable[str], output: str) -> str:
     return f"mongod ended with code {code}: {first.strip()[:LONGEST_LINE]}"
 
 
-def why_not_started(sentence: str) -> str:
+def start_failure_reason(sentence: str) -> str:
     """Return why mongod could not be started, from the error that prevented it."""
     advised = _advised([sentence]) or sentence
     return f"mongod cannot be started: {advised}"

@@ -15,7 +15,7 @@ from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.common.log_bounds import MAX_LOG_BYTES, rotate_files
 from twistlock_console.database.known_members import read_known_members
-from twistlock_console.database.last_words import why_not_started
+from twistlock_console.database.last_words import start_failure_reason
 from twistlock_console.database.mongod_run import RunLog, find_mongod, wait_until_free
 from twistlock_console.database.mongod_sockets import close_unfinished_handshakes
 from twistlock_console.database.options import (
@@ -27,7 +27,7 @@ from twistlock_console.database.options import (
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import DatabaseStarted, DatabaseStopped
 from twistlock_console.settings import Settings
-from twistlock_console.system.processes import bound_to_us, end_group
+from twistlock_console.system.processes import end_group, with_parent_death_signal
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 15.0
@@ -154,7 +154,7 @@ class Mongod:
         try:
             run_log, process = self._spawn()
         except (ConsoleError, OSError) as error:
-            return why_not_started(describe_error(error))
+            return start_failure_reason(describe_error(error))
         self._process = process
         log.info("mongod started with process id %s", process.pid)
         self._bus.publish(DatabaseStarted(process.pid))
@@ -186,7 +186,7 @@ class Mongod:
         run_log = RunLog(folders)
         with run_log.output.open("wb") as output:
             process = subprocess.Popen(
-                bound_to_us([str(program), "--config", str(options)]),
+                with_parent_death_signal([str(program), "--config", str(options)]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

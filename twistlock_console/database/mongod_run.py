@@ -11,7 +11,7 @@ from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.common.log_bounds import file_size
-from twistlock_console.database.last_words import why_it_ended
+from twistlock_console.database.last_words import exit_reason
 from twistlock_console.database.options import LOG
 from twistlock_console.settings import Folders, Settings
 
@@ -113,7 +113,7 @@ class RunLog:
             output = self.output.read_text(errors="replace")
         except OSError as error:
             return f"mongod ended with code {code}; its log: {error.strerror}"
-        return why_it_ended(code, lines, output)
+        return exit_reason(code, lines, output)
 
     def _tail(self) -> bytes:
         size = file_size(self.path)

@@ -74,7 +74,7 @@ class LogWriter(WatchedFileHandler):
             super().close()
 
 
-class Place(logging.Filter):
+class LogContext(logging.Filter):
     """Adds to each record where it was written: node, epoch, request, user."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Place(logging.Filter):
         return True
 
 
-PLACE = Place()
+LOG_CONTEXT = LogContext()
 """Where this process writes its records."""
 
 
@@ -148,12 +148,12 @@ def log_as_node(settings: Settings) -> Iterator[None]:
     the ports.
     """
     waiting: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
-    PLACE.node = settings.node_address
+    LOG_CONTEXT.node = settings.node_address
     with closing(LogWriter(log_file(settings.folders))) as writer:
         listener = QueueListener(waiting, writer)
         listener.start()
         form = FORMATS[settings.log_format]()
-        _use(form, *_on_stderr(settings), _Waiting(waiting))
+        _use(form, *_on_stderr(settings), _DroppingQueueHandler(waiting))
         try:
             yield
         finally:
@@ -164,8 +164,8 @@ def log_as_node(settings: Settings) -> Iterator[None]:
 
 def log_as_server(settings: Settings, epoch: Callable[[], int]) -> None:
     """Log as a service server does: the same without a thread, for it may fork."""
-    PLACE.node = settings.node_address
-    PLACE.epoch = epoch
+    LOG_CONTEXT.node = settings.node_address
+    LOG_CONTEXT.epoch = epoch
     logging.getLogger().setLevel(logging.INFO)
     handlers: list[logging.Handler] = [*_on_stderr(settings)]
     if settings.folders.log.is_dir():
@@ -183,7 +183,7 @@ def log_file(folders: Folders) -> Path:
     return folders.log / FILE
 
 
-class _Waiting(QueueHandler):
+class _DroppingQueueHandler(QueueHandler):
     """Puts a finished line into the queue; drops it when nobody takes any."""
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
@@ -215,7 +215,7 @@ def _use(form: logging.Formatter, *handlers: logging.Handler) -> None:
         root.removeHandler(old)
     for handler in handlers:
         handler.setFormatter(form)
-        handler.addFilter(PLACE)
+        handler.addFilter(LOG_CONTEXT)
         root.addHandler(handler)
 
 

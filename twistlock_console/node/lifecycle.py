@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def sole_node(folders: Folders) -> Iterator[None]:
+def lock_data_folder(folders: Folders) -> Iterator[None]:
     """Hold the data folder for this process.
 
     Raises SettingsError when it is held, or cannot be used.
@@ -55,7 +55,7 @@ def sole_node(folders: Folders) -> Iterator[None]:
         os.close(lock)
 
 
-def found_identity(settings: Settings, names: list[str]) -> None:
+def create_identity(settings: Settings, names: list[str]) -> None:
     """Make what the first node of all needs: authority, certificate, secrets.
 
     Does nothing where they are; raises IdentityError when some are unusable.
@@ -68,7 +68,7 @@ def found_identity(settings: Settings, names: list[str]) -> None:
     prepare_secrets(settings.folders)
 
 
-def fit_identity(settings: Settings) -> None:
+def ensure_certificate_current(settings: Settings) -> None:
     """See that this node's certificates are in their time and lack no name they need.
 
     Names too many stay until the database says which ones are wanted (`renewal`). The

@@ -17,8 +17,11 @@ from twistlock_console import __version__
 from twistlock_console.alerts.watch import Watch, core_sources
 from twistlock_console.backups.jobs.routes import node_routes
 from twistlock_console.backups.jobs.runtime import Backups
-from twistlock_console.certificate_renewal.names import NamesHere
-from twistlock_console.certificate_renewal.renewal import Renewal, RenewedCertificate
+from twistlock_console.certificate_renewal.names import ExtraNamesReader
+from twistlock_console.certificate_renewal.renewal import (
+    NodeCertificateRenewer,
+    RenewedCertificate,
+)
 from twistlock_console.certificate_renewal.trust_migration import (
     PATH as TRUST_PHASE_PATH,
 )
@@ -32,7 +35,7 @@ from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.logs import setup
-from twistlock_console.logs.setup import PLACE
+from twistlock_console.logs.setup import LOG_CONTEXT
 from twistlock_console.node.cluster_poll import ClusterPoll
 from twistlock_console.node.context import NodeContext, RoleController
 from twistlock_console.node.health import CoreChecks, Health
@@ -63,7 +66,7 @@ class Node:
         self.scheduler = Scheduler()
         self.cluster_poll = ClusterPoll(settings, self.bus)
         self.permit = Permit()
-        PLACE.epoch = lambda: self.permit.epoch
+        LOG_CONTEXT.epoch = lambda: self.permit.epoch
         self.mongod = Mongod(settings, self.bus)
         self.ports = ServicePorts(
             settings, self.permit, self.bus, prepare=self._before_serving
@@ -73,10 +76,10 @@ class Node:
         self.backups = Backups(
             settings, self.ports, self.permit, self.bus, self.scheduler, self.health
         )
-        self.renewal = Renewal(settings)
+        self.renewal = NodeCertificateRenewer(settings)
         self.trust_migration = TrustMigration(settings, self.renewal)
         self.support = Support(settings, self.status)
-        self.names = NamesHere(settings)
+        self.names = ExtraNamesReader(settings)
         self.renewal.more_names = self.names.read
         self.watch = Watch(settings)
         self.watch.sources += core_sources(settings.node_address, self.health.failing)

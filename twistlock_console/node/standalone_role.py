@@ -12,7 +12,7 @@ from twistlock_console.events.types import (
     RoleChanged,
 )
 from twistlock_console.servers.service_ports import ServicePorts
-from twistlock_console.system.processes import give_up
+from twistlock_console.system.processes import abort_process
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
 FIRST_PAUSE = 0.2
@@ -21,7 +21,7 @@ GRACE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-class Alone:
+class StandaloneRole:
     """Opens the ports at the start under *epoch*, and each again when it closes."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Alone:
         try:
             self._keep_open()
         except Exception:
-            give_up("the keeper of the ports ended in an error nobody foresaw")
+            abort_process("the keeper of the ports ended in an error nobody foresaw")
 
     def _keep_open(self) -> None:
         pause = FIRST_PAUSE

@@ -15,7 +15,7 @@ from time import monotonic
 
 from twistlock_console.common.log_bounds import LimitedLog
 from twistlock_console.system.admission import Admission, AdmissionLimits
-from twistlock_console.system.processes import give_up
+from twistlock_console.system.processes import abort_process
 
 STRANGERS = AdmissionLimits(total=1024, waiting=512, opening=32, per_address=8)
 MEMBERS = AdmissionLimits(total=1024, waiting=256, opening=32, per_address=16)
@@ -67,7 +67,7 @@ class Gate:
         try:
             self._run()
         except Exception:
-            give_up("the node API ended in an error that was not foreseen")
+            abort_process("the node API ended in an error that was not foreseen")
         finally:
             self._release()
             self._stopped.set()

@@ -40,7 +40,7 @@ def raise_file_limit() -> int:
     return MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else hard
 
 
-def bound_to_us(argv: Sequence[str]) -> list[str]:
+def with_parent_death_signal(argv: Sequence[str]) -> list[str]:
     """Return the command that runs *argv* and is killed when we end.
 
     The kernel watches the *thread* that starts it: that thread must live as long as
@@ -96,7 +96,7 @@ def end_group(pid: int, *, grace: float) -> bool:
     return graceful
 
 
-def give_up(reason: str) -> NoReturn:
+def abort_process(reason: str) -> NoReturn:
     """End this process at once because of the exception that is being handled.
 
     Its servers and its database end with it, and whatever supervises the node

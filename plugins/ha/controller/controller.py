@@ -23,7 +23,7 @@ from plugins.ha.controller.executor import ActionExecutor
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import Role, RoleChanged
-from twistlock_console.system.processes import give_up
+from twistlock_console.system.processes import abort_process
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class ControlLoop:
         try:
             self._keep()
         except Exception:
-            give_up("the control loop ended in an error that was not foreseen")
+            abort_process("the control loop ended in an error that was not foreseen")
 
     def _keep(self) -> None:
         while True:

@@ -36,7 +36,7 @@ from twistlock_console.common.errors import ConsoleError, DatabaseError
 from twistlock_console.events.types import ListenerFailed
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.servers.service_ports import ServicePorts
-from twistlock_console.system.processes import give_up
+from twistlock_console.system.processes import abort_process
 
 GRACE_SECONDS = 1.0
 STEP_UP_PATH = "/v1/ha/step-up"
@@ -68,7 +68,7 @@ class ActionExecutor:
             except Exception:
                 # What it was about would be under way for ever; a fresh start is
                 # sooner over, and another node takes over meanwhile.
-                give_up(f"{action} ended in an error nobody foresaw")
+                abort_process(f"{action} ended in an error nobody foresaw")
 
         self._worker(action).submit(run)
 

@@ -17,7 +17,7 @@ from twistlock_console.common.errors import (
 )
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.node_api.messages import NodeMessage
-from twistlock_console.system.processes import give_up
+from twistlock_console.system.processes import abort_process
 from twistlock_console.system.serving_permit import FOREVER
 
 PATH = "/v1/ha/heartbeat"
@@ -138,7 +138,9 @@ class Heartbeats:
             while self._wakes.get(address) is wake:
                 self._ask(address, wake)
         except Exception:
-            give_up(f"the heartbeats to {address} ended in an error nobody foresaw")
+            abort_process(
+                f"the heartbeats to {address} ended in an error nobody foresaw"
+            )
 
     def _ask(self, address: str, wake: threading.Event) -> None:
         """Send heartbeats, until they are not wanted or our certificate is no good."""

@@ -24,7 +24,7 @@ from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.error_text import UNFORESEEN
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.settings import Settings
-from twistlock_console.system.processes import bound_to_us
+from twistlock_console.system.processes import with_parent_death_signal
 
 NICENESS = 15
 ROOT = Path(twistlock_console.__file__).parents[1]
@@ -253,7 +253,9 @@ class WorkerProcess:
     def run(self) -> WorkResult:
         """Do the job and return its result; raises ConsoleError with what failed."""
         process = self._process = subprocess.Popen(
-            bound_to_us(_nice([sys.executable, "-m", f"{__package__}.worker"])),
+            with_parent_death_signal(
+                _nice([sys.executable, "-m", f"{__package__}.worker"])
+            ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": _python_path()},

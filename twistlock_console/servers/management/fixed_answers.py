@@ -29,7 +29,7 @@ PAGE = (
 )
 
 
-class PagesPort:
+class UiPortMiddleware:
     """Refuses the API where a request came in on the port of the pages."""
 
     def __init__(self, app: WSGIApplication, settings: Settings) -> None:

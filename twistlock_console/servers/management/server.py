@@ -33,8 +33,8 @@ from twistlock_console.servers.management.client_bounds import TrustedProxies
 from twistlock_console.servers.management.dispatcher import Site
 from twistlock_console.servers.management.fixed_answers import (
     INITIALIZED,
-    PagesPort,
     PingAnswer,
+    UiPortMiddleware,
 )
 from twistlock_console.servers.management.http_server import HttpServer
 from twistlock_console.servers.supervisor.bootstrap import ReadyPipe, Serve
@@ -74,7 +74,7 @@ def prepare_management(settings: Settings, app: str = "wsgi:create") -> Serve:
     ping = PingAnswer(pages)
     # What was made stays: looking at it again would only copy memory after a fork.
     gc.freeze()
-    return partial(_serve, (PagesPort(pages, settings), ping), tls, arbiter)
+    return partial(_serve, (UiPortMiddleware(pages, settings), ping), tls, arbiter)
 
 
 def _serve(
@@ -108,7 +108,7 @@ def _followed_context(settings: Settings) -> ReloadingTlsContext:
     return ReloadingTlsContext(make, folder)
 
 
-def rehearse(settings: Settings, app: str = "wsgi:create") -> None:
+def prebuild(settings: Settings, app: str = "wsgi:create") -> None:
     """Build the pages once, in a child of the warm process, and throw them away.
 
     What that leaves on disk (compiled templates) makes the first opening quick.
