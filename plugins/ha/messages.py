@@ -68,7 +68,7 @@ class NodeAnswer(NodeMessage):
 
     @property
     def has_joined(self) -> bool:
-        """Whether the node is a member of the replica set."""
+        """Return whether the node is a member of the replica set."""
         outside = (NodeState.REQUEST_JOIN, NodeState.STARTUP, NodeState.REMOVED)
         return self.state not in outside
 
@@ -115,7 +115,7 @@ class ClusterAnswer(NodeMessage):
 
     @property
     def joined_addresses(self) -> tuple[str, ...]:
-        """The addresses of the nodes that are members of the replica set."""
+        """Return the addresses of the nodes that are members of the replica set."""
         return tuple(node.address for node in self.nodes if node.has_joined)
 
 
@@ -164,7 +164,7 @@ class JoinAnswer(NodeMessage):
 
     @property
     def is_approved(self) -> bool:
-        """Whether the host was admitted."""
+        """Return whether the host was admitted."""
         return self.state == "APPROVED"
 
 

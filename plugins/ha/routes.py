@@ -30,7 +30,7 @@ ROUTES = Path("/proc/net/route")
 
 
 def node_routes(runtime: HaRuntime) -> Blueprint:
-    """The routes under /v1/ha, answered from *runtime*."""
+    """Return the routes under /v1/ha, answered from *runtime*."""
     bp = Blueprint("ha", __name__, url_prefix="/v1/ha")
 
     @bp.before_app_request

@@ -148,17 +148,17 @@ class HaRuntime:
         self.control_loop.hand_over(target, reason)
 
     def client(self, address: str) -> NodeClient:
-        """A client of the node API at *address*; the caller closes it."""
+        """Return a client of the node API at *address*; the caller closes it."""
         return NodeClient(self.settings, address, timeout=2.0)
 
     @property
     def database_problem(self) -> str:
-        """Why our database cannot be used now; "" while it answers."""
+        """Return why our database cannot be used now; "" while it answers."""
         member = self.control_loop.seen.member
         return "" if member and member.alive else self._node.database.problem
 
     def view(self) -> ClusterAnswer:
-        """The cluster as this node sees it; readable on a standby too."""
+        """Return the cluster as this node sees it; a standby can read it too."""
         has_no_database = bool(self.database_problem)
         requests, history = ((), ()) if has_no_database else self._stored_view()
         snapshot = ClusterSnapshot(
@@ -192,7 +192,7 @@ class HaRuntime:
         return [peer.address for peer in self.control_loop.seen.peers]
 
     def _nodes_to_wait_for(self) -> list[str]:
-        """The other nodes, and those that were admitted; raises DatabaseError."""
+        """Return the other nodes and those admitted; raises DatabaseError."""
         mine = self.settings.node_address
         members = self.membership.members()
         if mine not in members:
@@ -201,7 +201,7 @@ class HaRuntime:
         return [a for a in dict.fromkeys([*members, *admitted]) if a != mine]
 
     def _alone(self) -> bool:
-        """Whether nobody is there who could take over, or store anything with us."""
+        """Return whether no other node can take over, or store anything with us."""
         seen = self.control_loop.seen
         return seen.hold is None and all_peers_silent(seen, boottime_ns())
 

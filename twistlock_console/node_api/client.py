@@ -35,7 +35,7 @@ class NodeClient:
         )
 
     def get(self, path: str, *, timeout: float | None = None) -> Any:
-        """The JSON at *path*; raises NodeUnreachable or Refused."""
+        """Return the JSON at *path*; raises NodeUnreachable or Refused."""
         return self._ask("GET", path, None, timeout)
 
     def post(

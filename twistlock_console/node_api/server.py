@@ -58,12 +58,12 @@ log = logging.getLogger(__name__)
 
 
 def caller() -> Caller:
-    """Who sent the present request."""
+    """Return the node that sent the present request."""
     return cast(Caller, request.environ[CALLER])
 
 
 def node_app() -> Flask:
-    """An application whose errors are JSON sentences, to hang routes on."""
+    """Return an application for routes, whose errors are sentences in JSON."""
     app = Flask("node_api")
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
 
@@ -202,7 +202,7 @@ class Handler(WSGIRequestHandler):
         self.wfile.write(b"".join(pieces))
 
     def _body(self) -> bytes | None:
-        """What was sent; None, and the connection ends, if it cannot be read whole."""
+        """Read the body; None, and the connection ends, if it cannot be read whole."""
         told = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not told.isdecimal():
             self.send_error(HTTPStatus.LENGTH_REQUIRED)

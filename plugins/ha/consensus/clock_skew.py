@@ -47,7 +47,7 @@ class MemberClock:
 
 
 def may_restart(seen: Observation, clock: MemberClock, now: int) -> bool:
-    """Whether our member may be away now: nobody serves, or all others are well."""
+    """Return whether our member may be away: no node serves, or all others are well."""
     if seen.hold is not None or seen.stepping or not _has_copied(seen):
         return False
     if now < clock.noticed_at + _before_us(seen) * TURN:
@@ -61,7 +61,7 @@ def _has_copied(seen: Observation) -> bool:
 
 
 def _before_us(seen: Observation) -> int:
-    """How many may suffer from the same clock, and have their turn before us."""
+    """Count the peers that may have the same problem and restart before us."""
     if seen.member is not None and seen.member.writable:
         return 0
     return sum(not p.writable and p.member_id < seen.member_id for p in seen.peers)

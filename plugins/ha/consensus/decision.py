@@ -110,7 +110,7 @@ def _pass_on(seen: Observation, hold: HeldLease, now: int) -> Action:
 
 
 def _as_stored(seen: Observation, hold: HeldLease) -> LeaseDocument:
-    """What the database has of our lease, also after a renewal with no answer.
+    """Return our lease as the database has it, also after a renewal with no answer.
 
     Such a renewal may have been stored; to go on from before it would then fail.
     """
@@ -212,7 +212,7 @@ def _as_candidate(seen: Observation, now: int) -> Decision:
 
 
 def _is_stuck(seen: Observation, wait_until: int, now: int) -> bool:
-    """Whether nothing has kept us from the lease for long but the others, who are well.
+    """Return whether a majority of healthy peers has long kept us from the lease.
 
     They must be a majority without us: fewer cannot elect anybody in our place.
     """
@@ -228,7 +228,7 @@ def _is_stuck(seen: Observation, wait_until: int, now: int) -> bool:
 
 
 def _holder_renounced(seen: Observation, sighting: ObservedLease) -> bool:
-    """The holder said so itself, in answer to a question asked after we saw it."""
+    """Return whether the holder said so in answer to a request sent after we saw it."""
     holder = seen.peer(sighting.document.holder)
     return (
         holder is not None

@@ -42,7 +42,7 @@ def should_step_up(seen: Observation, now: int) -> ElectionDecision:
 
 
 def _primary_lost(seen: Observation, primary: Peer, now: int) -> ElectionDecision:
-    """Whether to stand for election because *primary* is lost."""
+    """Decide whether to stand for election because *primary* is lost."""
     later = now + seen.timing.heartbeat
     name, lost_at = primary.address, _silent_from(seen, primary)
     if now < lost_at:
@@ -98,7 +98,7 @@ def _last_primary(seen: Observation) -> Peer | None:
 
 
 def _peer_hearing_primary(seen: Observation, primary: str, now: int) -> str | None:
-    """A peer that still hears *primary*: then our link is broken, not the primary."""
+    """Find a peer that still hears *primary*: then only our link is broken."""
     return next(
         (
             peer.address
@@ -110,7 +110,7 @@ def _peer_hearing_primary(seen: Observation, primary: str, now: int) -> str | No
 
 
 def _unheard_since(seen: Observation, lost_at: int, now: int) -> str | None:
-    """A peer whose oplog may have grown since it told: both would stand as the best."""
+    """Find a peer whose oplog may have grown since its heartbeat: both would stand."""
     return next(
         (
             peer.address
@@ -122,7 +122,7 @@ def _unheard_since(seen: Observation, lost_at: int, now: int) -> str | None:
 
 
 def _silent_from(seen: Observation, primary: Peer) -> int:
-    """When *primary* counts as lost: it is gone, or has been silent too long."""
+    """Return when *primary* counts as lost: it is gone, or has been silent too long."""
     if not primary.heard_at:
         # Never heard since we know of it: MongoDB itself decides whether it lives.
         return NEVER
@@ -136,7 +136,7 @@ def _silent_from(seen: Observation, primary: Peer) -> int:
 
 
 def _claims(seen: Observation, primary: Peer) -> bool:
-    """It says so; or our member says so, and it was not asked since."""
+    """Return whether it says so, or our member says so and it was not asked since."""
     if primary.writable:
         return True
     named = seen.member is not None and seen.member.primary == primary.address
@@ -144,7 +144,7 @@ def _claims(seen: Observation, primary: Peer) -> bool:
 
 
 def _is_better(peer: Peer, seen: Observation) -> bool:
-    """The most recent oplog goes first, then the lowest member id."""
+    """Return whether *peer* stands first: the newer oplog, then the lower member id."""
     if peer.state != "SECONDARY" or peer.resting:
         return False
     return (-peer.optime[0], -peer.optime[1], peer.member_id) < (
@@ -155,7 +155,7 @@ def _is_better(peer: Peer, seen: Observation) -> bool:
 
 
 def unresponsive_peers(seen: Observation, now: int) -> frozenset[str]:
-    """The addresses of the nodes from which our member expects an answer in vain."""
+    """Return the addresses of silent nodes that our member may be waiting for."""
     primary = seen.member.primary if seen.member else None
     if primary is None or now > seen.named_at + AFTER_AN_ELECTION * seen.timing.ttl:
         return frozenset()
@@ -167,5 +167,5 @@ def unresponsive_peers(seen: Observation, now: int) -> frozenset[str]:
 
 
 def all_peers_silent(seen: Observation, now: int) -> bool:
-    """Whether there are other nodes, and none of them can be asked now."""
+    """Return whether there are other nodes, and none of them can be asked now."""
     return bool(seen.peers) and not any(seen.is_heard(p, now) for p in seen.peers)

@@ -41,7 +41,7 @@ class LeaseDocument:
         )
 
     def acquired_by(self, holder: str, ttl: int, token: str) -> "LeaseDocument":
-        """The lease after *holder* took it, with a *token* never used before."""
+        """Return the lease after *holder* took it, with a *token* never used before."""
         return LeaseDocument(
             holder=holder,
             epoch=self.epoch + 1,
@@ -52,11 +52,11 @@ class LeaseDocument:
         )
 
     def renewed(self) -> "LeaseDocument":
-        """The lease after one more renewal."""
+        """Return the lease after one more renewal."""
         return replace(self, seq=self.seq + 1)
 
     def given_back(self) -> "LeaseDocument":
-        """The lease after its holder released it."""
+        """Return the lease after its holder released it."""
         return replace(self, seq=self.seq + 1, released=True)
 
 
@@ -71,7 +71,7 @@ class ObservedLease:
     changed_at: int
 
     def updated(self, document: LeaseDocument, now: int) -> "ObservedLease":
-        """The sighting after *document* was read at *now*."""
+        """Return the observed lease after *document* was read at *now*."""
         if document == self.document:
             return self
         return ObservedLease(document, now)
@@ -90,7 +90,7 @@ class HeldLease:
 
     @classmethod
     def acknowledged(cls, document: LeaseDocument, sent_at: int) -> Self:
-        """The hold that an acknowledged write, sent at *sent_at*, gives."""
+        """Return the lease that an acknowledged write, sent at *sent_at*, gives."""
         return cls(
             document=document,
             deadline=sent_at + int(document.ttl * SAFE_FRACTION),
@@ -99,7 +99,7 @@ class HeldLease:
 
 
 def available_at(sighting: ObservedLease, *, me: str, holder_renounced: bool) -> int:
-    """When this node may take the lease; 0 means at once.
+    """Return when this node may take the lease; 0 means at once.
 
     A holder that renounced has said, after we saw this epoch, that its ports are
     closed and that it will never serve under the epoch again. Our own earlier

@@ -76,7 +76,7 @@ class Peer:
 
     @property
     def is_well(self) -> bool:
-        """Whether it was a standby that stores, when it was last heard."""
+        """Return whether it was a standby that stores, when it was last heard."""
         fit = self.state == "SECONDARY" and self.mongod_alive
         return fit and not self.refused and not self.resting
 
@@ -155,7 +155,7 @@ class Observation:
     stepped_at: int = 0
 
     def peer(self, address: str | None) -> Peer | None:
-        """The peer at *address*, if it is one of ours."""
+        """Return the peer at *address*, if it is one of ours."""
         return next((peer for peer in self.peers if peer.address == address), None)
 
     @property
@@ -164,7 +164,7 @@ class Observation:
         return tuple(each for each in self.failed_servers if each.is_closed)
 
     def is_heard(self, peer: Peer, now: int) -> bool:
-        """Whether *peer* answered a moment ago, and its host has not refused since."""
+        """Return whether *peer* answered lately, and its host has not refused since."""
         until = peer.heard_at + self.timing.step_up_after
         return not peer.refused and bool(peer.heard_at) and now < until
 

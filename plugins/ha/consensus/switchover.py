@@ -10,7 +10,7 @@ LAG_SECONDS = 10
 
 
 def refusal_reason(seen: Observation, target: str | None, now: int) -> str | None:
-    """Why a switchover to *target* (None: the best standby) is refused now."""
+    """Return why a switchover to *target* (None: the best standby) is refused now."""
     if target == seen.me:
         return f"{target} is the primary already."
     if target is None:
@@ -25,14 +25,14 @@ def refusal_reason(seen: Observation, target: str | None, now: int) -> str | Non
 
 
 def best(seen: Observation, now: int) -> str | None:
-    """The standby that a switchover goes to when none is named."""
+    """Return the standby that a switchover goes to when none is named."""
     fit = [peer for peer in seen.peers if _unfit(seen, peer, now) is None]
     fit.sort(key=lambda peer: (-peer.optime[0], -peer.optime[1], peer.member_id))
     return fit[0].address if fit else None
 
 
 def follower(seen: Observation, target: str, now: int) -> str | None:
-    """The third node, if it is fit to make a majority with *target*; it may rest."""
+    """Return the third node if it can make a majority with *target*; it may rest."""
     others = (peer for peer in seen.peers if peer.address != target)
     return next((p.address for p in others if _no_voter(seen, p, now) is None), None)
 
@@ -59,7 +59,10 @@ def _no_voter(seen: Observation, peer: Peer, now: int) -> str | None:
 def takeover_forecast(
     seen: Observation, address: str, survivable: int, now: int
 ) -> str:
-    """Say it of the standby at *address*; so many nodes may fail before none serves."""
+    """Tell whether the node at *address* would take over now, and why not.
+
+    *survivable* nodes may fail before none serves.
+    """
     standbys = [_ourselves(seen, now), *seen.peers]
     node = next((n for n in standbys if n.address == address), None)
     if node is None or (why := _obstacle(node, seen, now)):

@@ -48,7 +48,7 @@ class ServerEnd:
 def action_started(  # noqa: C901, PLR0911  a table
     seen: Observation, action: Action, reason: str, now: int
 ) -> Observation:
-    """The observation once *action* has been set in motion."""
+    """Return the observation once *action* has been started."""
     match action:
         case ReadLease() | TakeLease() | RenewLease():
             return replace(seen, asking=True, taking=isinstance(action, TakeLease))
@@ -67,7 +67,7 @@ def action_started(  # noqa: C901, PLR0911  a table
 
 
 def _dropped(seen: Observation, reason: str, now: int) -> Observation:
-    """Without the lease; it rests, longer each time that its ports failed."""
+    """Drop the lease and rest, longer each time that the ports failed."""
     epoch = seen.hold.document.epoch if seen.hold else seen.renounced
     rest = min(REST * 2 ** min(seen.failures, 8), LONGEST_REST) if seen.peers else 0
     rested = replace(seen, hold=None, renounced=epoch, handover=None)
@@ -75,7 +75,7 @@ def _dropped(seen: Observation, reason: str, now: int) -> Observation:
 
 
 def resting(seen: Observation, until: int, reason: str) -> Observation:
-    """It does not stand for the role before *until*, or longer if it was so already."""
+    """Keep the node from standing for the role before *until*, if not for longer."""
     if until <= seen.resting_until:
         return seen
     return replace(seen, resting_until=until, resting_reason=reason)
@@ -96,7 +96,7 @@ def member_seen(
     optime: tuple[int, int] | None,
     now: int,
 ) -> Observation:
-    """Our mongod answered `hello`; None means that it was silent for too long."""
+    """Apply an answer of our mongod to `hello`; None: it was silent for too long."""
     before = seen.member.primary if seen.member else None
     named = member.primary if member else None
     was_writable = seen.member is not None and seen.member.writable
@@ -110,7 +110,7 @@ def member_seen(
 
 
 def peer_heard(seen: Observation, peer: Peer) -> Observation:
-    """A peer answered a heartbeat, or refused one."""
+    """Apply a peer's answer to a heartbeat, or its refusal."""
     return replace(
         seen,
         peers=tuple(
@@ -129,7 +129,7 @@ def _dated(peer: Peer, before: Peer, seen: Observation) -> Peer:
 def peers_set(
     seen: Observation, member_id: int, members: dict[str, int]
 ) -> Observation:
-    """The replica set has these other *members* now: address to member id."""
+    """Set the other *members* of the replica set: address to member id."""
     peers = tuple(
         seen.peer(address) or Peer(address, number)
         for address, number in sorted(members.items())
@@ -138,21 +138,21 @@ def peers_set(
 
 
 def lease_observed(seen: Observation, document: LeaseDocument, now: int) -> Observation:
-    """The lease was read and looked like this when the answer came, at *now*."""
+    """Apply the lease as it was read; the answer came at *now*."""
     if seen.sighting is None:
         return replace(seen, sighting=ObservedLease(document, now))
     return replace(seen, sighting=seen.sighting.updated(document, now))
 
 
 def lease_answered(seen: Observation) -> Observation:
-    """The lease request in flight ended, whatever its outcome."""
+    """End the lease request in flight, whatever its outcome."""
     return replace(seen, asking=False, taking=False)
 
 
 def lease_held(
     seen: Observation, document: LeaseDocument, sent_at: int, now: int
 ) -> Observation:
-    """A majority stored *document*, which was sent at *sent_at*, for us.
+    """Hold the lease: a majority stored *document*, which was sent at *sent_at*.
 
     A renewal that is acknowledged after the lease was dropped gives nothing back:
     we have told others that we will not serve under its epoch. Nor does a lease that
@@ -174,7 +174,7 @@ def ports_opened(seen: Observation) -> Observation:
 def server_failed(
     seen: Observation, end: ServerEnd, now: int, *, others_run: bool
 ) -> Observation:
-    """A service server could not be opened, or ended by itself.
+    """Note that a service server could not be opened, or ended by itself.
 
     While *others_run* the ports stay open, and it is opened again alone. After the
     lease that is no failure: servers end themselves then, as they should.
@@ -198,7 +198,7 @@ def server_failed(
 
 
 def servers_reopened(seen: Observation, closed: Collection[str]) -> Observation:
-    """The servers that failed were opened again, all but those in *closed*."""
+    """Note that failed servers were opened again, all but those in *closed*."""
     servers = (
         replace(each, is_closed=each.is_closed and each.name in closed)
         for each in seen.failed_servers
@@ -228,7 +228,7 @@ def _with_failed(seen: Observation, server: FailedServer) -> Observation:
 
 
 def ports_paused(seen: Observation, reason: str) -> Observation:
-    """The service ports were closed on purpose, and shall be opened again.
+    """Note that the service ports were closed on purpose, and are to be opened again.
 
     That says nothing against this node: it neither counts as a failure, nor makes up
     for one.
@@ -239,12 +239,12 @@ def ports_paused(seen: Observation, reason: str) -> Observation:
 
 
 def ports_stuck(seen: Observation, now: int) -> Observation:
-    """The service ports did not close; it must be tried again."""
+    """Note that the service ports did not close; it must be tried again."""
     return replace(seen, ports=Ports.FAILED, failed_at=now)
 
 
 def ports_closed(seen: Observation) -> Observation:
-    """The service ports refuse."""
+    """Note that the service ports refuse connections."""
     opened = servers_reopened(seen, ())
     return replace(opened, ports=Ports.CLOSED)
 
@@ -258,5 +258,5 @@ def ports_proven(seen: Observation, now: int) -> Observation:
 
 
 def election_step_finished(seen: Observation, now: int) -> Observation:
-    """Our member was stepped up or down, or refused to be."""
+    """Note that our member was stepped up or down, or refused to be."""
     return replace(seen, stepping=False, stepped_at=now)

@@ -51,12 +51,12 @@ class ControlLoop:
 
     @property
     def seen(self) -> Observation:
-        """What the node knows now: a value, safe to read from any thread."""
+        """Return what the node knows now: a value, safe to read from any thread."""
         return self._seen
 
     @property
     def reason(self) -> str:
-        """Why this node serves, or does not, as the last decision put it."""
+        """Return why this node serves, or does not, as the last decision says."""
         return self._reason
 
     def start(self) -> None:
@@ -141,7 +141,7 @@ class RoleRecorder:
 
     @property
     def role(self) -> Role:
-        """The role this node has for its users."""
+        """Return the role that this node has for its users."""
         return self._role
 
     def follow(
@@ -194,7 +194,7 @@ class RoleRecorder:
         self._bus.publish(change)
 
     def _why(self, role: Role, seen: Observation, reason: str) -> str:
-        """Why the role changed; ports may close and open again under one lease."""
+        """Return why the role changed; ports may reopen under one lease."""
         if role is Role.PRIMARY:
             return self._cause
         if seen.hold is not None and seen.ports is Ports.PAUSED:
@@ -212,7 +212,7 @@ def _role_of(seen: Observation) -> Role:
 
 
 def _followed(seen: Observation) -> str | None:
-    """The primary that our member follows, if it knows one."""
+    """Return the primary that our member follows, if it knows one."""
     return seen.member.primary if seen.member else None
 
 
@@ -221,12 +221,12 @@ def _writable(seen: Observation) -> bool:
 
 
 def _elected(seen: Observation) -> bool:
-    """Our member names itself: it may still have to apply what it has fetched."""
+    """Return whether our member names itself; it may still have to apply its oplog."""
     return _writable(seen) or _followed(seen) == seen.me
 
 
 def _noticed(seen: Observation, now: int) -> dict[str, int]:
-    """The marks of a beginning: the former holder's last good answer, and now."""
+    """Return the first marks: the former holder's last good answer, and now."""
     if seen.sighting is None or seen.sighting.document.holder in ("", seen.me):
         return {"noticed": now}
     holder = seen.peer(seen.sighting.document.holder)
@@ -235,7 +235,7 @@ def _noticed(seen: Observation, now: int) -> dict[str, int]:
 
 
 def _phases(marks: dict[str, int]) -> dict[str, float]:
-    """Seconds each phase took, in the order they ended.
+    """Return the seconds that each phase took, in the order they ended.
 
     They begin with the former holder's last good answer, where there was one.
     """

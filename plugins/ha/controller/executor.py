@@ -184,7 +184,7 @@ class LeaseActions:
 
     @property
     def _patience(self) -> float:
-        """How long one request may take, in seconds: half a ttl."""
+        """Return how long one request may take, in seconds: half a ttl."""
         return self._ttl / SECOND / 2
 
 

@@ -45,7 +45,7 @@ class MembershipCheck:
         return self.reason
 
     def _is_left_out(self) -> bool:
-        """Whether our member has a configuration that does not name it."""
+        """Return whether our member has a configuration that does not name it."""
         try:
             members = self._replica_set.config()["members"]
         except DatabaseError:

@@ -18,14 +18,14 @@ IN_CHECKOUT = Path(__file__).parents[3] / "config/load-balancer"
 
 
 def shipped(kind: Kind) -> Path:
-    """The example: in the checkout, or beside this module once installed."""
+    """Return the path of the example, in the checkout or beside this module."""
     if IN_CHECKOUT.exists():
         return IN_CHECKOUT / FILES[kind]
     return Path(str(files("plugins.ha") / "load_balancer" / FILES[kind]))
 
 
 def for_cluster(kind: Kind, settings: Settings, addresses: Sequence[str]) -> str:
-    """The file of *kind* for the members at *addresses*. Raises Refused."""
+    """Return the file of *kind* for the members at *addresses*. Raises Refused."""
     if not 0 < len(addresses) <= len(EXAMPLE_NODES):
         raise Refused(
             f"The cluster has {len(addresses)} nodes now; ask again when it has one "

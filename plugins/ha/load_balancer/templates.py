@@ -47,7 +47,7 @@ class Frontend:
 
 
 def render(example: str, front: Frontend) -> str:
-    """The *example* file for *front*; lines about nodes that are not there go."""
+    """Return the *example* for *front*, without lines about missing nodes."""
     text = example
     if front.pages_port is None:
         text = _PAGES_PART.sub("", text)

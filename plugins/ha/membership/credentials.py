@@ -89,7 +89,7 @@ class JoinTokens:
         return bound or self._tokens.find_one({"_id": key}) or {"host": None}
 
     def list(self) -> tuple[OpenTokenAnswer, ...]:
-        """The tokens that can still be used, the latest first."""
+        """List the tokens that can still be used, the latest first."""
         alive = {"expires": {"$gt": datetime.now(UTC)}, "revoked": {"$ne": True}}
         return tuple(
             _token(stored)
@@ -124,7 +124,7 @@ class JoinTokens:
 
 
 def hashed(token: str) -> str:
-    """What is stored in the place of *token*."""
+    """Return the hash that is stored in place of *token*."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -229,7 +229,7 @@ class NodeKeyRegistry:
         self._stored = removed
 
     def pins(self) -> dict[str, str]:
-        """The pins of the nodes of this cluster, by address; as of the last refresh."""
+        """Return the pins of the cluster's nodes by address, as of the last refresh."""
         return {address: pin_of(key) for key, address in self._admitted.items()}
 
     def is_removed(self, fingerprint: str) -> bool:

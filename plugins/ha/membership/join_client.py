@@ -70,7 +70,7 @@ log = logging.getLogger(__name__)
 
 
 def must_join(settings: Settings) -> bool:
-    """Whether this node has yet to be admitted to a cluster."""
+    """Return whether this node has yet to be admitted to a cluster."""
     return not (settings.folders.certificates / NODE).exists()
 
 
@@ -179,14 +179,14 @@ def _place(folders: Folders, name: str) -> Path:
 
 
 def cluster_secrets(folders: Folders) -> dict[str, str]:
-    """The secrets that every node of the cluster has, by file name."""
+    """Return the secrets that every node of the cluster has, by file name."""
     return {
         name: read_secret(_place(folders, name)).decode() for name in CLUSTER_SECRETS
     }
 
 
 def fingerprint_of(settings: Settings) -> str:
-    """The fingerprint of this host's key, as the primary's page shows it."""
+    """Return the fingerprint of this host's key, as the primary's page shows it."""
     key = settings.folders.certificates / NODE_KEY
     return fingerprint(make_request(key, settings.node_address))
 
@@ -206,7 +206,7 @@ class Invitation:
 
     @property
     def pins(self) -> dict[str, str]:
-        """The pins of all that may be the primary, by address; the first one first."""
+        """Return the pins of all nodes that may be the primary, by address."""
         return {self.address: self.pin, **self.others}
 
     def with_peers(self, nodes: Mapping[str, str] | None) -> Self:
@@ -215,7 +215,7 @@ class Invitation:
 
     @classmethod
     def read(cls, folders: Folders) -> Self:
-        """The invitation that the join command left; raises IdentityError."""
+        """Read the invitation that the join command left; raises IdentityError."""
         path = folders.secrets / INVITATION
         if not path.exists():
             raise IdentityError(NOT_INVITED.format(folder=folders.root))
@@ -325,7 +325,7 @@ class PinnedClient:
 
 
 def _after(address: str, addresses: list[str]) -> str:
-    """The one that comes after *address*; after the last, the first again."""
+    """Return the address after *address*; after the last, the first again."""
     return addresses[(addresses.index(address) + 1) % len(addresses)]
 
 

@@ -41,7 +41,7 @@ class Step:
 def apply_refusal(
     members: Sequence[str], waiting: Sequence[JoinRequest], version: str
 ) -> str | None:
-    """Why APPLY is refused now, as a sentence; None when it may go ahead."""
+    """Return why APPLY is refused now, as a sentence; None when it may go ahead."""
     if not waiting:
         return "No host waits to join; run the join command on a host first."
     total = len({*members, *(request.address for request in waiting)})
@@ -69,7 +69,7 @@ def apply_refusal(
 
 
 def join_refusal(request: JoinRequest, config: SetConfig, version: str) -> str | None:
-    """Why a host may not even ask to join, as a sentence; None when it may."""
+    """Return why a host may not even ask to join, as a sentence; None when it may."""
     if request.version != version:
         return (
             f"This host has version {request.version} of the Console and the cluster "
@@ -93,7 +93,7 @@ def next_step(
     *,
     emptied: Collection[str] = (),
 ) -> Step | None:
-    """The next change towards a set in which every *approved* address votes.
+    """Return the next change towards a set in which every *approved* address votes.
 
     Members at *emptied* get no vote now: they are about to copy all data, and their
     status may still be that of before.
@@ -116,7 +116,7 @@ def next_step(
 
 
 def without_vote(config: SetConfig, address: str) -> Step | None:
-    """The set in which the member at *address* has no vote; None if it has none."""
+    """Return the set without the vote of the member at *address*, if it has one."""
     found = [m for m in config["members"] if address_of(m["host"]) == address]
     if not any(member["votes"] for member in found):
         return None
@@ -133,7 +133,7 @@ def _with_votes(member: MemberConfig, votes: int) -> MemberConfig:
 
 
 def config_without(config: SetConfig, address: str) -> Step | None:
-    """The set without the member at *address*; None when it has none there."""
+    """Return the set without the member at *address*; None when there is none."""
     kept = [m for m in config["members"] if address_of(m["host"]) != address]
     if len(kept) == len(config["members"]):
         return None
@@ -178,7 +178,7 @@ _GATEWAY = 0x2
 
 
 def is_behind_router(address: str, table: str) -> bool:
-    """Whether the most exact route to *address* in *table* leads through a router.
+    """Return whether the best route to *address* in *table* leads through a router.
 
     This host's own addresses are in no such table and count as near, and so does
     every address if there is no route at all: then it could not have asked.
@@ -192,7 +192,7 @@ def is_behind_router(address: str, table: str) -> bool:
 
 
 def _route(columns: list[str]) -> tuple[IPv4Network, int]:
-    """One line: interface, destination, gateway, flags, …, mask in column 7."""
+    """Read one line: interface, destination, gateway, flags, …, mask in column 7."""
     destination, mask = _address(columns[1]), _address(columns[7])
     return IPv4Network(f"{destination}/{mask}", strict=False), int(columns[3], 16)
 

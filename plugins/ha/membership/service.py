@@ -62,7 +62,7 @@ class Membership:
     _vote_taken_at: dict[str, int] = field(default_factory=dict)
 
     def members(self) -> list[str]:
-        """The addresses of the members, as configured."""
+        """Return the addresses of the members, as configured."""
         return [address_of(m["host"]) for m in self.replica_set.config()["members"]]
 
     def ask(self, token: str, request: JoinRequest, csr: str) -> None:
@@ -175,7 +175,7 @@ class Membership:
                 self._make(step)
 
     def _emptied(self) -> set[str]:
-        """Those whose status may still be that from before they were emptied."""
+        """Return the members whose status may be older than their loss of data."""
         since = boottime_ns() - STALE_STATUS_SECONDS * SECOND
         return {address for address, at in self._vote_taken_at.items() if at > since}
 
@@ -265,7 +265,7 @@ class JoinRequests:
         self._requests.delete_many({"token": token, "approved": False})
 
     def knows(self, token: str, request: JoinRequest) -> bool:
-        """Whether this very request, with the same key, waits already."""
+        """Return whether this very request, with the same key, waits already."""
         same = {
             "_id": request.address,
             "token": hashed(token),
@@ -288,7 +288,7 @@ class JoinRequests:
         return Certificates(found.get("certificate"), found.get("clusterCertificate"))
 
     def list(self) -> tuple[JoinRequest, ...]:
-        """Every request; raises DatabaseError when they cannot be read."""
+        """List every request; raises DatabaseError when they cannot be read."""
         try:
             found = list(self._shown.find(sort=[("_id", 1)]))
         except PyMongoError as error:
@@ -297,7 +297,7 @@ class JoinRequests:
         return tuple(_request(stored) for stored in found)
 
     def csr(self, address: str) -> bytes:
-        """The certificate request that *address* sent."""
+        """Return the certificate request that *address* sent."""
         found = self._requests.find_one({"_id": address})
         if found is None:
             raise Refused(f"{address} does not ask to join.")

@@ -34,15 +34,15 @@ class Collections:
 
     @property
     def database(self) -> Database[Document]:
-        """The database at the primary."""
+        """Return the database at the primary."""
         return self.whole_set["twistlock"]
 
     def primary(self, name: str) -> Collection[Document]:
-        """The collection at the primary."""
+        """Return the collection at the primary."""
         return self.database[name]
 
     def local(self, name: str) -> Collection[Document]:
-        """The collection as our own member has it now."""
+        """Return the collection as our own member has it now."""
         return self.own_member["twistlock"][name].with_options(
             read_concern=ReadConcern("local"), read_preference=ReadPreference.NEAREST
         )
@@ -66,7 +66,7 @@ class LeaseStore:
         )
 
     def read(self, seconds: float) -> LeaseDocument:
-        """What our own member holds of the lease; it may lag behind."""
+        """Read the lease from our own member, which may lag behind."""
         try:
             with client_timeout(seconds):
                 stored = self._local.find_one({"_id": LEASE_ID})

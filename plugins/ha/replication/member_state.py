@@ -83,7 +83,7 @@ class NodeState(StrEnum):
 
 
 def member_state(member: MemberStatus) -> NodeState:
-    """The state of a node that is a member of the replica set."""
+    """Return the state of a node that is a member of the replica set."""
     if not member.healthy:
         return NodeState.UNAVAILABLE
     try:

@@ -40,24 +40,24 @@ class ReplicaSet:
         self._client = client
 
     def status(self) -> ClusterStatus:
-        """The replica set as our member sees it."""
+        """Return the replica set as our member sees it."""
         return ClusterStatus.from_answer(self.raw_status(), self.config())
 
     def raw_status(self) -> Document:
-        """The same as MongoDB tells it, whole."""
+        """Return the whole answer of replSetGetStatus."""
         return dict(self._run({"replSetGetStatus": 1}))
 
     def hello(
         self, after: Mapping[str, object] | None = None, wait_ms: int = 0
     ) -> HelloAnswer:
-        """Our member's role; with *after*, the next change within *wait_ms*."""
+        """Return our member's role; with *after*, await a change for *wait_ms*."""
         command: Document = {"hello": 1}
         if after is not None:
             command |= {"topologyVersion": after, "maxAwaitTimeMS": wait_ms}
         return HelloAnswer.from_answer(self._run(command))
 
     def clock(self) -> int:
-        """The wall clock of our member, in nanoseconds since 1970."""
+        """Return the wall clock of our member, in nanoseconds since 1970."""
         told: datetime = self._run({"hello": 1})["localTime"]
         return round(told.timestamp() * SECOND)
 
@@ -95,12 +95,12 @@ class ReplicaSet:
         self._run({"dropConnections": 1, "hostAndPort": [host]})
 
     def config(self) -> SetConfig:
-        """The replica set's configuration document."""
+        """Return the replica set's configuration document."""
         config: SetConfig = self._run({"replSetGetConfig": 1})["config"]
         return config
 
     def is_settled(self) -> bool:
-        """Whether a majority has our configuration; only a primary can tell."""
+        """Return whether a majority has our configuration; only a primary can tell."""
         command = {"replSetGetConfig": 1, "commitmentStatus": True}
         return bool(self._run(command)["commitmentStatus"])
 
@@ -142,7 +142,7 @@ class MemberMonitor:
         self._ended.set()
 
     def database_ended(self) -> None:
-        """Our mongod's process is gone: do not wait for a silence to tell."""
+        """Note at once that our mongod's process is gone."""
         self._tell(DEAD_MEMBER, None)
 
     def _run(self) -> None:

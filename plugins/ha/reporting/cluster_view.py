@@ -63,7 +63,7 @@ def cluster_view(snapshot: ClusterSnapshot, reading: ClockReading) -> ClusterAns
 
 
 def _serving(seen: Observation) -> str | None:
-    """The node that serves under the lease, as far as this one knows."""
+    """Return the node that serves under the lease, as far as this one knows."""
     if seen.hold is not None and seen.ports is Ports.OPEN:
         return seen.me
     return next((peer.address for peer in seen.peers if peer.holding), None)
@@ -95,7 +95,7 @@ def _member(
 def _takeover(
     snapshot: ClusterSnapshot, member: MemberStatus, reading: ClockReading
 ) -> str | None:
-    """Whether it would take over now; None of the node that serves, or of all."""
+    """Tell whether it would take over now; None for the primary, or without one."""
     serving = _serving(snapshot.seen)
     if serving is None or member.address == serving or snapshot.status is None:
         return None
@@ -142,7 +142,7 @@ def _is_alone(snapshot: ClusterSnapshot) -> bool:
 
 
 def _alone(snapshot: ClusterSnapshot) -> NodeAnswer:
-    """This node, where its database tells of no members: removed, or out of order."""
+    """Return this node alone: it was removed, or its database tells of no members."""
     return NodeAnswer(
         address=snapshot.seen.me,
         state=NodeState.REMOVED if snapshot.removed else NodeState.UNAVAILABLE,
@@ -158,7 +158,7 @@ def _alone(snapshot: ClusterSnapshot) -> NodeAnswer:
 def _outside(
     snapshot: ClusterSnapshot, members: Sequence[MemberStatus]
 ) -> list[NodeAnswer]:
-    """Hosts that asked to join and are no members yet."""
+    """Return the hosts that asked to join and are no members yet."""
     known = {member.address for member in members}
     return [
         _joining(request)
@@ -189,7 +189,7 @@ def _wall(heard_at: int, reading: ClockReading) -> datetime | None:
 
 
 def _failures_survived(members: Sequence[MemberStatus]) -> int:
-    """How many more nodes may fail before there is no majority."""
+    """Count how many more nodes may fail before there is no majority."""
     voters = [member for member in members if member.votes]
     healthy = sum(member_state(m) is not NodeState.UNAVAILABLE for m in voters)
     return max(0, healthy - (len(voters) // 2 + 1))

@@ -63,7 +63,7 @@ class _Families:
 
 
 def cluster_metrics(view: ClusterAnswer) -> Iterable[Metric]:
-    """What the cluster's *view* says, as metrics."""
+    """Return the metrics of the cluster's *view*."""
     nodes = view.nodes
     yield _by_node(
         "twistlock_ha_role",
@@ -151,7 +151,7 @@ def cluster_sources(
 
 
 def problems_in(view: ClusterAnswer, most_lag: float) -> Iterable[Problem]:
-    """What is wrong in the cluster's *view*, if a member may lag *most_lag* seconds."""
+    """Find the problems in *view*; a member may lag *most_lag* seconds."""
     for node in view.nodes:
         address, lag = node.address, node.lag_seconds
         if node.state is NodeState.UNAVAILABLE:

@@ -114,7 +114,7 @@ class RoleHistory:
         return entries
 
     def latest(self, limit: int) -> tuple[RoleChangeAnswer, ...]:
-        """The newest records of all nodes, newest first; () when unreadable."""
+        """Return the newest records of all nodes, newest first; () when unreadable."""
         try:
             found = list(self._shown.find(sort=[("time", DESCENDING)], limit=limit))
         except PyMongoError as error:

@@ -87,7 +87,7 @@ def _collect(app: Flask) -> Iterable[Metric]:
 
 
 def latest_backup(database: Database[Document]) -> datetime | None:
-    """When a backup of any kind was made last; None before the first."""
+    """Return when a backup of any kind was made last; None before the first."""
     results = last_results(database)
     kinds = [kind for kind in (*BackupKind, "manual") if kind in results]
     made = [results[kind].succeeded for kind in kinds]

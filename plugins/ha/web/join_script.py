@@ -41,12 +41,12 @@ OWN = {
 
 
 def own_pin(settings: Settings) -> str:
-    """The pin of this Console's key, as ``curl --pinnedpubkey`` takes it."""
+    """Return the pin of this Console's key, as ``curl --pinnedpubkey`` takes it."""
     return public_key_pin((settings.folders.certificates / NODE).read_bytes())
 
 
 def join_command(settings: Settings, token: str) -> str:
-    """The command to run, as root, on the host that is to join."""
+    """Return the command to run, as root, on the host that is to join."""
     console = f"https://{settings.node_address}:{settings.management_port_https}"
     return (
         f"curl -fsSL --noproxy '*' --insecure --pinnedpubkey '{own_pin(settings)}' "
@@ -76,7 +76,7 @@ class Console:
 def join_script(
     console: Console, release: Release, settings: Mapping[str, str], now: int
 ) -> str:
-    """The script, to be run by bash as root; *now* is this host's Unix time."""
+    """Return the script for bash as root; *now* is this host's Unix time."""
     values = {
         "PRIMARY": console.address,
         "PORT": str(console.port),
@@ -112,7 +112,7 @@ def _unpack_checker() -> str:
 
 
 def refusal_script(sentence: str) -> str:
-    """A script that does nothing but say why there is none.
+    """Return a script that only says why there is none.
 
     The join command gives what it gets to bash; of an error's status it would show
     the number alone.
@@ -133,7 +133,7 @@ def _ports(settings: Mapping[str, str]) -> list[str]:
 
 
 def _lines(settings: Mapping[str, str]) -> list[str]:
-    """The settings of a node that joins, as lines of twistlock.cfg."""
+    """Return the settings of a node that joins, as lines of twistlock.cfg."""
     joined = {**settings, **OWN}
     return [
         f"{key}={quote(value)}" for key, value in joined.items() if value is not None

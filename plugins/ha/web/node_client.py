@@ -22,7 +22,7 @@ EXTENSION = "ha_node_client"
 
 
 def settings() -> Settings:
-    """The settings of the node that this page comes from."""
+    """Return the settings of the node that this page comes from."""
     return cast(Settings, current_app.extensions["settings"])
 
 

@@ -82,7 +82,7 @@ def draw_chart(
 def _stretches(
     history: Sequence[RoleChangeAnswer], now: datetime
 ) -> list[tuple[str, datetime, datetime]]:
-    """Who served from when to when; a node that vanished ends at the next begin."""
+    """Return who served from when to when; a lost node ends where the next begins."""
     stretches: list[tuple[str, datetime, datetime]] = []
     serving: tuple[str, datetime] | None = None
     for record in reversed(history):
@@ -151,13 +151,13 @@ def draw_takeover(record: RoleChangeAnswer) -> Timeline:
 
 
 def in_order(phases: Mapping[str, float]) -> dict[str, float]:
-    """The phases in the order they happen: JSON has none."""
+    """Put the phases in the order they happen: JSON has none."""
     known = [name for name in WORDS if name in phases]
     return {name: phases[name] for name in [*known, *(phases.keys() - WORDS.keys())]}
 
 
 def _returns(record: RoleChangeAnswer, took: float) -> list[tuple[float, str]]:
-    """When the first and the last Defender were back: seconds, and in words."""
+    """Return when the first and the last Defender were back: seconds, and in words."""
     returns = record.defenders
     if returns is None or not returns.count:
         return []
