@@ -11,6 +11,7 @@ from twistlock_console.accounts.credential_rules import (
     check_repeated,
     check_username,
 )
+from twistlock_console.accounts.login_settings import LogonSettings
 from twistlock_console.accounts.login_throttle import Caller
 from twistlock_console.accounts.passwords import (
     Match,
@@ -155,3 +156,14 @@ def test_roles_are_those_of_the_product(
 ) -> None:
     """What the product's manual says of its roles holds here."""
     assert may(role, area, change=change) is allowed
+
+
+def test_logon_settings_that_another_release_stored_are_read() -> None:
+    """What this release does not know is left out; what is missing has its default."""
+    stored = {"_id": "logon", "strongPassword": True, "ofAnotherRelease": 1}
+
+    assert LogonSettings.from_document(stored).to_json() == {
+        "sessionTimeoutSec": 1800,
+        "strongPassword": True,
+        "basicAuthDisabled": False,
+    }

@@ -1,5 +1,8 @@
 """The logon settings: how long sessions last, and how people may log in."""
 
+from collections.abc import Mapping
+from typing import Self
+
 from pydantic import ConfigDict, Field
 from pymongo.database import Database
 
@@ -22,6 +25,12 @@ class LogonSettings(Body):
     strong_password: bool = False
     basic_auth_disabled: bool = False
 
+    @classmethod
+    def from_document(cls, found: Mapping[str, object]) -> Self:
+        """Read the stored settings, without members of another release."""
+        known = {field.alias for field in cls.model_fields.values()}
+        return cls.model_validate({n: v for n, v in found.items() if n in known})
+
     def to_json(self) -> dict[str, object]:
         """Return the settings as the API shows them, and as they are stored."""
         return self.model_dump(by_alias=True)
@@ -29,8 +38,9 @@ class LogonSettings(Body):
 
 def read_logon(database: Database[dict[str, object]]) -> LogonSettings:
     """Read the settings in force."""
-    found = database[SETTINGS].find_one({"_id": LOGON}, {"_id": False})
-    return LogonSettings.model_validate(found or {})
+    return LogonSettings.from_document(
+        database[SETTINGS].find_one({"_id": LOGON}) or {}
+    )
 
 
 def write_logon(
@@ -38,6 +48,6 @@ def write_logon(
 ) -> LogonSettings:
     """Store *new* as a whole and return the settings it replaced."""
     old = database[SETTINGS].find_one_and_replace(
-        {"_id": LOGON}, new.to_json(), projection={"_id": False}, upsert=True
+        {"_id": LOGON}, new.to_json(), upsert=True
     )
-    return LogonSettings.model_validate(old or {})
+    return LogonSettings.from_document(old or {})

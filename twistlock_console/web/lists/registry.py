@@ -46,52 +46,6 @@ USERS = Listable(
     order="username",
     searched="username",
 )
-#: Lists go by the time of receipt, for the clock of a host may be anywhere.
-_TIMES = (
-    Column(
-        "received",
-        "Received",
-        sortable=True,
-        filter=Filter.TIME,
-        shown_as=lambda _, document: time_of_receipt(document),
-    ),
-    Column("time", "Time on host", shown_as=lambda _, document: time_on_host(document)),
-    Column(
-        "clockAheadSeconds",
-        shown_as=lambda _, document: clock_ahead_seconds(document),
-    ),
-)
-COMPLIANCE = Listable(
-    collection=event_store.COMPLIANCE,
-    columns=(
-        Column("hostname", "Host", "_id", sortable=True, filter=Filter.EXACT),
-        Column("failed", "Failed", sortable=True),
-        Column("severe", "High or critical", sortable=True),
-        Column("checks", "Checks"),
-        replace(_TIMES[0], filter=Filter.NONE),
-        *_TIMES[1:],
-        Column("rule", "Rule"),
-        Column("results"),
-    ),
-    order="severe",
-    newest_first=True,
-    sort_aliases={"time": "received"},
-)
-#: By collection, beside those of the lists. An index with `expireAfterSeconds` removes
-#: what has had its time.
-INDEXES: dict[str, list[IndexModel]] = {
-    login.FAILURES: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
-    login.KNOWN_ORIGINS: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
-    store.COLLECTION: store.INDEXES,
-    users.COLLECTION: users.INDEXES,
-    QUEUE: [IndexModel([("channel", ASCENDING), ("created", ASCENDING)])],
-    event_store.COLLECTION: event_store.INDEXES,
-    event_quota.COLLECTION: event_quota.INDEXES,
-    register.COLLECTION: register.INDEXES,
-    enrolled.COLLECTION: enrolled.INDEXES,
-    enrolled.FOLLOWERS: enrolment.INDEXES,
-    deployment.COLLECTION: deployment.INDEXES,
-}
 
 
 def _redacted(text: object, _: object) -> object:
@@ -171,6 +125,23 @@ DEFENDERS = Listable(
 )
 
 
+#: Lists go by the time of receipt, for the clock of a host may be anywhere.
+_TIMES = (
+    Column(
+        "received",
+        "Received",
+        sortable=True,
+        filter=Filter.TIME,
+        shown_as=lambda _, document: time_of_receipt(document),
+    ),
+    Column("time", "Time on host", shown_as=lambda _, document: time_on_host(document)),
+    Column(
+        "clockAheadSeconds",
+        shown_as=lambda _, document: clock_ahead_seconds(document),
+    ),
+)
+
+
 def _event_list(*own: Column) -> Listable:
     """A list of events of some kind: all have the same filters and the same indexes."""
     effects = (("alert", "Alert"), ("prevent", "Prevent"))
@@ -211,16 +182,43 @@ FILE_AUDITS = _event_list(
 TROUBLES = _event_list(*_columns(sentence="What", count="", first="", last=""))
 
 
-def defender_summary(counts: dict[bool, int]) -> list[dict[str, object]]:
-    """Return the Defenders by category, as the product counts them."""
-    deployed = sum(counts.values())
-    return [
-        {"category": "host", "connected": counts.get(True, 0), "deployed": deployed}
-    ]
+COMPLIANCE = Listable(
+    collection=event_store.COMPLIANCE,
+    columns=(
+        Column("hostname", "Host", "_id", sortable=True, filter=Filter.EXACT),
+        Column("failed", "Failed", sortable=True),
+        Column("severe", "High or critical", sortable=True),
+        Column("checks", "Checks"),
+        replace(_TIMES[0], filter=Filter.NONE),
+        *_TIMES[1:],
+        Column("rule", "Rule"),
+        Column("results"),
+    ),
+    order="severe",
+    newest_first=True,
+    sort_aliases={"time": "received"},
+)
 
 
 #: Every list; their indexes are made from it. All lists of events have the same ones.
 LISTS = (USERS, HISTORY, DEFENDERS, HOST_AUDITS, COMPLIANCE)
+
+
+#: By collection, beside those of the lists. An index with `expireAfterSeconds` removes
+#: what has had its time.
+INDEXES: dict[str, list[IndexModel]] = {
+    login.FAILURES: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
+    login.KNOWN_ORIGINS: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
+    store.COLLECTION: store.INDEXES,
+    users.COLLECTION: users.INDEXES,
+    QUEUE: [IndexModel([("channel", ASCENDING), ("created", ASCENDING)])],
+    event_store.COLLECTION: event_store.INDEXES,
+    event_quota.COLLECTION: event_quota.INDEXES,
+    register.COLLECTION: register.INDEXES,
+    enrolled.COLLECTION: enrolled.INDEXES,
+    enrolled.FOLLOWERS: enrolment.INDEXES,
+    deployment.COLLECTION: deployment.INDEXES,
+}
 
 
 def ensure_indexes(database: Db) -> None:
@@ -231,3 +229,11 @@ def ensure_indexes(database: Db) -> None:
         if indexes := indexes_of(listable):
             database[listable.collection].create_indexes(indexes)
     event_store.drop_obsolete_indexes(database)
+
+
+def defender_summary(counts: dict[bool, int]) -> list[dict[str, object]]:
+    """Return the Defenders by category, as the product counts them."""
+    deployed = sum(counts.values())
+    return [
+        {"category": "host", "connected": counts.get(True, 0), "deployed": deployed}
+    ]
