@@ -9,6 +9,7 @@ from pymongo.errors import AutoReconnect
 
 from plugins.ha.replication.collections import Collections
 from plugins.ha.reporting.role_history import RoleHistory
+from tests.ha.messages import role_change
 from twistlock_console.events.types import Role, RoleChanged
 
 
@@ -32,6 +33,12 @@ class Store:
         if self.silent:
             raise AutoReconnect("no primary")
         self.stored.append(entry["reason"])
+
+    def find(self, **_how: object) -> list[dict[str, Any]]:
+        """Give a record that is whole, and one that lacks its phases."""
+        whole = role_change("10.0.0.1", "primary").as_json()
+        torn = {key: whole[key] for key in whole.keys() - {"phases"}}
+        return [{**whole, "_id": 1}, {**torn, "_id": 2}]
 
 
 def changed(reason: str) -> RoleChanged:
@@ -82,3 +89,10 @@ def test_what_nobody_takes_stays(history: RoleHistory, store: Store) -> None:
     history.deliver()
 
     assert store.stored == ["first", "second"]
+
+
+def test_a_damaged_record_is_left_out(history: RoleHistory) -> None:
+    """The rest of the history is shown all the same, each record with its id."""
+    found = history.latest(10)
+
+    assert [change.as_json()["_id"] for change in found] == ["1"]

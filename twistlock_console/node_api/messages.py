@@ -60,7 +60,7 @@ class NodeMessage(BaseModel):
             raise _missing_text(error.errors()[0]["loc"][0]) from error
         for name, field in cls.model_fields.items():
             if field.is_required() and getattr(body, name) == "":
-                raise _missing_text(name)
+                raise _missing_text(field.alias or name)
         return body
 
     def as_json(self) -> dict[str, object]:

@@ -162,11 +162,11 @@ def _returns(record: RoleChangeAnswer, took: float) -> list[tuple[float, str]]:
     if returns is None or not returns.count:
         return []
     found = []
-    for which, back in (("first", returns.first), ("last", returns.last)):
-        if back is not None:
-            seconds = took + max(0.0, (back - record.time).total_seconds())
-            text = f"{which} of {returns.count} Defenders back after {seconds:.2f} s"
-            found.append((seconds, text))
+    times = (("first", returns.first), ("last", returns.last))
+    for which, back in ((name, time) for name, time in times if time is not None):
+        seconds = took + max(0.0, (back - record.time).total_seconds())
+        text = f"{which} of {returns.count} Defenders back after {seconds:.2f} s"
+        found.append((seconds, text))
     return found
 
 
