@@ -8,7 +8,7 @@ from collections.abc import Callable
 from demo.events import HTTPS_PORT, LOAD_BALANCER, NODES
 from demo.state import State
 from plugins.ha.load_balancer.files import shipped
-from plugins.ha.load_balancer.templates import Kind
+from plugins.ha.load_balancer.templates import LoadBalancerKind
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.settings.host import bind_problem
 from twistlock_console.system.processes import end_group, with_parent_death_signal
@@ -37,7 +37,7 @@ class LoadBalancer:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 with_parent_death_signal(
-                    [program, "-db", "-f", str(shipped(Kind.HAPROXY))]
+                    [program, "-db", "-f", str(shipped(LoadBalancerKind.HAPROXY))]
                 ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

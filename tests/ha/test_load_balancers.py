@@ -12,7 +12,7 @@ from plugins.ha.load_balancer.templates import (
     EXAMPLE_NODES,
     FILES,
     Frontend,
-    Kind,
+    LoadBalancerKind,
     render,
 )
 from tests.ha.messages import cluster, node
@@ -25,13 +25,13 @@ NGINX = pytest.mark.needs("nginx", root=True)
 FRONT = Frontend(NODES, "console.test", 9083, 9443, 9084)
 
 
-def example(kind: Kind) -> str:
+def example(kind: LoadBalancerKind) -> str:
     """The file that is shipped."""
     return (IN_CHECKOUT / FILES[kind]).read_text()
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_nothing_of_the_example_is_left(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", LoadBalancerKind)
+def test_nothing_of_the_example_is_left(kind: LoadBalancerKind) -> None:
     """A forgotten address would send users to a stranger."""
     text = render(example(kind), FRONT)
 
@@ -40,8 +40,8 @@ def test_nothing_of_the_example_is_left(kind: Kind) -> None:
     assert "pages: " not in text
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_the_example_of_a_cluster_like_it_is_itself(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", LoadBalancerKind)
+def test_the_example_of_a_cluster_like_it_is_itself(kind: LoadBalancerKind) -> None:
     """What is shipped can be read as it is, and differs only in marks."""
     front = Frontend(EXAMPLE_NODES, "console.example.com", 8083, 8443, 8084)
     marked = [line for line in example(kind).splitlines() if "# pages: " not in line]
@@ -49,8 +49,8 @@ def test_the_example_of_a_cluster_like_it_is_itself(kind: Kind) -> None:
     assert render(example(kind), front).splitlines() == marked
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_fewer_nodes_and_no_second_port(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", LoadBalancerKind)
+def test_fewer_nodes_and_no_second_port(kind: LoadBalancerKind) -> None:
     """A cluster that lost a node has a load balancer too."""
     text = render(example(kind), Frontend(NODES[:2], "console.test", 8083, None, 8084))
 
@@ -65,20 +65,24 @@ def test_fewer_nodes_and_no_second_port(kind: Kind) -> None:
     ("kind", "check"),
     [
         pytest.param(
-            Kind.HAPROXY, ["haproxy", "-c", "-f"], marks=pytest.mark.needs("haproxy")
+            LoadBalancerKind.HAPROXY,
+            ["haproxy", "-c", "-f"],
+            marks=pytest.mark.needs("haproxy"),
         ),
         pytest.param(
-            Kind.NGINX,
+            LoadBalancerKind.NGINX,
             ["nginx", "-t", "-c"],
             marks=pytest.mark.needs("nginx", root=True),
         ),
         pytest.param(
-            Kind.DNS, ["dnsmasq", "--test", "-C"], marks=pytest.mark.needs("dnsmasq")
+            LoadBalancerKind.DNS,
+            ["dnsmasq", "--test", "-C"],
+            marks=pytest.mark.needs("dnsmasq"),
         ),
     ],
 )
 def test_the_real_program_takes_it(
-    kind: Kind, check: list[str], pages_port: int | None, tmp_path: Path
+    kind: LoadBalancerKind, check: list[str], pages_port: int | None, tmp_path: Path
 ) -> None:
     """Each can check its own file."""
     create_authority(tmp_path)
@@ -101,7 +105,7 @@ def test_it_is_made_of_settings_and_the_nodes_that_joined() -> None:
     settings = Settings(node_address=NODES[0], console_san=("console.test",))
     states = ("PRIMARY", "UNAVAILABLE", "REQUEST_JOIN")
     shown = cluster(map(node, NODES, states))
-    text = for_cluster(Kind.DNS, settings, shown.joined_addresses)
+    text = for_cluster(LoadBalancerKind.DNS, settings, shown.joined_addresses)
 
     assert f"host-record=console.test,{NODES[1]},5" in text
     assert NODES[2] not in text
@@ -110,4 +114,4 @@ def test_it_is_made_of_settings_and_the_nodes_that_joined() -> None:
 def test_without_nodes_there_is_nothing_to_make() -> None:
     """A node that does not know its cluster says so."""
     with pytest.raises(Refused, match="has 0 nodes"):
-        for_cluster(Kind.AWS, Settings(node_address=NODES[0]), [])
+        for_cluster(LoadBalancerKind.AWS, Settings(node_address=NODES[0]), [])

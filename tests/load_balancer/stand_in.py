@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from plugins.ha.load_balancer.files import IN_CHECKOUT
-from plugins.ha.load_balancer.templates import FILES, Frontend, Kind, render
+from plugins.ha.load_balancer.templates import FILES, Frontend, LoadBalancerKind, render
 from tests.hosts.waiting import wait_for
 from twistlock_console.pki.authority import create_authority
 from twistlock_console.pki.certificates import issue_node_certificate
@@ -175,7 +175,7 @@ def free_port() -> int:
 @contextmanager
 def haproxy(standing: StandIns) -> Iterator[None]:
     """Run HAProxy, with the file that we make, until the context ends."""
-    file = _file(standing, Kind.HAPROXY)
+    file = _file(standing, LoadBalancerKind.HAPROXY)
     more = {
         "LISTEN_ON": BALANCER,
         "CA_FILE": str(standing.folder / "ca.pem"),
@@ -190,7 +190,7 @@ def haproxy(standing: StandIns) -> Iterator[None]:
 @contextmanager
 def nginx(standing: StandIns) -> Iterator[None]:
     """Run nginx, with the file that we make, until the context ends."""
-    file = _file(standing, Kind.NGINX)
+    file = _file(standing, LoadBalancerKind.NGINX)
     text = file.read_text().replace("listen ", f"listen {BALANCER}:")
     text = text.replace("/run/nginx.pid", str(standing.folder / "nginx.pid"))
     file.write_text(text)
@@ -198,7 +198,7 @@ def nginx(standing: StandIns) -> Iterator[None]:
         yield
 
 
-def _file(standing: StandIns, kind: Kind) -> Path:
+def _file(standing: StandIns, kind: LoadBalancerKind) -> Path:
     file = standing.folder / FILES[kind]
     file.write_text(render((IN_CHECKOUT / FILES[kind]).read_text(), standing.front))
     return file

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from plugins.ha.load_balancer.files import for_cluster
-from plugins.ha.load_balancer.templates import Kind
+from plugins.ha.load_balancer.templates import LoadBalancerKind
 from plugins.ha.messages import ClusterAnswer
 from plugins.ha.settings import HaSettings
 from twistlock_console.cli.options import (
@@ -20,7 +20,7 @@ from twistlock_console.node_api.client import NodeClient
 @click.command(
     "loadbalancer", help="Print the file for a load balancer of this cluster."
 )
-@click.argument("kind", type=click.Choice([kind.value for kind in Kind]))
+@click.argument("kind", type=click.Choice([kind.value for kind in LoadBalancerKind]))
 @config_option
 def command(kind: str, config: Path) -> None:
     """Print the configuration of a load balancer of *kind*."""
@@ -31,4 +31,6 @@ def command(kind: str, config: Path) -> None:
         )
     with NodeClient(settings, settings.node_address) as client:
         cluster = ClusterAnswer.from_answer(client.get("/v1/ha/cluster"))
-    print_line(for_cluster(Kind(kind), settings, cluster.joined_addresses), end="")
+    print_line(
+        for_cluster(LoadBalancerKind(kind), settings, cluster.joined_addresses), end=""
+    )

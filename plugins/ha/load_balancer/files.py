@@ -8,7 +8,7 @@ from plugins.ha.load_balancer.templates import (
     EXAMPLE_NODES,
     FILES,
     Frontend,
-    Kind,
+    LoadBalancerKind,
     render,
 )
 from twistlock_console.common.errors import Refused
@@ -17,14 +17,16 @@ from twistlock_console.settings import Settings
 IN_CHECKOUT = Path(__file__).parents[3] / "config/load-balancer"
 
 
-def shipped(kind: Kind) -> Path:
+def shipped(kind: LoadBalancerKind) -> Path:
     """Return the path of the example, in the checkout or beside this module."""
     if IN_CHECKOUT.exists():
         return IN_CHECKOUT / FILES[kind]
     return Path(str(files("plugins.ha") / "load_balancer" / FILES[kind]))
 
 
-def for_cluster(kind: Kind, settings: Settings, addresses: Sequence[str]) -> str:
+def for_cluster(
+    kind: LoadBalancerKind, settings: Settings, addresses: Sequence[str]
+) -> str:
     """Return the file of *kind* for the members at *addresses*. Raises Refused."""
     if not 0 < len(addresses) <= len(EXAMPLE_NODES):
         raise Refused(

@@ -15,7 +15,7 @@ _PAGES_PART = re.compile(r"^ *# pages: begin\n.*?^ *# pages: end\n", re.M | re.S
 _MARKS = re.compile(r"^ *# pages: (?:begin|end)\n", re.M)
 
 
-class Kind(StrEnum):
+class LoadBalancerKind(StrEnum):
     """What a load balancer is made of, as the command line names it."""
 
     HAPROXY = "haproxy"
@@ -25,10 +25,10 @@ class Kind(StrEnum):
 
 
 FILES = {
-    Kind.HAPROXY: "haproxy.cfg",
-    Kind.NGINX: "nginx.conf",
-    Kind.AWS: "aws-nlb.yaml",
-    Kind.DNS: "dnsmasq.conf",
+    LoadBalancerKind.HAPROXY: "haproxy.cfg",
+    LoadBalancerKind.NGINX: "nginx.conf",
+    LoadBalancerKind.AWS: "aws-nlb.yaml",
+    LoadBalancerKind.DNS: "dnsmasq.conf",
 }
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from plugins.ha.declarations import HIGH_AVAILABILITY
 from plugins.ha.load_balancer.files import for_cluster
-from plugins.ha.load_balancer.templates import FILES, Kind
+from plugins.ha.load_balancer.templates import FILES, LoadBalancerKind
 from plugins.ha.messages import (
     AddressBody,
     ClusterAnswer,
@@ -110,9 +110,9 @@ def revoke(token_id: str) -> ResponseReturnValue:
 
 def load_balancer_file(kind: str) -> Response:
     """Give the file of the *kind* that the address names, for the page and the API."""
-    if kind not in list(Kind):
+    if kind not in list(LoadBalancerKind):
         abort(404)
-    wanted = Kind(kind)
+    wanted = LoadBalancerKind(kind)
     addresses = node_client.get_cluster().joined_addresses
     text = for_cluster(wanted, node_client.settings(), addresses)
     answer = Response(text, mimetype="text/plain")
