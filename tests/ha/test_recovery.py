@@ -54,11 +54,17 @@ def silent(address: str) -> Iterator[NodeClient]:
     yield
 
 
-def recovery(told: dict[str, Any], state: str) -> Recovery:
+@contextmanager
+def unreadable(address: str) -> Iterator[SimpleNamespace]:
+    """A node of another release: it answers, and its heartbeat lacks members."""
+    yield SimpleNamespace(get=lambda _path: {"address": address})
+
+
+def recovery(told: dict[str, Any], state: str, other: object = silent) -> Recovery:
     """What can be asked of a node that does not serve."""
     parts: Any = SimpleNamespace(seen=SimpleNamespace(hold=None))
     replica_set = cast(ReplicaSet, FakeReplicaSet(told, state))
-    client_of = cast(Any, silent)
+    client_of = cast(Any, other)
     return Recovery(ME, 27017, replica_set, parts, parts, parts, client_of)
 
 
@@ -79,3 +85,9 @@ def test_a_node_that_still_copies_is_not_recovered() -> None:
 def test_a_node_with_the_data_may_be(told: dict[str, Any], state: str) -> None:
     """Whoever is silent is left out, even if this node is not in its own set."""
     assert recovery(told, state).plan().others == (OTHER,)
+
+
+def test_a_node_whose_answer_cannot_be_read_is_not_silent() -> None:
+    """It runs; were it left out, there would be two clusters."""
+    with pytest.raises(NodeUnreachable, match="cannot be understood"):
+        recovery(READABLE, "SECONDARY", unreadable).plan()

@@ -99,12 +99,13 @@ class Recovery:
     def _must_be_silent(self, other: str) -> None:
         try:
             with self.client_of(other) as client:
-                cause = Heartbeat.from_answer(client.get(PATH)).cause
+                answer = client.get(PATH)
         except NodeUnreachable:
             return
         except Refused as error:
             raise Refused(f"{other} answers, and says: {error}") from error
-        if cause:
+        # A node whose answer cannot be read is not silent: that error is raised.
+        if cause := Heartbeat.from_answer(answer).cause:
             raise Refused(
                 f"{other} answers, and its database does not run: {cause}. Repair it; "
                 "if it is beyond repair, stop the Console on that host first."
