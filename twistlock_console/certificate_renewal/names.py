@@ -6,15 +6,13 @@ its certificate when they have changed (`renewal`).
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 from pymongo import ReadPreference
-from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
-from twistlock_console.database.client import Client, connect, credentials_for
+from twistlock_console.database.client import Client, Db, connect, credentials_for
 from twistlock_console.settings import Settings
 from twistlock_console.settings.parsers import names
 
@@ -23,13 +21,13 @@ CERTS = "certs"
 MOST = 50
 
 
-def read_names(database: Database[dict[str, Any]]) -> tuple[str, ...]:
+def read_names(database: Db) -> tuple[str, ...]:
     """Read the names that were added."""
     found = database[SETTINGS].find_one({"_id": CERTS}) or {}
     return tuple(found.get("consoleSAN", ()))
 
 
-def write_names(database: Database[dict[str, Any]], new: Sequence[str]) -> None:
+def write_names(database: Db, new: Sequence[str]) -> None:
     """Store *new* as a whole."""
     kept = {"consoleSAN": list(new)}
     database[SETTINGS].replace_one({"_id": CERTS}, kept, upsert=True)

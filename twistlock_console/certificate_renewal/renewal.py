@@ -1,4 +1,4 @@
-"""Keeps this node's certificates right: the names in them, and their time.
+"""Renew this node's certificates: when they end soon, or need other names.
 
 The key stays, and with it the pin, the fingerprint, and who this node is to others.
 Nothing is interrupted: servers and clients follow the files (`pki.tls`), mongod
@@ -64,10 +64,10 @@ class RenewedCertificate:
 
 
 class NodeCertificateRenewer:
-    """Renews this node's certificate when it must be, or when somebody asks.
+    """Renews this node's certificate when it is due, or on request.
 
     *more_names* gives the names that are not in twistlock.cfg, as they are now, or
-    raises DatabaseError when nobody can say: then the names stay.
+    raises DatabaseError if they are not known: then the names stay.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -75,7 +75,7 @@ class NodeCertificateRenewer:
         self._folder = settings.folders.certificates
         self._one_at_a_time = threading.Lock()
         self._mongod_knows = True
-        self._told = ""
+        self._logged_problem = ""
         self.more_names: Callable[[], Sequence[str]] = lambda: ()
 
     def look(self) -> None:
@@ -83,11 +83,11 @@ class NodeCertificateRenewer:
         try:
             self._look()
         except ConsoleError as error:
-            if str(error) != self._told:
+            if str(error) != self._logged_problem:
                 log.warning("the certificate is not renewed: %s", error)
-            self._told = str(error)
+            self._logged_problem = str(error)
         else:
-            self._told = ""
+            self._logged_problem = ""
 
     def _look(self) -> None:
         with self._one_at_a_time:
@@ -133,7 +133,7 @@ class NodeCertificateRenewer:
         return found.not_valid_after_utc.isoformat(timespec="seconds")
 
     def renew(self, reason: str) -> x509.Certificate:
-        """Issue the certificate anew, now, and have everything use it.
+        """Issue the certificate again now, and have everything use it.
 
         Raises IdentityError, DatabaseError.
         """

@@ -10,8 +10,8 @@ from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.settings import Settings
 
 
-def record_command(settings: Settings, command: str, told: str) -> None:
-    """Record *told*, which root did with `twistlock-console` *command* on this host.
+def record_command(settings: Settings, command: str, status: str) -> None:
+    """Record *status*, what root did with `twistlock-console` *command* on this host.
 
     Any node can: the client finds the primary. Raises DatabaseError if it is done and
     not on record.
@@ -21,7 +21,7 @@ def record_command(settings: Settings, command: str, told: str) -> None:
         username="root",
         source_ip=settings.node_address,
         api=f"twistlock-console {command}",
-        status=told,
+        status=status,
     )
     credentials = credentials_for(settings, "console")
     try:

@@ -77,8 +77,8 @@ def _describe_database_error(error: PyMongoError) -> str:
             return _log_details(sentence, error)
         case OperationFailure() if not error.timeout:
             details = error.details if isinstance(error.details, dict) else {}
-            told = str(details.get("errmsg") or f"error {error.code}")
-            return f"the database refused it: {' '.join(told.split())[:300]}"
+            text = str(details.get("errmsg") or f"error {error.code}")
+            return f"the database refused it: {' '.join(text.split())[:300]}"
         case NotPrimaryError():
             return "the database of this node is not the primary"
         case _:

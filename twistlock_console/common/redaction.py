@@ -1,4 +1,4 @@
-"""Decides what is secret, and writes values and texts without it. Pure.
+"""Decide what is secret, and write values and texts without it. Pure.
 
 Answers of the API, pages, the history, dumps for support and the log all ask here.
 """
@@ -79,7 +79,7 @@ def is_redacted(text: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """Return *text* without secrets that can be told by their form."""
+    """Return *text* without secrets that are recognised by their form."""
     shown = _URL.sub(lambda found: found["done"] or redact_url(found[0]), text)
     for pattern in _IN_TEXT:
         shown = pattern.sub(rf"\1{HIDDEN}\2", shown)

@@ -87,7 +87,7 @@ ADVICE = (
     ("--repair", DAMAGED),
 )
 
-#: Signals that tell by themselves.
+#: Signals that need no line of the log.
 SIGNALS = {
     signal.SIGKILL: (
         "mongod was killed, by someone or because the host ran out of memory"
@@ -165,8 +165,8 @@ def _text(entry: Mapping[str, object]) -> str:
     if message == "Fatal assertion" and not has_error:
         return ""
     values = " ".join(_values(attributes))
-    told = f"{message} ({values})" if values else message
-    return " ".join(told.split())[:LONGEST_LINE]
+    text = f"{message} ({values})" if values else message
+    return " ".join(text.split())[:LONGEST_LINE]
 
 
 def _text_of_storage_engine(attributes: Mapping[str, object]) -> str:
@@ -175,11 +175,11 @@ def _text_of_storage_engine(attributes: Mapping[str, object]) -> str:
         return " ".join(_values(attributes))[:LONGEST_LINE]
     if attributes.get("error") == 0:
         return ""
-    told = _PLACE.sub("", str(message.get("msg", "")))
+    text = _PLACE.sub("", str(message.get("msg", "")))
     error = str(message.get("error_str", ""))
     # The error itself must not be cut off by what it is about.
     room = LONGEST_LINE - len(error) - 2
-    return ": ".join(filter(None, (" ".join(told.split())[:room], error)))
+    return ": ".join(filter(None, (" ".join(text.split())[:room], error)))
 
 
 def _values(attribute: object) -> Iterator[str]:

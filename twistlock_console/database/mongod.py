@@ -33,8 +33,8 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 15.0
 LONG_RUN = 30.0
 STOP_SECONDS = 10.0
-#: One that must start anew has stuck already, and may not end by itself.
-ANEW_SECONDS = 2.0
+#: For one that must restart: it hangs already, and may not end by itself.
+RESTART_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -59,7 +59,7 @@ class Mongod:
         self._bus = bus
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: threading.Thread | None = None
-        self._stop = self._anew = -1
+        self._stop = self._restart = -1
         #: Why it last ended, as a sentence; "" before that.
         self.reason = ""
         #: Why the database cannot be used now, as a sentence; "" while it answers.
@@ -83,7 +83,7 @@ class Mongod:
         return self._process is not None
 
     def start(self) -> None:
-        """Begin to keep a mongod; returns before it answers. Twice is as once.
+        """Start to supervise a mongod; return before it answers. Idempotent.
 
         Raises DatabaseError if there is no mongod, or if an earlier one does not
         leave the data folder in time.
@@ -93,7 +93,7 @@ class Mongod:
         find_mongod(self._settings)
         wait_until_free(self._settings.folders.database)
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-        self._anew = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._restart = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._keeper = threading.Thread(
             target=self._keep, args=[self._stop], name="mongod-keeper", daemon=True
         )
@@ -106,13 +106,13 @@ class Mongod:
         os.eventfd_write(self._stop, 1)
         self._keeper.join()
         os.close(self._stop)
-        os.close(self._anew)
+        os.close(self._restart)
         self._keeper = None
 
     def restart(self) -> None:
-        """Have mongod end, within ANEW_SECONDS, and start anew; returns at once."""
+        """Have mongod end, within RESTART_SECONDS, and start again; returns at once."""
         if self._keeper is not None:
-            os.eventfd_write(self._anew, 1)
+            os.eventfd_write(self._restart, 1)
 
     def close_silent_connections(self) -> None:
         """Close the connections to mongod whose peers complete no TLS handshake."""
@@ -159,18 +159,18 @@ class Mongod:
         log.info("mongod started with process id %s", process.pid)
         self._bus.publish(DatabaseStarted(process.pid))
         try:
-            _wait_for_end(process.pid, stop, self._anew)
+            _wait_for_end(process.pid, stop, self._restart)
             if _ready(stop, seconds=0):
                 return _end(process, STOP_SECONDS)
-            if self._told_to_start_anew():
-                return _end(process, ANEW_SECONDS)
+            if self._must_restart():
+                return _end(process, RESTART_SECONDS)
             return run_log.reason(process.wait())
         finally:
             self._process = None
 
-    def _told_to_start_anew(self) -> bool:
+    def _must_restart(self) -> bool:
         try:
-            return bool(os.eventfd_read(self._anew))
+            return bool(os.eventfd_read(self._restart))
         except BlockingIOError:
             return False
 

@@ -27,7 +27,7 @@ REPLICA_SET = "twistlock"
 LOG = "mongod.log"
 KEYFILE = "mongod.key"
 OPLOG_MB = 1024
-#: Without zlib: mongod decompresses before anybody has logged in, and releases of 6.0
+#: Without zlib: mongod decompresses before a login, and releases of 6.0
 #: before 6.0.27 then disclose memory (CVE-2025-14847). Our own clients use none.
 COMPRESSORS = "snappy,zstd"
 
@@ -44,18 +44,18 @@ EVICTION = (
 )
 
 PARAMETERS: Mapping[str, bool | int | str] = {
-    # Users are made with the keyfile: nobody gets in without a password, ever.
+    # Users are created with the keyfile: there is never access without a password.
     "enableLocalhostAuthBypass": False,
-    # How long a standby clings to a sync source that stopped answering; its default
+    # How long a standby keeps a sync source that stopped answering; its default
     # of 5 s is what delays majority writes after a black hole.
     "oplogNetworkTimeoutBufferSeconds": 0,
     # A standby whose source died asks it again after 1, 2, 4 … 512 ms, and turns to a
     # new primary as soon as it hears of one. With fewer tries it finds, before anybody
     # is elected, nobody to follow, and sleeps for a second.
     "oplogFetcherSteadyStateMaxFetcherRestarts": 10,
-    # Who follows whom is the Console's to say: nobody changes over to a closer node.
+    # The Console chooses the sync sources: no node changes over to a closer one.
     "changeSyncSourceThresholdMillis": 0,
-    # A primary that is told to end looks for a heir for this long, at most.
+    # A primary that is told to end looks for a successor for this long, at most.
     "shutdownTimeoutMillisForSignaledShutdown": 500,
     # Written once a second into data files that only MongoDB's support can read.
     "diagnosticDataCollectionEnabled": False,

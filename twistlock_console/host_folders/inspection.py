@@ -136,7 +136,7 @@ class Inspection:
     def replaceable(self, deepest: Path, trusted: set[int]) -> str | None:
         """Return in which folder on the way to *deepest* others could put another.
 
-        Only *trusted* may own one. Where the sticky bit is set nobody else replaces.
+        Only *trusted* may own one. With the sticky bit set, others cannot replace it.
         """
         for folder in (deepest, *deepest.parents):
             found = self.status(folder)

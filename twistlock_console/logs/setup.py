@@ -24,8 +24,8 @@ from twistlock_console.common.log_bounds import rotate_files
 from twistlock_console.common.redaction import redact_text
 from twistlock_console.settings import Folders, LogFormat, Settings
 
-#: On a full disk each line fails; that is told no more often.
-TOLD_EVERY = 60 * SECOND
+#: On a full disk each line fails; that is logged no more often.
+REPORT_INTERVAL_NS = 60 * SECOND
 FILE = "console.log"
 #: What waits for a disk that stands still; more is left out of the file.
 MOST_WAITING = 10_000
@@ -64,7 +64,7 @@ class LogWriter(WatchedFileHandler):
         now = boottime_ns()
         if now < self._quiet_until:
             return
-        self._quiet_until = now + TOLD_EVERY
+        self._quiet_until = now + REPORT_INTERVAL_NS
         error = sys.exc_info()[1]
         log.warning("lines are left out of %s: %s", self.baseFilename, error)
 
@@ -75,7 +75,7 @@ class LogWriter(WatchedFileHandler):
 
 
 class LogContext(logging.Filter):
-    """Adds to each record where it was written: node, epoch, request, user."""
+    """Adds to each record its context: node, epoch, request, user."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class LogContext(logging.Filter):
 
 
 LOG_CONTEXT = LogContext()
-"""Where this process writes its records."""
+"""The context of the records of this process."""
 
 
 class JsonLines(logging.Formatter):
@@ -116,7 +116,7 @@ class JsonLines(logging.Formatter):
 
 
 class PlainLines(logging.Formatter):
-    """A record as people read it; nobody can forge another line within it."""
+    """A record as people read it; no other line can be forged within it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record as a line, and below it the traceback if there is one."""
@@ -144,7 +144,7 @@ def configure_logging(level: str) -> None:
 def log_as_node(settings: Settings) -> Iterator[None]:
     """Log as a node does, on standard error and to its file.
 
-    A thread writes the file: a disk that stands still must keep nobody from closing
+    A thread writes the file: a disk that hangs must not keep the node from closing
     the ports.
     """
     waiting: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
@@ -184,7 +184,7 @@ def log_file(folders: Folders) -> Path:
 
 
 class _DroppingQueueHandler(QueueHandler):
-    """Puts a finished line into the queue; drops it when nobody takes any."""
+    """Puts a finished line into the queue; drops it when the queue is full."""
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Write the line on the thread that knows the request."""

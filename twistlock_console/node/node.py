@@ -112,7 +112,7 @@ class Node:
         upgrade_if_needed(self.backups.database)
 
     def _prepare_database(self, change: RoleChanged) -> None:
-        """Make missing indexes on a thread of its own: nobody waits for them."""
+        """Make missing indexes on a thread of its own, without a wait for them."""
         if change.new is Role.PRIMARY:
             threading.Thread(target=self._ensure_indexes, daemon=True).start()
 
@@ -145,7 +145,7 @@ class Node:
     def open_api(self) -> None:
         """Open the node API: it answers also while the database does not.
 
-        So the other nodes, and the command line, are told why.
+        So the other nodes and the command line learn why.
         """
         self._add_jobs()
         self._add_routes()

@@ -163,7 +163,7 @@ def _version(file: Path) -> tuple[int, int] | None:
 
 
 class ReloadingTlsContext:
-    """What *make* gives, made anew when the certificate in *folder* was replaced.
+    """The context that *make* returns; made again when the certificate is replaced.
 
     Making it raises IdentityError at first; later that is logged, and the context
     of before goes on being used.

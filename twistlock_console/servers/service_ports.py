@@ -112,7 +112,7 @@ class ServicePorts:
             raise ListenerError(reasons)
 
     def reopen(self, reason: str) -> None:
-        """Close everything; whoever decides about the ports opens them again."""
+        """Close everything; the role controller opens the ports again."""
         log.warning("the service ports are closed for a moment: %s", reason)
         self.close_all()
         self._bus.publish(ListenersPaused(reason))

@@ -100,7 +100,7 @@ def abort_process(reason: str) -> NoReturn:
     """End this process at once because of the exception that is being handled.
 
     Its servers and its database end with it, and whatever supervises the node
-    starts it anew: better than a node that goes on without one of its threads.
+    restarts it, which is better than a node that goes on without one of its threads.
     """
     log.critical("%s; the node ends", reason, exc_info=True)  # noqa: LOG014
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Jobs that run every so often; never a fence, for its clock is the wall's."""
+"""Periodic jobs. Not for fencing: the scheduler uses the wall clock."""
 
 import logging
 import threading
@@ -35,7 +35,7 @@ class Scheduler:
     """Runs jobs on a small pool of threads; one run of a job at a time.
 
     APScheduler plans on the wall clock: after a step back of an hour no job would run
-    for that long. So a thread looks for steps, and plans anew after one.
+    for that long. So a thread looks for steps, and plans again after one.
     """
 
     def __init__(self) -> None:

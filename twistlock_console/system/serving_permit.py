@@ -9,7 +9,7 @@ import ctypes
 from multiprocessing import get_context
 
 FOREVER = 2**63 - 1
-"""The deadline of a node that shares its role with nobody."""
+"""The deadline of a node that shares its role with no other."""
 
 
 class Permit:

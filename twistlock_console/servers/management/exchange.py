@@ -94,7 +94,7 @@ class RunOutcome(enum.Enum):
 
 
 class ConnectionEnds(Protocol):
-    """The two ends of a connection, as the application is told of them."""
+    """The two ends of a connection, as the application sees them."""
 
     peer: SocketAddress
     server: SocketAddress
@@ -166,7 +166,7 @@ class Exchange:
             return RunOutcome.FAILED
 
     def abandon(self) -> None:
-        """Tell the application that nobody takes the rest of its answer."""
+        """Close the answer of the application: its client is gone."""
         answer, self._answer, self._pieces = self._answer, (), iter(())
         with suppress(Exception):
             self._context.run(_close, answer)

@@ -185,7 +185,7 @@ def body_from_socket(head: RequestHead, received: bytes, sock: ssl.SSLSocket) ->
     Args:
         head: The request's head.
         received: What of the body has arrived.
-        sock: The client's socket, which does not block; nobody else uses it meanwhile.
+        sock: The client's socket, which does not block; nothing else uses it meanwhile.
 
     """
     source = _SocketSource(sock)

@@ -1,4 +1,4 @@
-"""The first things a service server does, before it serves."""
+"""The start of a service server, until it serves."""
 
 import logging
 import multiprocessing
@@ -45,7 +45,7 @@ class ReadyPipe:
             self._pipe.send(words)
         except OSError:
             # The node reads one report. A gunicorn worker that replaces another
-            # makes a second one, to nobody.
+            # makes a second one, which is not read.
             log.info("started again")
 
 
@@ -66,7 +66,7 @@ def run_child(
 ) -> None:
     """Tie this process's life to its node's, *prepare*, and wait at the *gate*.
 
-    Once it is let in, its life is tied to *permit* too, and it serves.
+    Once it is activated, its life is tied to *permit* too, and it serves.
     """
     os.setsid()
     die_with_parent()
@@ -113,8 +113,8 @@ def _node_sentinel() -> int:
 
 
 def _close_forkserver_pipe() -> None:
-    # The warm process ends when nobody holds this pipe any more. Children inherit it;
-    # were we to keep it, a dead node's servers would keep each other alive.
+    # The fork server ends when no process holds this pipe any more. Children inherit
+    # it; if we kept it, a dead node's servers would keep each other alive.
     server: Any = forkserver._forkserver
     os.close(server._forkserver_alive_fd)
     server._forkserver_alive_fd = None

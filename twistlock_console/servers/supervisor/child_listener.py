@@ -105,7 +105,7 @@ class ChildListener:
             standby.activate(OPEN_SECONDS)
             self._mark_open(process, standby.checks)
         except ListenerError:
-            # Whoever else has the port still accepts: that must not hide why.
+            # Another program on the port still accepts: that must not hide the error.
             process.kill()
             if not process.ended.wait(REAP_SECONDS):
                 wait_until(False, self._server.addresses, CLOSE_SECONDS)
@@ -187,7 +187,7 @@ class ChildListener:
 
     def _kill_and_wait(self, process: ServerProcess) -> None:
         process.kill()
-        # Its end is told by the warm process; should that hang, the ports still count.
+        # The fork server reports its end; if that hangs, the ports still count.
         process.ended.wait(REAP_SECONDS)
         if not wait_until(False, self._server.addresses, CLOSE_SECONDS):
             raise ListenerError(f"{self.name} was killed, but its ports still accept")

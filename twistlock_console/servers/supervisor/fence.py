@@ -90,7 +90,7 @@ class Fence:
         return permit.valid(boottime_ns()) and permit.epoch == self.epoch
 
     def check(self) -> None:
-        """Return if this server may answer now; otherwise nobody returns."""
+        """Return if this server may answer now; otherwise end the process."""
         if not self.holds():
             end_own_group()
 

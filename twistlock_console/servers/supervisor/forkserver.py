@@ -35,7 +35,7 @@ def start(modules: Sequence[str] = MODULES, *, wait: float = 0.0) -> None:
     """Start the warm process, unless it runs; give it *wait* s to finish importing.
 
     Call it once, from the main thread, when the node starts: importing takes about
-    half a second of another core, and nobody needs to wait for it.
+    half a second of another core, and nothing needs to wait for it.
     """
     context.set_forkserver_preload(list(modules))
     path = os.environ.get("PYTHONPATH")
