@@ -1,1 +1,1 @@
-"""Backups: made, listed, verified and restored; what decides is pure."""
+"""Create, verify and restore backups, on request and by a schedule."""

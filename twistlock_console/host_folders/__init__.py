@@ -1,1 +1,1 @@
-"""The paths in the settings: what is there on this host, and whether it may be used."""
+"""The paths in the settings: their state on this host, and rules for their use."""

@@ -1,1 +1,1 @@
-"""What twistlock.sh and the join script decide about a host before they change it."""
+"""Decisions of twistlock.sh and the join script about a host, before they change it."""

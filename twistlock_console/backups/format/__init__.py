@@ -1,1 +1,1 @@
-"""The format of a backup: archive, manifest, names."""
+"""The format of a backup: file, manifest, documents."""

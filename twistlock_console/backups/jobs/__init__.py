@@ -1,1 +1,1 @@
-"""Queue backup jobs and run them in a worker process."""
+"""Run backup jobs in a worker process, one at a time, and record them."""

@@ -1,1 +1,1 @@
-"""The backup volume, and the work folder of a backup."""
+"""The backup volume, and the work on a backup: folder, progress, result."""
