@@ -6,14 +6,13 @@ is found by its form, not only by the number of the form.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from twistlock_console.accounts import users
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
+from twistlock_console.database.client import Db, Document
 from twistlock_console.defenders import enrolled, event_store, register
 from twistlock_console.revocation import upgrade as revocations
 
@@ -21,11 +20,9 @@ SETTINGS = "settings"
 #: The document that says which form is stored. A restore brings the backup's own.
 FORMAT_ID = "storedFormat"
 FORMAT = 4
-Document = dict[str, Any]
-Store = Database[Document]
 
 
-def upgrade_if_needed(database: Store) -> None:
+def upgrade_if_needed(database: Db) -> None:
     """Upgrade what an earlier release wrote; one question to the database if nothing.
 
     For the serving node while its ports are closed. Raises DatabaseError.
@@ -47,7 +44,7 @@ def upgrade_if_needed(database: Store) -> None:
         ) from error
 
 
-def upgrade(database: Store) -> None:
+def upgrade(database: Db) -> None:
     """Upgrade everything; each step may be repeated. pymongo's errors pass through."""
     users.add_name_keys(database)
     register.add_name_keys(database)
@@ -59,7 +56,7 @@ def upgrade(database: Store) -> None:
 _EARLIER = tuple(revocations.EARLIER)
 
 
-def _look(database: Store) -> Mapping[str, Document]:
+def _look(database: Db) -> Mapping[str, Document]:
     """Return the stored form, the latest revocations of before, and an unnamed one.
 
     Each revocation of an earlier release ends later than those before it.
