@@ -21,11 +21,11 @@ from twistlock_console.alerts.outbox import LONGEST_PAUSE_SECONDS, pause_seconds
 from twistlock_console.alerts.rules import (
     FLEET,
     MOST_SINGLE_DEFENDERS,
+    AlertRecord,
     Kind,
     Notice,
     Problem,
     State,
-    Told,
     due,
     failover,
     lasting,
@@ -44,28 +44,36 @@ EVERY = frozenset(kind.name for kind in alert_kinds())
         pytest.param(
             [LOST], [], EVERY, [Notice(LOST, 1, State.RAISED)], id="it begins"
         ),
-        pytest.param([LOST], [Told(LOST, 1, True)], EVERY, [], id="told once only"),
+        pytest.param(
+            [LOST], [AlertRecord(LOST, 1, True)], EVERY, [], id="told once only"
+        ),
         pytest.param(
             [],
-            [Told(LOST, 1, True)],
+            [AlertRecord(LOST, 1, True)],
             EVERY,
             [Notice(LOST, 1, State.RECOVERED)],
             id="it is over",
         ),
         pytest.param(
-            [], [Told(LOST, 1, True)], {MEMBER_LAG.name}, [], id="nobody could look"
+            [],
+            [AlertRecord(LOST, 1, True)],
+            {MEMBER_LAG.name},
+            [],
+            id="nobody could look",
         ),
-        pytest.param([], [Told(LOST, 1, False)], EVERY, [], id="over is told once"),
+        pytest.param(
+            [], [AlertRecord(LOST, 1, False)], EVERY, [], id="over is told once"
+        ),
         pytest.param(
             [LOST],
-            [Told(LOST, 1, False)],
+            [AlertRecord(LOST, 1, False)],
             EVERY,
             [Notice(LOST, 2, State.RAISED)],
             id="it begins again, under another number",
         ),
         pytest.param(
             [LAG],
-            [Told(LOST, 4, True)],
+            [AlertRecord(LOST, 4, True)],
             EVERY,
             [Notice(LAG, 1, State.RAISED), Notice(LOST, 4, State.RECOVERED)],
             id="one begins while another is over",
@@ -74,7 +82,7 @@ EVERY = frozenset(kind.name for kind in alert_kinds())
 )
 def test_a_problem_is_told_when_it_begins_and_when_it_is_over(
     problems: list[Problem],
-    told: list[Told],
+    told: list[AlertRecord],
     known: frozenset[str],
     notices: list[Notice],
 ) -> None:
@@ -119,7 +127,7 @@ def test_what_was_told_and_is_still_there_has_lasted(
     is_open: bool, lasted: tuple[Problem, ...]
 ) -> None:
     """Also for a node that has just taken over and sees it for the first time."""
-    told = {LOST.key: Told(LOST, 1, is_open)}
+    told = {LOST.key: AlertRecord(LOST, 1, is_open)}
 
     since, now = lasting([LOST], {}, 100, {NODE_LOST.name: 10}, told)
 

@@ -13,7 +13,7 @@ from twistlock_console.alerts.rules import Problem
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
-    Seal,
+    SecretCipher,
     read,
 )
 from twistlock_console.alerts.targets import TargetPolicy
@@ -72,7 +72,7 @@ def webhook(**fields: object) -> dict[str, object]:
 
 
 def outbox(settings: Settings) -> Outbox:
-    seal = Seal(read_secret(settings.folders.secrets / "session.key"))
+    seal = SecretCipher(read_secret(settings.folders.secrets / "session.key"))
     policy = TargetPolicy(allowed=settings.alert_targets_allowed)
     return Outbox(seal, Sender("127.0.0.1", "console", 1), lambda: policy)
 

@@ -32,7 +32,7 @@ def test_what_was_not_taken_waits(
     assert tries == 1
     assert states == ["raised", "raised", "recovered"]
     assert store.waiting(database, "webhook", 9) == []
-    assert store.read_told(database)[LOST.key].is_open is False
+    assert store.read_records(database)[LOST.key].is_open is False
 
 
 def test_a_failed_channel_rests(

@@ -10,13 +10,13 @@ from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
 from plugins.ha.reporting.monitoring import problems_in
 from tests.ha.messages import cluster, node
 from twistlock_console.alerts import store
-from twistlock_console.alerts.rules import Kind, Notice, Problem, State, Told
+from twistlock_console.alerts.rules import AlertRecord, Kind, Notice, Problem, State
 from twistlock_console.alerts.settings import (
     AlertSettings,
 )
 from twistlock_console.alerts.watch import (
-    Source,
-    Watch,
+    AlertMonitor,
+    ProblemSource,
     backup_problems,
     certificate_problems,
     defender_problems,
@@ -41,8 +41,8 @@ def test_the_serving_node_watches(
             raise DatabaseError("cannot look now")
         return list(wrong)
 
-    watch = Watch(running)
-    watch.sources.append(Source(frozenset({NODE_LOST.name}), look))
+    watch = AlertMonitor(running)
+    watch.sources.append(ProblemSource(frozenset({NODE_LOST.name}), look))
     phases = {"elected": 0.1, "ports": 0.2}
     reason = "10.0.0.2 fell silent"
     watch.follow(RoleChanged(Role.STANDBY, Role.PRIMARY, reason, 5, phases))
@@ -79,8 +79,8 @@ def test_a_takeover_ends_no_problem(
         looks.append(1)
         return [LOST]
 
-    watch = Watch(running)
-    watch.sources.append(Source(frozenset({NODE_LOST.name}), look))
+    watch = AlertMonitor(running)
+    watch.sources.append(ProblemSource(frozenset({NODE_LOST.name}), look))
     watch.follow(RoleChanged(Role.STANDBY, Role.PRIMARY, "why", 5, {}))
     try:
         assert eventually(lambda: len(looks) == 2)
@@ -88,7 +88,9 @@ def test_a_takeover_ends_no_problem(
         watch.stop()
 
     assert receiver.got == []
-    assert store.read_told(database) == {LOST.key: Told(LOST, 1, is_open=True)}
+    assert store.read_records(database) == {
+        LOST.key: AlertRecord(LOST, 1, is_open=True)
+    }
 
 
 def test_open_problems_are_on_the_page(admin: Visitor, database: Db) -> None:

@@ -350,5 +350,5 @@ def test_a_plot_shows_counts_over_time() -> None:
 
     assert [bar.height for bar in drawn.bars] == [2.0, 120]
     assert (drawn.most, drawn.total) == (200, 201)
-    assert drawn.bars[0].told.startswith("1 event from")
+    assert drawn.bars[0].tooltip.startswith("1 event from")
     assert (nothing.bars, nothing.total) == ((), 0)

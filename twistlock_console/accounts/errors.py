@@ -23,10 +23,10 @@ class TooManyFailures(Refused):
     """Logins failed too often; *seconds* is how long the next one must wait."""
 
     def __init__(self, seconds: int) -> None:
-        told = "1 second" if seconds == 1 else f"{seconds} seconds"
+        wait = "1 second" if seconds == 1 else f"{seconds} seconds"
         if seconds > 90:
-            told = f"{math.ceil(seconds / 60)} minutes"
-        super().__init__(f"too many failed logins; try again in {told}")
+            wait = f"{math.ceil(seconds / 60)} minutes"
+        super().__init__(f"too many failed logins; try again in {wait}")
         self.seconds = seconds
 
 

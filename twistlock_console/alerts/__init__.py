@@ -1,1 +1,1 @@
-"""Alerts: what others are told by webhook and syslog when something goes wrong."""
+"""Alerts: messages by webhook and syslog when something goes wrong."""

@@ -11,7 +11,11 @@ from twistlock_console.alerts.channels import Alert
 from twistlock_console.alerts.connecting import NotDelivered
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.rules import Kind, Notice, Problem, State
-from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, Seal
+from twistlock_console.alerts.settings import (
+    AlertSettings,
+    LoggingSettings,
+    SecretCipher,
+)
 from twistlock_console.alerts.targets import TargetPolicy
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import Refused
@@ -44,7 +48,7 @@ class Outbox:
     """
 
     def __init__(
-        self, seal: Seal, sender: Sender, policy: Callable[[], TargetPolicy]
+        self, seal: SecretCipher, sender: Sender, policy: Callable[[], TargetPolicy]
     ) -> None:
         self._seal = seal
         self._sender = sender
@@ -83,8 +87,8 @@ class Outbox:
             failures = self._failures[channel] = self._failures.get(channel, 0) + 1
             pause = pause_seconds(failures)
             self._rests_until[channel] = boottime_ns() + pause * SECOND
-            told = _with_detail(error)
-            log.warning("an alert waits %d s for another attempt: %s", pause, told)
+            reason = _with_detail(error)
+            log.warning("an alert waits %d s for another attempt: %s", pause, reason)
             if datetime.now(UTC) - each.created < GIVE_UP_AFTER:
                 return False
             log.warning(
@@ -130,8 +134,10 @@ class Outbox:
                 log.warning("a test alert failed: %s", _with_detail(error))
                 results.append(ChannelResult(str(error), has_failed=True))
             else:
-                told = channels.sentence_of(channel, alerts.webhook.url, logs.syslog)
-                results.append(ChannelResult(told, has_failed=False))
+                sentence = channels.sentence_of(
+                    channel, alerts.webhook.url, logs.syslog
+                )
+                results.append(ChannelResult(sentence, has_failed=False))
         return results
 
 

@@ -1,14 +1,14 @@
-"""Which alert is due: from what is wrong now and what has been told. Pure.
+"""Decide which alert is due, from the problems of now and the last reports. Pure.
 
-A problem is told once when it begins and once when it is over. What nobody could look
-at now is neither told nor taken for over.
+A problem is reported once when it begins and once when it is over. What could not be
+looked at now is neither reported nor taken for over.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: With more Defenders lost at once they are told of as one.
+#: With more Defenders lost at once they are reported as one.
 MOST_SINGLE_DEFENDERS = 50
 FLEET = "the fleet"
 
@@ -46,7 +46,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AlertRecord:
     """The last report of a problem; *number* counts how often it began."""
 
     problem: Problem
@@ -69,26 +69,30 @@ class Notice:
 
 
 def due(
-    problems: Collection[Problem], told: Mapping[str, Told], known: Collection[str]
+    problems: Collection[Problem],
+    records: Mapping[str, AlertRecord],
+    known: Collection[str],
 ) -> tuple[Notice, ...]:
     """Return the alerts that are due, if *known* are the kinds that were looked at."""
     now = {problem.key: problem for problem in problems}
     begun = tuple(
-        Notice(problem, told[key].number + 1 if key in told else 1, State.RAISED)
+        Notice(problem, records[key].number + 1 if key in records else 1, State.RAISED)
         for key, problem in now.items()
-        if key not in told or not told[key].is_open
+        if key not in records or not records[key].is_open
     )
     over = tuple(
         Notice(each.problem, each.number, State.RECOVERED)
-        for key, each in told.items()
+        for key, each in records.items()
         if each.is_open and key not in now and each.problem.kind in known
     )
     return begun + over
 
 
-def failover(told_epoch: int | None, epoch: int, sentence: str) -> Notice | None:
+def failover(
+    last_alerted_epoch: int | None, epoch: int, sentence: str
+) -> Notice | None:
     """Return the alert of a takeover, unless it was sent or is the first ever."""
-    if told_epoch is None or epoch <= told_epoch:
+    if last_alerted_epoch is None or epoch <= last_alerted_epoch:
         return None
     problem = Problem(Kind.FAILOVER, "the Console", sentence)
     return Notice(problem, epoch, State.HAPPENED)
@@ -99,15 +103,15 @@ def lasting(
     since: Mapping[str, int],
     now: int,
     patience: Mapping[str, int],
-    told: Mapping[str, Told],
+    records: Mapping[str, AlertRecord],
 ) -> tuple[dict[str, int], tuple[Problem, ...]]:
     """Return since when each problem is seen, and those that lasted long enough.
 
-    Times are nanoseconds; *patience* says how long a kind must last. What was *told*
-    and is open still has lasted, whoever told it and however short it is seen here.
+    Times are nanoseconds; *patience* says how long a kind must last. What is open in
+    *records* has lasted, whichever node sent it and however short it is seen here.
     """
     seen = {problem.key: since.get(problem.key, now) for problem in problems}
-    still_open = {key for key, each in told.items() if each.is_open}
+    still_open = {key for key, each in records.items() if each.is_open}
     old_enough = tuple(
         problem
         for problem in problems
@@ -117,12 +121,14 @@ def lasting(
     return seen, old_enough
 
 
-def lost_defenders(lost: Collection[str], told: Collection[str]) -> list[Problem]:
+def lost_defenders(lost: Collection[str], reported: Collection[str]) -> list[Problem]:
     """Return a problem for each of the *lost* Defenders, or one for many.
 
-    Those that were *told* of already stay problems of their own.
+    Those that were *reported* already stay problems of their own.
     """
-    singly = sorted(lost if len(lost) <= MOST_SINGLE_DEFENDERS else {*lost} & {*told})
+    singly = sorted(
+        lost if len(lost) <= MOST_SINGLE_DEFENDERS else {*lost} & {*reported}
+    )
     problems = [
         Problem(Kind.DEFENDERS_LOST, name, f"the Defender {name} is not connected")
         for name in singly

@@ -171,7 +171,7 @@ def write(database: Db, new: S) -> None:
     database[SETTINGS].replace_one({"_id": _NAMES[type(new)]}, kept, upsert=True)
 
 
-class Seal:
+class SecretCipher:
     """Seals secrets with a key made from the cluster's session secret."""
 
     def __init__(self, session_secret: bytes) -> None:

@@ -1,7 +1,7 @@
-"""What was told, and what is still to be sent: in the database, so failovers keep it.
+"""The records of alerts and the queue of what is to be sent, kept over failovers.
 
-What is to be sent is stored before it counts as told. A node that ends in between does
-both again, under the same ids: one alert, never none and never two.
+What is to be sent is stored before it counts as reported. A node that ends in between
+does both again, under the same ids: one alert, never none and never two.
 """
 
 from collections.abc import Iterable
@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pymongo import ASCENDING, InsertOne
 from pymongo.errors import BulkWriteError
 
-from twistlock_console.alerts.rules import Notice, Problem, State, Told
+from twistlock_console.alerts.rules import AlertRecord, Notice, Problem, State
 from twistlock_console.database.client import Db, Document
 
-TOLD = "alerts"
+ALERTS = "alerts"
 QUEUE = "alert_queue"
 #: When a channel takes no alerts any more, further ones are left out of its queue.
 MOST_WAITING = 1_000
@@ -31,20 +31,20 @@ class Waiting:
     created: datetime
 
 
-def read_told(database: Db) -> dict[str, Told]:
+def read_records(database: Db) -> dict[str, AlertRecord]:
     """Return the last report of each problem, by its key."""
-    found = database[TOLD].find({"_id": {"$ne": FAILOVER}})
-    return {str(each["_id"]): _told(each) for each in found}
+    found = database[ALERTS].find({"_id": {"$ne": FAILOVER}})
+    return {str(each["_id"]): _record(each) for each in found}
 
 
-def told_epoch(database: Db) -> int | None:
+def last_alerted_epoch(database: Db) -> int | None:
     """Return the epoch of the last takeover that was reported, or None."""
-    found = database[TOLD].find_one({"_id": FAILOVER})
+    found = database[ALERTS].find_one({"_id": FAILOVER})
     return int(found["number"]) if found else None
 
 
 def tell(database: Db, notices: Iterable[Notice], channels: Iterable[str]) -> None:
-    """Put *notices* into the queue of each channel, then note that they were told."""
+    """Put *notices* into the queue of each channel, then record that they were."""
     notices, now = tuple(notices), datetime.now(UTC)
     wanted = [
         InsertOne(_queued(notice, channel, now))
@@ -58,8 +58,8 @@ def tell(database: Db, notices: Iterable[Notice], channels: Iterable[str]) -> No
 
 
 def note_epoch(database: Db, epoch: int) -> None:
-    """Note that the takeover under *epoch* needs no more telling."""
-    database[TOLD].update_one(
+    """Note that the takeover under *epoch* needs no more alerts."""
+    database[ALERTS].update_one(
         {"_id": FAILOVER}, {"$max": {"number": epoch}}, upsert=True
     )
 
@@ -118,7 +118,7 @@ def _note(database: Db, notice: Notice, now: datetime) -> None:
         "changed": now,
         **_fields(notice.problem),
     }
-    database[TOLD].replace_one({"_id": notice.problem.key}, fields, upsert=True)
+    database[ALERTS].replace_one({"_id": notice.problem.key}, fields, upsert=True)
 
 
 def _fields(problem: Problem) -> dict[str, str]:
@@ -133,5 +133,5 @@ def _problem(found: Document) -> Problem:
     return Problem(str(found["kind"]), found["subject"], found["sentence"])
 
 
-def _told(found: Document) -> Told:
-    return Told(_problem(found), int(found["number"]), bool(found["open"]))
+def _record(found: Document) -> AlertRecord:
+    return AlertRecord(_problem(found), int(found["number"]), bool(found["open"]))

@@ -22,10 +22,10 @@ from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
-    Seal,
+    SecretCipher,
     read,
 )
-from twistlock_console.alerts.store import read_told
+from twistlock_console.alerts.store import read_records
 from twistlock_console.backups.jobs.service import last_results
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
@@ -40,14 +40,14 @@ Look = Callable[[Db, AlertSettings], Iterable[Problem]]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ProblemSource:
     """Looks for problems of some *kinds*; raises when it cannot see now."""
 
     kinds: frozenset[str]
     look: Look
 
 
-class Watch:
+class AlertMonitor:
     """Begins when this node serves and ends when it does not.
 
     *sources* are those of the core and of the plugins.
@@ -55,7 +55,7 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.sources: list[Source] = []
+        self.sources: list[ProblemSource] = []
         self._ended = threading.Event()
         self._ended.set()
         self._takeover: RoleChanged | None = None
@@ -76,7 +76,7 @@ class Watch:
         self._ended.set()
 
     def _run(self, ended: threading.Event, takeover: RoleChanged) -> None:
-        seal = Seal(read_secret(self._settings.folders.secrets / "session.key"))
+        seal = SecretCipher(read_secret(self._settings.folders.secrets / "session.key"))
         sender = Sender(
             self._settings.node_address, self._settings.console_cn, os.getpid()
         )
@@ -100,7 +100,7 @@ class _Round:
     def __init__(
         self,
         client: Client,
-        sources: list[Source],
+        sources: list[ProblemSource],
         outbox: Outbox,
         takeover: RoleChanged,
     ) -> None:
@@ -131,21 +131,21 @@ class _Round:
 
     def _failovers(self, settings: AlertSettings) -> Iterable[rules.Notice]:
         epoch = self._takeover.epoch
-        told = store.told_epoch(self._database)
-        notice = rules.failover(told, epoch, _sentence(self._takeover))
+        last = store.last_alerted_epoch(self._database)
+        notice = rules.failover(last, epoch, _sentence(self._takeover))
         if notice and settings.is_wanted(FAILOVER):
             yield notice
-        elif told is None or epoch > told:
+        elif last is None or epoch > last:
             store.note_epoch(self._database, epoch)
 
     def _problems(self, settings: AlertSettings) -> Iterable[rules.Notice]:
         wanted = kinds_wanted(settings)
         problems, known = self._look(settings, wanted)
-        told = store.read_told(self._database)
+        records = store.read_records(self._database)
         self._since, lasting = rules.lasting(
-            problems, self._since, boottime_ns(), patience(settings), told
+            problems, self._since, boottime_ns(), patience(settings), records
         )
-        yield from rules.due(lasting, told, known & wanted)
+        yield from rules.due(lasting, records, known & wanted)
 
     def _look(
         self, settings: AlertSettings, wanted: frozenset[str]
@@ -187,7 +187,7 @@ def _sentence(change: RoleChanged) -> str:
     return f"this node serves now, as epoch {change.epoch}: {change.reason}{took}"
 
 
-def core_sources(address: str, failing: Mapping[str, str]) -> list[Source]:
+def core_sources(address: str, failing: Mapping[str, str]) -> list[ProblemSource]:
     """Return the sources of the node at *address*, whose checks in *failing* fail."""
 
     def certificate(database: Db, settings: AlertSettings) -> Iterable[Problem]:
@@ -195,9 +195,9 @@ def core_sources(address: str, failing: Mapping[str, str]) -> list[Source]:
         return certificate_problems(address, failing)
 
     return [
-        Source(frozenset({Kind.CERTIFICATE_END}), certificate),
-        Source(frozenset({Kind.BACKUP_FAILED}), backup_problems),
-        Source(frozenset({Kind.DEFENDERS_LOST}), defender_problems),
+        ProblemSource(frozenset({Kind.CERTIFICATE_END}), certificate),
+        ProblemSource(frozenset({Kind.BACKUP_FAILED}), backup_problems),
+        ProblemSource(frozenset({Kind.DEFENDERS_LOST}), defender_problems),
     ]
 
 
@@ -223,6 +223,8 @@ def defender_problems(database: Db, settings: AlertSettings) -> Iterable[Problem
     lost = {
         str(each["_id"]) for each in database["defenders"].find(away, {"_id": True})
     }
-    told = read_told(database).values()
-    singly = {t.problem.subject for t in told if t.problem.kind is Kind.DEFENDERS_LOST}
+    records = read_records(database).values()
+    singly = {
+        t.problem.subject for t in records if t.problem.kind is Kind.DEFENDERS_LOST
+    }
     return lost_defenders(lost, singly)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from flask import Flask
 
-from twistlock_console.alerts.watch import Watch
+from twistlock_console.alerts.watch import AlertMonitor
 from twistlock_console.certificate_renewal.trust_migration import TrustMigration
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
@@ -48,6 +48,6 @@ class NodeContext:
     node_api: Flask
     reserve_slots: Callable[[Collection[str]], None]
     support: Support
-    alerts: Watch
+    alerts: AlertMonitor
     cluster_poll: ClusterPoll
     trust_migration: TrustMigration

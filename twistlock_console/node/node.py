@@ -14,7 +14,7 @@ from functools import partial
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
-from twistlock_console.alerts.watch import Watch, core_sources
+from twistlock_console.alerts.watch import AlertMonitor, core_sources
 from twistlock_console.backups.jobs.routes import node_routes
 from twistlock_console.backups.jobs.runtime import Backups
 from twistlock_console.certificate_renewal.names import ExtraNamesReader
@@ -81,7 +81,7 @@ class Node:
         self.support = Support(settings, self.status)
         self.names = ExtraNamesReader(settings)
         self.renewal.more_names = self.names.read
-        self.watch = Watch(settings)
+        self.watch = AlertMonitor(settings)
         self.watch.sources += core_sources(settings.node_address, self.health.failing)
         self._api = NodeApi(settings, self.node_api)
         self._controller: RoleController | None = None

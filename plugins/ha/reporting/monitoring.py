@@ -19,7 +19,7 @@ from plugins.ha.messages import ClusterAnswer, RoleChangeAnswer
 from plugins.ha.replication.member_state import NodeState
 from twistlock_console.alerts.rules import Kind, Problem
 from twistlock_console.alerts.settings import AlertSettings
-from twistlock_console.alerts.watch import Source, certificate_problems
+from twistlock_console.alerts.watch import ProblemSource, certificate_problems
 from twistlock_console.database.client import Db
 from twistlock_console.events.types import Role
 from twistlock_console.node_api.client import NodeClient
@@ -127,7 +127,7 @@ def _by_node(name: str, about: str, values: Mapping[str, float]) -> Metric:
 
 def cluster_sources(
     view: Callable[[], ClusterAnswer], client_of: Callable[[str], NodeClient]
-) -> list[Source]:
+) -> list[ProblemSource]:
     """Return the sources of the serving node.
 
     *view* returns the cluster as this node sees it, *client_of* a client of the node
@@ -145,8 +145,8 @@ def cluster_sources(
                 yield from _certificate(client_of, node.address)
 
     return [
-        Source(frozenset({NODE_LOST.name, MEMBER_LAG.name}), cluster),
-        Source(frozenset({Kind.CERTIFICATE_END}), certificates),
+        ProblemSource(frozenset({NODE_LOST.name, MEMBER_LAG.name}), cluster),
+        ProblemSource(frozenset({Kind.CERTIFICATE_END}), certificates),
     ]
 
 

@@ -11,7 +11,7 @@ from twistlock_console.alerts.outbox import ChannelResult, Outbox
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
-    Seal,
+    SecretCipher,
     Webhook,
     read,
     write,
@@ -124,5 +124,5 @@ def _check_target(url: str) -> None:
         raise Refused(why)
 
 
-def _seal() -> Seal:
-    return Seal(read_secret(current_settings().folders.secrets / "session.key"))
+def _seal() -> SecretCipher:
+    return SecretCipher(read_secret(current_settings().folders.secrets / "session.key"))

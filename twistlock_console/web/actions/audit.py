@@ -22,23 +22,23 @@ class Change:
 
 
 @contextmanager
-def recorded(kind: str, told: str) -> Iterator[Change]:
+def recorded(kind: str, action: str) -> Iterator[Change]:
     """Record what is done inside, by whom and from where: done, or refused and why.
 
-    *told* says it in the past: "deleted the user jane". Fill in the change that is
+    *action* says it in the past: "deleted the user jane". Fill in the change that is
     given, and the history shows its difference.
     """
     change = Change()
     try:
         yield change
     except ConsoleError as error:
-        record_change(kind, f"tried in vain: {told}; {error}", failure=True)
+        record_change(kind, f"tried in vain: {action}; {error}", failure=True)
         raise
-    record_change(kind, told, change)
+    record_change(kind, action, change)
 
 
 def record_change(
-    kind: str, told: str, change: Change | None = None, *, failure: bool = False
+    kind: str, action: str, change: Change | None = None, *, failure: bool = False
 ) -> None:
     """Record what the present user did, or with *failure* tried to do."""
     shown = trail.difference(change.old, change.new) if change else ""
@@ -49,7 +49,7 @@ def record_change(
             username=current_username(),
             source_ip=request.remote_addr or "unknown",
             api=request.path,
-            status=told,
+            status=action,
             failure=failure,
             diff=shown,
         ),

@@ -41,19 +41,19 @@ MAX_UPLOAD_PART = 0.5
 CHUNK_BYTES = 1024**2
 
 
-def look() -> dict[str, Any]:
+def get_overview() -> dict[str, Any]:
     """Return the backups, what is under way, and how the latest work ended."""
     return cast(dict[str, Any], _client().get("/v1/backups"))
 
 
 def find(file: str) -> dict[str, Any]:
     """Return one backup; raises NotFound, or ConsoleError with what is wrong."""
-    told = look()
-    for each in told["backups"]:
+    overview = get_overview()
+    for each in overview["backups"]:
         if each["id"] == file:
             return dict(each)
-    if told["problem"]:
-        raise ConsoleError(told["problem"])
+    if overview["problem"]:
+        raise ConsoleError(overview["problem"])
     raise NotFound(f"there is no backup {file[:100]}")
 
 
@@ -92,7 +92,7 @@ def upload(file: str, source: IO[bytes]) -> Upload:
     """
     with kept_upload(source) as path:
         name = _name_of(path, file).file
-        if any(each["id"] == name for each in look()["backups"]):
+        if any(each["id"] == name for each in get_overview()["backups"]):
             raise Refused(f"there is a backup {name} already")
         # The node takes the file over under another name, and deletes it.
         handed = path.with_name(f"{path.name}-whole")
@@ -116,10 +116,10 @@ def _name_of(path: Path, file: str) -> BackupName:
 def _ended(run: str) -> bool:
     deadline = boottime_ns() + int(WAIT_SECONDS * SECOND)
     while boottime_ns() < deadline:
-        told = _client().get(f"/v1/backups/runs/{run}")
-        if told["state"] == "ended":
-            if told["error"]:
-                raise Refused(told["error"])
+        state = _client().get(f"/v1/backups/runs/{run}")
+        if state["state"] == "ended":
+            if state["error"]:
+                raise Refused(state["error"])
             return True
         time.sleep(0.2)
     return False

@@ -59,8 +59,8 @@ def decommission(name: str) -> None:
 
 def allow_enrolment(name: str) -> None:
     """Allow another host to enrol under an existing name, once, within a day."""
-    told = f"allowed the name {name} to be enrolled again"
-    with recorded(AuditType.DEFENDER, told):
+    action = f"allowed the name {name} to be enrolled again"
+    with recorded(AuditType.DEFENDER, action):
         if not enrolled.allow(database(), name, current_username()):
             raise NotFound(
                 f"no Defender {name} was ever enrolled; a new name needs no permission"
@@ -69,8 +69,8 @@ def allow_enrolment(name: str) -> None:
 
 def disallow_enrolment(name: str) -> None:
     """Take the permission back before it is used."""
-    told = f"no longer allows the name {name} to be enrolled again"
-    with recorded(AuditType.DEFENDER, told):
+    action = f"no longer allows the name {name} to be enrolled again"
+    with recorded(AuditType.DEFENDER, action):
         if not enrolled.disallow(database(), name):
             raise NotFound(f"the name {name} is not allowed to be enrolled again")
 
@@ -89,8 +89,8 @@ def change_settings(body: DefenderSettingsBody) -> None:
     new = DefenderSettings(
         body.disconnect_period_days, body.alert_hours, body.event_quota_megabytes
     )
-    told = "changed the settings of Defenders"
-    with recorded(AuditType.SETTINGS, told) as change:
+    action = "changed the settings of Defenders"
+    with recorded(AuditType.SETTINGS, action) as change:
         old = write_defender_settings(database(), new)
         change.old, change.new = old.to_json(), new.to_json()
 

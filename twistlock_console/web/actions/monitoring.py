@@ -23,7 +23,7 @@ from pymongo.errors import PyMongoError
 from werkzeug.local import LocalProxy
 
 from twistlock_console import __version__
-from twistlock_console.alerts.store import QUEUE, TOLD
+from twistlock_console.alerts.store import ALERTS, QUEUE
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.common.request_limits import SERVER_LOAD, ServerLoad
 from twistlock_console.database.client import Db
@@ -174,7 +174,7 @@ def alert_metrics(database: Db) -> Iterable[Metric]:
     yield gauge(
         "twistlock_alerts_open",
         "Problems that alerts were sent of and that are not over.",
-        database[TOLD].count_documents({"open": True}),
+        database[ALERTS].count_documents({"open": True}),
     )
     yield gauge(
         "twistlock_alerts_waiting",
@@ -190,14 +190,14 @@ def version_metric() -> Metric:
     return family
 
 
-def gauge(name: str, told: str, value: float) -> Metric:
+def gauge(name: str, description: str, value: float) -> Metric:
     """Return a metric of one value that goes up and down."""
-    return GaugeMetricFamily(name, told, value=value)
+    return GaugeMetricFamily(name, description, value=value)
 
 
-def untyped(name: str, told: str, value: float) -> Metric:
+def untyped(name: str, description: str, value: float) -> Metric:
     """Return a counter whose name, the product's, lacks the ending `_total`."""
-    return UnknownMetricFamily(name, told, value=value)
+    return UnknownMetricFamily(name, description, value=value)
 
 
 def age_seconds(since: datetime) -> float:

@@ -89,10 +89,10 @@ def replace_rules(given: object, owner: str) -> None:
 
 
 def change_rules(
-    rules: Sequence[HostRule], owner: str, told: str, seen: int | None = None
+    rules: Sequence[HostRule], owner: str, action: str, seen: int | None = None
 ) -> None:
     """Put rules for hosts in force and record who did it."""
-    with recorded(AuditType.RULE, told) as change:
+    with recorded(AuditType.RULE, action) as change:
         old, new = write_policy(database(), rules, owner, seen)
         change.old, change.new = old.to_json(), new.to_json()
 

@@ -68,7 +68,7 @@ class BackupWork(BaseModel):
 @ApiCall(answer=list[BackupSpec])
 def listed() -> ResponseReturnValue:
     """List the backups in the volume of the node that serves, the newest first."""
-    found = backups.look()["backups"]
+    found = backups.get_overview()["backups"]
     answer = jsonify(found)
     answer.headers["Total-Count"] = str(len(found))
     return answer
@@ -78,8 +78,8 @@ def listed() -> ResponseReturnValue:
 @ApiCall(answer=BackupWork)
 def progress() -> ResponseReturnValue:
     """Tell what is under way: phase, bytes, seconds left; and how the last ended."""
-    told = backups.look()
-    return jsonify({name: told[name] for name in ("problem", "work", "results")})
+    overview = backups.get_overview()
+    return jsonify({name: overview[name] for name in ("problem", "work", "results")})
 
 
 @files.post("/backups")

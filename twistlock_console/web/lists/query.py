@@ -248,11 +248,11 @@ def _whole_schema(most: int | None = None) -> Json:
     return {"type": "integer", "minimum": 0, **bound}
 
 
-def _parameter(name: str, schema: Json, told: str) -> Json:
+def _parameter(name: str, schema: Json, description: str) -> Json:
     return {
         "name": name,
         "in": "query",
         "required": False,
-        "description": told,
+        "description": description,
         "schema": schema,
     }

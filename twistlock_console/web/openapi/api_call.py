@@ -1,6 +1,6 @@
 """What an API call takes and answers, said beside its route; reads its body.
 
-The description in openapi.json is made from it. `json_body` and `query_of` refuse to
+The description in openapi.json is made from it. `json_body` and `plain_json` refuse to
 read anything but what is described, so that the two cannot differ.
 """
 
@@ -26,10 +26,10 @@ from twistlock_console.common.json_members import (
 from twistlock_console.common.models import Body
 from twistlock_console.web.lists.listing import ListSource
 from twistlock_console.web.lists.schema import Listable
+from twistlock_console.web.security.guards import SAFE_METHODS
 
 View = Callable[..., ResponseReturnValue]
 JSON = "application/json"
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Clients that always send a body send one of these where there is nothing to say.
 EMPTY_BODIES = frozenset({b"", b"{}", b"null", b'""'})
 LONGEST_EMPTY_BODY = 64

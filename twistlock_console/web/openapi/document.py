@@ -217,8 +217,8 @@ def _done(described: ApiCall, models: _Models) -> Json:
     return done
 
 
-def _header(told: str, kind: str) -> Json:
-    return {"description": told, "required": True, "schema": {"type": kind}}
+def _header(description: str, kind: str) -> Json:
+    return {"description": description, "required": True, "schema": {"type": kind}}
 
 
 def _errors(rule: Rule, described: ApiCall, area: Area | None) -> Mapping[int, str]:

@@ -95,7 +95,7 @@ def set_logging() -> ResponseReturnValue:
 
 
 def _alerts_page(error: str = "") -> str:
-    told = store.read_told(database()).values()
+    records = store.read_records(database()).values()
     alerts = read_alerts(may_change=may_change("alerts"))
     return render_template(
         "alerts.html",
@@ -107,7 +107,7 @@ def _alerts_page(error: str = "") -> str:
             for kind in alert_kinds()
             if kind.threshold
         },
-        open=sorted(t.problem.sentence for t in told if t.is_open),
+        open=sorted(t.problem.sentence for t in records if t.is_open),
         waiting=database()[store.QUEUE].estimated_document_count(),
         error=error,
     )

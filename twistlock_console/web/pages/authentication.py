@@ -104,7 +104,7 @@ def set_settings() -> ResponseReturnValue:
 
 
 def _do(
-    change: Callable[[UserBody], None], told: str, *, new: bool
+    change: Callable[[UserBody], None], outcome: str, *, new: bool
 ) -> ResponseReturnValue:
     username, role = _named(request.form), request.form.get("role", "")
     try:
@@ -114,7 +114,7 @@ def _do(
         return form, *status_of(error)
     except Refused as error:
         return _form(username, role, new=new, error=str(error)), 400
-    flash(f"The user {username} {told}.")
+    flash(f"The user {username} {outcome}.")
     return redirect(url_for(".listed"), 303)
 
 

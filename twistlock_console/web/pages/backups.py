@@ -108,17 +108,18 @@ def delete() -> ResponseReturnValue:
     return _order("delete", "was deleted.")
 
 
-def _order(verb: str, told: str, **body: object) -> ResponseReturnValue:
+def _order(verb: str, message: str, **body: object) -> ResponseReturnValue:
     file = request.form.get("id", "")
     return _do(
-        lambda: backups.order(verb, file, id=file, **body), f"The backup {file} {told}"
+        lambda: backups.order(verb, file, id=file, **body),
+        f"The backup {file} {message}",
     )
 
 
-def _do(act: Callable[[], object], told: str) -> ResponseReturnValue:
+def _do(act: Callable[[], object], message: str) -> ResponseReturnValue:
     def done() -> str:
         act()
-        return told
+        return message
 
     return _tell(done)
 
@@ -133,6 +134,6 @@ def _tell(act: Callable[[], str]) -> ResponseReturnValue:
 
 
 def _show(template: str, error: str = "") -> str:
-    told = backups.look()
+    overview = backups.get_overview()
     may_act = may_change("backup_files")
-    return render_template(template, told=told, may_act=may_act, error=error)
+    return render_template(template, overview=overview, may_act=may_act, error=error)

@@ -214,6 +214,6 @@ def remove_name() -> ResponseReturnValue:
     return _names_changed(f"The name {name} is removed.")
 
 
-def _names_changed(told: str) -> ResponseReturnValue:
-    flash(f"{told} All nodes renew their certificates within seconds.")
+def _names_changed(message: str) -> ResponseReturnValue:
+    flash(f"{message} All nodes renew their certificates within seconds.")
     return redirect(url_for(".listed"), 303)

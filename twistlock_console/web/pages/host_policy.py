@@ -125,12 +125,12 @@ def delete() -> ResponseReturnValue:
     return _done(changed, f"deleted the host rule {request.form.get('name')}")
 
 
-def _done(changed: Callable[[Rules], Rules], told: str) -> ResponseReturnValue:
+def _done(changed: Callable[[Rules], Rules], action: str) -> ResponseReturnValue:
     """Change the rules, and say what the rule that was named does now."""
     name = request.form.get("name", "")
     try:
         after = changed(read_policy(database()).rules)
-        change_rules(after, current_username(), told, _seen())
+        change_rules(after, current_username(), action, _seen())
     except Refused as error:
         flash(str(error), "error")
     else:
@@ -167,8 +167,8 @@ def _warnings(
 
 def _token(warnings: Sequence[RuleWarning]) -> str:
     """Name exactly these warnings: whoever confirms others has not seen them."""
-    told = "\n".join(each.sentence for each in warnings)
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    sentences = "\n".join(each.sentence for each in warnings)
+    return hashlib.sha256(sentences.encode()).hexdigest()[:32]
 
 
 def _named(present: Rules, name: str) -> HostRule | None:

@@ -87,7 +87,7 @@ def told() -> ResponseReturnValue:
     keys = [banner.key for banner in pending_banners()]
     if ",".join(keys) == request.args.get("shown", ""):
         return "", 204
-    return render_template("told.html")
+    return render_template("banners.html")
 
 
 @preferences_bp.post("/told")

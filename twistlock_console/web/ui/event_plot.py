@@ -15,13 +15,13 @@ GAP = 3
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The events of one step, in pixels, with their tooltip."""
+    """The events of one step, in pixels, with its tooltip."""
 
     x: float
     y: float
     width: float
     height: float
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ def plot(counts: Mapping[int, int], since: datetime, step: timedelta) -> EventPl
         height = max(2.0, round(HEIGHT * count / most, 1))
         begin = since + place * step
         noun = "event" if count == 1 else "events"
-        told = f"{count:,} {noun} from {begin:%m-%d %H:%M} UTC"
+        tooltip = f"{count:,} {noun} from {begin:%m-%d %H:%M} UTC"
         x, y = round(place * each, 1), round(HEIGHT - height, 1)
-        return Bar(x, y, each - GAP, height, told)
+        return Bar(x, y, each - GAP, height, tooltip)
 
     bars = tuple(bar(place, count) for place, count in sorted(inside.items()))
     shape = "%m-%d %H:%M" if BARS * step > timedelta(hours=20) else "%H:%M:%S"
