@@ -78,7 +78,9 @@ def test_people_may_have_it_in_words(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("form", [JsonLines, PlainLines])
-@pytest.mark.parametrize("trick", ["\n", "\r\n", "\x1b[2J", "\u2028", "\x85"])
+@pytest.mark.parametrize(
+    "trick", ["\n", "\r\n", "\x1b[2J", "\u2028", "\x85", "\u202e", "\u2066"]
+)
 def test_nobody_forges_a_line(
     form: Callable[[], logging.Formatter], trick: str
 ) -> None:

@@ -58,6 +58,7 @@ def test_the_secret_is_sealed(admin: Visitor, receiver: Receiver) -> None:
         (LOGGING, {"syslog": {"addr": "tcp://host:99999"}}, "from 1 to 65535"),
         (LOGGING, {"syslog": {"addr": "udp://a..b:514"}}, "neither a name nor an IPv4"),
         (LOGGING, {"syslog": {"addr": "udp://\u2100:514"}}, "neither a name nor"),
+        (LOGGING, {"syslog": {"addr": "unix:///run/\0"}}, "write udp://host:port"),
     ],
 )
 def test_wrong_settings_are_refused(

@@ -202,7 +202,8 @@ class SecretCipher:
 
 
 def _check_syslog_address(addr: str) -> None:
-    if not re.fullmatch(r"(udp|tcp)://[^/\s:@?#[\]]+:[0-9]{1,5}|unix:///\S+", addr):
+    kinds = r"(udp|tcp)://[^/\s:@?#[\]]+:[0-9]{1,5}|unix:///\S+"
+    if not (addr.isprintable() and re.fullmatch(kinds, addr)):
         raise ValueError(
             "write udp://host:port, tcp://host:port or unix:///path/of/socket"
         )

@@ -32,7 +32,10 @@ MOST_WAITING = 10_000
 MOST_BYTES = 20_000_000
 QUIET = {"pymongo": logging.ERROR, "urllib3": logging.ERROR}
 PARTS = ("node", "epoch", "request", "user")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+#: Ends of lines, and what shows a line in another order than it has.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 log = logging.getLogger(__name__)
 
 
