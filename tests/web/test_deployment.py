@@ -221,11 +221,11 @@ def test_an_existing_name_needs_an_account(
     assert "an administrator allowed it" in _history(admin)[1][0]
 
 
-@pytest.mark.parametrize("change", ["deleted", "auditor", "nothing"])
+@pytest.mark.parametrize("change", ["deleted", "added again", "auditor", "nothing"])
 def test_a_command_ends_with_the_account_that_made_it(
     admin: Visitor, app: Flask, request_pem: str, change: str
 ) -> None:
-    """Or with its right to deploy."""
+    """Or with its right to deploy; another account of that name is not that account."""
     store = storage_of(app).database()
     password = "a phrase of Jane's"
     hashed = hash_password(password)
@@ -237,6 +237,9 @@ def test_a_command_ends_with_the_account_that_made_it(
     match change:
         case "deleted":
             users.remove(store, "jane")
+        case "added again":
+            users.remove(store, "jane")
+            users.add(store, "jane", hashed, UserRole.OPERATOR)
         case "auditor":
             users.change(store, "jane", UserRole.AUDITOR, None)
 

@@ -114,13 +114,17 @@ def stored_name(database: Store, username: str) -> str:
     raise NotFound(f"there is no user {username}")
 
 
-def stands_behind(database: Store, username: str, area: Area) -> bool:
+def stands_behind(database: Store, username: str, area: Area, made: datetime) -> bool:
     """Return whether the account that made a token exists and may still change *area*.
 
-    What root made on a host's command line has the username "".
+    An account that was deleted since the token was *made* is another one, if it was
+    added again. What root made on a host's command line has the username "".
     """
     if not username:
         return True
+    deleted = store.revocation_time(database, Kind.ACCOUNT, username)
+    if deleted is not None and deleted >= made:
+        return False
     user = find(database, username)
     return user is not None and may(user.role, area, change=True)
 

@@ -99,8 +99,9 @@ def check_token(database: Documents, token: str, *, use: bool = False) -> None:
     found = database[COLLECTION].find_one(good)
     if found is None or store.is_revoked(database, Kind.DEPLOY_TOKEN, key):
         raise gone
-    by = _token.validate_python(found).by
-    if not users.stands_behind(database, by, Areas.DEFENDER_SCRIPTS):
+    stored = _token.validate_python(found)
+    made = stored.expires - timedelta(hours=TOKEN_HOURS)
+    if not users.stands_behind(database, stored.by, Areas.DEFENDER_SCRIPTS, made):
         raise gone
     if use:
         database[COLLECTION].update_one(good, {"$inc": {"used": 1}})

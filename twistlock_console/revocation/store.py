@@ -77,6 +77,13 @@ def is_revoked(database: Store, kind: Kind, name: str) -> bool:
     return database[COLLECTION].find_one(found, {}) is not None
 
 
+def revocation_time(database: Store, kind: Kind, name: str) -> datetime | None:
+    """Return when the proof called *name* was last revoked, also if that was lifted."""
+    found = database[COLLECTION].find_one({"_id": _id(kind, name)}, {"time": True})
+    time = found["time"] if found else None
+    return time if isinstance(time, datetime) else None
+
+
 def revoked(database: Store, kind: Kind) -> frozenset[str]:
     """Return the names of all proofs of *kind* that are revoked."""
     found = database[COLLECTION].find(revoked_of(kind), {"name": True})

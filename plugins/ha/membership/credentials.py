@@ -67,8 +67,9 @@ class JoinTokens:
         found = self._tokens.find_one({"_id": key})
         if found is None:
             raise Refused(f"The join token is not known here; {ANEW}.")
+        made = found["expires"] - timedelta(minutes=MINUTES)
         if self._is_revoked(found) or not users.stands_behind(
-            self._database, str(found.get("by", "")), HIGH_AVAILABILITY
+            self._database, str(found.get("by", "")), HIGH_AVAILABILITY, made
         ):
             raise Refused(f"The join token was revoked; {ANEW}.")
         if found["expires"] < datetime.now(UTC):
