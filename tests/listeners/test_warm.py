@@ -5,6 +5,7 @@ import os
 import signal
 import ssl
 import sys
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -60,7 +61,9 @@ def tcp_sockets(pid: int) -> set[str]:
     """The listening or connected TCP sockets that a process holds."""
     links = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        links.add(str(descriptor.readlink()))
+        # A process that starts closes files meanwhile.
+        with suppress(FileNotFoundError):
+            links.add(str(descriptor.readlink()))
     table = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return links & {f"socket:[{line.split()[9]}]" for line in table}
 
