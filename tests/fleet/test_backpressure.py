@@ -63,7 +63,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def read_limiter(clock: Clock) -> ReadLimiter:
-    """Return an read_limiter that is full above 1,000 bytes."""
+    """Return a read limiter that is full above 1,000 bytes."""
     return ReadLimiter(LIMIT, SMALL, clock)
 
 
