@@ -168,16 +168,19 @@ def test_a_join_token(
 
 
 def test_a_join_token_ends_with_the_account_that_made_it(database: Db) -> None:
-    """Or when it may administer high availability no longer."""
+    """Or when it may administer high availability no longer; its name tells nothing."""
     tokens = JoinRequests(Collections(database.client, database.client)).tokens
-    for name in ("jane", "joe"):
+    names = ("jane", "joe", "jim")
+    for name in names:
         users.add(database, name, "hash", UserRole.ADMIN)
-    janes, joes = (tokens.new(name)[0] for name in ("jane", "joe"))
+    janes, joes, jims = (tokens.new(name)[0] for name in names)
     tokens.check(janes, "10.0.0.2")
     users.remove(database, "jane")
     users.change(database, "joe", UserRole.OPERATOR, None)
+    users.remove(database, "jim")
+    users.add(database, "Jim", "hash", UserRole.ADMIN)
 
-    for token in (janes, joes):
+    for token in (janes, joes, jims):
         with pytest.raises(Refused, match="The join token was revoked"):
             tokens.check(token, "10.0.0.2")
 

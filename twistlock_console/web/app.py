@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from flask import Flask
-from flask_wtf.csrf import CSRFProtect
+from flask_wtf.csrf import CSRFError, CSRFProtect
 
 from twistlock_console.accounts.passwords import PasswordCache
 from twistlock_console.accounts.sessions import derive_key
@@ -46,13 +46,24 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     app.extensions["storage"] = Storage(lambda: _client(settings))
     app.extensions["logon"] = LogonCache()
     app.extensions["password_cache"] = PasswordCache()
-    CSRFProtect(app)
+    _FormProtection(app)
     parts: list[WebPlugin] = [http, static_files, templates, errors]
     for part in [*parts, sessions, api, pages, *plugins]:
         part.init_app(app)
     app.jinja_env.globals["max_offset"] = MAX_OFFSET
     templates.compile_templates(app)
     return app
+
+
+class _FormProtection(CSRFProtect):  # type: ignore[misc]  # Flask-WTF has no types
+    """Takes a Referer or Host that cannot be read for one that is missing."""
+
+    def protect(self, apply_exemptions: bool = False) -> None:
+        """Raise CSRFError unless the form is from one of our pages."""
+        try:
+            super().protect(apply_exemptions)
+        except ValueError as error:
+            raise CSRFError("The referrer header is missing.") from error
 
 
 def _configuration() -> dict[str, object]:

@@ -95,6 +95,10 @@ def test_a_form_sent_from_another_site_is_refused(admin: Visitor) -> None:
             id="http-outside",
         ),
         pytest.param({}, "The Referer header is missing", id="referrer-removed"),
+        *(
+            pytest.param({"Referer": odd}, "The Referer header is missing", id=odd)
+            for odd in ("https://[", "https://console.test:x/", "https://a]b/")
+        ),
     ],
 )
 def test_a_form_refused_because_of_a_proxy_says_so(
