@@ -257,7 +257,7 @@ def test_who_does_not_read_its_acknowledgements_waits() -> None:
 
 
 class Checks:
-    """A database whose database is away."""
+    """Stand in for the executor while the database is away."""
 
     async def do(self, *_args: object) -> None:
         """Fail."""

@@ -73,7 +73,7 @@ class Permission:
 
 
 def add_name(database: Db, name: str, issued: Issued) -> bool:
-    """Db a new name with its certificate; return False if the name exists."""
+    """Store a new name with its certificate; return False if the name exists."""
     return _existing(database, name) is None and _insert(database, name, [issued])
 
 

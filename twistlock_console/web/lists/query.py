@@ -206,7 +206,7 @@ def _between(asked: ListRequest) -> dict[str, object]:
 
 
 def parameters_of(listable: Listable, *, pieces: bool) -> list[Json]:
-    """Describe what the list can be asked for, with *pieces* a list_page at a time."""
+    """Describe what the list can be asked for, with *pieces* a page at a time."""
     sortable = listable.sort_names
     found: list[Json] = []
     if pieces:
