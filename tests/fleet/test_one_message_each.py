@@ -259,7 +259,7 @@ def test_who_does_not_read_its_acknowledgements_waits() -> None:
 class Checks:
     """Stand in for the executor while the database is away."""
 
-    async def do(self, *_args: object) -> None:
+    async def run(self, *_args: object) -> None:
         """Fail."""
         raise AutoReconnect("not now")
 
