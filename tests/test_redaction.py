@@ -20,6 +20,7 @@ JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ{PLANTED}.x{PLANTED}"
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
+        ("", ""),
         (f"https://hooks.test/{PLANTED}", f"https://hooks.test/{HIDDEN}"),
         (f"https://hooks.test:8443/a/{PLANTED}?x", f"https://hooks.test:8443/{HIDDEN}"),
         (f"https://hooks.test/?key={PLANTED}", f"https://hooks.test/{HIDDEN}"),

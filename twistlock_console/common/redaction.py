@@ -62,6 +62,8 @@ def redact_url(url: str, mark: str = HIDDEN) -> str:
 
     Many webhooks carry their secret in the path or in the query.
     """
+    if not url:
+        return url
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
