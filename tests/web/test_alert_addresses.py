@@ -40,6 +40,8 @@ def strict(running: Settings) -> Iterator[Visitor]:
         "[fe80::1]",
         "0.0.0.0",  # noqa: S104 - nothing is bound to it
         "224.0.0.1",
+        "127.1",
+        "2130706433",
     ],
 )
 def test_a_special_address_is_not_saved(strict: Visitor, host: str) -> None:
@@ -58,11 +60,9 @@ def test_a_special_address_is_not_saved(strict: Visitor, host: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "tcp", "udp"])
-@pytest.mark.parametrize("host", ["127.1", "2130706433", "rebound.test"])
 def test_a_name_is_judged_by_the_address_it_leads_to(
-    strict: Visitor, receiver: Receiver, scheme: str, host: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    strict: Visitor, receiver: Receiver, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At the connection itself: an open port and a closed one answer the same."""
     real = socket.getaddrinfo
 
@@ -73,7 +73,7 @@ def test_a_name_is_judged_by_the_address_it_leads_to(
     monkeypatch.setattr("socket.getaddrinfo", rebound)
     sentences = []
     for port in (receiver.server.server_port, 1):
-        address = f"{scheme}://{host}:{port}"
+        address = f"{scheme}://rebound.test:{port}"
         if scheme.startswith("http"):
             saved = strict.call(ALERTS, webhook(url=address), Authorization=basic())
         else:
@@ -85,5 +85,6 @@ def test_a_name_is_judged_by_the_address_it_leads_to(
         sentences.append(told.get_json()["err"].replace(address, "it"))
 
     assert sentences[0] == sentences[1]
-    assert f"{host} leads to 127.0.0.1, which is a loopback address" in sentences[0]
+    reason = "rebound.test leads to 127.0.0.1, which is a loopback address"
+    assert reason in sentences[0]
     assert receiver.got == []
