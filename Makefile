@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 COVERAGE := $(PYTHON) -m coverage
 SHELL_SCRIPTS = .ci/run $(shell find packaging plugins twistlock_console config tests -name "*.sh")
 
-# Words for the target's program: make demo ARGS="…", make test ARGS="tests/web -x".
+# Words for the target's program: make demo ARGS="…", make test ARGS="tests/system/web -x".
 ARGS ?=
 # One table of the benchmark alone: failover, defenders, backups or pages.
 ONLY ?=
@@ -15,14 +15,18 @@ SPREAD = -p tests.spreading -n 2 --dist loadscope --no-loadscope-reorder -m "not
 # Where Debian keeps the servers; not on everybody's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test lint fmt bench chaos release requirements setup clean
+.PHONY: help demo unit test test-times lint fmt bench chaos release requirements setup clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 demo: ## three nodes and a load balancer on this host, and a failover
 	@packaging/setup.sh demo
 	@$(PYTHON) app.py demo $(ARGS)
+
+unit: ## the tests that start no process, in less than a minute
+	@packaging/setup.sh test
+	$(PYTHON) -m pytest tests/unit $(SPREAD) $(ARGS)
 
 # With ARGS pytest runs alone: part of the tests says nothing about coverage. The timed
 # part runs whatever the first part says, so that one run names every failure.
@@ -30,8 +34,11 @@ test: lint ## everything that a change must pass
 ifeq ($(strip $(ARGS)),)
 	@$(COVERAGE) erase
 	status=0; \
-	$(COVERAGE) run -m pytest $(SPREAD) || status=$$?; \
-	$(COVERAGE) run -m pytest -m timed || status=$$?; \
+	echo "layer: unit"; \
+	$(COVERAGE) run -m pytest tests/unit $(SPREAD) || status=$$?; \
+	echo "layer: system"; \
+	$(COVERAGE) run -m pytest tests/system $(SPREAD) || status=$$?; \
+	$(COVERAGE) run -m pytest tests/system -m timed || status=$$?; \
 	exit $$status
 	@$(COVERAGE) combine --quiet
 	$(COVERAGE) report --fail-under=85
@@ -39,6 +46,10 @@ ifeq ($(strip $(ARGS)),)
 else
 	$(PYTHON) -m pytest $(ARGS)
 endif
+
+test-times: ## the 30 slowest tests, and how long the tests slept
+	@packaging/setup.sh test
+	$(PYTHON) -m pytest -p tests.times $(if $(ARGS),$(ARGS),$(SPREAD))
 
 lint: ## formatting, lint, types, imports, shell scripts
 	@packaging/setup.sh $(if $(filter test,$(MAKECMDGOALS)),test,lint)

@@ -10,15 +10,15 @@ from xdist.scheduler import LoadScopeScheduling
 #: Stay on one worker, and begin. They share what took long to make, or start clusters
 #: of three nodes: two of those at a time keep two cores so busy that they fail over.
 TOGETHER = (
-    "tests/join/",
-    "tests/backups/test_disaster.py",
-    "tests/browser/",
-    "tests/cluster/test_from_an_earlier_release.py",
-    "tests/cluster/test_life_of_a_cluster.py",
-    "tests/demo/",
+    "tests/system/join/",
+    "tests/system/backups/test_disaster.py",
+    "tests/system/browser/",
+    "tests/system/cluster/test_from_an_earlier_release.py",
+    "tests/system/cluster/test_life_of_a_cluster.py",
+    "tests/system/demo/",
 )
 #: These share nothing, and are long enough to go their own ways.
-SINGLE = ("tests/simulation/",)
+SINGLE = ("tests/unit/simulation/",)
 
 
 class Spreading(LoadScopeScheduling):

@@ -1,12 +1,10 @@
 """A node's folders for a real mongod on the loopback."""
 
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -56,16 +54,6 @@ def set_of_one(settings: Settings) -> Iterator[Mongod]:
         yield mongod
     finally:
         mongod.stop()
-
-
-def eventually(true: Callable[[], object], seconds: float = 15.0) -> bool:
-    """Whether *true* comes true within *seconds*."""
-    deadline = boottime_ns() + round(seconds * SECOND)
-    while boottime_ns() < deadline:
-        if true():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def gone(pid: int) -> bool:

@@ -26,3 +26,12 @@ def wait_for(
             raise TimeoutError(f"not within {seconds:g} s: {what}")
         time.sleep(min(pause, every))
         pause *= 1.5
+
+
+def eventually(look: Callable[[], object], seconds: float = 20) -> bool:
+    """Whether *look* gives something true within *seconds*; looks at least at 50 Hz."""
+    try:
+        wait_for(look, seconds, "what a test looks for", every=0.02)
+    except TimeoutError:
+        return False
+    return True

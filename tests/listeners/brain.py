@@ -29,10 +29,12 @@ def main() -> None:
         management_port_ui=pages,
         communication_port=defenders,
     )
-    warm.start([*warm.MODULES, "small_app"])
+    warm.start([*warm.MODULES, "tests.listeners.small_app"])
     permit = Permit()
     permit.grant(1, FOREVER)
-    ports = ServicePorts(settings, permit, Bus(), app="small_app:create")
+    ports = ServicePorts(
+        settings, permit, Bus(), app="tests.listeners.small_app:create"
+    )
     ports.open_all()
     if milliseconds:
         permit.grant(1, boottime_ns() + milliseconds * MILLISECOND)

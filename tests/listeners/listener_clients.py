@@ -3,21 +3,9 @@
 import os
 import socket
 import ssl
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 MANY = 3
-
-
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Wait until *condition* is true; False if it is not within *seconds*."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def tls_client(

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import small_app
 from gunicorn.config import Config
 
+from tests.listeners import small_app
 from twistlock_console.pki.tls import server_context
 from twistlock_console.servers.management.client_bounds import TrustedProxies
 from twistlock_console.servers.management.dispatcher import Site

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -18,7 +17,6 @@ from twistlock_console.alerts.settings import (
 )
 from twistlock_console.alerts.targets import TargetPolicy
 from twistlock_console.common.atomic_files import read_secret
-from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.database.client import Db
 from twistlock_console.settings import Settings
 
@@ -84,12 +82,3 @@ def send(box: Outbox, database: Db) -> None:
         read(database, LoggingSettings),
         threading.Event(),
     )
-
-
-def eventually(true: Callable[[], object], seconds: float = 20) -> bool:
-    deadline = boottime_ns() + round(seconds * SECOND)
-    while boottime_ns() < deadline:
-        if true():
-            return True
-        threading.Event().wait(0.05)
-    return False

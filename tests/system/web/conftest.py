@@ -1,0 +1,124 @@
+"""A real database, and an application on it that forgets everything each time."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.web.alert_receiver import Receiver
+from tests.web.api_truth import hold_to_description
+from tests.web.web_visitor import Visitor
+from twistlock_console.database.bootstrap import (
+    create_users,
+    initiate_set,
+    prepare_secrets,
+    wait_answering,
+)
+from twistlock_console.database.client import Db
+from twistlock_console.database.mongod import Mongod
+from twistlock_console.events.bus import Bus
+from twistlock_console.pki.authority import create_authority
+from twistlock_console.pki.certificates import issue_node_certificate
+from twistlock_console.settings import Settings
+from twistlock_console.web.app import create_app
+from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.lists.registry import ensure_indexes
+
+
+def _prepared(root: Path) -> Settings:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    made = Settings(
+        node_address="127.0.0.1",
+        data_folder=root,
+        database_port=port,
+        database_cache_gb=0.25,
+        alert_targets_allowed=(ip_network("127.0.0.0/8"),),
+    )
+    made.folders.create()
+    prepare_secrets(made.folders)
+    create_authority(made.folders.certificates)
+    issue_node_certificate(made.folders.certificates, ["127.0.0.1"])
+    return made
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A node whose mongod runs, as its management server finds it."""
+    made = _prepared(tmp_path_factory.mktemp("web") / "node")
+    mongod = Mongod(made, Bus())
+    mongod.start()
+    try:
+        wait_answering(made, 30)
+        initiate_set(made)
+        create_users(made)
+        app = create_app(made)
+        ensure_indexes(storage_of(app).database())
+        storage_of(app).close()
+        yield made
+    finally:
+        mongod.stop()
+
+
+@pytest.fixture
+def app(running: Settings) -> Iterator[Flask]:
+    """The application as a plugin-less node serves it, on an empty database."""
+    made = create_app(running)
+    made.testing = True
+    hold_to_description(made)
+    database = storage_of(made).database()
+    for name in database.list_collection_names():
+        database[name].delete_many({})
+    yield made
+    storage_of(made).close()
+
+
+@pytest.fixture
+def blind(running: Settings) -> Iterator[Flask]:
+    """The application of a node whose database does not answer."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen: the port refuses
+        port = bound.getsockname()[1]
+        made = create_app(replace(running, database_port=port))
+        yield made
+        storage_of(made).close()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser without cookies."""
+    return app.test_client()
+
+
+@pytest.fixture
+def visitor(client: FlaskClient) -> Visitor:
+    """A person at a browser, not logged in; nobody has signed up."""
+    return Visitor(client)
+
+
+@pytest.fixture
+def admin(visitor: Visitor) -> Visitor:
+    """The first administrator, who has just signed up at this browser."""
+    visitor.sign_up()
+    return visitor
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """The other side of a webhook."""
+    made = Receiver()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def database(app: Flask) -> Db:
+    """The database of the application."""
+    return storage_of(app).database()

@@ -1,0 +1,124 @@
+"""Rules of what a reader chooses, and of what a page tells once."""
+
+import gzip
+from contextlib import ExitStack
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.web.web_visitor import HTTPS, Visitor
+from twistlock_console.web.ui.layout import Banner, add_banners
+
+PAGE = "/manage/logs/history"
+
+
+@pytest.fixture
+def news(app: Flask) -> list[Banner]:
+    """What a plugin tells: a list that the test fills."""
+    told: list[Banner] = []
+    add_banners(app, lambda: told)
+    return told
+
+
+def test_what_happens_is_told_until_it_is_put_away(
+    admin: Visitor, news: list[Banner]
+) -> None:
+    """One banner, on every page, and after one click on no page."""
+    news.append(Banner("takeover-2", "another node took over <now>"))
+    first = admin.get(PAGE).text
+    answer = admin.send("/profile/told", form_on=PAGE, key="takeover-2")
+
+    assert first.count("Another node took over &lt;now&gt;.") == 1
+    assert answer.status_code == 303
+    assert "took over" not in admin.get(PAGE).text
+
+
+def test_what_happened_before_a_session_is_no_news_to_it(
+    admin: Visitor, news: list[Banner], app: Flask
+) -> None:
+    """Who logs in now was not interrupted."""
+    news.append(Banner("takeover-2", "another node took over"))
+    later = Visitor(app.test_client())
+    later.log_in()
+
+    assert "took over" in admin.get(PAGE).text
+    assert "took over" not in later.get(PAGE).text
+
+
+def test_an_open_page_asks_for_news(admin: Visitor, news: list[Banner]) -> None:
+    """A page that shows already what there is gets nothing to show anew."""
+    quiet = admin.get("/profile/told?shown=")
+    news.append(Banner("takeover-2", "another node took over"))
+    loud = admin.get("/profile/told?shown=")
+    known = admin.get("/profile/told?shown=takeover-2")
+
+    assert (quiet.status_code, known.status_code) == (204, 204)
+    assert "Another node took over." in loud.text
+
+
+def test_a_browser_remembers_light_or_dark(admin: Visitor) -> None:
+    """The choice holds until another is made, and leads back to where one was."""
+    before = admin.get(PAGE).text
+    answer = admin.client.post(
+        "/profile/appearance",
+        data={"appearance": "dark", "csrf_token": _token(before)},
+        base_url=HTTPS,
+        headers={"Referer": f"{HTTPS}{PAGE}?search=a"},
+    )
+    dark = admin.get(PAGE).text
+    admin.send("/profile/appearance", form_on=PAGE, appearance="")
+
+    assert answer.location == f"{PAGE}?search=a"
+    assert "data-appearance" not in before
+    assert '<html lang="en" data-appearance="dark">' in dark
+    assert "data-appearance" not in admin.get(PAGE).text
+
+
+def _token(page: str) -> str:
+    return page.split('name="csrf_token" value="')[1].split('"')[0]
+
+
+def test_only_known_appearances_are_taken(admin: Visitor) -> None:
+    """What is sent never reaches the page unless it is light or dark."""
+    answer = admin.send("/profile/appearance", form_on=PAGE, appearance='"><script>')
+    admin.client.set_cookie("__Host-appearance", "x", domain="console.test")
+
+    assert answer.status_code == 400
+    assert "data-appearance" not in admin.get(PAGE).text
+
+
+def test_static_files_are_packed_and_kept(visitor: Visitor) -> None:
+    """A file has its content in its address, so a browser never asks for it again."""
+    page = visitor.get("/signup").text
+    path = page.split('rel="stylesheet" href="')[1].split('"')[0]
+    with ExitStack() as opened:
+
+        def get(path: str, **headers: str) -> TestResponse:
+            return opened.enter_context(visitor.get(path, **headers))
+
+        packed, plain = get(path, **{"Accept-Encoding": "gzip"}), get(path)
+        stale = get(path.split("?")[0] + "?v=old")
+        again = get(path, **{"If-None-Match": packed.headers["ETag"]})
+
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(packed.data) == plain.data
+        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+        assert "immutable" in packed.headers["Cache-Control"]
+        assert "immutable" not in stale.headers["Cache-Control"]
+        assert again.status_code == 304
+
+
+@pytest.mark.parametrize("query", ["", "?v=1"])
+def test_no_other_file_is_read(visitor: Visitor, query: str) -> None:
+    """Not even to find out that it is not given: it may be larger than the memory."""
+    unreadable = "../" * 12 + "proc/self/mem"
+
+    assert visitor.get(f"/static/{unreadable}{query}").status_code == 404
+
+
+def test_pages_are_not_packed(admin: Visitor) -> None:
+    """The length of a packed page would tell of the secrets in it."""
+    answer = admin.get(PAGE, **{"Accept-Encoding": "gzip"})
+
+    assert "Content-Encoding" not in answer.headers

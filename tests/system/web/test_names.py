@@ -1,0 +1,77 @@
+"""The Console's names: checked, stored for all nodes, shown, and put on record."""
+
+import pytest
+from flask import Flask
+
+from tests.web.web_visitor import Visitor, basic
+from twistlock_console.certificate_renewal.names import (
+    MOST,
+    ExtraNamesReader,
+    checked_names,
+)
+from twistlock_console.common.errors import Refused
+from twistlock_console.settings import Settings
+
+PATH = "/api/v1/settings/certs"
+PAGE = "/manage/defenders/names"
+
+
+def test_names_are_set_in_a_single_shot(admin: Visitor, running: Settings) -> None:
+    """As the product does: get, edit, post; every node reads them from its member."""
+    sent = {"consoleSAN": ["LB.example.com", "10.0.0.9", "10.0.0.9"]}
+    saved = admin.call(PATH, sent, Authorization=basic())
+
+    shown = admin.get(PATH, Authorization=basic()).get_json()
+    here = ExtraNamesReader(running)
+    names = here.read()
+    here.close()
+    history = admin.get("/api/v1/audits/mgmt", Authorization=basic()).get_json()
+    assert saved.status_code == 200
+    assert shown["consoleSAN"] == list(names) == ["LB.example.com", "10.0.0.9"]
+    assert shown["caExpiration"].endswith("+00:00")
+    assert '+  "10.0.0.9"' in history[0]["diff"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a b", "a,b", "-x.de", "a" * 254, "1.2.3.4.5"]
+)
+def test_what_is_no_name_is_refused(admin: Visitor, name: str) -> None:
+    """And nothing is stored."""
+    answer = admin.call(PATH, {"consoleSAN": ["ok.test", name]}, Authorization=basic())
+
+    assert answer.status_code == 400
+    assert admin.get(PATH, Authorization=basic()).get_json()["consoleSAN"] == []
+
+
+def test_there_is_a_limit() -> None:
+    """A certificate must still fit where it is sent."""
+    names = [f"n{number}.test" for number in range(MOST)]
+
+    assert checked_names([*names, names[0]]) == tuple(names)
+    with pytest.raises(Refused, match="50 more names at most"):
+        checked_names([*names, "more.test"])
+
+
+def test_the_page_adds_and_removes(admin: Visitor, app: Flask) -> None:
+    """It says which names the certificate has already; a mistake is told in words."""
+    admin.send(f"{PAGE}/add", form_on=PAGE, name="lb.test")
+    added = admin.get(PAGE).get_data(as_text=True)
+    admin.send(f"{PAGE}/add", form_on=PAGE, name="<b>")
+    page = admin.get(PAGE).get_data(as_text=True)
+    admin.send(f"{PAGE}/remove", form_on=PAGE, name="lb.test")
+    after = admin.get(PAGE).get_data(as_text=True)
+
+    assert "The name lb.test is added. All nodes renew" in added
+    assert "&lt;b&gt;" in page
+    assert "is neither a DNS name nor an IP address" in page
+    assert "not yet" in page
+    assert 'value="lb.test"' not in after
+
+
+def test_a_name_that_is_not_there_is_not_said_to_be_removed(admin: Visitor) -> None:
+    """A success is told only of what happened."""
+    admin.send(f"{PAGE}/remove", form_on=PAGE, name="never.test")
+    page = admin.get(PAGE).text
+
+    assert "There is no name &#39;never.test&#39; in the list." in page
+    assert "never.test is removed" not in page

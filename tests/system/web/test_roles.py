@@ -1,0 +1,201 @@
+"""Each role against every page and every API path; docs/roles.md shows what came out.
+
+The guards are the real ones, and the views behind them are replaced: that a role is
+admitted to "delete" is seen without deleting anything. After a change, write the page
+anew with ROLES_PAGE=write and look at what changed.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+import wsgi
+from plugins.ha.settings import HaSettings
+from tests.web.web_visitor import HTTPS, PASSWORD, basic
+from twistlock_console import plugins
+from twistlock_console.accounts.passwords import hash_password
+from twistlock_console.accounts.rights import CORE_AREAS, Right, UserRole, may
+from twistlock_console.accounts.sessions import Session
+from twistlock_console.settings import Settings
+from twistlock_console.web.common.database import storage_of
+from twistlock_console.web.openapi.document import document
+from twistlock_console.web.security.guards import SAFE_METHODS, areas_of
+from twistlock_console.web.security.sessions import COOKIE_PART, now
+
+WITH_HA = HaSettings(enabled=True).values()
+
+PAGE = Path(__file__).parents[3] / "docs" / "roles.md"
+API_PAGE = PAGE.with_name("api.md")
+API_TABLE = "| method | path | what it does |\n|---|---|---|\n"
+ADMITTED = "admitted"
+WORDS = {Right.NONE: "-", Right.READ: "read", Right.CHANGE: "read, change"}
+HEAD = """# Roles
+
+Each user has one role; it holds for the pages and for the API alike.
+A test tries each role against every page and path, and this page is what came out.
+
+| what | {roles} |
+|---|{lines}|
+"""
+PATHS = """
+## Pages and paths
+
+*Anyone* means: without logging in.
+Hosts that join and Defenders that enrol have tokens of their own instead of an account.
+
+| method | page or path | {roles} | anyone |
+|---|---|{lines}|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A method on a path; *pattern* is the path as the application writes it."""
+
+    method: str
+    path: str
+    pattern: str
+    blueprint: str
+
+
+@pytest.fixture(scope="module")
+def guarded(running: Settings) -> Iterator[Flask]:
+    """The whole application, high availability included, with nothing behind doors."""
+    made = wsgi.create(replace(running, plugin_values=WITH_HA))
+    made.config["WTF_CSRF_ENABLED"] = False  # it is tried elsewhere
+    for endpoint in made.view_functions:
+        made.view_functions[endpoint] = lambda **_parts: ADMITTED
+    users = storage_of(made).database()["users"]
+    users.delete_many({})
+    hashed = hash_password(PASSWORD)
+    users.insert_many(
+        {
+            "_id": role.value,
+            "role": role.value,
+            "passwordHash": hashed,
+            "authType": "basic",
+            "sessionEpoch": 1,
+            "lastModified": datetime.now(UTC),
+        }
+        for role in UserRole
+    )
+    yield made
+    users.delete_many({})
+    storage_of(made).close()
+
+
+def doors(app: Flask) -> list[Door]:
+    """Every method on every path of *app*."""
+    found = [
+        Door(
+            method=method,
+            path=re.sub("<[^>]+>", "1", rule.rule),
+            pattern=re.sub("<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule),
+            blueprint=rule.endpoint.rpartition(".")[0],
+        )
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    ]
+    return sorted(found, key=lambda door: (door.pattern, door.method))
+
+
+def opens(app: Flask, door: Door, role: UserRole | None) -> bool:
+    """Whether *role*, or a stranger, gets through *door*."""
+    client = app.test_client()
+    headers = {}
+    if role is not None and door.path.startswith("/api/"):
+        headers["Authorization"] = basic(role.value)
+    elif role is not None:
+        session = Session("id", role.value, 1, now())
+        with client.session_transaction(base_url=HTTPS) as cookie:
+            cookie["_user_id"] = role.value
+            cookie[COOKIE_PART] = [session.id, session.username, 1, session.issued]
+    answer = client.open(door.path, method=door.method, base_url=HTTPS, headers=headers)
+    refused = answer.status_code in {401, 403} or (
+        answer.status_code == 303 and answer.location.startswith("/login")
+    )
+    assert refused or answer.text == ADMITTED, (door, role, answer.text)
+    return not refused
+
+
+def test_each_role_against_every_door(guarded: Flask) -> None:
+    """Whoever the table admits gets in, and nobody else; strangers only where open."""
+    areas = areas_of(guarded)
+    wrong = [
+        (door, role, area)
+        for door in doors(guarded)
+        if (area := areas.get(door.blueprint))
+        for role in UserRole
+        if opens(guarded, door, role)
+        != may(role, area, change=door.method not in SAFE_METHODS)
+    ]
+    open_to_all = {
+        door.blueprint
+        for door in doors(guarded)
+        if door.blueprint in areas and opens(guarded, door, None)
+    }
+
+    assert wrong == []
+    assert open_to_all == set()
+
+
+def test_the_manual_shows_what_came_out(guarded: Flask) -> None:
+    """docs/roles.md is written by this test, so that it cannot be wrong."""
+    shown = page(guarded)
+    if os.environ.get("ROLES_PAGE") == "write":
+        PAGE.write_text(shown)
+
+    assert PAGE.read_text() == shown
+
+
+def test_the_manual_lists_every_call_of_the_api(running: Settings) -> None:
+    """The table of docs/api.md is written by this test as well."""
+    app = wsgi.create(replace(running, plugin_values=WITH_HA))
+    head, table, _ = API_PAGE.read_text().partition(API_TABLE)
+    shown = head + table + "".join(api_calls(app))
+    if os.environ.get("ROLES_PAGE") == "write":
+        API_PAGE.write_text(shown)
+
+    assert table
+    assert API_PAGE.read_text() == shown
+
+
+def api_calls(app: Flask) -> Iterator[str]:
+    """A row for each call, from the description of the API."""
+    for path, methods in document(app)["paths"].items():
+        for method, told in methods.items():
+            yield f"| {method.upper()} | `{path}` | {told['summary']} |\n"
+
+
+def page(app: Flask) -> str:
+    """The page, from the table and from what happened at each door."""
+    labels = {
+        "roles": " | ".join(role.label for role in UserRole),
+        "lines": "|".join("---" for _ in UserRole),
+    }
+    added = (area for plugin in plugins.installed() for area in plugin.rights)
+    areas = [
+        _row(area.title, *(WORDS[area.right_of(role)] for role in UserRole))
+        for area in (*CORE_AREAS, *added)
+        if area.documented
+    ]
+    tried = [
+        _row(
+            door.method,
+            f"`{door.pattern}`",
+            *("yes" if opens(app, door, role) else "-" for role in (*UserRole, None)),
+        )
+        for door in doors(app)
+    ]
+    head, paths = HEAD.format(**labels), PATHS.format(**labels)
+    return head + "\n".join(areas) + "\n" + paths + "\n".join(tried) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

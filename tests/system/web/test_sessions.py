@@ -1,0 +1,116 @@
+"""Sessions of the pages: their cookie, their age and their end."""
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.web.web_visitor import HTTPS, PASSWORD, Visitor
+from twistlock_console.accounts.sessions import Session
+from twistlock_console.web.security.sessions import COOKIE_PART, now
+
+LOGON = "/manage/authentication/logon"
+
+
+def test_a_copied_cookie_ends_with_the_log_out(admin: Visitor, app: Flask) -> None:
+    """A log-out ends the session itself, not only this browser's copy of it."""
+    cookie = admin.client.get_cookie("__Host-session", domain="console.test")
+    assert cookie is not None
+    thief = app.test_client()
+    thief.set_cookie("__Host-session", cookie.value, domain="console.test")
+    before = Visitor(thief).get(LOGON)
+
+    admin.send("/logout", form_on=LOGON)
+
+    assert before.status_code == 200
+    assert Visitor(thief).get(LOGON).status_code == 303
+
+
+def test_the_cookie_is_kept_from_scripts_and_other_sites(visitor: Visitor) -> None:
+    """The session cookie carries every protection that browsers offer."""
+    cookies = visitor.sign_up().headers.getlist("Set-Cookie")
+    parts = {
+        cookie.partition("=")[0]: {part.strip() for part in cookie.split(";")[1:]}
+        for cookie in cookies
+    }
+
+    assert set(parts) == {"__Host-session", "__Host-device"}
+    assert parts["__Host-session"] == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
+    assert {"Secure", "HttpOnly", "SameSite=Strict"} < parts["__Host-device"]
+
+
+def test_logging_in_starts_a_new_session(admin: Visitor, client: FlaskClient) -> None:
+    """Nothing that was in the session before the log-in is in it afterwards."""
+    admin.send("/logout", form_on=LOGON)
+    with client.session_transaction(base_url=HTTPS) as session:
+        session["planted"] = "by someone else"
+    admin.log_in()
+
+    with client.session_transaction(base_url=HTTPS) as session:
+        assert "planted" not in session
+
+
+def test_the_inactivity_timeout_ends_a_session(
+    admin: Visitor, client: FlaskClient
+) -> None:
+    """The setting holds for the sessions that are open when it changes."""
+    admin.send(LOGON, minutes="10")
+    _grow_older(client, 599)
+    young = admin.get(LOGON)
+    _grow_older(client, 600)
+
+    assert young.status_code == 200
+    assert admin.get(LOGON).status_code == 303
+
+
+def test_activity_renews_a_session_and_a_refresh_does_not(
+    admin: Visitor, client: FlaskClient
+) -> None:
+    """A page left open, refreshing itself, does not keep its session alive."""
+    _grow_older(client, 1000)
+    admin.get(LOGON, **{"HX-Request": "true"})
+    left = _issued(client)
+    admin.get(LOGON)
+
+    assert left <= now() - 1000
+    assert _issued(client) >= now() - 5
+
+
+def test_a_refresh_without_a_session_reloads_the_page(visitor: Visitor) -> None:
+    """When the session has ended, a refresh leads to the login page."""
+    answer = visitor.get(LOGON, **{"HX-Request": "true"})
+
+    assert answer.status_code == 401
+    assert answer.headers["HX-Refresh"] == "true"
+
+
+def _grow_older(client: FlaskClient, seconds: int) -> None:
+    with client.session_transaction(base_url=HTTPS) as session:
+        part = session[COOKIE_PART]
+        session[COOKIE_PART] = [*part[:3], now() - seconds]
+
+
+def _issued(client: FlaskClient) -> int:
+    with client.session_transaction(base_url=HTTPS) as session:
+        return Session(*session[COOKIE_PART]).issued
+
+
+def test_a_new_password_ends_the_other_sessions(admin: Visitor, app: Flask) -> None:
+    """Whoever was logged in with the old password is out."""
+    other = Visitor(app.test_client())
+    other.log_in()
+    new = "another long phrase"
+    admin.send("/profile/password", old=PASSWORD, new=new, repeated=new)
+
+    assert admin.get(LOGON).status_code == 200
+    assert other.get(LOGON).status_code == 303
+    assert other.log_in(password=new).status_code == 303
+
+
+def test_a_user_can_log_out_everywhere(admin: Visitor, app: Flask) -> None:
+    """One button ends all sessions and tokens of an account."""
+    other = Visitor(app.test_client())
+    token = other.token()
+    admin.send("/profile/end-sessions", form_on="/profile/password")
+
+    headers = {"Authorization": f"Bearer {token}"}
+    assert admin.get(LOGON).status_code == 303
+    assert other.get("/api/v1/users", **headers).status_code == 401
