@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ def _push_request_context() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known, and the plugins of this checkout."""
+    # A shell lets what it runs in the background ignore INT, and nohup HUP; no program
+    # that a test starts and interrupts could undo that.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     if METADATA.exists():  # not where this file was copied to
         subprocess.run([sys.executable, METADATA], check=True)
     config.addinivalue_line("markers", NEEDS)
