@@ -137,8 +137,15 @@ logged() { # FUNCTION
 
 # Return when all was written.
 end_log() {
+    local open
     [ -n "${TEE-}" ] || return 0
     exec >/dev/null 2>&1
+    # Where a signal ended us within "f >/dev/null", bash keeps the log open for later,
+    # and it would never end.
+    for open in "/proc/$$/fd"/*; do
+        open=${open##*/}
+        [ "$open" -lt 10 ] || [ "$open" = 255 ] || eval "exec $open>&-"
+    done
     wait "$TEE" || true
     TEE=
 }
