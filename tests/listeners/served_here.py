@@ -65,13 +65,15 @@ class ServedHere:
         while self.server.dispatcher.is_busy:
             self.server.run_once(1.0)
         self.server.dispatcher.close()
-        self.server.loop.close()
 
     def stop(self) -> None:
         """End the main loop and close everything."""
         self._ended.set()
         self.server.loop.wake()
         self._thread.join()
+        # Not by the thread, which may be done before it is woken: the number of the
+        # descriptor could belong to another file by then, and that would be written to.
+        self.server.loop.close()
         self._listener.close()
 
 
