@@ -103,11 +103,11 @@ class Mongod:
         """End mongod and return when it is gone; killed after STOP_SECONDS."""
         if self._keeper is None:
             return
+        keeper, self._keeper = self._keeper, None
         os.eventfd_write(self._stop, 1)
-        self._keeper.join()
+        keeper.join()
         os.close(self._stop)
         os.close(self._restart)
-        self._keeper = None
 
     def restart(self) -> None:
         """Have mongod end, within RESTART_SECONDS, and start again; returns at once."""

@@ -111,8 +111,10 @@ class Gate:
         self._wake()
 
     def _wake(self) -> None:
-        with suppress(OSError):
-            os.write(self._waker, b"x")
+        # Once it is closed, its number may be that of another file.
+        with self._lock, suppress(OSError):
+            if self._waker >= 0:
+                os.write(self._waker, b"x")
 
     def _drain(self) -> None:
         with suppress(OSError):
@@ -209,6 +211,7 @@ class Gate:
         with self._lock:
             os.close(self._woken)
             os.close(self._waker)
+            self._woken = self._waker = -1
 
 
 def _reset(connection: socket.socket) -> None:

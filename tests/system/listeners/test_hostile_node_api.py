@@ -279,3 +279,25 @@ def test_without_file_descriptors_it_waits_for_some(stack: ExitStack) -> None:
     assert eventually(lambda: begun == ["127.0.0.1"])
     assert waited > 1.5 * RETRY_ACCEPT_S
     assert MEMBERS.opening > 0
+
+
+def test_what_ends_after_the_node_api_writes_to_no_other_file() -> None:
+    """The numbers of the closed descriptors are given to others at once."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        gate = Gate(listening, frozenset, lambda *_: lambda: None, lambda: None)
+        thread = threading.Thread(target=gate.run)
+        thread.start()
+        gate.stop()
+        thread.join()
+        with ExitStack() as others:
+            pairs = [socket.socketpair() for _ in range(8)]
+            for pair in pairs:
+                for each in pair:
+                    others.enter_context(each).setblocking(False)
+            gate.end(listening)
+            gate.stop()
+
+            for pair in pairs:
+                for each in pair:
+                    with pytest.raises(BlockingIOError):
+                        each.recv(1)
