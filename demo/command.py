@@ -1,4 +1,4 @@
-"""`twistlock-console demo`: runs the demo from its start until it is told to end."""
+"""The command `twistlock-console demo`."""
 
 import logging
 import sys
@@ -36,7 +36,7 @@ TICK_SECONDS = 0.2
 )
 @click.option("--clean", is_flag=True, help="Forget an earlier demo.")
 def command(folder: Path | None, *, headless: bool, clean: bool) -> None:
-    """Run the demo until it is told to end."""
+    """Run the demo until the user or a signal ends it."""
     commands = CommandQueue()
     state = State(folder or default_folder())
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()

@@ -87,7 +87,7 @@ class CommandQueue:
     def next(self, seconds: float) -> str | None:
         """Return the next command, None if none comes in time. Raises Interrupted."""
         if self._ended.is_set():
-            raise Interrupted("the demo was told to end")
+            raise Interrupted("the demo received a signal to stop")
         try:
             return self._waiting.get(timeout=seconds)
         except queue.Empty:
@@ -96,7 +96,7 @@ class CommandQueue:
     def pause(self, seconds: float) -> None:
         """Wait so long; raises Interrupted if a signal came."""
         if self._ended.wait(seconds):
-            raise Interrupted("the demo was told to end")
+            raise Interrupted("the demo received a signal to stop")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -37,7 +37,7 @@ class Screen:
 
     def __init__(self, commands: CommandQueue) -> None:
         self._commands = commands
-        self._told: deque[str] = deque(maxlen=KEPT_LINES)
+        self._sentences: deque[str] = deque(maxlen=KEPT_LINES)
         self._typed = ""
         self._account = ""
         self._status: DemoStatus | None = None
@@ -62,7 +62,7 @@ class Screen:
 
     def tell(self, event: Event) -> None:
         """Add a line on *event*."""
-        self._told.append(sentence(event))
+        self._sentences.append(sentence(event))
         if isinstance(event, Ready):
             user, password = event.demo["user"], event.demo["password"]
             self._account = f"Log in as {user} with the password {password}"
@@ -95,7 +95,7 @@ class Screen:
             parts.append(Text(self._account))
             if self._status.failover:
                 parts.append(timeline(self._status.failover))
-        parts += [Text(line) for line in self._told]
+        parts += [Text(line) for line in self._sentences]
         parts += [Text(HELP, style="dim"), Text(f"> {self._typed}_", style="bold")]
         return Panel(Group(*parts), title="Twistlock Console demo")
 
@@ -119,7 +119,7 @@ def writes_of(status: DemoStatus) -> RenderableType:
     way = "load balancer" if balanced else "no load balancer; any of"
     links = ", ".join(f"https://{at}:{HTTPS_PORT}" for at in status.entrance)
     return Text(
-        f"Come in by {links} ({way}), now served by {writes.by or 'nobody'}\n"
+        f"Open {links} ({way}); serving now: {writes.by or 'no node'}\n"
         f"Stored writes: {writes.stored}, {writes.per_second:.0f} in the last second, "
         f"{writes.lost} lost"
     )
