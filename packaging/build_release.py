@@ -83,7 +83,7 @@ def build(work: Path, output: Path, version: str | None) -> Path:
 
 
 def version_of(source: Path) -> str:
-    """The version that the package in *source* says it has."""
+    """Return the version that the package in *source* declares."""
     text = (source / "twistlock_console/__init__.py").read_text()
     found = re.search(r'__version__ = "([^"]+)"', text)
     if found is None:

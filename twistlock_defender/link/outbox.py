@@ -320,7 +320,7 @@ class OutboxFile:
 
     @contextmanager
     def _adding(self) -> Iterator[None]:
-        """A transaction that gives numbers, none below where this file began.
+        """Open a transaction that gives numbers, none below where this file began.
 
         Not at opening: a full disk can be read, and this costs no commit of its own.
         """

@@ -207,7 +207,7 @@ def servers_reopened(seen: Observation, closed: Collection[str]) -> Observation:
 
 
 def servers_seen(seen: Observation, closed: Collection[str], now: int) -> Observation:
-    """These servers are *closed* now; one whose end was missed is opened again."""
+    """Record that servers are *closed*; open one whose end was missed again."""
     if seen.ports is not Ports.OPEN or seen.reopening:
         return seen
     for name in set(closed) - {each.name for each in seen.closed_servers}:

@@ -41,14 +41,14 @@ def init_app(app: Flask) -> None:
 @bp.get("")
 @ApiCall(answer=ClusterAnswer)
 def cluster() -> ResponseReturnValue:
-    """The nodes, who serves, and the latest changes of role."""
+    """List the nodes, the serving node and the latest changes of role."""
     return node_client.get_cluster().as_json()
 
 
 @bp.get("/load-balancer/<kind>")
 @ApiCall(answer=str, media="text/plain", raises=(400,))
 def load_balancer(kind: str) -> ResponseReturnValue:
-    """The configuration of a load balancer for this cluster, as a file."""
+    """Download the configuration of a load balancer for this cluster."""
     return load_balancer_file(kind)
 
 
@@ -95,7 +95,7 @@ def join_token() -> ResponseReturnValue:
 @bp.get("/join-tokens")
 @ApiCall(answer=list[OpenTokenAnswer])
 def join_tokens() -> ResponseReturnValue:
-    """The join tokens that can still be used."""
+    """List the join tokens that can still be used."""
     return jsonify([token.as_json() for token in node_client.list_tokens()])
 
 

@@ -150,7 +150,7 @@ def ask_to_join() -> ResponseReturnValue:
 @joining.get("/<address>")
 @ApiCall(answer=JoinAnswer)
 def answer_to_join(address: str) -> ResponseReturnValue:
-    """What became of a host's request."""
+    """Return the outcome of a host's join request."""
     question = TokenUseBody(token=_token(), address=address)
     answer = node_client.call("join-answer", question)
     return JoinAnswer.from_answer(answer).as_json()

@@ -143,7 +143,7 @@ _TIMES = (
 
 
 def _event_list(*own: Column) -> Listable:
-    """A list of events of some kind: all have the same filters and the same indexes."""
+    """Return a list of events: all kinds have the same filters and indexes."""
     effects = (("alert", "Alert"), ("prevent", "Prevent"))
     return Listable(
         collection=event_store.COLLECTION,
