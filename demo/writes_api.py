@@ -11,12 +11,12 @@ from pymongo import ReturnDocument
 from demo.plugin import WRITES
 from twistlock_console.common.models import Body
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.api_call import json_body
-from twistlock_console.web.security.guards import api_guard
+from twistlock_console.web.openapi.api_call import read_json_body
+from twistlock_console.web.security.guards import guard_api
 
 PATH = "/api/v1/demo/writes"
 bp = Blueprint("demo_writes", __name__)
-api_guard(bp, WRITES)
+guard_api(bp, WRITES)
 
 
 class WriteBody(Body):
@@ -29,7 +29,7 @@ class WriteBody(Body):
 @bp.post(PATH)
 def write() -> ResponseReturnValue:
     """Store a number, journaled on a majority; say which one was there before."""
-    body = json_body(WriteBody)
+    body = read_json_body(WriteBody)
     found = database()["demo_writes"].find_one_and_update(
         {"_id": body.writer},
         {"$max": {"number": body.number}},

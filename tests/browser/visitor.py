@@ -16,7 +16,7 @@ FOCUSED = """() => {
     : (at.getAttribute("aria-label") || at.textContent.trim() || at.name || at.id);
   return [name, style.outlineStyle !== "none" || label.outlineStyle !== "none"];
 }"""
-NEWS = "#told form.banner"
+BANNERS = "#banners form.banner"
 HA = "/manage/system/high-availability"
 
 
@@ -136,21 +136,21 @@ class Visitor:
         self._picture("silence")
         return banner.inner_text()
 
-    def wait_for_news(self) -> str:
-        """Wait until the open page tells, by itself, of what happened."""
-        self._page.locator(NEWS).first.wait_for()
+    def wait_for_banner(self) -> str:
+        """Wait until the open page shows a banner by itself; return its text."""
+        self._page.locator(BANNERS).first.wait_for()
         self._picture("takeover")
-        return self.news()[0]
+        return self.banners()[0]
 
-    def news(self) -> list[str]:
-        """What the open page tells of."""
-        return self._page.locator(f"{NEWS} span").all_inner_texts()
+    def banners(self) -> list[str]:
+        """Return the banners that the open page shows."""
+        return self._page.locator(f"{BANNERS} span").all_inner_texts()
 
-    def put_away(self) -> list[str]:
-        """Put the news away; gives what is told then."""
-        self._page.click(f"{NEWS} button")
-        self._page.locator(NEWS).first.wait_for(state="detached")
-        return self.news()
+    def dismiss_banner(self) -> list[str]:
+        """Dismiss a banner; return those that are left."""
+        self._page.click(f"{BANNERS} button")
+        self._page.locator(BANNERS).first.wait_for(state="detached")
+        return self.banners()
 
     def walk(self, address: str) -> list[dict[str, Any]]:
         """Look at every page, from the first one."""

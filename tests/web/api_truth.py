@@ -3,21 +3,21 @@
 from flask import Flask, Response, current_app, request
 from pydantic import TypeAdapter
 
-from twistlock_console.web.openapi.api_call import JSON, call_of
-from twistlock_console.web.openapi.document import document, plain_path
+from twistlock_console.web.openapi.api_call import JSON, api_call_of
+from twistlock_console.web.openapi.document import build_document, openapi_path
 
 
 def hold_to_description(app: Flask) -> None:
     """Let the application fail, in a test, where an answer is not as described."""
-    told = document(app)["paths"]
+    told = build_document(app)["paths"]
 
     @app.after_request
     def check(response: Response) -> Response:
         rule = request.url_rule
-        described = call_of(current_app.view_functions.get(request.endpoint or ""))
+        described = api_call_of(current_app.view_functions.get(request.endpoint or ""))
         if rule is None or described is None or request.method in {"HEAD", "OPTIONS"}:
             return response
-        answers = told[plain_path(rule)][request.method.lower()]["responses"]
+        answers = told[openapi_path(rule)][request.method.lower()]["responses"]
         where = f"{request.method} {rule.rule} answered {response.status_code}"
         assert str(response.status_code) in answers, f"{where}, which is not described"
         if response.status_code >= 400:

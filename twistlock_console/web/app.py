@@ -17,10 +17,10 @@ from twistlock_console.web.common import errors, http
 from twistlock_console.web.common.database import Storage
 from twistlock_console.web.lists.query import MAX_OFFSET
 from twistlock_console.web.security import sessions
-from twistlock_console.web.security.sessions import LogonCache
+from twistlock_console.web.security.sessions import LogonSettingsCache
 from twistlock_console.web.ui import static_files, templates
 
-ONE_DAY = 86_400
+ONE_DAY_S = 86_400
 
 
 class WebPlugin(Protocol):
@@ -37,14 +37,14 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
     """
     app = Flask(__name__)
     app.request_class = UploadRequest
-    templates.keep_compiled(app, settings.folders.run)
+    templates.cache_compiled(app, settings.folders.run)
     secret = read_secret(settings.folders.secrets / "session.key")
     app.secret_key = derive_key(secret, "session cookie")
     app.config.update(_configuration())
     app.extensions["settings"] = settings
     app.extensions["token_key"] = derive_key(secret, "API token")
     app.extensions["storage"] = Storage(lambda: _client(settings))
-    app.extensions["logon"] = LogonCache()
+    app.extensions["logon"] = LogonSettingsCache()
     app.extensions["password_cache"] = PasswordCache()
     _FormProtection(app)
     parts: list[WebPlugin] = [http, static_files, templates, errors]
@@ -73,7 +73,7 @@ def _configuration() -> dict[str, object]:
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "MAX_CONTENT_LENGTH": 1024 * 1024,
-        "SEND_FILE_MAX_AGE_DEFAULT": ONE_DAY,
+        "SEND_FILE_MAX_AGE_DEFAULT": ONE_DAY_S,
         "PROPAGATE_EXCEPTIONS": False,
         "WTF_CSRF_TIME_LIMIT": None,  # as long as the session
     }

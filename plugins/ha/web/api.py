@@ -19,12 +19,12 @@ from plugins.ha.web import node_client
 from plugins.ha.web.join_script import join_command
 from twistlock_console.common.models import Body
 from twistlock_console.node_api.messages import NodeMessage
-from twistlock_console.web.openapi.api_call import ApiCall, optional_json_body
-from twistlock_console.web.security.guards import api_guard
+from twistlock_console.web.openapi.api_call import ApiCall, read_optional_json_body
+from twistlock_console.web.security.guards import guard_api
 
 PREFIX = "/api/v1/high-availability"
 bp = Blueprint("ha_api", __name__, url_prefix=PREFIX)
-api_guard(bp, HIGH_AVAILABILITY)
+guard_api(bp, HIGH_AVAILABILITY)
 
 
 class SwitchoverBody(Body):
@@ -66,7 +66,7 @@ def apply() -> ResponseReturnValue:
 @ApiCall(body=SwitchoverBody, body_required=False)
 def switchover() -> ResponseReturnValue:
     """Hand the role over."""
-    body = optional_json_body(SwitchoverBody)
+    body = read_optional_json_body(SwitchoverBody)
     target = TargetBody(address=body.address)
     node_client.call_audited("switchover", target, "asked for a switchover")
     return Response()

@@ -27,20 +27,20 @@ from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.models import Body
 from twistlock_console.settings.keys import values_of
-from twistlock_console.web.openapi.api_call import ApiCall, json_body
-from twistlock_console.web.security.guards import admit, assign, without_forms
+from twistlock_console.web.openapi.api_call import ApiCall, read_json_body
+from twistlock_console.web.security.guards import admit, assign_area, exempt_from_csrf
 
 TARBALL = "twistlock_console.tar.gz"
 SCRIPT = "/scripts/console.sh"
 bp = Blueprint("ha_downloads", __name__, url_prefix="/api/v1")
-without_forms(bp)
-assign(bp, CONSOLE_SCRIPTS)
+exempt_from_csrf(bp)
+assign_area(bp, CONSOLE_SCRIPTS)
 
 # Hosts that join have a join token, and no account.
 joining = Blueprint(
     "ha_joining", __name__, url_prefix="/api/v1/high-availability/join-requests"
 )
-without_forms(joining)
+exempt_from_csrf(joining)
 
 
 class JoinBody(Body):
@@ -135,7 +135,7 @@ def _sha256(path: Path) -> str:
 @ApiCall(body=JoinBody, answer=dict[str, str])
 def ask_to_join() -> ResponseReturnValue:
     """Note that a host asks to join."""
-    body = json_body(JoinBody)
+    body = read_json_body(JoinBody)
     if request.remote_addr != body.address:
         raise Refused(
             f"a host asks to join as {body.address} and comes from "

@@ -15,7 +15,7 @@ from twistlock_console.audit.trail import AuditType
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.node_api.messages import NodeMessage
 from twistlock_console.settings import Settings
-from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.actions.audit import audited
 from twistlock_console.web.security.sessions import current_username
 
 EXTENSION = "ha_node_client"
@@ -66,5 +66,5 @@ def make_join_token() -> NewTokenAnswer:
 
 def call_audited(path: str, body: NodeMessage, action: str) -> object:
     """Send *body* for the present user; the *action* is put on record."""
-    with recorded(AuditType.CLUSTER, action):
+    with audited(AuditType.CLUSTER, action):
         return call(path, body)

@@ -22,7 +22,7 @@ from plugins.ha.web.api import load_balancer_file
 from plugins.ha.web.timeline import draw_chart, in_order, timelines
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.node_api.messages import NodeMessage
-from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.security.guards import guard_pages
 
 bp = Blueprint(
     "ha",
@@ -30,7 +30,7 @@ bp = Blueprint(
     url_prefix="/manage/system/high-availability",
     template_folder="templates",
 )
-pages_for(bp, HIGH_AVAILABILITY)
+guard_pages(bp, HIGH_AVAILABILITY)
 
 
 def init_app(app: Flask) -> None:

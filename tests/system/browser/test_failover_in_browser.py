@@ -54,7 +54,7 @@ def test_a_session_survives_the_death_of_the_primary(
     balancer.signal_all(signal.SIGKILL)
     silence = visitor("wait_for_silence")
     start_haproxy(balancer, cluster)
-    told = visitor("wait_for_news")
+    told = visitor("wait_for_banner")
     second = cluster.nodes[wait_for(cluster.primary, 30, "another primary")].address
     seen = visitor("wait_for_state", first, "UNAVAILABLE")
 
@@ -66,7 +66,7 @@ def test_a_session_survives_the_death_of_the_primary(
     assert visitor("users", balancer.address) == [USERNAME]
     assert visitor("timeout", balancer.address) == "47"
     assert visitor("news") == [told]
-    assert visitor("put_away") == []
+    assert visitor("dismiss_banner") == []
     assert visitor("users", balancer.address) == [USERNAME]
     assert visitor("news") == []
     cluster.nodes["h1"].start()

@@ -20,7 +20,7 @@ LOGON = "/api/v1/settings/logon"
 USERS = "/api/v1/users"
 OPEN = {
     "static",
-    "entry",
+    "login",
     "api_entry",
 }
 
@@ -303,6 +303,6 @@ def test_a_plugin_adds_a_tab(running: Settings) -> None:
 
     made = create_app(running, [Plugin()])
 
-    pages = made.extensions["menu"].seen_by(lambda _blueprint: True)
+    pages = made.extensions["menu"].visible_pages(lambda _blueprint: True)
     labels = [tab.label for tab in pages[-1].tabs]
     assert labels == ["General", "Backup & Restore", "API", "High Availability"]

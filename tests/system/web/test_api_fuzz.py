@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
 import wsgi
 from plugins.ha.settings import HaSettings
 from plugins.ha.web import node_client
-from tests.web.api_fake_brain import FakeBrain
+from tests.web.fake_node_api import FakeNodeApi
 from tests.web.web_visitor import HTTPS, PASSWORD, USERNAME
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.rights import UserRole
@@ -36,7 +36,7 @@ from twistlock_console.accounts.users import find, new_document
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions import backups
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.openapi.document import document
+from twistlock_console.web.openapi.document import build_document
 from twistlock_console.web.security.sessions import now
 
 WITH_HA = HaSettings(enabled=True).values()
@@ -55,10 +55,10 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def whole(running: Settings) -> Iterator[Flask]:
-    """The whole application, with a brain that refuses most things."""
+    """The whole application, with a node API that refuses most things."""
     made = wsgi.create(replace(running, plugin_values=WITH_HA))
-    made.extensions[node_client.EXTENSION] = FakeBrain()
-    made.extensions[backups.EXTENSION] = FakeBrain()
+    made.extensions[node_client.EXTENSION] = FakeNodeApi()
+    made.extensions[backups.EXTENSION] = FakeNodeApi()
     database = storage_of(made).database()
     for name in database.list_collection_names():
         database[name].delete_many({})
@@ -104,7 +104,7 @@ def test_no_call_answers_what_is_not_described(
     whole: Flask, mode: GenerationMode
 ) -> None:
     """Every call, with what fits its description, and with what does not."""
-    schema = schemathesis.openapi.from_dict(document(whole))
+    schema = schemathesis.openapi.from_dict(build_document(whole))
     schema.app = whole
     begun = time.monotonic()
     failures = []

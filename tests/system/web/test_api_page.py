@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from tests.web.web_visitor import Visitor, basic
-from twistlock_console.web.openapi.explorer import example_of
+from twistlock_console.web.openapi.explorer import example_body
 
 PAGE = "/manage/system/api"
 USER = f"{PAGE}/post_api_users_add"
@@ -75,4 +75,4 @@ def test_rights_hold_for_tried_calls(admin: Visitor, app: Flask) -> None:
 )
 def test_an_example_fits_its_schema(schema: dict[str, object], example: str) -> None:
     """Each field is there, with its default, its first choice or an empty value."""
-    assert example_of(schema, {"A": {"type": "boolean", "default": True}}) == example
+    assert example_body(schema, {"A": {"type": "boolean", "default": True}}) == example

@@ -20,7 +20,7 @@ from twistlock_console.protocol.policy import MOST_RULES
 from twistlock_console.revocation.store import Kind, revoked
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists.registry import ensure_indexes
-from twistlock_console.web.ui.event_plot import BARS, plot
+from twistlock_console.web.ui.event_plot import BAR_COUNT, draw_plot
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 POLICY = "/api/v1/policies/runtime/host"
@@ -345,10 +345,10 @@ def test_an_unchanged_rule_keeps_who_changed_it(
 
 def test_a_plot_shows_counts_over_time() -> None:
     """The highest bar fills the picture; what lies outside is left out."""
-    drawn = plot({0: 1, 3: 200, BARS: 9, -1: 9}, NOW, timedelta(minutes=30))
-    nothing = plot({}, NOW, timedelta(seconds=1))
+    drawn = draw_plot({0: 1, 3: 200, BAR_COUNT: 9, -1: 9}, NOW, timedelta(minutes=30))
+    nothing = draw_plot({}, NOW, timedelta(seconds=1))
 
     assert [bar.height for bar in drawn.bars] == [2.0, 120]
-    assert (drawn.most, drawn.total) == (200, 201)
+    assert (drawn.max_count, drawn.total) == (200, 201)
     assert drawn.bars[0].tooltip.startswith("1 event from")
     assert (nothing.bars, nothing.total) == ((), 0)

@@ -13,7 +13,7 @@ from flask import Flask
 import wsgi
 from plugins.ha.settings import HaSettings
 from plugins.ha.web import node_client
-from tests.web.api_fake_brain import BACKUPS, FakeBrain
+from tests.web.fake_node_api import BACKUPS, FakeNodeApi
 from tests.web.web_visitor import HTTPS, PASSWORD, Visitor
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions import backups
@@ -81,7 +81,7 @@ class Forms(HTMLParser):
             self._form = None
 
 
-class BrainWithABackup(FakeBrain):
+class NodeApiWithABackup(FakeNodeApi):
     """Refuses every order; there is one backup."""
 
     def get(self, path: str) -> Any:
@@ -105,8 +105,8 @@ def app(running: Settings) -> Iterator[Flask]:
     """The whole application, on an empty database."""
     made = wsgi.create(replace(running, plugin_values=WITH_HA))
     made.testing = True
-    made.extensions[node_client.EXTENSION] = BrainWithABackup()
-    made.extensions[backups.EXTENSION] = BrainWithABackup()
+    made.extensions[node_client.EXTENSION] = NodeApiWithABackup()
+    made.extensions[backups.EXTENSION] = NodeApiWithABackup()
     database = storage_of(made).database()
     for name in database.list_collection_names():
         database[name].delete_many({})

@@ -15,8 +15,8 @@ from tests.web.web_visitor import USERNAME, Visitor, basic
 from twistlock_console.common.search_terms import words_of
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists import listing
-from twistlock_console.web.lists.listing import cell
-from twistlock_console.web.lists.query import ListRequest, conditions, order
+from twistlock_console.web.lists.listing import csv_cell
+from twistlock_console.web.lists.query import ListRequest, build_filter, sort_order
 from twistlock_console.web.lists.registry import LISTS, ensure_indexes
 from twistlock_console.web.lists.schema import Filter, Listable
 
@@ -175,7 +175,7 @@ def test_a_csv_file_has_the_whole_list(admin: Visitor, database: Store) -> None:
 )
 def test_a_cell_is_never_a_formula(value: object, text: str) -> None:
     """A spreadsheet that opens the file runs nothing that somebody typed."""
-    assert cell(value) == text
+    assert csv_cell(value) == text
 
 
 def test_a_total_is_exact_as_far_as_is_counted(
@@ -255,13 +255,13 @@ def test_the_total_exceeds_the_piece_exactly_while_more_follow(
 def _wishes(listable: Listable) -> Iterator[ListRequest]:
     """Every order, every filter, and every pair of them, in one part of it."""
     texts = {Filter.BOOLEAN: True, Filter.EXACT: "x"}
-    part = {listable.apart: "x"} if listable.apart else {}
+    part = {listable.partition_column: "x"} if listable.partition_column else {}
     orders = ["", *(c.name for c in listable.columns if c.sortable)]
     narrowed: list[dict[str, Any]] = [
         {},
         *({"filters": {c.name: texts[c.filter]}} for c in listable.filters),
         *([{"search": "a b"}] if listable.searched else []),
-        *([{"since": NOON, "until": NOON}] if listable.clock else []),
+        *([{"since": NOON, "until": NOON}] if listable.time_column else []),
     ]
     for one in narrowed:
         for other in narrowed:
@@ -274,10 +274,12 @@ def _wishes(listable: Listable) -> Iterator[ListRequest]:
 @pytest.mark.parametrize("listable", LISTS, ids=lambda each: each.collection)
 def test_no_list_scans_its_collection(database: Store, listable: Listable) -> None:
     """Whatever is asked for, MongoDB answers it from an index."""
-    parts = {listable.apart}
+    parts = {listable.partition_column}
     for asked in _wishes(listable):
-        found = database[listable.collection].find(conditions(listable, asked))
-        plan = found.sort(order(listable, asked)).limit(50).explain()["queryPlanner"]
+        found = database[listable.collection].find(build_filter(listable, asked))
+        plan = (
+            found.sort(sort_order(listable, asked)).limit(50).explain()["queryPlanner"]
+        )
 
         assert "COLLSCAN" not in str(plan["winningPlan"]), asked
         if not replace(asked, filters={}).is_filtered and asked.filters.keys() <= parts:

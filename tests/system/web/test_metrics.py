@@ -84,7 +84,7 @@ def test_a_collector_that_cannot_tell_spoils_nothing(
     """What the others know is given all the same."""
 
     def silent(_app: Flask) -> list[Metric]:
-        raise NodeUnreachable("the brain does not answer")
+        raise NodeUnreachable("the node API does not answer")
 
     app.extensions["collectors"].insert(0, silent)
     add_collector(app, lambda _app: [gauge("twistlock_more", "More.", 4)])

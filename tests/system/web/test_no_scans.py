@@ -50,7 +50,7 @@ def test_nothing_scans_a_collection(
             {"ns": {"$not": {"$regex": r"\$cmd|system\.profile"}}}
         )
     )
-    # What asks the brain has none here, and says so with 503.
+    # Pages that call the node API answer 503: there is none here.
     assert {p: s for p, s in opened.items() if s >= 500 and s != 503} == {}
     assert len(done) > len(opened) / 2
     scans = [d["command"] for d in done if "COLLSCAN" in str(d)]

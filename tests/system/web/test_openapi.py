@@ -10,8 +10,12 @@ from plugins.ha.settings import HaSettings
 from tests.web.web_visitor import Visitor, basic
 from twistlock_console.accounts.login_settings import LogonSettings
 from twistlock_console.settings import Settings
-from twistlock_console.web.openapi.api_call import ApiCall, call_of
-from twistlock_console.web.openapi.document import api_rules, document, plain_path
+from twistlock_console.web.openapi.api_call import ApiCall, api_call_of
+from twistlock_console.web.openapi.document import (
+    api_rules,
+    build_document,
+    openapi_path,
+)
 from twistlock_console.web.security.guards import areas_of
 
 WITH_HA = HaSettings(enabled=True).values()
@@ -29,9 +33,9 @@ def whole(running: Settings) -> Flask:
 def test_every_call_is_described(whole: Flask) -> None:
     """A call that is added is described beside its route, in one line."""
     missing = {
-        plain_path(rule)
+        openapi_path(rule)
         for rule, _method in api_rules(whole)
-        if call_of(whole.view_functions[rule.endpoint]) is None
+        if api_call_of(whole.view_functions[rule.endpoint]) is None
     }
 
     assert missing == NOT_YET
@@ -40,9 +44,9 @@ def test_every_call_is_described(whole: Flask) -> None:
 def test_every_call_says_what_it_is_for(whole: Flask) -> None:
     """Each has a summary, who may use it, and the errors that its guard brings."""
     areas = areas_of(whole)
-    told = document(whole)["paths"]
+    told = build_document(whole)["paths"]
     for rule, method in api_rules(whole):
-        operation = told[plain_path(rule)][method.lower()]
+        operation = told[openapi_path(rule)][method.lower()]
         guarded = rule.endpoint.rpartition(".")[0] in areas
 
         assert operation["summary"]
@@ -63,7 +67,7 @@ def test_the_description_is_served_to_accounts(admin: Visitor) -> None:
 
 def test_a_list_says_what_it_can_be_asked_for(whole: Flask) -> None:
     """The parameters of a list are those that it reads."""
-    call = document(whole)["paths"]["/api/v1/users"]["get"]
+    call = build_document(whole)["paths"]["/api/v1/users"]["get"]
     names = {parameter["name"] for parameter in call["parameters"]}
 
     assert {"limit", "offset", "search", "sort", "reverse"} <= names

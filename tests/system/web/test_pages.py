@@ -286,7 +286,7 @@ def test_a_fault_of_ours_is_admitted_without_details(
     def fail() -> str:
         raise ZeroDivisionError("a secret detail")
 
-    app.view_functions["entry.home"] = fail
+    app.view_functions["login.home"] = fail
 
     answer = visitor.get("/")
 

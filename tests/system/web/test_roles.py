@@ -24,9 +24,9 @@ from twistlock_console.accounts.rights import CORE_AREAS, Right, UserRole, may
 from twistlock_console.accounts.sessions import Session
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.openapi.document import document
+from twistlock_console.web.openapi.document import build_document
 from twistlock_console.web.security.guards import SAFE_METHODS, areas_of
-from twistlock_console.web.security.sessions import COOKIE_PART, now
+from twistlock_console.web.security.sessions import SESSION_COOKIE_KEY, now
 
 WITH_HA = HaSettings(enabled=True).values()
 
@@ -115,7 +115,12 @@ def opens(app: Flask, door: Door, role: UserRole | None) -> bool:
         session = Session("id", role.value, 1, now())
         with client.session_transaction(base_url=HTTPS) as cookie:
             cookie["_user_id"] = role.value
-            cookie[COOKIE_PART] = [session.id, session.username, 1, session.issued]
+            cookie[SESSION_COOKIE_KEY] = [
+                session.id,
+                session.username,
+                1,
+                session.issued,
+            ]
     answer = client.open(door.path, method=door.method, base_url=HTTPS, headers=headers)
     refused = answer.status_code in {401, 403} or (
         answer.status_code == 303 and answer.location.startswith("/login")
@@ -168,7 +173,7 @@ def test_the_manual_lists_every_call_of_the_api(running: Settings) -> None:
 
 def api_calls(app: Flask) -> Iterator[str]:
     """A row for each call, from the description of the API."""
-    for path, methods in document(app)["paths"].items():
+    for path, methods in build_document(app)["paths"].items():
         for method, told in methods.items():
             yield f"| {method.upper()} | `{path}` | {told['summary']} |\n"
 

@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 
 from tests.web.web_visitor import HTTPS, PASSWORD, Visitor
 from twistlock_console.accounts.sessions import Session
-from twistlock_console.web.security.sessions import COOKIE_PART, now
+from twistlock_console.web.security.sessions import SESSION_COOKIE_KEY, now
 
 LOGON = "/manage/authentication/logon"
 
@@ -84,13 +84,13 @@ def test_a_refresh_without_a_session_reloads_the_page(visitor: Visitor) -> None:
 
 def _grow_older(client: FlaskClient, seconds: int) -> None:
     with client.session_transaction(base_url=HTTPS) as session:
-        part = session[COOKIE_PART]
-        session[COOKIE_PART] = [*part[:3], now() - seconds]
+        part = session[SESSION_COOKIE_KEY]
+        session[SESSION_COOKIE_KEY] = [*part[:3], now() - seconds]
 
 
 def _issued(client: FlaskClient) -> int:
     with client.session_transaction(base_url=HTTPS) as session:
-        return Session(*session[COOKIE_PART]).issued
+        return Session(*session[SESSION_COOKIE_KEY]).issued
 
 
 def test_a_new_password_ends_the_other_sessions(admin: Visitor, app: Flask) -> None:

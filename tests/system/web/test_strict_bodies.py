@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 import wsgi
 from plugins.ha.settings import HaSettings
 from plugins.ha.web import node_client
-from tests.web.api_fake_brain import FakeBrain
+from tests.web.fake_node_api import FakeNodeApi
 from tests.web.web_visitor import HTTPS, PASSWORD, USERNAME, Visitor, basic
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.rights import UserRole
@@ -24,7 +24,11 @@ from twistlock_console.settings import Settings
 from twistlock_console.web.actions import backups
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.openapi.api_call import JSON
-from twistlock_console.web.openapi.document import api_rules, document, plain_path
+from twistlock_console.web.openapi.document import (
+    api_rules,
+    build_document,
+    openapi_path,
+)
 
 WITH_HA = HaSettings(enabled=True).values()
 
@@ -42,7 +46,7 @@ class Call(NamedTuple):
     described: dict[str, Any]
 
 
-class NotingBrain(FakeBrain):
+class RecordingNodeApi(FakeNodeApi):
     """Notes what it is asked to do."""
 
     def __init__(self) -> None:
@@ -55,17 +59,17 @@ class NotingBrain(FakeBrain):
 
 
 @pytest.fixture(scope="module")
-def brain() -> NotingBrain:
+def node_api() -> RecordingNodeApi:
     """The node process, which the web process asks."""
-    return NotingBrain()
+    return RecordingNodeApi()
 
 
 @pytest.fixture(scope="module")
-def whole(running: Settings, brain: NotingBrain) -> Iterator[Flask]:
+def whole(running: Settings, node_api: RecordingNodeApi) -> Iterator[Flask]:
     """The whole application with an administrator, high availability included."""
     made = wsgi.create(replace(running, plugin_values=WITH_HA))
-    made.extensions[node_client.EXTENSION] = brain
-    made.extensions[backups.EXTENSION] = brain
+    made.extensions[node_client.EXTENSION] = node_api
+    made.extensions[backups.EXTENSION] = node_api
     database = storage_of(made).database()
     for name in database.list_collection_names():
         database[name].delete_many({})
@@ -80,11 +84,11 @@ def whole(running: Settings, brain: NotingBrain) -> Iterator[Flask]:
 
 def calls(app: Flask) -> list[Call]:
     """Every call that changes something."""
-    told = document(app)["paths"]
+    told = build_document(app)["paths"]
     return [
         Call(method, path, told[path][method.lower()])
         for rule, method in api_rules(app)
-        if method not in {"GET", "HEAD"} and (path := plain_path(rule))
+        if method not in {"GET", "HEAD"} and (path := openapi_path(rule))
     ]
 
 
@@ -138,11 +142,11 @@ def stored(app: Flask) -> dict[str, list[Any]]:
 
 
 def test_every_body_refuses_an_unknown_member_at_every_depth(
-    whole: Flask, brain: NotingBrain
+    whole: Flask, node_api: RecordingNodeApi
 ) -> None:
     """By name and path; nothing is stored, and the node is asked for nothing."""
-    schemas = document(whole)["components"]["schemas"]
-    before, brain.orders[:] = stored(whole), []
+    schemas = build_document(whole)["components"]["schemas"]
+    before, node_api.orders[:] = stored(whole), []
     tried: dict[str, set[str]] = {}
     for call in calls(whole):
         content = call.described.get("requestBody", {}).get("content", {})
@@ -168,12 +172,12 @@ def test_every_body_refuses_an_unknown_member_at_every_depth(
     assert f"webhook.secret.{EXTRA}" in tried["/api/v1/settings/alerts"]
     assert f"syslog.{EXTRA}" in tried["/api/v1/settings/logging"]
     assert len(tried) >= 14
-    assert (stored(whole), brain.orders) == (before, [])
+    assert (stored(whole), node_api.orders) == (before, [])
 
 
 def test_openapi_says_that_bodies_take_nothing_else(whole: Flask) -> None:
     """Each object in each body, at every depth."""
-    told = document(whole)
+    told = build_document(whole)
     schemas = told["components"]["schemas"]
 
     def open_objects(part: Any, seen: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -195,10 +199,12 @@ def test_openapi_says_that_bodies_take_nothing_else(whole: Flask) -> None:
     assert [name for body in bodies for name in open_objects(body)] == []
 
 
-def test_a_call_without_a_body_refuses_one(whole: Flask, brain: NotingBrain) -> None:
+def test_a_call_without_a_body_refuses_one(
+    whole: Flask, node_api: RecordingNodeApi
+) -> None:
     """Its sender believes that it counts; nothing, or an empty one, is no matter."""
     sent: dict[str, int] = {}
-    brain.orders.clear()
+    node_api.orders.clear()
     for call in calls(whole):
         if "requestBody" not in call.described:
             answer = send(whole, call, json={"address": "127.0.0.8"})
@@ -208,18 +214,18 @@ def test_a_call_without_a_body_refuses_one(whole: Flask, brain: NotingBrain) -> 
 
     assert set(sent.values()) == {400}
     assert len(sent) >= 10
-    assert brain.orders == []
+    assert node_api.orders == []
     apply = next(c for c in calls(whole) if c.path.endswith("/high-availability/apply"))
     for empty in (b"", b"{}", b"null", b' \n""'):
         send(whole, apply, data=empty, content_type=JSON)
-    assert brain.orders == ["/v1/ha/apply"] * 4
+    assert node_api.orders == ["/v1/ha/apply"] * 4
 
 
 def test_a_body_that_may_be_left_out_is_not_dropped(
-    whole: Flask, brain: NotingBrain
+    whole: Flask, node_api: RecordingNodeApi
 ) -> None:
     """Whatever its content type says: curl sends a form's unless it is told."""
-    brain.orders.clear()
+    node_api.orders.clear()
     for call in calls(whole):
         if call.described.get("requestBody", {}).get("required", True):
             continue
@@ -231,7 +237,7 @@ def test_a_body_that_may_be_left_out_is_not_dropped(
         )
 
         assert answer.status_code == 415, call.path
-    assert brain.orders == []
+    assert node_api.orders == []
 
 
 def put(admin: Visitor, body: object) -> Any:

@@ -16,10 +16,10 @@ from twistlock_console.protocol import (
     WatchedPath,
 )
 from twistlock_console.web.actions.rules import (
-    LABELS,
+    FIELD_LABELS,
     FieldRefused,
-    fields_of,
-    rule_from,
+    form_fields,
+    parse_rule,
 )
 
 WORDS = st.text(string.ascii_letters + string.digits + "._-*?", min_size=1, max_size=9)
@@ -57,14 +57,14 @@ RULES = st.builds(
 @given(rule=RULES)
 def test_a_rule_that_is_shown_and_saved_stays_as_it_is(rule: HostRule) -> None:
     """Whatever is in it, "no check" and paths with commas included."""
-    fields = fields_of(rule)
+    fields = form_fields(rule)
     sent = {
         name: text.replace("\n", "\r\n")
         for name, text in fields.items()
         if name != "disabled" or text
     }
 
-    assert rule_from(sent) == rule
+    assert parse_rule(sent) == rule
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_several_entries_on_one_line_are_several(
     checks: tuple[str, ...] | None,
 ) -> None:
     """Where a name cannot hold what is between them."""
-    rule = rule_from({"name": "r", **fields})
+    rule = parse_rule({"name": "r", **fields})
 
     assert rule.hosts == hosts
     assert rule.processes.denied == denied
@@ -150,17 +150,17 @@ def test_an_error_names_the_field(
 ) -> None:
     """By its label, and nothing of how rules are stored."""
     with pytest.raises(FieldRefused) as caught:
-        rule_from({"name": "r", "hosts": "*", **fields})
+        parse_rule({"name": "r", "hosts": "*", **fields})
 
     assert caught.value.field == field
     assert reason in caught.value.reason
-    assert str(caught.value) == f"{LABELS[field]}: {caught.value.reason}"
+    assert str(caught.value) == f"{FIELD_LABELS[field]}: {caught.value.reason}"
 
 
 def test_what_was_stored_before_can_be_saved_again() -> None:
     """Also where a new rule may not have it."""
     stored = HostRule("old", hosts=("web@prod",))
 
-    assert rule_from(fields_of(stored), stored) == stored
+    assert parse_rule(form_fields(stored), stored) == stored
     with pytest.raises(Refused):
-        rule_from(fields_of(stored))
+        parse_rule(form_fields(stored))

@@ -20,7 +20,7 @@ from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.atomic_files import read_secret
 from twistlock_console.common.errors import Refused
 from twistlock_console.common.redaction import HIDDEN, is_redacted, redact_url
-from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.actions.audit import audited
 from twistlock_console.web.common.database import current_settings, database
 
 
@@ -42,7 +42,7 @@ def read_alerts(*, may_change: bool) -> AlertSettings:
     return _redacted(read(database(), AlertSettings), may_change=may_change)
 
 
-def shown(settings: AlertSettings) -> dict[str, object]:
+def settings_response(settings: AlertSettings) -> dict[str, object]:
     """Return the settings as the API shows them."""
     hidden = {"webhook": {"secret": {"plain"}}}
     return settings.model_dump(by_alias=True, exclude=hidden)
@@ -50,19 +50,19 @@ def shown(settings: AlertSettings) -> dict[str, object]:
 
 def change_alerts(wanted: AlertSettings) -> None:
     """Store the settings of alerts with a sealed secret, and record the change."""
-    with recorded(AuditType.SETTINGS, "changed the settings of alerts") as change:
+    with audited(AuditType.SETTINGS, "changed the settings of alerts") as change:
         old = read(database(), AlertSettings)
-        new = _seal().close(_with_kept_secrets(wanted, old))
+        new = _cipher().close(_restore_hidden_secrets(wanted, old))
         if new.webhook.enabled:
             _check_target(new.webhook.url)
-        change.old = shown(old)
+        change.old = settings_response(old)
         write(database(), new)
-        change.new = shown(new)
+        change.new = settings_response(new)
 
 
 def change_logging(new: LoggingSettings) -> None:
     """Store the settings of syslog and metrics, and record the change."""
-    with recorded(AuditType.SETTINGS, "changed the logging settings") as change:
+    with audited(AuditType.SETTINGS, "changed the logging settings") as change:
         if new.syslog.enabled:
             _check_target(new.syslog.addr)
         change.old = read(database(), LoggingSettings).model_dump(by_alias=True)
@@ -75,8 +75,8 @@ def send_test() -> list[ChannelResult]:
     settings = current_settings()
     sender = Sender(settings.node_address, settings.console_cn, os.getpid())
     policy = partial(current_policy, settings, database())
-    with recorded(AuditType.SETTINGS, "sent a test alert"):
-        results = Outbox(_seal(), sender, policy).test(
+    with audited(AuditType.SETTINGS, "sent a test alert"):
+        results = Outbox(_cipher(), sender, policy).test(
             read(database(), AlertSettings), read(database(), LoggingSettings)
         )
         if any(each.has_failed for each in results):
@@ -92,7 +92,7 @@ def _redacted(settings: AlertSettings, *, may_change: bool) -> AlertSettings:
     return settings.model_copy(update={"webhook": hook.model_copy(update=update)})
 
 
-def _with_kept_secrets(wanted: AlertSettings, old: AlertSettings) -> AlertSettings:
+def _restore_hidden_secrets(wanted: AlertSettings, old: AlertSettings) -> AlertSettings:
     """Put what is stored in the place of what was sent back without its secrets."""
     hook, kept = wanted.webhook, old.webhook
     update: dict[str, object] = {}
@@ -124,5 +124,5 @@ def _check_target(url: str) -> None:
         raise Refused(why)
 
 
-def _seal() -> SecretCipher:
+def _cipher() -> SecretCipher:
     return SecretCipher(read_secret(current_settings().folders.secrets / "session.key"))

@@ -22,7 +22,7 @@ class Change:
 
 
 @contextmanager
-def recorded(kind: str, action: str) -> Iterator[Change]:
+def audited(kind: str, action: str) -> Iterator[Change]:
     """Record what is done inside, by whom and from where: done, or refused and why.
 
     *action* says it in the past: "deleted the user jane". Fill in the change that is

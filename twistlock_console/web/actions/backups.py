@@ -33,11 +33,11 @@ from twistlock_console.web.security.sessions import current_username, session_us
 
 EXTENSION = "backups_client"
 #: So long a request waits for work that is usually short.
-WAIT_SECONDS = 20.0
+SHORT_JOB_TIMEOUT_S = 20.0
 #: By API and from the page; the guards of the API come before the body is read.
 BY_API, BY_PAGE = "api_backup_files.upload", "backup_files.upload"
 #: The part of the free room in DATA_FOLDER that one upload may take.
-MAX_UPLOAD_PART = 0.5
+MAX_UPLOAD_FRACTION = 0.5
 CHUNK_BYTES = 1024**2
 
 
@@ -46,7 +46,7 @@ def get_overview() -> dict[str, Any]:
     return cast(dict[str, Any], _client().get("/v1/backups"))
 
 
-def find(file: str) -> dict[str, Any]:
+def find_backup(file: str) -> dict[str, Any]:
     """Return one backup; raises NotFound, or ConsoleError with what is wrong."""
     overview = get_overview()
     for each in overview["backups"]:
@@ -57,20 +57,20 @@ def find(file: str) -> dict[str, Any]:
     raise NotFound(f"there is no backup {file[:100]}")
 
 
-def order(verb: str, what: str, **body: object) -> dict[str, Any]:
+def start_job(verb: str, what: str, **body: object) -> dict[str, Any]:
     """Ask the node to do it for the present user, who is recorded with it."""
     who = {
         "username": current_username(),
         "sourceIP": request.remote_addr or "unknown",
         "api": request.path,
     }
-    with _refusal_recorded(f"{verb} of the backup {what}"):
+    with _audited_refusal(f"{verb} of the backup {what}"):
         return dict(_client().post(f"/v1/backups/{verb}", {**body, "by": who}))
 
 
 def download(file: str) -> Response:
     """Stream a backup to the present user."""
-    find(file)
+    find_backup(file)
     path = Volume(current_settings().data_recovery_volume).path(file)
     answer = send_file(path, "application/gzip", as_attachment=True, max_age=0)
     record_change(AuditType.BACKUP, f"downloaded the backup {file}")
@@ -90,22 +90,22 @@ def upload(file: str, source: IO[bytes]) -> Upload:
 
     *file* is what the client calls it. Raises Refused with what is wrong with it.
     """
-    with kept_upload(source) as path:
-        name = _name_of(path, file).file
+    with saved_upload(source) as path:
+        name = _backup_name(path, file).file
         if any(each["id"] == name for each in get_overview()["backups"]):
             raise Refused(f"there is a backup {name} already")
         # The node takes the file over under another name, and deletes it.
         handed = path.with_name(f"{path.name}-whole")
         handed.hardlink_to(path)
     try:
-        run = order("admit", name, upload=str(handed), id=name)["run"]
+        run = start_job("admit", name, upload=str(handed), id=name)["run"]
     except ConsoleError:
         handed.unlink(missing_ok=True)
         raise
-    return Upload(name, _ended(run))
+    return Upload(name, _wait_until_stored(run))
 
 
-def _name_of(path: Path, file: str) -> BackupName:
+def _backup_name(path: Path, file: str) -> BackupName:
     try:
         manifest = read_manifest(path)
     except Refused as error:
@@ -113,8 +113,8 @@ def _name_of(path: Path, file: str) -> BackupName:
     return BackupName.of_content(file, manifest.name, manifest.version, manifest.time)
 
 
-def _ended(run: str) -> bool:
-    deadline = boottime_ns() + int(WAIT_SECONDS * SECOND)
+def _wait_until_stored(run: str) -> bool:
+    deadline = boottime_ns() + int(SHORT_JOB_TIMEOUT_S * SECOND)
     while boottime_ns() < deadline:
         state = _client().get(f"/v1/backups/runs/{run}")
         if state["state"] == "ended":
@@ -126,7 +126,7 @@ def _ended(run: str) -> bool:
 
 
 @contextmanager
-def _refusal_recorded(what: str) -> Iterator[None]:
+def _audited_refusal(what: str) -> Iterator[None]:
     try:
         yield
     except ConsoleError as error:
@@ -159,7 +159,7 @@ class UploadRequest(Request):
         if (self.content_length or MAX_OPEN_BODY_BYTES + 1) <= MAX_OPEN_BODY_BYTES:
             return MAX_OPEN_BODY_BYTES
         if self._is_upload:
-            return int(MAX_UPLOAD_PART * shutil.disk_usage(_upload_folder()).free)
+            return int(MAX_UPLOAD_FRACTION * shutil.disk_usage(_upload_folder()).free)
         if self._has_account:
             return super().max_content_length
         if self.headers.get("Transfer-Encoding"):
@@ -198,7 +198,7 @@ class UploadRequest(Request):
 
 
 @contextmanager
-def kept_upload(source: IO[bytes]) -> Iterator[Path]:
+def saved_upload(source: IO[bytes]) -> Iterator[Path]:
     """Keep what *source* gives in a file until the end of the context."""
     with _new_upload() as file:
         shutil.copyfileobj(source, file, CHUNK_BYTES)

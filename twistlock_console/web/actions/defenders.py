@@ -28,9 +28,9 @@ from twistlock_console.pki.identity_files import (
     load_certificate,
     names_in,
 )
-from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.actions.audit import audited
 from twistlock_console.web.common.database import current_settings, database
-from twistlock_console.web.openapi.models import Answer
+from twistlock_console.web.openapi.models import ApiResponse
 from twistlock_console.web.security.sessions import current_username
 
 
@@ -47,7 +47,7 @@ class DefenderSettingsBody(Body):
 def decommission(name: str) -> None:
     """Revoke all certificates of a Defender, and take it out of the register."""
     store = database()
-    with recorded(AuditType.DEFENDER, f"decommissioned the Defender {name}"):
+    with audited(AuditType.DEFENDER, f"decommissioned the Defender {name}"):
         if enrolled.decommission(store, name) is None:
             raise Refused(f"there is no Defender {name}")
         listed = register.named(name)
@@ -60,7 +60,7 @@ def decommission(name: str) -> None:
 def allow_enrolment(name: str) -> None:
     """Allow another host to enrol under an existing name, once, within a day."""
     action = f"allowed the name {name} to be enrolled again"
-    with recorded(AuditType.DEFENDER, action):
+    with audited(AuditType.DEFENDER, action):
         if not enrolled.allow(database(), name, current_username()):
             raise NotFound(
                 f"no Defender {name} was ever enrolled; a new name needs no permission"
@@ -70,14 +70,14 @@ def allow_enrolment(name: str) -> None:
 def disallow_enrolment(name: str) -> None:
     """Take the permission back before it is used."""
     action = f"no longer allows the name {name} to be enrolled again"
-    with recorded(AuditType.DEFENDER, action):
+    with audited(AuditType.DEFENDER, action):
         if not enrolled.disallow(database(), name):
             raise NotFound(f"the name {name} is not allowed to be enrolled again")
 
 
 def scan(name: str) -> None:
     """Order a Defender to run its compliance checks now."""
-    with recorded(AuditType.DEFENDER, f"asked {name} to run its checks"):
+    with audited(AuditType.DEFENDER, f"asked {name} to run its checks"):
         here = {"_id": name, "connected": True}
         if database()[register.COLLECTION].find_one(here, {}) is None:
             raise Refused(f"no Defender {name} is connected now")
@@ -90,7 +90,7 @@ def change_settings(body: DefenderSettingsBody) -> None:
         body.disconnect_period_days, body.alert_hours, body.event_quota_megabytes
     )
     action = "changed the settings of Defenders"
-    with recorded(AuditType.SETTINGS, action) as change:
+    with audited(AuditType.SETTINGS, action) as change:
         old = write_defender_settings(database(), new)
         change.old, change.new = old.to_json(), new.to_json()
 
@@ -107,7 +107,7 @@ class NamesBody(Body):
     console_san: list[str] = Field(alias="consoleSAN", max_length=100)
 
 
-class NamesAnswer(Answer):
+class NamesResponse(ApiResponse):
     """The names that were added, and when the authority's certificate ends."""
 
     console_san: list[str] = Field(alias="consoleSAN")
@@ -115,24 +115,28 @@ class NamesAnswer(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class ShownName:
-    """A name: whether it was *added* here, and is in this node's certificate *now*."""
+class ConsoleName:
+    """A name in the Console's certificates.
+
+    *is_added*: an administrator added it, for all nodes. *is_in_certificate*: the
+    certificate of the node that answers has it already.
+    """
 
     name: str
-    added: bool
-    now: bool
+    is_added: bool
+    is_in_certificate: bool
 
 
 def change_names(wanted: list[str]) -> None:
     """Store the names and record the change; raises Refused if one is none."""
-    with recorded(AuditType.SETTINGS, "changed the Console's names") as change:
+    with audited(AuditType.SETTINGS, "changed the Console's names") as change:
         new = checked_names(wanted)
         change.old = list(read_names(database()))
         write_names(database(), new)
         change.new = list(new)
 
 
-def names_json() -> dict[str, object]:
+def names_response() -> dict[str, object]:
     """Return what the API shows of the names."""
     ends = load_certificate(current_settings().folders.certificates / AUTHORITY)
     return {
@@ -141,7 +145,7 @@ def names_json() -> dict[str, object]:
     }
 
 
-def shown_names() -> list[ShownName]:
+def list_console_names() -> list[ConsoleName]:
     """Return all the names of the node that answers, its own first."""
     settings = current_settings()
     added = read_names(database())
@@ -149,6 +153,13 @@ def shown_names() -> list[ShownName]:
     certificate = load_certificate(settings.folders.certificates / NODE)
     has = names_in(certificate)
     return [
-        *(ShownName(name, added=False, now=name in has) for name in own),
-        *(ShownName(n, added=True, now=n in has) for n in added if n not in own),
+        *(
+            ConsoleName(name, is_added=False, is_in_certificate=name in has)
+            for name in own
+        ),
+        *(
+            ConsoleName(n, is_added=True, is_in_certificate=n in has)
+            for n in added
+            if n not in own
+        ),
     ]

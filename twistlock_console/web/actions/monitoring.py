@@ -45,7 +45,7 @@ class ApiRequests:
         self.count = 0
         self._lock = Lock()
 
-    def one_more(self) -> None:
+    def count_request(self) -> None:
         """Count one."""
         if request.path.startswith("/api/"):
             with self._lock:
@@ -55,7 +55,7 @@ class ApiRequests:
 def init_app(app: Flask) -> None:
     """Count API requests, and collect what the Console knows."""
     counter = app.extensions["api_requests"] = ApiRequests()
-    app.before_request(counter.one_more)
+    app.before_request(counter.count_request)
     add_collector(app, console_metrics)
 
 
@@ -64,16 +64,16 @@ def add_collector(app: Flask, collect: Collect) -> None:
     app.extensions.setdefault("collectors", []).append(collect)
 
 
-def exposition() -> bytes:
+def render_metrics() -> bytes:
     """Ask every collector, and write Prometheus' text; who cannot tell is left out."""
     registry = CollectorRegistry(auto_describe=False)
     app = cast("LocalProxy[Flask]", current_app)._get_current_object()
     for collect in app.extensions["collectors"]:
-        registry.register(_Once(app, collect))
+        registry.register(_AppCollector(app, collect))
     return generate_latest(registry)
 
 
-class _Once:
+class _AppCollector:
     """A collector as the library wants one."""
 
     def __init__(self, app: Flask, collect: Collect) -> None:
@@ -219,7 +219,7 @@ def requested_line_count(given: Mapping[str, str]) -> int:
     return count
 
 
-def requested_lines(given: Mapping[str, str]) -> list[LogLine]:
+def read_requested_lines(given: Mapping[str, str]) -> list[LogLine]:
     """Read `lines` from a query string and the log; raises Refused."""
     count = requested_line_count(given)
     settings = current_settings()

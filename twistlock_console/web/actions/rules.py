@@ -15,13 +15,13 @@ from twistlock_console.policies.host import readable_rules, write_policy
 from twistlock_console.policies.host_body import parse_policy
 from twistlock_console.policies.rule_errors import RuleRefused
 from twistlock_console.protocol import HostRule
-from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.actions.audit import audited
 from twistlock_console.web.common.database import database
 
-EMPTY = {"hosts": "*", "everyHours": "24", "effect": "alert"}
+EMPTY_FORM = {"hosts": "*", "everyHours": "24", "effect": "alert"}
 #: In the field of checks: none at all. Left empty, it means all of them.
 NO_CHECK = "none"
-LABELS = {
+FIELD_LABELS = {
     "name": "Name",
     "notes": "Notes",
     "hosts": "Hosts",
@@ -35,21 +35,21 @@ LABELS = {
     "disabled": "Switched off",
 }
 #: A host or pattern; in brackets there may be what else stands between two of them.
-HOST = re.compile(r"(?:\[[^\]\n]*\]|[^\s,;])+")
-BETWEEN_NAMES = re.compile(r"[\n,;]")
-BETWEEN_LINES = re.compile(r"\n")
+HOST_PATTERN = re.compile(r"(?:\[[^\]\n]*\]|[^\s,;])+")
+NAME_SEPARATOR = re.compile(r"[\n,;]")
+LINE_SEPARATOR = re.compile(r"\n")
 
 
 class FieldRefused(Refused):
     """The *field* of a form is refused; the message begins with its label."""
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{LABELS.get(field, field)}: {reason}")
+        super().__init__(f"{FIELD_LABELS.get(field, field)}: {reason}")
         self.field = field
         self.reason = reason
 
 
-def fields_of(rule: HostRule) -> dict[str, str]:
+def form_fields(rule: HostRule) -> dict[str, str]:
     """Return the fields of a form that shows *rule*."""
     paths, checks = rule.files.paths, rule.compliance.checks
     return {
@@ -67,18 +67,18 @@ def fields_of(rule: HostRule) -> dict[str, str]:
     }
 
 
-def rule_from(form: Mapping[str, str], stored: HostRule | None = None) -> HostRule:
+def parse_rule(form: Mapping[str, str], stored: HostRule | None = None) -> HostRule:
     """Read the fields of a form that shows *stored*, or a new rule.
 
     Raises FieldRefused with what is wrong in which field, and Refused. Unknown checks
     are read: whoever saves them has been warned.
     """
-    given = _given(form)
+    given = _body_from(form)
     checks = _checks(form) or ()
     try:
         [rule] = parse_policy({"rules": [given]}, [stored] if stored else [], checks)
     except RuleRefused as error:
-        raise FieldRefused(_field_of(error, form), error.reason) from error
+        raise FieldRefused(_field_with(error, form), error.reason) from error
     return rule
 
 
@@ -92,17 +92,17 @@ def change_rules(
     rules: Sequence[HostRule], owner: str, action: str, seen: int | None = None
 ) -> None:
     """Put rules for hosts in force and record who did it."""
-    with recorded(AuditType.RULE, action) as change:
+    with audited(AuditType.RULE, action) as change:
         old, new = write_policy(database(), rules, owner, seen)
         change.old, change.new = old.to_json(), new.to_json()
 
 
-def _given(form: Mapping[str, str]) -> dict[str, object]:
+def _body_from(form: Mapping[str, str]) -> dict[str, object]:
     return {
         "name": form.get("name", "").strip(),
         "notes": form.get("notes", "").replace("\r\n", "\n").strip(),
         "disabled": bool(form.get("disabled")),
-        "hosts": HOST.findall(form.get("hosts", "")),
+        "hosts": HOST_PATTERN.findall(form.get("hosts", "")),
         "processes": {
             "denied": _processes(form),
             "effect": form.get("effect", "alert"),
@@ -111,9 +111,9 @@ def _given(form: Mapping[str, str]) -> dict[str, object]:
             "paths": [
                 {"path": path, "recursive": field == "folders"}
                 for field in ("paths", "folders")
-                for path in _read(form, field, BETWEEN_LINES)
+                for path in _entries(form, field, LINE_SEPARATOR)
             ],
-            "exclusions": _read(form, "exclusions", BETWEEN_LINES),
+            "exclusions": _entries(form, "exclusions", LINE_SEPARATOR),
         },
         "compliance": {
             "checks": _checks(form),
@@ -124,12 +124,12 @@ def _given(form: Mapping[str, str]) -> dict[str, object]:
 
 def _checks(form: Mapping[str, str]) -> list[str] | None:
     """Return the checks that the field names; None for all of them."""
-    checks = _read(form, "checks", BETWEEN_NAMES)
+    checks = _entries(form, "checks", NAME_SEPARATOR)
     return [] if checks == [NO_CHECK] else checks or None
 
 
 def _hours(form: Mapping[str, str]) -> int:
-    every = form.get("everyHours", "").strip() or EMPTY["everyHours"]
+    every = form.get("everyHours", "").strip() or EMPTY_FORM["everyHours"]
     if not (every.isascii() and every.isdecimal()):
         raise FieldRefused("everyHours", "give a whole number")
     return int(every[:6])
@@ -139,16 +139,16 @@ def _processes(form: Mapping[str, str]) -> list[str]:
     """Split lines of names at commas; a line with a path is one entry."""
     return [
         entry
-        for line in _read(form, "denied", BETWEEN_LINES)
-        for entry in ([line] if "/" in line else _split(line, BETWEEN_NAMES))
+        for line in _entries(form, "denied", LINE_SEPARATOR)
+        for entry in ([line] if "/" in line else _split(line, NAME_SEPARATOR))
     ]
 
 
-def _field_of(error: RuleRefused, form: Mapping[str, str]) -> str:
+def _field_with(error: RuleRefused, form: Mapping[str, str]) -> str:
     """Name the field that holds the member that *error* is about."""
     match error.member:
         case ("files", "paths", int(place), *_):
-            paths = _read(form, "paths", BETWEEN_LINES)
+            paths = _entries(form, "paths", LINE_SEPARATOR)
             return "paths" if place < len(paths) else "folders"
         case ("processes" | "files" | "compliance", name, *_) | (name, *_):
             return str(name)
@@ -156,7 +156,9 @@ def _field_of(error: RuleRefused, form: Mapping[str, str]) -> str:
             return "name"
 
 
-def _read(form: Mapping[str, str], field: str, between: re.Pattern[str]) -> list[str]:
+def _entries(
+    form: Mapping[str, str], field: str, between: re.Pattern[str]
+) -> list[str]:
     return _split("\n".join(form.get(field, "").splitlines()), between)
 
 

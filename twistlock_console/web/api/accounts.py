@@ -21,44 +21,44 @@ from twistlock_console.web.lists.registry import HISTORY, USERS
 from twistlock_console.web.openapi.api_call import (
     ApiCall,
     ListCall,
-    json_body,
+    read_json_body,
     register_list_call,
 )
 from twistlock_console.web.openapi.models import (
-    HistoryAnswer,
-    HistoryFiltersAnswer,
-    InitializedAnswer,
+    HistoryFiltersResponse,
+    HistoryResponse,
+    InitializedResponse,
     PasswordChange,
-    TokenAnswer,
-    UserAnswer,
+    TokenResponse,
     UserBody,
+    UserResponse,
 )
 from twistlock_console.web.security import login_attempt
 from twistlock_console.web.security.guards import (
-    api_guard,
     current_token,
-    without_forms,
+    exempt_from_csrf,
+    guard_api,
 )
 from twistlock_console.web.security.login_attempt import Credentials
 from twistlock_console.web.security.sessions import (
     current_user,
     current_username,
-    logon_cache,
+    logon_settings_cache,
     now,
     token_key,
 )
 
 #: Calls that need no login.
 open_bp = Blueprint("api_entry", __name__)
-without_forms(open_bp)
+exempt_from_csrf(open_bp)
 session_bp = Blueprint("api_session", __name__)
-api_guard(session_bp, Areas.OWN_ACCOUNT)
+guard_api(session_bp, Areas.OWN_ACCOUNT)
 users_bp = Blueprint("api_users", __name__)
-api_guard(users_bp, Areas.USERS)
+guard_api(users_bp, Areas.USERS)
 logon_bp = Blueprint("api_settings", __name__)
-api_guard(logon_bp, Areas.LOGON)
+guard_api(logon_bp, Areas.LOGON)
 history_bp = Blueprint("api_audits", __name__)
-api_guard(history_bp, Areas.HISTORY)
+guard_api(history_bp, Areas.HISTORY)
 BLUEPRINTS = (open_bp, session_bp, users_bp, logon_bp, history_bp)
 
 
@@ -70,7 +70,7 @@ def ping() -> ResponseReturnValue:
 
 
 @open_bp.get("/settings/initialized")
-@ApiCall(answer=InitializedAnswer, raises=(503,))
+@ApiCall(answer=InitializedResponse, raises=(503,))
 def initialized() -> ResponseReturnValue:
     """Tell whether the first administrator has signed up."""
     return jsonify(initialized=users.is_initialized(database()))
@@ -80,7 +80,7 @@ def initialized() -> ResponseReturnValue:
 @ApiCall(body=Credentials)
 def signup() -> ResponseReturnValue:
     """Create the first administrator; works once."""
-    body = json_body(Credentials)
+    body = read_json_body(Credentials)
     login.sign_up(database(), login_attempt.from_request(body.username, body.password))
     return "", 200
 
@@ -88,26 +88,26 @@ def signup() -> ResponseReturnValue:
 @open_bp.post("/authenticate")
 @ApiCall(
     body=Credentials,
-    answer=TokenAnswer,
+    answer=TokenResponse,
     raises=(401, 429),
 )
 def authenticate() -> ResponseReturnValue:
     """Give a token for a username and a password."""
-    body = json_body(Credentials)
+    body = read_json_body(Credentials)
     sent = login_attempt.from_request(body.username, body.password)
     user = login.log_in(database(), sent, login_attempt.password_cache())
-    timeout = logon_cache().get().session_timeout_sec
+    timeout = logon_settings_cache().get().session_timeout_sec
     begun = Session.begin(user, now())
     return jsonify(token=write_token(token_key(), begun, user, timeout))
 
 
 @session_bp.get("/authenticate/renew")
-@ApiCall(answer=TokenAnswer)
+@ApiCall(answer=TokenResponse)
 def renew() -> ResponseReturnValue:
     """Give a new token for one that is still alive."""
     user = current_user()
     token = current_token() or Session.begin(user, now())
-    timeout = logon_cache().get().session_timeout_sec
+    timeout = logon_settings_cache().get().session_timeout_sec
     renewed = token.renewed(now())
     return jsonify(token=write_token(token_key(), renewed, user, timeout))
 
@@ -126,7 +126,7 @@ def logout() -> ResponseReturnValue:
 @ApiCall(body=PasswordChange)
 def change_password() -> ResponseReturnValue:
     """Change one's own password, which ends one's sessions and tokens."""
-    body = json_body(PasswordChange)
+    body = read_json_body(PasswordChange)
     present = login_attempt.from_request(current_username(), body.old_password)
     login.change_password(
         database(), present, body.new_password, login_attempt.password_cache()
@@ -139,7 +139,7 @@ register_list_call(
     "/users",
     "users",
     ListSource(USERS),
-    ListCall("List the users.", UserAnswer, csv="the users"),
+    ListCall("List the users.", UserResponse, csv="the users"),
 )
 
 
@@ -147,7 +147,7 @@ register_list_call(
 @ApiCall(body=UserBody)
 def add() -> ResponseReturnValue:
     """Add a user."""
-    add_user(json_body(UserBody))
+    add_user(read_json_body(UserBody))
     return "", 200
 
 
@@ -158,7 +158,7 @@ def replace() -> ResponseReturnValue:
 
     Another password ends the user's sessions and tokens.
     """
-    change_user(json_body(UserBody))
+    change_user(read_json_body(UserBody))
     return "", 200
 
 
@@ -181,7 +181,7 @@ def logon() -> ResponseReturnValue:
 @ApiCall(body=LogonSettings)
 def set_logon() -> ResponseReturnValue:
     """Replace the logon settings; what is left out goes back to its default."""
-    change_logon(json_body(LogonSettings))
+    change_logon(read_json_body(LogonSettings))
     return "", 200
 
 
@@ -192,14 +192,14 @@ register_list_call(
     ListSource(HISTORY),
     ListCall(
         "List what administrators did, the latest first.",
-        HistoryAnswer,
+        HistoryResponse,
         csv="the audit trail",
     ),
 )
 
 
 @history_bp.get("/audits/mgmt/filters")
-@ApiCall(answer=HistoryFiltersAnswer)
+@ApiCall(answer=HistoryFiltersResponse)
 def management_filters() -> ResponseReturnValue:
     """Give the types and usernames that the audit trail can be filtered by."""
     return jsonify(

@@ -13,16 +13,16 @@ from twistlock_console.common.models import Body
 from twistlock_console.web.actions import backups
 from twistlock_console.web.openapi.api_call import (
     ApiCall,
-    optional_json_body,
-    plain_json,
+    parse_json_body,
+    read_optional_json_body,
     refuse_unknown_members,
 )
-from twistlock_console.web.security.guards import api_guard
+from twistlock_console.web.security.guards import guard_api
 
 bp = Blueprint("api_backups", __name__)
-api_guard(bp, Areas.BACKUPS)
+guard_api(bp, Areas.BACKUPS)
 files = Blueprint("api_backup_files", __name__)
-api_guard(files, Areas.BACKUP_FILES)
+guard_api(files, Areas.BACKUP_FILES)
 BLUEPRINTS = (bp, files)
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
@@ -86,8 +86,8 @@ def progress() -> ResponseReturnValue:
 @ApiCall(body=NameOrBackup)
 def create() -> ResponseReturnValue:
     """Begin to make a backup; the body is its name, or an object."""
-    body = _new_backup(plain_json(NameOrBackup))
-    backups.order("create", body.name, **body.model_dump())
+    body = _new_backup(parse_json_body(NameOrBackup))
+    backups.start_job("create", body.name, **body.model_dump())
     return "", 200
 
 
@@ -115,9 +115,9 @@ def upload(file: str) -> ResponseReturnValue:
 @ApiCall(body=Name)
 def rename(file: str) -> ResponseReturnValue:
     """Give a manual backup another name; the body is the name."""
-    name = _name(plain_json(Name))
-    backups.find(file)
-    backups.order("rename", file, id=file, name=name)
+    name = _name(parse_json_body(Name))
+    backups.find_backup(file)
+    backups.start_job("rename", file, id=file, name=name)
     return "", 200
 
 
@@ -125,8 +125,8 @@ def rename(file: str) -> ResponseReturnValue:
 @ApiCall()
 def delete(file: str) -> ResponseReturnValue:
     """Delete a backup."""
-    backups.find(file)
-    backups.order("delete", file, id=file)
+    backups.find_backup(file)
+    backups.start_job("delete", file, id=file)
     return "", 200
 
 
@@ -134,8 +134,8 @@ def delete(file: str) -> ResponseReturnValue:
 @ApiCall()
 def restore(file: str) -> ResponseReturnValue:
     """Begin to put a backup in force; everybody has to log in again then."""
-    backups.find(file)
-    backups.order("restore", file, id=file)
+    backups.find_backup(file)
+    backups.start_job("restore", file, id=file)
     return "", 200
 
 
@@ -143,9 +143,9 @@ def restore(file: str) -> ResponseReturnValue:
 @ApiCall(body=Verification, body_required=False)
 def verify(file: str) -> ResponseReturnValue:
     """Begin to read a backup again and compare everything."""
-    body = optional_json_body(Verification)
-    backups.find(file)
-    backups.order("verify", file, id=file, restore=body.restore)
+    body = read_optional_json_body(Verification)
+    backups.find_backup(file)
+    backups.start_job("verify", file, id=file, restore=body.restore)
     return "", 200
 
 

@@ -13,14 +13,14 @@ from twistlock_console.policies.host_body import HostPolicyBody
 from twistlock_console.protocol import HostPolicy
 from twistlock_console.web.actions.defenders import (
     DefenderSettingsBody,
-    NamesAnswer,
     NamesBody,
+    NamesResponse,
     allow_enrolment,
     change_names,
     change_settings,
     decommission,
     disallow_enrolment,
-    names_json,
+    names_response,
     scan,
 )
 from twistlock_console.web.actions.rules import replace_rules
@@ -37,29 +37,29 @@ from twistlock_console.web.lists.registry import (
 from twistlock_console.web.openapi.api_call import (
     ApiCall,
     ListCall,
-    json_body,
-    plain_json,
+    parse_json_body,
+    read_json_body,
     register_list_call,
 )
 from twistlock_console.web.openapi.models import (
-    ComplianceAnswer,
-    DefenderAnswer,
-    FileAuditAnswer,
-    HostAuditAnswer,
-    SummaryAnswer,
-    TroubleAnswer,
+    ComplianceResponse,
+    DefenderResponse,
+    FileAuditResponse,
+    HostAuditResponse,
+    SummaryResponse,
+    TroubleResponse,
 )
-from twistlock_console.web.security.guards import api_guard
+from twistlock_console.web.security.guards import guard_api
 from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("api_defenders", __name__)
-api_guard(bp, Areas.DEFENDERS)
+guard_api(bp, Areas.DEFENDERS)
 events_bp = Blueprint("api_defender_audits", __name__)
-api_guard(events_bp, Areas.EVENTS)
+guard_api(events_bp, Areas.EVENTS)
 policies_bp = Blueprint("api_policies", __name__)
-api_guard(policies_bp, Areas.POLICIES)
+guard_api(policies_bp, Areas.POLICIES)
 names_bp = Blueprint("api_names", __name__)
-api_guard(names_bp, Areas.DEFENDER_NAMES)
+guard_api(names_bp, Areas.DEFENDER_NAMES)
 BLUEPRINTS = (bp, events_bp, policies_bp, names_bp)
 
 register_list_call(
@@ -67,7 +67,7 @@ register_list_call(
     "/defenders",
     "defenders",
     ListSource(DEFENDERS),
-    ListCall("List the Defenders.", DefenderAnswer, csv="the Defenders"),
+    ListCall("List the Defenders.", DefenderResponse, csv="the Defenders"),
 )
 register_list_call(
     events_bp,
@@ -76,7 +76,7 @@ register_list_call(
     ListSource(HOST_AUDITS, {"kind": "process"}),
     ListCall(
         "List the denied processes that Defenders found, the latest first.",
-        HostAuditAnswer,
+        HostAuditResponse,
         csv="the denied processes",
     ),
 )
@@ -87,7 +87,7 @@ register_list_call(
     ListSource(FILE_AUDITS, {"kind": "file"}),
     ListCall(
         "List the changes of watched files, the latest first.",
-        FileAuditAnswer,
+        FileAuditResponse,
         csv="the changes of watched files",
     ),
 )
@@ -96,7 +96,9 @@ register_list_call(
     "/audits/runtime/trouble",
     "troubles",
     ListSource(TROUBLES, {"kind": "trouble"}),
-    ListCall("List what Defenders could not enforce, the latest first.", TroubleAnswer),
+    ListCall(
+        "List what Defenders could not enforce, the latest first.", TroubleResponse
+    ),
 )
 register_list_call(
     events_bp,
@@ -105,7 +107,7 @@ register_list_call(
     ListSource(TROUBLES, {"kind": "dropped"}),
     ListCall(
         "List the events that Defenders had to drop because their outbox was full.",
-        TroubleAnswer,
+        TroubleResponse,
     ),
 )
 register_list_call(
@@ -115,7 +117,7 @@ register_list_call(
     ListSource(COMPLIANCE),
     ListCall(
         "List the latest run of the checks on each host.",
-        ComplianceAnswer,
+        ComplianceResponse,
         csv="the latest runs of the checks",
     ),
 )
@@ -140,7 +142,7 @@ def names() -> ResponseReturnValue:
 
 
 @bp.get("/defenders/summary")
-@ApiCall(answer=list[SummaryAnswer])
+@ApiCall(answer=list[SummaryResponse])
 def summarized() -> ResponseReturnValue:
     """Count the Defenders."""
     return jsonify(defender_summary(count_connected(database())))
@@ -192,7 +194,7 @@ def settings() -> ResponseReturnValue:
 @ApiCall(body=DefenderSettingsBody)
 def set_settings() -> ResponseReturnValue:
     """Replace the settings of Defenders; what is left out goes back to its default."""
-    change_settings(json_body(DefenderSettingsBody))
+    change_settings(read_json_body(DefenderSettingsBody))
     return "", 200
 
 
@@ -210,20 +212,20 @@ def set_host() -> ResponseReturnValue:
 
     What this Console does not enforce is refused, and nothing is stored.
     """
-    replace_rules(plain_json(HostPolicyBody), current_username())
+    replace_rules(parse_json_body(HostPolicyBody), current_username())
     return "", 200
 
 
 @names_bp.get("/settings/certs", endpoint="names")
-@ApiCall(answer=NamesAnswer)
+@ApiCall(answer=NamesResponse)
 def certificate_names() -> ResponseReturnValue:
     """Show the names that were added to the certificates of all nodes."""
-    return jsonify(names_json())
+    return jsonify(names_response())
 
 
 @names_bp.post("/settings/certs")
 @ApiCall(body=NamesBody)
 def set_names() -> ResponseReturnValue:
     """Replace them; every node renews its certificate within seconds."""
-    change_names(json_body(NamesBody).console_san)
+    change_names(read_json_body(NamesBody).console_san)
     return "", 200

@@ -28,14 +28,14 @@ from twistlock_console.defenders.deployment import (
 from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
 from twistlock_console.pki.identity_files import AUTHORITY
 from twistlock_console.web.common.database import current_settings, database
-from twistlock_console.web.openapi.api_call import ApiCall, json_body
-from twistlock_console.web.openapi.models import Answer
-from twistlock_console.web.security.guards import admit, assign, without_forms
+from twistlock_console.web.openapi.api_call import ApiCall, read_json_body
+from twistlock_console.web.openapi.models import ApiResponse
+from twistlock_console.web.security.guards import admit, assign_area, exempt_from_csrf
 
 SHELL = "text/x-shellscript"
 bp = Blueprint("api_deployment", __name__)
-without_forms(bp)
-assign(bp, Areas.DEFENDER_SCRIPTS)
+exempt_from_csrf(bp)
+assign_area(bp, Areas.DEFENDER_SCRIPTS)
 BLUEPRINTS = (bp,)
 
 
@@ -51,7 +51,7 @@ class EnrolBody(Body):
     certificate: str = Field(default="", max_length=8192)
 
 
-class EnrolAnswer(Answer):
+class EnrolResponse(ApiResponse):
     """Certificates as PEM, and where Consoles take Defenders."""
 
     certificate: str
@@ -100,12 +100,12 @@ def package() -> ResponseReturnValue:
 
 
 @bp.post("/defenders/enrol")
-@ApiCall(body=EnrolBody, answer=EnrolAnswer)
+@ApiCall(body=EnrolBody, answer=EnrolResponse)
 def enrolled() -> ResponseReturnValue:
     """Give a host the certificate with which its Defender connects."""
     if not g.deploy_token:
         raise NotAllowed
-    own, body = current_settings(), json_body(EnrolBody)
+    own, body = current_settings(), read_json_body(EnrolBody)
     folder = own.folders.certificates
     names = console_names(own)
     # It gives the name in small letters, whatever the certificate has.

@@ -13,30 +13,30 @@ from twistlock_console.web.actions.alerts import (
     change_logging,
     read_alerts,
     send_test,
-    shown,
+    settings_response,
 )
 from twistlock_console.web.actions.monitoring import (
     LinesQuery,
-    exposition,
-    requested_lines,
+    read_requested_lines,
+    render_metrics,
 )
 from twistlock_console.web.common.database import database
-from twistlock_console.web.common.errors import answer
-from twistlock_console.web.openapi.api_call import ApiCall, json_body
+from twistlock_console.web.common.errors import error_response
+from twistlock_console.web.openapi.api_call import ApiCall, read_json_body
 from twistlock_console.web.openapi.document import api_document
-from twistlock_console.web.security.guards import api_guard
+from twistlock_console.web.security.guards import guard_api
 from twistlock_console.web.security.sessions import current_user
 
 alerts_bp = Blueprint("api_alerts", __name__)
-api_guard(alerts_bp, Areas.ALERTS)
+guard_api(alerts_bp, Areas.ALERTS)
 metrics_bp = Blueprint("api_metrics", __name__)
-api_guard(metrics_bp, Areas.METRICS)
+guard_api(metrics_bp, Areas.METRICS)
 logs_bp = Blueprint("api_logs", __name__)
-api_guard(logs_bp, Areas.SYSTEM)
+guard_api(logs_bp, Areas.SYSTEM)
 version_bp = Blueprint("api_version", __name__)
-api_guard(version_bp, Areas.OWN_ACCOUNT)
+guard_api(version_bp, Areas.OWN_ACCOUNT)
 description_bp = Blueprint("api_description", __name__)
-api_guard(description_bp, Areas.OWN_ACCOUNT)
+guard_api(description_bp, Areas.OWN_ACCOUNT)
 BLUEPRINTS = (alerts_bp, metrics_bp, logs_bp, version_bp, description_bp)
 
 METRICS_OFF = "metrics are switched off; switch them on under Manage > Alerts > Logging"
@@ -47,18 +47,18 @@ METRICS_OFF = "metrics are switched off; switch them on under Manage > Alerts > 
 def alerts() -> ResponseReturnValue:
     """Show where alerts are posted to and what of, without secrets.
 
-    Of the webhook's address the host alone is shown, and the secret is sealed or
-    hidden. What is shown can be sent back: then the secrets stay as they are.
+    Of the webhook's address, only the host is given; the secret is encrypted or hidden.
+    The answer can be sent back as it is: then the secrets stay as they are.
     """
     allowed = may(current_user().role, Areas.ALERTS, change=True)
-    return jsonify(shown(read_alerts(may_change=allowed)))
+    return jsonify(settings_response(read_alerts(may_change=allowed)))
 
 
 @alerts_bp.post("/settings/alerts")
 @ApiCall(body=AlertSettings)
 def set_alerts() -> ResponseReturnValue:
     """Replace the settings of alerts; what is left out goes back to its default."""
-    change_alerts(json_body(AlertSettings))
+    change_alerts(read_json_body(AlertSettings))
     return "", 200
 
 
@@ -84,7 +84,7 @@ def logging() -> ResponseReturnValue:
 @ApiCall(body=LoggingSettings)
 def set_logging() -> ResponseReturnValue:
     """Replace them; what is left out goes back to its default."""
-    change_logging(json_body(LoggingSettings))
+    change_logging(read_json_body(LoggingSettings))
     return "", 200
 
 
@@ -93,15 +93,15 @@ def set_logging() -> ResponseReturnValue:
 def metrics() -> ResponseReturnValue:
     """Give the metrics, if they are switched on."""
     if not read(database(), LoggingSettings).enable_metrics_collection:
-        return answer(404, METRICS_OFF)
-    return Response(exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return error_response(404, METRICS_OFF)
+    return Response(render_metrics(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @logs_bp.get("/logs/console")
 @ApiCall(query=LinesQuery, answer=list[LogLine])
 def console() -> ResponseReturnValue:
     """Give the latest lines that this node has logged, oldest first."""
-    return jsonify([line.to_json() for line in requested_lines(request.args)])
+    return jsonify([line.to_json() for line in read_requested_lines(request.args)])
 
 
 @version_bp.get("/version")

@@ -20,14 +20,14 @@ from twistlock_console.accounts.errors import (
 from twistlock_console.common.errors import Busy, ConsoleError, NotFound, Refused
 
 log = logging.getLogger(__name__)
-SENTENCES = {
+STATUS_SENTENCES = {
     404: "there is nothing at this address",
     405: "this address does not accept that method",
     413: "the request is larger than the Console accepts",
 }
 BAD_HOST = "the Host header of the request names no host"
 RETRY_AFTER = "Retry-After"
-TRY_AGAIN = frozenset({429, 503})
+RETRYABLE_STATUSES = frozenset({429, 503})
 DEFAULT_RETRY_AFTER_S = "2"
 READ_FAILED = "the database does not answer; try again in a few seconds"
 WRITE_UNKNOWN = (
@@ -49,16 +49,16 @@ NO_REFERRER = (
 
 def init_app(app: Flask) -> None:
     """Answer every error in one sentence: JSON under /api/, else a page."""
-    app.register_error_handler(ConsoleError, _refused)
-    app.register_error_handler(PyMongoError, _database_failed)
-    app.register_error_handler(CSRFError, _form_refused)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(ConsoleError, _answer_console_error)
+    app.register_error_handler(PyMongoError, _answer_database_error)
+    app.register_error_handler(CSRFError, _answer_csrf_error)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_unexpected_error)
     app.after_request(_add_retry_after)
     app.after_request(_redirect_without_host)
 
 
-def answer(status: int, sentence: str) -> Response:
+def error_response(status: int, sentence: str) -> Response:
     """Return *sentence* as JSON or as a page, whichever the path calls for."""
     if request.path.startswith("/api/"):
         response = jsonify(err=sentence)
@@ -72,7 +72,7 @@ def answer(status: int, sentence: str) -> Response:
     return response
 
 
-def status_of(error: ConsoleError) -> tuple[int, dict[str, str]]:
+def status_and_headers(error: ConsoleError) -> tuple[int, dict[str, str]]:
     """Return the status that *error* is answered with, and the headers beside it."""
     headers: dict[str, str] = {}
     match error:
@@ -96,19 +96,19 @@ def status_of(error: ConsoleError) -> tuple[int, dict[str, str]]:
     return status, headers
 
 
-def _refused(error: ConsoleError) -> ResponseReturnValue:
-    status, headers = status_of(error)
+def _answer_console_error(error: ConsoleError) -> ResponseReturnValue:
+    status, headers = status_and_headers(error)
     if status == 503:
         level = logging.INFO if isinstance(error, Busy) else logging.ERROR
         log.log(level, "%s %s: %s", request.method, request.path, error)
-    response = answer(status, str(error))
+    response = error_response(status, str(error))
     response.headers.update(headers)
     return response
 
 
 def _add_retry_after(response: Response) -> Response:
     """Add when to try again to every answer that asks the client to do so."""
-    if response.status_code in TRY_AGAIN:
+    if response.status_code in RETRYABLE_STATUSES:
         response.headers.setdefault(RETRY_AFTER, DEFAULT_RETRY_AFTER_S)
     return response
 
@@ -123,45 +123,47 @@ def _redirect_without_host(response: Response) -> Response:
     return response
 
 
-def _database_failed(error: PyMongoError) -> ResponseReturnValue:
+def _answer_database_error(error: PyMongoError) -> ResponseReturnValue:
     log.warning("%s %s: the database failed: %s", request.method, request.path, error)
     reading = request.method in {"GET", "HEAD"}
-    return answer(503, READ_FAILED if reading else WRITE_UNKNOWN)
+    return error_response(503, READ_FAILED if reading else WRITE_UNKNOWN)
 
 
-def _form_refused(error: CSRFError) -> ResponseReturnValue:
+def _answer_csrf_error(error: CSRFError) -> ResponseReturnValue:
     reason = error.description or ""
     log.info("%s: refused a form: %s", request.path, reason)
     sentence = explain_csrf_error(reason, request.host, request.referrer or "")
-    return answer(400, sentence)
+    return error_response(400, sentence)
 
 
-def _http(error: HTTPException) -> ResponseReturnValue:
+def _answer_http_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if isinstance(error, BadHost):
-        return _refuse_host()
+        return _answer_bad_host()
     if status < 400:
         return error.get_response(request.environ)
-    response = answer(status, SENTENCES.get(status) or _described(error))
+    response = error_response(
+        status, STATUS_SENTENCES.get(status) or _error_sentence(error)
+    )
     if allowed := error.get_response(request.environ).headers.get("Allow"):
         response.headers["Allow"] = allowed
     return response
 
 
-def _refuse_host() -> Response:
+def _answer_bad_host() -> Response:
     """Answer without a page, whose links could not be built."""
     if request.path.startswith("/api/"):
-        return answer(400, BAD_HOST)
+        return error_response(400, BAD_HOST)
     return Response(f"{BAD_HOST}\n", 400, mimetype="text/plain")
 
 
-def _described(error: HTTPException) -> str:
+def _error_sentence(error: HTTPException) -> str:
     return (error.description or error.name).rstrip(".")
 
 
-def _unexpected(error: Exception) -> ResponseReturnValue:
+def _answer_unexpected_error(error: Exception) -> ResponseReturnValue:
     log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return answer(500, "the Console failed on this request; its log says why")
+    return error_response(500, "the Console failed on this request; its log says why")
 
 
 def explain_csrf_error(reason: str, host: str, referrer: str) -> str:

@@ -18,7 +18,7 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.database.client import Db, Document
 from twistlock_console.web.common.database import database
 from twistlock_console.web.common.http import JsonWithTimes
-from twistlock_console.web.lists.query import ListRequest, conditions, order
+from twistlock_console.web.lists.query import ListRequest, build_filter, sort_order
 from twistlock_console.web.lists.schema import Listable
 
 #: Counting costs time. Up to here the total is exact, beyond it is not.
@@ -122,11 +122,11 @@ def register_list(
 def fetch(store: Db, listable: Listable, given: Mapping[str, str]) -> ListPage:
     """Read the part that a query string asks for; raises Refused."""
     asked = ListRequest.from_arguments(given, listable)
-    query = conditions(listable, asked)
+    query = build_filter(listable, asked)
     # One more than is asked for tells whether more items follow.
     found = _find(store, listable, asked).skip(asked.offset).limit(asked.limit + 1)
     try:
-        items = [listable.item(document) for document in found]
+        items = [listable.to_item(document) for document in found]
         counted, exact = _count(store, listable.collection, query)
     except ExecutionTimeout:
         raise Refused(TOO_LONG) from None
@@ -171,8 +171,8 @@ def download(store: Db, listable: Listable, given: Mapping[str, str]) -> Respons
 
 def _find(store: Db, listable: Listable, asked: ListRequest) -> Cursor[Document]:
     paths = None if listable.shape else [column.path for column in listable.columns]
-    found = store[listable.collection].find(conditions(listable, asked), paths)
-    return found.sort(order(listable, asked))
+    found = store[listable.collection].find(build_filter(listable, asked), paths)
+    return found.sort(sort_order(listable, asked))
 
 
 def _count(store: Db, name: str, query: Mapping[str, object]) -> tuple[int, bool]:
@@ -195,7 +195,7 @@ def csv_response(listable: Listable, found: Cursor[Document]) -> Response:
     return response
 
 
-def cell(value: object) -> str:
+def csv_cell(value: object) -> str:
     """Write a value so that a spreadsheet shows it and runs nothing."""
     match value:
         case None:
@@ -217,7 +217,7 @@ def _csv_parts(listable: Listable, found: Cursor[Document]) -> Iterator[str]:
     yield _csv_lines([[column.name for column in listable.columns]])
     while documents := list(islice(found, CSV_BATCH_ROWS)):
         yield _csv_lines(
-            [cell(column.of(document)) for column in listable.columns]
+            [csv_cell(column.value_in(document)) for column in listable.columns]
             for document in documents
         )
 

@@ -24,7 +24,7 @@ MAX_LIMIT = 50
 #: Skipping costs time; what lies farther is reached with from, to and filters.
 MAX_OFFSET = 10_000
 #: Of times that are asked for. A database holds them, and those a little beyond.
-YEARS = range(1970, 9999)
+VALID_YEARS = range(1970, 9999)
 Json = dict[str, object]
 MOMENT: Json = {"type": "string", "format": "date-time"}
 
@@ -61,15 +61,15 @@ class ListRequest:
         if sort and sort not in listable.sort_names:
             raise Refused(f"sort: choose one of {', '.join(listable.sort_names)}")
         return cls(
-            limit=_limit(given),
-            offset=_whole(given, "offset", 0),
+            limit=_parse_limit(given),
+            offset=_parse_whole_number(given, "offset", 0),
             search=given.get("search", "").strip()[:100] if listable.searched else "",
             sort=listable.sort_aliases.get(sort, sort),
             reverse=given.get("reverse", "").lower() == "true",
-            since=_moment(given, "from") if listable.clock else None,
-            until=_moment(given, "to") if listable.clock else None,
+            since=_parse_time(given, "from") if listable.time_column else None,
+            until=_parse_time(given, "to") if listable.time_column else None,
             filters={
-                column.name: _value(column, given[column.name])
+                column.name: _parse_filter(column, given[column.name])
                 for column in listable.filters
                 if given.get(column.name)
             },
@@ -93,9 +93,9 @@ class ListRequest:
         """Return the query string that asks for it."""
         written = {
             "search": self.search,
-            **{name: _written(value) for name, value in self.filters.items()},
-            "from": _written(self.since),
-            "to": _written(self.until),
+            **{name: _format_value(value) for name, value in self.filters.items()},
+            "from": _format_value(self.since),
+            "to": _format_value(self.until),
             "sort": self.sort,
             "reverse": "true" if self.reverse else "",
             "limit": str(self.limit) if self.limit != MAX_LIMIT else "",
@@ -104,7 +104,7 @@ class ListRequest:
         return {name: text for name, text in written.items() if text}
 
 
-def _written(value: str | bool | datetime | None) -> str:
+def _format_value(value: str | bool | datetime | None) -> str:
     match value:
         case bool():
             return "true" if value else "false"
@@ -115,7 +115,7 @@ def _written(value: str | bool | datetime | None) -> str:
             return value or ""
 
 
-def _value(column: Column, text: str) -> str | bool:
+def _parse_filter(column: Column, text: str) -> str | bool:
     if column.filter is Filter.BOOLEAN:
         if text not in {"true", "false"}:
             raise Refused(f"{column.name}: give true or false")
@@ -126,7 +126,7 @@ def _value(column: Column, text: str) -> str | bool:
     return text[:1024]
 
 
-def _moment(given: Mapping[str, str], name: str) -> datetime | None:
+def _parse_time(given: Mapping[str, str], name: str) -> datetime | None:
     text = given.get(name, "")
     if not text:
         return None
@@ -135,22 +135,22 @@ def _moment(given: Mapping[str, str], name: str) -> datetime | None:
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise Refused(f"{name}: give a time like 2026-11-24T09:30:00Z") from None
-    if moment.year not in YEARS:
-        raise Refused(f"{name}: give a time from {YEARS[0]} to {YEARS[-1]}")
+    if moment.year not in VALID_YEARS:
+        raise Refused(f"{name}: give a time from {VALID_YEARS[0]} to {VALID_YEARS[-1]}")
     return moment
 
 
-def _limit(given: Mapping[str, str]) -> int:
+def _parse_limit(given: Mapping[str, str]) -> int:
     limit = parse_up_to(given.get("limit", "") or str(MAX_LIMIT), MAX_LIMIT)
     if limit is None:
         raise Refused(f"limit: give a whole number; {MAX_LIMIT} is the most")
     return limit or MAX_LIMIT
 
 
-def _whole(given: Mapping[str, str], name: str, usual: int) -> int:
+def _parse_whole_number(given: Mapping[str, str], name: str, default: int) -> int:
     text = given.get(name, "")
     if not text:
-        return usual
+        return default
     if not re.fullmatch("[0-9]{1,9}", text):
         raise Refused(f"{name}: give a whole number from 0 to {MAX_OFFSET}")
     if int(text) > MAX_OFFSET:
@@ -160,19 +160,19 @@ def _whole(given: Mapping[str, str], name: str, usual: int) -> int:
     return int(text)
 
 
-def conditions(listable: Listable, asked: ListRequest) -> dict[str, object]:
+def build_filter(listable: Listable, asked: ListRequest) -> dict[str, object]:
     """Return the query that finds what *asked* asks for."""
     found: dict[str, object] = {
         listable.column(name).path: value for name, value in asked.filters.items()
     }
-    if listable.clock and (between := _between(asked)):
-        found[listable.clock.path] = between
+    if listable.time_column and (between := _time_range(asked)):
+        found[listable.time_column.path] = between
     if terms := terms_of(asked.search):
         found["$and"] = [{FIELD: {"$regex": f"^{re.escape(term)}"}} for term in terms]
     return found
 
 
-def order(listable: Listable, asked: ListRequest) -> list[tuple[str, int]]:
+def sort_order(listable: Listable, asked: ListRequest) -> list[tuple[str, int]]:
     """Return the order that *asked* asks for; equal documents have one, too."""
     downwards = asked.reverse if asked.sort else asked.reverse != listable.newest_first
     direction = DESCENDING if downwards else ASCENDING
@@ -182,14 +182,18 @@ def order(listable: Listable, asked: ListRequest) -> list[tuple[str, int]]:
 
 def indexes_of(listable: Listable) -> list[IndexModel]:
     """Return the indexes that the list needs; each serves both directions."""
-    usual = listable.column(listable.order).path
-    wanted: list[tuple[str, ...]] = [(usual,)]
+    default = listable.column(listable.order).path
+    wanted: list[tuple[str, ...]] = [(default,)]
     wanted += [(column.path,) for column in listable.columns if column.sortable]
-    wanted += [(column.path, usual) for column in listable.filters]
-    wanted += [(FIELD, usual)] if listable.searched else []
-    if clock := listable.clock:
+    wanted += [(column.path, default) for column in listable.filters]
+    wanted += [(FIELD, default)] if listable.searched else []
+    if clock := listable.time_column:
         wanted += [(clock.path,)]
-    part = (listable.column(listable.apart).path,) if listable.apart else ()
+    part = (
+        (listable.column(listable.partition_column).path,)
+        if listable.partition_column
+        else ()
+    )
     paths = dict.fromkeys(
         tuple(dict.fromkeys((*part, *each, "_id"))) for each in wanted
     )
@@ -200,23 +204,23 @@ def indexes_of(listable: Listable) -> list[IndexModel]:
     ]
 
 
-def _between(asked: ListRequest) -> dict[str, object]:
+def _time_range(asked: ListRequest) -> dict[str, object]:
     bounds = {"$gte": asked.since, "$lte": asked.until}
     return {name: moment for name, moment in bounds.items() if moment}
 
 
-def parameters_of(listable: Listable, *, pieces: bool) -> list[Json]:
-    """Describe what the list can be asked for, with *pieces* a page at a time."""
+def list_parameters(listable: Listable, *, paged: bool) -> list[Json]:
+    """Describe what the list can be asked for, with *paged* a page at a time."""
     sortable = listable.sort_names
     found: list[Json] = []
-    if pieces:
+    if paged:
         found += [
             _parameter(
                 "limit",
-                _whole_schema(),
+                _whole_number_schema(),
                 f"{MAX_LIMIT} is the most, also if more is asked for",
             ),
-            _parameter("offset", _whole_schema(MAX_OFFSET), "how many to skip"),
+            _parameter("offset", _whole_number_schema(MAX_OFFSET), "how many to skip"),
         ]
     if listable.searched:
         text: Json = {"type": "string", "maxLength": 100}
@@ -228,7 +232,7 @@ def parameters_of(listable: Listable, *, pieces: bool) -> list[Json]:
             _parameter("sort", {"type": "string", "enum": sortable}, "by which")
         )
     found.append(_parameter("reverse", {"type": "boolean"}, "the other way round"))
-    if clock := listable.clock:
+    if clock := listable.time_column:
         found.append(_parameter("from", MOMENT, f"{clock.name} not before this"))
         found.append(_parameter("to", MOMENT, f"{clock.name} not after this"))
     return found + [_filter_parameter(column) for column in listable.filters]
@@ -243,7 +247,7 @@ def _filter_parameter(column: Column) -> Json:
     return _parameter(column.name, schema, "those with this value")
 
 
-def _whole_schema(most: int | None = None) -> Json:
+def _whole_number_schema(most: int | None = None) -> Json:
     bound = {} if most is None else {"maximum": most}
     return {"type": "integer", "minimum": 0, **bound}
 

@@ -66,9 +66,9 @@ HISTORY = Listable(
         Column("sourceIP", "Source", filter=Filter.EXACT),
         Column("api"),
         # Entries of an earlier release may hold what is a secret.
-        Column("status", "What was done", shown_as=_redacted),
-        Column("failure", "Failed", filter=Filter.BOOLEAN, aside=True),
-        Column("diff", shown_as=_redacted),
+        Column("status", "What was done", convert=_redacted),
+        Column("failure", "Failed", filter=Filter.BOOLEAN, filter_only=True),
+        Column("diff", convert=_redacted),
     ),
     order="time",
     newest_first=True,
@@ -132,12 +132,12 @@ _TIMES = (
         "Received",
         sortable=True,
         filter=Filter.TIME,
-        shown_as=lambda _, document: time_of_receipt(document),
+        convert=lambda _, document: time_of_receipt(document),
     ),
-    Column("time", "Time on host", shown_as=lambda _, document: time_on_host(document)),
+    Column("time", "Time on host", convert=lambda _, document: time_on_host(document)),
     Column(
         "clockAheadSeconds",
-        shown_as=lambda _, document: clock_ahead_seconds(document),
+        convert=lambda _, document: clock_ahead_seconds(document),
     ),
 )
 
@@ -158,7 +158,7 @@ def _event_list(*own: Column) -> Listable:
         ),
         order="received",
         newest_first=True,
-        apart="kind",
+        partition_column="kind",
         sort_aliases={"time": "received"},
     )
 

@@ -25,9 +25,9 @@ class Column:
     """A column, by the API's *name*; *stored* is its path in the document, if another.
 
     A page shows the columns that have a *label*, in their order; a filter that is
-    *aside* has a label and is no column of the table, one without a label is not
+    *filter_only* has a label and is no column of the table, one without a label is not
     offered there. *choices* are the values and
-    their labels where a filter has but a few. *shown_as* makes what is shown of what
+    their labels where a filter has but a few. *convert* makes what is shown of what
     is stored in the column and of the whole document.
     """
 
@@ -37,20 +37,20 @@ class Column:
     sortable: bool = False
     filter: Filter = Filter.NONE
     choices: tuple[tuple[str, str], ...] = ()
-    aside: bool = False
-    shown_as: Callable[[object, Document], object] | None = None
+    filter_only: bool = False
+    convert: Callable[[object, Document], object] | None = None
 
     @property
     def path(self) -> str:
         """Return the path of the value in the document."""
         return self.stored or self.name
 
-    def of(self, document: Document) -> object:
+    def value_in(self, document: Document) -> object:
         """Return the document's value; None where it has none."""
         value: object = document
         for step in self.path.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
-        return self.shown_as(value, document) if self.shown_as else value
+        return self.convert(value, document) if self.convert else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Listable:
     columns: tuple[Column, ...]
     order: str
     newest_first: bool = False
-    apart: str = ""
+    partition_column: str = ""
     searched: str = ""
     shape: Callable[[Document], Document] | None = None
     sort_aliases: Mapping[str, str] = field(default_factory=dict)
@@ -86,10 +86,10 @@ class Listable:
         return next(column for column in self.columns if column.name == name)
 
     @property
-    def shown(self) -> tuple[Column, ...]:
+    def table_columns(self) -> tuple[Column, ...]:
         """Return the columns of the table on the page."""
         return tuple(
-            column for column in self.columns if column.label and not column.aside
+            column for column in self.columns if column.label and not column.filter_only
         )
 
     @property
@@ -99,13 +99,13 @@ class Listable:
         return tuple(column for column in self.columns if column.filter in kinds)
 
     @property
-    def clock(self) -> Column | None:
+    def time_column(self) -> Column | None:
         """Return the column that `from` and `to` are about."""
         times = (c for c in self.columns if c.filter is Filter.TIME)
         return next(times, None)
 
-    def item(self, document: Document) -> Document:
+    def to_item(self, document: Document) -> Document:
         """Return a document as the API shows it."""
         if self.shape:
             return self.shape(document)
-        return {column.name: column.of(document) for column in self.columns}
+        return {column.name: column.value_in(document) for column in self.columns}

@@ -1,7 +1,8 @@
-"""What an API call takes and answers, said beside its route; reads its body.
+"""Description of an API call beside its route, and reading of its request body.
 
-The description in openapi.json is made from it. `json_body` and `plain_json` refuse to
-read anything but what is described, so that the two cannot differ.
+openapi.json is made from these descriptions. `read_json_body` and `parse_json_body`
+refuse to read a body of another type than the described one, so that the description
+and the code cannot differ.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ View = Callable[..., ResponseReturnValue]
 JSON = "application/json"
 #: Clients that always send a body send one of these where there is nothing to say.
 EMPTY_BODIES = frozenset({b"", b"{}", b"null", b'""'})
-LONGEST_EMPTY_BODY = 64
+MAX_EMPTY_BODY_BYTES = 64
 B = TypeVar("B", bound=Body)
 
 
@@ -81,23 +82,23 @@ def refuse_body() -> None:
     """Raise Refused if this request changes something and its body says more."""
     if request.method in SAFE_METHODS:
         return
-    sent = request.stream.read(LONGEST_EMPTY_BODY)
+    sent = request.stream.read(MAX_EMPTY_BODY_BYTES)
     if sent.strip() not in EMPTY_BODIES:
         raise Refused("this call takes no body; send it without one")
 
 
-def call_of(view: object) -> ApiCall | None:
+def api_call_of(view: object) -> ApiCall | None:
     """Return what was said of a view function, if anything was."""
     return _CALLS.get(view)
 
 
-def expect(part: str, kind: object) -> None:
+def check_described(part: str, kind: object) -> None:
     """Raise TypeError if this request's route describes another *kind* of *part*.
 
     Says nothing of a route that nobody has described.
     """
     view = current_app.view_functions.get(request.endpoint or "")
-    described = call_of(view)
+    described = api_call_of(view)
     if described is not None and getattr(described, part) is not kind:
         raise TypeError(f"{request.endpoint} reads another {part} than it describes")
 
@@ -134,34 +135,34 @@ def register_list_call(
         bp.add_url_rule(f"{path}/download", f"{endpoint}_csv", as_file(as_csv))
 
 
-def json_body(kind: type[B]) -> B:
+def read_json_body(kind: type[B]) -> B:
     """Read the request's JSON body; raises Refused with what is wrong in it.
 
     The content type must be JSON: a page elsewhere cannot make a browser send that.
     """
-    refuse_unknown_members(kind, plain_json(kind))
+    refuse_unknown_members(kind, parse_json_body(kind))
     try:
-        return kind.model_validate_json(_sent())
+        return kind.model_validate_json(_read_body())
     except ValidationError as error:
-        raise Refused(_first_mistake(error)) from error
+        raise Refused(_first_error(error)) from error
 
 
-def optional_json_body(kind: type[B]) -> B:
+def read_optional_json_body(kind: type[B]) -> B:
     """Read a JSON body that may be left out: each of its fields has a default."""
-    return json_body(kind) if _sent().strip() else kind()
+    return read_json_body(kind) if _read_body().strip() else kind()
 
 
-def plain_json(described: object) -> object:
+def parse_json_body(described: object) -> object:
     """Read a JSON body that is checked elsewhere against what is *described*.
 
     Raises Refused where it is no JSON, has a member twice in one object, or is nested
     so deep that it means harm.
     """
-    expect("body", described)
+    check_described("body", described)
     if not request.is_json:
         raise UnsupportedMediaType("send the body as application/json")
     try:
-        return parse_json(_sent())
+        return parse_json(_read_body())
     except RepeatedMember as error:
         raise Refused(str(error)) from error
     except ValueError as error:
@@ -174,12 +175,12 @@ def refuse_unknown_members(kind: object, given: object) -> None:
         raise Refused(unknown.sentence)
 
 
-def _sent() -> bytes:
+def _read_body() -> bytes:
     """Return the body as it was sent; of a form Flask would keep only the fields."""
     return request.get_data(parse_form_data=False)
 
 
-def form_body(
+def read_form(
     kind: type[B],
     fields: Mapping[str, object],
     labels: Mapping[str, str] = MappingProxyType({}),
@@ -191,10 +192,10 @@ def form_body(
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise Refused(_first_mistake(error, labels)) from error
+        raise Refused(_first_error(error, labels)) from error
 
 
-def _first_mistake(
+def _first_error(
     error: ValidationError, labels: Mapping[str, str] = MappingProxyType({})
 ) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[

@@ -11,19 +11,19 @@ from werkzeug.routing import Rule
 from twistlock_console import __version__
 from twistlock_console.accounts.rights import Area, UserRole, may
 from twistlock_console.common.json_members import close_objects
-from twistlock_console.web.common.errors import RETRY_AFTER, TRY_AGAIN
-from twistlock_console.web.lists.query import parameters_of
-from twistlock_console.web.openapi.api_call import JSON, ApiCall, call_of
+from twistlock_console.web.common.errors import RETRY_AFTER, RETRYABLE_STATUSES
+from twistlock_console.web.lists.query import list_parameters
+from twistlock_console.web.openapi.api_call import JSON, ApiCall, api_call_of
 from twistlock_console.web.security.guards import SAFE_METHODS, areas_of
 
 PREFIX = "/api/v1/"
 Json = dict[str, Any]
-ABOUT = (
+API_DESCRIPTION = (
     "Send HTTP Basic, or a token from POST /api/v1/authenticate as a bearer token. "
     "Calls that change something answer with an empty body. Errors are one sentence "
     "in `err`."
 )
-WHEN = {
+ERROR_DESCRIPTIONS = {
     400: "The request cannot be done; the sentence says why",
     401: "No proof of who asks, or one that is wrong or has ended",
     403: "The role of the account does not allow this",
@@ -63,24 +63,24 @@ def api_document() -> Json:
     """Return the description of this application's API; it is made once."""
     made = current_app.extensions.get("openapi")
     if made is None:
-        made = document(current_app)
+        made = build_document(current_app)
         current_app.extensions["openapi"] = made
     return cast(Json, made)
 
 
-def document(app: Flask) -> Json:
+def build_document(app: Flask) -> Json:
     """Describe every API call of *app*, as OpenAPI 3.1 has it."""
-    models = _Models()
+    models = _SchemaRegistry()
     paths: Json = {}
     for rule, method in api_rules(app):
         operation = _operation(app, rule, method, models)
-        paths.setdefault(plain_path(rule), {})[method.lower()] = operation
+        paths.setdefault(openapi_path(rule), {})[method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Twistlock Console",
             "version": __version__,
-            "description": ABOUT,
+            "description": API_DESCRIPTION,
         },
         "servers": [{"url": "/"}],
         "security": [{"basic": []}, {"bearer": []}],
@@ -95,12 +95,12 @@ def document(app: Flask) -> Json:
     }
 
 
-def plain_path(rule: Rule) -> str:
+def openapi_path(rule: Rule) -> str:
     """Write a route's path with its variables in braces."""
     return re.sub("<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule)
 
 
-class _Models:
+class _SchemaRegistry:
     """Turns models into schemas, and keeps those that are referred to."""
 
     def __init__(self) -> None:
@@ -117,15 +117,15 @@ class _Models:
         return schema
 
 
-def _operation(app: Flask, rule: Rule, method: str, models: _Models) -> Json:
+def _operation(app: Flask, rule: Rule, method: str, models: _SchemaRegistry) -> Json:
     view = app.view_functions[rule.endpoint]
-    described = call_of(view) or ApiCall()
+    described = api_call_of(view) or ApiCall()
     area = areas_of(app).get(rule.endpoint.rpartition(".")[0])
     summary, _, more = (view.__doc__ or rule.endpoint).partition("\n")
     operation: Json = {
         "operationId": f"{method.lower()}_{rule.endpoint.replace('.', '_')}",
         "summary": summary.rstrip("."),
-        "description": " ".join([*more.split(), *_rights(area, method)]),
+        "description": " ".join([*more.split(), *_roles_sentence(area, method)]),
         "tags": [area.title if area else "Without an account"],
         "parameters": [
             *_path_parameters(rule),
@@ -141,7 +141,7 @@ def _operation(app: Flask, rule: Rule, method: str, models: _Models) -> Json:
     return operation
 
 
-def _request_body(described: ApiCall, models: _Models) -> Json | None:
+def _request_body(described: ApiCall, models: _SchemaRegistry) -> Json | None:
     if described.upload:
         return {"required": True, "content": {described.upload: {}}}
     if described.body is None:
@@ -153,7 +153,7 @@ def _request_body(described: ApiCall, models: _Models) -> Json | None:
     }
 
 
-def _rights(area: Area | None, method: str) -> Iterator[str]:
+def _roles_sentence(area: Area | None, method: str) -> Iterator[str]:
     if area is None:
         yield "For anyone."
         return
@@ -169,7 +169,7 @@ def _path_parameters(rule: Rule) -> list[Json]:
     ]
 
 
-def _query_parameters(described: ApiCall, models: _Models) -> list[Json]:
+def _query_parameters(described: ApiCall, models: _SchemaRegistry) -> list[Json]:
     if described.query is None:
         return []
     schema = models.schema(described.query, answer=False)
@@ -183,24 +183,26 @@ def _query_parameters(described: ApiCall, models: _Models) -> list[Json]:
 def _list_parameters(described: ApiCall) -> list[Json]:
     if described.listing is None:
         return []
-    return parameters_of(described.listing, pieces=described.media == JSON)
+    return list_parameters(described.listing, paged=described.media == JSON)
 
 
 def _responses(
-    rule: Rule, described: ApiCall, area: Area | None, models: _Models
+    rule: Rule, described: ApiCall, area: Area | None, models: _SchemaRegistry
 ) -> Iterator[tuple[str, Json]]:
-    yield "200", _done(described, models)
+    yield "200", _success_response(described, models)
     error = {JSON: {"schema": models.schema(Error, answer=True)}}
     for status, when in sorted(_errors(rule, described, area).items()):
         failed: Json = {"description": when, "content": error}
-        if status in TRY_AGAIN:
+        if status in RETRYABLE_STATUSES:
             failed["headers"] = {
-                RETRY_AFTER: _header("Seconds to wait before the next try", "integer")
+                RETRY_AFTER: _header_schema(
+                    "Seconds to wait before the next try", "integer"
+                )
             }
         yield str(status), failed
 
 
-def _done(described: ApiCall, models: _Models) -> Json:
+def _success_response(described: ApiCall, models: _SchemaRegistry) -> Json:
     if described.answer is None and described.media == JSON:
         return {"description": "Done; the answer is empty"}
     if described.media != JSON:
@@ -211,13 +213,13 @@ def _done(described: ApiCall, models: _Models) -> Json:
     done: Json = {"description": "Done", "content": {JSON: {"schema": schema}}}
     if described.listing:
         done["headers"] = {
-            "Total-Count": _header("How many there are in all", "integer"),
-            "Total-Count-Exact": _header("Whether that is exact", "boolean"),
+            "Total-Count": _header_schema("How many there are in all", "integer"),
+            "Total-Count-Exact": _header_schema("Whether that is exact", "boolean"),
         }
     return done
 
 
-def _header(description: str, kind: str) -> Json:
+def _header_schema(description: str, kind: str) -> Json:
     return {"description": description, "required": True, "schema": {"type": kind}}
 
 
@@ -229,4 +231,7 @@ def _errors(rule: Rule, described: ApiCall, area: Area | None) -> Mapping[int, s
         statuses |= {400, 404, 503}
     if described.body is not None:
         statuses |= {400, 408, 411, 413, 415, 503}
-    return {status: WHEN[status] for status in statuses.union(described.raises)}
+    return {
+        status: ERROR_DESCRIPTIONS[status]
+        for status in statuses.union(described.raises)
+    }

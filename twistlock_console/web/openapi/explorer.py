@@ -13,9 +13,9 @@ from twistlock_console.accounts.sessions import Session, write_token
 from twistlock_console.web.openapi.document import Json
 from twistlock_console.web.security.sessions import current_user, now, token_key
 
-LONGEST_SHOWN = 65_536
-MINUTE = 60
-TEXTS = ("application/json", "text/")
+MAX_SHOWN_BYTES = 65_536
+TOKEN_LIFETIME_S = 60
+TEXT_TYPES = ("application/json", "text/")
 MAX_EXAMPLE_DEPTH = 5
 EMPTY_VALUES = {"string": "", "integer": 0, "number": 0, "boolean": False, "null": None}
 
@@ -26,12 +26,12 @@ class Outcome:
 
     target: str
     status: str
-    good: bool
+    is_success: bool
     headers: tuple[tuple[str, str], ...]
     text: str
 
 
-def perform(method: str, path: str, values: Mapping[str, str], body: str) -> Outcome:
+def send_call(method: str, path: str, values: Mapping[str, str], body: str) -> Outcome:
     """Send the call to this very application, past nothing: its guards decide.
 
     *values* fill the names in *path*; the others become the query string.
@@ -42,7 +42,7 @@ def perform(method: str, path: str, values: Mapping[str, str], body: str) -> Out
     target = f"{path}?{urlencode(query)}" if query else path
     user = current_user()
     # Nobody sees this token, and it ends with the call, or a minute later.
-    token = write_token(token_key(), Session.begin(user, now()), user, MINUTE)
+    token = write_token(token_key(), Session.begin(user, now()), user, TOKEN_LIFETIME_S)
     asked = EnvironBuilder(
         path,
         base_url=request.url_root,
@@ -68,21 +68,21 @@ def _outcome(target: str, response: TestResponse) -> Outcome:
     return Outcome(
         target=target,
         status=response.status,
-        good=response.status_code < 400,
+        is_success=response.status_code < 400,
         headers=tuple(headers),
         text=_text(response),
     )
 
 
 def _text(response: TestResponse) -> str:
-    if not (response.mimetype or "").startswith(TEXTS):
+    if not (response.mimetype or "").startswith(TEXT_TYPES):
         return ""
     raw = b""
     for piece in response.response:
         raw += piece if isinstance(piece, bytes) else piece.encode()
-        if len(raw) > LONGEST_SHOWN:
+        if len(raw) > MAX_SHOWN_BYTES:
             return (
-                raw[:LONGEST_SHOWN].decode(errors="replace") + "\n(cut: it is longer)"
+                raw[:MAX_SHOWN_BYTES].decode(errors="replace") + "\n(cut: it is longer)"
             )
     text = raw.decode(errors="replace")
     return _indented(text) if response.is_json else text
@@ -96,7 +96,7 @@ def _indented(text: str) -> str:
     return json.dumps(found, indent=2, ensure_ascii=False)
 
 
-def example_of(schema: Json, schemas: Json) -> str:
+def example_body(schema: Json, schemas: Json) -> str:
     """Return a body with every field of *schema*, indented, for a person to fill in."""
     return json.dumps(_example_value(schema, schemas, MAX_EXAMPLE_DEPTH), indent=2)
 

@@ -43,7 +43,7 @@ class PasswordChange(Body):
     new_password: Password
 
 
-class Answer(BaseModel):
+class ApiResponse(BaseModel):
     """An answer: these fields, and no others."""
 
     model_config = ConfigDict(
@@ -51,19 +51,19 @@ class Answer(BaseModel):
     )
 
 
-class TokenAnswer(Answer):
+class TokenResponse(ApiResponse):
     """A bearer token."""
 
     token: str
 
 
-class InitializedAnswer(Answer):
+class InitializedResponse(ApiResponse):
     """Whether the first administrator has signed up."""
 
     initialized: bool
 
 
-class UserAnswer(Answer):
+class UserResponse(ApiResponse):
     """A user."""
 
     username: str
@@ -72,14 +72,14 @@ class UserAnswer(Answer):
     last_modified: datetime
 
 
-class HistoryFiltersAnswer(Answer):
+class HistoryFiltersResponse(ApiResponse):
     """What the history can be filtered by; of the usernames 1,000 at most."""
 
     type: list[AuditKind]
     username: list[str]
 
 
-class HistoryAnswer(Answer):
+class HistoryResponse(ApiResponse):
     """An entry of the history."""
 
     model_config = ConfigDict(alias_generator=None)
@@ -94,13 +94,13 @@ class HistoryAnswer(Answer):
     diff: str
 
 
-class SystemInfo(Answer):
+class SystemInfo(ApiResponse):
     """What a host has; sizes in GB."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class DefenderAnswer(Answer):
+class DefenderResponse(ApiResponse):
     """A Defender; *lastModified* is when it last connected or left.
 
     *droppedEvents* counts those over its quota, which were not stored.
@@ -127,7 +127,7 @@ class DefenderAnswer(Answer):
     system_info: SystemInfo
 
 
-class SummaryAnswer(Answer):
+class SummaryResponse(ApiResponse):
     """How many Defenders of a category there are, and how many are connected."""
 
     category: str
@@ -135,7 +135,7 @@ class SummaryAnswer(Answer):
     deployed: int
 
 
-class EventAnswer(Answer):
+class EventResponse(ApiResponse):
     """What every event of a Defender has.
 
     *received* is when the Console got it: lists go by that. *time* is when it happened
@@ -152,7 +152,7 @@ class EventAnswer(Answer):
     kind: str
 
 
-class HostAuditAnswer(EventAnswer):
+class HostAuditResponse(EventResponse):
     """A denied process; *outcome* says what was done about it."""
 
     name: str
@@ -163,7 +163,7 @@ class HostAuditAnswer(EventAnswer):
     pid: int
 
 
-class FileAuditAnswer(EventAnswer):
+class FileAuditResponse(EventResponse):
     """A change of a watched file; what could not be known is null."""
 
     path: str
@@ -175,7 +175,7 @@ class FileAuditAnswer(EventAnswer):
     owner: str | None
 
 
-class TroubleAnswer(EventAnswer):
+class TroubleResponse(EventResponse):
     """What a Defender could not enforce, or how many events it had to drop."""
 
     sentence: str | None
@@ -184,7 +184,7 @@ class TroubleAnswer(EventAnswer):
     last: int | None
 
 
-class ResultAnswer(Answer):
+class ResultResponse(ApiResponse):
     """How one check ended."""
 
     id: str
@@ -194,7 +194,7 @@ class ResultAnswer(Answer):
     detail: str
 
 
-class ComplianceAnswer(Answer):
+class ComplianceResponse(ApiResponse):
     """The latest run of the checks on a host; its times are as those of events."""
 
     hostname: str
@@ -205,4 +205,4 @@ class ComplianceAnswer(Answer):
     time: datetime
     clock_ahead_seconds: int | None
     rule: str
-    results: list[ResultAnswer]
+    results: list[ResultResponse]

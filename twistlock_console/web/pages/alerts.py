@@ -20,11 +20,11 @@ from twistlock_console.web.actions.alerts import (
     send_test,
 )
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.api_call import form_body
-from twistlock_console.web.security.guards import may_change, pages_for
+from twistlock_console.web.openapi.api_call import read_form
+from twistlock_console.web.security.guards import guard_pages, may_change
 
 bp = Blueprint("alerts", __name__, url_prefix="/manage/alerts")
-pages_for(bp, Areas.ALERTS)
+guard_pages(bp, Areas.ALERTS)
 BLUEPRINTS = (bp,)
 
 LOGGING_FIELDS = {"syslog.addr": "Address", "syslog.format": "Format"}
@@ -40,7 +40,7 @@ def settings() -> ResponseReturnValue:
 def set_settings() -> ResponseReturnValue:
     """Store the settings of alerts."""
     try:
-        wanted = form_body(AlertSettings, _alert_fields(), _alert_labels())
+        wanted = read_form(AlertSettings, _alert_fields(), _alert_labels())
         change_alerts(wanted)
     except Refused as error:
         return _alerts_page(str(error)), 400
@@ -81,7 +81,7 @@ def set_logging() -> ResponseReturnValue:
     }
     fields = {"syslog": syslog, "enableMetricsCollection": "metrics" in sent}
     try:
-        wanted = form_body(LoggingSettings, fields, LOGGING_FIELDS)
+        wanted = read_form(LoggingSettings, fields, LOGGING_FIELDS)
         change_logging(wanted)
     except Refused as error:
         return _logging_page(str(error)), 400
@@ -126,10 +126,14 @@ def _alert_fields() -> dict[str, object]:
         "webhook": {
             "enabled": "enabled" in sent,
             "url": sent.get("url", "").strip(),
-            "secret": _secret(sent.get("secret", "")),
+            "secret": _secret_field(sent.get("secret", "")),
         },
         "triggers": {kind.name: kind.name in sent for kind in kinds},
-        **{k.threshold.name: _whole(k.threshold) for k in kinds if k.threshold},
+        **{
+            k.threshold.name: _parse_threshold(k.threshold)
+            for k in kinds
+            if k.threshold
+        },
     }
 
 
@@ -143,13 +147,13 @@ def _alert_labels() -> dict[str, str]:
     }
 
 
-def _secret(plain: str) -> dict[str, str]:
+def _secret_field(plain: str) -> dict[str, str]:
     if plain:
         return {"plain": plain}
     return {"encrypted": read(database(), AlertSettings).webhook.secret.encrypted}
 
 
-def _whole(threshold: Threshold) -> int:
+def _parse_threshold(threshold: Threshold) -> int:
     text = request.form.get(threshold.name, "")
     if not (text.isascii() and text.isdigit() and len(text) <= 6):
         raise Refused(f"{threshold.label}: write a whole number")

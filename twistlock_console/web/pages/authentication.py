@@ -18,17 +18,17 @@ from twistlock_console.web.actions.accounts import (
     remove_user,
 )
 from twistlock_console.web.common.database import database
-from twistlock_console.web.common.errors import status_of
+from twistlock_console.web.common.errors import status_and_headers
 from twistlock_console.web.lists.listing import ListPage, ListSource, register_list
 from twistlock_console.web.lists.registry import USERS
-from twistlock_console.web.openapi.api_call import form_body
+from twistlock_console.web.openapi.api_call import read_form
 from twistlock_console.web.openapi.models import UserBody
-from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.security.guards import guard_pages
 
 bp = Blueprint("users", __name__, url_prefix="/manage/authentication/users")
-pages_for(bp, Areas.USERS)
+guard_pages(bp, Areas.USERS)
 logon_bp = Blueprint("logon", __name__, url_prefix="/manage/authentication")
-pages_for(logon_bp, Areas.LOGON)
+guard_pages(logon_bp, Areas.LOGON)
 BLUEPRINTS = (bp, logon_bp)
 
 LABELS = {role.value: role.label for role in UserRole}
@@ -43,13 +43,13 @@ def listed(found: ListPage) -> str:
 @bp.get("/add")
 def add_form() -> ResponseReturnValue:
     """Ask for a new user's name, role and password."""
-    return _form("", UserRole.AUDITOR.value, new=True)
+    return _render_form("", UserRole.AUDITOR.value, new=True)
 
 
 @bp.post("/add")
 def add() -> ResponseReturnValue:
     """Add a user."""
-    return _do(add_user, "was added", new=True)
+    return _apply_change(add_user, "was added", new=True)
 
 
 @bp.get("/edit")
@@ -58,25 +58,25 @@ def edit_form() -> ResponseReturnValue:
     user = users.find(database(), request.args.get("username", ""))
     if user is None:
         raise NotFound("there is no such user")
-    return _form(user.username, user.role.value, new=False)
+    return _render_form(user.username, user.role.value, new=False)
 
 
 @bp.post("/edit")
 def edit() -> ResponseReturnValue:
     """Give a user another role or password."""
-    return _do(change_user, "was changed", new=False)
+    return _apply_change(change_user, "was changed", new=False)
 
 
 @bp.get("/delete")
 def delete_form() -> ResponseReturnValue:
     """Ask whether a user shall be deleted."""
-    return render_template("user_delete.html", username=_named(request.args))
+    return render_template("user_delete.html", username=_username(request.args))
 
 
 @bp.post("/delete")
 def delete() -> ResponseReturnValue:
     """Delete a user."""
-    username = _named(request.form)
+    username = _username(request.form)
     try:
         remove_user(username)
     except Refused as error:
@@ -96,40 +96,40 @@ def settings() -> ResponseReturnValue:
 def set_settings() -> ResponseReturnValue:
     """Store the logon settings."""
     try:
-        change_logon(form_body(LogonSettings, _logon_fields()))
+        change_logon(read_form(LogonSettings, _logon_fields()))
     except Refused as error:
         return _logon_page(read_logon(database()), str(error)), 400
     flash("The logon settings are saved.")
     return redirect(url_for(".settings"), 303)
 
 
-def _do(
+def _apply_change(
     change: Callable[[UserBody], None], outcome: str, *, new: bool
 ) -> ResponseReturnValue:
-    username, role = _named(request.form), request.form.get("role", "")
+    username, role = _username(request.form), request.form.get("role", "")
     try:
-        change(_body(username, role))
+        change(_user_body(username, role))
     except Busy as error:
-        form = _form(username, role, new=new, error=str(error))
-        return form, *status_of(error)
+        form = _render_form(username, role, new=new, error=str(error))
+        return form, *status_and_headers(error)
     except Refused as error:
-        return _form(username, role, new=new, error=str(error)), 400
+        return _render_form(username, role, new=new, error=str(error)), 400
     flash(f"The user {username} {outcome}.")
     return redirect(url_for(".listed"), 303)
 
 
-def _body(username: str, role: str) -> UserBody:
+def _user_body(username: str, role: str) -> UserBody:
     if role not in LABELS:
         raise Refused("choose a role")
     password = request.form.get("password", "")
     check_repeated(password, request.form.get("repeated", ""))
-    return form_body(
+    return read_form(
         UserBody,
         {"username": username, "role": UserRole(role), "password": password or None},
     )
 
 
-def _form(username: str, role: str, *, new: bool, error: str = "") -> str:
+def _render_form(username: str, role: str, *, new: bool, error: str = "") -> str:
     return render_template(
         "user_form.html",
         username=username,
@@ -140,7 +140,7 @@ def _form(username: str, role: str, *, new: bool, error: str = "") -> str:
     )
 
 
-def _named(given: Mapping[str, str]) -> str:
+def _username(given: Mapping[str, str]) -> str:
     return given.get("username", "")[:256]
 
 

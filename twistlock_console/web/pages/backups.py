@@ -8,26 +8,26 @@ from flask.typing import ResponseReturnValue
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.web.actions import backups
-from twistlock_console.web.security.guards import may_change, pages_for
+from twistlock_console.web.security.guards import guard_pages, may_change
 
 PREFIX = "/manage/system/backups"
 bp = Blueprint("backups", __name__, url_prefix=PREFIX)
-pages_for(bp, Areas.BACKUPS)
+guard_pages(bp, Areas.BACKUPS)
 files = Blueprint("backup_files", __name__, url_prefix=PREFIX)
-pages_for(files, Areas.BACKUP_FILES)
+guard_pages(files, Areas.BACKUP_FILES)
 BLUEPRINTS = (bp, files)
 
 
 @bp.get("")
 def listed() -> ResponseReturnValue:
     """Show the backups, and what is under way."""
-    return _show("backups.html")
+    return _render("backups.html")
 
 
 @bp.get("/live")
 def live() -> ResponseReturnValue:
     """Show the part of the page that refreshes itself."""
-    return _show("backups_live.html")
+    return _render("backups_live.html")
 
 
 @files.post("/create")
@@ -36,9 +36,9 @@ def create() -> ResponseReturnValue:
     name = request.form.get("name", "")
     secret = request.form.get("passphrase", "")
     try:
-        backups.order("create", name, name=name, passphrase=secret)
+        backups.start_job("create", name, name=name, passphrase=secret)
     except Refused as error:
-        return _show("backups.html", error=str(error)), 400
+        return _render("backups.html", error=str(error)), 400
     except ConsoleError as error:
         flash(str(error), "error")
     else:
@@ -65,36 +65,36 @@ def upload() -> ResponseReturnValue:
             return f"The backup was uploaded and is stored as {taken.file}."
         return f"The backup {taken.file} was uploaded and is being verified."
 
-    return _tell(take)
+    return _flash_outcome(take)
 
 
 @files.get("/one")
-def one() -> ResponseReturnValue:
+def details() -> ResponseReturnValue:
     """Show what can be done with one backup."""
-    found = backups.find(request.args.get("id", ""))
+    found = backups.find_backup(request.args.get("id", ""))
     return render_template("backup.html", backup=found)
 
 
 @files.post("/restore")
 def restore() -> ResponseReturnValue:
     """Begin to put a backup in force."""
-    return _order("restore", "is being restored; you will have to log in again.")
+    return _start_job("restore", "is being restored; you will have to log in again.")
 
 
 @files.post("/verify")
 def verify() -> ResponseReturnValue:
     """Begin to verify a backup."""
     trial = "restore" in request.form
-    return _order("verify", "is being verified.", restore=trial)
+    return _start_job("verify", "is being verified.", restore=trial)
 
 
 @files.post("/rename")
 def rename() -> ResponseReturnValue:
     """Give a backup another name."""
     file, name = request.form.get("id", ""), request.form.get("name", "")
-    found = backups.find(file)
+    found = backups.find_backup(file)
     try:
-        backups.order("rename", file, id=file, name=name)
+        backups.start_job("rename", file, id=file, name=name)
     except Refused as error:
         page = render_template("backup.html", backup=found, error=str(error))
         return page, 400
@@ -105,26 +105,26 @@ def rename() -> ResponseReturnValue:
 @files.post("/delete")
 def delete() -> ResponseReturnValue:
     """Delete a backup."""
-    return _order("delete", "was deleted.")
+    return _start_job("delete", "was deleted.")
 
 
-def _order(verb: str, message: str, **body: object) -> ResponseReturnValue:
+def _start_job(verb: str, message: str, **body: object) -> ResponseReturnValue:
     file = request.form.get("id", "")
-    return _do(
-        lambda: backups.order(verb, file, id=file, **body),
+    return _flash_message(
+        lambda: backups.start_job(verb, file, id=file, **body),
         f"The backup {file} {message}",
     )
 
 
-def _do(act: Callable[[], object], message: str) -> ResponseReturnValue:
+def _flash_message(act: Callable[[], object], message: str) -> ResponseReturnValue:
     def done() -> str:
         act()
         return message
 
-    return _tell(done)
+    return _flash_outcome(done)
 
 
-def _tell(act: Callable[[], str]) -> ResponseReturnValue:
+def _flash_outcome(act: Callable[[], str]) -> ResponseReturnValue:
     """Show the sentence that *act* returns, or why it failed, on the page of all."""
     try:
         flash(act())
@@ -133,7 +133,7 @@ def _tell(act: Callable[[], str]) -> ResponseReturnValue:
     return redirect(url_for("backups.listed"), 303)
 
 
-def _show(template: str, error: str = "") -> str:
+def _render(template: str, error: str = "") -> str:
     overview = backups.get_overview()
     may_act = may_change("backup_files")
     return render_template(template, overview=overview, may_act=may_act, error=error)

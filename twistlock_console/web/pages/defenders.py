@@ -27,21 +27,21 @@ from twistlock_console.web.actions.defenders import (
     change_settings,
     decommission,
     disallow_enrolment,
-    shown_names,
+    list_console_names,
 )
 from twistlock_console.web.common.database import current_settings, database
 from twistlock_console.web.lists.listing import ListPage, ListSource, register_list
 from twistlock_console.web.lists.registry import DEFENDERS
-from twistlock_console.web.openapi.api_call import form_body
-from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.openapi.api_call import read_form
+from twistlock_console.web.security.guards import guard_pages
 from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("defenders", __name__, url_prefix="/manage/defenders")
-pages_for(bp, Areas.DEFENDERS)
+guard_pages(bp, Areas.DEFENDERS)
 deploy_bp = Blueprint("deploy", __name__, url_prefix="/manage/defenders/deploy")
-pages_for(deploy_bp, Areas.DEFENDER_SCRIPTS)
+guard_pages(deploy_bp, Areas.DEFENDER_SCRIPTS)
 names_bp = Blueprint("names", __name__, url_prefix="/manage/defenders/names")
-pages_for(names_bp, Areas.DEFENDER_NAMES)
+guard_pages(names_bp, Areas.DEFENDER_NAMES)
 BLUEPRINTS = (bp, deploy_bp, names_bp)
 SETTINGS = {
     "alertHours": "Alert about disconnected Defenders after (hours)",
@@ -85,7 +85,7 @@ def settings() -> ResponseReturnValue:
 def set_settings() -> ResponseReturnValue:
     """Store the settings."""
     try:
-        change_settings(form_body(DefenderSettingsBody, _fields(), SETTINGS))
+        change_settings(read_form(DefenderSettingsBody, _fields(), SETTINGS))
     except Refused as error:
         return _settings_page(str(error)), 400
     flash("The settings of Defenders are saved.")
@@ -183,7 +183,7 @@ def _deploy_page(chosen: str = "", made: object = None, error: str = "") -> str:
 @names_bp.get("", endpoint="listed")
 def list_names() -> ResponseReturnValue:
     """Show the names."""
-    return render_template("names.html", names=shown_names())
+    return render_template("names.html", names=list_console_names())
 
 
 @names_bp.post("/add", endpoint="add")

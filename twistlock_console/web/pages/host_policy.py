@@ -22,19 +22,19 @@ from twistlock_console.policies.rule_warnings import (
 from twistlock_console.protocol import CHECKS, HostRule
 from twistlock_console.web.actions.defenders import defender_names
 from twistlock_console.web.actions.rules import (
-    EMPTY,
-    LABELS,
+    EMPTY_FORM,
+    FIELD_LABELS,
     FieldRefused,
     change_rules,
-    fields_of,
-    rule_from,
+    form_fields,
+    parse_rule,
 )
 from twistlock_console.web.common.database import database
-from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.security.guards import guard_pages
 from twistlock_console.web.security.sessions import current_username
 
 bp = Blueprint("host_policy", __name__, url_prefix="/defend/runtime/host")
-pages_for(bp, Areas.POLICIES)
+guard_pages(bp, Areas.POLICIES)
 BLUEPRINTS = (bp,)
 Rules = tuple[HostRule, ...]
 
@@ -57,9 +57,9 @@ def rule() -> ResponseReturnValue:
     """Show the form of a rule, or of a new one."""
     name = request.args.get("name", "")
     policy = read_policy(database())
-    found = _named(policy.rules, name)
-    fields = fields_of(found) if found else EMPTY
-    return _form(fields, policy.version, name if found else "")
+    found = _find_rule(policy.rules, name)
+    fields = form_fields(found) if found else EMPTY_FORM
+    return _render_form(fields, policy.version, name if found else "")
 
 
 @bp.post("/rule")
@@ -71,18 +71,23 @@ def save() -> ResponseReturnValue:
     before = request.form.get("before", "")
     present = read_policy(database())
     try:
-        new = rule_from(request.form, _named(present.rules, before))
-        changed, place = _with_saved(present.rules, new, before)
+        new = parse_rule(request.form, _find_rule(present.rules, before))
+        changed, place = _insert_rule(present.rules, new, before)
         names = defender_names()
         warnings = _warnings(present.rules, changed, place, names)
-        if warnings and request.form.get("confirmed") != _token(warnings):
-            return _form(fields_of(new), _seen(), before, warnings=warnings), 400
+        if warnings and request.form.get("confirmed") != _warnings_token(warnings):
+            return _render_form(
+                form_fields(new), _form_version(), before, warnings=warnings
+            ), 400
         change_rules(
-            changed, current_username(), f"saved the host rule {new.name}", _seen()
+            changed,
+            current_username(),
+            f"saved the host rule {new.name}",
+            _form_version(),
         )
     except Refused as error:
         fields = request.form.to_dict()
-        return _form(fields, present.version, before, error=error), 400
+        return _render_form(fields, present.version, before, error=error), 400
     flash(saved_sentence(reach_of_rules(changed, names)[place], len(names)))
     return redirect(url_for(".rules"), 303)
 
@@ -94,12 +99,12 @@ def move() -> ResponseReturnValue:
 
     def changed(present: Rules) -> Rules:
         order = list(present)
-        place = _place(present)
+        place = _rule_index(present)
         there = min(max(place + step, 0), len(order) - 1)
         order.insert(there, order.pop(place))
         return tuple(order)
 
-    return _done(changed, "changed the order of the host rules")
+    return _apply_change(changed, "changed the order of the host rules")
 
 
 @bp.post("/switch")
@@ -107,11 +112,11 @@ def switch() -> ResponseReturnValue:
     """Switch a rule off, or on again."""
 
     def changed(present: Rules) -> Rules:
-        here = _place(present)
+        here = _rule_index(present)
         other = replace(present[here], disabled=not present[here].disabled)
         return (*present[:here], other, *present[here + 1 :])
 
-    return _done(changed, f"switched the host rule {request.form.get('name')}")
+    return _apply_change(changed, f"switched the host rule {request.form.get('name')}")
 
 
 @bp.post("/delete")
@@ -119,18 +124,20 @@ def delete() -> ResponseReturnValue:
     """Delete a rule."""
 
     def changed(present: Rules) -> Rules:
-        here = _place(present)
+        here = _rule_index(present)
         return (*present[:here], *present[here + 1 :])
 
-    return _done(changed, f"deleted the host rule {request.form.get('name')}")
+    return _apply_change(changed, f"deleted the host rule {request.form.get('name')}")
 
 
-def _done(changed: Callable[[Rules], Rules], action: str) -> ResponseReturnValue:
+def _apply_change(
+    changed: Callable[[Rules], Rules], action: str
+) -> ResponseReturnValue:
     """Change the rules, and say what the rule that was named does now."""
     name = request.form.get("name", "")
     try:
         after = changed(read_policy(database()).rules)
-        change_rules(after, current_username(), action, _seen())
+        change_rules(after, current_username(), action, _form_version())
     except Refused as error:
         flash(str(error), "error")
     else:
@@ -142,11 +149,11 @@ def _done(changed: Callable[[Rules], Rules], action: str) -> ResponseReturnValue
     return redirect(url_for(".rules"), 303)
 
 
-def _with_saved(present: Rules, new: HostRule, before: str) -> tuple[Rules, int]:
+def _insert_rule(present: Rules, new: HostRule, before: str) -> tuple[Rules, int]:
     """Return the rules with *new* in place of the rule *before*, and where."""
     if not before:
         return (new, *present), 0
-    here = _place(present, "before")
+    here = _rule_index(present, "before")
     return (*present[:here], new, *present[here + 1 :]), here
 
 
@@ -154,7 +161,7 @@ def _warnings(
     present: Rules, changed: Rules, place: int, names: Sequence[str]
 ) -> tuple[RuleWarning, ...]:
     after = reach_of_rules(changed, names)
-    old = _named(present, request.form.get("before", ""))
+    old = _find_rule(present, request.form.get("before", ""))
     return warnings_about(
         after[place],
         known_hosts=len(names),
@@ -165,23 +172,23 @@ def _warnings(
     )
 
 
-def _token(warnings: Sequence[RuleWarning]) -> str:
+def _warnings_token(warnings: Sequence[RuleWarning]) -> str:
     """Name exactly these warnings: whoever confirms others has not seen them."""
     sentences = "\n".join(each.sentence for each in warnings)
     return hashlib.sha256(sentences.encode()).hexdigest()[:32]
 
 
-def _named(present: Rules, name: str) -> HostRule | None:
+def _find_rule(present: Rules, name: str) -> HostRule | None:
     return next((each for each in present if each.name == name), None)
 
 
-def _seen() -> int:
+def _form_version() -> int:
     """Return the version that the page was made from; -1 if it is missing."""
     given = request.form.get("version", "")
     return int(given[:12]) if given.isdecimal() else -1
 
 
-def _place(present: Rules, member: str = "name") -> int:
+def _rule_index(present: Rules, member: str = "name") -> int:
     names = [each.name for each in present]
     name = request.form.get(member, "")
     if name not in names:
@@ -189,7 +196,7 @@ def _place(present: Rules, member: str = "name") -> int:
     return names.index(name)
 
 
-def _form(
+def _render_form(
     fields: Mapping[str, str],
     version: int,
     before: str,
@@ -207,8 +214,8 @@ def _form(
         before=before,
         error=str(error) if error else "",
         warnings=warnings,
-        token=_token(warnings) if warnings else "",
+        token=_warnings_token(warnings) if warnings else "",
         wrong=wrong,
-        labels=LABELS,
+        labels=FIELD_LABELS,
         checks=CHECKS,
     )

@@ -21,8 +21,8 @@ from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Busy, ConsoleError, Refused
 from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.common.database import database
-from twistlock_console.web.common.errors import status_of
-from twistlock_console.web.openapi.api_call import form_body
+from twistlock_console.web.common.errors import status_and_headers
+from twistlock_console.web.openapi.api_call import read_form
 from twistlock_console.web.security import login_attempt
 from twistlock_console.web.security.login_attempt import (
     Credentials,
@@ -33,9 +33,9 @@ from twistlock_console.web.security.sessions import (
     session_user,
     start_session,
 )
-from twistlock_console.web.ui.layout import dismiss_all_banners, first_endpoint
+from twistlock_console.web.ui.layout import dismiss_all_banners, first_visible_endpoint
 
-bp = Blueprint("entry", __name__)
+bp = Blueprint("login", __name__)
 BLUEPRINTS = (bp,)
 
 
@@ -57,14 +57,14 @@ def signup_page() -> ResponseReturnValue:
 def signup() -> ResponseReturnValue:
     """Create the first administrator and log them in."""
     try:
-        body = form_body(Credentials, _credentials())
+        body = read_form(Credentials, _credentials())
         check_repeated(body.password, request.form.get("repeated", ""))
         user = login.sign_up(
             database(), login_attempt.from_request(body.username, body.password)
         )
     except (Refused, Busy) as error:
-        return _again("signup.html", error), *status_of(error)
-    return _enter(user)
+        return _render_with_error("signup.html", error), *status_and_headers(error)
+    return _open_first_page(user)
 
 
 @bp.get("/login", endpoint="login")
@@ -73,7 +73,7 @@ def login_page() -> ResponseReturnValue:
     if not users.is_initialized(database()):
         return redirect(url_for(".signup_page"), 303)
     if user := session_user():
-        return _enter(user, begin=False)
+        return _open_first_page(user, new_session=False)
     return render_template("login.html", back=request.args.get("next", ""))
 
 
@@ -81,14 +81,14 @@ def login_page() -> ResponseReturnValue:
 def log_in() -> ResponseReturnValue:
     """Log a person in, or say that it did not work and nothing more."""
     try:
-        body = form_body(Credentials, _credentials())
+        body = read_form(Credentials, _credentials())
         sent = login_attempt.from_request(body.username, body.password)
         user = login.log_in(database(), sent, login_attempt.password_cache())
     except (TooManyFailures, Busy) as error:
-        return _again("login.html", error), *status_of(error)
+        return _render_with_error("login.html", error), *status_and_headers(error)
     except Refused:
-        return _again("login.html", WrongCredentials()), 401
-    return _enter(user)
+        return _render_with_error("login.html", WrongCredentials()), 401
+    return _open_first_page(user)
 
 
 @bp.post("/logout")
@@ -101,27 +101,27 @@ def logout() -> ResponseReturnValue:
     return redirect(url_for(".login"), 303)
 
 
-def local_path(wish: str) -> str | None:
-    """Return *wish* if it is a path on this Console, else None."""
+def local_path(target: str) -> str | None:
+    """Return *target* if it is a path on this Console, else None."""
     try:
-        parts = urlsplit(wish)
+        parts = urlsplit(target)
     except ValueError:
         return None
-    ours = wish.startswith("/") and not wish.startswith(("//", "/\\"))
-    plain = wish.isprintable() and "\\" not in wish
-    return wish if ours and plain and not (parts.scheme or parts.netloc) else None
+    ours = target.startswith("/") and not target.startswith(("//", "/\\"))
+    plain = target.isprintable() and "\\" not in target
+    return target if ours and plain and not (parts.scheme or parts.netloc) else None
 
 
-def _enter(user: User, *, begin: bool = True) -> ResponseReturnValue:
-    if begin:
+def _open_first_page(user: User, *, new_session: bool = True) -> ResponseReturnValue:
+    if new_session:
         start_session(user)
         dismiss_all_banners()
     g.account = user
-    wish = request.form.get("next") or request.args.get("next") or ""
+    target = request.form.get("next") or request.args.get("next") or ""
     response = make_response(
-        redirect(local_path(wish) or url_for(first_endpoint()), 303)
+        redirect(local_path(target) or url_for(first_visible_endpoint()), 303)
     )
-    if begin:
+    if new_session:
         remember_device(response, user.username)
     return response
 
@@ -130,7 +130,7 @@ def _credentials() -> dict[str, str]:
     return {name: request.form.get(name, "") for name in ("username", "password")}
 
 
-def _again(template: str, error: ConsoleError) -> str:
+def _render_with_error(template: str, error: ConsoleError) -> str:
     return render_template(
         template,
         error=str(error),

@@ -13,24 +13,24 @@ from twistlock_console.defenders.event_times import clock_ahead_seconds, time_on
 from twistlock_console.web.actions.defenders import scan
 from twistlock_console.web.common.database import database
 from twistlock_console.web.lists.listing import ListPage, ListSource, register_list
-from twistlock_console.web.lists.query import ListRequest, conditions
+from twistlock_console.web.lists.query import ListRequest, build_filter
 from twistlock_console.web.lists.registry import (
     COMPLIANCE,
     FILE_AUDITS,
     HOST_AUDITS,
     TROUBLES,
 )
-from twistlock_console.web.security.guards import pages_for
-from twistlock_console.web.ui.event_plot import BARS, EventPlot, plot
+from twistlock_console.web.security.guards import guard_pages
+from twistlock_console.web.ui.event_plot import BAR_COUNT, EventPlot, draw_plot
 
-SHOWN = timedelta(days=1)
+PLOT_PERIOD = timedelta(days=1)
 PROCESSES = ListSource(HOST_AUDITS, {"kind": "process"})
 FILES = ListSource(FILE_AUDITS, {"kind": "file"})
 TROUBLE = ListSource(TROUBLES, {"kind": "trouble"})
 bp = Blueprint("events", __name__, url_prefix="/monitor/events")
-pages_for(bp, Areas.EVENTS)
+guard_pages(bp, Areas.EVENTS)
 compliance_bp = Blueprint("compliance", __name__, url_prefix="/monitor/compliance")
-pages_for(compliance_bp, Areas.EVENTS)
+guard_pages(compliance_bp, Areas.EVENTS)
 BLUEPRINTS = (bp, compliance_bp)
 
 
@@ -89,15 +89,15 @@ def run_checks() -> ResponseReturnValue:
 def _page(template: str, found: ListPage, source: ListSource) -> str:
     # Counting takes time where there are many, so the plot is asked for by itself.
     is_drawn = "plot" in request.args and not found.problem
-    drawn = _plot(source) if is_drawn else None
+    drawn = _draw_plot(source) if is_drawn else None
     return render_template(template, list_page=found, plot=drawn)
 
 
-def _plot(source: ListSource) -> EventPlot:
+def _draw_plot(source: ListSource) -> EventPlot:
     asked = ListRequest.from_arguments(source.arguments(), source.listable)
     until = asked.until or datetime.now(UTC)
-    since = asked.since or until - SHOWN
+    since = asked.since or until - PLOT_PERIOD
     between = {"received": {"$gte": since, "$lte": until}}
-    wanted = {**conditions(source.listable, asked), **between}
-    step = max((until - since) / BARS, timedelta(seconds=1))
-    return plot(count_by_time(database(), wanted, since, step), since, step)
+    wanted = {**build_filter(source.listable, asked), **between}
+    step = max((until - since) / BAR_COUNT, timedelta(seconds=1))
+    return draw_plot(count_by_time(database(), wanted, since, step), since, step)

@@ -12,21 +12,21 @@ from twistlock_console.accounts.errors import TooManyFailures
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Busy, Refused
-from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.actions.audit import audited
 from twistlock_console.web.common.database import database
-from twistlock_console.web.common.errors import status_of
-from twistlock_console.web.openapi.api_call import form_body
+from twistlock_console.web.common.errors import status_and_headers
+from twistlock_console.web.openapi.api_call import read_form
 from twistlock_console.web.openapi.models import PasswordChange
 from twistlock_console.web.pages.login import local_path
 from twistlock_console.web.security import login_attempt
-from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.security.guards import guard_pages
 from twistlock_console.web.security.sessions import (
     current_username,
     end_session,
     start_session,
 )
 from twistlock_console.web.ui.layout import (
-    APPEARANCE,
+    APPEARANCE_COOKIE,
     APPEARANCES,
     dismiss_all_banners,
     dismiss_banners,
@@ -34,14 +34,16 @@ from twistlock_console.web.ui.layout import (
 )
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
-pages_for(bp, Areas.OWN_ACCOUNT)
+guard_pages(bp, Areas.OWN_ACCOUNT)
 #: What a reader chooses for this browser: light or dark, and messages put away.
-preferences_bp = Blueprint("comfort", __name__, url_prefix="/profile")
-pages_for(preferences_bp, Areas.OWN_ACCOUNT)
+preferences_bp = Blueprint("preferences", __name__, url_prefix="/profile")
+guard_pages(preferences_bp, Areas.OWN_ACCOUNT)
 BLUEPRINTS = (bp, preferences_bp)
 
 LABELS = {"oldPassword": "Present password", "newPassword": "New password"}
 ONE_YEAR_S = 31_536_000
+#: A page that was opened before an upgrade polls the path of the earlier release.
+OLD_BANNERS_PATH = "/told"
 
 
 @bp.get("/password")
@@ -56,14 +58,16 @@ def change_password() -> ResponseReturnValue:
     names = {"oldPassword": "old", "newPassword": "new"}
     sent = {name: request.form.get(field, "") for name, field in names.items()}
     try:
-        body = form_body(PasswordChange, sent, LABELS)
+        body = read_form(PasswordChange, sent, LABELS)
         check_repeated(body.new_password, request.form.get("repeated", ""))
         present = login_attempt.from_request(current_username(), body.old_password)
         user = login.change_password(
             database(), present, body.new_password, login_attempt.password_cache()
         )
     except (TooManyFailures, Busy) as error:
-        return render_template("password.html", error=str(error)), *status_of(error)
+        return render_template("password.html", error=str(error)), *status_and_headers(
+            error
+        )
     except Refused as error:
         return render_template("password.html", error=str(error)), 400
     start_session(user)
@@ -75,37 +79,42 @@ def change_password() -> ResponseReturnValue:
 @bp.post("/end-sessions")
 def end_sessions() -> ResponseReturnValue:
     """Log this user out everywhere, here too."""
-    with recorded(AuditType.PROFILE, "ended all sessions"):
+    with audited(AuditType.PROFILE, "ended all sessions"):
         users.end_sessions(database(), current_username())
     end_session()
-    return redirect(url_for("entry.login"), 303)
+    return redirect(url_for("login.login"), 303)
 
 
-@preferences_bp.get("/told")
-def told() -> ResponseReturnValue:
-    """Show the banners anew, if they are others than the page already *shows*."""
+@preferences_bp.get("/banners")
+@preferences_bp.get(OLD_BANNERS_PATH, alias=True)
+def banners() -> ResponseReturnValue:
+    """Return the pending banners; 204 if the page shows exactly these.
+
+    An open page polls this. Its query `shown` has the keys of the banners on it.
+    """
     keys = [banner.key for banner in pending_banners()]
     if ",".join(keys) == request.args.get("shown", ""):
         return "", 204
     return render_template("banners.html")
 
 
-@preferences_bp.post("/told")
-def put_away() -> ResponseReturnValue:
+@preferences_bp.post("/banners")
+@preferences_bp.post(OLD_BANNERS_PATH, alias=True)
+def dismiss_banner() -> ResponseReturnValue:
     """Dismiss a banner for this session."""
     dismiss_banners(request.form.get("key", "")[:64])
-    return _back()
+    return _redirect_back()
 
 
 @preferences_bp.post("/appearance")
-def appear() -> ResponseReturnValue:
+def set_appearance() -> ResponseReturnValue:
     """Make this browser show the Console light, dark, or as the browser wishes."""
     chosen = request.form.get("appearance", "")
     if chosen not in APPEARANCES:
         raise Refused("appearance: choose light or dark, or leave it empty")
-    response = _back()
+    response = _redirect_back()
     response.set_cookie(
-        APPEARANCE,
+        APPEARANCE_COOKIE,
         chosen,
         max_age=ONE_YEAR_S if chosen else 0,
         secure=True,
@@ -115,9 +124,9 @@ def appear() -> ResponseReturnValue:
     return response
 
 
-def _back() -> Response:
+def _redirect_back() -> Response:
     """Lead back to the page that the form was on."""
     came = urlsplit(request.referrer or "")
     page = local_path(f"{came.path}?{came.query}".rstrip("?"))
     ours = page if came.netloc == request.host else None
-    return redirect(ours or url_for("entry.home"), 303)
+    return redirect(ours or url_for("login.home"), 303)

@@ -10,26 +10,26 @@ from twistlock_console.accounts.rights import Areas
 from twistlock_console.common.errors import IdentityError, NotFound
 from twistlock_console.pki.identity_files import NODE, load_certificate
 from twistlock_console.web.actions.monitoring import (
+    read_requested_lines,
     requested_line_count,
-    requested_lines,
 )
 from twistlock_console.web.common.database import current_settings, database
 from twistlock_console.web.lists.listing import ListPage, ListSource, register_list
 from twistlock_console.web.lists.registry import HISTORY
 from twistlock_console.web.openapi.api_call import JSON
 from twistlock_console.web.openapi.document import Json, api_document
-from twistlock_console.web.openapi.explorer import Outcome, example_of, perform
-from twistlock_console.web.security.guards import pages_for
+from twistlock_console.web.openapi.explorer import Outcome, example_body, send_call
+from twistlock_console.web.security.guards import guard_pages
 
 bp = Blueprint("system", __name__, url_prefix="/manage/system")
-pages_for(bp, Areas.SYSTEM)
+guard_pages(bp, Areas.SYSTEM)
 api_bp = Blueprint("api_page", __name__, url_prefix="/manage/system/api")
 # Trying a call changes what the call changes: its own guard decides about that.
-pages_for(api_bp, Areas.OWN_ACCOUNT)
+guard_pages(api_bp, Areas.OWN_ACCOUNT)
 logs_bp = Blueprint("logs", __name__, url_prefix="/manage/logs")
-pages_for(logs_bp, Areas.SYSTEM)
+guard_pages(logs_bp, Areas.SYSTEM)
 history_bp = Blueprint("history", __name__, url_prefix="/manage/logs")
-pages_for(history_bp, Areas.HISTORY)
+guard_pages(history_bp, Areas.HISTORY)
 BLUEPRINTS = (bp, api_bp, logs_bp, history_bp)
 
 
@@ -40,7 +40,7 @@ def general() -> ResponseReturnValue:
     return render_template(
         "general.html",
         settings=settings,
-        expires=_expires(settings.folders.certificates / NODE),
+        expires=_certificate_end(settings.folders.certificates / NODE),
         database_version=database().client.server_info()["version"],
     )
 
@@ -48,9 +48,9 @@ def general() -> ResponseReturnValue:
 @logs_bp.get("/console")
 def console() -> ResponseReturnValue:
     """Show the latest lines, the newest first."""
-    lines = requested_lines(request.args)[::-1]
-    wished = requested_line_count(request.args)
-    return render_template("logs.html", lines=lines, wished=wished)
+    lines = read_requested_lines(request.args)[::-1]
+    line_count = requested_line_count(request.args)
+    return render_template("logs.html", lines=lines, line_count=line_count)
 
 
 @register_list(history_bp, "/history", ListSource(HISTORY))
@@ -79,20 +79,20 @@ def call(call_id: str) -> ResponseReturnValue:
 @api_bp.post("/<call_id>")
 def send(call_id: str) -> ResponseReturnValue:
     """Try one call as the present user, and show what came back."""
-    method, path, described = _find(call_id)
+    method, path, described = _find_call(call_id)
     values = {
         parameter["name"]: request.form[f"{parameter['in']}-{parameter['name']}"]
         for parameter in described["parameters"]
         if request.form.get(f"{parameter['in']}-{parameter['name']}")
     }
     body = request.form.get("body", "") if _json_body(described) else ""
-    return _show(call_id, perform(method, path, values, body))
+    return _show(call_id, send_call(method, path, values, body))
 
 
 def _show(call_id: str, outcome: Outcome | None) -> str:
-    method, path, described = _find(call_id)
+    method, path, described = _find_call(call_id)
     content = _json_body(described)
-    example = example_of(content["schema"], _schemas()) if content else ""
+    example = example_body(content["schema"], _schemas()) if content else ""
     return render_template(
         "api_call.html",
         method=method,
@@ -110,7 +110,7 @@ def _json_body(described: Json) -> Json | None:
     return content.get(JSON)
 
 
-def _find(call_id: str) -> tuple[str, str, Json]:
+def _find_call(call_id: str) -> tuple[str, str, Json]:
     for path, methods in api_document()["paths"].items():
         for method, described in methods.items():
             if described["operationId"] == call_id:
@@ -123,7 +123,7 @@ def _schemas() -> Json:
     return schemas
 
 
-def _expires(path: Path) -> datetime | None:
+def _certificate_end(path: Path) -> datetime | None:
     try:
         return load_certificate(path).not_valid_after_utc
     except IdentityError:

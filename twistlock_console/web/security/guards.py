@@ -21,11 +21,11 @@ from twistlock_console.web.common.database import database
 from twistlock_console.web.security import login_attempt
 from twistlock_console.web.security.sessions import (
     current_user,
-    logon_cache,
+    find_session_user,
+    logon_settings_cache,
     renew_session,
     session_user,
     token_key,
-    user_of,
 )
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -41,20 +41,20 @@ NO_BASIC = (
 MAX_CREDENTIAL_CHARACTERS = 1024  # no username or password is as long
 
 
-def pages_for(bp: Blueprint, area: Area) -> None:
+def guard_pages(bp: Blueprint, area: Area) -> None:
     """Show all of *bp* to those who may read *area*; take changes from who may."""
-    assign(bp, area)
+    assign_area(bp, area)
     bp.before_request(partial(_admit_to_page, area))
 
 
-def api_guard(bp: Blueprint, area: Area) -> None:
+def guard_api(bp: Blueprint, area: Area) -> None:
     """Admit to all of *bp* only accounts that may read, or change, *area*."""
-    without_forms(bp)
-    assign(bp, area)
+    exempt_from_csrf(bp)
+    assign_area(bp, area)
     bp.before_request(partial(admit, area))
 
 
-def without_forms(bp: Blueprint) -> None:
+def exempt_from_csrf(bp: Blueprint) -> None:
     """Ask no CSRF token of *bp*, whose requests carry no cookie that counts."""
 
     def exempt(state: BlueprintSetupState) -> None:
@@ -63,7 +63,7 @@ def without_forms(bp: Blueprint) -> None:
     bp.record_once(exempt)
 
 
-def assign(bp: Blueprint, area: Area) -> None:
+def assign_area(bp: Blueprint, area: Area) -> None:
     """Assign all of *bp*, pages or API calls, to *area*."""
 
     def note(state: BlueprintSetupState) -> None:
@@ -102,18 +102,18 @@ def current_token() -> Session | None:
 
 def _admit_to_page(area: Area) -> ResponseReturnValue | None:
     if (user := session_user()) is None:
-        return _to_login()
+        return _redirect_to_login()
     g.account = user
     renew_session()
     _check_right(user, area)
     return None
 
 
-def _to_login() -> ResponseReturnValue:
+def _redirect_to_login() -> ResponseReturnValue:
     if "HX-Request" in request.headers:
         return Response(status=401, headers={"HX-Refresh": "true"})
     back = request.full_path.rstrip("?") if request.method == "GET" else None
-    return redirect(url_for("entry.login", next=back), 303)
+    return redirect(url_for("login.login", next=back), 303)
 
 
 def _check_right(user: User, area: Area) -> None:
@@ -125,22 +125,22 @@ def _check_right(user: User, area: Area) -> None:
 def _identify() -> User:
     given = request.authorization
     if given is not None and given.type == "bearer":
-        return _by_token(given.token or "")
+        return _user_by_token(given.token or "")
     if given is not None and given.type == "basic":
-        return _by_password(given.username or "", given.password or "")
+        return _user_by_password(given.username or "", given.password or "")
     raise NotLoggedIn(NO_CREDENTIALS)
 
 
-def _by_token(token: str) -> User:
+def _user_by_token(token: str) -> User:
     g.token = read_token(token_key(), token)
-    user = user_of(g.token) if g.token else None
+    user = find_session_user(g.token) if g.token else None
     if user is None:
         raise NotLoggedIn(NO_VALID_SESSION)
     return user
 
 
-def _by_password(username: str, password: str) -> User:
-    if logon_cache().get().basic_auth_disabled:
+def _user_by_password(username: str, password: str) -> User:
+    if logon_settings_cache().get().basic_auth_disabled:
         raise NotLoggedIn(NO_BASIC)
     sent = login_attempt.from_request(
         username[:MAX_CREDENTIAL_CHARACTERS], password[:MAX_CREDENTIAL_CHARACTERS]

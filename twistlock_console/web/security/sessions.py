@@ -19,8 +19,8 @@ from twistlock_console.accounts.users import User
 from twistlock_console.common import clock
 from twistlock_console.web.common.database import database
 
-FRESH_NS = 3 * clock.SECOND
-COOKIE_PART = "login"
+MAX_SETTINGS_AGE_NS = 3 * clock.SECOND
+SESSION_COOKIE_KEY = "login"
 
 
 class LoginUser:
@@ -54,25 +54,25 @@ def init_app(app: Flask) -> None:
 def start_session(user: User) -> None:
     """Log *user* in: a new session, and nothing of the old one in it."""
     session.clear()
-    _store(Session.begin(user, now()))
+    _write_session(Session.begin(user, now()))
     login_user(LoginUser(user))
 
 
 def end_session() -> None:
     """Log the present user out, here and wherever the cookie was copied to."""
-    if found := _stored():
+    if found := _read_session():
         sessions.revoke_session(database(), found.id)
     session.clear()
 
 
 def renew_session() -> None:
     """Restart the inactivity timeout; a page that refreshes itself is no activity."""
-    found = _stored()
-    timeout = logon_cache().get().session_timeout_sec
+    found = _read_session()
+    timeout = logon_settings_cache().get().session_timeout_sec
     if found is None or "HX-Request" in request.headers:
         return
     if sessions.age(found, now(), timeout) is Age.RENEW:
-        _store(found.renewed(now()))
+        _write_session(found.renewed(now()))
 
 
 def session_user() -> User | None:
@@ -91,9 +91,9 @@ def current_username() -> str:
     return current_user().username
 
 
-def user_of(found: Session) -> User | None:
+def find_session_user(found: Session) -> User | None:
     """Return the user of a session; None when it has ended in any way."""
-    timeout = logon_cache().get().session_timeout_sec
+    timeout = logon_settings_cache().get().session_timeout_sec
     if sessions.age(found, now(), timeout) is Age.OVER:
         return None
     user = users.find(database(), found.username)
@@ -112,12 +112,12 @@ def token_key() -> bytes:
     return cast(bytes, current_app.extensions["token_key"])
 
 
-class LogonCache:
+class LogonSettingsCache:
     """The logon settings, read again after three seconds."""
 
     def __init__(self) -> None:
         self._cache = TTLCache[object, LogonSettings](
-            1, FRESH_NS, timer=clock.boottime_ns
+            1, MAX_SETTINGS_AGE_NS, timer=clock.boottime_ns
         )
         self._lock = Lock()
 
@@ -127,29 +127,29 @@ class LogonCache:
         """Return the settings; they may be three seconds old."""
         return read_logon(database())
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Read the settings again next time: they have changed."""
         with self._lock:
             self._cache.clear()
 
 
-def logon_cache() -> LogonCache:
-    """Return the application's one LogonCache."""
-    return cast(LogonCache, current_app.extensions["logon"])
+def logon_settings_cache() -> LogonSettingsCache:
+    """Return the application's one LogonSettingsCache."""
+    return cast(LogonSettingsCache, current_app.extensions["logon"])
 
 
 def _load_user(username: str) -> LoginUser | None:
-    found = _stored()
+    found = _read_session()
     if found is None or found.username != username:
         return None
-    user = user_of(found)
+    user = find_session_user(found)
     return LoginUser(user) if user else None
 
 
-def _store(new: Session) -> None:
-    session[COOKIE_PART] = [new.id, new.username, new.epoch, new.issued]
+def _write_session(new: Session) -> None:
+    session[SESSION_COOKIE_KEY] = [new.id, new.username, new.epoch, new.issued]
 
 
-def _stored() -> Session | None:
-    part = session.get(COOKIE_PART)
+def _read_session() -> Session | None:
+    part = session.get(SESSION_COOKIE_KEY)
     return Session(*part) if part else None

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-BARS = 48
-WIDTH = 960
-HEIGHT = 120
-GAP = 3
+BAR_COUNT = 48
+WIDTH_PX = 960
+HEIGHT_PX = 120
+GAP_PX = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class CountBar:
     """The events of one step, in pixels, with its tooltip."""
 
     x: float
@@ -30,30 +30,32 @@ class EventPlot:
 
     width: int
     height: int
-    bars: tuple[Bar, ...]
+    bars: tuple[CountBar, ...]
     ticks: tuple[tuple[float, str], ...]
-    most: int
+    max_count: int
     total: int
 
 
-def plot(counts: Mapping[int, int], since: datetime, step: timedelta) -> EventPlot:
+def draw_plot(counts: Mapping[int, int], since: datetime, step: timedelta) -> EventPlot:
     """Draw *counts*, by the number of steps after *since*."""
-    inside = {place: count for place, count in counts.items() if 0 <= place < BARS}
-    most = max(inside.values(), default=0)
-    each = WIDTH / BARS
+    inside = {place: count for place, count in counts.items() if 0 <= place < BAR_COUNT}
+    max_count = max(inside.values(), default=0)
+    each = WIDTH_PX / BAR_COUNT
 
-    def bar(place: int, count: int) -> Bar:
-        height = max(2.0, round(HEIGHT * count / most, 1))
+    def bar(place: int, count: int) -> CountBar:
+        height = max(2.0, round(HEIGHT_PX * count / max_count, 1))
         begin = since + place * step
         noun = "event" if count == 1 else "events"
         tooltip = f"{count:,} {noun} from {begin:%m-%d %H:%M} UTC"
-        x, y = round(place * each, 1), round(HEIGHT - height, 1)
-        return Bar(x, y, each - GAP, height, tooltip)
+        x, y = round(place * each, 1), round(HEIGHT_PX - height, 1)
+        return CountBar(x, y, each - GAP_PX, height, tooltip)
 
     bars = tuple(bar(place, count) for place, count in sorted(inside.items()))
-    shape = "%m-%d %H:%M" if BARS * step > timedelta(hours=20) else "%H:%M:%S"
+    shape = "%m-%d %H:%M" if BAR_COUNT * step > timedelta(hours=20) else "%H:%M:%S"
     ticks = tuple(
-        (round(i * WIDTH / 6, 1), (since + step * BARS / 6 * i).strftime(shape))
+        (round(i * WIDTH_PX / 6, 1), (since + step * BAR_COUNT / 6 * i).strftime(shape))
         for i in range(6)
     )
-    return EventPlot(WIDTH, HEIGHT + 22, bars, ticks, most, sum(inside.values()))
+    return EventPlot(
+        WIDTH_PX, HEIGHT_PX + 22, bars, ticks, max_count, sum(inside.values())
+    )

@@ -26,9 +26,10 @@ PAGES = (
     "Authentication",
     "System",
 )
-APPEARANCE = "__Host-appearance"
+APPEARANCE_COOKIE = "__Host-appearance"
 APPEARANCES = ("", "light", "dark")
-DISMISSED_PART = "told"
+#: Where the session cookie has the dismissed banners; the earlier release reads it too.
+DISMISSED_COOKIE_KEY = "told"
 MAX_DISMISSED = 8
 
 
@@ -95,7 +96,7 @@ def _layout() -> dict[str, object]:
         "account": g.account,
         "may_change": may_change(request.blueprint or ""),
         "banners": pending_banners(),
-        "endings": expiry_warnings(
+        "expiry_warnings": expiry_warnings(
             current_app.extensions["settings"].folders.certificates
         ),
     }
@@ -103,11 +104,11 @@ def _layout() -> dict[str, object]:
 
 def appearance() -> str:
     """Return what this browser has chosen: "light", "dark", or "" for its default."""
-    chosen = request.cookies.get(APPEARANCE, "")
+    chosen = request.cookies.get(APPEARANCE_COOKIE, "")
     return chosen if chosen in APPEARANCES else ""
 
 
-def first_endpoint() -> str:
+def first_visible_endpoint() -> str:
     """Return the endpoint of the first page that the present user may see."""
     pages = _visible_pages()
     return pages[0].tabs[0].endpoint if pages else "profile.password"
@@ -125,10 +126,10 @@ class Menu:
         if found is None:
             found = Page(section, page)
             self._pages.append(found)
-            self._pages.sort(key=_place)
+            self._pages.sort(key=_sort_position)
         found.tabs.append(Tab(label, endpoint))
 
-    def seen_by(self, allowed: Callable[[str], bool]) -> list[Page]:
+    def visible_pages(self, allowed: Callable[[str], bool]) -> list[Page]:
         """Return the pages with the tabs whose blueprint is *allowed*."""
         pages = [
             Page(p.section, p.label, [t for t in p.tabs if allowed(t.blueprint)])
@@ -160,14 +161,14 @@ def add_banners(app: Flask, source: BannerSource) -> None:
 
 def pending_banners() -> list[Banner]:
     """Return the banners that this session has not dismissed."""
-    dismissed = session.get(DISMISSED_PART, ())
+    dismissed = session.get(DISMISSED_COOKIE_KEY, ())
     return [banner for banner in _all_banners() if banner.key not in dismissed]
 
 
 def dismiss_banners(*keys: str) -> None:
     """Show the banners with *keys* to this session no more."""
-    dismissed = [*session.get(DISMISSED_PART, ()), *keys]
-    session[DISMISSED_PART] = dismissed[-MAX_DISMISSED:]
+    dismissed = [*session.get(DISMISSED_COOKIE_KEY, ()), *keys]
+    session[DISMISSED_COOKIE_KEY] = dismissed[-MAX_DISMISSED:]
 
 
 def dismiss_all_banners() -> None:
@@ -184,9 +185,9 @@ def _banner_sources(app: Flask) -> list[BannerSource]:
 
 
 def _visible_pages() -> list[Page]:
-    return menu_of(current_app).seen_by(may_see)
+    return menu_of(current_app).visible_pages(may_see)
 
 
-def _place(page: Page) -> int:
+def _sort_position(page: Page) -> int:
     """Return where *page* stands: pages of plugins after those of the core."""
     return PAGES.index(page.label) if page.label in PAGES else len(PAGES)

@@ -12,49 +12,49 @@ from pathlib import Path
 from flask import Flask, Response, request, url_for
 
 FOLDER = Path(__file__).parents[1] / "static"
-PACKED = {"text/css", "text/javascript", "image/svg+xml"}
-ONE_YEAR = 31_536_000
-FOUND = {200, 206, 304}
+COMPRESSED_TYPES = {"text/css", "text/javascript", "image/svg+xml"}
+ONE_YEAR_S = 31_536_000
+FOUND_STATUSES = {200, 206, 304}
 
 
 def init_app(app: Flask) -> None:
     """Pack static files, and let templates name them."""
     app.jinja_env.globals["asset"] = asset
-    app.after_request(_send)
+    app.after_request(_add_caching_and_compression)
 
 
 def asset(name: str) -> str:
     """Return a static file's address; other content gets another address."""
-    return url_for("static", filename=name, v=_mark(name))
+    return url_for("static", filename=name, v=_content_version(name))
 
 
 @cache
-def _mark(name: str) -> str:
+def _content_version(name: str) -> str:
     return hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]
 
 
 @cache
-def _packed(name: str) -> bytes:
+def _compressed(name: str) -> bytes:
     return gzip.compress((FOLDER / name).read_bytes(), 9, mtime=0)
 
 
-def _send(response: Response) -> Response:
+def _add_caching_and_compression(response: Response) -> Response:
     name = (request.view_args or {}).get("filename", "")
     # What was not found may name any file of this host.
-    given = request.endpoint == "static" and response.status_code in FOUND
+    given = request.endpoint == "static" and response.status_code in FOUND_STATUSES
     if not given or not (FOLDER / name).is_file():
         return response
-    if request.args.get("v") == _mark(name):
-        kept = f"public, max-age={ONE_YEAR}, immutable"
+    if request.args.get("v") == _content_version(name):
+        kept = f"public, max-age={ONE_YEAR_S}, immutable"
         response.headers["Cache-Control"] = kept
-    if response.mimetype in PACKED:
+    if response.mimetype in COMPRESSED_TYPES:
         response.vary.add("Accept-Encoding")
         if response.status_code == 200 and request.accept_encodings["gzip"]:
-            _pack(response, _packed(name))
+            _set_compressed(response, _compressed(name))
     return response
 
 
-def _pack(response: Response, content: bytes) -> None:
+def _set_compressed(response: Response, content: bytes) -> None:
     if close := getattr(response.response, "close", None):
         close()
     response.direct_passthrough = False

@@ -25,14 +25,14 @@ class _TemplateCache(FileSystemBytecodeCache):
             super().dump_bytecode(bucket)
 
 
-def keep_compiled(app: Flask, folder: Path) -> None:
+def cache_compiled(app: Flask, folder: Path) -> None:
     """Keep compiled templates in *folder*, for a standby that takes over."""
     app.jinja_options = {"bytecode_cache": _TemplateCache(str(folder))}
 
 
 def init_app(app: Flask) -> None:
     """Offer filters and functions to the templates."""
-    app.jinja_env.filters.update(sentence=_sentence, moment=_moment)
+    app.jinja_env.filters.update(sentence=_to_sentence, moment=_format_time)
     app.jinja_env.globals.update(
         typed=typed, ticked=ticked, product_version=__version__
     )
@@ -62,11 +62,11 @@ def ticked(name: str, stored: object = False) -> bool:
     return bool(stored)
 
 
-def _sentence(text: str) -> str:
+def _to_sentence(text: str) -> str:
     """Begin with a capital letter and end with a full stop."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 
-def _moment(time: datetime | None) -> str:
+def _format_time(time: datetime | None) -> str:
     """Write a time as people read it, in UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC") if time else "never"

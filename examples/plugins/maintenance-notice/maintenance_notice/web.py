@@ -4,17 +4,17 @@ from flask import Blueprint, Response, render_template_string
 
 from maintenance_notice.plugin import NOTICES
 from twistlock_console.common.models import Body
-from twistlock_console.web.actions.audit import recorded
+from twistlock_console.web.actions.audit import audited
 from twistlock_console.web.common.database import database
-from twistlock_console.web.openapi.api_call import ApiCall, json_body
-from twistlock_console.web.security.guards import api_guard, pages_for
+from twistlock_console.web.openapi.api_call import ApiCall, read_json_body
+from twistlock_console.web.security.guards import guard_api, guard_pages
 from twistlock_console.web.ui.layout import add_tab
 
 PAGE = "{% extends 'base.html' %}{% block content %}<p>{{ text }}</p>{% endblock %}"
 pages = Blueprint("notice", __name__)
 calls = Blueprint("notice_api", __name__)
-pages_for(pages, NOTICES)
-api_guard(calls, NOTICES)
+guard_pages(pages, NOTICES)
+guard_api(calls, NOTICES)
 
 
 class Notice(Body):
@@ -41,8 +41,8 @@ def show():
 @ApiCall(body=Notice)
 def put_notice():
     """Change the notice."""
-    with recorded("maintenance", "changed the maintenance notice"):
-        new = json_body(Notice).model_dump()
+    with audited("maintenance", "changed the maintenance notice"):
+        new = read_json_body(Notice).model_dump()
         notices = database()["maintenance_notices"]
         notices.replace_one({"_id": "notice"}, new, upsert=True)
     return Response()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from tests.web.api_fake_brain import FakeBrain
+from tests.web.fake_node_api import FakeNodeApi
 from tests.web.web_visitor import Visitor
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions import backups
@@ -18,7 +18,7 @@ def app(running: Settings) -> Iterator[Flask]:
     """The application, on a database that is empty when the module begins."""
     made = create_app(running)
     made.testing = True
-    made.extensions[backups.EXTENSION] = FakeBrain()
+    made.extensions[backups.EXTENSION] = FakeNodeApi()
     database = storage_of(made).database()
     for name in database.list_collection_names():
         database[name].delete_many({})

@@ -14,10 +14,10 @@ from tests.web.web_visitor import HTTPS, USERNAME, Visitor, basic
 from twistlock_console.common.search_terms import FIELD
 from twistlock_console.defenders.deployment import new_token
 from twistlock_console.web.common.database import storage_of
-from twistlock_console.web.lists.query import ListRequest, conditions
+from twistlock_console.web.lists.query import ListRequest, build_filter
 from twistlock_console.web.lists.registry import HISTORY, LISTS
 from twistlock_console.web.lists.schema import Filter, Listable
-from twistlock_console.web.openapi.api_call import call_of
+from twistlock_console.web.openapi.api_call import api_call_of
 from twistlock_console.web.openapi.document import api_rules
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}${7*7}<!--"
@@ -118,7 +118,7 @@ def _milliseconds(app: Flask, search: str) -> int:
     """What the database itself needs for a search."""
     list_request = ListRequest.from_arguments({"search": search}, HISTORY)
     trail = storage_of(app).database()["audits_mgmt"]
-    plan = trail.find(conditions(HISTORY, list_request)).limit(50).explain()
+    plan = trail.find(build_filter(HISTORY, list_request)).limit(50).explain()
     found: int = plan["executionStats"]["executionTimeMillis"]
     return found
 
@@ -161,7 +161,7 @@ def bodies(app: Flask) -> list[tuple[str, str]]:
     return [
         (method, re.sub("<[^>]+>", "1", rule.rule))
         for rule, method in api_rules(app)
-        if (call := call_of(app.view_functions[rule.endpoint]))
+        if (call := api_call_of(app.view_functions[rule.endpoint]))
         and call.body
         and call.body_required
     ]

@@ -1,4 +1,4 @@
-"""Rules of what a reader chooses, and of what a page tells once."""
+"""Rules of the preferences of a session: banners that it dismissed, light or dark."""
 
 import gzip
 from contextlib import ExitStack
@@ -14,31 +14,31 @@ PAGE = "/manage/logs/history"
 
 
 @pytest.fixture
-def news(app: Flask) -> list[Banner]:
-    """What a plugin tells: a list that the test fills."""
-    told: list[Banner] = []
-    add_banners(app, lambda: told)
-    return told
+def pending(app: Flask) -> list[Banner]:
+    """Return the banners of a plugin: a list that the test fills."""
+    banners: list[Banner] = []
+    add_banners(app, lambda: banners)
+    return banners
 
 
-def test_what_happens_is_told_until_it_is_put_away(
-    admin: Visitor, news: list[Banner]
+def test_a_banner_is_shown_until_it_is_dismissed(
+    admin: Visitor, pending: list[Banner]
 ) -> None:
     """One banner, on every page, and after one click on no page."""
-    news.append(Banner("takeover-2", "another node took over <now>"))
+    pending.append(Banner("takeover-2", "another node took over <now>"))
     first = admin.get(PAGE).text
-    answer = admin.send("/profile/told", form_on=PAGE, key="takeover-2")
+    answer = admin.send("/profile/banners", form_on=PAGE, key="takeover-2")
 
     assert first.count("Another node took over &lt;now&gt;.") == 1
     assert answer.status_code == 303
     assert "took over" not in admin.get(PAGE).text
 
 
-def test_what_happened_before_a_session_is_no_news_to_it(
-    admin: Visitor, news: list[Banner], app: Flask
+def test_a_new_session_has_no_banners_of_earlier_events(
+    admin: Visitor, pending: list[Banner], app: Flask
 ) -> None:
-    """Who logs in now was not interrupted."""
-    news.append(Banner("takeover-2", "another node took over"))
+    """A user who logs in afterwards was not interrupted."""
+    pending.append(Banner("takeover-2", "another node took over"))
     later = Visitor(app.test_client())
     later.log_in()
 
@@ -46,15 +46,25 @@ def test_what_happened_before_a_session_is_no_news_to_it(
     assert "took over" not in later.get(PAGE).text
 
 
-def test_an_open_page_asks_for_news(admin: Visitor, news: list[Banner]) -> None:
-    """A page that shows already what there is gets nothing to show anew."""
-    quiet = admin.get("/profile/told?shown=")
-    news.append(Banner("takeover-2", "another node took over"))
-    loud = admin.get("/profile/told?shown=")
-    known = admin.get("/profile/told?shown=takeover-2")
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/profile/banners", id="now"),
+        pytest.param("/profile/told", id="page-opened-before-the-upgrade"),
+    ],
+)
+def test_an_open_page_polls_for_banners(
+    admin: Visitor, pending: list[Banner], path: str
+) -> None:
+    """The answer is empty while the page already shows all banners."""
+    quiet = admin.get(f"{path}?shown=")
+    pending.append(Banner("takeover-2", "another node took over"))
+    loud = admin.get(f"{path}?shown=")
+    known = admin.get(f"{path}?shown=takeover-2")
 
     assert (quiet.status_code, known.status_code) == (204, 204)
     assert "Another node took over." in loud.text
+    assert "/profile/banners" in loud.text
 
 
 def test_a_browser_remembers_light_or_dark(admin: Visitor) -> None:

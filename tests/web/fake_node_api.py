@@ -1,4 +1,4 @@
-"""A node's brain as its web process sees it, with the answers of a small cluster."""
+"""A fake of the node API, with the answers of a small cluster."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ BACKUPS: dict[str, Any] = {
 TOKEN = {"token": "token", "expiresAt": "2026-11-24T10:30:00+00:00"}
 
 
-class FakeBrain:
+class FakeNodeApi:
     """Answers what the web process asks; refuses what a sole node refuses."""
 
     def get(self, path: str) -> Any:
