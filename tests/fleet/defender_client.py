@@ -3,7 +3,6 @@
 import json
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from pymongo.database import Database
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.hosts.waiting import wait_for
 from twistlock_console.pki.authority import CERTIFICATE_DAYS, sign_request
 from twistlock_console.pki.identity_files import make_key, make_request
 from twistlock_console.pki.tls import Usage
@@ -31,7 +31,7 @@ from twistlock_console.revocation import store
 from twistlock_console.revocation.store import Kind
 from twistlock_console.settings import Settings
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -42,11 +42,7 @@ def trouble(number: int, sentence: str = "no permission") -> TroubleEvent:
 
 def until(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Wait for *true* to give something, and give it; fail when it does not."""
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
-    return found
+    return wait_for(true, seconds, "what a test of Defenders looks for", every=0.02)
 
 
 class Dialled:

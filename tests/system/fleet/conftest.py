@@ -68,7 +68,8 @@ def mongod(settings: Settings) -> Iterator[Mongod]:
 
 
 def _client(settings: Settings) -> Any:
-    return connect(settings, credentials_for(settings, "console"), app_name="tests")
+    credentials = credentials_for(settings, "console")
+    return connect(settings, credentials, app_name="tests", timeout_ms=60_000)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.defender_client import Dialled, FleetClient, masked, trouble, until
+from tests.hosts.pace import Pace
 from twistlock_console.protocol import DefenderHello, Events, encode
 from twistlock_console.servers.defenders.backpressure import COMPLETION_TIMEOUT_S
 from twistlock_console.servers.supervisor.child_listener import ChildListener
 
 MAX_RESIDENT_MB = 250
-LONGEST_ACK_S = 1.0
+LONGEST_ACK_S = 0.5
+"""On an idle machine; see `Pace`."""
 COUNT = 100
 HUGE = b"".join(
     masked(
@@ -103,16 +105,17 @@ def test_a_hundred_hostile_defenders_are_no_burden(
     clients = [fleet.raw(name) for name in names]
     for name, client in zip(names, clients, strict=True):
         client.sendall(masked(encode(DefenderHello(name, "26.11.1")).encode()))
-    with Watch(neighbour, server) as watch:
+    with Pace() as pace, Watch(neighbour, server) as watch:
         for client in clients:
             pour(client, sent)
         # The load goes on for a while: the kernel holds what was not read yet.
         poured = len(watch.waits)
         until(lambda: len(watch.waits) >= poured + 50, 40)
 
-    record_property("told", watch.summary(f"{COUNT} hostile Defenders, {len(sent)} B"))
+    what = f"{COUNT} hostile Defenders, {len(sent)} B, pace {pace.slowness:.1f}"
+    record_property("told", watch.summary(what))
     assert watch.most < MAX_RESIDENT_MB
-    assert watch.p99() < LONGEST_ACK_S
+    assert watch.p99() < pace.limit(LONGEST_ACK_S)
 
 
 def test_a_defender_with_much_to_tell_gets_through(
@@ -124,9 +127,12 @@ def test_a_defender_with_much_to_tell_gets_through(
         hello = encode(DefenderHello(f"hostile-{number}", "26.11.1")).encode()
         client.sendall(masked(hello))
         pour(client, UNFINISHED)
-    began = time.monotonic()
     honest = fleet.dial("honest").greet()
-    findings = [trouble(number, "x" * 1000) for number in range(1, 201)]
+    findings = [trouble(number, "x" * 1000) for number in range(1, 401)]
+    with Pace() as pace:
+        began = time.monotonic()
+        stored = honest.report(*findings)
+        seconds = time.monotonic() - began
 
-    assert honest.report(*findings) == 200
-    assert time.monotonic() - began < 2 * COMPLETION_TIMEOUT_S
+    assert stored == 400
+    assert seconds < pace.limit(2 * COMPLETION_TIMEOUT_S)
