@@ -14,7 +14,7 @@ from typing import Any
 from pymongo.database import Database
 
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.audit.trail import AuditEntry, AuditType
 from twistlock_console.common.search_terms import FIELD, words_of
 from twistlock_console.database.client import connect, root_credentials
 from twistlock_console.defenders import event_store, register
@@ -82,7 +82,7 @@ def name_of(number: int) -> str:
 
 def _act(number: int, now: datetime) -> dict[str, Any]:
     status = ACTS[number % 3]
-    entry = Entry(
+    entry = AuditEntry(
         type=AuditType.SETTINGS if number % 3 == 2 else AuditType.LOGIN,
         username=f"user{number % 19:02}",
         source_ip=f"192.0.2.{number % 250}",

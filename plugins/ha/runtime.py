@@ -84,7 +84,7 @@ class HaRuntime:
             self._first_observation(), self._executor, node.permit, self._recorder
         )
         self._member_monitor = MemberMonitor(
-            ReplicaSet(self._connect("hello", 1000, awaits=True)),
+            ReplicaSet(self._connect("hello", 1000, is_awaiting=True)),
             lambda: node.database.running,
             self.control_loop.post,
         )
@@ -215,7 +215,7 @@ class HaRuntime:
         timeout_ms: int,
         *,
         whole_set: bool = False,
-        awaits: bool = False,
+        is_awaiting: bool = False,
     ) -> Client:
         client = connect(
             self.settings,
@@ -223,7 +223,7 @@ class HaRuntime:
             app_name=f"twistlock-{app_name}",
             timeout_ms=timeout_ms,
             whole_set=whole_set,
-            awaits=awaits,
+            is_awaiting=is_awaiting,
             retry_reads=whole_set,
         )
         self._clients.append(client)

@@ -19,7 +19,7 @@ from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.client import Db, connect, credentials_for
 from twistlock_console.defenders.deployment import revoke_token, token_id
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import Kind
+from twistlock_console.revocation.store import RevocationKind
 from twistlock_console.settings import Settings, load_settings
 
 NAMES = ("g_first", "g_second", "g_third")
@@ -95,7 +95,7 @@ def main() -> None:
             case "revoke-deploy-token":
                 revoke_token(database, str(token_id(database, words[0])))
             case "revoke-node":
-                store.revoke(database, Kind.NODE_KEY, words[0])
+                store.revoke(database, RevocationKind.NODE_KEY, words[0])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from twistlock_console.backups.storage.work import Progress
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
-    wait_answering,
+    wait_until_answering,
 )
 from twistlock_console.database.client import Db, connect, credentials_for
 from twistlock_console.database.mongod import Mongod
@@ -73,7 +73,7 @@ def started(root: Path, cache_gb: float = 0.25) -> Iterator[BackupNode]:
     mongod = Mongod(settings, Bus())
     mongod.start()
     try:
-        wait_answering(settings, 30)
+        wait_until_answering(settings, 30)
         initiate_set(settings)
         create_users(settings)
         credentials = credentials_for(settings, "console")

@@ -16,7 +16,7 @@ from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
     prepare_secrets,
-    wait_answering,
+    wait_until_answering,
 )
 from twistlock_console.database.client import (
     connect,
@@ -82,7 +82,7 @@ def stage() -> Iterator[Stage]:
     try:
         for mongod, node in zip(mongods, nodes, strict=True):
             mongod.start()
-            wait_answering(node, 60)
+            wait_until_answering(node, 60)
         _form(nodes)
         made = Stage(nodes[0])
         ensure_indexes(made.database)

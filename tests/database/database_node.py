@@ -9,7 +9,7 @@ from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
     prepare_secrets,
-    wait_answering,
+    wait_until_answering,
 )
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
@@ -48,7 +48,7 @@ def set_of_one(settings: Settings) -> Iterator[Mongod]:
     mongod = Mongod(settings, Bus())
     mongod.start()
     try:
-        wait_answering(settings, 30)
+        wait_until_answering(settings, 30)
         initiate_set(settings)
         create_users(settings)
         yield mongod

@@ -28,7 +28,7 @@ from twistlock_console.protocol import (
     encode,
 )
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import Kind
+from twistlock_console.revocation.store import RevocationKind
 from twistlock_console.settings import Settings
 
 PATIENCE = 60.0
@@ -200,4 +200,6 @@ def revoke_certificate(
 ) -> None:
     """Revoke the certificate *serial* (hex), whose end is not known."""
     expires = datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)
-    store.revoke(database, Kind.CERTIFICATE, serial, owner=defender, expires=expires)
+    store.revoke(
+        database, RevocationKind.CERTIFICATE, serial, owner=defender, expires=expires
+    )

@@ -6,14 +6,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
+from twistlock_console.alerts.dispatcher import AlertDispatcher
 from twistlock_console.alerts.messages import Sender
-from twistlock_console.alerts.outbox import Outbox
 from twistlock_console.alerts.rules import Problem
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
     SecretCipher,
-    read,
+    read_settings,
 )
 from twistlock_console.alerts.targets import TargetPolicy
 from twistlock_console.common.atomic_files import read_secret
@@ -69,16 +69,16 @@ def webhook(**fields: object) -> dict[str, object]:
     return {"webhook": {**usual, **fields}}
 
 
-def outbox(settings: Settings) -> Outbox:
-    seal = SecretCipher(read_secret(settings.folders.secrets / "session.key"))
+def outbox(settings: Settings) -> AlertDispatcher:
+    cipher = SecretCipher(read_secret(settings.folders.secrets / "session.key"))
     policy = TargetPolicy(allowed=settings.alert_targets_allowed)
-    return Outbox(seal, Sender("127.0.0.1", "console", 1), lambda: policy)
+    return AlertDispatcher(cipher, Sender("127.0.0.1", "console", 1), lambda: policy)
 
 
-def send(box: Outbox, database: Db) -> None:
+def send(box: AlertDispatcher, database: Db) -> None:
     box.send(
         database,
-        read(database, AlertSettings),
-        read(database, LoggingSettings),
+        read_settings(database, AlertSettings),
+        read_settings(database, LoggingSettings),
         threading.Event(),
     )

@@ -7,9 +7,9 @@ from twistlock_console.common.opaque_string import opaque_string, refused_charac
 from twistlock_console.names import name_key
 
 SPECIAL = "~!@#$%^&*()-_=+|[{}];:'\\\",<.>/?"
-SHORTEST = 8
-SHORTEST_STRONG = 12
-LONGEST = 256
+MIN_PASSWORD_LENGTH = 8
+MIN_STRONG_PASSWORD_LENGTH = 12
+MAX_PASSWORD_LENGTH = 256
 
 _USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
@@ -42,10 +42,13 @@ def check_repeated(password: str, repeated: str) -> None:
 
 
 def _rules(password: str, username: str, *, strong: bool) -> list[tuple[bool, str]]:
-    shortest = SHORTEST_STRONG if strong else SHORTEST
+    shortest = MIN_STRONG_PASSWORD_LENGTH if strong else MIN_PASSWORD_LENGTH
     rules = [
         (len(password) < shortest, f"must have at least {shortest} characters"),
-        (len(password) > LONGEST, f"must have at most {LONGEST} characters"),
+        (
+            len(password) > MAX_PASSWORD_LENGTH,
+            f"must have at most {MAX_PASSWORD_LENGTH} characters",
+        ),
         (name_key(password) == name_key(username), "must differ from the username"),
     ]
     if strong:

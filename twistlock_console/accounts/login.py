@@ -21,20 +21,20 @@ from twistlock_console.accounts.credential_rules import check_password, check_us
 from twistlock_console.accounts.errors import TooManyFailures, WrongCredentials
 from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.login_throttle import (
-    FORGET_AFTER,
-    Caller,
+    FAILURE_RETENTION,
     Failures,
+    HashCaller,
     Origin,
     Scope,
-    fewer,
+    add_failure,
     network_of,
-    one_more,
+    subtract_failures,
     wait_seconds,
 )
 from twistlock_console.accounts.passwords import Match, PasswordCache
 from twistlock_console.accounts.users import User
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.audit.trail import AuditEntry, AuditType
 from twistlock_console.common.errors import Refused
 from twistlock_console.names import name_key
 
@@ -45,9 +45,9 @@ FAILURES = "login_failures"
 #: Two logins that fail at once write the same count; the later one looks again.
 MAX_WRITE_TRIES = 5
 KNOWN_ORIGINS = "known_origins"
-ORIGIN_KEPT = timedelta(days=90)
+ORIGIN_RETENTION = timedelta(days=90)
 #: What is known is stored again this often, not at every login.
-ORIGIN_REFRESHED = timedelta(days=1)
+ORIGIN_REFRESH_INTERVAL = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class Attempt:
         """By what its failure is counted: the name in whatever case is one account."""
         return Origin(name_key(self.username), self.address, self.device)
 
-    def caller(self, *, is_known: bool, is_login: bool = True) -> Caller:
+    def caller(self, *, is_known: bool, is_login: bool = True) -> HashCaller:
         """Return how the attempt waits in the hash queue."""
-        return Caller(network_of(self.address), is_known, is_login)
+        return HashCaller(network_of(self.address), is_known, is_login)
 
-    def entry(self, status: str, *, failure: bool = False) -> Entry:
+    def entry(self, status: str, *, failure: bool = False) -> AuditEntry:
         """Describe how the attempt ended, for the audit trail."""
-        return Entry(
+        return AuditEntry(
             AuditType.LOGIN, self.username, self.address, self.api, status, failure
         )
 
@@ -93,13 +93,13 @@ def sign_up(database: Store, attempt: Attempt) -> User:
 
 def log_in(database: Store, attempt: Attempt, cache: PasswordCache) -> User:
     """Log a person in; raises WrongCredentials, TooManyFailures or Busy."""
-    user = check(database, attempt, cache, is_login=True)
+    user = check_credentials(database, attempt, cache, is_login=True)
     named = replace(attempt, username=user.username)
     trail.record(database, named.entry("successful login attempt"))
     return user
 
 
-def check(
+def check_credentials(
     database: Store,
     attempt: Attempt,
     cache: PasswordCache,
@@ -130,7 +130,7 @@ def _find_cached(
 ) -> User | None:
     """Return the user if this password was right a moment ago."""
     user = users.find(database, attempt.username)
-    is_right = user is not None and cache.knows(user, attempt.password)
+    is_right = user is not None and cache.contains(user, attempt.password)
     return user if is_right else None
 
 
@@ -163,13 +163,13 @@ def change_password(
     database: Store, attempt: Attempt, new: str, cache: PasswordCache
 ) -> User:
     """Replace the password in *attempt* by *new* and end the user's sessions."""
-    check(database, attempt, cache)
+    check_credentials(database, attempt, cache)
     strong = read_logon(database).strong_password
     check_password(new, attempt.username, strong=strong)
     user = users.set_password(database, attempt.username, passwords.hash_password(new))
     trail.record(
         database,
-        Entry(
+        AuditEntry(
             AuditType.PROFILE,
             attempt.username,
             attempt.address,
@@ -213,7 +213,7 @@ class FailureCount:
         for _ in range(MAX_WRITE_TRIES):
             found = self._documents.find_one({"_id": key})
             before = _failures(found) if found else None
-            after = one_more(before, scope, datetime.now(UTC))
+            after = add_failure(before, scope, datetime.now(UTC))
             if _replace_count(self._documents, key, before, after):
                 return
         raise TooManyFailures(1)
@@ -240,7 +240,7 @@ def _discount(documents: Documents, address: str, count: int) -> None:
         if (found := documents.find_one({"_id": address})) is None:
             return
         before = _failures(found)
-        after = fewer(before, count, Scope.ADDRESS, datetime.now(UTC))
+        after = subtract_failures(before, count, Scope.ADDRESS, datetime.now(UTC))
         if _replace_count(documents, address, before, after):
             return
 
@@ -256,7 +256,7 @@ def _replace_count(
     fields = {
         "count": after.count,
         "until": after.until,
-        "expires": after.until + FORGET_AFTER,
+        "expires": after.until + FAILURE_RETENTION,
     }
     if before is None:
         try:
@@ -278,10 +278,13 @@ def is_known_origin(database: Store, origin: Origin) -> bool:
 def remember_origin(database: Store, origin: Origin) -> None:
     """Store a successful login."""
     now = datetime.now(UTC)
-    key, fresh = _origin_key(origin), {"$gte": now + ORIGIN_KEPT - ORIGIN_REFRESHED}
+    key, fresh = (
+        _origin_key(origin),
+        {"$gte": now + ORIGIN_RETENTION - ORIGIN_REFRESH_INTERVAL},
+    )
     if database[KNOWN_ORIGINS].find_one({"_id": key, "expires": fresh}) is None:
         database[KNOWN_ORIGINS].replace_one(
-            {"_id": key}, {"expires": now + ORIGIN_KEPT}, upsert=True
+            {"_id": key}, {"expires": now + ORIGIN_RETENTION}, upsert=True
         )
 
 

@@ -10,8 +10,8 @@ from twistlock_console.common.models import Body
 
 SETTINGS = "settings"
 LOGON = "logon"
-SHORTEST_TIMEOUT = 60
-LONGEST_TIMEOUT = 71_580 * 60
+MIN_SESSION_TIMEOUT_S = 60
+MAX_SESSION_TIMEOUT_S = 71_580 * 60
 
 
 class LogonSettings(Body):
@@ -20,7 +20,7 @@ class LogonSettings(Body):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
     # So many seconds of silence end a session, and a token's life.
     session_timeout_sec: int = Field(
-        default=1800, ge=SHORTEST_TIMEOUT, le=LONGEST_TIMEOUT
+        default=1800, ge=MIN_SESSION_TIMEOUT_S, le=MAX_SESSION_TIMEOUT_S
     )
     strong_password: bool = False
     basic_auth_disabled: bool = False

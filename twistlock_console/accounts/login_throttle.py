@@ -25,15 +25,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-LOCKED = timedelta(minutes=15)
-LONGEST_WAIT = timedelta(seconds=30)
+LOCK_DURATION = timedelta(minutes=15)
+MAX_BACKOFF = timedelta(seconds=30)
 #: Failures are forgotten this long after the last one's wait.
-FORGET_AFTER = timedelta(minutes=15)
+FAILURE_RETENTION = timedelta(minutes=15)
 T = TypeVar("T")
 #: Addresses whose last turn is remembered.
 MAX_ADDRESSES = 1024
 #: Of so many turns one is for callers that are not known, if any waits.
-TURNS_PER_STRANGER = 3
+TURNS_PER_UNKNOWN_CALLER = 3
 
 
 class Scope(StrEnum):
@@ -45,11 +45,11 @@ class Scope(StrEnum):
 
 
 #: So many failures in a row cost no waiting.
-FREE = {Scope.PAIR: 5, Scope.ADDRESS: 20, Scope.ACCOUNT: 50}
+FREE_FAILURES = {Scope.PAIR: 5, Scope.ADDRESS: 20, Scope.ACCOUNT: 50}
 
 
 #: So many lock it. An account as a whole is never locked.
-LOCKS = {Scope.PAIR: 20, Scope.ADDRESS: 100}
+LOCK_THRESHOLDS = {Scope.PAIR: 20, Scope.ADDRESS: 100}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +98,33 @@ def wait_seconds(seen: Failures | None, now: datetime) -> int:
     A wait longer than the longest we ever demand comes from a clock that has
     stepped, or another node's: it is void.
     """
-    if seen is None or not now < seen.until <= now + LOCKED:
+    if seen is None or not now < seen.until <= now + LOCK_DURATION:
         return 0
     return math.ceil((seen.until - now).total_seconds())
 
 
-def fewer(seen: Failures, less: int, scope: Scope, now: datetime) -> Failures:
+def subtract_failures(
+    seen: Failures, less: int, scope: Scope, now: datetime
+) -> Failures:
     """Take *less* failures out of the count; those that are left may go on to wait."""
     count = max(0, seen.count - less)
-    return Failures(count, now if count < FREE[scope] else seen.until)
+    return Failures(count, now if count < FREE_FAILURES[scope] else seen.until)
 
 
-def one_more(seen: Failures | None, scope: Scope, now: datetime) -> Failures:
+def add_failure(seen: Failures | None, scope: Scope, now: datetime) -> Failures:
     """Count one more failure; the wait grows 1, 2, 4, ... 30 seconds, then LOCKED."""
     count = (seen.count if seen else 0) + 1
-    over = count - FREE[scope]
+    over = count - FREE_FAILURES[scope]
     if over < 0:
         return Failures(count, now)
-    if count >= LOCKS.get(scope, math.inf):
-        return Failures(count, now + LOCKED)
+    if count >= LOCK_THRESHOLDS.get(scope, math.inf):
+        return Failures(count, now + LOCK_DURATION)
     wait = timedelta(seconds=2 ** min(over, 5))
-    return Failures(count, now + min(wait, LONGEST_WAIT))
+    return Failures(count, now + min(wait, MAX_BACKOFF))
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class HashCaller:
     """A caller of the hash queue.
 
     *address* is where it comes from; *is_known* if the account was logged in to from
@@ -134,7 +136,7 @@ class Caller:
     is_login: bool = False
 
 
-class NoPlace(Exception):
+class HashQueueFull(Exception):
     """All places are taken, and nobody in them has more than its share."""
 
 
@@ -144,14 +146,14 @@ class HashOrder(Generic[T]):
 
     login_places: int
     other_places: int
-    _waiting: list[tuple[Caller, T]] = field(default_factory=list)
+    _waiting: list[tuple[HashCaller, T]] = field(default_factory=list)
     _turns: dict[str, int] = field(default_factory=dict)
     _turn: int = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, caller: Caller, item: T) -> T | None:
+    def add(self, caller: HashCaller, item: T) -> T | None:
         """Add *item* to those that wait; return one that gives way, if one has to.
 
         Raises NoPlace.
@@ -169,7 +171,7 @@ class HashOrder(Generic[T]):
         """Return the item whose turn it is; it does not wait any more."""
         if not self._waiting:
             return None
-        is_for_stranger = (self._turn + 1) % TURNS_PER_STRANGER == 0
+        is_for_stranger = (self._turn + 1) % TURNS_PER_UNKNOWN_CALLER == 0
         chosen = min(self._waiting, key=lambda one: self._rank(one, is_for_stranger))
         self._waiting.remove(chosen)
         self._turn += 1
@@ -182,13 +184,17 @@ class HashOrder(Generic[T]):
         """Remove *item* from those that wait, if it is there."""
         self._waiting = [one for one in self._waiting if one[1] is not item]
 
-    def _rank(self, one: tuple[Caller, T], is_for_stranger: bool) -> tuple[bool, int]:
+    def _rank(
+        self, one: tuple[HashCaller, T], is_for_stranger: bool
+    ) -> tuple[bool, int]:
         caller, _ = one
         is_later = caller.is_known == is_for_stranger
         return is_later, self._turns.get(caller.address, 0)
 
 
-def _choose_victim(caller: Caller, group: list[tuple[Caller, T]]) -> tuple[Caller, T]:
+def _choose_victim(
+    caller: HashCaller, group: list[tuple[HashCaller, T]]
+) -> tuple[HashCaller, T]:
     """Return who gives way to *caller*: the latest of the address with most items.
 
     Callers that are known give way to none; raises NoPlace.
@@ -197,5 +203,5 @@ def _choose_victim(caller: Caller, group: list[tuple[Caller, T]]) -> tuple[Calle
     counts = Counter(one[0].address for one in strangers)
     address, most = max(counts.items(), key=lambda each: each[1], default=("", 0))
     if most == 0 or (not caller.is_known and most <= counts[caller.address] + 1):
-        raise NoPlace
+        raise HashQueueFull
     return next(one for one in reversed(strangers) if one[0].address == address)

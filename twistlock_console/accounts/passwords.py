@@ -25,14 +25,18 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from cachetools import TTLCache
 
-from twistlock_console.accounts.login_throttle import Caller, HashOrder, NoPlace
+from twistlock_console.accounts.login_throttle import (
+    HashCaller,
+    HashOrder,
+    HashQueueFull,
+)
 from twistlock_console.accounts.users import User
 from twistlock_console.common import clock
 from twistlock_console.common.errors import Busy
 from twistlock_console.common.opaque_string import forms_of, opaque_string
 
 #: Hashes at a time; a second one would take memory and save hardly any time.
-SLOTS = 1
+MAX_CONCURRENT_HASHES = 1
 #: Logins that wait, each on one of the threads that are for logins alone.
 LOGIN_PLACES = 100
 #: Other callers that wait, such as calls with HTTP Basic. With one whose hash runs they
@@ -42,14 +46,14 @@ MAX_WAIT_S = 8.0
 RETRY_AFTER_S = 2
 #: Of 19: other work of this host gets about three times the processor time.
 NICENESS = 5
-QUEUE_IS_FULL = (
+QUEUE_FULL_MESSAGE = (
     "the Console is checking as many passwords as it can; try again in a moment"
 )
 T = TypeVar("T")
 # 64 MiB and three passes each (RFC 9106, second choice).
 _hasher = PasswordHasher()
 #: An account that is logged in, or a command.
-TRUSTED = Caller()
+TRUSTED_CALLER = HashCaller()
 CACHE_TTL_NS = 60 * clock.SECOND
 MAX_CACHED = 256
 
@@ -59,7 +63,7 @@ class HashQueue:
 
     def __init__(
         self,
-        slots: int = SLOTS,
+        slots: int = MAX_CONCURRENT_HASHES,
         login_places: int = LOGIN_PLACES,
         other_places: int = OTHER_PLACES,
         max_wait_s: float = MAX_WAIT_S,
@@ -89,7 +93,7 @@ class HashQueue:
         return len(self._order)
 
     @contextmanager
-    def slot(self, caller: Caller) -> Iterator[None]:
+    def slot(self, caller: HashCaller) -> Iterator[None]:
         """Hold one slot for *caller* when its turn has come.
 
         Raises Busy when too many callers wait, or when this one waited too long.
@@ -104,7 +108,7 @@ class HashQueue:
         """Return what *work* gives, done at low priority; call it with a slot held."""
         return self._threads.submit(work).result()
 
-    def _take(self, caller: Caller) -> None:
+    def _take(self, caller: HashCaller) -> None:
         ticket = _Ticket()
         with self._lock:
             if self._running < self._slots:
@@ -112,15 +116,15 @@ class HashQueue:
                 return
             try:
                 displaced = self._order.add(caller, ticket)
-            except NoPlace:
-                raise Busy(QUEUE_IS_FULL, RETRY_AFTER_S) from None
+            except HashQueueFull:
+                raise Busy(QUEUE_FULL_MESSAGE, RETRY_AFTER_S) from None
         if displaced:
             displaced.called.set()
         ticket.called.wait(self._max_wait_s)
         with self._lock:
             self._order.remove(ticket)
             if not ticket.has_slot:
-                raise Busy(QUEUE_IS_FULL, RETRY_AFTER_S)
+                raise Busy(QUEUE_FULL_MESSAGE, RETRY_AFTER_S)
 
     def _release(self) -> None:
         with self._lock:
@@ -158,7 +162,7 @@ class Match(Enum):
     EARLIER_FORM = "it is the password, stored as it was typed: hash it again"
 
 
-def hash_password(password: str, caller: Caller = TRUSTED) -> str:
+def hash_password(password: str, caller: HashCaller = TRUSTED_CALLER) -> str:
     """Return the text to store for *password*; raises Busy."""
     with queue.slot(caller):
         return hash_in_slot(password)
@@ -171,7 +175,7 @@ def hash_in_slot(password: str) -> str:
 
 def matches(stored: str | None, password: str) -> bool:
     """Return whether *password* is the one *stored*; raises Busy."""
-    with queue.slot(TRUSTED):
+    with queue.slot(TRUSTED_CALLER):
         return match_in_slot(stored, password) is not Match.NO
 
 
@@ -215,7 +219,7 @@ class PasswordCache:
         )
         self._lock = threading.Lock()
 
-    def knows(self, user: User, password: str) -> bool:
+    def contains(self, user: User, password: str) -> bool:
         """Return whether this password was right for the same stored hash."""
         digest = self._digest(user, password)
         with self._lock:

@@ -11,10 +11,10 @@ from typing import Self
 import jwt
 from pymongo.database import Database
 
-from twistlock_console.accounts.login_settings import LONGEST_TIMEOUT
+from twistlock_console.accounts.login_settings import MAX_SESSION_TIMEOUT_S
 from twistlock_console.accounts.users import User
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import Kind
+from twistlock_console.revocation.store import RevocationKind
 
 ALGORITHM = "HS256"
 ISSUER = "twistlock"
@@ -30,7 +30,7 @@ class Session:
     issued: int
 
     @classmethod
-    def begin(cls, user: User, now: int) -> Self:
+    def start(cls, user: User, now: int) -> Self:
         """Start a session of *user* with an unguessable name."""
         return cls(secrets.token_urlsafe(16), user.username, user.session_epoch, now)
 
@@ -39,20 +39,20 @@ class Session:
         return replace(self, issued=now)
 
 
-class Age(Enum):
+class SessionAge(Enum):
     """The age of a session, and so what to do about it."""
 
-    YOUNG = "leave it"
+    FRESH = "leave it"
     RENEW = "half of its time is over"
-    OVER = "it has ended"
+    EXPIRED = "it has ended"
 
 
-def age(session: Session, now: int, timeout: int) -> Age:
+def session_age(session: Session, now: int, timeout: int) -> SessionAge:
     """Judge a session by the inactivity *timeout*, in seconds, in force now."""
     elapsed = now - session.issued
     if elapsed >= timeout:
-        return Age.OVER
-    return Age.RENEW if elapsed * 2 >= timeout else Age.YOUNG
+        return SessionAge.EXPIRED
+    return SessionAge.RENEW if elapsed * 2 >= timeout else SessionAge.FRESH
 
 
 def derive_key(secret: bytes, purpose: str) -> bytes:
@@ -102,10 +102,10 @@ def read_token(key: bytes, token: str) -> Session | None:
 
 def revoke_session(database: Database[dict[str, object]], session_id: str) -> None:
     """End the session; stored for the longest time that one can last."""
-    expires = datetime.now(UTC) + timedelta(seconds=LONGEST_TIMEOUT)
-    store.revoke(database, Kind.SESSION, session_id, expires=expires)
+    expires = datetime.now(UTC) + timedelta(seconds=MAX_SESSION_TIMEOUT_S)
+    store.revoke(database, RevocationKind.SESSION, session_id, expires=expires)
 
 
 def is_session_revoked(database: Database[dict[str, object]], session_id: str) -> bool:
     """Return whether the session was ended by a log-out."""
-    return store.is_revoked(database, Kind.SESSION, session_id)
+    return store.is_revoked(database, RevocationKind.SESSION, session_id)

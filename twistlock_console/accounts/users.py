@@ -23,7 +23,7 @@ from twistlock_console.common.errors import NotFound, Refused
 from twistlock_console.common.search_terms import FIELD, words_of
 from twistlock_console.names import name_key
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import Kind
+from twistlock_console.revocation.store import RevocationKind
 
 COLLECTION = "users"
 SETTINGS = "settings"
@@ -106,7 +106,7 @@ def stored_name(database: Store, username: str) -> str:
     """Return the user's name as it is stored; raises NotFound if there is none."""
     if (user := find(database, username)) is not None:
         return user.username
-    if store.is_revoked(database, Kind.ACCOUNT, username):
+    if store.is_revoked(database, RevocationKind.ACCOUNT, username):
         raise NotFound(
             f"there is no user {username}: the account was deleted; add it again under "
             "Manage > Authentication > Users"
@@ -114,7 +114,9 @@ def stored_name(database: Store, username: str) -> str:
     raise NotFound(f"there is no user {username}")
 
 
-def stands_behind(database: Store, username: str, area: Area, made: datetime) -> bool:
+def may_owner_still_change(
+    database: Store, username: str, area: Area, made: datetime
+) -> bool:
     """Return whether the account that made a token exists and may still change *area*.
 
     An account that was deleted since the token was *made* is another one, if it was
@@ -122,7 +124,7 @@ def stands_behind(database: Store, username: str, area: Area, made: datetime) ->
     """
     if not username:
         return True
-    deleted = store.revocation_time(database, Kind.ACCOUNT, username)
+    deleted = store.revocation_time(database, RevocationKind.ACCOUNT, username)
     if deleted is not None and deleted >= made:
         return False
     user = find(database, username)
@@ -210,7 +212,7 @@ def add(database: Store, username: str, password_hash: str, role: UserRole) -> U
     except DuplicateKeyError:
         raise Refused(f"there is a user {username} already") from None
     # Only now: cut short before, no backup brings the deleted account back.
-    store.lift(database, Kind.ACCOUNT, username)
+    store.lift(database, RevocationKind.ACCOUNT, username)
     return User.from_document(document)
 
 
@@ -232,7 +234,7 @@ def change(
     def step(session: ClientSession) -> None:
         database[COLLECTION].update_one({"_id": username}, change, session=session)
 
-    old = _one_left(database, username, step, stays=role is UserRole.ADMIN)
+    old = _keep_an_administrator(database, username, step, stays=role is UserRole.ADMIN)
     found = database[COLLECTION].find_one({"_id": username})
     return old, User.from_document(found) if found else old
 
@@ -247,12 +249,14 @@ def remove(database: Store, username: str) -> User:
 
     def step(session: ClientSession) -> None:
         database[COLLECTION].delete_one({"_id": username}, session=session)
-        store.revoke(database, Kind.ACCOUNT, username, session=session)
+        store.revoke(database, RevocationKind.ACCOUNT, username, session=session)
 
-    return _one_left(database, username, step, stays=False)
+    return _keep_an_administrator(database, username, step, stays=False)
 
 
-def _one_left(database: Store, username: str, step: Step, *, stays: bool) -> User:
+def _keep_an_administrator(
+    database: Store, username: str, step: Step, *, stays: bool
+) -> User:
     """Do *step* if an administrator is left after it; gives the user before it."""
     users = database[COLLECTION]
 

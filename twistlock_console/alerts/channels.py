@@ -14,11 +14,11 @@ from http.client import HTTPConnection, HTTPException
 from urllib.parse import SplitResult, urlsplit
 
 from twistlock_console.alerts import messages
-from twistlock_console.alerts.connecting import (
+from twistlock_console.alerts.connection import (
     Deadline,
     NotDelivered,
-    connected,
-    look_up,
+    open_connection,
+    resolve_allowed,
 )
 from twistlock_console.alerts.messages import Sender
 from twistlock_console.alerts.rules import Notice
@@ -26,7 +26,7 @@ from twistlock_console.alerts.settings import Syslog
 from twistlock_console.alerts.targets import TargetPolicy
 from twistlock_console.common.error_text import describe_error
 
-SECONDS = 5.0
+DELIVERY_TIMEOUT_S = 5.0
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SYSLOG_PORT = 514
 
@@ -40,9 +40,11 @@ class Alert:
     sender: Sender
 
 
-def post(url: str, secret: bytes, alert: Alert, policy: TargetPolicy) -> None:
+def post_to_webhook(
+    url: str, secret: bytes, alert: Alert, policy: TargetPolicy
+) -> None:
     """Post *alert*, signed; raises NotDelivered."""
-    body = messages.as_json(alert.notice, alert.at, alert.sender)
+    body = messages.to_json(alert.notice, alert.at, alert.sender)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
     headers = {
@@ -50,14 +52,14 @@ def post(url: str, secret: bytes, alert: Alert, policy: TargetPolicy) -> None:
         "Content-Type": "application/json",
         "User-Agent": messages.TAG,
         "X-Twistlock-Delivery": alert.notice.id,
-        "X-Twistlock-Signature": messages.signature(secret, body, int(time.time())),
+        "X-Twistlock-Signature": messages.sign(secret, body, int(time.time())),
         "Connection": "close",
     }
-    deadline = Deadline(SECONDS)
-    with _failing_as(f"the webhook at {host}"):
-        endpoints = look_up(host, port, policy, deadline)
+    deadline = Deadline(DELIVERY_TIMEOUT_S)
+    with _raise_not_delivered(f"the webhook at {host}"):
+        endpoints = resolve_allowed(host, port, policy, deadline)
         tls_name = host if parts.scheme == "https" else None
-        with connected(endpoints, deadline, tls_name) as sock:
+        with open_connection(endpoints, deadline, tls_name) as sock:
             connection = HTTPConnection(host, port)
             connection.sock = sock
             connection.request("POST", _path_of(parts), body, headers)
@@ -66,25 +68,25 @@ def post(url: str, secret: bytes, alert: Alert, policy: TargetPolicy) -> None:
         raise NotDelivered(f"the webhook at {host} answered with status {status}")
 
 
-def log_to(to: Syslog, alert: Alert, policy: TargetPolicy) -> None:
+def send_to_syslog(to: Syslog, alert: Alert, policy: TargetPolicy) -> None:
     """Send *alert* to the syslog server; raises NotDelivered."""
-    frame = messages.syslog_frame(to.format, alert.notice, alert.at, alert.sender)
-    with _failing_as(f"the syslog server {to.addr}"):
+    frame = messages.to_syslog_frame(to.format, alert.notice, alert.at, alert.sender)
+    with _raise_not_delivered(f"the syslog server {to.addr}"):
         parts = urlsplit(to.addr)
         if parts.scheme == "unix":
-            _to_socket(parts.path, frame)
+            _send_to_unix_socket(parts.path, frame)
             return
-        host, deadline = parts.hostname or "", Deadline(SECONDS)
-        endpoints = look_up(host, parts.port or SYSLOG_PORT, policy, deadline)
+        host, deadline = parts.hostname or "", Deadline(DELIVERY_TIMEOUT_S)
+        endpoints = resolve_allowed(host, parts.port or SYSLOG_PORT, policy, deadline)
         if parts.scheme == "udp":
             with socket.socket(endpoints[0].family, socket.SOCK_DGRAM) as out:
                 out.sendto(frame, endpoints[0].address)
             return
-        with connected(endpoints, deadline) as sock:
-            sock.sendall(_framed(to.format, frame))
+        with open_connection(endpoints, deadline) as sock:
+            sock.sendall(_add_framing(to.format, frame))
 
 
-def sentence_of(channel: str, url: str, to: Syslog) -> str:
+def success_sentence(channel: str, url: str, to: Syslog) -> str:
     """Return what became of an alert that *channel* sent without an error."""
     if channel == "webhook":
         return f"the webhook at {urlsplit(url).hostname} took it"
@@ -95,7 +97,7 @@ def sentence_of(channel: str, url: str, to: Syslog) -> str:
 
 
 @contextmanager
-def _failing_as(what: str) -> Iterator[None]:
+def _raise_not_delivered(what: str) -> Iterator[None]:
     try:
         yield
     except NotDelivered as error:
@@ -114,13 +116,13 @@ def _path_of(parts: SplitResult) -> str:
     return f"{parts.path or '/'}{query}"
 
 
-def _to_socket(path: str, frame: bytes) -> None:
+def _send_to_unix_socket(path: str, frame: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-        out.settimeout(SECONDS)
+        out.settimeout(DELIVERY_TIMEOUT_S)
         out.connect(path)
         out.send(frame)
 
 
-def _framed(form: str, frame: bytes) -> bytes:
+def _add_framing(form: str, frame: bytes) -> bytes:
     # RFC 6587: the newer format counts its bytes, the older one ends with a line.
     return b"%d %s" % (len(frame), frame) if form == "rfc5424" else frame + b"\n"

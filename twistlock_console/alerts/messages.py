@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from twistlock_console.alerts.rules import Notice, State
+from twistlock_console.alerts.rules import AlertState, Notice
 
 TAG = "Twistlock-Console"
 DAEMON = 3 << 3
-WARNING, NOTE = 4, 5
+WARNING, NOTICE = 4, 5
 #: What every syslog server takes.
-LONGEST_LINE = 2048
+MAX_LINE_BYTES = 2048
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
@@ -25,7 +25,7 @@ class Sender:
     pid: int
 
 
-def as_json(notice: Notice, time: datetime, sender: Sender) -> bytes:
+def to_json(notice: Notice, time: datetime, sender: Sender) -> bytes:
     """Write what the webhook is sent."""
     return json.dumps(
         {
@@ -41,13 +41,13 @@ def as_json(notice: Notice, time: datetime, sender: Sender) -> bytes:
     ).encode()
 
 
-def signature(secret: bytes, body: bytes, unix_time: int) -> str:
+def sign(secret: bytes, body: bytes, unix_time: int) -> str:
     """Sign *body* and the time; the other side does the same and compares."""
     signed = b"%d.%s" % (unix_time, body)
     return f"t={unix_time},v1={hmac.digest(secret, signed, hashlib.sha256).hex()}"
 
 
-def as_line(notice: Notice, time: datetime, sender: Sender) -> str:
+def to_line(notice: Notice, time: datetime, sender: Sender) -> str:
     """Write the product's line of names and quoted values."""
     fields = {
         "time": _iso(time),
@@ -64,18 +64,18 @@ def as_line(notice: Notice, time: datetime, sender: Sender) -> str:
     return " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items())
 
 
-def syslog_frame(form: str, notice: Notice, time: datetime, sender: Sender) -> bytes:
+def to_syslog_frame(form: str, notice: Notice, time: datetime, sender: Sender) -> bytes:
     """Write *notice* as RFC 5424 or RFC 3164 has it, without a line's end."""
-    grave = WARNING if notice.state is not State.RECOVERED else NOTE
-    line = as_line(notice, time, sender)
+    grave = WARNING if notice.state is not AlertState.RECOVERED else NOTICE
+    line = to_line(notice, time, sender)
     if form == "rfc5424":
         head = f"<{DAEMON + grave}>1 {_iso(time)} {sender.node} {TAG} {sender.pid}"
-        return f"{head} {notice.problem.kind} - {line}".encode()[:LONGEST_LINE]
+        return f"{head} {notice.problem.kind} - {line}".encode()[:MAX_LINE_BYTES]
     stamp = (
         f"{_MONTHS[3 * time.month - 3 : 3 * time.month]} {time.day:2} {time:%H:%M:%S}"
     )
     head = f"<{DAEMON + grave}>{stamp} {sender.node} {TAG}[{sender.pid}]:"
-    return f"{head} {line}".encode()[:LONGEST_LINE]
+    return f"{head} {line}".encode()[:MAX_LINE_BYTES]
 
 
 def _iso(time: datetime) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 #: With more Defenders lost at once they are reported as one.
-MOST_SINGLE_DEFENDERS = 50
+MAX_SINGLE_DEFENDERS = 50
 FLEET = "the fleet"
 
 
-class Kind(StrEnum):
+class CoreAlertKind(StrEnum):
     """The kinds of the core, by the names of their triggers; see `kinds`."""
 
     FAILOVER = "failover"
@@ -23,7 +23,7 @@ class Kind(StrEnum):
     TEST = "test"
 
 
-class State(StrEnum):
+class AlertState(StrEnum):
     """The state of a problem that an alert reports."""
 
     RAISED = "raised"
@@ -60,7 +60,7 @@ class Notice:
 
     problem: Problem
     number: int
-    state: State
+    state: AlertState
 
     @property
     def id(self) -> str:
@@ -68,7 +68,7 @@ class Notice:
         return f"{self.problem.key}#{self.number}:{self.state}"
 
 
-def due(
+def due_notices(
     problems: Collection[Problem],
     records: Mapping[str, AlertRecord],
     known: Collection[str],
@@ -76,33 +76,35 @@ def due(
     """Return the alerts that are due, if *known* are the kinds that were looked at."""
     now = {problem.key: problem for problem in problems}
     begun = tuple(
-        Notice(problem, records[key].number + 1 if key in records else 1, State.RAISED)
+        Notice(
+            problem, records[key].number + 1 if key in records else 1, AlertState.RAISED
+        )
         for key, problem in now.items()
         if key not in records or not records[key].is_open
     )
     over = tuple(
-        Notice(each.problem, each.number, State.RECOVERED)
+        Notice(each.problem, each.number, AlertState.RECOVERED)
         for key, each in records.items()
         if each.is_open and key not in now and each.problem.kind in known
     )
     return begun + over
 
 
-def failover(
+def failover_notice(
     last_alerted_epoch: int | None, epoch: int, sentence: str
 ) -> Notice | None:
     """Return the alert of a takeover, unless it was sent or is the first ever."""
     if last_alerted_epoch is None or epoch <= last_alerted_epoch:
         return None
-    problem = Problem(Kind.FAILOVER, "the Console", sentence)
-    return Notice(problem, epoch, State.HAPPENED)
+    problem = Problem(CoreAlertKind.FAILOVER, "the Console", sentence)
+    return Notice(problem, epoch, AlertState.HAPPENED)
 
 
-def lasting(
+def filter_by_duration(
     problems: Collection[Problem],
     since: Mapping[str, int],
     now: int,
-    patience: Mapping[str, int],
+    min_durations_ns: Mapping[str, int],
     records: Mapping[str, AlertRecord],
 ) -> tuple[dict[str, int], tuple[Problem, ...]]:
     """Return since when each problem is seen, and those that lasted long enough.
@@ -116,24 +118,28 @@ def lasting(
         problem
         for problem in problems
         if problem.key in still_open
-        or now - seen[problem.key] >= patience.get(problem.kind, 0)
+        or now - seen[problem.key] >= min_durations_ns.get(problem.kind, 0)
     )
     return seen, old_enough
 
 
-def lost_defenders(lost: Collection[str], reported: Collection[str]) -> list[Problem]:
+def lost_defender_problems(
+    lost: Collection[str], reported: Collection[str]
+) -> list[Problem]:
     """Return a problem for each of the *lost* Defenders, or one for many.
 
     Those that were *reported* already stay problems of their own.
     """
     singly = sorted(
-        lost if len(lost) <= MOST_SINGLE_DEFENDERS else {*lost} & {*reported}
+        lost if len(lost) <= MAX_SINGLE_DEFENDERS else {*lost} & {*reported}
     )
     problems = [
-        Problem(Kind.DEFENDERS_LOST, name, f"the Defender {name} is not connected")
+        Problem(
+            CoreAlertKind.DEFENDERS_LOST, name, f"the Defender {name} is not connected"
+        )
         for name in singly
     ]
-    if len(lost) > MOST_SINGLE_DEFENDERS:
+    if len(lost) > MAX_SINGLE_DEFENDERS:
         sentence = f"{len(lost)} Defenders are not connected"
-        problems.append(Problem(Kind.DEFENDERS_LOST, FLEET, sentence))
+        problems.append(Problem(CoreAlertKind.DEFENDERS_LOST, FLEET, sentence))
     return problems

@@ -28,7 +28,7 @@ from twistlock_console.common.redaction import is_redacted
 from twistlock_console.database.client import Db
 
 SETTINGS = "settings"
-SHORTEST_SECRET = 16
+MIN_SECRET_LENGTH = 16
 #: Tells that settings are those in force, which were checked when they were sent.
 STORED = "stored"
 
@@ -60,8 +60,8 @@ class Webhook(Body):
     def _is_secret(cls, secret: Secret, info: ValidationInfo) -> Secret:
         if not info.data.get("enabled") and not info.data.get("url"):
             return secret
-        if secret.plain and len(secret.plain) < SHORTEST_SECRET:
-            raise ValueError(f"write at least {SHORTEST_SECRET} characters")
+        if secret.plain and len(secret.plain) < MIN_SECRET_LENGTH:
+            raise ValueError(f"write at least {MIN_SECRET_LENGTH} characters")
         if not (secret.plain or secret.encrypted):
             raise ValueError("give one; alerts are signed with it")
         return secret
@@ -75,7 +75,7 @@ class AlertSettingsBase(Body):
 
     webhook: Webhook = Webhook()
 
-    def is_wanted(self, kind: AlertKind) -> bool:
+    def is_enabled(self, kind: AlertKind) -> bool:
         """Return whether alerts of *kind* are sent."""
         return bool(self.switches()[kind.name])
 
@@ -91,7 +91,7 @@ class AlertSettingsBase(Body):
         return int(self.model_dump(by_alias=True)[kind.threshold.name])
 
 
-def _with_kinds(kinds: Sequence[AlertKind]) -> type[AlertSettingsBase]:
+def _create_model(kinds: Sequence[AlertKind]) -> type[AlertSettingsBase]:
     """Return the settings with a switch for each of *kinds*, and its threshold."""
     switches: dict[str, Any] = {to_snake(kind.name): (bool, True) for kind in kinds}
     triggers = create_model("Triggers", __base__=Body, **switches)
@@ -116,7 +116,7 @@ def _with_kinds(kinds: Sequence[AlertKind]) -> type[AlertSettingsBase]:
 if TYPE_CHECKING:
     AlertSettings = AlertSettingsBase
 else:
-    AlertSettings = _with_kinds(alert_kinds())
+    AlertSettings = _create_model(alert_kinds())
 
 
 class Syslog(Body):
@@ -147,13 +147,13 @@ S = TypeVar("S", AlertSettings, LoggingSettings)
 _NAMES: dict[type[Body], str] = {AlertSettings: "alerts", LoggingSettings: "logging"}
 
 
-def read(database: Db, kind: type[S]) -> S:
+def read_settings(database: Db, kind: type[S]) -> S:
     """Read the settings in force."""
     found = database[SETTINGS].find_one({"_id": _NAMES[kind]}, {"_id": False}) or {}
-    return kind.model_validate(_of_installed_kinds(found), context=STORED)
+    return kind.model_validate(_drop_unknown_kinds(found), context=STORED)
 
 
-def _of_installed_kinds(found: dict[str, Any]) -> dict[str, Any]:
+def _drop_unknown_kinds(found: dict[str, Any]) -> dict[str, Any]:
     """Leave out switches and thresholds of plugins that are not installed now."""
     if "triggers" not in found:
         return found
@@ -165,7 +165,7 @@ def _of_installed_kinds(found: dict[str, Any]) -> dict[str, Any]:
     return {**others, "triggers": triggers}
 
 
-def write(database: Db, new: S) -> None:
+def write_settings(database: Db, new: S) -> None:
     """Store *new* as a whole."""
     kept = new.model_dump(by_alias=True)
     database[SETTINGS].replace_one({"_id": _NAMES[type(new)]}, kept, upsert=True)
@@ -178,7 +178,7 @@ class SecretCipher:
         key = derive_key(session_secret, "secrets in settings")
         self._fernet = Fernet(base64.urlsafe_b64encode(key))
 
-    def close(self, new: AlertSettings) -> AlertSettings:
+    def encrypt_secret(self, new: AlertSettings) -> AlertSettings:
         """Return *new* with its secret sealed; raises Refused for a foreign seal."""
         secret = new.webhook.secret
         if secret.plain:
@@ -186,11 +186,11 @@ class SecretCipher:
         else:
             sealed = secret.encrypted
             if sealed:
-                self.open(sealed)
+                self.decrypt(sealed)
         hook = new.webhook.model_copy(update={"secret": Secret(encrypted=sealed)})
         return new.model_copy(update={"webhook": hook})
 
-    def open(self, sealed: str) -> bytes:
+    def decrypt(self, sealed: str) -> bytes:
         """Return the secret in *sealed*; raises Refused if it is not one of ours."""
         try:
             return self._fernet.decrypt(sealed.encode())

@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 from pymongo import ASCENDING, InsertOne
 from pymongo.errors import BulkWriteError
 
-from twistlock_console.alerts.rules import AlertRecord, Notice, Problem, State
+from twistlock_console.alerts.rules import AlertRecord, AlertState, Notice, Problem
 from twistlock_console.database.client import Db, Document
 
 ALERTS = "alerts"
 QUEUE = "alert_queue"
 #: When a channel takes no alerts any more, further ones are left out of its queue.
-MOST_WAITING = 1_000
+MAX_QUEUED = 1_000
 DUPLICATE_KEY = 11000
 FAILOVER = "failover"
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueuedAlert:
     """An alert that a channel has not taken yet."""
 
     id: str
@@ -43,49 +43,49 @@ def last_alerted_epoch(database: Db) -> int | None:
     return int(found["number"]) if found else None
 
 
-def tell(database: Db, notices: Iterable[Notice], channels: Iterable[str]) -> None:
+def enqueue(database: Db, notices: Iterable[Notice], channels: Iterable[str]) -> None:
     """Put *notices* into the queue of each channel, then record that they were."""
     notices, now = tuple(notices), datetime.now(UTC)
     wanted = [
-        InsertOne(_queued(notice, channel, now))
+        InsertOne(_to_document(notice, channel, now))
         for channel in channels
-        for notice in notices[: _room(database, channel)]
+        for notice in notices[: _free_places(database, channel)]
     ]
     if wanted:
         _insert(database, wanted)
     for notice in notices:
-        _note(database, notice, now)
+        _record_notice(database, notice, now)
 
 
-def note_epoch(database: Db, epoch: int) -> None:
+def record_alerted_epoch(database: Db, epoch: int) -> None:
     """Note that the takeover under *epoch* needs no more alerts."""
     database[ALERTS].update_one(
         {"_id": FAILOVER}, {"$max": {"number": epoch}}, upsert=True
     )
 
 
-def waiting(database: Db, channel: str, most: int) -> list[Waiting]:
+def read_queue(database: Db, channel: str, most: int) -> list[QueuedAlert]:
     """Return the alerts that *channel* has not taken, oldest first."""
     found = database[QUEUE].find({"channel": channel})
     ordered = found.sort([("created", ASCENDING), ("_id", ASCENDING)]).limit(most)
     return [
-        Waiting(
+        QueuedAlert(
             str(each["_id"]),
-            Notice(_problem(each), int(each["number"]), State(each["state"])),
+            Notice(_problem(each), int(each["number"]), AlertState(each["state"])),
             each["created"],
         )
         for each in ordered
     ]
 
 
-def sent(database: Db, delivery: str) -> None:
+def remove_from_queue(database: Db, delivery: str) -> None:
     """Take what was sent, or given up, out of the queue."""
     database[QUEUE].delete_one({"_id": delivery})
 
 
-def _room(database: Db, channel: str) -> int:
-    return MOST_WAITING - database[QUEUE].count_documents(
-        {"channel": channel}, limit=MOST_WAITING
+def _free_places(database: Db, channel: str) -> int:
+    return MAX_QUEUED - database[QUEUE].count_documents(
+        {"channel": channel}, limit=MAX_QUEUED
     )
 
 
@@ -97,7 +97,7 @@ def _insert(database: Db, wanted: list[InsertOne[Document]]) -> None:
             raise
 
 
-def _queued(notice: Notice, channel: str, now: datetime) -> Document:
+def _to_document(notice: Notice, channel: str, now: datetime) -> Document:
     return {
         "_id": f"{channel} {notice.id}",
         "channel": channel,
@@ -108,13 +108,13 @@ def _queued(notice: Notice, channel: str, now: datetime) -> Document:
     }
 
 
-def _note(database: Db, notice: Notice, now: datetime) -> None:
-    if notice.state is State.HAPPENED:
-        note_epoch(database, notice.number)
+def _record_notice(database: Db, notice: Notice, now: datetime) -> None:
+    if notice.state is AlertState.HAPPENED:
+        record_alerted_epoch(database, notice.number)
         return
     fields = {
         "number": notice.number,
-        "open": notice.state is State.RAISED,
+        "open": notice.state is AlertState.RAISED,
         "changed": now,
         **_fields(notice.problem),
     }

@@ -55,9 +55,9 @@ class TargetPolicy:
         """Return the policy that knows these addresses of *nodes* as well."""
         return replace(self, nodes=self.nodes.union(nodes))
 
-    def why_not(self, host: str, address: Address, port: int) -> str | None:
+    def refusal_reason(self, host: str, address: Address, port: int) -> str | None:
         """Return why nothing is sent to *host* at *address*; None if it may be."""
-        for each in _meanings(address):
+        for each in _reached_addresses(address):
             if any(_is_in(each, network) for network in self.allowed):
                 continue
             if kind := self._kind(host, each, port):
@@ -68,28 +68,28 @@ class TargetPolicy:
                 )
         return None
 
-    def why_not_literal(self, host: str, port: int) -> str | None:
+    def literal_refusal_reason(self, host: str, port: int) -> str | None:
         """Return the same for a *host* that is an address already, or `localhost`."""
-        name = _plain(host)
+        name = _normalize(host)
         local = name == "localhost" or name.endswith(".localhost")
-        address = IPv4Address("127.0.0.1") if local else _literal(name)
-        return self.why_not(host, address, port) if address else None
+        address = IPv4Address("127.0.0.1") if local else _parse_literal(name)
+        return self.refusal_reason(host, address, port) if address else None
 
     def _kind(self, host: str, address: Address, port: int) -> str | None:
         kind = next((kind for kind, fits in _KINDS if fits(address)), None)
-        ours = address in self.nodes or _plain(host) in self.names
+        ours = address in self.nodes or _normalize(host) in self.names
         if kind is None and ours and port in self.ports:
             return f"the Console itself on port {port}"
         return kind
 
 
-def _literal(name: str) -> Address | None:
+def _parse_literal(name: str) -> Address | None:
     """Return the address that *name* is, also as one number or with parts left out."""
     with suppress(ValueError):
         return ip_address(name)
     *first, last = name.split(".")
     with suppress(ValueError):
-        numbers, rest = [_number(part) for part in first], _number(last)
+        numbers, rest = [_parse_number(part) for part in first], _parse_number(last)
         fits = len(numbers) < 4 and rest < 256 ** (4 - len(numbers))
         if fits and all(number < 256 for number in numbers):
             whole = sum(n << 8 * (3 - place) for place, n in enumerate(numbers))
@@ -97,14 +97,14 @@ def _literal(name: str) -> Address | None:
     return None
 
 
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     """Read a part of an address as inet_aton(3) does; raises ValueError."""
     if not re.fullmatch("0x[0-9a-f]{1,12}|[0-9]{1,12}", text):
         raise ValueError(text)
     return int(text, 16 if text.startswith("0x") else 8 if text[0] == "0" else 10)
 
 
-def _plain(host: str) -> str:
+def _normalize(host: str) -> str:
     return host.rstrip(".").lower()
 
 
@@ -112,7 +112,7 @@ def _is_in(address: Address, network: Network) -> bool:
     return address.version == network.version and address in network
 
 
-def _meanings(address: Address) -> Iterator[Address]:
+def _reached_addresses(address: Address) -> Iterator[Address]:
     """Return *address*, or the IPv4 address that a translator makes of it."""
     if isinstance(address, IPv4Address):
         yield address

@@ -14,13 +14,13 @@ from twistlock_console.common.search_terms import FIELD, words_of
 
 COLLECTION = "audits_mgmt"
 #: A longer difference is cut: one entry must not fill a page of the history.
-LONGEST_DIFFERENCE = 32_768
-LONGEST_LINE = 1024
-MOST_USERNAMES = 1000
-USERNAMES: list[dict[str, object]] = [
+MAX_DIFFERENCE_CHARACTERS = 32_768
+MAX_LINE_CHARACTERS = 1024
+MAX_USERNAMES = 1000
+USERNAMES_PIPELINE: list[dict[str, object]] = [
     {"$sort": {"username": 1}},
     {"$group": {"_id": "$username"}},
-    {"$limit": MOST_USERNAMES},
+    {"$limit": MAX_USERNAMES},
     {"$sort": {"_id": 1}},
 ]
 
@@ -45,7 +45,7 @@ def audit_kinds() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """One act: who did it, from where, through which API path, and how it ended."""
 
     type: str
@@ -57,7 +57,7 @@ class Entry:
     diff: str = ""
 
 
-def record(database: Database[dict[str, object]], entry: Entry) -> None:
+def record(database: Database[dict[str, object]], entry: AuditEntry) -> None:
     """Store *entry* with the present time."""
     database[COLLECTION].insert_one(
         {
@@ -74,17 +74,17 @@ def record(database: Database[dict[str, object]], entry: Entry) -> None:
     )
 
 
-def usernames(database: Database[dict[str, object]]) -> list[str]:
+def read_usernames(database: Database[dict[str, object]]) -> list[str]:
     """Return the names in the trail in their order, MOST_USERNAMES at most.
 
     Failed logins bring any number of names; the database walks an index from name to
     name and stops.
     """
-    found = database[COLLECTION].aggregate(USERNAMES)
+    found = database[COLLECTION].aggregate(USERNAMES_PIPELINE)
     return [str(each["_id"]) for each in found]
 
 
-def difference(old: object, new: object) -> str:
+def diff(old: object, new: object) -> str:
     """Show what changed: lines that begin with a space, a minus or a plus.
 
     Either may be None: a thing that was made, or removed. Fields whose names speak
@@ -94,12 +94,12 @@ def difference(old: object, new: object) -> str:
     before, after = ([] if value is None else _as_lines(value) for value in shown)
     lines = difflib.unified_diff(before, after, n=1, lineterm="")
     kept = [line for line in lines if not line.startswith(("---", "+++", "@"))]
-    return _cut("\n".join(kept))
+    return _truncate("\n".join(kept))
 
 
 def _one_line(text: str) -> str:
     """Return *text* so that it is one entry wherever it is shown or sent."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:LONGEST_LINE]
+    return "".join(c if c.isprintable() else "?" for c in text)[:MAX_LINE_CHARACTERS]
 
 
 def _as_lines(value: object) -> list[str]:
@@ -107,7 +107,9 @@ def _as_lines(value: object) -> list[str]:
     return text.splitlines()
 
 
-def _cut(text: str) -> str:
-    if len(text) <= LONGEST_DIFFERENCE:
+def _truncate(text: str) -> str:
+    if len(text) <= MAX_DIFFERENCE_CHARACTERS:
         return text
-    return text[:LONGEST_DIFFERENCE].rpartition("\n")[0] + "\n (cut: it is longer)"
+    return (
+        text[:MAX_DIFFERENCE_CHARACTERS].rpartition("\n")[0] + "\n (cut: it is longer)"
+    )

@@ -18,7 +18,7 @@ from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError, DatabaseError, IdentityError
 from twistlock_console.database.client import (
     connect,
-    follow_certificate,
+    reload_certificate,
     root_credentials,
 )
 from twistlock_console.pki.certificates import (
@@ -121,7 +121,7 @@ class NodeCertificateRenewer:
         with self._one_at_a_time:
             self._mongod_knows = False
             enter_phase(self._folder, phase)
-            follow_certificate(self._settings)
+            reload_certificate(self._settings)
             self._tell_mongod()
 
     def expires(self) -> str | None:
@@ -149,7 +149,7 @@ class NodeCertificateRenewer:
     def _renew(self, names: Sequence[str], reason: str) -> None:
         self._mongod_knows = False
         issue_node_certificate(self._folder, names)
-        follow_certificate(self._settings)
+        reload_certificate(self._settings)
         log.info("renewed the certificate for %s: %s", ", ".join(names), reason)
 
     def _tell_mongod(self) -> None:

@@ -3,7 +3,7 @@
 from pymongo.errors import PyMongoError
 
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.audit.trail import AuditEntry, AuditType
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.client import connect, credentials_for
@@ -16,7 +16,7 @@ def record_command(settings: Settings, command: str, status: str) -> None:
     Any node can: the client finds the primary. Raises DatabaseError if it is done and
     not on record.
     """
-    entry = Entry(
+    entry = AuditEntry(
         type=AuditType.CLUSTER,
         username="root",
         source_ip=settings.node_address,

@@ -13,7 +13,7 @@ from twistlock_console.accounts.login_settings import read_logon
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.users import Store, set_password
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.audit.trail import AuditEntry, AuditType
 from twistlock_console.cli.options import (
     config_option,
     print_line,
@@ -63,7 +63,7 @@ def reset_password(database: Store, username: str, password: str) -> None:
     login.forget_failures(database, user.username)
     trail.record(
         database,
-        Entry(
+        AuditEntry(
             type=AuditType.USER,
             username="root",
             source_ip="this host",

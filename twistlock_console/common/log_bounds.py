@@ -10,12 +10,12 @@ MAX_SUBJECTS = 1000
 log = logging.getLogger(__name__)
 
 
-def rotate_files(log: Path, most_bytes: int = MAX_LOG_BYTES) -> bool:
+def rotate_files(log: Path, max_bytes: int = MAX_LOG_BYTES) -> bool:
     """Rename *log* to log.1, log.1 to log.2, …; the oldest of KEPT_FILES goes.
 
     Only if it has at least *most_bytes*; says whether. Raises OSError.
     """
-    if file_size(log) < most_bytes:
+    if file_size(log) < max_bytes:
         return False
     for number in reversed(range(1, KEPT_FILES)):
         older = Path(f"{log}.{number}")

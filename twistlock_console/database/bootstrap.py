@@ -26,9 +26,9 @@ from twistlock_console.database.options import KEYFILE, REPLICA_SET
 from twistlock_console.settings import Folders, Settings
 
 SECRETS = (KEYFILE, "console.password", "cluster.password", "session.key")
-WRITABLE_SECONDS = 30.0
-STEADY_SECONDS = 15.0
-PAUSE = 0.02
+WRITABLE_TIMEOUT_S = 30.0
+STABLE_TIMEOUT_S = 15.0
+POLL_INTERVAL_S = 0.02
 NOT_YET_INITIATED = 94
 ALREADY_INITIATED = 23
 USER_EXISTS = 51003
@@ -55,11 +55,11 @@ def prepare_secrets(folders: Folders) -> None:
         make_secret(folders.secrets / name)
 
 
-def wait_answering(
+def wait_until_answering(
     settings: Settings,
     seconds: float,
     mongod: Mongod | None = None,
-    is_given_up: Callable[[], bool] = lambda: False,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Return when the local member answers ``hello``, at most after *seconds*.
 
@@ -67,10 +67,10 @@ def wait_answering(
     that one last ended.
     """
     deadline = boottime_ns() + round(seconds * SECOND)
-    while boottime_ns() < deadline and not is_given_up():
+    while boottime_ns() < deadline and not is_cancelled():
         if is_answering(settings):
             return
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL_S)
     why = (mongod and mongod.reason) or f"see {settings.folders.log / 'mongod.log'}"
     raise DatabaseError(f"the database did not answer within {seconds:g} s: {why}")
 
@@ -78,7 +78,7 @@ def wait_answering(
 def is_answering(settings: Settings) -> bool:
     """Return whether the local member answers ``hello``."""
     # First without pymongo, which would look again only every half second.
-    return _accepts(settings) and _answers(settings)
+    return _accepts_connections(settings) and _answers_hello(settings)
 
 
 def initiate_set(
@@ -109,19 +109,19 @@ def initiate_set(
     """
 
     def initiate(client: Client) -> bool:
-        if not may_create and _configuration(client) is None:
+        if not may_create and _read_configuration(client) is None:
             return False
-        config = _found_or_made(client, settings, set_settings)
+        config = _ensure_configuration(client, settings, set_settings)
         if len(config["members"]) > 1:
             return False
         if config["members"][0]["host"] != _host(settings):
             if not may_rehost:
                 return False
             _rehost(client, config, settings)
-        _wait_writable(client)
+        _wait_until_writable(client)
         return True
 
-    return _as_root(settings, initiate)
+    return _run_as_root(settings, initiate)
 
 
 def create_users(settings: Settings) -> None:
@@ -130,10 +130,10 @@ def create_users(settings: Settings) -> None:
     For a member that can be written to. Raises DatabaseError, IdentityError.
     """
     passwords = {name: credentials_for(settings, name).password for name in ROLES}
-    _as_root(settings, lambda client: _create_users(client, passwords))
+    _run_as_root(settings, lambda client: _create_users(client, passwords))
 
 
-def _as_root(settings: Settings, work: Callable[[Client], T]) -> T:
+def _run_as_root(settings: Settings, work: Callable[[Client], T]) -> T:
     """Do *work*, which may be repeated, with a client that may do anything.
 
     Does it again when the connection breaks: a member that has just started closes
@@ -147,14 +147,14 @@ def _as_root(settings: Settings, work: Callable[[Client], T]) -> T:
                 return work(client)
         except PyMongoError as error:
             now = boottime_ns()
-            deadline = deadline or now + round(STEADY_SECONDS * SECOND)
+            deadline = deadline or now + round(STABLE_TIMEOUT_S * SECOND)
             if not isinstance(error, AutoReconnect) or now > deadline:
                 reason = describe_error(error)
                 raise DatabaseError(
                     f"the database cannot be set up: {reason}"
                 ) from error
             log.debug("the database is asked again: %s", error)
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL_S)
 
 
 def _create_users(client: Client, passwords: Mapping[str, str]) -> None:
@@ -168,25 +168,25 @@ def _create_users(client: Client, passwords: Mapping[str, str]) -> None:
             client.admin.command("updateUser", name, **user)
 
 
-def _found_or_made(
+def _ensure_configuration(
     client: Client, settings: Settings, set_settings: Mapping[str, int]
 ) -> Document:
     """Return the member's configuration, made first where it has none.
 
     One that still reads its own says that it has none, and refuses to get another.
     """
-    deadline = boottime_ns() + round(STEADY_SECONDS * SECOND)
-    while (config := _configuration(client)) is None:
+    deadline = boottime_ns() + round(STABLE_TIMEOUT_S * SECOND)
+    while (config := _read_configuration(client)) is None:
         if boottime_ns() > deadline:
             raise DatabaseError(
-                f"the database did not tell its members within {STEADY_SECONDS:g} s"
+                f"the database did not tell its members within {STABLE_TIMEOUT_S:g} s"
             )
         _initiate(client, settings, set_settings)
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL_S)
     return config
 
 
-def _configuration(client: Client) -> Document | None:
+def _read_configuration(client: Client) -> Document | None:
     try:
         config: Document = client.admin.command("replSetGetConfig")["config"]
     except OperationFailure as error:
@@ -227,28 +227,28 @@ def _rehost(client: Client, config: Document, settings: Settings) -> None:
     log.warning("this node's database moved from %s to %s", before, _host(settings))
 
 
-def _wait_writable(client: Client) -> None:
-    deadline = boottime_ns() + round(WRITABLE_SECONDS * SECOND)
+def _wait_until_writable(client: Client) -> None:
+    deadline = boottime_ns() + round(WRITABLE_TIMEOUT_S * SECOND)
     while not client.admin.command("hello").get("isWritablePrimary"):
         if boottime_ns() > deadline:
             raise DatabaseError(
-                f"the database did not become writable within {WRITABLE_SECONDS:g} s"
+                f"the database did not become writable within {WRITABLE_TIMEOUT_S:g} s"
             )
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL_S)
 
 
 def _host(settings: Settings) -> str:
     return f"{settings.node_address}:{settings.database_port}"
 
 
-def _accepts(settings: Settings) -> bool:
+def _accepts_connections(settings: Settings) -> bool:
     address = (settings.node_address, settings.database_port)
     with suppress(OSError), socket.create_connection(address, timeout=1):
         return True
     return False
 
 
-def _answers(settings: Settings) -> bool:
+def _answers_hello(settings: Settings) -> bool:
     with connect(settings, None, app_name="start", timeout_ms=1000) as client:
         try:
             client.admin.command("hello")

@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_MS = 1000
 Options = dict[str, Any]
 #: How often a client of the whole set looks for the primary: the shortest that pymongo
 #: allows. It then has no use for the second connection on which pymongo times members.
-LOOKING: Options = {
+WHOLE_SET_OPTIONS: Options = {
     "heartbeatFrequencyMS": 500,
     "serverMonitoringMode": "poll",
 }
@@ -35,7 +35,7 @@ _clients: WeakValueDictionary[int, Client] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class DatabaseCredentials:
     """Who logs in; *source* is the database that knows the user."""
 
     username: str
@@ -43,32 +43,32 @@ class Credentials:
     source: str = "admin"
 
 
-def credentials_for(settings: Settings, username: str) -> Credentials:
+def credentials_for(settings: Settings, username: str) -> DatabaseCredentials:
     """Return the credentials of the user "console" or "cluster".
 
     Raises IdentityError if the password's file cannot be used.
     """
     path = settings.folders.secrets / f"{username}.password"
-    return Credentials(username, read_text_secret(path))
+    return DatabaseCredentials(username, read_text_secret(path))
 
 
-def root_credentials(settings: Settings) -> Credentials:
+def root_credentials(settings: Settings) -> DatabaseCredentials:
     """Return the credentials that members use among themselves; they may do anything.
 
     Raises IdentityError if the keyfile cannot be used.
     """
     text = read_text_secret(settings.folders.secrets / KEYFILE)
-    return Credentials("__system", "".join(text.split()), source="local")
+    return DatabaseCredentials("__system", "".join(text.split()), source="local")
 
 
 def connect(  # noqa: PLR0913 - all but two are named at every call
     settings: Settings,
-    credentials: Credentials | None,
+    credentials: DatabaseCredentials | None,
     *,
     app_name: str,
     timeout_ms: int = 5000,
     whole_set: bool = False,
-    awaits: bool = False,
+    is_awaiting: bool = False,
     retry_reads: bool = True,
     seeds: Sequence[str] = (),
 ) -> Client:
@@ -93,7 +93,7 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
         tlsCertificateKeyFile=str(certificates / CLUSTER_BUNDLE),
         # A command that waits on the server must not carry a time limit: MongoDB
         # would fail the wait instead of ending it. The socket's limit bounds it.
-        timeoutMS=None if awaits else timeout_ms,
+        timeoutMS=None if is_awaiting else timeout_ms,
         socketTimeoutMS=timeout_ms,
         serverSelectionTimeoutMS=timeout_ms,
         connectTimeoutMS=min(CONNECT_TIMEOUT_MS, timeout_ms),
@@ -102,14 +102,14 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
         readConcernLevel="majority",
         retryWrites=True,
         retryReads=retry_reads,
-        **_topology(whole_set),
-        **_login(credentials),
+        **_topology_options(whole_set),
+        **_login_options(credentials),
     )
     _clients[id(client)] = client
     return client
 
 
-def follow_certificate(settings: Settings) -> None:
+def reload_certificate(settings: Settings) -> None:
     """Have this process's clients show the node's present certificate from now on.
 
     Connections that stand go on. pymongo has no way for it but a private attribute;
@@ -121,14 +121,14 @@ def follow_certificate(settings: Settings) -> None:
         context.load_cert_chain(bundle)
 
 
-def _topology(whole_set: bool) -> Options:
+def _topology_options(whole_set: bool) -> Options:
     if whole_set:
-        return {"replicaSet": REPLICA_SET, **LOOKING}
+        return {"replicaSet": REPLICA_SET, **WHOLE_SET_OPTIONS}
     # Told of a change at once, and looking every ten seconds, as pymongo does itself.
     return {"directConnection": True}
 
 
-def _login(credentials: Credentials | None) -> Options:
+def _login_options(credentials: DatabaseCredentials | None) -> Options:
     if credentials is None:
         return {}
     return {

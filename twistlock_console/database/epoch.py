@@ -9,7 +9,7 @@ from twistlock_console.database.client import Db
 COLLECTION = "lease"
 LEASE_ID = "console"
 #: Far above whatever the lost cluster may have reached since the backup.
-MARGIN = 1_000_000
+RESTORED_EPOCH_MARGIN = 1_000_000
 
 
 def load_epoch(database: Db) -> int:
@@ -25,7 +25,7 @@ def raise_epoch(database: Db, lost: int) -> None:
     database[COLLECTION].update_one(
         {"_id": LEASE_ID},
         {
-            "$set": {"epoch": lost + MARGIN, "released": True},
+            "$set": {"epoch": lost + RESTORED_EPOCH_MARGIN, "released": True},
             "$setOnInsert": {"holder": "", "seq": 0, "ttl": 0, "token": ""},
         },
         upsert=True,

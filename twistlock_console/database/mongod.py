@@ -15,37 +15,37 @@ from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.common.log_bounds import MAX_LOG_BYTES, rotate_files
 from twistlock_console.database.known_members import read_known_members
-from twistlock_console.database.last_words import start_failure_reason
+from twistlock_console.database.mongod_exit import start_failure_reason
 from twistlock_console.database.mongod_run import RunLog, find_mongod, wait_until_free
 from twistlock_console.database.mongod_sockets import close_unfinished_handshakes
 from twistlock_console.database.options import (
-    as_file,
     limits_for,
     mongod_options,
     raise_open_files_limit,
+    to_config_file,
 )
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import DatabaseStarted, DatabaseStopped
 from twistlock_console.settings import Settings
 from twistlock_console.system.processes import end_group, with_parent_death_signal
 
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 15.0
-LONG_RUN = 30.0
-STOP_SECONDS = 10.0
+MIN_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 15.0
+STABLE_RUN_S = 30.0
+STOP_TIMEOUT_S = 10.0
 #: For one that must restart: it hangs already, and may not end by itself.
-RESTART_SECONDS = 2.0
+RESTART_TIMEOUT_S = 2.0
 log = logging.getLogger(__name__)
 
 
-def next_pause(pause: float, ran: float) -> float:
+def next_backoff(pause: float, ran: float) -> float:
     """Return the seconds until the restart: *pause* was the last, *ran* the run's.
 
     The first restart is quick, because a failover may wait for it.
     """
-    if ran >= LONG_RUN:
-        return FIRST_PAUSE
-    return max(FIRST_PAUSE, min(2 * pause, LONGEST_PAUSE))
+    if ran >= STABLE_RUN_S:
+        return MIN_BACKOFF_S
+    return max(MIN_BACKOFF_S, min(2 * pause, MAX_BACKOFF_S))
 
 
 class Mongod:
@@ -58,7 +58,7 @@ class Mongod:
         self._settings = settings
         self._bus = bus
         self._process: subprocess.Popen[bytes] | None = None
-        self._keeper: threading.Thread | None = None
+        self._supervisor: threading.Thread | None = None
         self._stop = self._restart = -1
         #: Why it last ended, as a sentence; "" before that.
         self.reason = ""
@@ -88,30 +88,30 @@ class Mongod:
         Raises DatabaseError if there is no mongod, or if an earlier one does not
         leave the data folder in time.
         """
-        if self._keeper is not None:
+        if self._supervisor is not None:
             return
         find_mongod(self._settings)
         wait_until_free(self._settings.folders.database)
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         self._restart = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._keeper = threading.Thread(
-            target=self._keep, args=[self._stop], name="mongod-keeper", daemon=True
+        self._supervisor = threading.Thread(
+            target=self._supervise, args=[self._stop], name="mongod-keeper", daemon=True
         )
-        self._keeper.start()
+        self._supervisor.start()
 
     def stop(self) -> None:
         """End mongod and return when it is gone; killed after STOP_SECONDS."""
-        if self._keeper is None:
+        if self._supervisor is None:
             return
-        keeper, self._keeper = self._keeper, None
+        supervisor, self._supervisor = self._supervisor, None
         os.eventfd_write(self._stop, 1)
-        keeper.join()
+        supervisor.join()
         os.close(self._stop)
         os.close(self._restart)
 
     def restart(self) -> None:
         """Have mongod end, within RESTART_SECONDS, and start again; returns at once."""
-        if self._keeper is not None:
+        if self._supervisor is not None:
             os.eventfd_write(self._restart, 1)
 
     def close_silent_connections(self) -> None:
@@ -119,11 +119,11 @@ class Mongod:
         if (pid := self.pid) is not None:
             close_unfinished_handshakes(pid, self._settings.database_port)
 
-    def rotate(self, most_bytes: int = MAX_LOG_BYTES) -> None:
+    def rotate(self, max_bytes: int = MAX_LOG_BYTES) -> None:
         """Let mongod begin a new log if the present one has *most_bytes*."""
         pid = self.pid
         try:
-            rotated = rotate_files(RunLog(self._settings.folders).path, most_bytes)
+            rotated = rotate_files(RunLog(self._settings.folders).path, max_bytes)
         except OSError as error:
             log.warning("the log of mongod cannot be rotated: %s", error)
             return
@@ -132,19 +132,19 @@ class Mongod:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGUSR1)
 
-    def _keep(self, stop: int) -> None:
+    def _supervise(self, stop: int) -> None:
         pause = 0.0
-        while not _ready(stop, seconds=pause):
+        while not _wait_for_event(stop, seconds=pause):
             began = boottime_ns()
             self.reason = self._run(stop)
-            pause = next_pause(pause, (boottime_ns() - began) / SECOND)
-            if _ready(stop, seconds=0):
+            pause = next_backoff(pause, (boottime_ns() - began) / SECOND)
+            if _wait_for_event(stop, seconds=0):
                 log.info("%s", self.reason)
             else:
-                self._note_failure(pause)
+                self._record_failure(pause)
             self._bus.publish(DatabaseStopped(self.reason))
 
-    def _note_failure(self, pause: float) -> None:
+    def _record_failure(self, pause: float) -> None:
         log.error("%s; starting it again in %.1f s", self.reason, pause)
         self.problem = self.reason
         self.failures += 1
@@ -160,10 +160,10 @@ class Mongod:
         self._bus.publish(DatabaseStarted(process.pid))
         try:
             _wait_for_end(process.pid, stop, self._restart)
-            if _ready(stop, seconds=0):
-                return _end(process, STOP_SECONDS)
+            if _wait_for_event(stop, seconds=0):
+                return _end_process(process, STOP_TIMEOUT_S)
             if self._must_restart():
-                return _end(process, RESTART_SECONDS)
+                return _end_process(process, RESTART_TIMEOUT_S)
             return run_log.reason(process.wait())
         finally:
             self._process = None
@@ -181,7 +181,7 @@ class Mongod:
         options = folders.run / "mongod.conf"
         members = (self._settings.node_address, *read_known_members(folders))
         limits = limits_for(raise_open_files_limit(), members)
-        write_secret(options, as_file(mongod_options(self._settings, limits)))
+        write_secret(options, to_config_file(mongod_options(self._settings, limits)))
         program = find_mongod(self._settings)
         run_log = RunLog(folders)
         with run_log.output.open("wb") as output:
@@ -197,7 +197,7 @@ class Mongod:
         return run_log, process
 
 
-def _end(process: subprocess.Popen[bytes], grace: float) -> str:
+def _end_process(process: subprocess.Popen[bytes], grace: float) -> str:
     graceful = end_group(process.pid, grace=grace)
     process.poll()
     if graceful:
@@ -205,19 +205,19 @@ def _end(process: subprocess.Popen[bytes], grace: float) -> str:
     return f"mongod did not stop within {grace:g} s and was killed"
 
 
-def _wait_for_end(pid: int, *wishes: int) -> None:
+def _wait_for_end(pid: int, *events: int) -> None:
     """Return when our child *pid* has ended, or when one of *wishes* is ready."""
     child = os.pidfd_open(pid)
     try:
         poll = select.poll()
-        for each in (child, *wishes):
+        for each in (child, *events):
             poll.register(each, select.POLLIN)
         poll.poll()
     finally:
         os.close(child)
 
 
-def _ready(stop: int, *, seconds: float) -> bool:
+def _wait_for_event(stop: int, *, seconds: float) -> bool:
     """Wait at most *seconds* for *stop*."""
     poll = select.poll()
     poll.register(stop, select.POLLIN)

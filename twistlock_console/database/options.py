@@ -17,7 +17,7 @@ from twistlock_console.settings import Settings
 from twistlock_console.system.processes import raise_file_limit
 
 #: The limit of open files that a host should allow.
-WANTED_OPEN_FILES = 64_000
+RECOMMENDED_OPEN_FILES = 64_000
 MAX_INCOMING_CONNECTIONS = 1000
 #: Of the open files, one part in eight for the counted connections (two files each):
 #: the rest is for the exempt connections, the data files and the journal.
@@ -97,7 +97,7 @@ def raise_open_files_limit() -> int:
             "only %s files may be open, so mongod accepts fewer connections; raise the "
             "limit of open files to %s (LimitNOFILE, or ulimit -n)",
             available,
-            WANTED_OPEN_FILES,
+            RECOMMENDED_OPEN_FILES,
         )
     return available
 
@@ -152,6 +152,6 @@ def mongod_options(
     }
 
 
-def as_file(options: Mapping[str, object]) -> bytes:
+def to_config_file(options: Mapping[str, object]) -> bytes:
     """Write *options* as mongod reads them: JSON, which is YAML as well."""
     return json.dumps(options, indent=2).encode()

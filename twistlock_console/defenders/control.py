@@ -14,7 +14,7 @@ from pymongo.database import Database
 from twistlock_console.policies import host
 from twistlock_console.protocol.bounds import WIRE
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import Kind
+from twistlock_console.revocation.store import RevocationKind
 
 SETTINGS = "settings"
 DEFENDER = "defender"
@@ -109,7 +109,7 @@ _QUERY: list[Mapping[str, object]] = [
     {"$project": {"version": 1}},
     _with(
         store.COLLECTION,
-        {"$match": store.revoked_of(Kind.CERTIFICATE)},
+        {"$match": store.revocations_query(RevocationKind.CERTIFICATE)},
         {"$project": {"serial": "$name"}},
     ),
     _with(SETTINGS, {"$match": {"_id": DEFENDER}}),

@@ -31,7 +31,7 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.pki.certificates import public_key_pin
 from twistlock_console.pki.identity_files import NODE, names_in, read_certificate
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import Kind
+from twistlock_console.revocation.store import RevocationKind
 from twistlock_console.settings import Settings
 
 COLLECTION = "deploy_tokens"
@@ -97,11 +97,13 @@ def check_token(database: Documents, token: str, *, use: bool = False) -> None:
     )
     good = {"_id": key, "expires": {"$gt": datetime.now(UTC)}}
     found = database[COLLECTION].find_one(good)
-    if found is None or store.is_revoked(database, Kind.DEPLOY_TOKEN, key):
+    if found is None or store.is_revoked(database, RevocationKind.DEPLOY_TOKEN, key):
         raise gone
     stored = _token.validate_python(found)
     made = stored.expires - timedelta(hours=TOKEN_HOURS)
-    if not users.stands_behind(database, stored.by, Areas.DEFENDER_SCRIPTS, made):
+    if not users.may_owner_still_change(
+        database, stored.by, Areas.DEFENDER_SCRIPTS, made
+    ):
         raise gone
     if use:
         database[COLLECTION].update_one(good, {"$inc": {"used": 1}})
@@ -111,7 +113,7 @@ def tokens(database: Documents) -> list[DeployToken]:
     """Return the tokens that can still be used, the latest first."""
     alive = {"expires": {"$gt": datetime.now(UTC)}}
     found = list(database[COLLECTION].find(alive).sort("expires", DESCENDING).limit(50))
-    revoked = store.revoked(database, Kind.DEPLOY_TOKEN)
+    revoked = store.read_revoked(database, RevocationKind.DEPLOY_TOKEN)
     return [
         DeployToken(each.key[:SHOWN_DIGITS], each.expires, each.used)
         for each in map(_token.validate_python, found)
@@ -126,9 +128,13 @@ def revoke_token(database: Documents, token_id: str) -> None:
         begins = {"_id": {"$regex": f"^{token_id}"}}
         found = database[COLLECTION].find_one(begins)
     token = _token.validate_python(found) if found else None
-    if token is None or store.is_revoked(database, Kind.DEPLOY_TOKEN, token.key):
+    if token is None or store.is_revoked(
+        database, RevocationKind.DEPLOY_TOKEN, token.key
+    ):
         raise Refused(f"there is no deploy token {token_id!r}")
-    store.revoke(database, Kind.DEPLOY_TOKEN, token.key, expires=token.expires)
+    store.revoke(
+        database, RevocationKind.DEPLOY_TOKEN, token.key, expires=token.expires
+    )
     # For a release before, which would be put back if an upgrade failed.
     now = {"$set": {"expires": datetime.now(UTC)}}
     database[COLLECTION].update_one({"_id": token.key}, now)

@@ -23,7 +23,7 @@ from twistlock_console.names import name_key
 from twistlock_console.pki.authority import CERTIFICATE_DAYS
 from twistlock_console.pki.certificates import fingerprint
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import MARGIN, Kind
+from twistlock_console.revocation.store import EXPIRY_MARGIN, RevocationKind
 
 COLLECTION = "enrolled_defenders"
 #: `_id` is the serial (hex) of a certificate, `serial` that of the one that followed.
@@ -114,7 +114,7 @@ def add_follower(database: Db, name: str, before: Issued, issued: Issued) -> boo
     }
     change = {
         "$push": {"certificates": _stored(issued)},
-        "$max": {"expires": issued.expires + MARGIN},
+        "$max": {"expires": issued.expires + EXPIRY_MARGIN},
     }
     done = database[COLLECTION].update_one(wanted, change)
     return done.matched_count == 1 or _insert(database, name, [before, issued])
@@ -179,7 +179,9 @@ def seed(database: Db) -> None:
     for each in database[FOLLOWERS].find():
         note(str(each["defender"]), _of_follower(each))
     revoked: set[str] = set()
-    for each in database[store.COLLECTION].find(store.revoked_of(Kind.CERTIFICATE)):
+    for each in database[store.COLLECTION].find(
+        store.revocations_query(RevocationKind.CERTIFICATE)
+    ):
         note(str(each["owner"]), [Issued(str(each["name"]), each["expires"])])
         revoked.add(str(each["name"]))
     _add_missing(database, issued, revoked)
@@ -249,7 +251,7 @@ def _document(name: str, issued: list[Issued]) -> Document:
         "_id": name_key(name),
         "name": name,
         "certificates": [_stored(each) for each in issued],
-        "expires": max(ends) + MARGIN,
+        "expires": max(ends) + EXPIRY_MARGIN,
     }
 
 
@@ -267,7 +269,7 @@ def _replace(database: Db, wanted: Document, name: str, issued: Issued) -> bool:
         change = {
             "$set": {"name": name, "certificates": [_stored(issued)]},
             "$unset": {"allowed": "", "decommissioned": ""},
-            "$max": {"expires": issued.expires + MARGIN},
+            "$max": {"expires": issued.expires + EXPIRY_MARGIN},
         }
         if database[COLLECTION].update_one(unchanged, change).matched_count:
             return True
@@ -277,7 +279,7 @@ def _replace(database: Db, wanted: Document, name: str, issued: Issued) -> bool:
 def _revoke(database: Db, known: Document) -> None:
     issued = map(Issued.read, known["certificates"])
     proofs = [(each.serial, each.expires) for each in issued]
-    store.revoke_all(database, Kind.CERTIFICATE, proofs, owner=known["name"])
+    store.revoke_all(database, RevocationKind.CERTIFICATE, proofs, owner=known["name"])
 
 
 def _stored(issued: Issued) -> Document:

@@ -21,7 +21,7 @@ from twistlock_console.pki.identity_files import AUTHORITY, read_certificate
 from twistlock_console.pki.tls import Identity, Usage, peer_identity
 from twistlock_console.protocol import RENEWED_DAYS
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import Kind
+from twistlock_console.revocation.store import RevocationKind
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 INDEXES = [
@@ -124,7 +124,7 @@ def _holds_key(
     return any(
         each.key == key
         and each.expires > now
-        and not store.is_revoked(database, Kind.CERTIFICATE, each.serial)
+        and not store.is_revoked(database, RevocationKind.CERTIFICATE, each.serial)
         for each in known
         if each is not None
     )
@@ -188,7 +188,7 @@ def renew(
     """
     _check_key(der, request)
     before = Issued(f"{identity.serial:x}", identity.expires)
-    if store.is_revoked(database, Kind.CERTIFICATE, before.serial):
+    if store.is_revoked(database, RevocationKind.CERTIFICATE, before.serial):
         raise Refused("the certificate was revoked")
     if follower := database[FOLLOWERS].find_one({"_id": before.serial}):
         return str(follower["pem"])

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from flask import Flask
 
-from twistlock_console.alerts.watch import AlertMonitor
+from twistlock_console.alerts.monitor import AlertMonitor
 from twistlock_console.certificate_renewal.trust_migration import TrustMigration
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus

@@ -14,7 +14,7 @@ from functools import partial
 from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
-from twistlock_console.alerts.watch import AlertMonitor, core_sources
+from twistlock_console.alerts.monitor import AlertMonitor, core_sources
 from twistlock_console.backups.jobs.routes import node_routes
 from twistlock_console.backups.jobs.runtime import Backups
 from twistlock_console.certificate_renewal.names import ExtraNamesReader
@@ -29,7 +29,7 @@ from twistlock_console.certificate_renewal.trust_migration import (
     TrustMigration,
 )
 from twistlock_console.common.errors import ConsoleError
-from twistlock_console.database.bootstrap import wait_answering
+from twistlock_console.database.bootstrap import wait_until_answering
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
@@ -127,7 +127,7 @@ class Node:
             except PyMongoError as error:
                 log.warning("indexes are missing until the next start: %s", error)
 
-    def start_database(self, is_given_up: Callable[[], bool]) -> None:
+    def start_database(self, is_cancelled: Callable[[], bool]) -> None:
         """Start mongod and wait until it answers, or fails, or *is_given_up*.
 
         One that failed is started again by itself. Raises DatabaseError.
@@ -136,10 +136,10 @@ class Node:
         failures = self.mongod.failures
 
         def has_failed() -> bool:
-            return is_given_up() or self.mongod.failures > failures
+            return is_cancelled() or self.mongod.failures > failures
 
-        wait_answering(
-            self.settings, DATABASE_START_SECONDS, self.mongod, is_given_up=has_failed
+        wait_until_answering(
+            self.settings, DATABASE_START_SECONDS, self.mongod, is_cancelled=has_failed
         )
 
     def open_api(self) -> None:
@@ -166,7 +166,7 @@ class Node:
 
     def _add_jobs(self) -> None:
         self.bus.subscribe(RoleChanged, self._prepare_database)
-        self.bus.subscribe(RoleChanged, self.watch.follow)
+        self.bus.subscribe(RoleChanged, self.watch.on_role_changed)
         CoreChecks(self.settings, self.mongod, self.ports).add_to(self.health)
         self.scheduler.every(2.0, "server-checks", self.ports.checks.run)
         self.scheduler.every(60.0, "log-rotation", self.mongod.rotate)

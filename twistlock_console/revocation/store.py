@@ -17,11 +17,11 @@ COLLECTION = "revocations"
 #: A proof that has ended by itself need not be revoked any longer.
 INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)]
 #: Added to each end, because the clocks of the nodes need not agree.
-MARGIN = timedelta(days=1)
+EXPIRY_MARGIN = timedelta(days=1)
 Store = Database[dict[str, object]]
 
 
-class Kind(StrEnum):
+class RevocationKind(StrEnum):
     """The kinds of proofs; the comment says what names one of them."""
 
     CERTIFICATE = "certificate"  # of a Defender: the serial number, hex
@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 def revoke(
     database: Store,
-    kind: Kind,
+    kind: RevocationKind,
     name: str,
     *,
     owner: str = "",
@@ -54,7 +54,11 @@ def revoke(
 
 
 def revoke_all(
-    database: Store, kind: Kind, proofs: Iterable[tuple[str, datetime]], *, owner: str
+    database: Store,
+    kind: RevocationKind,
+    proofs: Iterable[tuple[str, datetime]],
+    *,
+    owner: str,
 ) -> None:
     """Revoke all *proofs* of *owner*, each given as its name and its end."""
     changes = [
@@ -65,32 +69,34 @@ def revoke_all(
         database[COLLECTION].bulk_write(changes)
 
 
-def lift(database: Store, kind: Kind, name: str) -> None:
+def lift(database: Store, kind: RevocationKind, name: str) -> None:
     """Lift the revocation of the proof called *name*, as an administrator decided."""
     lifted = {"$set": {"lifted": datetime.now(UTC)}}
     database[COLLECTION].update_one({"_id": _id(kind, name)}, lifted)
 
 
-def is_revoked(database: Store, kind: Kind, name: str) -> bool:
+def is_revoked(database: Store, kind: RevocationKind, name: str) -> bool:
     """Return whether the proof called *name* is revoked."""
     found = {"_id": _id(kind, name), **IN_FORCE}
     return database[COLLECTION].find_one(found, {}) is not None
 
 
-def revocation_time(database: Store, kind: Kind, name: str) -> datetime | None:
+def revocation_time(
+    database: Store, kind: RevocationKind, name: str
+) -> datetime | None:
     """Return when the proof called *name* was last revoked, also if that was lifted."""
     found = database[COLLECTION].find_one({"_id": _id(kind, name)}, {"time": True})
     time = found["time"] if found else None
     return time if isinstance(time, datetime) else None
 
 
-def revoked(database: Store, kind: Kind) -> frozenset[str]:
+def read_revoked(database: Store, kind: RevocationKind) -> frozenset[str]:
     """Return the names of all proofs of *kind* that are revoked."""
-    found = database[COLLECTION].find(revoked_of(kind), {"name": True})
+    found = database[COLLECTION].find(revocations_query(kind), {"name": True})
     return frozenset(str(each["name"]) for each in found)
 
 
-def revoked_of(kind: Kind) -> dict[str, object]:
+def revocations_query(kind: RevocationKind) -> dict[str, object]:
     """Return the query for all revocations of *kind* that are in force."""
     # From the index of all ids: those of a kind begin alike, and ";" follows ":".
     return {"_id": {"$gt": f"{kind}:", "$lt": f"{kind};"}, **IN_FORCE}
@@ -100,14 +106,17 @@ def revoked_of(kind: Kind) -> dict[str, object]:
 IN_FORCE: dict[str, object] = {"lifted": None}
 
 
-def _id(kind: Kind, name: str) -> str:
+def _id(kind: RevocationKind, name: str) -> str:
     return f"{kind}:{name}"
 
 
 def _change(
-    kind: Kind, name: str, owner: str, expires: datetime | None
+    kind: RevocationKind, name: str, owner: str, expires: datetime | None
 ) -> dict[str, object]:
     fields = {"kind": kind, "name": name, "owner": owner, "time": datetime.now(UTC)}
     if expires is None:
         return {"$set": fields, "$unset": {"lifted": "", "expires": ""}}
-    return {"$set": {**fields, "expires": expires + MARGIN}, "$unset": {"lifted": ""}}
+    return {
+        "$set": {**fields, "expires": expires + EXPIRY_MARGIN},
+        "$unset": {"lifted": ""},
+    }

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pymongo import UpdateOne
 from pymongo.database import Database
 
-from twistlock_console.revocation.store import COLLECTION, Kind
+from twistlock_console.revocation.store import COLLECTION, RevocationKind
 
 #: By collection, with the field that says whose proof it was.
 EARLIER = {
-    "revoked_certificates": (Kind.CERTIFICATE, "defender"),
-    "revoked_sessions": (Kind.SESSION, ""),
+    "revoked_certificates": (RevocationKind.CERTIFICATE, "defender"),
+    "revoked_sessions": (RevocationKind.SESSION, ""),
 }
-BATCH = 5000
+BATCH_SIZE = 5000
 
 
 def upgrade(database: Database[dict[str, object]]) -> None:
@@ -33,7 +33,7 @@ def upgrade(database: Database[dict[str, object]]) -> None:
             }
             key = {"_id": f"{kind}:{each['_id']}"}
             changes.append(UpdateOne(key, {"$setOnInsert": document}, upsert=True))
-            if len(changes) >= BATCH:
+            if len(changes) >= BATCH_SIZE:
                 database[COLLECTION].bulk_write(changes, ordered=False)
                 changes = []
         if changes:

@@ -29,7 +29,7 @@ from twistlock_console.common.atomic_files import write_whole
 from twistlock_console.common.errors import IdentityError, Refused
 from twistlock_console.pki.certificates import pin_of
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import Kind
+from twistlock_console.revocation.store import RevocationKind
 
 MINUTES = 30
 KEPT_AFTER_ITS_END = timedelta(days=1)
@@ -68,7 +68,7 @@ class JoinTokens:
         if found is None:
             raise Refused(f"The join token is not known here; {ANEW}.")
         made = found["expires"] - timedelta(minutes=MINUTES)
-        if self._is_revoked(found) or not users.stands_behind(
+        if self._is_revoked(found) or not users.may_owner_still_change(
             self._database, str(found.get("by", "")), HIGH_AVAILABILITY, made
         ):
             raise Refused(f"The join token was revoked; {ANEW}.")
@@ -114,14 +114,16 @@ class JoinTokens:
 
     def _revoke(self, stored: Document) -> None:
         key, expires = str(stored["_id"]), stored["expires"]
-        store.revoke(self._database, Kind.JOIN_TOKEN, key, expires=expires)
+        store.revoke(self._database, RevocationKind.JOIN_TOKEN, key, expires=expires)
         # For the lists, and for a release before.
         self._tokens.update_one({"_id": key}, {"$set": {"revoked": True}})
 
     def _is_revoked(self, stored: Document) -> bool:
         if stored.get("revoked"):
             return True
-        return store.is_revoked(self._database, Kind.JOIN_TOKEN, str(stored["_id"]))
+        return store.is_revoked(
+            self._database, RevocationKind.JOIN_TOKEN, str(stored["_id"])
+        )
 
 
 def hashed(token: str) -> str:
@@ -168,7 +170,7 @@ class NodeKeyRegistry:
 
         A key that was revoked counts again: an administrator applied it.
         """
-        store.lift(self._database, Kind.NODE_KEY, fingerprint)
+        store.lift(self._database, RevocationKind.NODE_KEY, fingerprint)
         self._nodes.update_one(
             {"_id": fingerprint},
             {"$set": {"address": address, "removed": False}},
@@ -194,13 +196,13 @@ class NodeKeyRegistry:
     def _revoke(self, which: Document) -> None:
         for node in list(self._nodes.find({**which, "removed": {"$ne": True}})):
             key, address = str(node["_id"]), str(node["address"])
-            store.revoke(self._database, Kind.NODE_KEY, key, owner=address)
+            store.revoke(self._database, RevocationKind.NODE_KEY, key, owner=address)
             # What a release before knows the removed ones by.
             self._nodes.update_one({"_id": key}, {"$set": {"removed": True}})
 
     def refresh(self) -> None:
         """Read again who is in and out; keeps the last answer if there is none."""
-        revoked = {"$match": store.revoked_of(Kind.NODE_KEY)}
+        revoked = {"$match": store.revocations_query(RevocationKind.NODE_KEY)}
         both = [{"$unionWith": {"coll": store.COLLECTION, "pipeline": [revoked]}}]
         try:
             found = list(self._shown.aggregate(both))

@@ -19,7 +19,7 @@ from plugins.ha.replication.member_state import SetSettings
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, DatabaseError, Refused
-from twistlock_console.database.mongod_sockets import sever
+from twistlock_console.database.mongod_sockets import shut_down_connections_to
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 
@@ -114,6 +114,6 @@ class PeerDisconnector:
         if pid is None:
             return
         try:
-            sever(pid, address, self._port)
+            shut_down_connections_to(pid, address, self._port)
         except OSError as error:
             log.debug("connections to %s cannot be cut: %s", address, error)

@@ -17,9 +17,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
 from plugins.ha.messages import ClusterAnswer, RoleChangeAnswer
 from plugins.ha.replication.member_state import NodeState
-from twistlock_console.alerts.rules import Kind, Problem
+from twistlock_console.alerts.monitor import ProblemSource, certificate_problems
+from twistlock_console.alerts.rules import CoreAlertKind, Problem
 from twistlock_console.alerts.settings import AlertSettings
-from twistlock_console.alerts.watch import ProblemSource, certificate_problems
 from twistlock_console.database.client import Db
 from twistlock_console.events.types import Role
 from twistlock_console.node_api.client import NodeClient
@@ -146,7 +146,7 @@ def cluster_sources(
 
     return [
         ProblemSource(frozenset({NODE_LOST.name, MEMBER_LAG.name}), cluster),
-        ProblemSource(frozenset({Kind.CERTIFICATE_END}), certificates),
+        ProblemSource(frozenset({CoreAlertKind.CERTIFICATE_END}), certificates),
     ]
 
 

@@ -10,8 +10,8 @@ import pytest
 from tests.hosts.waiting import wait_for
 from tests.unit.accounts.test_hash_queue import occupied
 from twistlock_console.accounts import passwords
-from twistlock_console.accounts.login_throttle import Caller
-from twistlock_console.accounts.passwords import OTHER_PLACES, SLOTS
+from twistlock_console.accounts.login_throttle import HashCaller
+from twistlock_console.accounts.passwords import MAX_CONCURRENT_HASHES, OTHER_PLACES
 
 
 @pytest.fixture
@@ -25,7 +25,9 @@ def test_a_forked_process_begins_with_an_empty_queue(
     callers: ThreadPoolExecutor,
 ) -> None:
     """It has none of the threads that held the slots before the fork."""
-    with occupied(passwords.queue, callers, SLOTS + OTHER_PLACES, Caller()):
+    with occupied(
+        passwords.queue, callers, MAX_CONCURRENT_HASHES + OTHER_PLACES, HashCaller()
+    ):
         child = os.fork()
         if child == 0:
             os._exit(0 if not passwords.matches(None, "any") else 1)

@@ -27,7 +27,7 @@ from twistlock_console.defenders.deployment import (
 from twistlock_console.defenders.enrolled import Issued
 from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
 from twistlock_console.pki.identity_files import make_key, make_request
-from twistlock_console.revocation.store import Kind, is_revoked, revoked
+from twistlock_console.revocation.store import RevocationKind, is_revoked, read_revoked
 from twistlock_console.stored_formats import upgrade_if_needed
 
 LATER = datetime.now(UTC) + timedelta(days=900)
@@ -78,7 +78,7 @@ def test_a_decommissioned_defender(
 
     told = restore(file)
 
-    assert revoked(database, Kind.CERTIFICATE) == {serial}
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == {serial}
     assert database[register.COLLECTION].distinct("_id") == ["web-2"]
     assert told.endswith("; revoked Defenders stay revoked: web-1")
     with pytest.raises(Refused, match="was enrolled before"):
@@ -100,10 +100,10 @@ def test_a_certificate_that_was_replaced(
 
     restore(file)
 
-    assert revoked(database, Kind.CERTIFICATE) == {first}
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == {first}
     assert database[enrolled.FOLLOWERS].find_one({"_id": second})
     assert enrolled.decommission(database, "WEB-1") == "web-1"
-    assert revoked(database, Kind.CERTIFICATE) == {first, second, "f00"}
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == {first, second, "f00"}
 
 
 def test_a_permission_to_enrol(
@@ -225,7 +225,7 @@ def test_a_node_with_another_key(node: BackupNode, database: Db) -> None:
     )
     nodes.refresh()
 
-    assert revoked(database, Kind.NODE_KEY) == {"AA:01"}
+    assert read_revoked(database, RevocationKind.NODE_KEY) == {"AA:01"}
     assert [nodes.is_removed(f"AA:0{n}") for n in (1, 2, 3)] == [True, False, True]
 
 
@@ -325,8 +325,8 @@ def test_a_new_host_gets_everything(
 
     accounts = {d["_id"]: d["passwordHash"] for d in database["users"].find()}
     assert accounts == {"admin": "hash of now", "joe": "hash again"}
-    assert revoked(database, Kind.CERTIFICATE) == {serial}
-    assert is_revoked(database, Kind.ACCOUNT, "jane")
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == {serial}
+    assert is_revoked(database, RevocationKind.ACCOUNT, "jane")
     assert users.is_initialized(database)
     with pytest.raises(Refused, match="was enrolled before"):
         _enrol(node, "web-2", "stranger")
@@ -358,7 +358,7 @@ def test_it_stays_so_wherever_the_restore_stopped(
         assert restore_journal.complete(database) == file
 
         assert database["users"].distinct("_id") == ["admin"]
-        assert revoked(database, Kind.CERTIFICATE) == {serial}
+        assert read_revoked(database, RevocationKind.CERTIFICATE) == {serial}
         assert database[register.COLLECTION].count_documents({}) == 0
 
 
@@ -406,7 +406,7 @@ def test_what_a_release_before_stored_while_it_was_put_back(
 
     upgrade_if_needed(database)
 
-    assert revoked(database, Kind.CERTIFICATE) == {"3a"}
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == {"3a"}
     found = {key: set(serials) for key, serials in _stored(database)[1].items()}
     assert found == {"web-1": {serial, "1b"}, "web-3": {"3a"}, "web-4": {"4a"}}
     assert [users.find(database, n) for n in ("Admin", "ADMIN")] != [None, None]
@@ -422,4 +422,4 @@ def _stored(database: Db) -> tuple[frozenset[str], dict[str, list[str]]]:
         each["_id"]: [certificate["serial"] for certificate in each["certificates"]]
         for each in database[enrolled.COLLECTION].find()
     }
-    return revoked(database, Kind.CERTIFICATE), names
+    return read_revoked(database, RevocationKind.CERTIFICATE), names

@@ -21,7 +21,7 @@ from twistlock_console.database.client import (
     Client,
     connect,
     credentials_for,
-    follow_certificate,
+    reload_certificate,
 )
 from twistlock_console.pki.authority import sign_request
 from twistlock_console.pki.certificates import issue_node_certificate
@@ -198,7 +198,7 @@ def test_database_clients_follow(node: AloneNode, tmp_path: Path) -> None:
             client.admin.command("ping")
 
         issue_node_certificate(tmp_path / "certificates", names)
-        follow_certificate(settings)
+        reload_certificate(settings)
 
         assert client.admin.command("ping")["ok"] == 1
 

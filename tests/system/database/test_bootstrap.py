@@ -19,11 +19,11 @@ from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
     prepare_secrets,
-    wait_answering,
+    wait_until_answering,
 )
 from twistlock_console.database.client import connect, credentials_for, root_credentials
 from twistlock_console.database.mongod import Mongod
-from twistlock_console.database.mongod_sockets import sever
+from twistlock_console.database.mongod_sockets import shut_down_connections_to
 from twistlock_console.events.bus import Bus
 from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.settings import Settings
@@ -47,7 +47,7 @@ def test_secrets_are_made_once(settings: Settings) -> None:
 def test_a_silent_database_is_told(settings: Settings) -> None:
     """Waiting ends, and says where to look."""
     with pytest.raises(DatabaseError, match=r"within 0\.1 s: see .*mongod\.log"):
-        wait_answering(settings, 0.1)
+        wait_until_answering(settings, 0.1)
 
 
 def test_the_first_steps_may_be_repeated(running: Settings) -> None:
@@ -115,7 +115,9 @@ def test_a_broken_connection_is_no_failure(running: Settings) -> None:
 
     def cut_all() -> None:
         while not ended.wait(0.4):
-            cut.append(sever(os.getpid(), HERE, running.database_port))
+            cut.append(
+                shut_down_connections_to(os.getpid(), HERE, running.database_port)
+            )
 
     with ThreadPoolExecutor() as pool:
         cutting = pool.submit(cut_all)
@@ -139,7 +141,7 @@ def test_a_moved_node_finds_its_set_again(tmp_path: Path) -> None:
         mongod = Mongod(settings, Bus())
         mongod.start()
         try:
-            wait_answering(settings, 30, mongod)
+            wait_until_answering(settings, 30, mongod)
             initiate_set(settings)
             root = root_credentials(settings)
             with connect(settings, root, app_name="test") as client:

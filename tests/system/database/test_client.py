@@ -4,10 +4,10 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from twistlock_console.database.bootstrap import wait_answering
+from twistlock_console.database.bootstrap import wait_until_answering
 from twistlock_console.database.client import (
     Client,
-    Credentials,
+    DatabaseCredentials,
     connect,
     credentials_for,
     root_credentials,
@@ -44,7 +44,7 @@ def test_the_cluster_user_may_see_and_step_down_the_set(running: Settings) -> No
 
 def test_a_wrong_password_is_refused(running: Settings) -> None:
     """Even on the loopback nobody gets in without the password."""
-    wrong = Credentials("console", "wrong")
+    wrong = DatabaseCredentials("console", "wrong")
 
     with (
         connect(running, wrong, app_name="test") as client,
@@ -90,7 +90,7 @@ def test_every_write_waits_for_a_majority(running: Settings) -> None:
 
 def test_a_password_is_never_printed() -> None:
     """Credentials may end in a log line; the password may not."""
-    assert "secret" not in repr(Credentials("console", "secret"))
+    assert "secret" not in repr(DatabaseCredentials("console", "secret"))
 
 
 def test_who_asks_all_the_time_is_refused_once(settings: Settings) -> None:
@@ -115,7 +115,7 @@ def test_who_asks_all_the_time_is_refused_once(settings: Settings) -> None:
     mongod = Mongod(settings, Bus())
     mongod.start()
     try:
-        wait_answering(settings, 30)
+        wait_until_answering(settings, 30)
         once, again = asked(retry_reads=False), asked(retry_reads=True)
     finally:
         mongod.stop()

@@ -13,7 +13,7 @@ import pytest
 from tests.database.database_node import HERE, set_of_one
 from tests.hosts.waiting import eventually
 from twistlock_console.common.errors import DatabaseError
-from twistlock_console.database.bootstrap import wait_answering
+from twistlock_console.database.bootstrap import wait_until_answering
 from twistlock_console.database.client import connect, root_credentials
 from twistlock_console.database.known_members import (
     read_known_members,
@@ -24,10 +24,10 @@ from twistlock_console.database.mongod_run import find_mongod
 from twistlock_console.database.options import (
     MAX_INCOMING_CONNECTIONS,
     ConnectionLimits,
-    as_file,
     limits_for,
     mongod_options,
     raise_open_files_limit,
+    to_config_file,
 )
 from twistlock_console.events.bus import Bus
 from twistlock_console.pki.tls import client_context
@@ -67,7 +67,7 @@ def closed_by_mongod(connections: list[socket.socket]) -> int:
 def answers_a_new_client(settings: Settings) -> bool:
     """Return whether the database lets another client in."""
     try:
-        wait_answering(settings, 1)
+        wait_until_answering(settings, 1)
     except DatabaseError:
         return False
     return True
@@ -163,11 +163,11 @@ def test_exempt_addresses_always_get_in(settings: Settings) -> None:
     """A stranger that holds all the places does not lock out the members."""
     limits = ConnectionLimits(20, (HERE,))
     options = settings.folders.run / "mongod.conf"
-    options.write_bytes(as_file(mongod_options(settings, limits)))
+    options.write_bytes(to_config_file(mongod_options(settings, limits)))
     command = [str(find_mongod(settings)), "--config", str(options)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            wait_answering(settings, 30)
+            wait_until_answering(settings, 30)
             with silent_connections(settings, 40) as crowd:
                 assert eventually(lambda: closed_by_mongod(crowd) >= 20)
 

@@ -17,9 +17,9 @@ import pytest
 from tests.database.database_node import HERE, gone, prepared
 from tests.hosts.waiting import eventually
 from twistlock_console.common.errors import DatabaseError
-from twistlock_console.database.bootstrap import initiate_set, wait_answering
+from twistlock_console.database.bootstrap import initiate_set, wait_until_answering
 from twistlock_console.database.client import connect, root_credentials
-from twistlock_console.database.mongod import Mongod, next_pause
+from twistlock_console.database.mongod import Mongod, next_backoff
 from twistlock_console.database.mongod_run import find_mongod, wait_until_free
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import DatabaseStarted, DatabaseStopped
@@ -41,7 +41,7 @@ class Kept:
 
     def answering(self) -> int:
         self.mongod.start()
-        wait_answering(self.settings, 30, self.mongod)
+        wait_until_answering(self.settings, 30, self.mongod)
         assert self.mongod.pid
         return self.mongod.pid
 
@@ -69,7 +69,7 @@ def kept(settings: Settings) -> Iterator[Kept]:
 )
 def test_restarts_back_off(pause: float, ran: float, following: float) -> None:
     """A mongod that cannot live is not started without end."""
-    assert next_pause(pause, ran) == following
+    assert next_backoff(pause, ran) == following
 
 
 def test_a_killed_mongod_comes_back_with_its_data(kept: Kept) -> None:
@@ -82,7 +82,7 @@ def test_a_killed_mongod_comes_back_with_its_data(kept: Kept) -> None:
 
     os.kill(before, signal.SIGKILL)
     assert eventually(lambda: len(kept.started) == 2)
-    wait_answering(kept.settings, 30)
+    wait_until_answering(kept.settings, 30)
 
     with connect(kept.settings, root, app_name="test") as client:
         assert client.twistlock.kept.find_one() == {"_id": "written"}
@@ -203,7 +203,7 @@ def test_who_waits_is_told_the_reason(kept: Kept) -> None:
     kept.first_end()
 
     with pytest.raises(DatabaseError, match=r"did not answer .*certificate"):
-        wait_answering(kept.settings, 0.1, kept.mongod)
+        wait_until_answering(kept.settings, 0.1, kept.mongod)
 
 
 def test_a_folder_in_use_is_told(kept: Kept) -> None:
@@ -219,7 +219,7 @@ def test_the_log_is_rotated_while_it_runs(kept: Kept) -> None:
     kept.answering()
     log = kept.settings.folders.log / "mongod.log"
 
-    kept.mongod.rotate(most_bytes=1)
+    kept.mongod.rotate(max_bytes=1)
 
     assert eventually(lambda: log.exists() and log.stat().st_size)
     assert log.with_name("mongod.log.1").stat().st_size > 1000
@@ -230,7 +230,7 @@ BRAIN = """
 import sys, time
 from pathlib import Path
 from twistlock_console.events.bus import Bus
-from twistlock_console.database.bootstrap import wait_answering
+from twistlock_console.database.bootstrap import wait_until_answering
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.settings import Settings
 
@@ -238,7 +238,7 @@ root, port = Path(sys.argv[1]), int(sys.argv[2])
 settings = Settings(node_address="127.0.0.1", data_folder=root, database_port=port)
 mongod = Mongod(settings, Bus())
 mongod.start()
-wait_answering(settings, 30)
+wait_until_answering(settings, 30)
 print(mongod.pid, flush=True)
 time.sleep(60)
 """

@@ -13,7 +13,7 @@ from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
     prepare_secrets,
-    wait_answering,
+    wait_until_answering,
 )
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.database.mongod import Mongod
@@ -57,7 +57,7 @@ def mongod(settings: Settings) -> Iterator[Mongod]:
     made = Mongod(settings, Bus())
     made.start()
     try:
-        wait_answering(settings, 30)
+        wait_until_answering(settings, 30)
         initiate_set(settings)
         create_users(settings)
         with _client(settings) as client:

@@ -43,7 +43,7 @@ from twistlock_console.protocol import (
     RenewalRequested,
     hash_of,
 )
-from twistlock_console.revocation.store import Kind, revoked
+from twistlock_console.revocation.store import RevocationKind, read_revoked
 from twistlock_console.servers.supervisor.child_listener import ChildListener
 from twistlock_console.settings import Settings
 
@@ -253,7 +253,10 @@ def test_a_certificate_that_ends_soon_is_renewed(
     assert name == "late-1"
     assert made.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1000)
     assert entry["certificate"]["serial"] == f"{made.serial_number:x}"
-    assert revoked(database, Kind.CERTIFICATE) == {old, f"{made.serial_number:x}"}
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == {
+        old,
+        f"{made.serial_number:x}",
+    }
 
 
 def renewed(defender: Dialled, request: bytes) -> str:

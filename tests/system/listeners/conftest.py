@@ -12,7 +12,7 @@ from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
     prepare_secrets,
-    wait_answering,
+    wait_until_answering,
 )
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
@@ -81,7 +81,7 @@ def mongod(data_folder: Path, database_port: int) -> Iterator[None]:
     made = Mongod(settings, Bus())
     made.start()
     try:
-        wait_answering(settings, 30)
+        wait_until_answering(settings, 30)
         initiate_set(settings)
         create_users(settings)
         yield

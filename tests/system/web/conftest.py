@@ -17,7 +17,7 @@ from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
     prepare_secrets,
-    wait_answering,
+    wait_until_answering,
 )
 from twistlock_console.database.client import Db
 from twistlock_console.database.mongod import Mongod
@@ -55,7 +55,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     mongod = Mongod(made, Bus())
     mongod.start()
     try:
-        wait_answering(made, 30)
+        wait_until_answering(made, 30)
         initiate_set(made)
         create_users(made)
         app = create_app(made)

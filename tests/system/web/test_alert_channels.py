@@ -81,7 +81,7 @@ def test_a_test_tells_no_open_port_from_a_closed_one(
     admin: Visitor, closed_port: int, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever answers there, or nothing: the sentence is one, and has no Python."""
-    monkeypatch.setattr("twistlock_console.alerts.channels.SECONDS", 0.5)
+    monkeypatch.setattr("twistlock_console.alerts.channels.DELIVERY_TIMEOUT_S", 0.5)
 
     def told(port: int) -> str:
         url = f"{scheme}://127.0.0.1:{port}/hook"

@@ -21,7 +21,7 @@ from tests.web.web_visitor import PASSWORD, Visitor, basic
 from twistlock_console.accounts.rights import UserRole
 from twistlock_console.alerts.settings import (
     AlertSettings,
-    read,
+    read_settings,
 )
 from twistlock_console.database.client import Db
 
@@ -151,7 +151,7 @@ def test_nobody_reads_the_path_of_the_webhook(
 def test_what_is_shown_can_be_sent_back(admin: Visitor, database: Db) -> None:
     """The secrets stay; but never for another host than that which they are for."""
     admin.call(ALERTS, webhook(url=SLACK), Authorization=basic())
-    stored = read(database, AlertSettings)
+    stored = read_settings(database, AlertSettings)
     shown = admin.get(ALERTS, Authorization=basic()).get_json()
     hidden = {**shown["webhook"], "secret": {"encrypted": "(a secret)"}}
 
@@ -164,7 +164,7 @@ def test_what_is_shown_can_be_sent_back(admin: Visitor, database: Db) -> None:
         ("nodeLostSeconds", "memberLagSeconds", "defendersLostMinutes"), "5"
     )
     by_page = admin.send("/manage/alerts/alerts", **form, **numbers)
-    kept = read(database, AlertSettings).webhook
+    kept = read_settings(database, AlertSettings).webhook
     elsewhere = admin.call(
         ALERTS,
         webhook(url=HOST_ONLY.replace("hooks", "evil")),

@@ -75,7 +75,7 @@ def token(app: Flask) -> str:
     """A new token of the administrator: the calls may log out and change settings."""
     user = find(storage_of(app).database(), USERNAME)
     assert user is not None
-    session = Session.begin(user, now())
+    session = Session.start(user, now())
     return write_token(app.extensions["token_key"], session, user, 1800)
 
 

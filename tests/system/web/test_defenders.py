@@ -17,7 +17,7 @@ from twistlock_console.defenders.event_store import documents_of, store_events
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import FileEvent, ProcessEvent
 from twistlock_console.protocol.policy import MOST_RULES
-from twistlock_console.revocation.store import Kind, revoked
+from twistlock_console.revocation.store import RevocationKind, read_revoked
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists.registry import ensure_indexes
 from twistlock_console.web.ui.event_plot import BAR_COUNT, draw_plot
@@ -103,7 +103,11 @@ def test_a_decommissioned_defender_is_gone_with_its_certificate(
     told = admin.get(again.location).text
 
     assert _get(admin, "/defenders") == []
-    assert revoked(database, Kind.CERTIFICATE) >= {"5eweb-1", "5e0", "5e1"}
+    assert read_revoked(database, RevocationKind.CERTIFICATE) >= {
+        "5eweb-1",
+        "5e0",
+        "5e1",
+    }
     assert database["defender_orders"].find_one({"defender": "web-1"})
     assert "There is no Defender web-1." in told
     assert "decommissioned the Defender web-1" in str(_get(admin, "/audits/mgmt"))

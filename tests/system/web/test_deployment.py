@@ -25,7 +25,7 @@ from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
 from twistlock_console.pki.authority import sign_request
 from twistlock_console.pki.identity_files import make_key, make_request
 from twistlock_console.pki.tls import Usage
-from twistlock_console.revocation.store import Kind, revoked
+from twistlock_console.revocation.store import RevocationKind, read_revoked
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import storage_of
 
@@ -142,14 +142,14 @@ def test_a_host_gets_a_certificate_for_its_name(
     certificate = x509.load_pem_x509_certificate(pem.encode())
     assert certificate.subject.rfc4514_string().startswith("CN=web-1,OU=defender")
     assert first.get_json()["addresses"] == ["127.0.0.1"]
-    assert revoked(database, Kind.CERTIFICATE) == {_serial(first)}
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == {_serial(first)}
     assert database["defenders"].distinct("_id") == ["WEB-1"]
     assert database["deploy_tokens"].find_one({"used": 2})
     assert _history(admin) == [
         ("enrolled the Defender WEB-1: the host holds the key of this name", False),
         ("enrolled the Defender web-1: a new name", False),
     ]
-    assert _serial(second) not in revoked(database, Kind.CERTIFICATE)
+    assert _serial(second) not in read_revoked(database, RevocationKind.CERTIFICATE)
 
 
 def test_of_hosts_that_ask_for_a_new_name_one_gets_it(
@@ -175,7 +175,7 @@ def test_of_hosts_that_ask_for_a_new_name_one_gets_it(
 
     assert given.count(True) == 1
     assert database["defenders"].count_documents({}) == 1
-    assert revoked(database, Kind.CERTIFICATE) == frozenset()
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == frozenset()
 
 
 def _new_request(folder: Path) -> str:
@@ -201,7 +201,7 @@ def test_an_existing_name_needs_an_account(
             database["defenders"].update_one(here, {"$set": {"connected": True}})
     other = _new_request(tmp_path / "other")
     refused = _enrol(admin, token, "Web-1", other)
-    untouched = _serial(first) not in revoked(database, Kind.CERTIFICATE)
+    untouched = _serial(first) not in read_revoked(database, RevocationKind.CERTIFICATE)
     database["defenders"].update_one(here, {"$set": {"connected": False}})
     allowed = admin.send(f"{DEPLOY}/allow", form_on=DEPLOY, hostname="WEB-1")
     shown = admin.get(allowed.location).text
@@ -215,7 +215,7 @@ def test_an_existing_name_needs_an_account(
     assert "A host may enrol as WEB-1 once." in shown
     assert second.status_code == 200
     assert third.status_code == 400
-    assert revoked(database, Kind.CERTIFICATE) == {_serial(first)}
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == {_serial(first)}
     assert database["defenders"].distinct("_id") == ["web-1"]
     assert [failed for _, failed in _history(admin)] == [True, False, True, False]
     assert "an administrator allowed it" in _history(admin)[1][0]
@@ -285,7 +285,7 @@ def test_what_an_earlier_release_enrolled_is_known_by_its_certificate(
         codes.append(answer.status_code)
 
     assert codes == [400, 400, 400, 200]
-    assert revoked(database, Kind.CERTIFICATE) == {f"{serial:x}"}
+    assert read_revoked(database, RevocationKind.CERTIFICATE) == {f"{serial:x}"}
 
 
 def test_whoever_renews_at_this_moment_is_decommissioned_too(
@@ -314,7 +314,7 @@ def test_whoever_renews_at_this_moment_is_decommissioned_too(
             given = pool.map(follow, range(4))
             pool.submit(enrolled.decommission, database, name).result()
         serials = {before.serial, *given} - {""}
-        assert serials <= revoked(database, Kind.CERTIFICATE)
+        assert serials <= read_revoked(database, RevocationKind.CERTIFICATE)
 
 
 @pytest.mark.parametrize(

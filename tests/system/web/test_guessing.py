@@ -7,7 +7,11 @@ from flask import Flask
 
 from tests.web.web_visitor import HTTPS, PASSWORD, USERNAME, Visitor, basic
 from twistlock_console.accounts import users
-from twistlock_console.accounts.login_throttle import FREE, LOCKED, Scope
+from twistlock_console.accounts.login_throttle import (
+    FREE_FAILURES,
+    LOCK_DURATION,
+    Scope,
+)
 from twistlock_console.accounts.rights import UserRole
 from twistlock_console.cli.user import reset_password
 from twistlock_console.web.common.database import storage_of
@@ -24,7 +28,7 @@ def pretend(app: Flask, key: str, count: int, *, seconds: int = 0) -> None:
     until = datetime.now(UTC) + timedelta(seconds=seconds)
     storage_of(app).database()["login_failures"].replace_one(
         {"_id": key},
-        {"count": count, "until": until, "expires": until + LOCKED},
+        {"count": count, "until": until, "expires": until + LOCK_DURATION},
         upsert=True,
     )
 
@@ -38,7 +42,7 @@ def test_an_address_that_guesses_many_accounts_waits(
         guesser.call(AUTHENTICATE, {**WRONG, "username": f"name{number}"})
     failures = storage_of(app).database()["login_failures"]
     counted = failures.find_one({"_id": f"address:{ELSEWHERE}"})
-    pretend(app, f"address:{ELSEWHERE}", FREE[Scope.ADDRESS] + 5, seconds=30)
+    pretend(app, f"address:{ELSEWHERE}", FREE_FAILURES[Scope.ADDRESS] + 5, seconds=30)
 
     assert counted is not None
     assert counted["count"] == 4

@@ -112,7 +112,11 @@ def test_the_history_is_filtered_by_type_and_user(admin: Visitor) -> None:
 
 def test_the_names_are_read_from_an_index(admin: Visitor, app: Flask) -> None:
     """However many failed logins there are, offering the names stays quick."""
-    asked = {"aggregate": audits.COLLECTION, "pipeline": audits.USERNAMES, "cursor": {}}
+    asked = {
+        "aggregate": audits.COLLECTION,
+        "pipeline": audits.USERNAMES_PIPELINE,
+        "cursor": {},
+    }
     plan = str(storage_of(app).database().command("explain", asked))
 
     assert "DISTINCT_SCAN" in plan

@@ -14,8 +14,12 @@ from werkzeug.test import TestResponse
 from tests.hosts.waiting import wait_for
 from tests.web.web_visitor import PASSWORD, USERNAME, Visitor, basic
 from twistlock_console.accounts import passwords
-from twistlock_console.accounts.login_throttle import Caller
-from twistlock_console.accounts.passwords import LOGIN_PLACES, OTHER_PLACES, SLOTS
+from twistlock_console.accounts.login_throttle import HashCaller
+from twistlock_console.accounts.passwords import (
+    LOGIN_PLACES,
+    MAX_CONCURRENT_HASHES,
+    OTHER_PLACES,
+)
 from twistlock_console.common.errors import Busy
 from twistlock_console.servers.management import limits
 from twistlock_console.web.common.database import storage_of
@@ -31,11 +35,13 @@ FULL = LOGIN_PLACES + OTHER_PLACES
 def full_queue(*, known: bool = True) -> Iterator[None]:
     """Have as many callers at work, and waiting, as there may be."""
     leave = threading.Event()
-    logins = [Caller(f"login {n}", known, is_login=True) for n in range(LOGIN_PLACES)]
-    others = [Caller(f"other {n}", known) for n in range(OTHER_PLACES)]
-    callers = [Caller()] * SLOTS + logins + others
+    logins = [
+        HashCaller(f"login {n}", known, is_login=True) for n in range(LOGIN_PLACES)
+    ]
+    others = [HashCaller(f"other {n}", known) for n in range(OTHER_PLACES)]
+    callers = [HashCaller()] * MAX_CONCURRENT_HASHES + logins + others
 
-    def hold(caller: Caller) -> None:
+    def hold(caller: HashCaller) -> None:
         with suppress(Busy), passwords.queue.slot(caller):
             assert leave.wait(30)
 
@@ -44,10 +50,12 @@ def full_queue(*, known: bool = True) -> Iterator[None]:
 
     with ThreadPoolExecutor(len(callers)) as pool, ExitStack() as leaving:
         leaving.callback(leave.set)
-        for caller in callers[:SLOTS]:
+        for caller in callers[:MAX_CONCURRENT_HASHES]:
             pool.submit(hold, caller)
-        wait_for(lambda: arrived() == SLOTS, 5, "a hash at work", every=0.01)
-        for caller in callers[SLOTS:]:
+        wait_for(
+            lambda: arrived() == MAX_CONCURRENT_HASHES, 5, "a hash at work", every=0.01
+        )
+        for caller in callers[MAX_CONCURRENT_HASHES:]:
             pool.submit(hold, caller)
         wait_for(lambda: arrived() == len(callers), 5, "a full queue", every=0.01)
         yield
@@ -105,7 +113,9 @@ def test_wrong_passwords_sent_at_once_get_hardly_more_tries(
         codes = Counter(pool.map(guess, range(32)))
 
     assert set(codes) == {401, 429}
-    assert codes[401] <= 5 + SLOTS + 2  # and one after each of the first waits
+    assert (
+        codes[401] <= 5 + MAX_CONCURRENT_HASHES + 2
+    )  # and one after each of the first waits
 
 
 def test_beyond_the_bound_every_way_to_check_a_password_says_so(
@@ -165,7 +175,7 @@ def test_other_pages_answer_while_the_queue_is_full(admin: Visitor, app: Flask) 
         ]
 
     assert codes == [200] * 5
-    assert SLOTS + OTHER_PLACES <= limits.THREADS // 2
+    assert MAX_CONCURRENT_HASHES + OTHER_PLACES <= limits.THREADS // 2
     assert LOGIN_PLACES < limits.LOGIN_THREADS
 
 
@@ -235,14 +245,18 @@ def test_a_login_that_is_being_checked_is_not_counted(
     leave = threading.Event()
 
     def hold() -> None:
-        with passwords.queue.slot(Caller()):
+        with passwords.queue.slot(HashCaller()):
             assert leave.wait(30)
 
-    with ThreadPoolExecutor(SLOTS + 1) as pool:
-        for _ in range(SLOTS):
+    with ThreadPoolExecutor(MAX_CONCURRENT_HASHES + 1) as pool:
+        for _ in range(MAX_CONCURRENT_HASHES):
             pool.submit(hold)
         try:
-            wait_for(lambda: passwords.queue.running == SLOTS, 5, "no free slot")
+            wait_for(
+                lambda: passwords.queue.running == MAX_CONCURRENT_HASHES,
+                5,
+                "no free slot",
+            )
             login = pool.submit(visitor.call, AUTHENTICATE, wrong)
             wait_for(lambda: passwords.queue.waiting == 1, 5, "a login that waits")
             meanwhile = failures.count_documents({})

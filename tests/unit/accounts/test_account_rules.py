@@ -12,7 +12,7 @@ from twistlock_console.accounts.credential_rules import (
     check_username,
 )
 from twistlock_console.accounts.login_settings import LogonSettings
-from twistlock_console.accounts.login_throttle import Caller
+from twistlock_console.accounts.login_throttle import HashCaller
 from twistlock_console.accounts.passwords import (
     Match,
     hash_in_slot,
@@ -106,7 +106,7 @@ def test_a_hash_of_what_was_typed_still_matches() -> None:
     """A release before did not change what was typed; that is told apart."""
     earlier = PasswordHasher().hash(DECOMPOSED)
 
-    with queue.slot(Caller()):
+    with queue.slot(HashCaller()):
         assert match_in_slot(earlier, DECOMPOSED) is Match.EARLIER_FORM
         assert match_in_slot(earlier, COMPOSED) is Match.NO
         assert match_in_slot(hash_in_slot(DECOMPOSED), DECOMPOSED) is Match.YES

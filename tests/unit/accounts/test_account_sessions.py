@@ -9,11 +9,11 @@ import pytest
 from twistlock_console.accounts.passwords import CACHE_TTL_NS, MAX_CACHED, PasswordCache
 from twistlock_console.accounts.rights import UserRole
 from twistlock_console.accounts.sessions import (
-    Age,
     Session,
-    age,
+    SessionAge,
     derive_key,
     read_token,
+    session_age,
     write_token,
 )
 from twistlock_console.accounts.users import User
@@ -25,18 +25,20 @@ USER = User("jane", UserRole.ADMIN, "hash", 3, datetime(2026, 11, 23, tzinfo=UTC
 @pytest.mark.parametrize(
     ("elapsed", "verdict"),
     [
-        (0, Age.YOUNG),
-        (49, Age.YOUNG),
-        (50, Age.RENEW),
-        (99, Age.RENEW),
-        (100, Age.OVER),
+        (0, SessionAge.FRESH),
+        (49, SessionAge.FRESH),
+        (50, SessionAge.RENEW),
+        (99, SessionAge.RENEW),
+        (100, SessionAge.EXPIRED),
     ],
 )
-def test_a_session_is_renewed_at_half_its_time(elapsed: int, verdict: Age) -> None:
+def test_a_session_is_renewed_at_half_its_time(
+    elapsed: int, verdict: SessionAge
+) -> None:
     """Half of the timeout renews, all of it ends."""
-    session = Session.begin(USER, 1000)
+    session = Session.start(USER, 1000)
 
-    assert age(session, 1000 + elapsed, 100) is verdict
+    assert session_age(session, 1000 + elapsed, 100) is verdict
 
 
 def test_keys_serve_one_purpose() -> None:
@@ -48,7 +50,7 @@ def test_keys_serve_one_purpose() -> None:
 def test_a_token_gives_its_session_back() -> None:
     """What is written is read, with the right key only."""
     key = derive_key(b"s" * 32, "test")
-    session = Session.begin(USER, 1000).renewed(1_000_000_000)
+    session = Session.start(USER, 1000).renewed(1_000_000_000)
     token = write_token(key, session, USER, 3_600_000_000)
 
     assert read_token(key, token) == session
@@ -58,7 +60,7 @@ def test_a_token_gives_its_session_back() -> None:
 def test_another_nodes_clock_may_run_ahead() -> None:
     """After a failover, tokens of a node whose clock was ahead are still good."""
     key = derive_key(b"s" * 32, "test")
-    session = Session.begin(USER, int(time.time()) + 120)
+    session = Session.start(USER, int(time.time()) + 120)
 
     assert read_token(key, write_token(key, session, USER, 1800)) == session
 
@@ -70,12 +72,12 @@ def test_a_right_password_is_remembered_for_a_minute(
     remembered = PasswordCache()
     remembered.add(USER, "right")
 
-    assert remembered.knows(USER, "right")
-    assert not remembered.knows(USER, "wrong")
-    assert not remembered.knows(replace(USER, password_hash="new"), "right")
+    assert remembered.contains(USER, "right")
+    assert not remembered.contains(USER, "wrong")
+    assert not remembered.contains(replace(USER, password_hash="new"), "right")
     later = clock.boottime_ns() + CACHE_TTL_NS
     monkeypatch.setattr(clock, "boottime_ns", lambda: later)
-    assert not remembered.knows(USER, "right")
+    assert not remembered.contains(USER, "right")
 
 
 def test_memory_is_bounded() -> None:
@@ -84,5 +86,5 @@ def test_memory_is_bounded() -> None:
     for number in range(MAX_CACHED + 1):
         remembered.add(USER, str(number))
 
-    assert not remembered.knows(USER, "0")
-    assert remembered.knows(USER, str(MAX_CACHED))
+    assert not remembered.contains(USER, "0")
+    assert remembered.contains(USER, str(MAX_CACHED))

@@ -4,20 +4,20 @@ import pytest
 
 from twistlock_console.accounts.login_throttle import (
     MAX_ADDRESSES,
-    Caller,
+    HashCaller,
     HashOrder,
-    NoPlace,
+    HashQueueFull,
 )
 
-KNOWN = Caller("192.0.2.1", is_known=True, is_login=True)
+KNOWN = HashCaller("192.0.2.1", is_known=True, is_login=True)
 
 
-def stranger(address: str) -> Caller:
+def stranger(address: str) -> HashCaller:
     """Return a login from an address that is not known for the account."""
-    return Caller(address, is_known=False, is_login=True)
+    return HashCaller(address, is_known=False, is_login=True)
 
 
-def order(*callers: Caller, places: int = 10) -> HashOrder[str]:
+def order(*callers: HashCaller, places: int = 10) -> HashOrder[str]:
     """Return an order in which these callers wait, named by their numbers."""
     made: HashOrder[str] = HashOrder(places, 2)
     for number, caller in enumerate(callers):
@@ -73,9 +73,9 @@ def test_without_a_place_a_stranger_is_turned_away() -> None:
     """Where no address has more than its share."""
     waiting = order(stranger("a"), stranger("b"), places=2)
 
-    with pytest.raises(NoPlace):
+    with pytest.raises(HashQueueFull):
         waiting.add(stranger("c"), "c")
-    with pytest.raises(NoPlace):
+    with pytest.raises(HashQueueFull):
         waiting.add(stranger("a"), "a")
     assert len(waiting) == 2
 
@@ -93,21 +93,21 @@ def test_strangers_give_way_to_who_is_known() -> None:
     waiting = order(stranger("a"), KNOWN, places=2)
 
     assert waiting.add(KNOWN, "known") == "0"
-    with pytest.raises(NoPlace):
+    with pytest.raises(HashQueueFull):
         waiting.add(KNOWN, "one more")
-    with pytest.raises(NoPlace):
+    with pytest.raises(HashQueueFull):
         waiting.add(stranger("b"), "b")
     assert taken(waiting) == ["1", "known"]
 
 
 def test_logins_and_other_checks_have_separate_places() -> None:
     """A flood of one leaves the other its places."""
-    basic = Caller("a", is_known=False, is_login=False)
+    basic = HashCaller("a", is_known=False, is_login=False)
     waiting = order(stranger("a"), stranger("b"), places=2)
 
     assert waiting.add(basic, "basic") is None
     assert waiting.add(basic, "basic too") is None
-    with pytest.raises(NoPlace):
+    with pytest.raises(HashQueueFull):
         waiting.add(basic, "no more")
 
 

@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 
 from tests.hosts.waiting import wait_for
-from twistlock_console.accounts.login_throttle import Caller
+from twistlock_console.accounts.login_throttle import HashCaller
 from twistlock_console.accounts.passwords import NICENESS, HashQueue
 from twistlock_console.common.errors import Busy
 
-LOGIN = Caller("a stranger", is_known=False, is_login=True)
+LOGIN = HashCaller("a stranger", is_known=False, is_login=True)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ class Occupant:
     """A caller that holds a slot of *queue* until it is told to leave."""
 
     def __init__(
-        self, queue: HashQueue, callers: ThreadPoolExecutor, caller: Caller
+        self, queue: HashQueue, callers: ThreadPoolExecutor, caller: HashCaller
     ) -> None:
         self.queue = queue
         self.caller = caller
@@ -47,7 +47,7 @@ def occupied(
     queue: HashQueue,
     callers: ThreadPoolExecutor,
     count: int,
-    caller: Caller = LOGIN,
+    caller: HashCaller = LOGIN,
 ) -> Iterator[list[Occupant]]:
     """Have *count* callers come to *queue*, one after the other."""
     with ExitStack() as leaving:
@@ -86,7 +86,7 @@ def test_a_stranger_who_gives_way_is_told_to_try_again(
 ) -> None:
     """At once; the one who is known has its place."""
     queue = HashQueue(slots=1, login_places=1, max_wait_s=30)
-    known = Caller("known", is_known=True, is_login=True)
+    known = HashCaller("known", is_known=True, is_login=True)
     with occupied(queue, callers, 2) as (first, second):
         third = Occupant(queue, callers, known)
         with pytest.raises(Busy):

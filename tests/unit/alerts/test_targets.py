@@ -40,7 +40,7 @@ POLICY = TargetPolicy(nodes=NODES, names=frozenset({"console.test"}), ports=PORT
 )
 def test_a_special_address_is_refused(address: str, kind: str) -> None:
     """In every spelling, also those that a translator turns into it."""
-    why = POLICY.why_not("hooks.test", ip_address(address), 8083)
+    why = POLICY.refusal_reason("hooks.test", ip_address(address), 8083)
 
     assert why is not None
     assert f"which is {kind}; " in why
@@ -62,7 +62,7 @@ def test_a_special_address_is_refused(address: str, kind: str) -> None:
 )
 def test_other_addresses_are_allowed(address: str, port: int) -> None:
     """A relay in the private network is what most people have."""
-    assert POLICY.why_not("hooks.test", ip_address(address), port) is None
+    assert POLICY.refusal_reason("hooks.test", ip_address(address), port) is None
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,9 @@ def test_the_settings_allow_networks(
     """Those that are named, and no others."""
     policy = TargetPolicy((ip_network(allowed),), NODES, frozenset(), PORTS)
 
-    assert (policy.why_not("x", ip_address(address), 27017) is None) is is_allowed
+    assert (
+        policy.refusal_reason("x", ip_address(address), 27017) is None
+    ) is is_allowed
 
 
 @pytest.mark.parametrize(
@@ -112,28 +114,28 @@ def test_the_settings_allow_networks(
 )
 def test_what_needs_no_look_up_is_judged_at_once(host: str, is_allowed: bool) -> None:
     """A mistake is told when the settings are saved, if it can be."""
-    assert (POLICY.why_not_literal(host, 443) is None) is is_allowed
+    assert (POLICY.literal_refusal_reason(host, 443) is None) is is_allowed
 
 
 def test_the_consoles_own_name_is_refused_on_its_ports() -> None:
     """It leads to the load balancer, and so to a node."""
     balancer = ip_address("10.0.0.100")
 
-    assert POLICY.why_not("Console.test", balancer, 8083) is not None
-    assert POLICY.why_not("console.test", balancer, 9000) is None
+    assert POLICY.refusal_reason("Console.test", balancer, 8083) is not None
+    assert POLICY.refusal_reason("console.test", balancer, 9000) is None
 
 
 def test_a_further_node_is_known() -> None:
     """Addresses of this host count as a node's, whatever the settings call it."""
     address = ip_address("192.0.2.8")
 
-    assert POLICY.why_not("x", address, 27017) is None
-    assert POLICY.with_nodes([address]).why_not("x", address, 27017) is not None
+    assert POLICY.refusal_reason("x", address, 27017) is None
+    assert POLICY.with_nodes([address]).refusal_reason("x", address, 27017) is not None
 
 
 def test_an_address_is_named_once() -> None:
     """Where it was written as an address, nothing leads anywhere."""
-    why = POLICY.why_not("127.0.0.1", ip_address("127.0.0.1"), 1)
+    why = POLICY.refusal_reason("127.0.0.1", ip_address("127.0.0.1"), 1)
 
     assert why is not None
     assert why.startswith("127.0.0.1, which is a loopback address; ")

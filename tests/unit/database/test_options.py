@@ -9,8 +9,8 @@ import pytest
 from twistlock_console.database.options import (
     EVICTION,
     SMALL_PAGES,
-    as_file,
     mongod_options,
+    to_config_file,
 )
 from twistlock_console.settings import Settings
 
@@ -23,7 +23,7 @@ CHOSEN = Settings(
 
 
 def told(path: str, settings: Settings = CHOSEN) -> object:
-    value: Any = json.loads(as_file(mongod_options(settings)))
+    value: Any = json.loads(to_config_file(mongod_options(settings)))
     for key in path.split("."):
         value = value[key]
     return value

@@ -22,7 +22,7 @@ from pymongo.errors import PyMongoError
 
 from twistlock_console import __version__
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.audit.trail import AuditEntry, AuditType
 from twistlock_console.backups.format.manifest import (
     BackupName,
     check_name,
@@ -240,7 +240,7 @@ class BackupService:
 
     def audit(self, by: Actor, status: str, *, failure: bool = False) -> None:
         """Write what was done to the audit trail; raises DatabaseError."""
-        entry = Entry(
+        entry = AuditEntry(
             AuditType.BACKUP, by.username, by.source_ip, by.api, status, failure
         )
         try:

@@ -55,7 +55,7 @@ def _run(job: Job) -> WorkResult:
                 credentials,
                 app_name="backup",
                 timeout_ms=COMMAND_TIMEOUT_MS,
-                awaits=True,
+                is_awaiting=True,
             ) as client:
                 work = _create if job.kind is JobKind.BACKUP else _restore
                 return work(job, client["twistlock"])

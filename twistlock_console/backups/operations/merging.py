@@ -16,7 +16,7 @@ from twistlock_console.database.client import Db, Document
 from twistlock_console.defenders import enrolled, event_store, register
 from twistlock_console.names import name_key
 from twistlock_console.revocation import store
-from twistlock_console.revocation.store import Kind
+from twistlock_console.revocation.store import RevocationKind
 from twistlock_console.stored_formats import upgrade
 
 BATCH = 5000
@@ -30,7 +30,7 @@ def add_from(database: Db, source: str, target: str) -> tuple[str, ...]:
     loaded, present = database[source], database[target]
     match target:
         case users.COLLECTION:
-            deleted = store.revoked(database, Kind.ACCOUNT)
+            deleted = store.read_revoked(database, RevocationKind.ACCOUNT)
             _insert(present, _new_accounts(loaded, present, deleted))
             return tuple(sorted(deleted.intersection(loaded.distinct("_id"))))
         case enrolled.COLLECTION:
@@ -38,7 +38,10 @@ def add_from(database: Db, source: str, target: str) -> tuple[str, ...]:
             _insert(present, _missing(loaded, present))
         case store.COLLECTION:
             # Sessions of the time of the backup end anyway.
-            _insert(present, _missing(loaded, present, {"kind": {"$ne": Kind.SESSION}}))
+            _insert(
+                present,
+                _missing(loaded, present, {"kind": {"$ne": RevocationKind.SESSION}}),
+            )
         case _:
             _insert(present, _missing(loaded, present))
     return ()
@@ -109,7 +112,7 @@ def _insert(present: Collection[Document], documents: Iterator[Document]) -> Non
 
 def _remove_decommissioned(database: Db) -> tuple[str, ...]:
     """Take out of the register whose certificate is revoked; return their names."""
-    revoked = store.revoked(database, Kind.CERTIFICATE)
+    revoked = store.read_revoked(database, RevocationKind.CERTIFICATE)
     entries = database[register.COLLECTION]
     names = [
         str(entry["_id"])

@@ -8,7 +8,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.audit.trail import AuditEntry, AuditType
 from twistlock_console.backups.format.manifest import is_leftover, temporary
 from twistlock_console.backups.operations.merging import add_from, settle
 from twistlock_console.backups.operations.restore_plan import (
@@ -154,13 +154,13 @@ def _move(database: Db, run: str, state: State, wanted: Document) -> bool:
 
 def _audit_entry(
     journal: Journal, accounts: Sequence[str], defenders: Sequence[str]
-) -> Entry:
+) -> AuditEntry:
     status = f"restored the backup {journal.file}"
     if accounts:
         status += f"; deleted accounts stay deleted: {_first(accounts)}"
     if defenders:
         status += f"; revoked Defenders stay revoked: {_first(defenders)}"
-    return Entry(
+    return AuditEntry(
         type=AuditType.BACKUP,
         username=journal.by,
         source_ip="",

@@ -21,7 +21,7 @@ from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
     prepare_secrets,
-    wait_answering,
+    wait_until_answering,
 )
 from twistlock_console.database.client import Db, connect, credentials_for
 from twistlock_console.database.mongod import Mongod
@@ -123,7 +123,7 @@ def running_database(settings: Settings) -> Iterator[Db]:
     mongod = Mongod(settings, Bus())
     mongod.start()
     try:
-        wait_answering(settings, START_TIMEOUT_S, mongod)
+        wait_until_answering(settings, START_TIMEOUT_S, mongod)
         if not initiate_set(settings):
             raise Refused(
                 "this node belongs to a cluster, and its database alone cannot be "
@@ -137,7 +137,7 @@ def running_database(settings: Settings) -> Iterator[Db]:
             credentials,
             app_name="restore",
             timeout_ms=COMMAND_TIMEOUT_MS,
-            awaits=True,
+            is_awaiting=True,
         ) as client:
             yield client["twistlock"]
     finally:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import uvloop
 
-from twistlock_console.database.client import follow_certificate
+from twistlock_console.database.client import reload_certificate
 from twistlock_console.defenders import register
 from twistlock_console.defenders.control import DefenderSettings
 from twistlock_console.defenders.event_quota import EventQuota
@@ -167,7 +167,7 @@ class DefenderServer:
             tasks.send_keepalives(),
             tasks.limit_memory(),
             follow(
-                tls, settings.folders.certificates, lambda: follow_certificate(settings)
+                tls, settings.folders.certificates, lambda: reload_certificate(settings)
             ),
         )
 

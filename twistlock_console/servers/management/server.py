@@ -25,7 +25,7 @@ from gunicorn.workers.base import Worker
 
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ListenerError
-from twistlock_console.database.client import follow_certificate
+from twistlock_console.database.client import reload_certificate
 from twistlock_console.pki.identity_files import NODE, NODE_KEY
 from twistlock_console.pki.tls import ReloadingTlsContext, server_context
 from twistlock_console.servers.management import limits
@@ -102,7 +102,7 @@ def _followed_context(settings: Settings) -> ReloadingTlsContext:
     folder = settings.folders.certificates
 
     def make() -> ssl.SSLContext:
-        follow_certificate(settings)
+        reload_certificate(settings)
         return server_context(folder, client=None)
 
     return ReloadingTlsContext(make, folder)

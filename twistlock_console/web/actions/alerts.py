@@ -5,16 +5,16 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from twistlock_console.alerts.channels import DEFAULT_PORTS, SYSLOG_PORT
-from twistlock_console.alerts.connecting import current_policy
+from twistlock_console.alerts.connection import current_policy
+from twistlock_console.alerts.dispatcher import AlertDispatcher, ChannelResult
 from twistlock_console.alerts.messages import Sender
-from twistlock_console.alerts.outbox import ChannelResult, Outbox
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
     SecretCipher,
     Webhook,
-    read,
-    write,
+    read_settings,
+    write_settings,
 )
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.atomic_files import read_secret
@@ -39,7 +39,7 @@ def read_alerts(*, may_change: bool) -> AlertSettings:
 
     The sealed secret is for those alone who *may_change* it and send it back.
     """
-    return _redacted(read(database(), AlertSettings), may_change=may_change)
+    return _redacted(read_settings(database(), AlertSettings), may_change=may_change)
 
 
 def settings_response(settings: AlertSettings) -> dict[str, object]:
@@ -51,12 +51,12 @@ def settings_response(settings: AlertSettings) -> dict[str, object]:
 def change_alerts(wanted: AlertSettings) -> None:
     """Store the settings of alerts with a sealed secret, and record the change."""
     with audited(AuditType.SETTINGS, "changed the settings of alerts") as change:
-        old = read(database(), AlertSettings)
-        new = _cipher().close(_restore_hidden_secrets(wanted, old))
+        old = read_settings(database(), AlertSettings)
+        new = _cipher().encrypt_secret(_restore_hidden_secrets(wanted, old))
         if new.webhook.enabled:
             _check_target(new.webhook.url)
         change.old = settings_response(old)
-        write(database(), new)
+        write_settings(database(), new)
         change.new = settings_response(new)
 
 
@@ -65,8 +65,10 @@ def change_logging(new: LoggingSettings) -> None:
     with audited(AuditType.SETTINGS, "changed the logging settings") as change:
         if new.syslog.enabled:
             _check_target(new.syslog.addr)
-        change.old = read(database(), LoggingSettings).model_dump(by_alias=True)
-        write(database(), new)
+        change.old = read_settings(database(), LoggingSettings).model_dump(
+            by_alias=True
+        )
+        write_settings(database(), new)
         change.new = new.model_dump(by_alias=True)
 
 
@@ -76,8 +78,9 @@ def send_test() -> list[ChannelResult]:
     sender = Sender(settings.node_address, settings.console_cn, os.getpid())
     policy = partial(current_policy, settings, database())
     with audited(AuditType.SETTINGS, "sent a test alert"):
-        results = Outbox(_cipher(), sender, policy).test(
-            read(database(), AlertSettings), read(database(), LoggingSettings)
+        results = AlertDispatcher(_cipher(), sender, policy).test(
+            read_settings(database(), AlertSettings),
+            read_settings(database(), LoggingSettings),
         )
         if any(each.has_failed for each in results):
             raise TestFailed(results)
@@ -120,7 +123,7 @@ def _check_target(url: str) -> None:
         return
     port = parts.port or DEFAULT_PORTS.get(parts.scheme, SYSLOG_PORT)
     policy = current_policy(current_settings(), database())
-    if why := policy.why_not_literal(parts.hostname, port):
+    if why := policy.literal_refusal_reason(parts.hostname, port):
         raise Refused(why)
 
 

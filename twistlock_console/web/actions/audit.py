@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flask import request
 
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import Entry
+from twistlock_console.audit.trail import AuditEntry
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.web.common.database import database
 from twistlock_console.web.security.sessions import current_username
@@ -41,10 +41,10 @@ def record_change(
     kind: str, action: str, change: Change | None = None, *, failure: bool = False
 ) -> None:
     """Record what the present user did, or with *failure* tried to do."""
-    shown = trail.difference(change.old, change.new) if change else ""
+    shown = trail.diff(change.old, change.new) if change else ""
     trail.record(
         database(),
-        Entry(
+        AuditEntry(
             type=kind,
             username=current_username(),
             source_ip=request.remote_addr or "unknown",

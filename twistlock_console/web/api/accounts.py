@@ -7,7 +7,7 @@ from twistlock_console.accounts import login, sessions, users
 from twistlock_console.accounts.login_settings import LogonSettings, read_logon
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.accounts.sessions import Session, write_token
-from twistlock_console.audit.trail import AuditType, audit_kinds, usernames
+from twistlock_console.audit.trail import AuditType, audit_kinds, read_usernames
 from twistlock_console.web.actions.accounts import (
     add_user,
     change_logon,
@@ -97,7 +97,7 @@ def authenticate() -> ResponseReturnValue:
     sent = login_attempt.from_request(body.username, body.password)
     user = login.log_in(database(), sent, login_attempt.password_cache())
     timeout = logon_settings_cache().get().session_timeout_sec
-    begun = Session.begin(user, now())
+    begun = Session.start(user, now())
     return jsonify(token=write_token(token_key(), begun, user, timeout))
 
 
@@ -106,7 +106,7 @@ def authenticate() -> ResponseReturnValue:
 def renew() -> ResponseReturnValue:
     """Give a new token for one that is still alive."""
     user = current_user()
-    token = current_token() or Session.begin(user, now())
+    token = current_token() or Session.start(user, now())
     timeout = logon_settings_cache().get().session_timeout_sec
     renewed = token.renewed(now())
     return jsonify(token=write_token(token_key(), renewed, user, timeout))
@@ -204,5 +204,5 @@ def management_filters() -> ResponseReturnValue:
     """Give the types and usernames that the audit trail can be filtered by."""
     return jsonify(
         type=[str(kind) for kind in audit_kinds()],
-        username=usernames(database()),
+        username=read_usernames(database()),
     )

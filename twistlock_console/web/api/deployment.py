@@ -11,7 +11,7 @@ from twistlock_console import __version__
 from twistlock_console.accounts.errors import NotAllowed, NotLoggedIn
 from twistlock_console.accounts.rights import Areas
 from twistlock_console.audit import trail
-from twistlock_console.audit.trail import AuditType, Entry
+from twistlock_console.audit.trail import AuditEntry, AuditType
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.common.models import Body
 from twistlock_console.defenders.deployment import (
@@ -137,7 +137,7 @@ def _record(token: str, status: str, *, failure: bool = False) -> None:
     """Record what was done with a deploy token; nothing for one that is not ours."""
     if (known := token_id(database(), token)) is None:
         return
-    entry = Entry(
+    entry = AuditEntry(
         type=AuditType.DEFENDER,
         username=f"deploy command {known}",
         source_ip=request.remote_addr or "unknown",

@@ -6,7 +6,11 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from twistlock_console import __version__
 from twistlock_console.accounts.rights import Areas, may
-from twistlock_console.alerts.settings import AlertSettings, LoggingSettings, read
+from twistlock_console.alerts.settings import (
+    AlertSettings,
+    LoggingSettings,
+    read_settings,
+)
 from twistlock_console.logs.reader import LogLine
 from twistlock_console.web.actions.alerts import (
     change_alerts,
@@ -77,7 +81,7 @@ def test_alerts() -> ResponseReturnValue:
 @ApiCall(answer=LoggingSettings)
 def logging() -> ResponseReturnValue:
     """Show whether alerts go to syslog, and whether metrics are given."""
-    return jsonify(read(database(), LoggingSettings).model_dump(by_alias=True))
+    return jsonify(read_settings(database(), LoggingSettings).model_dump(by_alias=True))
 
 
 @alerts_bp.post("/settings/logging")
@@ -92,7 +96,7 @@ def set_logging() -> ResponseReturnValue:
 @ApiCall(media="text/plain", raises=(404,))
 def metrics() -> ResponseReturnValue:
     """Give the metrics, if they are switched on."""
-    if not read(database(), LoggingSettings).enable_metrics_collection:
+    if not read_settings(database(), LoggingSettings).enable_metrics_collection:
         return error_response(404, METRICS_OFF)
     return Response(render_metrics(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 

@@ -42,7 +42,7 @@ def send_call(method: str, path: str, values: Mapping[str, str], body: str) -> O
     target = f"{path}?{urlencode(query)}" if query else path
     user = current_user()
     # Nobody sees this token, and it ends with the call, or a minute later.
-    token = write_token(token_key(), Session.begin(user, now()), user, TOKEN_LIFETIME_S)
+    token = write_token(token_key(), Session.start(user, now()), user, TOKEN_LIFETIME_S)
     asked = EnvironBuilder(
         path,
         base_url=request.url_root,

@@ -9,7 +9,7 @@ from twistlock_console.alerts.kinds import Threshold, alert_kinds
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
-    read,
+    read_settings,
 )
 from twistlock_console.common.errors import Refused
 from twistlock_console.web.actions.alerts import (
@@ -114,7 +114,7 @@ def _alerts_page(error: str = "") -> str:
 
 
 def _logging_page(error: str = "") -> str:
-    stored = read(database(), LoggingSettings)
+    stored = read_settings(database(), LoggingSettings)
     return render_template("logging.html", logging=stored, error=error)
 
 
@@ -150,7 +150,9 @@ def _alert_labels() -> dict[str, str]:
 def _secret_field(plain: str) -> dict[str, str]:
     if plain:
         return {"plain": plain}
-    return {"encrypted": read(database(), AlertSettings).webhook.secret.encrypted}
+    return {
+        "encrypted": read_settings(database(), AlertSettings).webhook.secret.encrypted
+    }
 
 
 def _parse_threshold(threshold: Threshold) -> int:

@@ -145,4 +145,4 @@ def _user_by_password(username: str, password: str) -> User:
     sent = login_attempt.from_request(
         username[:MAX_CREDENTIAL_CHARACTERS], password[:MAX_CREDENTIAL_CHARACTERS]
     )
-    return login.check(database(), sent, login_attempt.password_cache())
+    return login.check_credentials(database(), sent, login_attempt.password_cache())

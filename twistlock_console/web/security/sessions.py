@@ -14,7 +14,7 @@ from flask_login import current_user as login_user_of_request
 
 from twistlock_console.accounts import sessions, users
 from twistlock_console.accounts.login_settings import LogonSettings, read_logon
-from twistlock_console.accounts.sessions import Age, Session
+from twistlock_console.accounts.sessions import Session, SessionAge
 from twistlock_console.accounts.users import User
 from twistlock_console.common import clock
 from twistlock_console.web.common.database import database
@@ -54,7 +54,7 @@ def init_app(app: Flask) -> None:
 def start_session(user: User) -> None:
     """Log *user* in: a new session, and nothing of the old one in it."""
     session.clear()
-    _write_session(Session.begin(user, now()))
+    _write_session(Session.start(user, now()))
     login_user(LoginUser(user))
 
 
@@ -71,7 +71,7 @@ def renew_session() -> None:
     timeout = logon_settings_cache().get().session_timeout_sec
     if found is None or "HX-Request" in request.headers:
         return
-    if sessions.age(found, now(), timeout) is Age.RENEW:
+    if sessions.session_age(found, now(), timeout) is SessionAge.RENEW:
         _write_session(found.renewed(now()))
 
 
@@ -94,7 +94,7 @@ def current_username() -> str:
 def find_session_user(found: Session) -> User | None:
     """Return the user of a session; None when it has ended in any way."""
     timeout = logon_settings_cache().get().session_timeout_sec
-    if sessions.age(found, now(), timeout) is Age.OVER:
+    if sessions.session_age(found, now(), timeout) is SessionAge.EXPIRED:
         return None
     user = users.find(database(), found.username)
     if user is None or user.session_epoch != found.epoch:

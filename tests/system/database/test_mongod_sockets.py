@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twistlock_console.database.mongod_sockets import sever, shut_down_connections
+from twistlock_console.database.mongod_sockets import (
+    shut_down_connections,
+    shut_down_connections_to,
+)
 
 CLIENT = """
 import socket, sys
@@ -28,7 +31,7 @@ def test_only_connections_to_that_host_and_port_are_cut() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             child.stdout.readline()
-            first = sever(child.pid, "127.0.0.1", int(ports[0]))
+            first = shut_down_connections_to(child.pid, "127.0.0.1", int(ports[0]))
             with silent.accept()[0], other.accept()[0] as kept:
                 kept.sendall(b"x")
                 told = child.stdout.readline()
@@ -45,7 +48,7 @@ def open_descriptors() -> int:
 def test_nothing_of_it_is_kept() -> None:
     """A copy of a descriptor that stayed would keep a connection open."""
     before = open_descriptors()
-    sever(os.getpid(), "127.0.0.1", 9)
+    shut_down_connections_to(os.getpid(), "127.0.0.1", 9)
 
     assert open_descriptors() == before
 

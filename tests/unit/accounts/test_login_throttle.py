@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twistlock_console.accounts.login_throttle import (
-    FREE,
-    LOCKED,
-    LOCKS,
+    FREE_FAILURES,
+    LOCK_DURATION,
+    LOCK_THRESHOLDS,
     Failures,
     Origin,
     Scope,
+    add_failure,
     network_of,
-    one_more,
     wait_seconds,
 )
 
@@ -34,7 +34,7 @@ def fail(counts: Counts, origin: Origin, now: datetime, *, known: bool) -> None:
     if wait(counts, origin, now, known=known):
         return
     for key, scope in origin.keys(known=known).items():
-        counts[key] = one_more(counts.get(key), scope, now)
+        counts[key] = add_failure(counts.get(key), scope, now)
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,21 @@ def test_the_wait_doubles_after_the_free_failures(
     seen = None
     counted = {}
     for number in range(1, max(waits) + 1):
-        seen = one_more(seen, scope, NOW)
+        seen = add_failure(seen, scope, NOW)
         counted[number] = wait_seconds(seen, NOW)
 
     assert {number: counted[number] for number in waits} == waits
-    assert not any(counted[number] for number in range(1, FREE[scope]))
+    assert not any(counted[number] for number in range(1, FREE_FAILURES[scope]))
 
 
 def test_wider_counts_have_more_patience() -> None:
     """Many people may share the address of a load balancer."""
-    assert FREE[Scope.ACCOUNT] > FREE[Scope.ADDRESS] > FREE[Scope.PAIR]
-    assert Scope.ACCOUNT not in LOCKS
+    assert (
+        FREE_FAILURES[Scope.ACCOUNT]
+        > FREE_FAILURES[Scope.ADDRESS]
+        > FREE_FAILURES[Scope.PAIR]
+    )
+    assert Scope.ACCOUNT not in LOCK_THRESHOLDS
 
 
 @pytest.mark.parametrize(
@@ -72,7 +76,7 @@ def test_wider_counts_have_more_patience() -> None:
         pytest.param(timedelta(seconds=-5), 0, id="past"),
         pytest.param(timedelta(milliseconds=1), 1, id="almost"),
         pytest.param(timedelta(seconds=30), 30, id="long"),
-        pytest.param(LOCKED, 900, id="longest"),
+        pytest.param(LOCK_DURATION, 900, id="longest"),
         pytest.param(timedelta(hours=1), 0, id="another-clock"),
     ],
 )
@@ -84,9 +88,9 @@ def test_a_wait_is_told_in_whole_seconds(until: timedelta, seconds: int) -> None
 @given(st.integers(0, 10_000), st.sampled_from(Scope))
 def test_nobody_is_locked_out_for_ever(count: int, scope: Scope) -> None:
     """However often it failed, the next login is tried when the wait is over."""
-    seen = one_more(Failures(count, NOW), scope, NOW)
+    seen = add_failure(Failures(count, NOW), scope, NOW)
 
-    assert wait_seconds(seen, NOW + LOCKED) == 0
+    assert wait_seconds(seen, NOW + LOCK_DURATION) == 0
 
 
 @pytest.mark.parametrize(
@@ -155,4 +159,4 @@ def test_guessing_from_many_places_is_slow(random: Random) -> None:
         passed += not wait(counts, guesser, now, known=False)
         fail(counts, guesser, now, known=False)
 
-    assert passed <= FREE[Scope.ACCOUNT] + 10
+    assert passed <= FREE_FAILURES[Scope.ACCOUNT] + 10

@@ -14,16 +14,20 @@ from functools import partial
 from pymongo.errors import PyMongoError
 
 from twistlock_console.alerts import rules, store
-from twistlock_console.alerts.connecting import current_policy
+from twistlock_console.alerts.connection import current_policy
+from twistlock_console.alerts.dispatcher import AlertDispatcher
 from twistlock_console.alerts.kinds import DEFENDERS_LOST, FAILOVER, alert_kinds
 from twistlock_console.alerts.messages import Sender
-from twistlock_console.alerts.outbox import Outbox
-from twistlock_console.alerts.rules import Kind, Problem, lost_defenders
+from twistlock_console.alerts.rules import (
+    CoreAlertKind,
+    Problem,
+    lost_defender_problems,
+)
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
     SecretCipher,
-    read,
+    read_settings,
 )
 from twistlock_console.alerts.store import read_records
 from twistlock_console.backups.jobs.service import last_results
@@ -34,9 +38,9 @@ from twistlock_console.database.client import Client, Db, connect, credentials_f
 from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.settings import Settings
 
-LOOK_SECONDS = 2.0
+POLL_INTERVAL_S = 2.0
 log = logging.getLogger(__name__)
-Look = Callable[[Db, AlertSettings], Iterable[Problem]]
+FindProblems = Callable[[Db, AlertSettings], Iterable[Problem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class ProblemSource:
     """Looks for problems of some *kinds*; raises when it cannot see now."""
 
     kinds: frozenset[str]
-    look: Look
+    find: FindProblems
 
 
 class AlertMonitor:
@@ -56,64 +60,66 @@ class AlertMonitor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.sources: list[ProblemSource] = []
-        self._ended = threading.Event()
-        self._ended.set()
-        self._takeover: RoleChanged | None = None
+        self._stopped = threading.Event()
+        self._stopped.set()
+        self._failover: RoleChanged | None = None
 
-    def follow(self, change: RoleChanged) -> None:
+    def on_role_changed(self, change: RoleChanged) -> None:
         """Watch while this node is the primary."""
         self.stop()
         if change.new is not Role.PRIMARY:
             return
-        self._takeover = change
-        self._ended = threading.Event()
+        self._failover = change
+        self._stopped = threading.Event()
         threading.Thread(
-            target=self._run, args=(self._ended, change), name="alerts", daemon=True
+            target=self._run, args=(self._stopped, change), name="alerts", daemon=True
         ).start()
 
     def stop(self) -> None:
         """Look and send no more."""
-        self._ended.set()
+        self._stopped.set()
 
-    def _run(self, ended: threading.Event, takeover: RoleChanged) -> None:
-        seal = SecretCipher(read_secret(self._settings.folders.secrets / "session.key"))
+    def _run(self, stopped: threading.Event, failover: RoleChanged) -> None:
+        cipher = SecretCipher(
+            read_secret(self._settings.folders.secrets / "session.key")
+        )
         sender = Sender(
             self._settings.node_address, self._settings.console_cn, os.getpid()
         )
         credentials = credentials_for(self._settings, "console")
         with connect(self._settings, credentials, app_name="alerts") as client:
             policy = partial(current_policy, self._settings, client["twistlock"])
-            outbox = Outbox(seal, sender, policy)
-            round_ = _Round(client, self.sources, outbox, takeover)
-            while not ended.wait(LOOK_SECONDS):
+            outbox = AlertDispatcher(cipher, sender, policy)
+            poll = _AlertPoll(client, self.sources, outbox, failover)
+            while not stopped.wait(POLL_INTERVAL_S):
                 try:
-                    round_.go(ended)
+                    poll.run(stopped)
                 except (PyMongoError, ConsoleError) as error:
                     log.info("alerts wait for a moment: %s", error)
                 except Exception:
                     log.exception("alerts failed; they will be tried again")
 
 
-class _Round:
+class _AlertPoll:
     """One look, with what the earlier ones saw."""
 
     def __init__(
         self,
         client: Client,
         sources: list[ProblemSource],
-        outbox: Outbox,
-        takeover: RoleChanged,
+        outbox: AlertDispatcher,
+        failover: RoleChanged,
     ) -> None:
         self._database: Db = client["twistlock"]
         self._sources = sources
         self._outbox = outbox
-        self._takeover = takeover
+        self._failover = failover
         self._since: dict[str, int] = {}
 
-    def go(self, ended: threading.Event) -> None:
+    def run(self, stopped: threading.Event) -> None:
         """Look, note what is due, and send what waits."""
-        settings = read(self._database, AlertSettings)
-        logging_ = read(self._database, LoggingSettings)
+        settings = read_settings(self._database, AlertSettings)
+        logging_ = read_settings(self._database, LoggingSettings)
         channels = [
             name
             for name, used in (
@@ -122,39 +128,39 @@ class _Round:
             )
             if used
         ]
-        notices = [*self._failovers(settings), *self._problems(settings)]
-        if notices and not ended.is_set():
+        notices = [*self._failover_notices(settings), *self._problem_notices(settings)]
+        if notices and not stopped.is_set():
             for notice in notices:
                 log.warning("%s: %s", notice.state, notice.problem.sentence)
-            store.tell(self._database, notices, channels)
-        self._outbox.send(self._database, settings, logging_, ended)
+            store.enqueue(self._database, notices, channels)
+        self._outbox.send(self._database, settings, logging_, stopped)
 
-    def _failovers(self, settings: AlertSettings) -> Iterable[rules.Notice]:
-        epoch = self._takeover.epoch
+    def _failover_notices(self, settings: AlertSettings) -> Iterable[rules.Notice]:
+        epoch = self._failover.epoch
         last = store.last_alerted_epoch(self._database)
-        notice = rules.failover(last, epoch, _sentence(self._takeover))
-        if notice and settings.is_wanted(FAILOVER):
+        notice = rules.failover_notice(last, epoch, _failover_sentence(self._failover))
+        if notice and settings.is_enabled(FAILOVER):
             yield notice
         elif last is None or epoch > last:
-            store.note_epoch(self._database, epoch)
+            store.record_alerted_epoch(self._database, epoch)
 
-    def _problems(self, settings: AlertSettings) -> Iterable[rules.Notice]:
-        wanted = kinds_wanted(settings)
-        problems, known = self._look(settings, wanted)
+    def _problem_notices(self, settings: AlertSettings) -> Iterable[rules.Notice]:
+        wanted = enabled_kinds(settings)
+        problems, known = self._find_problems(settings, wanted)
         records = store.read_records(self._database)
-        self._since, lasting = rules.lasting(
-            problems, self._since, boottime_ns(), patience(settings), records
+        self._since, lasting = rules.filter_by_duration(
+            problems, self._since, boottime_ns(), min_durations_ns(settings), records
         )
-        yield from rules.due(lasting, records, known & wanted)
+        yield from rules.due_notices(lasting, records, known & wanted)
 
-    def _look(
+    def _find_problems(
         self, settings: AlertSettings, wanted: frozenset[str]
     ) -> tuple[list[Problem], frozenset[str]]:
         problems: list[Problem] = []
         unseen: frozenset[str] = frozenset()
         for source in self._sources:
             try:
-                found = list(source.look(self._database, settings))
+                found = list(source.find(self._database, settings))
             except (PyMongoError, ConsoleError) as error:
                 log.debug("cannot look for %s: %s", sorted(source.kinds), error)
                 unseen |= source.kinds
@@ -163,12 +169,12 @@ class _Round:
         return problems, _all_names() - unseen
 
 
-def kinds_wanted(settings: AlertSettings) -> frozenset[str]:
+def enabled_kinds(settings: AlertSettings) -> frozenset[str]:
     """Return the names of the kinds that are switched on."""
-    return frozenset(k.name for k in alert_kinds() if settings.is_wanted(k))
+    return frozenset(k.name for k in alert_kinds() if settings.is_enabled(k))
 
 
-def patience(settings: AlertSettings) -> dict[str, int]:
+def min_durations_ns(settings: AlertSettings) -> dict[str, int]:
     """Return how long, in nanoseconds, each kind must last before it is reported."""
     return {
         kind.name: settings.threshold(kind) * SECOND
@@ -181,7 +187,7 @@ def _all_names() -> frozenset[str]:
     return frozenset(kind.name for kind in alert_kinds())
 
 
-def _sentence(change: RoleChanged) -> str:
+def _failover_sentence(change: RoleChanged) -> str:
     phases = ", ".join(f"{name} {took:.3f} s" for name, took in change.phases.items())
     took = f" (after the start of it: {phases})" if phases else ""
     return f"this node serves now, as epoch {change.epoch}: {change.reason}{took}"
@@ -195,16 +201,16 @@ def core_sources(address: str, failing: Mapping[str, str]) -> list[ProblemSource
         return certificate_problems(address, failing)
 
     return [
-        ProblemSource(frozenset({Kind.CERTIFICATE_END}), certificate),
-        ProblemSource(frozenset({Kind.BACKUP_FAILED}), backup_problems),
-        ProblemSource(frozenset({Kind.DEFENDERS_LOST}), defender_problems),
+        ProblemSource(frozenset({CoreAlertKind.CERTIFICATE_END}), certificate),
+        ProblemSource(frozenset({CoreAlertKind.BACKUP_FAILED}), backup_problems),
+        ProblemSource(frozenset({CoreAlertKind.DEFENDERS_LOST}), defender_problems),
     ]
 
 
 def certificate_problems(address: str, failing: Mapping[str, str]) -> Iterable[Problem]:
     """Yield what a node's health checks say of its certificate."""
     if reason := failing.get("certificate"):
-        yield Problem(Kind.CERTIFICATE_END, address, f"on {address}, {reason}")
+        yield Problem(CoreAlertKind.CERTIFICATE_END, address, f"on {address}, {reason}")
 
 
 def backup_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
@@ -213,7 +219,7 @@ def backup_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
     for kind, result in last_results(database).items():
         if error := result.error:
             sentence = f"the latest work on backups ({kind}) failed: {error}"
-            yield Problem(Kind.BACKUP_FAILED, kind, sentence)
+            yield Problem(CoreAlertKind.BACKUP_FAILED, kind, sentence)
 
 
 def defender_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
@@ -225,6 +231,8 @@ def defender_problems(database: Db, settings: AlertSettings) -> Iterable[Problem
     }
     records = read_records(database).values()
     singly = {
-        t.problem.subject for t in records if t.problem.kind is Kind.DEFENDERS_LOST
+        t.problem.subject
+        for t in records
+        if t.problem.kind is CoreAlertKind.DEFENDERS_LOST
     }
-    return lost_defenders(lost, singly)
+    return lost_defender_problems(lost, singly)

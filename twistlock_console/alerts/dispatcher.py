@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from twistlock_console.alerts import channels, store
 from twistlock_console.alerts.channels import Alert
-from twistlock_console.alerts.connecting import NotDelivered
+from twistlock_console.alerts.connection import NotDelivered
 from twistlock_console.alerts.messages import Sender
-from twistlock_console.alerts.rules import Kind, Notice, Problem, State
+from twistlock_console.alerts.rules import AlertState, CoreAlertKind, Notice, Problem
 from twistlock_console.alerts.settings import (
     AlertSettings,
     LoggingSettings,
@@ -21,16 +21,16 @@ from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import Refused
 from twistlock_console.database.client import Db
 
-MOST_AT_ONCE = 20
-FIRST_PAUSE_SECONDS = 2
-LONGEST_PAUSE_SECONDS = 300
-GIVE_UP_AFTER = timedelta(hours=24)
+BATCH_SIZE = 20
+MIN_BACKOFF_S = 2
+MAX_BACKOFF_S = 300
+MAX_AGE = timedelta(hours=24)
 log = logging.getLogger(__name__)
 
 
-def pause_seconds(failures: int) -> int:
+def backoff_s(failures: int) -> int:
     """Return how long a channel rests after so many failures in a row; pure."""
-    return min(FIRST_PAUSE_SECONDS << min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
+    return min(MIN_BACKOFF_S << min(failures - 1, 16), MAX_BACKOFF_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +41,43 @@ class ChannelResult:
     has_failed: bool
 
 
-class Outbox:
+class AlertDispatcher:
     """Remembers, per channel, how often it failed and until when it rests.
 
     *policy* gives the addresses that alerts may be sent to at this moment.
     """
 
     def __init__(
-        self, seal: SecretCipher, sender: Sender, policy: Callable[[], TargetPolicy]
+        self, cipher: SecretCipher, sender: Sender, policy: Callable[[], TargetPolicy]
     ) -> None:
-        self._seal = seal
+        self._cipher = cipher
         self._sender = sender
         self._policy = policy
         self._failures: dict[str, int] = {}
-        self._rests_until: dict[str, int] = {}
+        self._retry_at_ns: dict[str, int] = {}
 
     def send(
         self,
         database: Db,
         alerts: AlertSettings,
         logs: LoggingSettings,
-        ended: threading.Event,
+        stopped: threading.Event,
     ) -> None:
         """Send what waits for each channel, until one fails or *ended* is set."""
         for channel in ("webhook", "syslog"):
-            if boottime_ns() < self._rests_until.get(channel, 0):
+            if boottime_ns() < self._retry_at_ns.get(channel, 0):
                 continue
-            for each in store.waiting(database, channel, MOST_AT_ONCE):
-                if ended.is_set() or not self._try(
+            for each in store.read_queue(database, channel, BATCH_SIZE):
+                if stopped.is_set() or not self._attempt(
                     database, channel, each, alerts, logs
                 ):
                     break
 
-    def _try(
+    def _attempt(
         self,
         database: Db,
         channel: str,
-        each: store.Waiting,
+        each: store.QueuedAlert,
         alerts: AlertSettings,
         logs: LoggingSettings,
     ) -> bool:
@@ -85,18 +85,18 @@ class Outbox:
             self.deliver(channel, each.notice, each.created, alerts, logs)
         except Refused as error:
             failures = self._failures[channel] = self._failures.get(channel, 0) + 1
-            pause = pause_seconds(failures)
-            self._rests_until[channel] = boottime_ns() + pause * SECOND
+            pause = backoff_s(failures)
+            self._retry_at_ns[channel] = boottime_ns() + pause * SECOND
             reason = _with_detail(error)
             log.warning("an alert waits %d s for another attempt: %s", pause, reason)
-            if datetime.now(UTC) - each.created < GIVE_UP_AFTER:
+            if datetime.now(UTC) - each.created < MAX_AGE:
                 return False
             log.warning(
                 "the alert %s was not sent within a day and is left out", each.id
             )
         else:
             self._failures.pop(channel, None)
-        store.sent(database, each.id)
+        store.remove_from_queue(database, each.id)
         return True
 
     def deliver(
@@ -113,16 +113,18 @@ class Outbox:
         """
         hook, alert = alerts.webhook, Alert(notice, at, self._sender)
         if channel == "webhook" and hook.enabled:
-            secret = self._seal.open(hook.secret.encrypted)
-            channels.post(hook.url, secret, alert, self._policy())
+            secret = self._cipher.decrypt(hook.secret.encrypted)
+            channels.post_to_webhook(hook.url, secret, alert, self._policy())
         if channel == "syslog" and logs.syslog.enabled:
-            channels.log_to(logs.syslog, alert, self._policy())
+            channels.send_to_syslog(logs.syslog, alert, self._policy())
 
     def test(self, alerts: AlertSettings, logs: LoggingSettings) -> list[ChannelResult]:
         """Send a test on every channel that is on; raises Refused if none is."""
         now = datetime.now(UTC)
-        problem = Problem(Kind.TEST, "test", "this is a test, and nothing is wrong")
-        notice = Notice(problem, int(now.timestamp()), State.HAPPENED)
+        problem = Problem(
+            CoreAlertKind.TEST, "test", "this is a test, and nothing is wrong"
+        )
+        notice = Notice(problem, int(now.timestamp()), AlertState.HAPPENED)
         used = {"webhook": alerts.webhook.enabled, "syslog": logs.syslog.enabled}
         if not any(used.values()):
             raise Refused("switch a webhook or syslog on first, and save")
@@ -134,7 +136,7 @@ class Outbox:
                 log.warning("a test alert failed: %s", _with_detail(error))
                 results.append(ChannelResult(str(error), has_failed=True))
             else:
-                sentence = channels.sentence_of(
+                sentence = channels.success_sentence(
                     channel, alerts.webhook.url, logs.syslog
                 )
                 results.append(ChannelResult(sentence, has_failed=False))

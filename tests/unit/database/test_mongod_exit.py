@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from twistlock_console.database.last_words import exit_reason, start_failure_reason
+from twistlock_console.database.mongod_exit import exit_reason, start_failure_reason
 
 ABORTING = [
     {"s": "F", "id": 23089, "msg": "Fatal assertion", "attr": {"msgid": 31339}},

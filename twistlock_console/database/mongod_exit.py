@@ -6,8 +6,8 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 #: What it complained about longer ago is not why it ended.
-LAST_LINES = 20
-LONGEST_LINE = 300
+MAX_LINES = 20
+MAX_LINE_CHARACTERS = 300
 #: Logged as information, though it is why the start failed.
 KEYFILE_UNREADABLE = 20254
 #: The line that carries the words of WiredTiger, the storage engine.
@@ -108,24 +108,24 @@ def exit_reason(code: int, log: Iterable[str], output: str) -> str:
         return "mongod ended because something told it to"
     if code < 0 and (known := SIGNALS.get(signal.Signals(-code))):
         return known
-    words = list(_telling(log))[-LAST_LINES:]
-    if advised := _advised(words):
+    words = list(_error_texts(log))[-MAX_LINES:]
+    if advised := _find_advice(words):
         return f"mongod ended: {advised}"
     if words:
         return f"mongod ended with code {code}: {words[-1]}"
     if code < 0:
         return f"mongod was ended by signal {-code}"
     first = next((line for line in output.splitlines() if line.strip()), "no word")
-    return f"mongod ended with code {code}: {first.strip()[:LONGEST_LINE]}"
+    return f"mongod ended with code {code}: {first.strip()[:MAX_LINE_CHARACTERS]}"
 
 
 def start_failure_reason(sentence: str) -> str:
     """Return why mongod could not be started, from the error that prevented it."""
-    advised = _advised([sentence]) or sentence
+    advised = _find_advice([sentence]) or sentence
     return f"mongod cannot be started: {advised}"
 
 
-def _advised(words: Sequence[str]) -> str | None:
+def _find_advice(words: Sequence[str]) -> str | None:
     for piece, advice in ADVICE:
         fitting = (word for word in words if piece.lower() in word.lower())
         if telling := next(fitting, None):
@@ -133,7 +133,7 @@ def _advised(words: Sequence[str]) -> str | None:
     return None
 
 
-def _telling(log: Iterable[str]) -> Iterator[str]:
+def _error_texts(log: Iterable[str]) -> Iterator[str]:
     """Return the text of each line that is an error and says something."""
     for line in log:
         try:
@@ -160,26 +160,26 @@ def _text(entry: Mapping[str, object]) -> str:
     attributes = entry.get("attr", {})
     message = str(entry.get("msg", "")).strip()
     if entry.get("id") == STORAGE_ENGINE and isinstance(attributes, dict):
-        return _text_of_storage_engine(attributes)
+        return _storage_engine_text(attributes)
     has_error = isinstance(attributes, Mapping) and "error" in attributes
     if message == "Fatal assertion" and not has_error:
         return ""
     values = " ".join(_values(attributes))
     text = f"{message} ({values})" if values else message
-    return " ".join(text.split())[:LONGEST_LINE]
+    return " ".join(text.split())[:MAX_LINE_CHARACTERS]
 
 
-def _text_of_storage_engine(attributes: Mapping[str, object]) -> str:
+def _storage_engine_text(attributes: Mapping[str, object]) -> str:
     message = attributes.get("message")
     if not isinstance(message, dict):
-        return " ".join(_values(attributes))[:LONGEST_LINE]
+        return " ".join(_values(attributes))[:MAX_LINE_CHARACTERS]
     if attributes.get("error") == 0:
         return ""
     text = _PLACE.sub("", str(message.get("msg", "")))
     error = str(message.get("error_str", ""))
     # The error itself must not be cut off by what it is about.
-    room = LONGEST_LINE - len(error) - 2
-    return ": ".join(filter(None, (" ".join(text.split())[:room], error)))
+    remaining = MAX_LINE_CHARACTERS - len(error) - 2
+    return ": ".join(filter(None, (" ".join(text.split())[:remaining], error)))
 
 
 def _values(attribute: object) -> Iterator[str]:

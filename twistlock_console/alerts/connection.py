@@ -41,13 +41,13 @@ def current_policy(settings: Settings, database: Db) -> TargetPolicy:
     names = (settings.console_cn, *settings.console_san)
     return TargetPolicy(
         allowed=settings.alert_targets_allowed,
-        nodes=frozenset(_addresses([*members, settings.node_address, *names])),
+        nodes=frozenset(_parse_addresses([*members, settings.node_address, *names])),
         names=frozenset(name.lower() for name in names),
         ports=frozenset(port for port in ports if port),
     )
 
 
-def _addresses(texts: Iterable[str]) -> Iterable[Address]:
+def _parse_addresses(texts: Iterable[str]) -> Iterable[Address]:
     for text in texts:
         with suppress(ValueError):
             yield ip_address(text)
@@ -90,31 +90,31 @@ class Deadline:
         return boottime_ns() >= self._at
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Return the seconds that are left; raises TimeoutError when there are none."""
         if self.is_over:
             raise TimeoutError
         return (self._at - boottime_ns()) / SECOND
 
 
-def look_up(
+def resolve_allowed(
     host: str, port: int, policy: TargetPolicy, deadline: Deadline
 ) -> list[Endpoint]:
     """Return the addresses of *host* that *policy* allows; raises NotDelivered."""
     try:
-        found = _resolve(host, port, deadline.left)
+        found = _resolve(host, port, deadline.seconds_left)
     except (OSError, UnicodeError) as error:
         raise NotDelivered(f"{host}: {describe_error(error)}") from error
-    policy = policy.with_nodes(each.ip for each in found if _is_of_this_host(each))
-    refusals = {each: policy.why_not(host, each.ip, port) for each in found}
+    policy = policy.with_nodes(each.ip for each in found if _is_local(each))
+    refusals = {each: policy.refusal_reason(host, each.ip, port) for each in found}
     allowed = [each for each, why in refusals.items() if why is None]
     if not allowed:
-        why_not = next(iter(refusals.values()), None)
-        raise NotDelivered(why_not or f"{host} has no address")
+        reason = next(iter(refusals.values()), None)
+        raise NotDelivered(reason or f"{host} has no address")
     return allowed
 
 
-def _is_of_this_host(endpoint: Endpoint) -> bool:
+def _is_local(endpoint: Endpoint) -> bool:
     with socket.socket(endpoint.family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((endpoint.address[0], 0, *endpoint.address[2:]))
@@ -148,7 +148,7 @@ def _resolve(host: str, port: int, seconds: float) -> list[Endpoint]:
 
 
 @contextmanager
-def connected(
+def open_connection(
     endpoints: list[Endpoint], deadline: Deadline, tls_name: str | None = None
 ) -> Iterator[socket.socket]:
     """Yield a connection to the first of *endpoints* that takes one.
@@ -161,7 +161,7 @@ def connected(
             sock, server_hostname=tls_name, do_handshake_on_connect=False
         )
     try:
-        with _cut_at(deadline, sock):
+        with _shut_down_at(deadline, sock):
             if isinstance(sock, ssl.SSLSocket):
                 sock.do_handshake()
             yield sock
@@ -170,12 +170,12 @@ def connected(
 
 
 @contextmanager
-def _cut_at(deadline: Deadline, sock: socket.socket) -> Iterator[None]:
+def _shut_down_at(deadline: Deadline, sock: socket.socket) -> Iterator[None]:
     """End the connection at the deadline, and raise TimeoutError then.
 
     Each byte may come just in time for a timeout of its own.
     """
-    cut = threading.Timer(deadline.left, _shut, args=[sock])
+    cut = threading.Timer(deadline.seconds_left, _shut_down, args=[sock])
     cut.daemon = True
     cut.start()
     try:
@@ -195,9 +195,9 @@ def _connect(endpoints: list[Endpoint], deadline: Deadline) -> socket.socket:
     for number, endpoint in enumerate(endpoints):
         sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
         try:
-            sock.settimeout(deadline.left / (len(endpoints) - number))
+            sock.settimeout(deadline.seconds_left / (len(endpoints) - number))
             sock.connect(endpoint.address)
-            sock.settimeout(deadline.left)
+            sock.settimeout(deadline.seconds_left)
         except OSError as error:
             sock.close()
             failure = error
@@ -206,7 +206,7 @@ def _connect(endpoints: list[Endpoint], deadline: Deadline) -> socket.socket:
     raise failure
 
 
-def _shut(sock: socket.socket) -> None:
+def _shut_down(sock: socket.socket) -> None:
     with suppress(OSError):
         # Not the method of a TLS socket, which takes TLS from under its reader.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -10,16 +10,22 @@ from tests.hosts.waiting import eventually
 from tests.web.alert_receiver import ALERTS, LOST, Receiver, hook
 from tests.web.web_visitor import Visitor, basic
 from twistlock_console.alerts import store
-from twistlock_console.alerts.rules import AlertRecord, Kind, Notice, Problem, State
-from twistlock_console.alerts.settings import (
-    AlertSettings,
-)
-from twistlock_console.alerts.watch import (
+from twistlock_console.alerts.monitor import (
     AlertMonitor,
     ProblemSource,
     backup_problems,
     certificate_problems,
     defender_problems,
+)
+from twistlock_console.alerts.rules import (
+    AlertRecord,
+    AlertState,
+    CoreAlertKind,
+    Notice,
+    Problem,
+)
+from twistlock_console.alerts.settings import (
+    AlertSettings,
 )
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database.client import Db
@@ -32,7 +38,7 @@ def test_the_serving_node_watches(
 ) -> None:
     """From a takeover on: that itself, what is wrong, and its end; each once."""
     admin.call(ALERTS, hook(receiver, nodeLostSeconds=1), Authorization=basic())
-    store.note_epoch(database, 4)
+    store.record_alerted_epoch(database, 4)
     wrong = [LOST]
     blind = [False]
 
@@ -45,7 +51,7 @@ def test_the_serving_node_watches(
     watch.sources.append(ProblemSource(frozenset({NODE_LOST.name}), look))
     phases = {"elected": 0.1, "ports": 0.2}
     reason = "10.0.0.2 fell silent"
-    watch.follow(RoleChanged(Role.STANDBY, Role.PRIMARY, reason, 5, phases))
+    watch.on_role_changed(RoleChanged(Role.STANDBY, Role.PRIMARY, reason, 5, phases))
     try:
         assert eventually(lambda: len(receiver.got) == 2)
         blind[0] = True
@@ -55,7 +61,7 @@ def test_the_serving_node_watches(
         blind[0] = False
         assert eventually(lambda: len(receiver.got) == 3)
     finally:
-        watch.follow(RoleChanged(Role.PRIMARY, Role.STANDBY, "over", 5, {}))
+        watch.on_role_changed(RoleChanged(Role.PRIMARY, Role.STANDBY, "over", 5, {}))
 
     told = [(body["kind"], body["state"]) for body in receiver.bodies()]
     assert told == [
@@ -71,8 +77,8 @@ def test_a_takeover_ends_no_problem(
 ) -> None:
     """What another node told of, and what this one sees too, goes on being told."""
     admin.call(ALERTS, hook(receiver, nodeLostSeconds=3600), Authorization=basic())
-    store.note_epoch(database, 5)
-    store.tell(database, [Notice(LOST, 1, State.RAISED)], [])
+    store.record_alerted_epoch(database, 5)
+    store.enqueue(database, [Notice(LOST, 1, AlertState.RAISED)], [])
     looks: list[int] = []
 
     def look(*_: object) -> list[Problem]:
@@ -81,7 +87,7 @@ def test_a_takeover_ends_no_problem(
 
     watch = AlertMonitor(running)
     watch.sources.append(ProblemSource(frozenset({NODE_LOST.name}), look))
-    watch.follow(RoleChanged(Role.STANDBY, Role.PRIMARY, "why", 5, {}))
+    watch.on_role_changed(RoleChanged(Role.STANDBY, Role.PRIMARY, "why", 5, {}))
     try:
         assert eventually(lambda: len(looks) == 2)
     finally:
@@ -95,7 +101,7 @@ def test_a_takeover_ends_no_problem(
 
 def test_open_problems_are_on_the_page(admin: Visitor, database: Db) -> None:
     """Whoever looks sees what is wrong, and what waits to be sent."""
-    store.tell(database, [Notice(LOST, 1, State.RAISED)], ["webhook"])
+    store.enqueue(database, [Notice(LOST, 1, AlertState.RAISED)], ["webhook"])
 
     page = admin.get("/manage/alerts/alerts").get_data(as_text=True)
 
@@ -130,8 +136,8 @@ def test_what_the_console_sees_is_wrong(database: Db) -> None:
     ]
 
     assert [(each.kind, each.subject) for each in found] == [
-        (Kind.BACKUP_FAILED, "daily"),
-        (Kind.DEFENDERS_LOST, "lost"),
+        (CoreAlertKind.BACKUP_FAILED, "daily"),
+        (CoreAlertKind.DEFENDERS_LOST, "lost"),
     ]
 
 
