@@ -1,4 +1,4 @@
-"""The service ports of a node: opened, closed and checked."""
+"""Open, close and check the service ports of a node."""
 
 import logging
 import time
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 
 class ServicePorts:
-    """Management and Defender servers, which open, close and fail one by one.
+    """Opens and closes the management and the Defender server of this node.
 
-    *prepare* is called while all are closed, before the first opens; what it raises
-    keeps them closed.
+    *prepare* is called while all are closed, before the first opens; an error that it
+    raises keeps them closed.
 
-    Events are published on the thread that opens or closes, ListenerFailed of a
-    server that ended by itself on a thread of its own; the role keeper that hears it
-    opens the server again, or hands over.
+    Events are published on the thread that opens or closes. ListenerFailed of a server
+    that ended by itself is published on the thread that supervises its process; the
+    role controller then opens the server again, or starts a failover.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class ServicePorts:
 
     @property
     def is_open(self) -> bool:
-        """Say whether at least one service server runs."""
+        """Return whether at least one service server runs."""
         return bool(self.pids())
 
     def pids(self) -> dict[str, int]:
-        """Give the process ids of the servers that run, by name."""
+        """Return the process ids of the servers that run, by name."""
         pids = {listener.name: listener.pid for listener in self._listeners}
         return {name: pid for name, pid in pids.items() if pid is not None}
 
@@ -69,17 +69,19 @@ class ServicePorts:
         return tuple(each.name for each in self._listeners if each.pid is None)
 
     def prepare(self) -> None:
-        """Have a spare process wait for each server that is closed."""
+        """Start a standby process for each server that is closed."""
         for listener in self._listeners:
             try:
                 listener.prepare()
             except ListenerError as error:
-                log.warning("opening will take longer: %s", error)
+                log.warning("the next opening of the ports will take longer: %s", error)
 
     def open_all(self) -> None:
-        """Open what is closed; return when all ports accept.
+        """Open the servers that are closed; return when all ports accept.
 
-        Raises ListenerError if a server cannot be opened; the others stay open.
+        Raises:
+            ListenerError: A server cannot be opened; the others stay open.
+
         """
         if not self.is_open:
             self._prepare()
@@ -96,9 +98,14 @@ class ServicePorts:
             raise ListenerError(reasons)
 
     def close_all(self, grace: float = 0.0) -> None:
-        """Close what is open; requests in flight have *grace* s to finish.
+        """Close the servers that are open; return when all ports refuse.
 
-        Returns when all ports refuse. Raises ListenerError if one does not.
+        Args:
+            grace: Seconds that requests in flight have to finish.
+
+        Raises:
+            ListenerError: A port still accepts.
+
         """
         was_open = self.pids()
         outcomes = _on_each(self._listeners, lambda listener: listener.close(grace))
@@ -112,13 +119,13 @@ class ServicePorts:
             raise ListenerError(reasons)
 
     def reopen(self, reason: str) -> None:
-        """Close everything; the role controller opens the ports again."""
-        log.warning("the service ports are closed for a moment: %s", reason)
+        """Close all ports for *reason*; the role controller opens them again."""
+        log.warning("closing the service ports for a moment: %s", reason)
         self.close_all()
         self._bus.publish(ListenersPaused(reason))
 
     def problem(self) -> str | None:
-        """Say which servers are closed while others are open, and why."""
+        """Return which servers are closed while others are open, and why."""
         closed = self.closed() if self.is_open else ()
         reasons = [self._failures.get(name, f"{name} is closed") for name in closed]
         return "; ".join(reasons) or None
@@ -130,7 +137,7 @@ class ServicePorts:
 
 
 def servers(settings: Settings, app: str) -> tuple[ServerSpec, ServerSpec]:
-    """Say which servers a node has; *app* names the pages' factory, "module:name"."""
+    """Return the servers of a node; *app* names the pages' factory, "module:name"."""
     pages = (settings.management_port_https, settings.management_port_ui)
     addresses = settings.service_addresses
     return (
@@ -150,7 +157,7 @@ def servers(settings: Settings, app: str) -> tuple[ServerSpec, ServerSpec]:
 def _on_each(
     listeners: Sequence[Listener], act: Callable[[Listener], None]
 ) -> dict[str, float | ListenerError]:
-    """Act on all at the same time; give the seconds each took, or why it failed."""
+    """Act on all in parallel; return the seconds that each took, or its error."""
 
     def timed(listener: Listener) -> float | ListenerError:
         started = time.monotonic()

@@ -151,7 +151,7 @@ def test_silent_ones_are_sent_away() -> None:
 
     asyncio.run(look())
 
-    assert silent.closed == [(1008, "nothing was heard for too long")]
+    assert silent.closed == [(1008, "no message arrived for too long")]
     assert waiting.closed == lively.closed == []
 
 
@@ -165,7 +165,7 @@ def test_a_new_console_gives_everybody_time(
 ) -> None:
     """Nobody counts as away before the Console has served for a minute."""
     arrive(database, OLD, "gone")
-    monkeypatch.setattr(periodic_tasks, "SETTLE_SECONDS", settled)
+    monkeypatch.setattr(periodic_tasks, "RECONNECT_GRACE_S", settled)
     opened = periodic_tasks.boottime_ns() - 100 * periodic_tasks.SECOND
     executor = DatabaseExecutor(settings)
 
@@ -185,7 +185,7 @@ def test_who_is_not_read_is_told_that_we_are_here(
 ) -> None:
     """Its pings lie unread: it would take us for gone, and come again with all else."""
     told: list[object] = []
-    monkeypatch.setattr(periodic_tasks, "KEEPALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(periodic_tasks, "KEEPALIVE_INTERVAL_S", 0.01)
     monkeypatch.setattr(periodic_tasks, "broadcast", lambda some, _: told.extend(some))
     read_limiter, paused = ReadLimiter(limit=12), MagicMock()
     paused.held, paused.incomplete = 13, 0

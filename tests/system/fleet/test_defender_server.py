@@ -165,7 +165,8 @@ def test_a_revoked_certificate_is_sent_away_and_kept_out(
     defender.read_type("pong")
     revoke_certificate(database, "gone-1", f"{serial(fleet, 'gone-1'):x}")
 
-    assert defender.ending() == (1008, "this certificate was revoked; deploy anew")
+    reason = "this certificate was revoked; deploy the Defender again"
+    assert defender.ending() == (1008, reason)
     assert fleet.refusal("gone-1")[0] == 1008
 
 

@@ -174,7 +174,7 @@ def test_a_request_that_does_not_arrive_in_time_gets_408(
 ) -> None:
     """One limit for all of it: what drips has no more time than what stops."""
     monkeypatch.setattr(limits, "REQUEST_TIMEOUT_S", 0.6)
-    monkeypatch.setattr(limits, "UPLOAD_PATIENCE_S", 0.6)
+    monkeypatch.setattr(limits, "UPLOAD_STALL_TIMEOUT_S", 0.6)
     monkeypatch.setattr(limits, "MIN_RECEIVE_RATE_BPS", 1024 * 1024)
     here = serve()
     with tls_client(here.port) as client:
@@ -222,7 +222,7 @@ def test_a_download_that_nobody_reads_is_cut(
     serve: ServeHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client has to keep up a rate, however much it was sent before."""
-    monkeypatch.setattr(limits, "SEND_PATIENCE_S", 0.5)
+    monkeypatch.setattr(limits, "SEND_STALL_TIMEOUT_S", 0.5)
     here = serve()
     with tls_client(here.port) as client:
         send_request(client, "/large/100000")

@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from tests.web.web_visitor import HTTPS, Visitor, basic
-from twistlock_console.servers.management.request import BodyRequired, BodyToCome
+from twistlock_console.servers.management.request import BodyRequired, PendingBody
 
 Ask = Callable[..., tuple[int, str]]
 LARGE, HUGE = 70_000, 5_000_000
@@ -26,7 +26,7 @@ def ask(app: Flask) -> Ask:
             headers["Cookie"] = cookie
         builder = EnvironBuilder(path, HTTPS, method="POST", headers=headers)
         environ: dict[str, Any] = builder.get_environ()
-        environ["wsgi.input"] = BodyToCome()
+        environ["wsgi.input"] = PendingBody()
         environ["wsgi.input_terminated"] = True
         if length is None:
             environ["HTTP_TRANSFER_ENCODING"] = "chunked"

@@ -4,7 +4,7 @@ import pytest
 
 from twistlock_console.servers.defenders.backpressure import (
     COMPLETION_TIMEOUT_S,
-    RESUMED_AT_ONCE,
+    RESUME_BATCH_SIZE,
     STUCK_AFTER_S,
     ReadLimiter,
 )
@@ -180,11 +180,11 @@ def test_whole_messages_may_wait_for_the_database_but_not_for_ever(
 def test_some_are_read_again_when_there_is_memory(read_limiter: ReadLimiter) -> None:
     """Not all at once: together they would fill the memory again."""
     full = Source(read_limiter, LIMIT + 1)
-    sources = [full] + [Source(read_limiter, 1) for _ in range(RESUMED_AT_ONCE + 4)]
+    sources = [full] + [Source(read_limiter, 1) for _ in range(RESUME_BATCH_SIZE + 4)]
     assert not any(source.read for source in sources)
 
     full.hold(0)
-    assert sum(source.read for source in sources) == RESUMED_AT_ONCE
+    assert sum(source.read for source in sources) == RESUME_BATCH_SIZE
     read_limiter.check()
 
     assert all(source.read for source in sources)

@@ -31,7 +31,7 @@ def test_a_certificate_is_refused_with_a_reason(
 ) -> None:
     """Revoked, expired, or not valid yet."""
     check = CertificateCheck()
-    check.learn(["2", "ff"])
+    check.set_revoked(["2", "ff"])
 
     reason = check.refusal(Identity(Usage.DEFENDER, "d", serial, expires, begins), NOW)
 

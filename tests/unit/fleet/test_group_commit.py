@@ -75,10 +75,10 @@ def test_all_of_a_write_are_acknowledged_before_the_next_begins() -> None:
     async def play() -> list[str]:
         database = Database()
         async with running(database) as commit:
-            commit.keep(database.pending("a"))
+            commit.enqueue(database.pending("a"))
             await database.until_told(1)
             for name in "bc":
-                commit.keep(database.pending(name))
+                commit.enqueue(database.pending(name))
             database.may_end.release()
             await database.until_told(3)
             database.may_end.release()
@@ -99,10 +99,10 @@ def test_what_nobody_waits_for_is_neither_written_nor_acknowledged() -> None:
     async def play() -> list[str]:
         database = Database()
         async with running(database) as commit:
-            first = commit.keep(database.pending("a"))
+            first = commit.enqueue(database.pending("a"))
             await database.until_told(1)
-            second = commit.keep(database.pending("b"))
-            commit.keep(database.pending("c"))
+            second = commit.enqueue(database.pending("b"))
+            commit.enqueue(database.pending("c"))
             first.cancel()
             second.cancel()
             database.may_end.release()
@@ -120,7 +120,7 @@ def test_what_could_not_be_stored_is_tried_again_and_not_acknowledged() -> None:
         database = Database()
         database.fails = 1
         async with running(database) as commit:
-            commit.keep(database.pending("a"))
+            commit.enqueue(database.pending("a"))
             await database.until_told(1)
             database.may_end.release()
             await database.until_told(2)
@@ -142,9 +142,9 @@ def test_a_large_message_shares_the_writes_with_small_ones() -> None:
             for name in ("a1", "a2", "a3")
         ]
         async with running(database) as commit:
-            commit.keep(database.pending("a", *parts))
+            commit.enqueue(database.pending("a", *parts))
             await database.until_told(1)
-            commit.keep(database.pending("b"))
+            commit.enqueue(database.pending("b"))
             for _ in range(3):
                 database.may_end.release()
             return await database.until_told(5)
@@ -174,7 +174,7 @@ def test_what_is_stored_is_charged_and_what_was_there_is_not() -> None:
                 database.pending("b"),
                 only_dropped,
             ):
-                commit.keep(each)
+                commit.enqueue(each)
             database.may_end.release()
             return quota, await database.until_told(4)
 

@@ -74,7 +74,7 @@ class Case:
         permit.grant(1, FOREVER)
         self.read_limiter = ReadLimiter()
         guards = Guards(
-            Fence(permit, brain=-1),
+            Fence(permit, node_sentinel=-1),
             self.read_limiter,
             ConnectionsPerCertificate(),
             LimitedLog(),
@@ -276,7 +276,7 @@ def test_runs_of_checks_that_are_not_stored_are_not_acknowledged() -> None:
         case.wire.abort = ended.set
         await case.taken()
         case.stores()
-        host._note_runs(case.connection, [], ACK)
+        host._start_storing_runs(case.connection, [], ACK)
 
         await ended.wait()
         assert case.connection.storing

@@ -159,7 +159,7 @@ def test_memory_is_bounded_per_client_and_in_all() -> None:
 
 def test_a_transfer_may_fall_behind_by_its_patience() -> None:
     """What was quick earns nothing for later."""
-    rate = MinimumRate(bytes_per_s=10, patience_s=5, now=100)
+    rate = MinimumRate(bytes_per_s=10, allowance_s=5, now=100)
     first = rate.deadline
     rate.advance(20, now=104)
     slow = rate.deadline

@@ -1,12 +1,13 @@
-"""Limits the bytes that unfinished and unprocessed messages of all Defenders take.
+"""Backpressure: limit the memory of messages that were not processed yet.
 
-Above half of the limit, connections that hold much are not read any more: TCP makes
-their Defenders wait, whose events stay in their outboxes. Small messages go on. If then
-most of what is held are parts of messages, a few of those connections are read all the
-same, so that their messages become whole, or are closed if they do not soon.
+Above half of the limit, connections that hold much are paused: TCP makes their
+Defenders wait, and the events stay in the Defenders' outboxes. Small messages are still
+read. If then most of the memory is taken by incomplete messages, a few of the paused
+connections are read, so that their messages become complete; they are closed if that
+takes too long.
 
-At the limit none is read. Above it, and if what is held does not become less for too
-long, the connection with the largest part of a message is closed.
+At the limit all are paused. Above it, and if the memory is not freed for too long, the
+connection with the largest incomplete message is closed.
 """
 
 import time
@@ -16,41 +17,42 @@ from typing import Generic, Protocol, TypeVar
 LIMIT_BYTES = 24 * 1024 * 1024
 SMALL_BYTES = 320 * 1024
 """A connection that holds less is read up to the limit; Defenders send 256 KiB."""
-RESUMED_AT_ONCE = 32
+RESUME_BATCH_SIZE = 32
 MAX_COMPLETING = 8
-"""So many connections may complete a large message while others are paused."""
+"""Connections that may complete a large message while others are paused."""
 COMPLETION_TIMEOUT_S = 5.0
 STUCK_AFTER_S = 10.0
-"""At the limit for so long: connections are closed."""
+"""Connections are closed after so long at the limit."""
 
 
-class Source(Protocol):
-    """A connection, as far as it is used here.
+class LimitedSource(Protocol):
+    """A connection whose memory is limited.
 
     *held* counts all bytes that it holds; *incomplete* those of them that belong to a
-    message that has not arrived whole.
+    message that has not arrived completely.
     """
 
     held: int
     incomplete: int
 
     def pause_reading(self) -> None:
-        """Read no more."""
+        """Stop reading."""
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Continue reading."""
 
     def abort(self, reason: str) -> None:
         """Close the connection at once."""
 
 
-S = TypeVar("S", bound=Source)
+S = TypeVar("S", bound=LimitedSource)
 
 
 class ReadLimiter(Generic[S]):
-    """Adds up what all connections hold; runs on the event loop alone.
+    """Pauses, resumes and closes connections by the memory they hold; event loop only.
 
-    *total* and *incomplete* are sums over all connections.
+    *total* and *incomplete* are sums over all connections, in bytes. A connection that
+    holds at most *small* bytes is read until the *limit* is reached.
     """
 
     def __init__(
@@ -73,16 +75,16 @@ class ReadLimiter(Generic[S]):
 
     @property
     def paused(self) -> list[S]:
-        """Return the connections that are not read now."""
+        """Return the connections that are paused."""
         return [*self._paused_small, *self._paused_large]
 
     @property
     def holding(self) -> list[S]:
-        """Return the connections that hold anything."""
+        """Return the connections that hold any bytes."""
         return list(self._held)
 
     def update(self, source: S) -> None:
-        """Take over what *source* holds now; it may be paused or closed for it."""
+        """Update the bytes that *source* holds; pause or close it if too many."""
         before, part = self._held.pop(source, (0, 0))
         self.total += source.held - before
         self.incomplete += source.incomplete - part
@@ -90,36 +92,36 @@ class ReadLimiter(Generic[S]):
             self._held[source] = (source.held, source.incomplete)
         if not source.incomplete:
             self._completing.pop(source, None)
-        if source.held > before and self._must_wait(source):
+        if source.held > before and self._must_pause(source):
             source.pause_reading()
             self._paused_large[source] = None
         if source in self._paused_large and source.held <= self._small:
             del self._paused_large[source]
             self._paused_small[source] = None
-        self._relieve()
+        self._apply_limits()
 
     def discard(self, source: S) -> None:
         """Forget *source*, which ended."""
         self._forget(source)
-        self._relieve()
+        self._apply_limits()
 
     def check(self) -> None:
-        """Close connections that keep memory from others; call it every second."""
+        """Close connections that hold memory for too long; call it every second."""
         now = self._clock()
         for source, since in list(self._completing.items()):
             if now - since > COMPLETION_TIMEOUT_S:
                 self._close(source, "a large message took too long")
         if self._full_since is not None and now - self._full_since > STUCK_AFTER_S:
             self._close_largest("the memory for messages is used up")
-        self._relieve()
+        self._apply_limits()
 
-    def _must_wait(self, source: S) -> bool:
+    def _must_pause(self, source: S) -> bool:
         if self.total > self._limit:
             return True
         is_large = self.total > self._threshold and source.held > self._small
         return is_large and source not in self._completing
 
-    def _relieve(self) -> None:
+    def _apply_limits(self) -> None:
         can_progress = self.total - self.incomplete > self._threshold // 8
         if self.total > self._limit * 5 // 4 or not can_progress:
             self._close_largest("too many unfinished messages")
@@ -128,14 +130,14 @@ class ReadLimiter(Generic[S]):
                 self._full_since = self._clock()
             return
         self._full_since = None
-        _resume(self._paused_small, RESUMED_AT_ONCE)
+        _resume(self._paused_small, RESUME_BATCH_SIZE)
         if self.total <= self._threshold:
-            _resume(self._paused_large, RESUMED_AT_ONCE)
+            _resume(self._paused_large, RESUME_BATCH_SIZE)
         elif not can_progress:
             self._complete_some()
 
     def _complete_some(self) -> None:
-        """Have the connections that wait for longest complete their messages."""
+        """Resume the connections paused for longest, to complete their messages."""
         free = MAX_COMPLETING - len(self._completing)
         waiting = list(self._paused_large)[:free]
         for source in waiting:
@@ -143,7 +145,7 @@ class ReadLimiter(Generic[S]):
         _resume(self._paused_large, len(waiting))
 
     def _close_largest(self, reason: str) -> None:
-        """Close those with the largest parts of messages until the limit is kept."""
+        """Close those with the largest incomplete messages until the limit is kept."""
         while self.total > self._limit and self._held:
             self._close(
                 max(self._held, key=lambda each: (each.incomplete, each.held)), reason
@@ -163,7 +165,7 @@ class ReadLimiter(Generic[S]):
 
 
 def _resume(paused: dict[S, None], count: int) -> None:
-    """Read some again; all of them together would fill the memory at once."""
+    """Resume the first *count*; all of them together would fill the memory at once."""
     for source in list(paused)[:count]:
         del paused[source]
         source.resume_reading()

@@ -1,4 +1,4 @@
-"""Checks of Defenders' certificates, answered from memory.
+"""Check Defenders' certificates, from memory.
 
 A certificate may be revoked or expired, and may have a few connections at a time.
 """
@@ -16,7 +16,7 @@ MAX_CONNECTIONS = 3
 UNREADABLE = Identity(None, "", -1, datetime.max.replace(tzinfo=UTC))
 
 
-def identity_behind(transport: asyncio.BaseTransport) -> Identity:
+def identity_of(transport: asyncio.BaseTransport) -> Identity:
     """Return the identity of the peer, UNREADABLE if its certificate is damaged."""
     tls = transport.get_extra_info("ssl_object")
     try:
@@ -26,13 +26,16 @@ def identity_behind(transport: asyncio.BaseTransport) -> Identity:
 
 
 class CertificateCheck:
-    """Knows the revoked certificates; *loaded* is set once they are known."""
+    """Refuses revoked and expired certificates; event loop only.
+
+    *loaded* is set once the revoked ones are known.
+    """
 
     def __init__(self) -> None:
         self.loaded = asyncio.Event()
         self._revoked: frozenset[int] = frozenset()
 
-    def learn(self, revoked: Iterable[str]) -> None:
+    def set_revoked(self, revoked: Iterable[str]) -> None:
         """Refuse the certificates with these serial numbers (hex) from now on."""
         self._revoked = frozenset(int(serial, 16) for serial in revoked)
         self.loaded.set()
@@ -40,10 +43,11 @@ class CertificateCheck:
     def refusal(self, identity: Identity, now: datetime) -> str | None:
         """Return why a certificate is refused, or None if it is valid."""
         if identity.serial in self._revoked:
-            return "this certificate was revoked; deploy anew"
+            return "this certificate was revoked; deploy the Defender again"
         if identity.expires < now:
             return (
-                f"this certificate expired on {identity.expires:%Y-%m-%d}; deploy anew"
+                f"this certificate expired on {identity.expires:%Y-%m-%d}; "
+                "deploy the Defender again"
             )
         if identity.begins and identity.begins > now:
             return (
@@ -53,8 +57,8 @@ class CertificateCheck:
         return None
 
 
-class Counted(Protocol):
-    """A connection, as far as it is used here."""
+class CountedConnection(Protocol):
+    """A connection that is counted by its certificate."""
 
     identity: Identity
     is_established: bool
@@ -64,17 +68,17 @@ class Counted(Protocol):
 
 
 class ConnectionsPerCertificate:
-    """Limits the connections with one certificate, the new one always included.
+    """Limits the connections with one certificate; always accepts the new one.
 
-    A Defender that lost its connection comes back before the Console has noticed the
+    A Defender that lost its connection reconnects before the Console has noticed the
     loss. So the new connection is kept, and the oldest one without a hello is closed.
     """
 
     def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
         self._limit = limit
-        self._open: dict[int, list[Counted]] = {}
+        self._open: dict[int, list[CountedConnection]] = {}
 
-    def add(self, connection: Counted) -> None:
+    def add(self, connection: CountedConnection) -> None:
         """Count *connection*, and close another one if there are too many."""
         same = self._open.setdefault(connection.identity.serial, [])
         same.append(connection)
@@ -84,7 +88,7 @@ class ConnectionsPerCertificate:
             same.remove(victim)
             victim.abort(f"more than {self._limit} connections with one certificate")
 
-    def discard(self, connection: Counted) -> None:
+    def discard(self, connection: CountedConnection) -> None:
         """Forget *connection*, which ended."""
         serial = connection.identity.serial
         same = self._open.get(serial, [])

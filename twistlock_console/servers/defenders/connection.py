@@ -1,4 +1,8 @@
-"""One Defender's connection: fenced, counted, and small, for there are thousands."""
+"""One Defender's connection: fenced, limited, and small, since there are thousands.
+
+The limits of a connection: bytes before its hello, frames of a message, pings and other
+messages without events in a time window (throttle), time for a message to arrive.
+"""
 
 import asyncio
 from collections import deque
@@ -18,28 +22,28 @@ from twistlock_console.protocol import ProtocolError
 from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
-    identity_behind,
+    identity_of,
 )
 from twistlock_console.servers.defenders.database import PendingWrite
 from twistlock_console.servers.supervisor.fence import Fence
 
 MAX_OPENING_BYTES = 16 * 1024
-"""What a connection may send before its hello was accepted, the hello included."""
+"""Bytes that a connection may send before its hello was accepted, hello included."""
 MESSAGE_TIMEOUT_S = 60.0
-"""A message must have arrived whole so long after its first byte."""
+"""Time from the first byte of a message to its last."""
 READ_TIMEOUT_S = 30.0
-"""A Defender must have read what it is sent within this time."""
+"""Time in which a Defender must read what it is sent."""
 MAX_FRAMES = 64
-"""A message may come in so many frames."""
+"""Frames that a message may consist of."""
 SLICE_BYTES = 2048
 FRAME_OVERHEAD_BYTES = 256
-"""What a frame takes in memory beside its content."""
-CHATTER_SECONDS = 10.0
-MOST_CHATTER = 60
-MOST_PINGS = 600
-RENEWAL_SECONDS = 60.0
-LONGEST_REASON = 120
-READ_AHEAD = 32 * 1024
+"""Memory that a frame takes beside its content."""
+RATE_WINDOW_S = 10.0
+MAX_CONTROL_MESSAGES = 60
+MAX_PINGS = 600
+RENEWAL_INTERVAL_S = 60.0
+MAX_REASON_LENGTH = 120
+READ_AHEAD_BYTES = 32 * 1024
 CONTROL = frozenset({Opcode.PING, Opcode.PONG})
 
 
@@ -48,14 +52,14 @@ class ReadBufferedTransport(Protocol):
     """A TLS transport of asyncio or uvloop, whose read buffer can be limited."""
 
     def set_read_buffer_limits(self, high: int) -> None:
-        """Stop reading above *high* bytes."""
+        """Stop reading when *high* bytes wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What all connections share: the right to serve, and the limits.
+    """The fence and the limits that all connections share.
 
-    *large_messages* bounds how many of them are decoded and not stored yet.
+    *large_messages* limits the large messages that are decoded and not stored yet.
     """
 
     fence: Fence
@@ -66,14 +70,19 @@ class Guards:
 
 
 class DefenderConnection(ServerConnection):
-    """Takes and gives nothing once the right to serve has ended.
+    """A websocket that receives and sends only while the fence holds; event loop only.
 
-    *identity* is what the certificate says, *has_hello* whether a first message
-    arrived, *is_established* whether it was accepted as a hello. *policy* is the hash
-    of the rule that the Defender was last known to have, *heard* the loop's time when
-    it last sent anything. *held* counts the bytes that it has in memory, *incomplete*
-    those of a message that has not arrived whole. *unread* is whether the read limiter
-    pauses it, *storing* the message that is being stored.
+    Attributes:
+        identity: The contents of the certificate.
+        has_hello: Whether a first message arrived.
+        is_established: Whether that was accepted as a hello.
+        policy: The hash of the rule that the Defender was last known to have.
+        heard: The loop's time when it last sent anything.
+        held: The bytes that the connection holds in memory.
+        incomplete: Those of them that belong to an incomplete message.
+        unread: Whether the read limiter pauses it.
+        storing: The message that is being stored.
+
     """
 
     guards: Guards
@@ -98,19 +107,19 @@ class DefenderConnection(ServerConnection):
     _is_lost = False
     _incomplete_since = 0.0
     _settled: asyncio.Future[None] | None = None
-    _chatter = 0
+    _control_messages = 0
     _pings = 0
     _counted_since = 0.0
     _renewable_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, after the TLS handshake."""
+        """Start the connection, after the TLS handshake."""
         self.guards.fence.check()
         self.heard = self.loop.time()
-        self.identity = identity_behind(transport)
-        # What TLS has read and we have not counts, too.
+        self.identity = identity_of(transport)
+        # Bytes that TLS has decrypted and we have not read take memory, too.
         if isinstance(transport, ReadBufferedTransport):
-            transport.set_read_buffer_limits(READ_AHEAD)
+            transport.set_read_buffer_limits(READ_AHEAD_BYTES)
         # Not ServerConnection's: it would start a task, and we are in one.
         Connection.connection_made(self, transport)
         self._message_sizes: deque[int] = deque()
@@ -119,14 +128,14 @@ class DefenderConnection(ServerConnection):
         self.guards.per_certificate.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Read what arrived."""
+        """Receive *data*, and parse it while the queue of messages is not full."""
         self.guards.fence.check()
         self.heard = self.loop.time()
         self._input = self._input + data if self._input else data
         self._parse_input()
 
     def _parse_input(self) -> None:
-        """Parse what arrived, in slices, as long as the queue of messages has room.
+        """Parse the input in slices, while the queue of messages is not full.
 
         Many tiny frames take far more time and memory than they have bytes.
         """
@@ -151,18 +160,18 @@ class DefenderConnection(ServerConnection):
             return 0
         if self.is_established:
             return SLICE_BYTES
-        # What follows the hello waits until the hello is accepted.
+        # Bytes behind the hello wait until the hello is accepted.
         if self.has_hello:
             return 0
         return min(SLICE_BYTES, MAX_OPENING_BYTES - self._opening_bytes)
 
     def establish(self) -> None:
-        """Accept the hello: from now on the limits of messages hold."""
+        """Accept the hello: from now on the limits of established connections hold."""
         self.is_established = True
         self._parse_input()
 
     def process_event(self, event: Request | Response | Frame) -> None:
-        """Count a frame, and cut off a flood of small ones.
+        """Count a frame, and close the connection on a flood of small ones.
 
         The library answers pings by itself.
         """
@@ -179,25 +188,26 @@ class DefenderConnection(ServerConnection):
                 self._message_sizes.append(self._partial)
                 self._partial = self._frames = 0
         elif event.opcode in CONTROL:
-            self._count_from_now_on()
+            self._reset_counts()
             self._pings += 1
-            if self._pings > MOST_PINGS:
+            if self._pings > MAX_PINGS:
                 self.abort("a flood of pings")
 
     def abort(self, reason: str) -> None:
         """Close the connection at once, without a close frame."""
         if not self.transport.is_closing():
             name = f"Defender {self.identity.common_name}"
-            self.guards.closings.write(name, f"cut off: {reason}", self.loop.time())
+            now = self.loop.time()
+            self.guards.closings.write(name, f"connection closed: {reason}", now)
             self.transport.abort()
 
     def pause_reading(self) -> None:
-        """Read no more; the read limiter calls it."""
+        """Stop reading; the read limiter calls it."""
         self.unread = True
         self._control_reading()
 
     def resume_reading(self) -> None:
-        """Read again, unless what arrived is not parsed yet."""
+        """Resume reading, unless input waits to be parsed; for the read limiter."""
         self.unread, self.heard = False, self.loop.time()
         self._incomplete_since = self.heard
         self._control_reading()
@@ -219,7 +229,7 @@ class DefenderConnection(ServerConnection):
             self.transport.resume_reading()
 
     def send_data(self) -> None:
-        """Write what is to be sent."""
+        """Write the bytes to send, if the fence holds."""
         self.guards.fence.check()
         super().send_data()
 
@@ -230,7 +240,7 @@ class DefenderConnection(ServerConnection):
             await self._settled
 
     async def reads(self) -> bool:
-        """Wait until the Defender reads what it is sent; say whether it is here."""
+        """Wait until the Defender reads its output; return False if it left."""
         if self.paused and self.state is State.OPEN:
             try:
                 async with asyncio.timeout(READ_TIMEOUT_S):
@@ -243,58 +253,61 @@ class DefenderConnection(ServerConnection):
         return self.state is State.OPEN
 
     def is_too_slow(self, now: float) -> bool:
-        """Return whether a message takes too long to arrive; pauses do not count."""
+        """Return whether a message takes too long to arrive at loop time *now*.
+
+        The time of pauses does not count.
+        """
         if not self.incomplete or self.unread or self._queue_full:
             return False
         return now - self._incomplete_since > MESSAGE_TIMEOUT_S
 
     def begin(self) -> None:
-        """Note that the next message of the queue is being answered."""
+        """Count the next message of the queue as in work."""
         self._in_work = self._message_sizes.popleft() if self._message_sizes else 0
 
-    async def begin_large(self) -> None:
-        """Wait until another large message may be decoded, and none of ours waits."""
+    async def acquire_large_slot(self) -> None:
+        """Wait until the last message is stored, and for a slot for a large one."""
         await self.settled()
         await self.guards.large_messages.acquire()
         self._is_large = True
 
     def finished(self) -> None:
-        """Note that it was answered, or is being stored."""
+        """Count the message as answered, or as being stored."""
         self._in_work = 0
         if not self.storing:
-            self._end_large()
+            self._release_large_slot()
         self._account()
 
-    def _end_large(self) -> None:
+    def _release_large_slot(self) -> None:
         if self._is_large:
             self._is_large = False
             self.guards.large_messages.release()
 
     def stores(self, pending: PendingWrite) -> None:
-        """Note that the message that is being answered is being stored."""
+        """Count the message in work as being stored, with *pending*."""
         self.storing = pending
         self._storing_bytes, self._in_work = pending.memory, 0
 
     def acknowledge(self, text: str) -> None:
-        """Send *text*, which says that the message is stored; does not wait."""
+        """Send *text*, the acknowledgement of the stored message; do not wait."""
         if self.storing:
             broadcast([self], text)
             self._stored()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End: the events need not be stored any more."""
+        """Release everything; events that wait need not be stored any more."""
         if self.storing:
             self.storing.cancel()
             self._stored()
         super().connection_lost(exc)
         self._is_lost, self._input = True, b""
-        # Else the garbage collector alone would free this connection, and late.
+        # Break the cycle: the garbage collector would free this connection late.
         self.recv_messages.pause = self.recv_messages.resume = _do_nothing
         self.guards.per_certificate.discard(self)
         self.guards.read_limiter.discard(self)
 
     def _account(self) -> None:
-        """Add up what this connection holds, until it ends."""
+        """Add up the bytes that this connection holds, and report changes."""
         if self._is_lost:
             return
         unparsed = len(self.protocol.reader.buffer)
@@ -310,39 +323,39 @@ class DefenderConnection(ServerConnection):
     def _stored(self) -> None:
         self.storing, self.heard = None, self.loop.time()
         self._storing_bytes = 0
-        self._end_large()
+        self._release_large_slot()
         self._account()
         waiting, self._settled = self._settled, None
         if waiting and not waiting.done():
             waiting.set_result(None)
 
-    def count_chatter(self) -> None:
-        """Count a message without events; raises ProtocolError for a flood of them."""
-        self._count_from_now_on()
-        self._chatter += 1
-        if self._chatter > MOST_CHATTER:
-            sentence = f"more than {MOST_CHATTER} messages without events in "
-            raise ProtocolError(f"{sentence}{CHATTER_SECONDS:.0f} s", code=1013)
+    def count_control_message(self) -> None:
+        """Count a message without events; raise ProtocolError for a flood of them."""
+        self._reset_counts()
+        self._control_messages += 1
+        if self._control_messages > MAX_CONTROL_MESSAGES:
+            sentence = f"more than {MAX_CONTROL_MESSAGES} messages without events in "
+            raise ProtocolError(f"{sentence}{RATE_WINDOW_S:.0f} s", code=1013)
 
-    def may_ask_for_renewal(self) -> bool:
-        """Return whether it may ask now; it has not for a while."""
+    def allow_renewal(self) -> bool:
+        """Return whether a renewal is allowed now: one per RENEWAL_INTERVAL_S."""
         now = self.loop.time()
         if now < self._renewable_at:
             return False
-        self._renewable_at = now + RENEWAL_SECONDS
+        self._renewable_at = now + RENEWAL_INTERVAL_S
         return True
 
-    def _count_from_now_on(self) -> None:
-        """Begin again with both counts, once their time is over."""
+    def _reset_counts(self) -> None:
+        """Reset both counts at the end of their time window."""
         now = self.loop.time()
-        if now - self._counted_since > CHATTER_SECONDS:
-            self._counted_since, self._chatter, self._pings = now, 0, 0
+        if now - self._counted_since > RATE_WINDOW_S:
+            self._counted_since, self._control_messages, self._pings = now, 0, 0
 
 
 def _do_nothing() -> None:
-    """Neither pause nor resume: the connection ended."""
+    """Do nothing, instead of pausing or resuming an ended connection."""
 
 
 def connections_of(guards: Guards) -> Callable[..., DefenderConnection]:
-    """Make the kind of connection that *guards* guard."""
+    """Return a class of connections that share *guards*."""
     return type("GuardedConnection", (DefenderConnection,), {"guards": guards})

@@ -1,4 +1,4 @@
-"""The registry of connected Defenders: who is here, and what is sent to each."""
+"""The registry of connected Defenders, and the messages to them."""
 
 import asyncio
 import itertools
@@ -31,19 +31,22 @@ from twistlock_console.protocol import (
 )
 from twistlock_console.servers.defenders.certificate_check import CertificateCheck
 from twistlock_console.servers.defenders.connection import (
-    LONGEST_REASON,
+    MAX_REASON_LENGTH,
     DefenderConnection,
 )
 from twistlock_console.servers.defenders.database import RegisterWriter
 
-AT_ONCE = 100
+PUSH_BATCH_SIZE = 100
 RETRY_AFTER_MS = 300
 #: A Console takes about a thousand Defenders in a second.
-SPREAD_MS_EACH = 1
+SPREAD_PER_DEFENDER_MS = 1
 
 
 class ConnectionRegistry:
-    """Knows the connections by the Defenders' names; runs on the event loop alone."""
+    """Registers connections by the Defenders' names; event loop only.
+
+    *closed* counts closed connections by code, *arrivals* hellos.
+    """
 
     def __init__(
         self, server: Server, register_writer: RegisterWriter, clock: ServiceClock
@@ -60,7 +63,7 @@ class ConnectionRegistry:
         self._numbers = itertools.count(1)
         self._policy = StoredPolicy(-1, ())
         self._frames: dict[str, tuple[str, str]] = {}
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._closing_tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -71,14 +74,14 @@ class ConnectionRegistry:
         return self._policy.version
 
     def add(self, connection: DefenderConnection, hello: DefenderHello) -> None:
-        """Add a Defender. An older connection of the same name is closed.
+        """Add a Defender, and close an older connection of the same name.
 
-        After a broken network the Console may hold a connection that is dead, and the
-        Defender is right; two hosts with one certificate are told so by the refusals.
+        After a network failure the older connection may be dead, so the new one counts.
+        Two hosts that use one certificate see each other in the reasons of closing.
         """
         name = connection.identity.common_name
         if older := self._by_name.get(name):
-            self.send_away(older, "another connection with this certificate came")
+            self.send_away(older, "a newer connection with this certificate exists")
         self._by_name[name] = connection
         connection.number = next(self._numbers)
         connection.policy = hello.policy
@@ -101,12 +104,12 @@ class ConnectionRegistry:
         self._register.put(name, "link left", gone)
 
     def describe(self, connection: DefenderConnection, changed: FactsChanged) -> None:
-        """Note new facts."""
+        """Write the changed facts of a Defender to the register."""
         name = connection.identity.common_name
         self._register.put(name, "facts", register.described(name, changed.facts))
 
     def note_dropped(self, name: str, count: int) -> None:
-        """Log that a Defender is over its quota of events, and show *count* for it."""
+        """Log that a Defender is over its event quota; record the dropped *count*."""
         self.closings.write(
             f"Defender {name}",
             f"is over its quota of events of today: its events are acknowledged and "
@@ -122,15 +125,15 @@ class ConnectionRegistry:
             raise ProtocolError(reason, code=1008)
 
     async def revoke(self, revoked: frozenset[str]) -> None:
-        """Refuse the certificates whose serial numbers (hex) are in *revoked*.
+        """Refuse the certificates with the serial numbers (hex) in *revoked*.
 
-        Until they are known no connection is opened.
+        No connection is opened before the first call.
         """
-        self.certificates.learn(revoked)
+        self.certificates.set_revoked(revoked)
         await self.check_all()
 
     async def set_policy(self, policy: StoredPolicy) -> None:
-        """Push *policy* to all Defenders that are connected."""
+        """Push *policy* to all connected Defenders."""
         frames = {"": _frame(policy.version, None)}
         for rule in policy.rules:
             pushed = PolicyPushed(policy.version, hash_of(rule), rule)
@@ -140,7 +143,12 @@ class ConnectionRegistry:
             self._push(connection)
 
     async def check_all(self, silent_since: float = 0.0) -> None:
-        """Close connections with an ended certificate, and silent ones."""
+        """Close connections with a refused certificate, and silent ones.
+
+        Args:
+            silent_since: Loop's time; who sent nothing since is silent.
+
+        """
         async for connection in self._in_turns():
             try:
                 self.check(connection)
@@ -148,10 +156,10 @@ class ConnectionRegistry:
                 self.send_away(connection, str(error))
             waits = connection.storing or connection.unread
             if connection.heard < silent_since and not waits:
-                self.send_away(connection, "nothing was heard for too long")
+                self.send_away(connection, "no message arrived for too long")
 
     def carry_out(self, name: str, command: str) -> None:
-        """Carry out *command*; do nothing if *name* is not connected."""
+        """Execute *command*, scan or leave; do nothing if *name* is not connected."""
         if connection := self._by_name.get(name):
             if command == "scan":
                 broadcast([connection], encode(Scan()))
@@ -159,25 +167,25 @@ class ConnectionRegistry:
                 self.send_away(connection, "an administrator removed this Defender")
 
     def send_away(self, connection: DefenderConnection, sentence: str) -> None:
-        """Close a connection with code 1008, and do not wait for it."""
+        """Close a connection with code 1008 in the background."""
         closing = self.refuse(connection, ProtocolError(sentence, code=1008))
         task = asyncio.get_running_loop().create_task(closing)
-        self._farewells.add(task)
-        task.add_done_callback(self._farewells.discard)
+        self._closing_tasks.add(task)
+        task.add_done_callback(self._closing_tasks.discard)
 
     async def refuse(
         self, connection: DefenderConnection, error: ProtocolError
     ) -> None:
-        """Close a connection as *error* says, and count it."""
+        """Close a connection with the code and reason of *error*, and count it."""
         name = f"Defender {connection.identity.common_name}"
         now = asyncio.get_running_loop().time()
-        self.closings.write(name, f"sent away: {error}", now)
+        self.closings.write(name, f"connection closed: {error}", now)
         self.closed[str(error.code)] += 1
         await connection.close(error.code, _short(str(error)))
 
     def announce_shutdown(self) -> None:
-        """Tell all that this Console stops, and when each should reconnect."""
-        spread = max(200, len(self) * SPREAD_MS_EACH)
+        """Send a goodbye to all, with the time after which each should reconnect."""
+        spread = max(200, len(self) * SPREAD_PER_DEFENDER_MS)
         broadcast(self._by_name.values(), encode(Goodbye(RETRY_AFTER_MS, spread)))
 
     def _push(self, connection: DefenderConnection) -> None:
@@ -192,7 +200,7 @@ class ConnectionRegistry:
     async def _in_turns(self) -> AsyncIterator[DefenderConnection]:
         for count, connection in enumerate(list(self._by_name.values()), 1):
             yield connection
-            if count % AT_ONCE == 0:
+            if count % PUSH_BATCH_SIZE == 0:
                 await asyncio.sleep(0)
 
 
@@ -216,4 +224,4 @@ def _arrival(connection: DefenderConnection, hello: DefenderHello) -> Arrival:
 
 
 def _short(reason: str) -> str:
-    return reason.encode()[:LONGEST_REASON].decode(errors="ignore")
+    return reason.encode()[:MAX_REASON_LENGTH].decode(errors="ignore")

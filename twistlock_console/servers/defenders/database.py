@@ -1,9 +1,10 @@
-"""The database, as the Defenders' server uses it: from threads, with shared writes.
+"""Database access of the Defenders' server: from threads, with shared writes.
 
-Events are stored by group commit: what arrives while one write runs goes into the next,
-so that the wait for a majority is shared. `fair_queue` divides each write among the
-Defenders that wait. All messages that a write completes are acknowledged before the
-next begins: so the Defenders answer while the databases work.
+Events are stored by group commit: events that arrive while one write runs go into the
+next, so that the wait for a majority is shared. `fair_queue` divides each write among
+the Defenders that wait. All messages that a write completes are acknowledged before the
+next begins: so the Defenders answer while the database works. While the database does
+not answer, a write is repeated with exponential backoff; stores are idempotent.
 
 Changes of the register are coalesced, and written a few times a second.
 """
@@ -29,8 +30,8 @@ from twistlock_console.settings import Settings
 
 TIMEOUT_MS = 5000
 DOCUMENT_OVERHEAD_BYTES = 256
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 2.0
+MIN_BACKOFF_S = 0.05
+MAX_BACKOFF_S = 2.0
 REGISTER_INTERVAL_S = 0.25
 MAX_REGISTER_CHANGES = 1000
 log = logging.getLogger(__name__)
@@ -39,11 +40,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Documents = Database[dict[str, object]]
 Store = Callable[[list[RawBSONDocument], list[DroppedEvents]], Awaitable[Sequence[int]]]
-"""Stores documents and counts dropped events; returns which documents were there."""
+"""Stores documents and counts dropped events; returns indexes of duplicates."""
 
 
 class DatabaseExecutor:
-    """Runs functions of the database on threads; make it in the process that uses it.
+    """Runs database functions on threads; create it in the process that uses it.
 
     Raises IdentityError if the database's password cannot be read.
     """
@@ -65,7 +66,12 @@ class DatabaseExecutor:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Call *act* with the database and more; PyMongoError passes through."""
+        """Call *act* on a thread with the database and the arguments.
+
+        Raises:
+            PyMongoError: From *act*.
+
+        """
 
         def call() -> T:
             return act(self._database, *args, **kwargs)
@@ -73,20 +79,20 @@ class DatabaseExecutor:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def close(self) -> None:
-        """Wait for nothing: who stops serving has no right to write any more."""
+        """Close without waiting: a server that stops has no right to write any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
 
 def _acknowledge_nothing() -> None:
-    """Acknowledge nothing: the Defender left."""
+    """Do nothing, instead of acknowledging: the Defender left."""
 
 
 @dataclass(slots=True, eq=False)
 class PendingWrite(Batch):
     """Documents of one message; *acknowledge* is called when a majority has them.
 
-    It must not fail, since everybody waits. *dropped* is counted with them.
+    It must not fail, since all Defenders wait. *dropped* is counted with them.
     """
 
     defender: str = ""
@@ -99,14 +105,14 @@ class PendingWrite(Batch):
         return sum(len(each.raw) + DOCUMENT_OVERHEAD_BYTES for each in self.documents)
 
     def cancel(self) -> None:
-        """Acknowledge nothing, and drop what is not being written yet."""
+        """Drop the documents that are not being written yet; acknowledge nothing."""
         self.is_wanted, self.acknowledge = False, _acknowledge_nothing
         self.documents, self.taken = (), 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """What one write stores: the portions, their documents, what is dropped."""
+    """One write: its portions, their documents, and the dropped events to count."""
 
     portions: list[Portion[PendingWrite]]
     documents: list[RawBSONDocument]
@@ -114,7 +120,7 @@ class _Write:
 
 
 class GroupCommit:
-    """Stores with *store*, and charges *quota* with what is stored and dropped.
+    """Stores messages in shared writes, and charges *quota*; event loop only.
 
     *stored* and *duplicates* count events.
     """
@@ -131,14 +137,14 @@ class GroupCommit:
         """Return how many messages wait."""
         return len(self._queue)
 
-    def keep(self, pending: PendingWrite) -> PendingWrite:
-        """Have *pending* stored soon, and acknowledged then."""
+    def enqueue(self, pending: PendingWrite) -> PendingWrite:
+        """Queue *pending* to be stored, and then acknowledged."""
         self._queue.put(pending)
         self._some.set()
         return pending
 
     async def run(self) -> None:
-        """Write for ever; while the database is away, the same again and again."""
+        """Write for ever; repeat a write, with backoff, while the database fails."""
         while True:
             await self._some.wait()
             if portions := self._queue.take():
@@ -147,16 +153,16 @@ class GroupCommit:
                 self._some.clear()
 
     async def _write(self, write: _Write) -> None:
-        pause = FIRST_PAUSE_S
+        pause = MIN_BACKOFF_S
         while True:
             began = time.monotonic()
             try:
                 duplicates = await self._store(write.documents, write.dropped)
                 break
             except PyMongoError as error:
-                log.warning("Defenders keep their events for now: %s", error)
+                log.warning("events are not stored; retrying: %s", error)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            pause = min(2 * pause, MAX_BACKOFF_S)
         self._queue.adapt(time.monotonic() - began)
         self.duplicates += len(duplicates)
         self.stored += len(write.documents)
@@ -190,19 +196,19 @@ def _collect(portions: list[Portion[PendingWrite]]) -> _Write:
 
 
 class RegisterWriter:
-    """Coalesces changes per Defender and thing; only the latest goes to *write*."""
+    """Coalesces changes per Defender and kind; only the latest goes to *write*."""
 
     def __init__(self, write: Callable[[list[UpdateOne]], Awaitable[None]]) -> None:
         self._write = write
         self._changes: dict[tuple[str, str], UpdateOne] = {}
 
-    def put(self, defender: str, thing: str, change: UpdateOne) -> None:
-        """Write *change* soon, in the place of one of the same *thing*."""
-        self._changes.pop((defender, thing), None)
-        self._changes[defender, thing] = change
+    def put(self, defender: str, kind: str, change: UpdateOne) -> None:
+        """Queue *change*; it replaces one of the same *kind* that waits."""
+        self._changes.pop((defender, kind), None)
+        self._changes[defender, kind] = change
 
     async def run(self) -> None:
-        """Write for ever; what could not be written is tried again."""
+        """Write for ever; changes whose write failed are written again."""
         while True:
             await asyncio.sleep(REGISTER_INTERVAL_S)
             taken = dict(list(self._changes.items())[:MAX_REGISTER_CHANGES])
@@ -215,7 +221,7 @@ class RegisterWriter:
         try:
             await self._write(list(taken.values()))
         except PyMongoError as error:
-            log.warning("the register of Defenders waits: %s", error)
-            # What was noted meanwhile is newer, and comes behind what was not.
+            log.warning("the register of Defenders is not updated; retrying: %s", error)
+            # Changes that came meanwhile are newer, and go behind the older ones.
             older = {k: v for k, v in taken.items() if k not in self._changes}
             self._changes = {**older, **self._changes}

@@ -1,9 +1,9 @@
-"""Fair share of each write to the database among Defenders, by bytes.
+"""Fair queueing: share each write to the database among Defenders, by bytes.
 
-This is deficit round robin: in each round a batch of documents gets the same number of
-bytes of credit, and takes documents while it has credit. What a large document takes
-too much is missing in the next round. So a Defender with few documents gets all of
-them into the next write, however much others have.
+The algorithm is DRR (Shreedhar and Varghese, 1995): for each write every batch of
+documents gets the same credit of bytes, and takes documents while it has credit. A
+large document that exceeds it reduces the credit for the next write. So a Defender with
+few documents gets all of them into the next write, however many others have.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from bson.raw_bson import RawBSONDocument
 MAX_WRITE_DOCUMENTS = 4000
 MAX_WRITE_BYTES = 4 * 1024 * 1024
 MAX_SHARE_BYTES = 128 * 1024
-"""What one batch may have of a write, even if it is alone: a write must end soon."""
+"""The share of one batch in a write, even if it is alone: a write must end soon."""
 MIN_SHARE_BYTES = 32 * 1024
 SLOW_WRITE_S = 0.1
 FAST_WRITE_S = 0.05
@@ -33,7 +33,7 @@ class Batch:
 
     @property
     def is_taken(self) -> bool:
-        """Return whether no document is left to take."""
+        """Return whether all documents were taken."""
         return self.taken >= len(self.documents)
 
 
@@ -42,9 +42,9 @@ B = TypeVar("B", bound=Batch)
 
 @dataclass(frozen=True, slots=True)
 class Portion(Generic[B]):
-    """The documents from *first* up to *last* (excluded) of a *batch*.
+    """The documents from *first* up to *last* (excluded) of *batch*.
 
-    *is_last* says whether no more follow.
+    *is_last* if no more follow.
     """
 
     batch: B
@@ -55,7 +55,7 @@ class Portion(Generic[B]):
 
 @dataclass(slots=True)
 class Limits:
-    """What one write may hold in all, and of one batch; *smallest* is never divided."""
+    """Limits of a write, in all and per batch; a *smallest* share is never divided."""
 
     documents: int = MAX_WRITE_DOCUMENTS
     bytes: int = MAX_WRITE_BYTES
@@ -65,7 +65,7 @@ class Limits:
 
 @dataclass(slots=True)
 class FairQueue(Generic[B]):
-    """The batches that wait, and which of their documents come next."""
+    """The batches that wait, and the order of their documents; event loop only."""
 
     limits: Limits = field(default_factory=Limits)
     _waiting: deque[B] = field(default_factory=deque)
@@ -75,9 +75,9 @@ class FairQueue(Generic[B]):
         return len(self._waiting)
 
     def adapt(self, seconds: float) -> None:
-        """Make shares smaller after a slow write, and larger after a quick one.
+        """Reduce the shares after a slow write, and enlarge them after a quick one.
 
-        Batches that are smaller than a share do not notice.
+        Batches that are smaller than a share are not affected.
         """
         limits = self.limits
         if seconds > SLOW_WRITE_S:
@@ -86,44 +86,44 @@ class FairQueue(Generic[B]):
             limits.share = min(MAX_SHARE_BYTES, limits.share * 5 // 4)
 
     def put(self, batch: B) -> None:
-        """Let *batch* wait behind the others."""
+        """Queue *batch* behind the others."""
         self._waiting.append(batch)
 
     def take(self) -> list[Portion[B]]:
-        """Return what belongs into the next write; nothing only if nothing waits."""
+        """Return the documents of the next write; empty only if none wait."""
         portions: list[Portion[B]] = []
         while self._waiting and not portions:
-            portions = self._take_round()
+            portions = self._take_shares()
         return portions
 
-    def _take_round(self) -> list[Portion[B]]:
-        """Give each batch its share once, as long as the write is not full."""
+    def _take_shares(self) -> list[Portion[B]]:
+        """Give each batch its share once, while the write is not full."""
         fair = self.limits.bytes // len(self._waiting)
         share = max(self.limits.smallest, min(self.limits.share, fair))
         portions: list[Portion[B]] = []
-        room = self.limits.documents
+        documents_left = self.limits.documents
         bytes_left = self.limits.bytes
         for _ in range(len(self._waiting)):
-            if room <= 0 or bytes_left <= 0:
+            if documents_left <= 0 or bytes_left <= 0:
                 break
             batch = self._waiting.popleft()
             if not batch.is_wanted:
                 continue
             batch.credit += share
             first, before = batch.taken, batch.credit
-            _spend(batch, room)
+            _spend(batch, documents_left)
             if batch.taken > first or batch.is_taken:
                 portions.append(Portion(batch, first, batch.taken, batch.is_taken))
-                room -= batch.taken - first
+                documents_left -= batch.taken - first
                 bytes_left -= before - batch.credit
             if not batch.is_taken:
                 self._waiting.append(batch)
         return portions
 
 
-def _spend(batch: Batch, room: int) -> None:
-    """Take documents of *batch* while it has credit, *room* of them at most."""
-    while batch.credit > 0 and not batch.is_taken and room > 0:
+def _spend(batch: Batch, documents_left: int) -> None:
+    """Take at most *documents_left* documents of *batch*, while it has credit."""
+    while batch.credit > 0 and not batch.is_taken and documents_left > 0:
         batch.credit -= len(batch.documents[batch.taken].raw)
         batch.taken += 1
-        room -= 1
+        documents_left -= 1

@@ -1,4 +1,4 @@
-"""Handles the protocol with one Defender, from the websocket handshake to its end."""
+"""Handle the protocol with one Defender, from the websocket handshake to its end."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ from twistlock_console.servers.defenders.database import (
 OPENING_TIMEOUT_S = 5.0
 """From the end of the TLS handshake to the hello."""
 LARGE_MESSAGE_CHARS = 16 * 1024
-"""Longer messages are decoded a few at a time, and one of each Defender."""
+"""Longer messages are decoded a few at a time, and one per Defender."""
 PONG = encode(Pong())
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ log = logging.getLogger(__name__)
 class ProtocolHandler:
     """Handles connections of Defenders, with one call of `handle` for each.
 
-    Results of compliance checks are stored by *checks*, another executor: thousands of
-    hosts may run them at once, and other messages do not wait for that. Certificates
-    are renewed with the authority in *certificates*.
+    Runs on the event loop. Results of compliance checks are stored by *checks*, another
+    executor: thousands of hosts may run them at once, and other messages do not wait
+    for that. Certificates are renewed with the authority in the folder *certificates*.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ProtocolHandler:
         self._quota = quota
         self._checks = checks
         self._certificates = certificates
-        self._noting: set[asyncio.Task[None]] = set()
+        self._storing_tasks: set[asyncio.Task[None]] = set()
 
     async def handle(
         self, connection: DefenderConnection, establish: Callable[[], None]
@@ -79,7 +79,7 @@ class ProtocolHandler:
         """Open the websocket, greet a Defender, then answer it until it leaves.
 
         *establish* is called when its hello was accepted. A peer that breaks the
-        protocol is told which rule, and sent away.
+        protocol gets the rule as the reason of the close frame.
         """
         try:
             hello = await self._open(connection)
@@ -103,8 +103,12 @@ class ProtocolHandler:
     async def _open(self, connection: DefenderConnection) -> DefenderHello | None:
         """Return the hello of a Defender whose certificate is valid.
 
-        None if it asked for no websocket. Raises ProtocolError, before the greeting
-        if the certificate is refused.
+        Returns:
+            None if the peer requested no websocket.
+
+        Raises:
+            ProtocolError: Before the greeting if the certificate is refused.
+
         """
         try:
             async with asyncio.timeout(OPENING_TIMEOUT_S):
@@ -113,7 +117,7 @@ class ProtocolHandler:
                     return None
                 self._registry.check(connection)
                 await connection.send(self._registry.greeting)
-                return await _be_greeted(connection)
+                return await _receive_hello(connection)
         except TimeoutError:
             if connection.state is not State.OPEN:
                 return None
@@ -121,36 +125,36 @@ class ProtocolHandler:
             raise ProtocolError(sentence, code=1008) from None
 
     async def _answer_next(self, connection: DefenderConnection) -> None:
-        """Wait for a message and answer it; nothing of it is kept in memory then."""
+        """Wait for a message and answer it; keep nothing of it in memory."""
         frame = await connection.recv()
         connection.begin()
         if len(frame) > LARGE_MESSAGE_CHARS:
-            # Decoded it takes several times the memory; nothing but events is as long.
-            await connection.begin_large()
+            # Decoded it takes several times the memory; only events are as long.
+            await connection.acquire_large_slot()
         await self._answer(connection, frame)
         connection.finished()
 
     async def _answer(self, connection: DefenderConnection, frame: str | bytes) -> None:
         match decode_from_defender(frame):
             case Events() as message:
-                await self._keep(connection, message)
+                await self._enqueue_events(connection, message)
             case Ping():
-                connection.count_chatter()
+                connection.count_control_message()
                 await connection.send(PONG)
                 await asyncio.sleep(0)
             case FactsChanged() as changed:
-                connection.count_chatter()
+                connection.count_control_message()
                 self._registry.describe(connection, changed)
                 await asyncio.sleep(0)
             case RenewalRequested(request):
-                connection.count_chatter()
+                connection.count_control_message()
                 await self._renew(connection, request)
             case DefenderHello():
                 raise ProtocolError("a second hello", code=1002)
 
     async def _renew(self, connection: DefenderConnection, request: str) -> None:
         self._registry.check(connection)
-        if not connection.may_ask_for_renewal():
+        if not connection.allow_renewal():
             return
         tls = connection.transport.get_extra_info("ssl_object")
         der, identity = tls.getpeercert(binary_form=True), connection.identity
@@ -160,17 +164,21 @@ class ProtocolHandler:
                 renew, self._certificates, identity, der, request
             )
         except (Refused, PyMongoError) as error:
-            # It goes on with the one it has, and asks again in an hour.
+            # The Defender keeps its certificate, and asks again in an hour.
             name = connection.identity.common_name
-            log.warning("Defender %s gets no new certificate: %s", name, error)
+            log.warning(
+                "renewing the certificate of Defender %s failed: %s", name, error
+            )
         else:
             self._registry.check(connection)
             await connection.send(encode(CertificateRenewed(certificate)))
 
-    async def _keep(self, connection: DefenderConnection, message: Events) -> None:
-        """Have *message* stored, and acknowledged when a majority has it.
+    async def _enqueue_events(
+        self, connection: DefenderConnection, message: Events
+    ) -> None:
+        """Queue *message* to be stored, and acknowledged when a majority has it.
 
-        Does not wait for that: the next message does.
+        Do not wait for that: the next message does.
         """
         await connection.settled()
         if not await connection.reads():
@@ -180,45 +188,45 @@ class ProtocolHandler:
         ack = encode_ack(message.events[-1].number)
         stored = partial(connection.acknowledge, ack)
         if runs := [e for e in message.events if isinstance(e, ComplianceEvent)]:
-            stored = partial(self._note_runs, connection, runs, ack)
+            stored = partial(self._start_storing_runs, connection, runs, ack)
         pending = self._pending(connection.identity.common_name, message)
         pending.acknowledge = stored
-        connection.stores(self._commit.keep(pending))
+        connection.stores(self._commit.enqueue(pending))
 
     def _pending(self, name: str, message: Events) -> PendingWrite:
-        """Return what is to be stored of *message*, as far as the quota allows."""
+        """Return the documents of *message* to store, as far as the quota allows."""
         documents = documents_of(name, message.events)
         sizes = [len(each.raw) for each in documents]
         fitting, dropped = self._quota.split(name, message.events, sizes)
         return PendingWrite(documents[:fitting], defender=name, dropped=dropped)
 
-    def _note_runs(
+    def _start_storing_runs(
         self, connection: DefenderConnection, runs: list[ComplianceEvent], ack: str
     ) -> None:
-        """Begin to store what the checks said; others do not wait for it."""
+        """Start to store results of compliance checks; others do not wait for it."""
         noting = self._store_runs(connection, runs, ack)
         task = asyncio.get_running_loop().create_task(noting)
-        self._noting.add(task)
-        task.add_done_callback(self._noting.discard)
+        self._storing_tasks.add(task)
+        task.add_done_callback(self._storing_tasks.discard)
 
     async def _store_runs(
         self, connection: DefenderConnection, runs: list[ComplianceEvent], ack: str
     ) -> None:
-        """Store what the checks said, and acknowledge the message then."""
+        """Store results of compliance checks, then acknowledge the message."""
         name = connection.identity.common_name
         try:
             await self._checks.run(store_compliance, name, runs)
         except PyMongoError as error:
-            log.warning("checks of Defender %s are not stored: %s", name, error)
+            log.warning("storing the checks of Defender %s failed: %s", name, error)
         else:
             connection.acknowledge(ack)
         finally:
             if connection.storing:
-                # It will come again, and bring the same.
+                # The Defender reconnects and sends the same results again.
                 connection.transport.abort()
 
 
-async def _be_greeted(connection: DefenderConnection) -> DefenderHello:
+async def _receive_hello(connection: DefenderConnection) -> DefenderHello:
     frame = await connection.recv()
     connection.begin()
     hello = decode_from_defender(frame)
@@ -232,7 +240,9 @@ async def _be_greeted(connection: DefenderConnection) -> DefenderHello:
 
 
 def admit(connection: ServerConnection, _request: Request) -> Response | None:
-    """Let Defenders in, and refuse everyone else who has a certificate of ours."""
+    """Accept Defenders; refuse other owners of a certificate with 403."""
     if cast(DefenderConnection, connection).identity.usage is Usage.DEFENDER:
         return None
-    return connection.respond(HTTPStatus.FORBIDDEN, "Only Defenders come here.\n")
+    return connection.respond(
+        HTTPStatus.FORBIDDEN, "Only Defenders may connect here.\n"
+    )

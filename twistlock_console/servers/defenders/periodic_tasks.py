@@ -1,4 +1,4 @@
-"""What the Defenders' server does periodically, beside serving connections."""
+"""Periodic tasks of the Defenders' server: poll, sweep, keepalive, memory check."""
 
 import asyncio
 import logging
@@ -28,15 +28,15 @@ from twistlock_console.servers.defenders.connection import DefenderConnection
 from twistlock_console.servers.defenders.connections import ConnectionRegistry
 from twistlock_console.servers.defenders.database import DatabaseExecutor, GroupCommit
 
-POLL_SECONDS = 0.5
-SWEEP_SECONDS = 15.0
-#: Less than a Defender's patience.
-KEEPALIVE_SECONDS = 2.0
+POLL_INTERVAL_S = 0.5
+SWEEP_INTERVAL_S = 15.0
+#: Less than a Defender's timeout.
+KEEPALIVE_INTERVAL_S = 2.0
 MEMORY_CHECK_INTERVAL_S = 1.0
-AT_ONCE = 100
-#: How long Defenders have to come back after a failover before they count as away.
-SETTLE_SECONDS = 60.0
-SILENCE_SECONDS = 90.0
+BROADCAST_BATCH_SIZE = 100
+#: How long Defenders have to reconnect after a failover before they count as offline.
+RECONNECT_GRACE_S = 60.0
+SILENCE_TIMEOUT_S = 90.0
 HOUR = 3600
 COUNTERS = "defender_counters"
 PONG = encode(Pong())
@@ -44,7 +44,10 @@ log = logging.getLogger(__name__)
 
 
 class PeriodicTasks:
-    """Polls what administrators changed, and updates register, clock and counters."""
+    """Polls for administrators' changes, and updates register, clock and counters.
+
+    Each public coroutine runs for ever on the event loop.
+    """
 
     def __init__(
         self,
@@ -66,34 +69,34 @@ class PeriodicTasks:
         self._counted: Counter[str] = Counter()
 
     async def poll(self) -> None:
-        """Every half second: load policy, revocations and commands."""
-        await _again(POLL_SECONDS, self._poll)
+        """Load policy, revocations and commands every half second."""
+        await _repeat(POLL_INTERVAL_S, self._poll)
 
     async def sweep(self) -> None:
-        """Every 15 seconds: note absent and silent Defenders, and save the counters."""
-        await _again(SWEEP_SECONDS, self._sweep)
+        """Mark absent and silent Defenders, and save the counters, every 15 seconds."""
+        await _repeat(SWEEP_INTERVAL_S, self._sweep)
 
     async def send_keepalives(self) -> None:
-        """Every two seconds: send a pong to connections that are paused.
+        """Send a keepalive, a pong, to paused connections every two seconds.
 
         Their pings are unread, and without a pong they would time out.
         """
         while True:
-            await asyncio.sleep(KEEPALIVE_SECONDS)
+            await asyncio.sleep(KEEPALIVE_INTERVAL_S)
             waiting = self._read_limiter.paused
-            for first in range(0, len(waiting), AT_ONCE):
-                broadcast(waiting[first : first + AT_ONCE], PONG)
+            for first in range(0, len(waiting), BROADCAST_BATCH_SIZE):
+                broadcast(waiting[first : first + BROADCAST_BATCH_SIZE], PONG)
                 await asyncio.sleep(0)
 
     async def limit_memory(self) -> None:
-        """Every second: close connections that hold memory for too long."""
+        """Close connections that hold memory for too long, every second."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(MEMORY_CHECK_INTERVAL_S)
             self._read_limiter.check()
             for connection in self._read_limiter.holding:
                 if connection.is_too_slow(loop.time()):
-                    connection.abort("a message did not arrive whole in time")
+                    connection.abort("a message did not arrive completely in time")
 
     async def _poll(self) -> None:
         registry = self._registry
@@ -108,7 +111,7 @@ class PeriodicTasks:
             await self._update_policy()
 
     async def _update_quota(self, megabytes: int) -> None:
-        """Load the quota's counts at first; save them, and report what was dropped."""
+        """Load the quota's counts first; later save them, and report dropped events."""
         do, quota = self._database.run, self._quota
         quota.megabytes = megabytes
         if self._revoked is None:
@@ -125,7 +128,7 @@ class PeriodicTasks:
             policy = await self._database.run(read_policy)
         except ConsoleError as error:
             if str(error) != self._policy_error:
-                log.error("Defenders go on with their policy: %s", error)  # noqa: TRY400
+                log.error("Defenders keep their last policy: %s", error)  # noqa: TRY400
             self._policy_error = str(error)
         else:
             self._policy_error = ""
@@ -134,18 +137,18 @@ class PeriodicTasks:
     async def _sweep(self) -> None:
         do, registry = self._database.run, self._registry
         now = await do(registry.clock.tick)
-        await registry.check_all(asyncio.get_running_loop().time() - SILENCE_SECONDS)
+        await registry.check_all(asyncio.get_running_loop().time() - SILENCE_TIMEOUT_S)
         served = (boottime_ns() - self._opened_ns) / SECOND
-        if served > SETTLE_SECONDS:
+        if served > RECONNECT_GRACE_S:
             at = now - served
             await do(register.mark_away, registry.server, self._opened, at)
         limits = await do(read_defender_settings)
         before = now - limits.alert_hours * HOUR
         for name in await do(register.mark_alerted, before, register.present_time()):
-            log.warning("Defender %s is away for %d h", name, limits.alert_hours)
+            log.warning("Defender %s is offline for %d h", name, limits.alert_hours)
         days = limits.disconnect_period_days
         for name in await do(register.remove_absent, now - days * 24 * HOUR):
-            log.warning("Defender %s was away for %d days and is removed", name, days)
+            log.warning("Defender %s was offline for %d days: removed", name, days)
         await self._count()
 
     async def _count(self) -> None:
@@ -163,7 +166,7 @@ class PeriodicTasks:
             self._counted = seen
 
 
-async def _again(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+async def _repeat(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await act()

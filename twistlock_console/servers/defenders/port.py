@@ -1,7 +1,8 @@
-"""Accepts the connections of the Defender port, and makes websockets of them.
+"""Accept the connections of the Defender port, and open websockets on them.
 
-The event loop's own server would begin a TLS handshake for every connection at once,
-and would close its listening socket when the process has no file descriptor left.
+The event loop's own server would start a TLS handshake for every connection at once,
+and would close its listening socket when the process has no file descriptor left. Here
+a connection burst does not starve established connections.
 """
 
 import asyncio
@@ -22,19 +23,19 @@ from twistlock_console.servers.defenders.connection import DefenderConnection
 from twistlock_console.servers.defenders.handler import ProtocolHandler
 from twistlock_console.system.admission import Admission, AdmissionLimits
 
-ACCEPTS_AT_ONCE = 32
-"""So many are accepted before established connections get their turn again."""
-OPENINGS_AT_ONCE = 8
+ACCEPT_BATCH_SIZE = 32
+"""Connections accepted before established ones get their turn again."""
+HANDSHAKE_BATCH_SIZE = 8
 RECEIVE_BUFFER_BYTES = 64 * 1024
-"""What the kernel holds of a connection that is not read; it may double this."""
+"""The kernel's buffer of a connection that is not read; it may double this."""
 CHECK_INTERVAL_S = 0.5
-RETRY_ACCEPT_S = 0.5
+ACCEPT_RETRY_INTERVAL_S = 0.5
 WARNING_INTERVAL_S = 60.0
-#: Close with a reset: a refused connection leaves nothing behind in the kernel.
+#: Close with a reset: a refused connection takes no memory in the kernel.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 TLS_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
-# A peer that sends a little too much is told; one that sends far more is just cut off.
+# A peer whose message is a little too large gets a close code, others a reset.
 MAX_FRAME_BYTES = 2 * LARGEST_MESSAGE
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,9 @@ Serve = Callable[[socket.socket, Callable[[], None]], Awaitable[None]]
 
 
 class DefenderPort:
-    """Serves *listening* sockets with *handler*; connections are of *kind*.
+    """Serves *listening* sockets with *handler*; *kind* is the class of connections.
 
-    Begins to accept with `start`. Until then connections wait in the kernel.
+    It accepts from `start` on; until then connections wait in the kernel.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class DefenderPort:
         return self._kind(
             ServerProtocol(max_size=MAX_FRAME_BYTES),
             self._server,
-            # Defenders ping, and silent ones are sent away: no task for each of them.
+            # Defenders send the keepalives, and one sweep closes silent connections.
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT_S,
             max_queue=2,
@@ -150,7 +151,7 @@ class Acceptor:
         self.sockets = tuple(listening)
 
     def start_serving(self) -> None:
-        """Begin to accept; until now connections wait in the kernel."""
+        """Start to accept; until now connections wait in the kernel."""
         for each in self.sockets:
             each.setblocking(False)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
@@ -158,7 +159,7 @@ class Acceptor:
         self._check()
 
     def close(self) -> None:
-        """Stop listening, and drop what has not begun to open."""
+        """Stop listening, and drop the connections that wait for a handshake."""
         if self._closed.done():
             return
         self._closed.set_result(None)
@@ -183,7 +184,7 @@ class Acceptor:
         await asyncio.shield(self._closed)
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(ACCEPTS_AT_ONCE):
+        for _ in range(ACCEPT_BATCH_SIZE):
             try:
                 connection, address = listening.accept()
             except (BlockingIOError, InterruptedError):
@@ -197,9 +198,9 @@ class Acceptor:
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         """Stop accepting for a moment; the port stays open."""
-        self._warn(f"no connection can be accepted now: {error.strerror}")
+        self._warn(f"cannot accept connections now; retrying: {error.strerror}")
         self._loop.remove_reader(listening)
-        self._loop.call_later(RETRY_ACCEPT_S, self._resume, listening)
+        self._loop.call_later(ACCEPT_RETRY_INTERVAL_S, self._resume, listening)
 
     def _resume(self, listening: socket.socket) -> None:
         if self.is_serving():
@@ -225,7 +226,7 @@ class Acceptor:
             self._drop(victim)
 
     def _read_first(self, connection: socket.socket) -> None:
-        """Let *connection* compete for a slot, now that its peer sent something."""
+        """Queue *connection* for a handshake, now that its peer sent something."""
         self._loop.remove_reader(connection)
         try:
             begun = bool(connection.recv(1, socket.MSG_PEEK))
@@ -235,19 +236,19 @@ class Acceptor:
             self._admission.mark_ready(connection, self._loop.time())
             self._open_next()
         else:
-            # The peer hung up; load balancers check the port this way.
+            # The peer closed; load balancers check the port this way.
             self._admission.discard(connection)
             connection.close()
 
     def _open_next(self) -> None:
-        """Begin some TLS handshakes soon: each takes time from established ones."""
+        """Schedule some TLS handshakes, a few at a time, since they take long."""
         if not self._scheduled and self.is_serving():
             self._scheduled = True
             self._loop.call_soon(self._open_some)
 
     def _open_some(self) -> None:
         self._scheduled = False
-        for _ in range(OPENINGS_AT_ONCE):
+        for _ in range(HANDSHAKE_BATCH_SIZE):
             connection = self._admission.take_next(self._loop.time())
             if connection is None:
                 return
@@ -276,7 +277,7 @@ class Acceptor:
             self._open_next()
 
     def _check(self) -> None:
-        """Drop what waited for too long, and what keeps a slot from others."""
+        """Drop connections that waited or held a slot for too long."""
         now = self._loop.time()
         for expired in self._admission.pick_expired(now):
             self._drop(expired)

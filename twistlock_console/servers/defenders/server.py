@@ -1,4 +1,4 @@
-"""The server that Defenders hold their websockets to: uvloop, mutual TLS 1.3."""
+"""The server of the Defenders' websockets: uvloop, mutual TLS 1.3."""
 
 import asyncio
 import gc
@@ -52,15 +52,20 @@ NO_CHECK_TIME = 0x200000
 
 
 def prepare_defenders(settings: Settings) -> Serve:
-    """Make ready to serve Defenders until ended; SIGTERM sends them away with 1012.
+    """Build the Defenders' server and return the function that serves.
 
-    Raises IdentityError; serving them raises ListenerError before it has begun.
+    That function closes all connections with code 1012 on SIGTERM. It raises
+    ListenerError if the port cannot be bound.
+
+    Raises:
+        IdentityError: The certificates cannot be read.
+
     """
     tls = server_context(settings.folders.certificates, client=Usage.DEFENDER)
-    # Who comes with a certificate that has ended is told so, after the handshake.
+    # An expired certificate is refused after the handshake, with the reason.
     tls.verify_flags |= NO_CHECK_TIME
     _tune()
-    # It has a line for each step of its life; the node tells of those too.
+    # It logs each step of the server; the node logs those as well.
     logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
 
     async def serve(settings: Settings, fence: Fence, report: ReadyPipe) -> None:
@@ -73,9 +78,9 @@ def prepare_defenders(settings: Settings) -> Serve:
 
 
 class DefenderServer:
-    """Builds the parts of the server and runs them; for the event loop alone.
+    """Builds the parts of the server and runs them; event loop only.
 
-    *fence* is the right to serve. Raises IdentityError if the database's password
+    *fence* guards the right to serve. Raises IdentityError if the database's password
     cannot be read.
     """
 
@@ -104,11 +109,11 @@ class DefenderServer:
         self._answer_node(port, report)
         report.ready()
         working = asyncio.create_task(self._run_tasks(tls))
-        # No certificate is accepted before it is known which are revoked.
+        # No connection is accepted before the revoked certificates are known.
         loaded = self._registry.certificates.loaded
         opening = asyncio.create_task(port.start(loaded))
         closed = asyncio.create_task(port.wait_closed())
-        # A task that fails ends the server: without it nothing here can be trusted.
+        # A task that fails ends the server, and the supervisor starts another.
         await asyncio.wait({working, closed}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             working.result()
@@ -132,7 +137,7 @@ class DefenderServer:
             self._registry.closings,
             asyncio.Semaphore(MAX_LARGE_MESSAGES),
         )
-        listening = bind_all(_places(self._settings), BACKLOG)
+        listening = bind_all(_listen_addresses(self._settings), BACKLOG)
         limits = AdmissionLimits.for_open_files(raise_file_limit())
         port = DefenderPort(listening, tls, limits, handler, connections_of(guards))
         await port.prepare()
@@ -173,14 +178,14 @@ class DefenderServer:
 
 
 def _skip_probe() -> str:
-    """Report no problem of the database: the check of the management server asks it.
+    """Report no problem: the check of the management server probes the database.
 
     Here it would wait behind events, and a server that is busy is not broken.
     """
     return ""
 
 
-def _places(settings: Settings) -> list[tuple[str, int]]:
+def _listen_addresses(settings: Settings) -> list[tuple[str, int]]:
     return [(host, settings.communication_port) for host in settings.service_addresses]
 
 

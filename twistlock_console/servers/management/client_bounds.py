@@ -1,8 +1,8 @@
-"""Bounds of one client: its connections, requests, memory and transfer rate. Pure.
+"""Throttle one client: its connections, requests, memory and transfer rate. Pure.
 
 A client that has too many connections loses its own oldest idle one, so that it takes
 nothing from others; when the whole table is full, the client with the most connections
-loses its oldest idle one. Requests of clients take turns, however many each has
+loses its oldest idle one. Clients take turns with their requests, however many each has
 waiting.
 """
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @lru_cache(maxsize=8192)
 def client_key(address: str) -> str:
-    """Return what stands for the client at *address*.
+    """Return the key by which the client at *address* is counted.
 
     An IPv6 host has a whole /64 network to choose addresses from, so that network
     counts as one client. An IPv4 address that is written as IPv6 is that address.
@@ -44,7 +44,7 @@ def client_key(address: str) -> str:
 
 
 class TrustedProxies:
-    """The networks whose connections come from many clients.
+    """The networks of proxies, whose connections come from many clients.
 
     No limit per address holds for them.
     """
@@ -53,7 +53,7 @@ class TrustedProxies:
         self._networks = tuple(networks)
 
     def __contains__(self, key: object) -> bool:
-        """Return whether the client with this *key* is such a proxy."""
+        """Return whether the client with this *key* is a trusted proxy."""
         if not self._networks or not isinstance(key, str):
             return False
         try:
@@ -73,7 +73,7 @@ class _ClientConnections(Generic[C]):
 
 
 class ConnectionTable(Generic[C]):
-    """Counts connections by client; *exempt* clients have no bound of their own."""
+    """Counts connections by client; *exempt* clients have no limit of their own."""
 
     def __init__(
         self, max_total: int, max_per_client: int, exempt: Container[str]
@@ -88,7 +88,7 @@ class ConnectionTable(Generic[C]):
         return self._total
 
     def is_full_for(self, key: str) -> bool:
-        """Return whether one more connection of client *key* needs another's place."""
+        """Return whether another connection must close before *key* may open one."""
         return self._total >= self._max_total or self._is_greedy(key)
 
     def choose_victim(self, key: str) -> C | None:
@@ -101,18 +101,18 @@ class ConnectionTable(Generic[C]):
         return next(iter(client.idle), None) if client else None
 
     def add(self, key: str, connection: C) -> None:
-        """Count *connection* of the client *key*; it is idle."""
+        """Count the idle *connection* of the client *key*."""
         client = self._clients.setdefault(key, _ClientConnections())
         client.count += 1
         client.idle[connection] = None
         self._total += 1
 
     def set_busy(self, key: str, connection: C) -> None:
-        """Note that a request of *connection* is in work: it is not to be closed."""
+        """Mark *connection* as busy with a request: it is not closed for others."""
         self._clients[key].idle.pop(connection, None)
 
     def set_idle(self, key: str, connection: C) -> None:
-        """Note that *connection* waits for its client since now."""
+        """Mark *connection* as idle since now."""
         idle = self._clients[key].idle
         idle.pop(connection, None)
         idle[connection] = None
@@ -139,7 +139,7 @@ class ConnectionTable(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """How many items wait in all and per client, and are in work per client."""
+    """Limits of a queue: items that wait, all and per client; in work per client."""
 
     waiting: int
     waiting_per_client: int
@@ -153,7 +153,7 @@ class _ClientRequests(Generic[T]):
 
 
 class RequestQueue(Generic[T]):
-    """Items of clients; *exempt* clients have only the bound of the whole queue."""
+    """A fair queue by client; only the total limit holds for *exempt* clients."""
 
     def __init__(self, limits: QueueLimits, exempt: Container[str]) -> None:
         self._limits = limits
@@ -166,7 +166,7 @@ class RequestQueue(Generic[T]):
         return self._waiting
 
     def offer(self, key: str, item: T) -> bool:
-        """Let *item* of the client *key* wait; False if too many do."""
+        """Queue *item* of the client *key*; return False if too many wait."""
         client = self._clients.get(key)
         mine = len(client.waiting) if client else 0
         too_many = mine >= self._limits.waiting_per_client and key not in self._exempt
@@ -176,24 +176,24 @@ class RequestQueue(Generic[T]):
         return True
 
     def push(self, key: str, item: T) -> None:
-        """Let *item* wait whatever the limits are: it goes on with what was begun."""
+        """Queue *item* regardless of limits: its request was started before."""
         self._clients.setdefault(key, _ClientRequests()).waiting.append(item)
         self._waiting += 1
 
     def take(self) -> tuple[str, T] | None:
-        """Return the client and the item whose turn it is; it is in work now."""
+        """Return the next item and its client; count it as in work."""
         for key, client in self._clients.items():
             if client.waiting and self._may_work(key, client):
                 item = client.waiting.popleft()
                 self._waiting -= 1
                 client.in_work += 1
-                # Its next turn comes after everybody else's.
+                # Its next turn comes after those of all other clients.
                 self._clients[key] = self._clients.pop(key)
                 return key, item
         return None
 
     def finish(self, key: str) -> None:
-        """Note that an item of the client *key* is not in work any more."""
+        """Count one item less in work for the client *key*."""
         client = self._clients[key]
         client.in_work -= 1
         if not client.in_work and not client.waiting:
@@ -204,14 +204,16 @@ class RequestQueue(Generic[T]):
 
 
 class MemoryBudget:
-    """Bytes that clients hold: at most *most* in all, *most_per_client* each.
+    """Bytes that clients hold: at most *max_total* in all, *max_per_client* each.
 
     Only the first bound holds for *exempt* clients.
     """
 
-    def __init__(self, most: int, most_per_client: int, exempt: Container[str]) -> None:
-        self._most = most
-        self._most_per_client = most_per_client
+    def __init__(
+        self, max_total: int, max_per_client: int, exempt: Container[str]
+    ) -> None:
+        self._max_total = max_total
+        self._max_per_client = max_per_client
         self._exempt = exempt
         self._clients: dict[str, int] = {}
         self.total = 0
@@ -220,7 +222,7 @@ class MemoryBudget:
         """Count *by* bytes more, or less, of the client *key*.
 
         Returns:
-            False if that was the one more byte that is too many.
+            False if the client, or all together, now hold too much.
 
         """
         size = self._clients.get(key, 0) + by
@@ -231,27 +233,27 @@ class MemoryBudget:
             self._clients.pop(key, None)
         if by <= 0:
             return True
-        greedy = size > self._most_per_client and key not in self._exempt
-        return not greedy and self.total <= self._most
+        greedy = size > self._max_per_client and key not in self._exempt
+        return not greedy and self.total <= self._max_total
 
 
 class MinimumRate:
-    """A transfer that may fall behind *bytes_per_s* by *patience_s* seconds.
+    """A minimum rate: a transfer may be *allowance_s* seconds behind *bytes_per_s*.
 
     Times are seconds of any one clock.
     """
 
-    def __init__(self, bytes_per_s: float, patience_s: float, now: float) -> None:
+    def __init__(self, bytes_per_s: float, allowance_s: float, now: float) -> None:
         self._bytes_per_s = bytes_per_s
-        self._patience_s = patience_s
-        self.deadline = now + patience_s
+        self._allowance_s = allowance_s
+        self.deadline = now + allowance_s
 
     def advance(self, size: int, now: float) -> None:
-        """Move the deadline, since *size* bytes more were transferred."""
+        """Extend the deadline: *size* bytes more were transferred."""
         earned = self.deadline + size / self._bytes_per_s
-        # What was quick earns no more than the patience there was at first.
-        self.deadline = min(earned, now + self._patience_s)
+        # A quick transfer earns no more than the allowance at the start.
+        self.deadline = min(earned, now + self._allowance_s)
 
     def restart(self, now: float) -> None:
-        """Begin again: there was nothing to transfer until now."""
-        self.deadline = now + self._patience_s
+        """Reset the deadline: there was nothing to transfer until now."""
+        self.deadline = now + self._allowance_s

@@ -1,4 +1,4 @@
-"""One client's connection, as the main loop sees it: nothing here waits."""
+"""One client's connection; the main loop uses it, and nothing here blocks."""
 
 import enum
 import socket
@@ -17,16 +17,16 @@ from twistlock_console.servers.management.request_pool import PoolJob
 
 READ_BYTES = 64 * 1024
 TLS_RECORD_BYTES = 16 * 1024
-TAKE_BYTES = 64 * 1024
+OUTPUT_BATCH_BYTES = 64 * 1024
 #: What is sent to one client before others have their turn.
-SEND_AT_ONCE_BYTES = 256 * 1024
+SEND_BATCH_BYTES = 256 * 1024
 #: From <linux/tcp.h>: what the kernel may hold that was not sent yet.
 TCP_NOTSENT_LOWAT = 25
 UNSENT_BYTES = 128 * 1024
 
 
 class Phase(enum.Enum):
-    """What a connection is waiting for."""
+    """The phase of a connection; the values name what it waits for."""
 
     FIRST_BYTE = "first byte"
     PLAIN = "plain HTTP"
@@ -39,7 +39,7 @@ class Phase(enum.Enum):
 
 @dataclass(order=True, slots=True)
 class Timer:
-    """When a connection's deadline is looked at; None for one that was cancelled."""
+    """Checks a connection's deadline at *at*; cancelled without a connection."""
 
     at: float
     number: int
@@ -47,7 +47,7 @@ class Timer:
 
 
 class Connection:
-    """The socket of one client, what arrived on it, and what is to be sent.
+    """The socket of one client, with the bytes received and the bytes to send.
 
     Args:
         sock: The accepted socket.
@@ -86,18 +86,20 @@ class Connection:
         self.closes = False
         self._on_output = on_output
         self.output: OutputBuffer | None = None
-        self.rate = MinimumRate(limits.MIN_SEND_RATE_BPS, limits.SEND_PATIENCE_S, 0.0)
+        self.rate = MinimumRate(
+            limits.MIN_SEND_RATE_BPS, limits.SEND_STALL_TIMEOUT_S, 0.0
+        )
         self._sending = memoryview(b"")
         self._to_discard = limits.MAX_LINGER_BYTES
 
     def new_output(self) -> OutputBuffer:
-        """Begin with an empty output, for the next answer."""
+        """Set and return an empty output, for the next answer."""
         self.output = OutputBuffer(lambda: self._on_output(self))
         self.answer_is_complete = False
         return self.output
 
     def cancel_timer(self) -> None:
-        """Keep the timer that runs from firing, and from keeping this object."""
+        """Cancel the timer, which then has no reference to this object."""
         if self.timer:
             self.timer.connection = None
             self.timer = None
@@ -114,11 +116,11 @@ class Connection:
         return receiving and self.head is None and not self.received
 
     def peek(self) -> bytes:
-        """Return the first byte without taking it; none at the end."""
+        """Return the first byte and leave it unread; b"" if the client closed."""
         return self.sock.recv(1, socket.MSG_PEEK)
 
     def start_tls(self, context: ssl.SSLContext) -> None:
-        """Begin the handshake; raises OSError."""
+        """Start the TLS handshake; raises OSError."""
         self.sock = context.wrap_socket(
             self.sock, server_side=True, do_handshake_on_connect=False
         )
@@ -126,13 +128,13 @@ class Connection:
 
     @property
     def secured(self) -> ssl.SSLSocket:
-        """Return the socket, which has TLS; raises OSError if it has none."""
+        """Return the TLS socket; raises OSError if the connection is plain."""
         if not isinstance(self.sock, ssl.SSLSocket):
             raise ConnectionError("the connection has no TLS")
         return self.sock
 
-    def shake_hands(self) -> int:
-        """Go on with the handshake.
+    def continue_handshake(self) -> int:
+        """Continue the TLS handshake.
 
         Returns:
             The event that it waits for, 0 once it is complete.
@@ -141,10 +143,10 @@ class Connection:
         return _until_blocked(self.secured.do_handshake)
 
     def receive(self) -> int:
-        """Take what has arrived, a bounded part at a time.
+        """Read what has arrived, a bounded part at a time.
 
         Returns:
-            EVENT_READ or EVENT_WRITE if there was nothing to take, else 0.
+            EVENT_READ or EVENT_WRITE if there was nothing to read, else 0.
 
         Raises:
             OSError: The connection ended.
@@ -160,11 +162,11 @@ class Connection:
         return _until_blocked(take)
 
     def discard(self) -> None:
-        """Take some of what arrived and drop it; raises OSError at the end."""
+        """Read and drop some of what arrived; raises OSError at the end."""
         _until_blocked(self._discard_some)
 
     def send(self) -> int:
-        """Send what there is, a bounded part at a time.
+        """Send the output, a bounded part at a time.
 
         Returns:
             The event that it waits for, 0 once all is sent.
@@ -173,10 +175,10 @@ class Connection:
             OSError: The connection ended.
 
         """
-        left = SEND_AT_ONCE_BYTES
+        left = SEND_BATCH_BYTES
         while left > 0:
             if not self._sending:
-                taken = self.output.take(TAKE_BYTES) if self.output else b""
+                taken = self.output.take(OUTPUT_BATCH_BYTES) if self.output else b""
                 self._sending = memoryview(taken)
             if not self._sending:
                 return 0
@@ -187,17 +189,17 @@ class Connection:
 
     @property
     def output_size(self) -> int:
-        """Return how much of the answer waits, what is being sent left out."""
+        """Return the bytes of the answer that wait, without those being sent."""
         return self.output.size if self.output else 0
 
     def end_sending(self) -> None:
-        """Say that no more will come; raises OSError."""
+        """Close our direction of the connection; raises OSError."""
         self.sock.shutdown(socket.SHUT_WR)
         self.sock.setblocking(False)
         self.phase = Phase.LINGERING
 
     def close(self) -> None:
-        """Close, and have a thread that still makes an answer stop."""
+        """Close the connection, and stop a thread that still produces its answer."""
         self.phase = Phase.CLOSED
         self.cancel_timer()
         if self.output:
@@ -211,19 +213,19 @@ class Connection:
         dropped = len(self.sock.recv(READ_BYTES))
         self._to_discard -= dropped
         if not dropped or self._to_discard < 0:
-            raise ConnectionResetError("the client does not stop, or has closed")
+            raise ConnectionResetError("the client sends too much, or has closed")
 
     def _send_some(self) -> None:
-        # What could not be sent is sent again as the same piece, as TLS demands.
+        # TLS demands that bytes that could not be sent are sent again unchanged.
         sent = self.sock.send(self._sending[:TLS_RECORD_BYTES])
         self._sending = self._sending[sent:]
         self.rate.advance(sent, time.monotonic())
 
 
 def _until_blocked(act: Callable[[], object], plain: int = EVENT_READ) -> int:
-    """Return 0 if *act* was done, else the event for which it has to wait.
+    """Run *act*; return 0 if it completed, else the event to wait for.
 
-    Without TLS that is *plain*.
+    Without TLS that event is *plain*.
     """
     try:
         act()

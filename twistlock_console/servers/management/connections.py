@@ -1,4 +1,4 @@
-"""The connections of the management server: accepted, bounded, and closed."""
+"""Accept, limit and close the connections of the management server."""
 
 import errno
 import logging
@@ -16,22 +16,22 @@ from twistlock_console.servers.management.connection import Connection, Phase
 from twistlock_console.servers.management.event_loop import EventLoop
 from twistlock_console.servers.management.request import SocketAddress
 
-ACCEPTED_AT_ONCE = 128
-LOG_EVERY_S = 10.0
-NO_CONNECTION = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
-NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+ACCEPT_BATCH_SIZE = 128
+LOG_INTERVAL_S = 10.0
+RETRY_LATER_ERRORS = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR)
+RESOURCE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 log = logging.getLogger(__name__)
 
 
 class Connections:
-    """All connections; *exempt* clients have no bound of their own.
+    """All open connections; for the main loop alone.
 
     Args:
         loop: Watches the connections.
-        exempt: The keys of clients that are trusted proxies.
+        exempt: The keys of trusted proxies, which have no limit per client.
         max_total: How many connections there may be.
         on_output: Called, on any thread, when a connection has something to send.
-        on_close: Called when one was closed.
+        on_close: Called after a connection was closed.
 
     """
 
@@ -63,24 +63,24 @@ class Connections:
         return len(self._all)
 
     def accept(self, listener: socket.socket) -> None:
-        """Take the connections that wait at *listener*, a bounded number at a time."""
-        for _ in range(ACCEPTED_AT_ONCE):
+        """Accept connections that wait at *listener*, a bounded number at a time."""
+        for _ in range(ACCEPT_BATCH_SIZE):
             try:
                 sock, peer = listener.accept()
             except OSError as error:
-                if error.errno in NO_DESCRIPTOR:
-                    self._make_room("", "the server has no file descriptors left")
-                elif error.errno not in NO_CONNECTION:
+                if error.errno in RESOURCE_ERRORS:
+                    self._close_idle("", "the server has no file descriptors left")
+                elif error.errno not in RETRY_LATER_ERRORS:
                     raise
                 return
             try:
                 self._take(sock, peer, listener.getsockname())
             except OSError:
-                # It ended before anything could be done with it.
+                # The client closed it already.
                 sock.close()
 
     def drop(self, conn: Connection) -> None:
-        """Close *conn* at once; does nothing if it is closed."""
+        """Close *conn* at once; do nothing if it is closed."""
         if conn.phase is Phase.CLOSED:
             return
         self._loop.watch(conn, 0)
@@ -97,20 +97,20 @@ class Connections:
                 self.drop(conn)
 
     def drop_all(self) -> None:
-        """Close every connection; answers that are being made are abandoned."""
+        """Close every connection, and abandon answers in work."""
         for conn in list(self._all):
             self.drop(conn)
 
     def set_busy(self, conn: Connection) -> None:
-        """Note that a request of *conn* is in work."""
+        """Mark *conn* as busy with a request."""
         self._table.set_busy(conn.key, conn)
 
     def set_idle(self, conn: Connection) -> None:
-        """Note that *conn* waits for its client from now on."""
+        """Mark *conn* as idle from now on."""
         self._table.set_idle(conn.key, conn)
 
     def count_memory(self, conn: Connection) -> bool:
-        """Count what the request of *conn* takes; False if that is too much."""
+        """Count the memory of the request of *conn*; return False if it is too much."""
         size = conn.held_bytes
         by = size - self._held.pop(conn, 0)
         if size:
@@ -121,7 +121,7 @@ class Connections:
         self, sock: socket.socket, peer: SocketAddress, server: SocketAddress
     ) -> None:
         conn = Connection(sock, peer, server, self._on_output)
-        if self._table.is_full_for(conn.key) and not self._make_room(
+        if self._table.is_full_for(conn.key) and not self._close_idle(
             conn.key, f"{conn.key} has too many connections"
         ):
             conn.close()
@@ -132,8 +132,8 @@ class Connections:
         deadline = time.monotonic() + limits.HANDSHAKE_TIMEOUT_S
         self._loop.set_deadline(conn, deadline)
 
-    def _make_room(self, key: str, reason: str) -> bool:
-        """Close an idle connection for a new one of *key*; False if there is none."""
+    def _close_idle(self, key: str, reason: str) -> bool:
+        """Close an idle connection for a new one of *key*; return False if none is."""
         victim = self._table.choose_victim(key)
         self.refused += 1
         self._log(reason)
@@ -151,4 +151,4 @@ class Connections:
             self.refused - self._logged,
             reason,
         )
-        self._log_at, self._logged = now + LOG_EVERY_S, self.refused
+        self._log_at, self._logged = now + LOG_INTERVAL_S, self.refused

@@ -1,4 +1,4 @@
-"""Has requests answered by the application's threads, and sends the answers."""
+"""Dispatch requests to the application's threads, and send their answers."""
 
 import socket
 import time
@@ -28,7 +28,7 @@ from twistlock_console.servers.management.fixed_answers import (
     is_login,
 )
 from twistlock_console.servers.management.request import (
-    BodyToCome,
+    PendingBody,
     RequestHead,
     body_from_socket,
 )
@@ -37,9 +37,9 @@ from twistlock_console.servers.supervisor.fence import Fence
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TOO_SLOW = "the request did not arrive within the time that the Console allows"
-TOO_MANY = "the Console has too many requests to answer; try again in a moment"
+TOO_MANY = "too many requests wait for an answer; try again in a moment"
 NOT_VALID = "the body of the request is not valid HTTP"
-FAILED = "the Console failed on this request; its log says why"
+FAILED = "the Console could not answer this request; the reason is in its log"
 RETRY_AFTER_S = 1
 REQUEST_LIMITS = QueueLimits(
     limits.MAX_WAITING,
@@ -58,9 +58,9 @@ UPLOAD_LIMITS = QueueLimits(
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The application that is served, and all that its server has to know.
+    """The application that is served, and what its server needs.
 
-    *config* is gunicorn's, *checks* our end of the pair over which the node checks.
+    *config* is gunicorn's, *checks* the server's end of the socket pair for checks.
     """
 
     app: WSGIApplication
@@ -82,10 +82,10 @@ class Receiver(Protocol):
 
 
 class RequestDispatcher:
-    """Answers what *receiver* has received; only the main loop calls it.
+    """Answers the requests that *receiver* has received; for the main loop alone.
 
-    While it is *stopping*, a connection ends with its answer. The counters are of
-    requests that were refused, came too late, or asked for `_ping`.
+    While *stopping* (drain), a connection ends with its answer. *refused*, *timed_out*
+    and *pings* count requests.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class RequestDispatcher:
         self.refused = self.timed_out = self.pings = 0
 
     def collect(self) -> None:
-        """Go on with the requests that threads are done with."""
+        """Continue with the requests whose threads have finished."""
         for pool in self._pools:
             pool.collect()
 
@@ -123,7 +123,7 @@ class RequestDispatcher:
         return any(pool.busy for pool in self._pools)
 
     def close(self) -> None:
-        """End the threads; wait for what they are doing."""
+        """Stop the threads; wait until they have finished their requests."""
         for pool in self._pools:
             pool.close()
 
@@ -153,8 +153,8 @@ class RequestDispatcher:
         if arrived:
             conn.body = bytes(conn.received[: head.length])
             del conn.received[: head.length]
-        # What the application refuses by its head alone needs no body.
-        body = BytesIO(conn.body) if arrived else BodyToCome()
+        # A request that the application refuses by its head alone needs no body.
+        body = BytesIO(conn.body) if arrived else PendingBody()
         exchange = self._exchange(conn, head, body, closes)
         if is_login(head.method, head.path):
             self._submit(conn, self._logins, exchange, limits.LOGIN_QUEUE_TIMEOUT_S)
@@ -162,7 +162,7 @@ class RequestDispatcher:
             self._submit(conn, self._requests, exchange, limits.QUEUE_TIMEOUT_S)
 
     def answer(self, conn: Connection, answer: bytes, *, closes: bool = True) -> None:
-        """Send *answer*, which is complete, without the application."""
+        """Send the complete *answer* without the application."""
         conn.exchange, conn.closes = None, closes
         conn.phase = Phase.WORKING
         conn.new_output().sendall(answer)
@@ -171,7 +171,7 @@ class RequestDispatcher:
         self.pump(conn)
 
     def refuse(self, conn: Connection, status: HTTPStatus, sentence: str) -> None:
-        """Answer with an error, and close."""
+        """Answer with *status* and *sentence*, and close."""
         path = conn.head.path if conn.head else ""
         retry = RETRY_AFTER_S if status is HTTPStatus.SERVICE_UNAVAILABLE else 0
         if status is HTTPStatus.REQUEST_TIMEOUT:
@@ -181,7 +181,7 @@ class RequestDispatcher:
         self.answer(conn, error_answer(status, sentence, path, retry))
 
     def pump(self, conn: Connection) -> None:
-        """Send what there is of the answer; raises OSError."""
+        """Send the part of the answer that is ready; raises OSError."""
         if conn.socket_is_lent or conn.phase is not Phase.WORKING:
             return
         if not conn.events:
@@ -198,7 +198,7 @@ class RequestDispatcher:
         self._continue(conn)
 
     def time_out(self, conn: Connection) -> None:
-        """End an answer that waited too long for a thread, or for its client."""
+        """Time out an answer that waited too long for a thread or for its client."""
         if conn.events:
             self.timed_out += 1
             self._connections.drop(conn)
@@ -208,10 +208,10 @@ class RequestDispatcher:
             self.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY)
 
     def abandon(self, conn: Connection) -> None:
-        """Have a thread end what was begun for *conn*, which is closed."""
+        """Close the answer of the closed *conn* on a thread of the pool."""
         exchange, conn.exchange = conn.exchange, None
         if conn.job:
-            # It notices by itself, unless no thread has taken it.
+            # A thread that runs the job notices by itself; one in the queue is not run.
             conn.job.cancelled = True
         elif exchange and not conn.answer_is_complete:
             job = PoolJob(exchange.abandon, lambda _: None)
@@ -236,7 +236,7 @@ class RequestDispatcher:
         timeout_s: float,
     ) -> None:
         conn.phase, conn.exchange = Phase.WORKING, exchange
-        conn.job = PoolJob(exchange.run, partial(self._ran, conn, exchange))
+        conn.job = PoolJob(exchange.run, partial(self._on_run_ended, conn, exchange))
         self._loop.watch(conn, 0)
         self._loop.set_deadline(conn, time.monotonic() + timeout_s)
         self._connections.set_busy(conn)
@@ -245,15 +245,19 @@ class RequestDispatcher:
             self.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY)
 
     def _continue(self, conn: Connection) -> None:
-        """Have a thread go on with an answer of which enough was sent."""
+        """Continue an answer on a thread, once enough of it was sent."""
         exchange = conn.exchange
         if not exchange or conn.job or conn.answer_is_complete:
             return
         if conn.output_size <= limits.OUTPUT_LOW_BYTES:
-            conn.job = PoolJob(exchange.run, partial(self._ran, conn, exchange))
+            conn.job = PoolJob(
+                exchange.run, partial(self._on_run_ended, conn, exchange)
+            )
             self._requests.resume(conn.key, conn.job)
 
-    def _ran(self, conn: Connection, exchange: Exchange, outcome: object) -> None:
+    def _on_run_ended(
+        self, conn: Connection, exchange: Exchange, outcome: object
+    ) -> None:
         conn.job, conn.socket_is_lent = None, False
         if conn.phase is Phase.CLOSED:
             if outcome is RunOutcome.CONTINUES:
@@ -261,11 +265,13 @@ class RequestDispatcher:
                 self.abandon(conn)
             return
         try:
-            self._go_on(conn, exchange, outcome)
+            self._handle_outcome(conn, exchange, outcome)
         except OSError:
             self._connections.drop(conn)
 
-    def _go_on(self, conn: Connection, exchange: Exchange, outcome: object) -> None:
+    def _handle_outcome(
+        self, conn: Connection, exchange: Exchange, outcome: object
+    ) -> None:
         match outcome:
             case RunOutcome.COMPLETE:
                 conn.answer_is_complete = True
@@ -285,10 +291,12 @@ class RequestDispatcher:
                 self.refuse(conn, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
 
     def _accept_body(self, conn: Connection) -> None:
-        """Receive a body that the application wants, large as it is."""
+        """Receive a body, of any size, that the application reads."""
         head = conn.head
         if head is None or conn.body_is_accepted:
-            raise ConnectionAbortedError("the application wants a body that ended")
+            raise ConnectionAbortedError(
+                "the application read past the end of the body"
+            )
         conn.body_is_accepted = True
         if head.waits_to_send:
             conn.sock.send(CONTINUE)

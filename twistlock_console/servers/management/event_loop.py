@@ -1,8 +1,8 @@
-"""The main loop's events and deadlines, for connections that never wait.
+"""The main loop's events and deadlines, for connections that never block.
 
 Each turn handles the node's checks first, then requests, and then handshakes, which
-cost most: client by client, for a bounded time. So a burst of new connections delays
-those that are established, and the check, by little.
+cost most: clients take turns, for a bounded time. So a connection burst does not
+starve established connections or the checks.
 """
 
 import heapq
@@ -15,22 +15,22 @@ from typing import Protocol
 
 from twistlock_console.servers.management.connection import Connection, Phase, Timer
 
-HANDSHAKES_AT_ONCE_S = 0.03
-COSTLY = (Phase.FIRST_BYTE, Phase.PLAIN, Phase.HANDSHAKE)
+HANDSHAKE_SLICE_S = 0.03
+COSTLY_PHASES = (Phase.FIRST_BYTE, Phase.PLAIN, Phase.HANDSHAKE)
 
 
 class EventHandler(Protocol):
-    """What the loop calls."""
+    """Handles the events and deadlines of connections, for the loop."""
 
     def on_event(self, conn: Connection) -> object:
-        """Go on with *conn*, which can be read or written."""
+        """Continue with *conn*, which can be read or written."""
 
     def on_deadline(self, conn: Connection) -> object:
-        """End what *conn* waits for."""
+        """Time out whatever *conn* waits for."""
 
 
 class EventLoop:
-    """Waits for connections, and for descriptors that have a function of their own."""
+    """Waits for events of connections and of other descriptors; one thread runs it."""
 
     def __init__(self, handler: EventHandler) -> None:
         self._handler = handler
@@ -41,19 +41,19 @@ class EventLoop:
         self.call_on_read(self._wakeup, self._woken)
 
     def wake(self) -> None:
-        """End the wait of this turn; any thread may call this."""
+        """Interrupt the wait of ``run_once``; any thread may call this."""
         os.eventfd_write(self._wakeup, 1)
 
     def call_on_read(self, descriptor: int, function: Callable[[], object]) -> None:
-        """Have *function* called when *descriptor* can be read."""
+        """Call *function* whenever *descriptor* can be read."""
         self._selector.register(descriptor, selectors.EVENT_READ, function)
 
     def forget(self, descriptor: int) -> None:
-        """Undo ``call_on_read``."""
+        """Undo ``call_on_read`` for *descriptor*."""
         self._selector.unregister(descriptor)
 
     def watch(self, conn: Connection, events: int) -> None:
-        """Wait for *events* of *conn*, for none if that is 0."""
+        """Wait for *events* of *conn*, a mask of `selectors`; 0 waits for none."""
         if events == conn.events:
             return
         if not events:
@@ -65,9 +65,9 @@ class EventLoop:
         conn.events = events
 
     def set_deadline(self, conn: Connection, at: float) -> None:
-        """Call ``on_deadline`` at the monotonic time *at*, instead of before."""
+        """Set the deadline of *conn* to the monotonic time *at* (s); 0 removes it."""
         conn.deadline = at
-        # One timer of a connection is enough: the deadline is looked at when it fires.
+        # One timer of a connection is enough: it compares the deadline when it fires.
         if at and (conn.timer is None or conn.timer.at > at):
             self._start_timer(conn, at)
 
@@ -79,7 +79,7 @@ class EventLoop:
             target: Connection | Callable[[], object] = key.data
             if not isinstance(target, Connection):
                 target()
-            elif target.phase in COSTLY:
+            elif target.phase in COSTLY_PHASES:
                 costly.setdefault(target.key, []).append(target)
             else:
                 others.append(target)
@@ -97,13 +97,13 @@ class EventLoop:
         os.eventfd_read(self._wakeup)
 
     def _handle(self, conn: Connection) -> None:
-        # What was handled before may have closed it, or wait for nothing any more.
+        # An earlier event may have closed it, or may wait for nothing any more.
         if conn.events:
             self._handler.on_event(conn)
 
     def _handle_in_turn(self, clients: list[list[Connection]]) -> None:
-        """Handle one connection of each client, then the next; the rest next time."""
-        until = time.monotonic() + HANDSHAKES_AT_ONCE_S
+        """Handle connections, clients in turn, for a bounded time."""
+        until = time.monotonic() + HANDSHAKE_SLICE_S
         while clients:
             for connections in clients:
                 self._handle(connections.pop())

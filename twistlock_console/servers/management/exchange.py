@@ -1,9 +1,9 @@
 """One request and its answer, run by the threads of the pool in pieces.
 
-A thread runs the application until the answer is complete, or as much of it is
-waiting to be sent as the output may hold. Then it is free for other requests; the
-main loop sends, and has the answer continued when there is room again. So a client
-that reads slowly holds no thread.
+A thread runs the application until the answer is complete, or the output buffer is
+full (backpressure). Then it is free for other requests; the main loop sends, and
+continues the answer on a thread when the buffer has drained. So a client that reads
+slowly holds no thread.
 """
 
 import contextvars
@@ -29,16 +29,16 @@ from twistlock_console.servers.management.request import (
     SocketAddress,
 )
 
-#: After so long what an answer has so far is sent, however little it is.
-FLUSH_AFTER_S = 0.05
+#: The part of an answer that is ready is sent after this time, however small it is.
+FLUSH_INTERVAL_S = 0.05
 log = logging.getLogger(__name__)
 
 
 class OutputBuffer:
-    """What a client is to be sent; gunicorn's Response takes it for a socket.
+    """The bytes to send to a client; gunicorn's Response uses it as a socket.
 
-    A thread adds, the main loop takes. *on_data* is called, on the adding thread,
-    whenever ``flush`` finds something to send.
+    A thread of the pool adds, the main loop takes. *on_data* is called, on the adding
+    thread, whenever ``flush`` finds something to send.
     """
 
     def __init__(self, on_data: Callable[[], object] = lambda: None) -> None:
@@ -49,9 +49,9 @@ class OutputBuffer:
         self.size = 0
 
     def sendall(self, data: bytes) -> None:
-        """Add *data*; raises ConnectionAbortedError once the client is gone."""
+        """Add *data*; raises ConnectionAbortedError once the client has left."""
         if self._closed:
-            raise ConnectionAbortedError("the client is gone")
+            raise ConnectionAbortedError("the client closed the connection")
         with self._lock:
             self._pieces.append(data)
             self.size += len(data)
@@ -59,7 +59,7 @@ class OutputBuffer:
     send = sendall
 
     def flush(self) -> None:
-        """Have the main loop send what there is."""
+        """Wake the main loop if there is something to send."""
         if self.size:
             self._on_data()
 
@@ -75,7 +75,7 @@ class OutputBuffer:
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
     def close(self) -> None:
-        """Drop everything, and refuse more."""
+        """Drop the bytes that wait, and refuse more."""
         self._closed = True
         with self._lock:
             self._pieces.clear()
@@ -83,7 +83,7 @@ class OutputBuffer:
 
 
 class RunOutcome(enum.Enum):
-    """What became of one run of an exchange."""
+    """The outcome of one run of an exchange."""
 
     COMPLETE = "complete"
     CONTINUES = "continues"
@@ -101,15 +101,15 @@ class ConnectionEnds(Protocol):
 
 
 class Exchange:
-    """The answer of *app* to the request with *head*; any thread, one at a time.
+    """Produces the answer of *app* to one request; any thread, one at a time.
 
     Args:
         app: The application.
         config: gunicorn's configuration.
         head: The request.
-        client: Whom it is from.
-        output: Where the answer goes.
-        extra: What the environment of the request holds besides, the body above all.
+        client: The two addresses of its connection.
+        output: Takes the answer.
+        extra: More entries of the WSGI environment, among them the body.
 
     """
 
@@ -137,17 +137,17 @@ class Exchange:
 
     @property
     def has_begun(self) -> bool:
-        """Return whether a part of the answer was given to the output."""
+        """Return whether the head of the answer was given to the output."""
         return self._response is not None and bool(self._response.headers_sent)
 
     @property
     def closes_connection(self) -> bool:
-        """Return whether the connection ends with this answer; the client knows."""
+        """Return whether the connection ends with this answer, as its head says."""
         response = self._response
         return self.must_close or response is None or bool(response.should_close())
 
     def run(self) -> RunOutcome:
-        """Make the answer, or go on with it, until it is complete or enough waits."""
+        """Produce the answer until it is complete or the output buffer is full."""
         try:
             return self._context.run(self._run)
         except BodyRequired:
@@ -166,7 +166,7 @@ class Exchange:
             return RunOutcome.FAILED
 
     def abandon(self) -> None:
-        """Close the answer of the application: its client is gone."""
+        """Close the answer of the application, since its client has left."""
         answer, self._answer, self._pieces = self._answer, (), iter(())
         with suppress(Exception):
             self._context.run(_close, answer)
@@ -177,7 +177,7 @@ class Exchange:
         pieces, response = self._pieces or iter(()), self._response
         if response is None:
             raise AssertionError("it has begun")
-        flush_at = time.monotonic() + FLUSH_AFTER_S
+        flush_at = time.monotonic() + FLUSH_INTERVAL_S
         while self.output.size < OUTPUT_HIGH_BYTES:
             piece = next(pieces, None)
             if piece is None:

@@ -51,13 +51,13 @@ class UiPortMiddleware:
 
 
 def is_api(environ: WSGIEnvironment) -> bool:
-    """Return whether a request is for the API; the load balancer's question is not."""
+    """Return whether a request is for the API; a load balancer's `_ping` is not."""
     path = str(environ.get("PATH_INFO", ""))
     return not is_ping(path) and (path == "/api" or path.startswith("/api/"))
 
 
 def is_login(method: str, path: str) -> bool:
-    """Return whether a request has a password checked, however its path is written."""
+    """Return whether a request is a login, however its path is escaped."""
     return method == "POST" and f"/{unquote(path).strip('/')}" in LOGIN_PATHS
 
 
@@ -87,21 +87,23 @@ def error_answer(
     ]
     if retry_after_s:
         headers.append(("Retry-After", str(retry_after_s)))
-    return _whole(f"{status.value} {status.phrase}", headers, body.encode(), "close")
+    return _format_answer(
+        f"{status.value} {status.phrase}", headers, body.encode(), "close"
+    )
 
 
 class PingAnswer:
-    """The answer to `_ping`, as *app* gave it once; raises what *app* raises."""
+    """The answer to `_ping`, recorded once from *app*; raises what *app* raises."""
 
     def __init__(self, app: WSGIApplication) -> None:
         self._status = ""
         self._headers: list[tuple[str, str]] = []
         environ: WSGIEnvironment = {"PATH_INFO": PING}
         setup_testing_defaults(environ)
-        self._body = b"".join(_called(app, environ, self._start))
+        self._body = b"".join(_call_app(app, environ, self._start))
 
     def answer(self, method: str, path: str, *, close: bool) -> bytes | None:
-        """Return the whole answer; None if the request is for something else."""
+        """Return the complete answer; None if the request is not a `_ping`."""
         asked = method in ("GET", "HEAD") and is_ping(path)
         if not asked or not self._status.startswith("200"):
             return None
@@ -110,7 +112,9 @@ class PingAnswer:
             for name, value in self._headers
         ]
         body = b"" if method == "HEAD" else self._body
-        return _whole(self._status, fresh, body, "close" if close else "keep-alive")
+        return _format_answer(
+            self._status, fresh, body, "close" if close else "keep-alive"
+        )
 
     def _start(
         self, status: str, headers: list[tuple[str, str]], _error: object = None
@@ -120,7 +124,7 @@ class PingAnswer:
         return lambda _: None
 
 
-def _called(
+def _call_app(
     app: WSGIApplication, environ: WSGIEnvironment, start: StartResponse
 ) -> Iterable[bytes]:
     answer = app(environ, start)
@@ -131,7 +135,7 @@ def _called(
             close()
 
 
-def _whole(
+def _format_answer(
     status: str, headers: list[tuple[str, str]], body: bytes, connection: str
 ) -> bytes:
     lines = [f"HTTP/1.1 {status}", "Server: gunicorn", f"Date: {http_date()}"]

@@ -1,6 +1,6 @@
-"""Receives the requests of all connections, and hands them over to be answered.
+"""Receive the requests of all connections, and pass them to the dispatcher.
 
-Nothing here waits; only the main loop calls it.
+Only the main loop calls it; nothing here blocks.
 """
 
 import queue
@@ -34,12 +34,14 @@ from twistlock_console.servers.management.request import (
 )
 
 Act = Callable[[Connection], object]
-PIPELINED_AT_ONCE = 64
-TOO_MUCH = "the Console holds too many incomplete requests; try again in a moment"
+MAX_PIPELINED_PER_TURN = 64
+TOO_MANY_INCOMPLETE = (
+    "the Console holds too many incomplete requests; try again in a moment"
+)
 
 
 class HttpServer:
-    """Serves *site* on connections, of which there are at most *max_connections*."""
+    """Serves *site* on *max_connections* connections at most; for the main loop."""
 
     def __init__(self, site: Site, max_connections: int) -> None:
         self._site = site
@@ -55,34 +57,34 @@ class HttpServer:
         )
         self.dispatcher = RequestDispatcher(site, self.loop, self.connections, self)
         self._acts: dict[Phase, Act] = {
-            Phase.FIRST_BYTE: self._look_at_first_byte,
+            Phase.FIRST_BYTE: self._detect_protocol,
             Phase.PLAIN: self._receive_plain,
-            Phase.HANDSHAKE: self._shake_hands,
+            Phase.HANDSHAKE: self._continue_handshake,
             Phase.RECEIVING: self._receive,
             Phase.WORKING: self.dispatcher.pump,
             Phase.LINGERING: Connection.discard,
         }
 
     def run_once(self, timeout_s: float) -> None:
-        """Do what there is to do; wait *timeout_s* at most until there is something."""
+        """Handle events and results; wait at most *timeout_s* for the first."""
         self.loop.run_once(0.0 if self._pipelined else timeout_s)
         self.dispatcher.collect()
         for _ in range(self._flushed.qsize()):
             self._guard(self._flushed.get_nowait(), self.dispatcher.pump)
-        for _ in range(min(len(self._pipelined), PIPELINED_AT_ONCE)):
+        for _ in range(min(len(self._pipelined), MAX_PIPELINED_PER_TURN)):
             self._guard(self._pipelined.popleft(), self._read_request)
 
     def stop(self) -> None:
-        """Close what waits for its client, and everything else once it is answered."""
+        """Close idle connections now, and each other one after its answer."""
         self.dispatcher.stopping = True
         self.connections.drop_waiting()
 
     def on_event(self, conn: Connection) -> None:
-        """Go on with *conn*, which can be read or written."""
+        """Continue with *conn*, which can be read or written."""
         self._guard(conn, self._acts[conn.phase])
 
     def on_deadline(self, conn: Connection) -> None:
-        """End what *conn* waits for."""
+        """Time out whatever *conn* waits for."""
         match conn.phase:
             case Phase.WORKING:
                 self._guard(conn, self.dispatcher.time_out)
@@ -95,7 +97,7 @@ class HttpServer:
         """Receive the next request of *conn*, which was answered."""
         conn.phase = Phase.RECEIVING
         if conn.received:
-            # More is read once what is here has been answered: a client that sends
+            # Backpressure: more is read once this is answered. A client that sends
             # requests faster than they are answered has to wait.
             self._set_timeout(conn, limits.REQUEST_TIMEOUT_S)
             self.loop.watch(conn, 0)
@@ -105,7 +107,7 @@ class HttpServer:
             self.loop.watch(conn, EVENT_READ)
 
     def receive_body(self, conn: Connection) -> None:
-        """Receive the body that the application wants."""
+        """Receive the body of *conn*, which the application reads."""
         conn.phase = Phase.RECEIVING
         length = conn.head.length if conn.head else 0
         needed = length / limits.MIN_RECEIVE_RATE_BPS
@@ -129,7 +131,7 @@ class HttpServer:
     def _set_timeout(self, conn: Connection, seconds: float) -> None:
         self.loop.set_deadline(conn, time.monotonic() + seconds)
 
-    def _look_at_first_byte(self, conn: Connection) -> None:
+    def _detect_protocol(self, conn: Connection) -> None:
         first = conn.peek()
         if not first:
             self.connections.drop(conn)
@@ -138,7 +140,7 @@ class HttpServer:
             self._receive_plain(conn)
         else:
             conn.start_tls(ssl_context(self._site.config))
-            self._shake_hands(conn)
+            self._continue_handshake(conn)
 
     def _receive_plain(self, conn: Connection) -> None:
         if not conn.receive() and is_whole_head(conn.received):
@@ -147,8 +149,8 @@ class HttpServer:
             conn.received.clear()
             self.dispatcher.answer(conn, answer)
 
-    def _shake_hands(self, conn: Connection) -> None:
-        if event := conn.shake_hands():
+    def _continue_handshake(self, conn: Connection) -> None:
+        if event := conn.continue_handshake():
             self.loop.watch(conn, event)
             return
         conn.phase = Phase.RECEIVING
@@ -168,10 +170,12 @@ class HttpServer:
             self._read_request(conn)
         else:
             conn.received.clear()
-            self.dispatcher.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE, TOO_MUCH)
+            self.dispatcher.refuse(
+                conn, HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY_INCOMPLETE
+            )
 
     def _read_request(self, conn: Connection) -> None:
-        """Hand over the request of *conn*, once it has arrived."""
+        """Pass the request of *conn* to the dispatcher, once it has arrived."""
         if conn.phase is not Phase.RECEIVING:
             return
         try:

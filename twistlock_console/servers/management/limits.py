@@ -31,17 +31,17 @@ HANDSHAKE_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 10.0
 #: Bodies above MAX_OPEN_BODY_BYTES have longer: this rate is required of them.
 MIN_RECEIVE_RATE_BPS = 32 * 1024
-#: How long an upload may fall behind that rate.
-UPLOAD_PATIENCE_S = 15.0
+#: An upload that falls behind that rate for longer is refused.
+UPLOAD_STALL_TIMEOUT_S = 15.0
 KEEPALIVE_TIMEOUT_S = 30.0
 QUEUE_TIMEOUT_S = 30.0
-#: A client may fall behind this rate, over any span of SEND_PATIENCE_S.
+#: A client may fall behind this rate, over any span of SEND_STALL_TIMEOUT_S.
 MIN_SEND_RATE_BPS = 4 * 1024
-SEND_PATIENCE_S = 30.0
-#: What a client may go on sending after the last answer, so that it can read that.
+SEND_STALL_TIMEOUT_S = 30.0
+#: How long a client may go on sending after the last answer, so that it can read it.
 LINGER_TIMEOUT_S = 2.0
 MAX_LINGER_BYTES = 1024 * 1024
 
-#: An answer is produced up to the first mark, and again once it fell to the second.
+#: Backpressure: an answer is produced up to the first, again below the second.
 OUTPUT_HIGH_BYTES = 256 * 1024
 OUTPUT_LOW_BYTES = 64 * 1024

@@ -1,7 +1,7 @@
 """The answer to a client that speaks plain HTTP to a port for HTTPS.
 
-Pure. A browser that was given `host:8443` sends plain HTTP, and is sent on to HTTPS.
-What may carry a secret is refused instead: it must not be repeated by itself.
+Pure. A browser that was given `host:8443` sends plain HTTP, and is redirected to HTTPS.
+A request that may carry a secret is refused: a browser must not repeat it unasked.
 """
 
 import re
@@ -26,13 +26,13 @@ def is_plain(first: bytes) -> bool:
 
 
 def is_whole_head(received: bytes | bytearray) -> bool:
-    """Return whether *received* is enough to answer."""
+    """Return whether *received* holds the head, or as much as is read of one."""
     ended = b"\r\n\r\n" in received or b"\n\n" in received
     return ended or len(received) >= MAX_HEAD_BYTES
 
 
 def plain_answer(received: bytes) -> bytes:
-    """Return a redirect to HTTPS, or a sentence where that cannot be."""
+    """Return a redirect to HTTPS, or an error if the request cannot be redirected."""
     line, host = _REQUEST_LINE.match(received), _HOST.search(received)
     if line is None or host is None:
         return _answer("400 Bad Request")

@@ -1,4 +1,4 @@
-"""The head of a request as the server reads it, its body as the application reads it.
+"""Parse the head of a request, and provide its body to the application.
 
 gunicorn's parser reads the head from the bytes that arrived. The end of the body is
 decided here, once: the application gets exactly the body that the main loop received.
@@ -42,7 +42,7 @@ MAX_READ_BYTES = 256 * 1024
 
 
 class BadRequest(Exception):
-    """A request that is answered with *status* and a sentence, and not read further."""
+    """The request is refused with *status* and a sentence, and not read further."""
 
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
         super().__init__(sentence)
@@ -51,11 +51,11 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """What is known of a request once its head has arrived.
+    """The head of a request.
 
     *request* is gunicorn's, *size* the number of bytes of the head, *length* that of
     the body; *is_chunked* if the length is unknown. *waits_to_send* if the client
-    sends the body once it was told to continue.
+    sends the body only after "100 Continue".
     """
 
     request: Request
@@ -71,16 +71,16 @@ class RequestHead:
 
     @property
     def method(self) -> str:
-        """Return the method."""
+        """Return the HTTP method, in capitals."""
         return str(self.request.method)
 
     @property
     def is_small(self) -> bool:
-        """Return whether anyone may send a body like this."""
+        """Return whether a body like this needs no account."""
         return not self.is_chunked and self.length <= MAX_OPEN_BODY_BYTES
 
     def check_body(self) -> None:
-        """Raise BadRequest for a body that needs an account, if none is named."""
+        """Raise BadRequest if the body needs an account and none was named."""
         if self.is_small:
             return
         if any(name in CREDENTIALS for name, _ in self.request.headers):
@@ -97,7 +97,7 @@ def parse_head(
 
     Args:
         config: gunicorn's configuration, with its limits.
-        received: What the client has sent since the last request.
+        received: The bytes that the client has sent since the last request.
         peer: The client's address and port.
 
     Raises:
@@ -134,37 +134,37 @@ def _refusal(error: Exception) -> BadRequest:
             return BadRequest(status, "the headers of the request are too large")
         case ExpectationFailed():
             status = HTTPStatus.EXPECTATION_FAILED
-            return BadRequest(status, "the only Expect that is known is 100-continue")
+            return BadRequest(status, "the only supported Expect is 100-continue")
         case UnsupportedTransferCoding():
             status = HTTPStatus.NOT_IMPLEMENTED
-            return BadRequest(status, "the only Transfer-Encoding known is chunked")
+            return BadRequest(status, "the only supported Transfer-Encoding is chunked")
         case _:
             return BadRequest(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP")
 
 
 class BodyRequired(BaseException):
-    """The application reads a body that was not received yet.
+    """Raised when the application reads a body that was not received yet.
 
     No Exception, since only the server can handle it.
     """
 
 
 class BodyTooSlow(BaseException):
-    """A body that is read while the request runs arrives too slowly.
+    """Raised when a body that is read while the request runs arrives too slowly.
 
     No Exception, since only the server can answer it.
     """
 
 
 class BodyNotValid(BaseException):
-    """The pieces of a chunked body are not valid HTTP, or end in the middle.
+    """Raised when a chunked body is not valid HTTP, or ends in the middle.
 
     No Exception, since only the server can answer it.
     """
 
 
-class BodyToCome:
-    """Stands for a body that was not received yet: reading it raises BodyRequired.
+class PendingBody:
+    """A body that was not received yet; reading it raises BodyRequired.
 
     So the application can refuse a request by its head alone.
     """
@@ -184,7 +184,7 @@ def body_from_socket(head: RequestHead, received: bytes, sock: ssl.SSLSocket) ->
 
     Args:
         head: The request's head.
-        received: What of the body has arrived.
+        received: The part of the body that has arrived.
         sock: The client's socket, which does not block; nothing else uses it meanwhile.
 
     """
@@ -196,7 +196,7 @@ def body_from_socket(head: RequestHead, received: bytes, sock: ssl.SSLSocket) ->
 
 
 class _CheckedReader(ChunkedReader):  # type: ignore[misc]  # gunicorn has no types
-    """Reads a chunked body; what is wrong with it is no failure of the application."""
+    """Reads a chunked body; turns gunicorn's errors into BodyNotValid."""
 
     def read(self, size: int) -> bytes:
         """Return up to *size* bytes; raises BodyNotValid."""
@@ -208,17 +208,17 @@ class _CheckedReader(ChunkedReader):  # type: ignore[misc]  # gunicorn has no ty
 
 
 class _SocketSource(Unreader):  # type: ignore[misc]  # gunicorn has no types
-    """Reads from a socket as long as the client keeps up the rate."""
+    """Reads from a socket while the client keeps up the minimum rate."""
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         super().__init__()
         self._sock = sock
         self._rate = MinimumRate(
-            limits.MIN_RECEIVE_RATE_BPS, limits.UPLOAD_PATIENCE_S, time.monotonic()
+            limits.MIN_RECEIVE_RATE_BPS, limits.UPLOAD_STALL_TIMEOUT_S, time.monotonic()
         )
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """Return the next bytes, none at the end; raises BodyTooSlow."""
+        """Return the next bytes, b"" at the end; raises BodyTooSlow."""
         size = min(max(READ_BYTES, size_hint or 0), MAX_READ_BYTES)
         while True:
             try:

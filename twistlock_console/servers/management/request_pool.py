@@ -1,6 +1,6 @@
-"""Threads that run requests, and the fair queue in front of them.
+"""A pool of threads that run requests, behind a fair queue.
 
-Only the main loop calls the pool; the threads hand results back over a queue and wake
+Only the main loop calls the pool; the threads return results over a queue and wake
 it. A thread is started when it is first needed. The threads are daemons: none of them
 delays the end of the process.
 """
@@ -53,19 +53,19 @@ class RequestPool:
         return len(self._queue)
 
     def offer(self, key: str, job: PoolJob) -> bool:
-        """Have *job* of the client *key* run; False if too many wait already."""
+        """Queue *job* of the client *key*; return False if too many wait already."""
         if not self._queue.offer(key, job):
             return False
         self._dispatch()
         return True
 
     def resume(self, key: str, job: PoolJob) -> None:
-        """Have *job* run, which goes on with what was begun: no limit refuses it."""
+        """Queue *job* regardless of limits: it continues a request that was started."""
         self._queue.push(key, job)
         self._dispatch()
 
     def collect(self) -> None:
-        """Hand out the results of jobs that ended, and let others begin."""
+        """Deliver the results of finished jobs, and start waiting ones."""
         while True:
             try:
                 finish = self._finished.get_nowait()
@@ -75,7 +75,7 @@ class RequestPool:
         self._dispatch()
 
     def close(self) -> None:
-        """End the threads; wait for what they are doing."""
+        """Stop the threads; wait until they have finished their jobs."""
         for _ in self._threads:
             self._taken.put(None)
         for thread in self._threads:

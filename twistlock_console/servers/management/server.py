@@ -3,7 +3,7 @@
 The main loop of its worker receives requests and sends answers. Threads only run the
 application, on requests that have arrived completely, until enough of the answer waits
 to be sent. So slow, silent and greedy clients hold no thread; the load balancer's
-`_ping` and the node's check need none.
+`_ping` and the node's check need none. On SIGTERM it drains its connections.
 """
 
 import gc
@@ -50,7 +50,7 @@ from twistlock_console.servers.supervisor.sockets import bind_all
 from twistlock_console.settings import Settings
 from twistlock_console.system.processes import die_with_parent
 
-TURN_S = 1.0
+MAX_TURN_S = 1.0
 #: File descriptors that are not for connections: the database's, logs, listeners.
 OTHER_DESCRIPTORS = 256
 BACKLOG = 4096
@@ -58,9 +58,13 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn's heartbeat must not w
 
 
 def prepare_management(settings: Settings, app: str = "wsgi:create") -> Serve:
-    """Build the pages: what the factory *app*, "module:function", makes of *settings*.
+    """Build the pages with the factory *app*, "module:function", and return the server.
 
-    Serving them raises ListenerError before it has begun.
+    The function that is returned raises ListenerError if the ports cannot be bound.
+
+    Raises:
+        ListenerError: The pages cannot be built.
+
     """
     try:
         pages: WSGIApplication = pkgutil.resolve_name(app)(settings)
@@ -68,11 +72,11 @@ def prepare_management(settings: Settings, app: str = "wsgi:create") -> Serve:
         raise ListenerError(
             f"the pages cannot be built: {describe_error(error)}"
         ) from error
-    tls = _followed_context(settings)
+    tls = _reloading_context(settings)
     arbiter = Arbiter(_Application(_fixed_options(settings)))
-    # The first page of all takes much longer than the rest.
+    # The first request to the application takes much longer than the next.
     ping = PingAnswer(pages)
-    # What was made stays: looking at it again would only copy memory after a fork.
+    # These objects stay: collecting them would only copy memory after a fork.
     gc.freeze()
     return partial(_serve, (UiPortMiddleware(pages, settings), ping), tls, arbiter)
 
@@ -98,7 +102,7 @@ def _serve(
     arbiter.run()
 
 
-def _followed_context(settings: Settings) -> ReloadingTlsContext:
+def _reloading_context(settings: Settings) -> ReloadingTlsContext:
     folder = settings.folders.certificates
 
     def make() -> ssl.SSLContext:
@@ -109,9 +113,9 @@ def _followed_context(settings: Settings) -> ReloadingTlsContext:
 
 
 def prebuild(settings: Settings, app: str = "wsgi:create") -> None:
-    """Build the pages once, in a child of the warm process, and throw them away.
+    """Build the pages once, in a child of the fork server, and drop them.
 
-    What that leaves on disk (compiled templates) makes the first opening quick.
+    The templates that it compiles, on disk, make the first opening quick.
     """
     context.Process(target=_build, args=(settings, app), daemon=True).start()
 
@@ -122,7 +126,7 @@ def _build(settings: Settings, app: str) -> None:
 
 
 class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """Tells gunicorn its options; *load*, which gives what to serve, is set later."""
+    """Passes our options to gunicorn; *load*, which returns the app, is set later."""
 
     load: Callable[[], WSGIApplication]
 
@@ -131,7 +135,7 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
         super().__init__()
 
     def load_config(self) -> None:
-        """Give gunicorn our options; it calls this once."""
+        """Set the options; gunicorn calls this once."""
         for name, value in self._options.items():
             self.cfg.set(name, value)
 
@@ -139,14 +143,14 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
 def _fixed_options(settings: Settings) -> dict[str, object]:
     certificates = settings.folders.certificates
     return {
-        # gunicorn takes the mere presence of these names for the wish to use TLS.
+        # gunicorn uses TLS if these names are set.
         "certfile": str(certificates / NODE),
         "keyfile": str(certificates / NODE_KEY),
         "worker_class": ManagementWorker,
         "workers": 1,
         "threads": limits.THREADS,
         "timeout": 30,
-        # The node kills what is left after the grace it gives; this is only longer.
+        # The node kills the rest after its own grace period; this one is longer.
         "graceful_timeout": 60,
         "limit_request_line": 8190,
         "limit_request_fields": 100,
@@ -167,7 +171,7 @@ def _hooks(
     sockets = fenced_sockets(site.fence)
 
     def ssl_context(_config: object, _default: object) -> ssl.SSLContext:
-        # gunicorn asks for it with every connection.
+        # gunicorn calls it for every connection.
         context = tls.current()
         context.sslsocket_class = sockets
         return context
@@ -184,8 +188,7 @@ def _hooks(
         report.ready()
 
     def worker_exit(_arbiter: Arbiter, worker: ManagementWorker) -> None:
-        # It has finished what it was told to finish. The arbiter would look for that
-        # only every 100 ms.
+        # It has drained. The arbiter would notice that only every 100 ms.
         if not worker.alive:
             end_own_group()
 
@@ -206,7 +209,7 @@ class ManagementWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     _server: HttpServer | None = None
 
     def run(self) -> None:
-        """Serve until told to stop; then until what is in work is answered."""
+        """Serve until SIGTERM, then drain: answer the requests in work."""
         server = self._server = HttpServer(self.site, _connection_limit())
         checks = CheckResponder(self.site.checks, self._probe, server.dispatcher.load)
         server.loop.call_on_read(checks.fileno(), checks.on_readable)
@@ -219,17 +222,17 @@ class ManagementWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self._drain(server)
 
     def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
-        """Begin to stop."""
+        """Start to stop; the main loop drains."""
         self.alive = False
         if self._server:
             self._server.loop.wake()
 
     def _turn(self, server: HttpServer) -> None:
         self.notify()
-        server.run_once(TURN_S)
+        server.run_once(MAX_TURN_S)
 
     def _drain(self, server: HttpServer) -> None:
-        """Refuse new connections; they go to this server's successor."""
+        """Refuse new connections, and answer requests in work for a bounded time."""
         for listener in self.sockets:
             server.loop.forget(listener.fileno())
             listener.close()
@@ -239,7 +242,7 @@ class ManagementWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self._turn(server)
 
     def _probe(self) -> str:
-        """Ask for what needs the database, as a client would."""
+        """Request a page that needs the database; return the problem, or ""."""
         status = ""
 
         def start(given: str, *_: object) -> None:
@@ -254,7 +257,7 @@ class ManagementWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _connection_limit() -> int:
-    """Allow this process as many descriptors as there are; say how many to accept."""
+    """Raise this process's limit of descriptors; return how many clients to accept."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = limits.MAX_CONNECTIONS + OTHER_DESCRIPTORS
     if soft < wanted:

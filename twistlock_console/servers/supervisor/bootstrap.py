@@ -1,4 +1,4 @@
-"""The start of a service server, until it serves."""
+"""Bootstrap of a service server's process, until it serves."""
 
 import logging
 import multiprocessing
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class ReadyPipe:
-    """Tells the node, once, that a server listens or why it cannot.
+    """Reports to the node, once, that a server is ready or why it failed.
 
-    *checks* is the server's end of the pair over which the node checks it.
+    *checks* is the server's end of the socket pair over which the node checks it.
     """
 
     def __init__(self, pipe: Connection, checks: socket.socket) -> None:
@@ -32,17 +32,17 @@ class ReadyPipe:
         self.checks = checks
 
     def ready(self) -> None:
-        """Say that the server answers now."""
+        """Report that the server answers now."""
         self._send("")
 
     def failed(self, reason: str) -> None:
-        """Say in one sentence why the server ends."""
+        """Log and report *reason*, one sentence that says why the server ends."""
         log.error("%s", reason)
         self._send(reason)
 
-    def _send(self, words: str) -> None:
+    def _send(self, report: str) -> None:
         try:
-            self._pipe.send(words)
+            self._pipe.send(report)
         except OSError:
             # The node reads one report. A gunicorn worker that replaces another
             # makes a second one, which is not read.
@@ -50,10 +50,10 @@ class ReadyPipe:
 
 
 Serve = Callable[[Settings, Fence, ReadyPipe], None]
-"""Serves until it is ended; calls ``ReadyPipe.ready`` when it answers."""
+"""Serves until the process ends; calls ``ReadyPipe.ready`` when it answers."""
 
 Prepare = Callable[[Settings], Serve]
-"""Makes all that can be made before the node serves: no port, no connection."""
+"""Builds all that a server needs, but opens no port and no connection."""
 
 
 def run_child(
@@ -64,9 +64,22 @@ def run_child(
     gate: Connection,
     checks: socket.socket,
 ) -> None:
-    """Tie this process's life to its node's, *prepare*, and wait at the *gate*.
+    """Prepare a server, wait until the node activates it, then serve.
 
-    Once it is activated, its life is tied to *permit* too, and it serves.
+    The kernel ends this process with its node, and from activation on a fence ends it
+    with *permit* as well.
+
+    Args:
+        prepare: Builds the server.
+        settings: The node's settings.
+        permit: The node's right to serve.
+        pipe: Takes one report, see `ReadyPipe`.
+        gate: Yields a message when the node activates this process.
+        checks: The server's end of the socket pair for checks.
+
+    Raises:
+        SystemExit: The server cannot serve; the reason was reported.
+
     """
     os.setsid()
     die_with_parent()
@@ -74,12 +87,12 @@ def run_child(
     log_as_server(settings, lambda: permit.epoch)
     report = ReadyPipe(pipe, checks)
     try:
-        made_of, serve = _stamps(settings), prepare(settings)
+        made_of, serve = _file_versions(settings), prepare(settings)
         if not _wait_for_activation(gate):
             return
         fence = Fence(permit, _node_sentinel())
         fence.watch(kernel_timer=True)
-        if _stamps(settings) != made_of:
+        if _file_versions(settings) != made_of:
             serve = prepare(settings)
         serve(settings, fence, report)
     except (ConsoleError, OSError) as error:
@@ -91,15 +104,15 @@ def run_child(
 
 
 def _wait_for_activation(gate: Connection) -> bool:
-    """Wait until the node opens the gate; False when it will not, or is gone."""
+    """Wait for the activation; return False if the node closed the gate or ended."""
     try:
         return bool(gate.recv())
     except (EOFError, OSError):
         return False
 
 
-def _stamps(settings: Settings) -> list[tuple[Path, int]]:
-    """Return the files that a server is made of, and when each was last changed."""
+def _file_versions(settings: Settings) -> list[tuple[Path, int]]:
+    """Return the certificates and secrets, each with its time of change in ns."""
     folders = (settings.folders.certificates, settings.folders.secrets)
     files = [file for folder in folders for file in sorted(folder.iterdir())]
     return [(file, file.stat().st_mtime_ns) for file in files]

@@ -1,4 +1,4 @@
-"""A listener that is a child process: what the node opens and closes."""
+"""A listener that runs as a child process: opened, supervised and closed."""
 
 import threading
 from collections.abc import Callable
@@ -21,29 +21,30 @@ from twistlock_console.servers.supervisor.sockets import wait_until
 from twistlock_console.settings import Settings
 from twistlock_console.system.serving_permit import Permit
 
-OPEN_SECONDS = 5.0
-CLOSE_SECONDS = 2.0
-REAP_SECONDS = 1.0
+OPEN_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
+REAP_TIMEOUT_S = 1.0
 
 
 class Listener(CheckedServer, Protocol):
-    """A server on some ports. Opening twice, or closing twice, does nothing."""
+    """A server on some ports. Opening and closing are idempotent."""
 
     def prepare(self) -> None:
-        """Make ready to open quickly; changes nothing else. Raises ListenerError."""
+        """Start a standby process for a quick opening. Raises ListenerError."""
 
     def open(self) -> None:
-        """Begin to serve; return when the ports accept. Raises ListenerError."""
+        """Start to serve; return when the ports accept. Raises ListenerError."""
 
     def close(self, grace: float = 0.0) -> None:
-        """Cut every connection after *grace* s; return when the ports refuse."""
+        """Close every connection after *grace* s; return when the ports refuse."""
 
 
 class ChildListener:
-    """Runs a *server* as a warm child process while it is open.
+    """Runs *server* as a child process, forked from the fork server, while it is open.
 
-    *on_failure* is called with the name and a reason, on a thread of our own and
-    once, when an open server ends without having been closed.
+    It is the supervisor of that process: *on_failure* is called once, with the name
+    and a reason, when an open server ends without having been closed. The call comes
+    from the thread that watches the process, or from the thread that calls ``fail``.
     """
 
     def __init__(
@@ -58,75 +59,75 @@ class ChildListener:
         self._settings = settings
         self._permit = permit
         self._on_failure = on_failure
-        self._turn = threading.Lock()
+        self._operation_lock = threading.Lock()
         self._state = threading.Lock()
-        self._waiting: StandbyProcess | None = None
-        self._opening: ServerProcess | None = None
+        self._standby_process: StandbyProcess | None = None
+        self._opening_process: ServerProcess | None = None
         self._process: ServerProcess | None = None
-        self._ending: ServerProcess | None = None
+        self._ending_process: ServerProcess | None = None
         self._checks: CheckClient | None = None
 
     @property
     def pid(self) -> int | None:
-        """Return the leader of the process group, None while it is closed."""
+        """Return the id of the group's leading process, None while it is closed."""
         process = self._process
         return process.pid if process else None
 
     def prepare(self) -> None:
-        """While it is closed, have a standby process wait; it holds no port.
+        """Start a standby process, which holds no port, while the server is closed.
 
         Does nothing while another thread opens or closes. Raises ListenerError.
         """
-        if not self._turn.acquire(blocking=False):
+        if not self._operation_lock.acquire(blocking=False):
             return
         try:
             if self._process is None:
-                self._waiting = self._standby()
+                self._standby_process = self._standby()
         finally:
-            self._turn.release()
+            self._operation_lock.release()
 
     def open(self) -> None:
         """Start the server; return when its ports accept. Raises ListenerError."""
-        with self._turn:
+        with self._operation_lock:
             if self._process:
                 return
-            # Another program that has the port now is named by the next step.
+            # If another program has the port now, the next step names it.
             with suppress(ListenerError):
                 self._kill_last()
-            standby, self._waiting = self._standby(), None
+            standby, self._standby_process = self._standby(), None
             try:
                 self._activate(standby)
             except StandbyGone:
                 self._activate(self._standby())
 
     def _activate(self, standby: StandbyProcess) -> None:
-        process = self._opening = standby.process
+        process = self._opening_process = standby.process
         try:
-            standby.activate(OPEN_SECONDS)
+            standby.activate(OPEN_TIMEOUT_S)
             self._mark_open(process, standby.checks)
         except ListenerError:
             # Another program on the port still accepts: that must not hide the error.
             process.kill()
-            if not process.ended.wait(REAP_SECONDS):
-                wait_until(False, self._server.addresses, CLOSE_SECONDS)
+            if not process.ended.wait(REAP_TIMEOUT_S):
+                wait_until(False, self._server.addresses, CLOSE_TIMEOUT_S)
             raise
         finally:
-            self._opening = None
+            self._opening_process = None
 
     def _standby(self) -> StandbyProcess:
-        if self._waiting and not self._waiting.process.ended.is_set():
-            return self._waiting
+        if self._standby_process and not self._standby_process.process.ended.is_set():
+            return self._standby_process
         return StandbyProcess(self._server, self._settings, self._permit, self._on_end)
 
     def close(self, grace: float = 0.0) -> None:
-        """Let requests finish for *grace* s at most, then cut every connection.
+        """Let requests finish for *grace* s at most, then close every connection.
 
         Returns when the ports refuse; raises ListenerError if they do not. It may be
         called while another thread opens, which then fails.
         """
-        if opening := self._opening:
+        if opening := self._opening_process:
             opening.kill()
-        if not self._turn.acquire(timeout=OPEN_SECONDS + CLOSE_SECONDS):
+        if not self._operation_lock.acquire(timeout=OPEN_TIMEOUT_S + CLOSE_TIMEOUT_S):
             raise ListenerError(f"{self.name} is stuck while opening")
         try:
             if (process := self._release_process()) and grace > 0:
@@ -134,7 +135,7 @@ class ChildListener:
                 process.ended.wait(grace)
             self._kill_last()
         finally:
-            self._turn.release()
+            self._operation_lock.release()
 
     def check(self, seconds: float, *, database: bool = True) -> CheckResult | None:
         """Check the server; return None if it does not run.
@@ -150,35 +151,35 @@ class ChildListener:
 
         Does nothing while another thread opens or closes.
         """
-        if not self._turn.acquire(blocking=False):
+        if not self._operation_lock.acquire(blocking=False):
             return
         try:
             process = self._release_process()
             with suppress(ListenerError):
                 self._kill_last()
         finally:
-            self._turn.release()
+            self._operation_lock.release()
         if process:
             self._on_failure(self.name, reason)
 
     def _release_process(self) -> ServerProcess | None:
-        """Return the process that runs, whose end is expected from now on."""
+        """Return the running process; its end is no failure from now on."""
         with self._state:
             process, self._process = self._process, None
-            # One that would not close is tried again by the next call.
-            self._ending = process or self._ending
+            # A process that could not be killed is killed by the next call.
+            self._ending_process = process or self._ending_process
             return process
 
     def _kill_last(self) -> None:
-        if self._ending:
-            self._kill_and_wait(self._ending)
-        self._ending = None
+        if self._ending_process:
+            self._kill_and_wait(self._ending_process)
+        self._ending_process = None
 
     def _mark_open(self, process: ServerProcess, checks: CheckClient) -> None:
-        # Hosts without IPv6 are served without; who has it finds it open as well.
+        # A host without IPv6 is served over IPv4 alone.
         expected = [each for each in self._server.addresses if ":" not in each[0]]
-        if not wait_until(True, expected, OPEN_SECONDS):
-            raise ListenerError(f"{self.name} says it listens, but it does not")
+        if not wait_until(True, expected, OPEN_TIMEOUT_S):
+            raise ListenerError(f"{self.name} reported ready, but its ports refuse")
         with self._state:
             if process.ended.is_set():
                 raise ListenerError(f"{self.name} {process.exit_reason()}")
@@ -188,14 +189,14 @@ class ChildListener:
     def _kill_and_wait(self, process: ServerProcess) -> None:
         process.kill()
         # The fork server reports its end; if that hangs, the ports still count.
-        process.ended.wait(REAP_SECONDS)
-        if not wait_until(False, self._server.addresses, CLOSE_SECONDS):
+        process.ended.wait(REAP_TIMEOUT_S)
+        if not wait_until(False, self._server.addresses, CLOSE_TIMEOUT_S):
             raise ListenerError(f"{self.name} was killed, but its ports still accept")
 
     def _on_end(self, process: ServerProcess) -> None:
         with self._state:
             unexpected = process is self._process
             if unexpected:
-                self._process, self._ending = None, process
+                self._process, self._ending_process = None, process
         if unexpected:
             self._on_failure(self.name, f"{self.name} {process.exit_reason()}")

@@ -1,8 +1,8 @@
-"""Keep a server from answering when its node's right to serve has ended.
+"""Fencing: keep a server from answering when its node's right to serve has ended.
 
-Three guards, each for what the others cannot see: a check beside every request and
-frame; a thread that looks every 20 ms, so that an idle server ends as well; and the
-kernel's timer, which acts on a stopped process too, and on a thawed one before its
+Three guards, each for cases that the others miss: a check with every request and
+frame; a thread that checks every 20 ms, so that an idle server ends as well; and a
+kernel timer, which also acts on a stopped process, and on a thawed one before its
 first instruction.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TIMER_ABSTIME = 1
 _libc = ctypes.CDLL(None, use_errno=True)
-LOOK_EVERY_MS = 20
+CHECK_INTERVAL_MS = 20
 
 
 class _Event(ctypes.Structure):
@@ -48,7 +48,7 @@ class _Spec(ctypes.Structure):
 
 
 class KernelTimer:
-    """Kills this process, not its children, with SIGKILL; disarmed at first."""
+    """Kills this process, not its children, with SIGKILL; disarmed until it is set."""
 
     def __init__(self) -> None:
         self._id = ctypes.c_void_p()
@@ -60,7 +60,7 @@ class KernelTimer:
         )
 
     def set(self, deadline_ns: int) -> None:
-        """Strike when the boot-time clock shows *deadline_ns*; replaces the last."""
+        """Kill at *deadline_ns* of the boot-time clock; replaces the last deadline."""
         seconds, nanoseconds = divmod(max(deadline_ns, 1), SECOND)
         spec = _Spec(at_s=seconds, at_ns=nanoseconds)
         _checked(_libc.timer_settime(self._id, TIMER_ABSTIME, ctypes.byref(spec), None))
@@ -73,15 +73,20 @@ def _checked(result: int) -> None:
 
 
 class Fence:
-    """Ends the caller's whole process group once *permit* does not hold any more.
+    """Kills the caller's whole process group once *permit* does not hold any more.
 
-    Only for a process that leads a group of its own. *brain* is a descriptor that
-    becomes readable when the node process has ended, which ends the group as well.
+    For a process that leads a group of its own. Any thread may check it.
+
+    Args:
+        permit: The node's right to serve, in shared memory.
+        node_sentinel: A descriptor that becomes readable when the node process has
+            ended, which ends the group as well.
+
     """
 
-    def __init__(self, permit: Permit, brain: int) -> None:
+    def __init__(self, permit: Permit, node_sentinel: int) -> None:
         self._permit = permit
-        self._brain = brain
+        self._node_sentinel = node_sentinel
         self.epoch = permit.epoch
 
     def holds(self) -> bool:
@@ -90,25 +95,27 @@ class Fence:
         return permit.valid(boottime_ns()) and permit.epoch == self.epoch
 
     def check(self) -> None:
-        """Return if this server may answer now; otherwise end the process."""
+        """Return if this server may answer now; otherwise kill its process group."""
         if not self.holds():
             end_own_group()
 
     def watch(self, *, kernel_timer: bool) -> None:
-        """Check on a thread from now on; after a fork the child must call it too.
+        """Start the thread that checks; after a fork the child must call it too.
 
-        With *kernel_timer* the kernel watches the deadline as well: for processes
-        whose threads are never kept from running for long.
+        Args:
+            kernel_timer: Have the kernel watch the deadline as well; for processes
+                whose threads are never kept from running for long.
+
         """
         self.check()
         timer = KernelTimer() if kernel_timer else None
-        threading.Thread(target=self._look, args=(timer,), daemon=True).start()
+        threading.Thread(target=self._watch_permit, args=(timer,), daemon=True).start()
 
-    def _look(self, timer: KernelTimer | None) -> None:
+    def _watch_permit(self, timer: KernelTimer | None) -> None:
         set_to = FOREVER
         poll = select.poll()
-        poll.register(self._brain, select.POLLIN)
-        while not poll.poll(LOOK_EVERY_MS):
+        poll.register(self._node_sentinel, select.POLLIN)
+        while not poll.poll(CHECK_INTERVAL_MS):
             self.check()
             deadline = self._permit.deadline_ns
             if timer and deadline != set_to:
@@ -118,9 +125,9 @@ class Fence:
 
 
 class FencedApp:
-    """A WSGI application that runs, and begins to answer, only while *fence* holds.
+    """A WSGI application that starts and answers requests only while *fence* holds.
 
-    Each piece of a response is checked where it leaves: see ``fenced_sockets``.
+    Each piece of a response is checked again when it is sent: see ``fenced_sockets``.
     """
 
     def __init__(self, app: WSGIApplication, fence: Fence) -> None:
@@ -145,7 +152,7 @@ class FencedApp:
 
 
 def fenced_sockets(fence: Fence) -> type[ssl.SSLSocket]:
-    """Make the kind of TLS socket that checks *fence* before it sends anything."""
+    """Return a class of TLS sockets that check *fence* before they send anything."""
 
     class FencedSocket(ssl.SSLSocket):
         def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
@@ -156,5 +163,5 @@ def fenced_sockets(fence: Fence) -> type[ssl.SSLSocket]:
 
 
 def end_own_group() -> None:
-    """Kill every process of this group, ourselves included, at once."""
+    """Kill every process of this group, the caller included, at once."""
     os.killpg(os.getpgrp(), signal.SIGKILL)

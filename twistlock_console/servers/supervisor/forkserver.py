@@ -1,7 +1,8 @@
-"""A process with everything imported, from which servers are forked in milliseconds.
+"""The fork server: a process with all modules imported, which forks the servers.
 
-The interpreter's own "forkserver" does it. It holds no port and no connection, and it
-ends when the node process does, because the pipe between them closes.
+A fork takes milliseconds. It is the "forkserver" of Python's multiprocessing. It holds
+no port and no connection, and it ends when the node process does, because the pipe
+between them closes.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 context = get_context("forkserver")
-"""The way in which every service server is started."""
+"""The multiprocessing context in which every service server is started."""
 
 MODULES = (
     "twistlock_console.servers.supervisor.forkserver_preload",
@@ -25,17 +26,22 @@ MODULES = (
     "pymongo",
     "wsgi",
 )
-"""What the servers import, for the warm process to import before them.
+"""Modules that the fork server imports before it forks a server.
 
 ``wsgi`` brings the pages and those of all plugins.
 """
 
 
 def start(modules: Sequence[str] = MODULES, *, wait: float = 0.0) -> None:
-    """Start the warm process, unless it runs; give it *wait* s to finish importing.
+    """Start the fork server, unless it runs.
 
     Call it once, from the main thread, when the node starts: importing takes about
     half a second of another core, and nothing needs to wait for it.
+
+    Args:
+        modules: What it imports.
+        wait: Seconds to wait until it has imported them.
+
     """
     context.set_forkserver_preload(list(modules))
     path = os.environ.get("PYTHONPATH")
@@ -51,7 +57,7 @@ def start(modules: Sequence[str] = MODULES, *, wait: float = 0.0) -> None:
 
 
 def end() -> None:
-    """Kill the warm process, and with it all servers; opening starts another."""
+    """Kill the fork server and all servers; the next opening starts another."""
     server: Any = forkserver._forkserver
     if pid := server._forkserver_pid:
         with suppress(ProcessLookupError):
@@ -60,7 +66,7 @@ def end() -> None:
 
 def _import_paths() -> list[str]:
     # Python 3.11 does not hand sys.path to the fork server, and a module that it
-    # cannot find it passes over in silence: the servers would start cold.
+    # cannot find it skips without an error: the servers would start slowly.
     return [str(Path(entry).resolve()) for entry in sys.path if Path(entry).is_dir()]
 
 
@@ -72,4 +78,4 @@ def _restore(name: str, value: str | None) -> None:
 
 
 def _nothing() -> None:
-    """Prove by ending that the warm process has begun to serve."""
+    """Do nothing; the end of this process shows that the fork server works."""

@@ -1,14 +1,14 @@
-"""Imported by the warm process alone: keeps its children from loading the main program.
+"""Imported by the fork server alone: keeps its children from loading the main program.
 
-The interpreter has every child load the program that asked for it, command line and
-all. Servers need nothing of it, and it would cost them more time than all the rest.
+Python's multiprocessing makes every child load the program that started it. Servers
+need nothing of it, and loading it would take more time than the rest of their start.
 """
 
 from multiprocessing import spawn
 
 
 def _skip(_main: str) -> None:
-    """Stand in for what loads the main program, by name or by path."""
+    """Do nothing, instead of loading the main program by name or by path."""
 
 
 # Names of the interpreter's own: without them servers are slow, and a test says so.

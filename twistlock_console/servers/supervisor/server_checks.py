@@ -1,10 +1,10 @@
-"""The node's checks of its own servers, over socket pairs that no client can reach.
+"""Health checks of the node's own servers, over socket pairs that no client can reach.
 
 A server answers each check twice: its main loop at once, and a thread that is reserved
 for checks once the database has answered. So neither a full thread pool nor a full
-connection table delays a check, and the node can tell a server that hangs from a
-database that does. A server that is busy answers its checks and is left alone; its load
-is reported.
+connection table delays a check, and the node can distinguish a server that hangs from
+a database that hangs. A server that is only busy passes its checks; its load is
+reported.
 """
 
 import json
@@ -48,7 +48,7 @@ def make_check_pair() -> tuple[socket.socket, socket.socket]:
 
 
 class CheckClient:
-    """The node's end; any thread may use it. It closes with this object."""
+    """The node's end of the socket pair, which any thread may use."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -88,19 +88,19 @@ class CheckClient:
                 else:
                     return CheckResult(str(answer["problem"]), load)
         except OSError as error:
-            return CheckResult(f"it cannot be asked: {describe_error(error)}", load)
+            return CheckResult(f"its check failed: {describe_error(error)}", load)
         what = "its database does not answer" if load else "its main loop hangs"
         return CheckResult(f"{what} (no answer within {seconds:g} s)", load)
 
     def __del__(self) -> None:
-        """Close the node's end of a server that was never let in, or is gone."""
+        """Close the node's end, of a server that never opened or has ended."""
         os.close(self._end)
 
     def _send(self) -> None:
         os.write(self._end, json.dumps({"number": self._number}).encode())
 
     def _receive(self, deadline: int) -> dict[str, object] | None:
-        """Return the next message, None when the time is over."""
+        """Return the next message; None at *deadline* (ns of the boot-time clock)."""
         poll = select.poll()
         poll.register(self._end, select.POLLIN)
         left = max(deadline - boottime_ns(), 0)
@@ -114,9 +114,10 @@ class CheckClient:
 
 
 class CheckResponder:
-    """The server's end, for its main loop; starts one thread, after any fork.
+    """The server's end of the socket pair; the main loop calls it.
 
-    *probe* asks the database and returns what is wrong, or an empty text.
+    It starts one thread for *probe*, which queries the database and returns a problem
+    or an empty text. Create it after any fork. *load* returns how busy the server is.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class CheckResponder:
         return self._end.fileno()
 
     def on_readable(self, _end: object = None) -> None:
-        """Answer for the main loop, and have the database asked."""
+        """Answer a check for the main loop, and start the probe of the database."""
         try:
             message = self._end.recv(MAX_MESSAGE_BYTES)
         except BlockingIOError:
@@ -169,27 +170,28 @@ class CheckResponder:
 
 
 class CheckedServer(Protocol):
-    """A server that is checked while it runs."""
+    """A server that can be checked and ended while it runs."""
 
     name: str
 
     @property
     def pid(self) -> int | None:
-        """Return the server's process, None while it is closed."""
+        """Return the id of the server's process, None while it is closed."""
 
     def check(self, seconds: float, *, database: bool = True) -> CheckResult | None:
-        """Check the server; return None if it does not run."""
+        """Check the server within *seconds*; return None if it does not run."""
 
     def fail(self, reason: str) -> None:
-        """End a server that runs and does not work; *reason* is passed on."""
+        """End a server that runs and does not work, and report *reason*."""
 
 
 class ServerChecks:
-    """Checks *listeners*; one thread at a time may call ``run``.
+    """Checks *listeners* periodically; one thread at a time may call ``run``.
 
     A server whose main loop hangs is ended. One whose database does not answer is
-    ended only if *ends_without_database*: where another node can take over.
-    *loads* maps the name of a server to the load that it last reported.
+    ended only if *ends_without_database*, where another node can serve instead.
+    *loads* maps the name of a server to the load that it last reported; any thread may
+    read it.
     """
 
     def __init__(self, listeners: Sequence[CheckedServer]) -> None:
@@ -217,7 +219,7 @@ class ServerChecks:
                 listener.fail(f"{listener.name} opened, but {result.problem}")
 
     def overload(self) -> str | None:
-        """Return which servers were at their limits in the last checks, all of them."""
+        """Return which servers were at their limits in each of the last checks."""
         full = [
             _at_its_limits(name, load)
             for name, load in self.loads.items()

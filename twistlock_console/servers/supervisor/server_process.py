@@ -1,7 +1,7 @@
-"""A server process, from its start to its end; on a standby it waits to be activated.
+"""Supervise one server process from start to exit; on a standby it waits.
 
-Making the pages takes longer than all the rest of an opening. So a standby has a
-process that has made everything and waits. It holds no port: a closed port refuses.
+Building the pages takes longer than the rest of an opening. So a standby has a process
+that is fully built and waits to be activated. It holds no port: a closed port refuses.
 """
 
 import os
@@ -26,22 +26,22 @@ from twistlock_console.servers.supervisor.sockets import Address
 from twistlock_console.settings import Settings
 from twistlock_console.system.serving_permit import Permit
 
-START_SECONDS = 5.0
-# Starting a process asks how others have ended, and that answer can be read only once.
-_one_at_a_time = threading.Lock()
+START_TIMEOUT_S = 5.0
+# Starting a process reaps others that have ended; an exit code can be read only once.
+_reap_lock = threading.Lock()
 
 
 class ServerProcess:
-    """A process that leads its own group, watched on a thread until it has ended.
+    """A process that leads its own group, watched by a thread until it has ended.
 
-    *on_end* is called on that thread, after ``ended`` was set and what was left of
-    the group was killed. Raises ListenerError if the process cannot be started.
+    *on_end* is called on that thread, after ``ended`` was set and the rest of the group
+    was killed. Raises ListenerError if the process cannot be started.
     """
 
     def __init__(
         self, process: ForkServerProcess, on_end: Callable[["ServerProcess"], None]
     ) -> None:
-        with _one_at_a_time:
+        with _reap_lock:
             _start(process)
         self._process = process
         self._on_end = on_end
@@ -51,7 +51,7 @@ class ServerProcess:
         threading.Thread(target=self._watch, name=name, daemon=True).start()
 
     def wait_for_report(self, pipe: Connection, timeout: float) -> None:
-        """Return when the process says that it is ready; ListenerError otherwise."""
+        """Wait *timeout* s until the process reports ready; raise ListenerError."""
         heard = wait([pipe, self._process.sentinel], timeout)
         if pipe.poll():
             with suppress(EOFError):
@@ -63,26 +63,26 @@ class ServerProcess:
         raise ListenerError(f"{self._process.name} did not listen within {timeout:g} s")
 
     def terminate(self) -> None:
-        """Ask the group to finish what it is doing and to end."""
+        """Send SIGTERM to the group: finish requests in flight, then end."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the group at once; connections are cut."""
+        """Send SIGKILL to the group; its connections are reset."""
         self._signal(signal.SIGKILL)
 
     def exit_reason(self) -> str:
-        """Return how the process ended, once it has."""
+        """Return how the process ended; call it only after ``ended`` was set."""
         code = self._process.exitcode
         if code is not None and code < 0:
             return f"was ended by signal {-code} ({signal.Signals(-code).name})"
         return f"ended by itself with code {code}"
 
-    def _gone(self) -> bool:
+    def _has_exited(self) -> bool:
         return bool(wait([self._process.sentinel], 0))
 
     def _watch(self) -> None:
         wait([self._process.sentinel])
-        with _one_at_a_time:
+        with _reap_lock:
             self._process.join()
         self._signal(signal.SIGKILL)
         self.ended.set()
@@ -92,15 +92,15 @@ class ServerProcess:
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
-            # It may be too young to lead a group, or the group is gone.
-            if not self._gone():
+            # It does not lead a group yet, or the group has ended.
+            if not self._has_exited():
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, number)
 
 
 def _start(process: ForkServerProcess) -> None:
-    # Nothing else limits the wait for a warm process that hangs.
-    guard = threading.Timer(START_SECONDS, forkserver.end)
+    # Nothing else limits the wait for a fork server that hangs.
+    guard = threading.Timer(START_TIMEOUT_S, forkserver.end)
     guard.start()
     try:
         process.start()
@@ -113,7 +113,7 @@ def _start(process: ForkServerProcess) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """A server to run, and its addresses. It answers checks."""
+    """A server to run: its name, its addresses and the function that builds it."""
 
     name: str
     addresses: tuple[Address, ...]
@@ -121,11 +121,11 @@ class ServerSpec:
 
 
 class StandbyGone(ListenerError):
-    """The process died while it waited; that may not have been reported yet."""
+    """The standby process died while it waited, maybe without a report yet."""
 
 
 class StandbyProcess:
-    """One process of *server*; it ends when this object is dropped, unless activated.
+    """A pre-built process of *server*; it ends with this object, unless activated.
 
     Raises ListenerError if the process cannot be started.
     """
@@ -157,16 +157,22 @@ class StandbyProcess:
                 raise
 
     def activate(self, seconds: float) -> None:
-        """Let it serve; return when it reports that it does.
+        """Let the process serve; return when it reports ready.
 
-        Raises StandbyGone if it died while it waited, and ListenerError.
+        Args:
+            seconds: How long it has.
+
+        Raises:
+            StandbyGone: It died while it waited.
+            ListenerError: It reported a failure, or nothing in time.
+
         """
         try:
             self._open_gate()
             self.process.wait_for_report(self._report, seconds)
         except OSError as error:
             raise ListenerError(
-                f"the process is gone: {describe_error(error)}"
+                f"the server process has ended: {describe_error(error)}"
             ) from error
         finally:
             self._close()
@@ -176,7 +182,7 @@ class StandbyProcess:
             self._gate.send(True)
         except OSError as error:
             raise StandbyGone(
-                f"the waiting process is gone: {describe_error(error)}"
+                f"the standby process has ended: {describe_error(error)}"
             ) from error
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""Binding service ports, and finding out whether they accept connections."""
+"""Bind service ports, and check whether they accept connections."""
 
 import socket
 import time
@@ -8,12 +8,12 @@ from twistlock_console.common.errors import ListenerError
 from twistlock_console.settings.host import lacks_ipv6
 
 Address = tuple[str, int]
-LOOK_EVERY = 0.002
+POLL_INTERVAL_S = 0.002
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
 
 
 def bind(address: Address, backlog: int) -> socket.socket:
-    """Listen on *address*. Raises ListenerError, with the reason, if it cannot be."""
+    """Listen on *address*; raise ListenerError, with the reason, if that fails."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     try:
         return socket.create_server(address, family=family, backlog=backlog)
@@ -26,7 +26,9 @@ def bind(address: Address, backlog: int) -> socket.socket:
 def bind_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
     """Listen on all *addresses*; on a host without IPv6 only on those of IPv4.
 
-    Raises ListenerError, with the reason, if one of them cannot be.
+    Raises:
+        ListenerError: One of them failed; none is left open.
+
     """
     bound: list[socket.socket] = []
     try:
@@ -45,9 +47,9 @@ def bind_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
 
 
 def accepts(address: Address, timeout: float = 1.0) -> bool:
-    """Return whether *address* accepts a connection now; silence counts as no."""
+    """Return whether *address* accepts a connection within *timeout* s."""
     host, port = address
-    # A server on every address is asked on one that cannot be cut off.
+    # A server on all addresses is checked on loopback, which no firewall cuts off.
     host = LOOPBACK.get(host, host)
     try:
         socket.create_connection((host, port), timeout).close()
@@ -62,5 +64,5 @@ def wait_until(accepting: bool, addresses: Sequence[Address], timeout: float) ->
     while any(accepts(address) is not accepting for address in addresses):
         if time.monotonic() > deadline:
             return False
-        time.sleep(LOOK_EVERY)
+        time.sleep(POLL_INTERVAL_S)
     return True
