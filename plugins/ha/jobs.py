@@ -10,7 +10,7 @@ from plugins.ha.controller.executor import PortActions
 from plugins.ha.controller.health_checks import ClockMonitor, MembershipCheck
 from plugins.ha.membership.credentials import NodeKeyRegistry
 from plugins.ha.membership.service import Membership
-from plugins.ha.peers.heartbeats import Heartbeats
+from plugins.ha.peers.heartbeats import HeartbeatSender
 from plugins.ha.replication.collections import LeaseStore
 from plugins.ha.replication.replica_set import ReplicaSet
 from plugins.ha.replication.sync_source import PeerDisconnector
@@ -36,7 +36,7 @@ class HaJobs:
     recorder: RoleRecorder
     replica_set: ReplicaSet
     store: LeaseStore
-    heartbeats: Heartbeats
+    heartbeats: HeartbeatSender
     membership: Membership
     register: NodeKeyRegistry
     history: RoleHistory
@@ -71,7 +71,9 @@ class HaJobs:
             return
         members = {m.address: m.member_id for m in event.status.members}
         mine = members.pop(self.node.settings.node_address, 0)
-        self.control_loop.post(lambda seen: transitions.peers_set(seen, mine, members))
+        self.control_loop.post(
+            lambda observation: transitions.members_changed(observation, mine, members)
+        )
         self.heartbeats.follow(set(members))
         self.node.reserve_slots(members)
         write_known_members(self.node.settings.folders, members)
@@ -84,18 +86,18 @@ class HaJobs:
             return
         now = boottime_ns()
         self.control_loop.post(
-            lambda seen: transitions.lease_observed(seen, document, now)
+            lambda observation: transitions.lease_observed(observation, document, now)
         )
 
     def _disconnect_silent_peers(self) -> None:
         self.peer_disconnector.disconnect(
-            unresponsive_peers(self.control_loop.seen, boottime_ns())
+            unresponsive_peers(self.control_loop.observation, boottime_ns())
         )
 
     def _advance_membership(self) -> None:
         if (
             self.recorder.role is Role.PRIMARY
-            and self.control_loop.seen.handover is None
+            and self.control_loop.observation.switchover_request is None
         ):
             self.membership.advance()
 
@@ -107,9 +109,9 @@ class HaJobs:
             self.register.ensure(self.node.settings.node_address, own)
 
     def _record_reconnects(self) -> None:
-        hold = self.control_loop.seen.hold
-        if hold is not None and self.recorder.role is Role.PRIMARY:
-            self.reconnects.look(hold.document.epoch, boottime_ns())
+        held = self.control_loop.observation.held_lease
+        if held is not None and self.recorder.role is Role.PRIMARY:
+            self.reconnects.look(held.document.epoch, boottime_ns())
 
     def _find_closed_servers(self) -> None:
         if self.node.service_ports.closed() and self.recorder.role is Role.PRIMARY:
@@ -117,5 +119,7 @@ class HaJobs:
 
     def _forgive_port_failures(self) -> None:
         self.control_loop.post(
-            lambda seen: transitions.ports_proven(seen, boottime_ns())
+            lambda observation: transitions.ports_proven_stable(
+                observation, boottime_ns()
+            )
         )

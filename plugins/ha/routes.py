@@ -18,7 +18,7 @@ from plugins.ha.messages import (
     TokenOwnerBody,
     TokenUseBody,
 )
-from plugins.ha.peers.heartbeats import heartbeat_of
+from plugins.ha.peers.heartbeats import heartbeat_payload
 from plugins.ha.replication.sync_source import set_sync_source
 from plugins.ha.runtime import HaRuntime
 from twistlock_console.common.clock import boottime_ns
@@ -58,7 +58,9 @@ def _peer_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.get("/heartbeat")
     def heartbeat() -> ResponseReturnValue:
         loop, cause = runtime.control_loop, runtime.database_problem
-        return heartbeat_of(loop.seen, loop.reason, boottime_ns(), cause).as_json()
+        return heartbeat_payload(
+            loop.observation, loop.reason, boottime_ns(), cause
+        ).as_json()
 
     @bp.post("/step-up")
     def step_up() -> ResponseReturnValue:
@@ -173,7 +175,7 @@ def _join_routes(bp: Blueprint, runtime: HaRuntime) -> None:
 
 
 def _check_serving(runtime: HaRuntime) -> None:
-    if runtime.control_loop.seen.hold is None:
+    if runtime.control_loop.observation.held_lease is None:
         mine, primary = runtime.settings.node_address, runtime.view().primary
         raise Refused(
             f"{mine} does not serve; ask the primary ({primary or 'no node'})."

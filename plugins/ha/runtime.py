@@ -21,7 +21,7 @@ from plugins.ha.membership.forced_recovery import Recovery
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.membership.service import JoinRequests, Membership
 from plugins.ha.messages import ClusterAnswer, RoleChangeAnswer
-from plugins.ha.peers.heartbeats import Heartbeats
+from plugins.ha.peers.heartbeats import HeartbeatSender
 from plugins.ha.replication.collections import Client, Collections, LeaseStore
 from plugins.ha.replication.replica_set import MemberMonitor, ReplicaSet
 from plugins.ha.replication.sync_source import PeerDisconnector
@@ -88,7 +88,7 @@ class HaRuntime:
             lambda: node.database.running,
             self.control_loop.post,
         )
-        self._heartbeats = Heartbeats(
+        self._heartbeats = HeartbeatSender(
             self._ha_settings.heartbeat_interval_ms / 1000,
             self.client,
             self.control_loop.post,
@@ -139,11 +139,13 @@ class HaRuntime:
 
     def hand_over(self, target: str | None, reason: str) -> None:
         """Prepare and begin a switchover; raises Refused if it would not work now."""
-        seen, now = self.control_loop.seen, boottime_ns()
-        if refusal := switchover.refusal_reason(seen, target, now):
+        observation, now = self.control_loop.observation, boottime_ns()
+        if refusal := switchover.refusal_reason(observation, target, now):
             raise Refused(refusal)
-        target = target or switchover.best(seen, now)
-        if target and (follower := switchover.follower(seen, target, now)):
+        target = target or switchover.best_candidate(observation, now)
+        if target and (
+            follower := switchover.remaining_secondary(observation, target, now)
+        ):
             self.membership.prepare_handover(target, follower)
         self.control_loop.hand_over(target, reason)
 
@@ -154,7 +156,7 @@ class HaRuntime:
     @property
     def database_problem(self) -> str:
         """Return why our database cannot be used now; "" while it answers."""
-        member = self.control_loop.seen.member
+        member = self.control_loop.observation.member
         return "" if member and member.alive else self._node.database.problem
 
     def view(self) -> ClusterAnswer:
@@ -162,7 +164,7 @@ class HaRuntime:
         has_no_database = bool(self.database_problem)
         requests, history = ((), ()) if has_no_database else self._stored_view()
         snapshot = ClusterSnapshot(
-            seen=self.control_loop.seen,
+            observation=self.control_loop.observation,
             reason=self._membership_check.reason or self._own_reason(),
             removed=self._membership_check.reason is not None,
             has_no_database=has_no_database,
@@ -189,7 +191,7 @@ class HaRuntime:
         return self.control_loop.reason
 
     def _peers(self) -> list[str]:
-        return [peer.address for peer in self.control_loop.seen.peers]
+        return [peer.address for peer in self.control_loop.observation.peers]
 
     def _nodes_to_wait_for(self) -> list[str]:
         """Return the other nodes and those admitted; raises DatabaseError."""
@@ -202,12 +204,18 @@ class HaRuntime:
 
     def _alone(self) -> bool:
         """Return whether no other node can take over, or store anything with us."""
-        seen = self.control_loop.seen
-        return seen.hold is None and all_peers_silent(seen, boottime_ns())
+        observation = self.control_loop.observation
+        return observation.held_lease is None and all_peers_silent(
+            observation, boottime_ns()
+        )
 
     def _in_office(self) -> bool:
-        seen = self.control_loop.seen
-        return seen.hold is not None or seen.ports is not Ports.CLOSED or seen.stepping
+        observation = self.control_loop.observation
+        return (
+            observation.held_lease is not None
+            or observation.ports is not Ports.CLOSED
+            or observation.election_step_pending
+        )
 
     def _connect(
         self,
@@ -233,9 +241,11 @@ class HaRuntime:
         timing = Timing(
             ttl=self._ha_settings.lease_ttl_ms * MILLISECOND,
             step_up_after=self._ha_settings.step_up_after_ms * MILLISECOND,
-            heartbeat=self._ha_settings.heartbeat_interval_ms * MILLISECOND,
+            heartbeat_interval=self._ha_settings.heartbeat_interval_ms * MILLISECOND,
         )
-        return Observation(me=self.settings.node_address, member_id=0, timing=timing)
+        return Observation(
+            self_address=self.settings.node_address, member_id=0, timing=timing
+        )
 
     def _make_executor(self) -> ActionExecutor:
         ttl = self._ha_settings.lease_ttl_ms * MILLISECOND
@@ -304,5 +314,5 @@ class HaRuntime:
     def on_listeners_paused(self, pause: ListenersPaused) -> None:
         """Tell the controller that the ports are to be opened again."""
         self.control_loop.post(
-            lambda seen: transitions.ports_paused(seen, pause.reason)
+            lambda observation: transitions.ports_paused(observation, pause.reason)
         )

@@ -9,7 +9,7 @@ from plugins.ha.consensus.state import Member, Observation, Peer, Timing
 MS = 1_000_000
 SECOND = 1000 * MS
 NOW = 1000 * SECOND
-TIMING = Timing(ttl=1500 * MS, step_up_after=700 * MS, heartbeat=200 * MS)
+TIMING = Timing(ttl=1500 * MS, step_up_after=700 * MS, heartbeat_interval=200 * MS)
 ME, OTHER, THIRD = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 PRIMARY = Member("PRIMARY", writable=True, primary=ME)
 SECONDARY = Member("SECONDARY", writable=False, primary=OTHER)
@@ -30,56 +30,58 @@ def peer(address: str = OTHER, **changes: Any) -> Peer:
         state="SECONDARY",
         mongod_alive=True,
         optime=(100, 1),
-        taking=False,
+        acquire_pending=False,
     )
     return replace(standby, **changes)
 
 
 def serving_peer(address: str = OTHER, **changes: Any) -> Peer:
     """A primary that was heard 100 ms ago."""
-    found = peer(address, state="PRIMARY", writable=True, holding=7)
-    return replace(found, claimed_at=found.heard_at, **changes)
+    found = peer(address, state="PRIMARY", writable=True, serving_epoch=7)
+    return replace(found, primary_claimed_at=found.heard_at, **changes)
 
 
 def standby(**changes: Any) -> Observation:
     """This node stands by; OTHER is primary and renewed its lease 100 ms ago."""
-    seen = Observation(
-        me=ME,
+    observation = Observation(
+        self_address=ME,
         member_id=1,
         timing=TIMING,
         member=SECONDARY,
-        sighting=ObservedLease(lease(), NOW - 100 * MS),
+        observed_lease=ObservedLease(lease(), NOW - 100 * MS),
         peers=(serving_peer(), peer(THIRD)),
         optime=(100, 1),
     )
-    return replace(seen, **changes)
+    return replace(observation, **changes)
 
 
 def orphan(silent_ms: int = 800, **changes: Any) -> Observation:
     """OTHER, the primary, has been silent for so long; THIRD is well."""
     since = NOW - silent_ms * MS
     lost = serving_peer(heard_at=since)
-    lost = replace(lost, claimed_at=since)
-    seen = standby(sighting=ObservedLease(lease(), since), peers=(lost, peer(THIRD)))
-    return replace(seen, **changes)
+    lost = replace(lost, primary_claimed_at=since)
+    observation = standby(
+        observed_lease=ObservedLease(lease(), since), peers=(lost, peer(THIRD))
+    )
+    return replace(observation, **changes)
 
 
 def candidate(**changes: Any) -> Observation:
     """Our member was just elected; the lease was OTHER's, seen 400 ms ago."""
-    seen = standby(
+    observation = standby(
         member=PRIMARY,
-        sighting=ObservedLease(lease(), NOW - 400 * MS),
+        observed_lease=ObservedLease(lease(), NOW - 400 * MS),
         peers=(serving_peer(heard_at=NOW - 900 * MS), peer(THIRD)),
     )
-    return replace(seen, **changes)
+    return replace(observation, **changes)
 
 
 def holder(**changes: Any) -> Observation:
     """This node holds the lease, renewed 100 ms ago."""
     document = lease(ME)
-    seen = candidate(
-        sighting=ObservedLease(document, NOW - 100 * MS),
-        hold=HeldLease.acknowledged(document, NOW - 100 * MS),
+    observation = candidate(
+        observed_lease=ObservedLease(document, NOW - 100 * MS),
+        held_lease=HeldLease.acknowledged(document, NOW - 100 * MS),
         peers=(peer(), peer(THIRD)),
     )
-    return replace(seen, **changes)
+    return replace(observation, **changes)

@@ -14,7 +14,7 @@ SECOND = 1_000_000_000
 NOW = 1_000 * SECOND
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 IDS = {A: 0, B: 1, C: 2}
-TIMING = Timing(ttl=1500 * MS, step_up_after=700 * MS, heartbeat=200 * MS)
+TIMING = Timing(ttl=1500 * MS, step_up_after=700 * MS, heartbeat_interval=200 * MS)
 
 PRIMARY = Member("PRIMARY", writable=True, primary=A)
 SECONDARY = Member("SECONDARY", writable=False, primary=B)
@@ -24,7 +24,7 @@ LEASE_OF_B = replace(LEASE, holder=B)
 HOLD = HeldLease.acknowledged(LEASE, NOW - 100 * MS)
 
 
-def sighting(document: LeaseDocument, ago: int) -> ObservedLease:
+def observed(document: LeaseDocument, ago: int) -> ObservedLease:
     """*document*, which changed last *ago* milliseconds before now."""
     return ObservedLease(document, NOW - ago * MS)
 
@@ -37,14 +37,16 @@ def peer(address: str, ago: int | None = 100, **told: Any) -> Peer:
         heard_at=0 if ago is None else NOW - ago * MS,
         state="SECONDARY",
         mongod_alive=True,
-        taking=False,
+        acquire_pending=False,
         version="1.0",
     )
     return replace(healthy, **told)
 
 
-def seen(*peers: Peer, **known: Any) -> Observation:
+def observe(*peers: Peer, **known: Any) -> Observation:
     """What A knows: two healthy standbys, but for *peers* and what is *known*."""
     told = {p.address: p for p in (peer(B), peer(C), *peers)}
-    start = Observation(me=A, member_id=0, timing=TIMING, peers=tuple(told.values()))
+    start = Observation(
+        self_address=A, member_id=0, timing=TIMING, peers=tuple(told.values())
+    )
     return replace(start, **known)

@@ -33,15 +33,15 @@ class Beat:
 
     def _answer(self) -> None:
         peer = self._peer
-        told = heartbeats.heartbeat_of(peer.seen, peer.reason, peer.clock())
+        told = heartbeats.heartbeat_payload(peer.observation, peer.reason, peer.clock())
 
-        def heard(seen: Observation) -> Observation:
-            return heartbeats._heard(seen, peer.address, told, self._sent_at)
+        def heard(observation: Observation) -> Observation:
+            return heartbeats._heard(observation, peer.address, told, self._sent_at)
 
         self._reply(partial(self._finish, heard))
 
-    def _refused(self, seen: Observation) -> Observation:
-        return heartbeats._refused(seen, self._peer.address, self._sent_at)
+    def _refused(self, observation: Observation) -> Observation:
+        return heartbeats._refused(observation, self._peer.address, self._sent_at)
 
     def _reply(self, call: Call) -> None:
         node = self._node

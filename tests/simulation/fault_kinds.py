@@ -109,7 +109,9 @@ def _switchover(stage: Stage, fault: Fault) -> None:
     node = stage.nodes[fault.node]
     node.brain.receive(
         lambda: node.post(
-            lambda seen: transitions.request_switchover(seen, target, "asked")
+            lambda observation: transitions.request_switchover(
+                observation, target, "asked"
+            )
         )
     )
 
@@ -118,9 +120,11 @@ def _stopped(stage: Stage, fault: Fault) -> Callable[[], object]:
     """Stop in an orderly way, and start again when it ends."""
     node = stage.nodes[fault.node]
 
-    def retire(seen: Observation) -> Observation:
-        seen = transitions.resting(seen, FOREVER, "it is being stopped")
-        return transitions.request_switchover(seen, None, "it is being stopped")
+    def retire(observation: Observation) -> Observation:
+        observation = transitions.enter_cooldown(
+            observation, FOREVER, "it is being stopped"
+        )
+        return transitions.request_switchover(observation, None, "it is being stopped")
 
     node.brain.receive(lambda: node.post(retire))
     node.brain.after(fault.length // 2, node.kill)

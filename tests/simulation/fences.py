@@ -43,64 +43,75 @@ def _fault(at: float, kind: str, node: int, length: float) -> Fault:
 
 
 def _held_from_the_answer(
-    seen: Observation, document: LeaseDocument, sent_at: int, now: int
+    observation: Observation, document: LeaseDocument, sent_at: int, now: int
 ) -> Observation:
-    return HELD(seen, document, now, now)
+    return HELD(observation, document, now, now)
 
 
 def _free(half: Callable[[ObservedLease], int]) -> Callable[..., int]:
     def available_at(
-        sighting: ObservedLease, *, me: str, holder_renounced: bool
+        observed: ObservedLease, *, self_address: str, holder_renounced: bool
     ) -> int:
-        found = FREE_AT(sighting, me=me, holder_renounced=holder_renounced)
-        return found and half(sighting)
+        found = FREE_AT(
+            observed, self_address=self_address, holder_renounced=holder_renounced
+        )
+        return found and half(observed)
 
     return available_at
 
 
-def _renounced_whenever(seen: Observation, sighting: ObservedLease) -> bool:
+def _renounced_whenever(observation: Observation, observed: ObservedLease) -> bool:
     """Believes what the holder said before the lease was seen."""
-    document = sighting.document
-    holder = seen.peer(document.holder)
+    document = observed.document
+    holder = observation.peer(document.holder)
     if holder is None or not holder.heard_at:
         return False
-    return holder.holding != document.epoch and not holder.taking
+    return holder.serving_epoch != document.epoch and not holder.acquire_pending
 
 
 def _heartbeat(**changes: Any) -> Callable[..., Heartbeat]:
-    def heartbeat_of(seen: Observation, reason: str, now: int) -> Heartbeat:
-        return HEARTBEAT_OF(seen, reason, now).model_copy(update=changes)
+    def heartbeat_payload(observation: Observation, reason: str, now: int) -> Heartbeat:
+        return HEARTBEAT_OF(observation, reason, now).model_copy(update=changes)
 
-    return heartbeat_of
+    return heartbeat_payload
 
 
-def _holding_only(seen: Observation, reason: str, now: int) -> Heartbeat:
-    epoch = seen.hold.document.epoch if seen.hold else 0
-    return HEARTBEAT_OF(seen, reason, now).model_copy(update={"holding": epoch})
+def _holding_only(observation: Observation, reason: str, now: int) -> Heartbeat:
+    epoch = observation.held_lease.document.epoch if observation.held_lease else 0
+    return HEARTBEAT_OF(observation, reason, now).model_copy(
+        update={"serving_epoch": epoch}
+    )
 
 
 def _held_again(
-    seen: Observation, document: LeaseDocument, sent_at: int, now: int
+    observation: Observation, document: LeaseDocument, sent_at: int, now: int
 ) -> Observation:
-    return HELD(replace(seen, renounced=0, resting_until=0), document, sent_at, now)
+    return HELD(
+        replace(observation, last_renounced_epoch=0, cooldown_until=0),
+        document,
+        sent_at,
+        now,
+    )
 
 
-def _never_lost(seen: Observation, hold: lease.HeldLease, now: int) -> None:
+def _never_lost(observation: Observation, held: lease.HeldLease, now: int) -> None:
     return None
 
 
-def _own_ttl(seen: Observation, now: int) -> Any:
+def _own_ttl(observation: Observation, now: int) -> Any:
     """Waits out this node's own ttl, not the one that the holder was promised."""
-    sighting = seen.sighting
-    if sighting is not None and not sighting.document.released:
-        document = replace(sighting.document, ttl=seen.timing.ttl)
-        seen = replace(seen, sighting=replace(sighting, document=document))
-    return CANDIDATE(seen, now)
+    observed = observation.observed_lease
+    if observed is not None and not observed.document.released:
+        document = replace(observed.document, ttl=observation.timing.ttl)
+        observation = replace(
+            observation, observed_lease=replace(observed, document=document)
+        )
+    return CANDIDATE(observation, now)
 
 
-HELD = transitions.lease_held
+HELD = transitions.lease_acknowledged
 FREE_AT = lease.available_at
-HEARTBEAT_OF = heartbeats.heartbeat_of
+HEARTBEAT_OF = heartbeats.heartbeat_payload
 CANDIDATE = decision._as_candidate
 
 CUT = ("isolated", "isolated from databases", "deaf", "mute")
@@ -109,7 +120,7 @@ FROZEN = ("frozen", "brain frozen", "database frozen")
 FENCES = (
     Fence(
         "the deadline counts from before the request",
-        ((transitions, "lease_held", _held_from_the_answer),),
+        ((transitions, "lease_acknowledged", _held_from_the_answer),),
         script=(_fault(0, "late answers", 0, 5), _fault(0.8, "isolated", 0, 4)),
         ttl=1,
     ),
@@ -140,7 +151,7 @@ FENCES = (
     ),
     Fence(
         "a heartbeat says whether a take is in flight",
-        ((heartbeats, "heartbeat_of", _heartbeat(taking=False)),),
+        ((heartbeats, "heartbeat_payload", _heartbeat(acquire_pending=False)),),
         script=(
             _fault(0, "late answers", 1, 5),
             _fault(0.2, "election", 1, 0),
@@ -150,12 +161,12 @@ FENCES = (
     ),
     Fence(
         "a heartbeat holds on to the epoch until the ports are closed",
-        ((heartbeats, "heartbeat_of", _holding_only),),
+        ((heartbeats, "heartbeat_payload", _holding_only),),
         script=(_fault(0, "brain frozen", 0, 1.5), _fault(0.3, "election", 1, 0)),
     ),
     Fence(
         "a renounced epoch is never held again",
-        ((transitions, "lease_held", _held_again),),
+        ((transitions, "lease_acknowledged", _held_again),),
         script=(
             _fault(0, "late answers", 0, 5),
             _fault(0.5, "switchover", 0, 1),
@@ -189,6 +200,6 @@ FENCES = (
     ),
     Fence(
         "the node closes when its deadline passes or its member is no primary",
-        ((decision, "_lost", _never_lost),),
+        ((decision, "_loss_reason", _never_lost),),
     ),
 )

@@ -29,8 +29,8 @@ class LeaseAsker:
 
     def differs(self, document: LeaseDocument) -> bool:
         """Whether *document* is news."""
-        sighting = self._node.seen.sighting
-        return sighting is None or sighting.document != document
+        observed = self._node.observation.observed_lease
+        return observed is None or observed.document != document
 
     def ask(
         self,
@@ -72,11 +72,11 @@ class LeaseAsker:
             now = self._node.clock()
             done()
             if document is None:
-                self._node.post(transitions.lease_answered)
+                self._node.post(transitions.lease_request_finished)
                 return
             self._node.post(
-                lambda seen: transitions.lease_answered(
-                    transitions.lease_observed(seen, document, now)
+                lambda observation: transitions.lease_request_finished(
+                    transitions.lease_observed(observation, document, now)
                 )
             )
 
@@ -93,8 +93,8 @@ class LeaseAsker:
             now = self._node.clock()
             done()
             self._node.post(
-                lambda seen: transitions.lease_answered(
-                    transitions.lease_held(seen, wanted, sent_at, now)
+                lambda observation: transitions.lease_request_finished(
+                    transitions.lease_acknowledged(observation, wanted, sent_at, now)
                 )
             )
 
@@ -103,5 +103,5 @@ class LeaseAsker:
 
     def release(self, expected: LeaseDocument, done: Done) -> None:
         """Write that the lease is free."""
-        question = partial(self._node.mongod.write, expected, expected.given_back())
+        question = partial(self._node.mongod.write, expected, expected.as_released())
         self.ask(question, self._patience, lambda _: done())

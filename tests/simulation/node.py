@@ -62,7 +62,7 @@ class Node:
         self._begin_life()
 
     def _begin_life(self) -> None:
-        self.seen = Observation(self.address, self.number, self.timing)
+        self.observation = Observation(self.address, self.number, self.timing)
         self.reason = "starting"
         self.lease = LeaseAsker(self)
         self.workers = Workers(self)
@@ -101,24 +101,30 @@ class Node:
 
     def _set_peers(self) -> None:
         members = {peer.address: peer.number for peer in self.peers}
-        self.post(lambda seen: transitions.peers_set(seen, self.number, members))
+        self.post(
+            lambda observation: transitions.members_changed(
+                observation, self.number, members
+            )
+        )
 
     # The control loop.
 
     def post(self, update: Update) -> None:
         """Replace the observation by *update* of it, then decide."""
-        self._change(update(self.seen))
+        self._change(update(self.observation))
         self._decide()
 
     def _decide(self) -> None:
         for _ in range(SPIN):
             now = self.clock()
-            found = decision.decide(self.seen, now)
+            found = decision.decide(self.observation, now)
             self.reason = found.reason
             for action in found.actions:
                 self.world.note(self.address, f"{found.reason}: {action}")
                 self._change(
-                    transitions.action_started(self.seen, action, found.reason, now)
+                    transitions.action_started(
+                        self.observation, action, found.reason, now
+                    )
                 )
                 self.workers.perform(action)
             self._be_honest()
@@ -129,9 +135,12 @@ class Node:
 
     def _be_honest(self) -> None:
         server = self.ports.server
-        if self.seen.ports is PortState.CLOSED and server and server.listens:
+        if self.observation.ports is PortState.CLOSED and server and server.listens:
             raise Violated(f"{self.address} says that open ports are closed")
-        if self.seen.hold is not None and self.clock() >= self.seen.hold.deadline:
+        if (
+            self.observation.held_lease is not None
+            and self.clock() >= self.observation.held_lease.deadline
+        ):
             raise Violated(f"{self.address} keeps a lease that ran out")
 
     def _wake(self, wait: int) -> None:
@@ -145,20 +154,22 @@ class Node:
         if wait < 1000 * SECOND:
             self.brain.after(max(int(wait / self._rate) + 1, MILLISECOND), due)
 
-    def _change(self, seen: Observation) -> None:
-        before, self.seen = self.seen, seen
-        if seen.hold is None:
-            if before.hold is not None:
+    def _change(self, observation: Observation) -> None:
+        before, self.observation = self.observation, observation
+        if observation.held_lease is None:
+            if before.held_lease is not None:
                 self.ports.revoked()
             self.ports.permit.deadline = 0
-        elif seen.hold is not before.hold:
-            self.ports.permit.grant(seen.hold.document.epoch, seen.hold.deadline)
+        elif observation.held_lease is not before.held_lease:
+            self.ports.permit.grant(
+                observation.held_lease.document.epoch, observation.held_lease.deadline
+            )
 
     # What it learns.
 
     def ports_lost(self) -> None:
         """The servers did not start, or ended by themselves."""
-        end = transitions.ServerEnd("management", "ended")
+        end = transitions.ServerFailure("management", "ended")
         now = self.clock()
         self.post(lambda s: transitions.server_failed(s, end, now, others_run=False))
 
@@ -174,12 +185,16 @@ class Node:
             return
         self._silences = 0
         member, optime = mongod.hello(), mongod.tip.optime
-        if member != self.seen.member or optime != self.seen.optime:
+        if member != self.observation.member or optime != self.observation.optime:
             self._tell(member, optime)
 
     def _tell(self, member: Member | None, optime: tuple[int, int] | None) -> None:
         now = self.clock()
-        self.post(lambda seen: transitions.member_seen(seen, member, optime, now))
+        self.post(
+            lambda observation: transitions.member_polled(
+                observation, member, optime, now
+            )
+        )
 
     def _watch(self) -> None:
         """The awaitable `hello`, which gives up after a second of silence."""
@@ -195,11 +210,15 @@ class Node:
         def seen_now(document: LeaseDocument | None) -> None:
             if document is not None and self.lease.differs(document):
                 now = self.clock()
-                self.post(lambda seen: transitions.lease_observed(seen, document, now))
+                self.post(
+                    lambda observation: transitions.lease_observed(
+                        observation, document, now
+                    )
+                )
 
         self.lease.ask(self.mongod.read, SECOND // 2, seen_now)
         self.brain.after(self.timing.ttl // 12, self._sight)
 
     def serves(self) -> bool:
         """Whether it serves users, in its own opinion too."""
-        return self.ports.serving() and self.seen.ports is PortState.OPEN
+        return self.ports.serving() and self.observation.ports is PortState.OPEN

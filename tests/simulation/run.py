@@ -95,7 +95,7 @@ class Run:
             who = (node.number, node.brain.life)
             if epoch < self.epoch or (epoch == self.epoch and who != self.server):
                 raise Violated(f"{node.address} serves under epoch {epoch} again")
-            if epoch <= node.seen.renounced:
+            if epoch <= node.observation.last_renounced_epoch:
                 raise Violated(f"{node.address} serves under epoch {epoch}, renounced")
             self.servings += (epoch, who) != (self.epoch, self.server)
             self.epoch, self.server = epoch, who

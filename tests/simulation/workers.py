@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.lease import LeaseDocument
 from plugins.ha.consensus.state import (
+    AcquireLease,
     Action,
     ClosePorts,
-    DropLease,
-    HandOver,
     OpenPorts,
     ReadLease,
     ReleaseLease,
     RenewLease,
+    RenounceLease,
     ReopenServers,
     StepDown,
     StepUp,
-    TakeLease,
+    TransferRole,
 )
 from tests.simulation.world import MILLISECOND
 
@@ -65,7 +65,7 @@ class Workers:
         match action:
             case ReadLease():
                 self._lease.submit(lease.read)
-            case TakeLease(expected):
+            case AcquireLease(expected):
                 token = f"{node.number}-{node.world.steps}"
                 wanted = expected.acquired_by(node.address, node.timing.ttl, token)
                 self._lease.submit(partial(lease.write, expected, wanted))
@@ -73,7 +73,7 @@ class Workers:
                 self._lease.submit(partial(lease.write, expected, expected.renewed()))
             case ReleaseLease(expected):
                 self._lease.submit(partial(lease.release, expected))
-            case HandOver(expected, target):
+            case TransferRole(expected, target):
                 self._steps.submit(partial(self._hand_over, expected, target))
             case OpenPorts():
                 self._ports.submit(self._open)
@@ -85,7 +85,7 @@ class Workers:
                 self._steps.submit(partial(self._step, node.mongod.step_down))
             case StepUp():
                 self._steps.submit(partial(self._step, node.mongod.step_up))
-            case DropLease():
+            case RenounceLease():
                 pass
 
     def _open(self, done: Done) -> None:
@@ -106,7 +106,11 @@ class Workers:
             if well:
                 node.post(transitions.ports_closed)
             else:
-                node.post(lambda seen: transitions.ports_stuck(seen, node.clock()))
+                node.post(
+                    lambda observation: transitions.ports_close_failed(
+                        observation, node.clock()
+                    )
+                )
 
         node.ports.close(drain=drain, done=closed)
 
@@ -139,7 +143,9 @@ class Workers:
         def stepped() -> None:
             done()
             node.post(
-                lambda seen: transitions.election_step_finished(seen, node.clock())
+                lambda observation: transitions.election_step_finished(
+                    observation, node.clock()
+                )
             )
 
         node.mongod.process.receive(order)

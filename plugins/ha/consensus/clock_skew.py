@@ -13,10 +13,10 @@ from plugins.ha.consensus.state import Observation, Peer
 
 SECOND = 1_000_000_000
 #: A wait longer by so much changes nothing: an election takes as long.
-HARMLESS = SECOND
+MAX_HARMLESS_STEP_NS = SECOND
 #: Longer than a member takes to start and to catch up: two must not be away at once.
-TURN = 15 * SECOND
-STATES = ("PRIMARY", "SECONDARY")
+RESTART_SLOT_NS = 15 * SECOND
+READABLE_STATES = ("PRIMARY", "SECONDARY")
 REASON = (
     "the clock of this host was set back, and its database waits by it; the database "
     "starts anew when nobody needs it"
@@ -30,42 +30,59 @@ class MemberClock:
     It was last found set back at *noticed_at*; waits may be too long until *until*.
     """
 
-    ahead: int | None = None
+    offset: int | None = None
     noticed_at: int = 0
     until: int = 0
 
     def add_sample(self, reported: int, sent: int, received: int) -> "MemberClock":
         """Return the clock, which *reported* its time between *sent* and *received*."""
         at_least, at_most = reported - received, reported - sent
-        if self.ahead is None:
-            return replace(self, ahead=at_least)
-        step = self.ahead - at_most
-        if step > HARMLESS:
+        if self.offset is None:
+            return replace(self, offset=at_least)
+        step = self.offset - at_most
+        if step > MAX_HARMLESS_STEP_NS:
             until = max(self.until, received + step + SECOND)
             return MemberClock(at_least, received, until)
-        return replace(self, ahead=max(self.ahead, at_least))
+        return replace(self, offset=max(self.offset, at_least))
 
 
-def may_restart(seen: Observation, clock: MemberClock, now: int) -> bool:
+def may_restart(observation: Observation, clock: MemberClock, now: int) -> bool:
     """Return whether our member may be away: no node serves, or all others are well."""
-    if seen.hold is not None or seen.stepping or not _has_copied(seen):
+    if (
+        observation.held_lease is not None
+        or observation.election_step_pending
+        or not _has_copied(observation)
+    ):
         return False
-    if now < clock.noticed_at + _before_us(seen) * TURN:
+    if now < clock.noticed_at + _peers_before_us(observation) * RESTART_SLOT_NS:
         return False
-    serving = any(p.holding and seen.is_heard(p, now) for p in seen.peers)
-    return not serving or all(_is_well(seen, p, now) for p in seen.peers)
+    serving = any(
+        p.serving_epoch and observation.is_reachable(p, now) for p in observation.peers
+    )
+    return not serving or all(
+        _is_healthy(observation, p, now) for p in observation.peers
+    )
 
 
-def _has_copied(seen: Observation) -> bool:
-    return seen.member is not None and seen.member.state in STATES
+def _has_copied(observation: Observation) -> bool:
+    return (
+        observation.member is not None and observation.member.state in READABLE_STATES
+    )
 
 
-def _before_us(seen: Observation) -> int:
+def _peers_before_us(observation: Observation) -> int:
     """Count the peers that may have the same problem and restart before us."""
-    if seen.member is not None and seen.member.writable:
+    if observation.member is not None and observation.member.writable:
         return 0
-    return sum(not p.writable and p.member_id < seen.member_id for p in seen.peers)
+    return sum(
+        not p.writable and p.member_id < observation.member_id
+        for p in observation.peers
+    )
 
 
-def _is_well(seen: Observation, peer: Peer, now: int) -> bool:
-    return peer.state in STATES and peer.mongod_alive and seen.is_heard(peer, now)
+def _is_healthy(observation: Observation, peer: Peer, now: int) -> bool:
+    return (
+        peer.state in READABLE_STATES
+        and peer.mongod_alive
+        and observation.is_reachable(peer, now)
+    )

@@ -6,7 +6,7 @@ the rules is the order of danger: first what must close, then what may open.
 
 from dataclasses import dataclass
 
-from plugins.ha.consensus.election import should_step_up
+from plugins.ha.consensus.election import decide_election
 from plugins.ha.consensus.lease import (
     HeldLease,
     LeaseDocument,
@@ -14,28 +14,28 @@ from plugins.ha.consensus.lease import (
     available_at,
 )
 from plugins.ha.consensus.state import (
+    AcquireLease,
     Action,
     ClosePorts,
-    DropLease,
     FailedServer,
-    HandOver,
     Observation,
     OpenPorts,
     Ports,
     ReadLease,
     ReleaseLease,
     RenewLease,
+    RenounceLease,
     ReopenServers,
     StepDown,
     StepUp,
-    TakeLease,
+    TransferRole,
 )
-from plugins.ha.consensus.switchover import best
+from plugins.ha.consensus.switchover import best_candidate
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 #: A majority stores within a second where it can; catching up may take a few.
-STUCK = 10 * SECOND
+MAJORITY_TIMEOUT_NS = 10 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,107 +47,139 @@ class Decision:
     wake_at: int
 
 
-def decide(seen: Observation, now: int) -> Decision:
+def decide(observation: Observation, now: int) -> Decision:
     """Say what this node does next. When in doubt, it stands by."""
-    if seen.hold is not None:
-        return _as_holder(seen, seen.hold, now)
-    if seen.ports in (Ports.OPEN, Ports.FAILED, Ports.PAUSED):
+    if observation.held_lease is not None:
+        return _as_holder(observation, observation.held_lease, now)
+    if observation.ports in (Ports.OPEN, Ports.FAILED, Ports.PAUSED):
         return Decision((ClosePorts(),), "ports were open without the lease", now)
-    if seen.ports is not Ports.CLOSED:
-        return _while_closing(seen, now)
-    if seen.member is None:
-        return _wait(seen, "the local database does not answer", now)
-    if seen.member.writable:
-        return _as_candidate(seen, now)
-    return _as_standby(seen, now)
+    if observation.ports is not Ports.CLOSED:
+        return _wait_for_closed_ports(observation, now)
+    if observation.member is None:
+        return _wait(observation, "the local database does not answer", now)
+    if observation.member.writable:
+        return _as_candidate(observation, now)
+    return _as_standby(observation, now)
 
 
-def _while_closing(seen: Observation, now: int) -> Decision:
+def _wait_for_closed_ports(observation: Observation, now: int) -> Decision:
     """Ports that will not close keep this node from serving, so another must."""
-    writable = seen.member is not None and seen.member.writable
-    actions = _leave(seen, now) if writable else ()
-    reason = f"the service ports are {seen.ports}"
-    return Decision(actions, reason, now + seen.timing.heartbeat)
+    writable = observation.member is not None and observation.member.writable
+    actions = _step_down_if_primary(observation, now) if writable else ()
+    reason = f"the service ports are {observation.ports}"
+    return Decision(actions, reason, now + observation.timing.heartbeat_interval)
 
 
-def _as_holder(seen: Observation, hold: HeldLease, now: int) -> Decision:
-    if loss := _lost(seen, hold, now):
-        return Decision((DropLease(), ClosePorts(), *_leave(seen, now)), loss, now)
-    if seen.handover is not None:
-        return _go(seen, hold, seen.handover.reason, now)
-    epoch = hold.document.epoch
-    if seen.ports is Ports.CLOSED:
+def _as_holder(observation: Observation, held: HeldLease, now: int) -> Decision:
+    if loss := _loss_reason(observation, held, now):
+        return Decision(
+            (RenounceLease(), ClosePorts(), *_step_down_if_primary(observation, now)),
+            loss,
+            now,
+        )
+    if observation.switchover_request is not None:
+        return _transfer_role(
+            observation, held, observation.switchover_request.reason, now
+        )
+    epoch = held.document.epoch
+    if observation.ports is Ports.CLOSED:
         reason = f"the lease was acknowledged (epoch {epoch})"
         return Decision((OpenPorts(epoch),), reason, now)
-    if _must_reopen(seen, now):
+    if _must_reopen(observation, now):
         return Decision((ClosePorts(),), "opening the service ports again", now)
-    if any(now >= _server_due(each) for each in _to_reopen(seen)):
-        reason = f"opening again what failed: {_names(seen)}"
+    if any(now >= _server_reopen_at(each) for each in _servers_to_reopen(observation)):
+        reason = f"opening again what failed: {_closed_server_names(observation)}"
         return Decision((ReopenServers(),), reason, now)
-    without = f", but closed: {_names(seen)}" if seen.closed_servers else ""
-    return _hold_on(seen, hold, f"serving under epoch {epoch}{without}", now)
+    without = (
+        f", but closed: {_closed_server_names(observation)}"
+        if observation.closed_servers
+        else ""
+    )
+    return _renew_if_due(
+        observation, held, f"serving under epoch {epoch}{without}", now
+    )
 
 
-def _go(seen: Observation, hold: HeldLease, reason: str, now: int) -> Decision:
+def _transfer_role(
+    observation: Observation, held: HeldLease, reason: str, now: int
+) -> Decision:
     """Hand over: close, then release, then step down; in this order only."""
-    match seen.ports:
+    match observation.ports:
         case Ports.OPEN:
             return Decision((ClosePorts(drain=True),), reason, now)
         case Ports.FAILED | Ports.PAUSED:
             return Decision((ClosePorts(),), reason, now)
         case Ports.CLOSED:
-            return Decision((DropLease(), _pass_on(seen, hold, now)), reason, now)
+            return Decision(
+                (RenounceLease(), _transfer_action(observation, held, now)), reason, now
+            )
         case _:
-            return _hold_on(seen, hold, reason, now)
+            return _renew_if_due(observation, held, reason, now)
 
 
-def _pass_on(seen: Observation, hold: HeldLease, now: int) -> Action:
-    asked_for = seen.handover.target if seen.handover else None
-    heir = asked_for or best(seen, now)
+def _transfer_action(observation: Observation, held: HeldLease, now: int) -> Action:
+    asked_for = (
+        observation.switchover_request.target
+        if observation.switchover_request
+        else None
+    )
+    heir = asked_for or best_candidate(observation, now)
     if heir is None:
-        return ReleaseLease(_as_stored(seen, hold))
-    return HandOver(_as_stored(seen, hold), heir)
+        return ReleaseLease(_stored_lease(observation, held))
+    return TransferRole(_stored_lease(observation, held), heir)
 
 
-def _as_stored(seen: Observation, hold: HeldLease) -> LeaseDocument:
+def _stored_lease(observation: Observation, held: HeldLease) -> LeaseDocument:
     """Return our lease as the database has it, also after a renewal with no answer.
 
     Such a renewal may have been stored; to go on from before it would then fail.
     """
-    if seen.sighting is None:
-        return hold.document
-    found, ours = seen.sighting.document, hold.document
+    if observation.observed_lease is None:
+        return held.document
+    found, ours = observation.observed_lease.document, held.document
     same = (found.holder, found.epoch) == (ours.holder, ours.epoch)
     return found if same and found.seq > ours.seq else ours
 
 
-def _hold_on(seen: Observation, hold: HeldLease, reason: str, now: int) -> Decision:
-    if now >= hold.renew_at and not seen.asking:
-        return Decision((RenewLease(_as_stored(seen, hold)),), reason, hold.deadline)
-    wake_at = hold.deadline if seen.asking else min(hold.renew_at, hold.deadline)
-    if seen.ports is Ports.FAILED:
-        wake_at = min(wake_at, _reopen_at(seen))
-    wake_at = min(wake_at, *(_server_due(each) for each in _to_reopen(seen)), wake_at)
+def _renew_if_due(
+    observation: Observation, held: HeldLease, reason: str, now: int
+) -> Decision:
+    if now >= held.renew_at and not observation.lease_request_pending:
+        return Decision(
+            (RenewLease(_stored_lease(observation, held)),), reason, held.deadline
+        )
+    wake_at = (
+        held.deadline
+        if observation.lease_request_pending
+        else min(held.renew_at, held.deadline)
+    )
+    if observation.ports is Ports.FAILED:
+        wake_at = min(wake_at, _ports_reopen_at(observation))
+    wake_at = min(
+        wake_at,
+        *(_server_reopen_at(each) for each in _servers_to_reopen(observation)),
+        wake_at,
+    )
     return Decision((), reason, max(wake_at, now))
 
 
-def _must_reopen(seen: Observation, now: int) -> bool:
-    failed = seen.ports is Ports.FAILED and now >= _reopen_at(seen)
-    return failed or seen.ports is Ports.PAUSED
+def _must_reopen(observation: Observation, now: int) -> bool:
+    failed = observation.ports is Ports.FAILED and now >= _ports_reopen_at(observation)
+    return failed or observation.ports is Ports.PAUSED
 
 
-def _reopen_at(seen: Observation) -> int:
-    return seen.failed_at + _backoff(seen.failures)
+def _ports_reopen_at(observation: Observation) -> int:
+    return observation.ports_failed_at + _backoff(observation.port_failures)
 
 
-def _to_reopen(seen: Observation) -> tuple[FailedServer, ...]:
+def _servers_to_reopen(observation: Observation) -> tuple[FailedServer, ...]:
     """Return the servers to open again while the others go on."""
-    if seen.ports is not Ports.OPEN or seen.reopening:
+    if observation.ports is not Ports.OPEN or observation.reopen_pending:
         return ()
-    return seen.closed_servers
+    return observation.closed_servers
 
 
-def _server_due(server: FailedServer) -> int:
+def _server_reopen_at(server: FailedServer) -> int:
     return server.failed_at + _backoff(server.count)
 
 
@@ -156,96 +188,117 @@ def _backoff(failures: int) -> int:
     return min(doubled * 50 * MILLISECOND, 10 * SECOND)
 
 
-def _names(seen: Observation) -> str:
-    return " and ".join(each.name for each in seen.closed_servers)
+def _closed_server_names(observation: Observation) -> str:
+    return " and ".join(each.name for each in observation.closed_servers)
 
 
-def _lost(seen: Observation, hold: HeldLease, now: int) -> str | None:
-    if now >= hold.deadline:
+def _loss_reason(observation: Observation, held: HeldLease, now: int) -> str | None:
+    if now >= held.deadline:
         return "the lease was not renewed in time"
-    if seen.member is None:
+    if observation.member is None:
         return None
-    if not seen.member.alive:
+    if not observation.member.alive:
         return "the local database ended"
-    if not seen.member.writable:
-        return f"the local database is {seen.member.state} now"
+    if not observation.member.writable:
+        return f"the local database is {observation.member.state} now"
     return None
 
 
-def _leave(seen: Observation, now: int) -> tuple[Action, ...]:
+def _step_down_if_primary(observation: Observation, now: int) -> tuple[Action, ...]:
     """Make way for another primary, where our member may still be one."""
-    writable = seen.member is None or seen.member.writable
-    if not seen.peers or not writable or seen.stepping:
+    writable = observation.member is None or observation.member.writable
+    if not observation.peers or not writable or observation.election_step_pending:
         return ()
-    return (StepDown(),) if now >= seen.stepped_at + SECOND else ()
+    return (StepDown(),) if now >= observation.election_step_ended_at + SECOND else ()
 
 
-def _as_candidate(seen: Observation, now: int) -> Decision:
+def _as_candidate(observation: Observation, now: int) -> Decision:
     actions: tuple[Action, ...]
-    if now < seen.resting_until:
-        actions = _leave(seen, now)
+    if now < observation.cooldown_until:
+        actions = _step_down_if_primary(observation, now)
         return Decision(
-            actions, seen.resting_reason, min(seen.resting_until, now + SECOND)
+            actions,
+            observation.cooldown_reason,
+            min(observation.cooldown_until, now + SECOND),
         )
-    if seen.sighting is None:
-        actions = () if seen.asking else (ReadLease(),)
-        return Decision(actions, "elected; the lease is not read yet", now + _BEAT)
-    renounced = _holder_renounced(seen, seen.sighting)
-    wait_until = available_at(seen.sighting, me=seen.me, holder_renounced=renounced)
-    holder = seen.sighting.document.holder
+    if observation.observed_lease is None:
+        actions = () if observation.lease_request_pending else (ReadLease(),)
+        return Decision(
+            actions, "elected; the lease is not read yet", now + LEASE_POLL_INTERVAL_NS
+        )
+    renounced = _holder_renounced(observation, observation.observed_lease)
+    wait_until = available_at(
+        observation.observed_lease,
+        self_address=observation.self_address,
+        holder_renounced=renounced,
+    )
+    holder = observation.observed_lease.document.holder
     if now < wait_until:
         wait = (wait_until - now) / 1e9
         reason = f"elected; the lease of {holder} runs out in {wait:.1f} s"
         return Decision((), reason, wait_until)
-    if _is_stuck(seen, wait_until, now):
+    if _is_majority_missing(observation, wait_until, now):
         # Its entries may be hidden from the others, who hear it and so elect nobody.
         # It rests, so that no late answer gives it the lease while it steps down.
-        reason = f"elected, and for {STUCK // SECOND} s no majority stored the lease"
-        actions = _leave(seen, now)
-        actions = (DropLease(), *actions) if actions else ()
+        reason = (
+            f"elected, and for {MAJORITY_TIMEOUT_NS // SECOND} s no majority "
+            "stored the lease"
+        )
+        actions = _step_down_if_primary(observation, now)
+        actions = (RenounceLease(), *actions) if actions else ()
         return Decision(actions, reason, now + SECOND)
-    if seen.asking:
-        return _wait(seen, "elected; asked for the lease", now)
+    if observation.lease_request_pending:
+        return _wait(observation, "elected; asked for the lease", now)
     return Decision(
-        (TakeLease(seen.sighting.document),), "elected; the lease is free", now + _BEAT
+        (AcquireLease(observation.observed_lease.document),),
+        "elected; the lease is free",
+        now + LEASE_POLL_INTERVAL_NS,
     )
 
 
-def _is_stuck(seen: Observation, wait_until: int, now: int) -> bool:
+def _is_majority_missing(observation: Observation, wait_until: int, now: int) -> bool:
     """Return whether a majority of healthy peers has long kept us from the lease.
 
     They must be a majority without us: fewer cannot elect anybody in our place.
     """
     free_since = max(
-        wait_until, seen.writable_since, seen.stepped_at, seen.resting_until
+        wait_until,
+        observation.writable_since,
+        observation.election_step_ended_at,
+        observation.cooldown_until,
     )
     well = [
         peer
-        for peer in seen.peers
-        if peer.is_well and seen.is_heard(peer, now) and now >= peer.well_since + STUCK
+        for peer in observation.peers
+        if peer.is_healthy_standby
+        and observation.is_reachable(peer, now)
+        and now >= peer.healthy_since + MAJORITY_TIMEOUT_NS
     ]
-    return now >= free_since + STUCK and 2 * len(well) > len(seen.peers) + 1
-
-
-def _holder_renounced(seen: Observation, sighting: ObservedLease) -> bool:
-    """Return whether the holder said so in answer to a request sent after we saw it."""
-    holder = seen.peer(sighting.document.holder)
     return (
-        holder is not None
-        and holder.heard_at > sighting.changed_at
-        and holder.holding != sighting.document.epoch
-        and not holder.taking
+        now >= free_since + MAJORITY_TIMEOUT_NS
+        and 2 * len(well) > len(observation.peers) + 1
     )
 
 
-def _as_standby(seen: Observation, now: int) -> Decision:
-    call = should_step_up(seen, now)
-    actions: tuple[Action, ...] = (StepUp(),) if call.now else ()
-    return Decision(actions, call.reason, call.wake_at)
+def _holder_renounced(observation: Observation, observed: ObservedLease) -> bool:
+    """Return whether the holder said so in answer to a request sent after we saw it."""
+    holder = observation.peer(observed.document.holder)
+    return (
+        holder is not None
+        and holder.heard_at > observed.changed_at
+        and holder.serving_epoch != observed.document.epoch
+        and not holder.acquire_pending
+    )
 
 
-_BEAT = 50 * MILLISECOND
+def _as_standby(observation: Observation, now: int) -> Decision:
+    election = decide_election(observation, now)
+    actions: tuple[Action, ...] = (StepUp(),) if election.now else ()
+    return Decision(actions, election.reason, election.wake_at)
 
 
-def _wait(seen: Observation, reason: str, now: int) -> Decision:
-    return Decision((), reason, now + seen.timing.heartbeat)
+LEASE_POLL_INTERVAL_NS = 50 * MILLISECOND
+
+
+def _wait(observation: Observation, reason: str, now: int) -> Decision:
+    return Decision((), reason, now + observation.timing.heartbeat_interval)

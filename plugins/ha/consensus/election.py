@@ -10,12 +10,12 @@ from plugins.ha.consensus.state import Observation, Peer
 
 SECOND = 1_000_000_000
 # A second candidate waits, so that two do not split the vote.
-DEFERENCE = SECOND // 2
-COOLDOWN = SECOND
+CANDIDATE_DELAY_NS = SECOND // 2
+ELECTION_INTERVAL_NS = SECOND
 NEVER = 2**63 - 1
 #: In lease times. Later no member waits for the former primary, and a silent node may
 #: only be slow.
-AFTER_AN_ELECTION = 2
+POST_ELECTION_TTLS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,101 +27,121 @@ class ElectionDecision:
     wake_at: int
 
 
-def should_step_up(seen: Observation, now: int) -> ElectionDecision:
+def decide_election(observation: Observation, now: int) -> ElectionDecision:
     """Say whether our member should stand for election at *now*."""
-    later = now + seen.timing.heartbeat
-    if seen.member is None or seen.member.state != "SECONDARY":
-        state = "silent" if seen.member is None else seen.member.state
+    later = now + observation.timing.heartbeat_interval
+    if observation.member is None or observation.member.state != "SECONDARY":
+        state = "silent" if observation.member is None else observation.member.state
         return ElectionDecision(False, f"the local database is {state}", later)
-    if serving := _other_primary(seen, now):
+    if serving := _other_primary(observation, now):
         return ElectionDecision(False, f"{serving.address} is primary", later)
-    primary = seen.peer(seen.member.primary) or _last_primary(seen)
+    primary = observation.peer(observation.member.primary) or _last_primary(observation)
     if primary is None:
-        return _run_for_election(seen, "the primary", now, now)
-    return _primary_lost(seen, primary, now)
+        return _run_for_election(observation, "the primary", now, now)
+    return _primary_lost(observation, primary, now)
 
 
-def _primary_lost(seen: Observation, primary: Peer, now: int) -> ElectionDecision:
+def _primary_lost(
+    observation: Observation, primary: Peer, now: int
+) -> ElectionDecision:
     """Decide whether to stand for election because *primary* is lost."""
-    later = now + seen.timing.heartbeat
-    name, lost_at = primary.address, _silent_from(seen, primary)
+    later = now + observation.timing.heartbeat_interval
+    name, lost_at = primary.address, _lost_since(observation, primary)
     if now < lost_at:
         return ElectionDecision(
             False, f"{name} was heard a moment ago", min(lost_at, later)
         )
-    if witness := _peer_hearing_primary(seen, name, now):
+    if witness := _peer_hearing_primary(observation, name, now):
         return ElectionDecision(
             False, f"{name} is silent here, but {witness} hears it", later
         )
-    if unsure := _unheard_since(seen, primary.lost_at, now):
+    if unsure := _peer_with_stale_optime(observation, primary.lost_at, now):
         return ElectionDecision(
             False, f"{name} is gone; asking {unsure} how recent it is", later
         )
-    return _run_for_election(seen, name, max(lost_at, primary.claimed_at), now)
+    return _run_for_election(
+        observation, name, max(lost_at, primary.primary_claimed_at), now
+    )
 
 
 def _run_for_election(
-    seen: Observation, name: str, lost_at: int, now: int
+    observation: Observation, name: str, lost_at: int, now: int
 ) -> ElectionDecision:
-    fresh = [peer for peer in seen.peers if seen.is_heard(peer, now)]
+    fresh = [peer for peer in observation.peers if observation.is_reachable(peer, now)]
     if not fresh:
         reason = f"{name} is silent, and so is everybody else: no majority"
-        return ElectionDecision(False, reason, now + seen.timing.heartbeat)
-    if now < seen.resting_until:
         return ElectionDecision(
-            False, seen.resting_reason, min(seen.resting_until, now + SECOND)
+            False, reason, now + observation.timing.heartbeat_interval
         )
-    better = [peer for peer in fresh if _is_better(peer, seen)]
-    start = max(lost_at + len(better) * DEFERENCE, seen.stepped_at + COOLDOWN)
-    if now < start or seen.stepping:
-        first = better[0].address if better else seen.me
-        wake_at = start if now < start else now + seen.timing.heartbeat
+    if now < observation.cooldown_until:
+        return ElectionDecision(
+            False,
+            observation.cooldown_reason,
+            min(observation.cooldown_until, now + SECOND),
+        )
+    better = [peer for peer in fresh if _outranks_us(peer, observation)]
+    start = max(
+        lost_at + len(better) * CANDIDATE_DELAY_NS,
+        observation.election_step_ended_at + ELECTION_INTERVAL_NS,
+    )
+    if now < start or observation.election_step_pending:
+        first = better[0].address if better else observation.self_address
+        wake_at = start if now < start else now + observation.timing.heartbeat_interval
         return ElectionDecision(
             False, f"{name} is silent; {first} stands first", wake_at
         )
     return ElectionDecision(
-        True, f"{name} is silent: standing for election", now + COOLDOWN
+        True, f"{name} is silent: standing for election", now + ELECTION_INTERVAL_NS
     )
 
 
-def _other_primary(seen: Observation, now: int) -> Peer | None:
+def _other_primary(observation: Observation, now: int) -> Peer | None:
     return next(
-        (peer for peer in seen.peers if peer.writable and seen.is_heard(peer, now)),
+        (
+            peer
+            for peer in observation.peers
+            if peer.writable and observation.is_reachable(peer, now)
+        ),
         None,
     )
 
 
-def _last_primary(seen: Observation) -> Peer | None:
-    if seen.sighting is None:
+def _last_primary(observation: Observation) -> Peer | None:
+    if observation.observed_lease is None:
         return None
-    return seen.peer(seen.sighting.document.holder)
+    return observation.peer(observation.observed_lease.document.holder)
 
 
-def _peer_hearing_primary(seen: Observation, primary: str, now: int) -> str | None:
+def _peer_hearing_primary(
+    observation: Observation, primary: str, now: int
+) -> str | None:
     """Find a peer that still hears *primary*: then only our link is broken."""
     return next(
         (
             peer.address
-            for peer in seen.peers
-            if primary in peer.hears and seen.is_heard(peer, now)
+            for peer in observation.peers
+            if primary in peer.reachable_primaries
+            and observation.is_reachable(peer, now)
         ),
         None,
     )
 
 
-def _unheard_since(seen: Observation, lost_at: int, now: int) -> str | None:
+def _peer_with_stale_optime(
+    observation: Observation, lost_at: int, now: int
+) -> str | None:
     """Find a peer whose oplog may have grown since its heartbeat: both would stand."""
     return next(
         (
             peer.address
-            for peer in seen.peers
-            if peer.heard_at < lost_at and seen.is_heard(peer, now)
+            for peer in observation.peers
+            if peer.heard_at < lost_at and observation.is_reachable(peer, now)
         ),
         None,
     )
 
 
-def _silent_from(seen: Observation, primary: Peer) -> int:
+def _lost_since(observation: Observation, primary: Peer) -> int:
     """Return when *primary* counts as lost: it is gone, or has been silent too long."""
     if not primary.heard_at:
         # Never heard since we know of it: MongoDB itself decides whether it lives.
@@ -130,42 +150,52 @@ def _silent_from(seen: Observation, primary: Peer) -> int:
         return primary.lost_at
     # A lease that goes on changing proves more than a heartbeat: a node too busy to
     # answer one still holds the role, and an election would only take it away.
-    renewed_at = seen.sighting.changed_at if seen.sighting else 0
-    claimed_at = primary.heard_at if _claims(seen, primary) else 0
-    return max(claimed_at, renewed_at) + seen.timing.step_up_after
+    renewed_at = (
+        observation.observed_lease.changed_at if observation.observed_lease else 0
+    )
+    claimed_at = primary.heard_at if _claims_primary(observation, primary) else 0
+    return max(claimed_at, renewed_at) + observation.timing.step_up_after
 
 
-def _claims(seen: Observation, primary: Peer) -> bool:
+def _claims_primary(observation: Observation, primary: Peer) -> bool:
     """Return whether it says so, or our member says so and it was not asked since."""
     if primary.writable:
         return True
-    named = seen.member is not None and seen.member.primary == primary.address
-    return named and primary.heard_at < seen.named_at
+    named = (
+        observation.member is not None and observation.member.primary == primary.address
+    )
+    return named and primary.heard_at < observation.primary_changed_at
 
 
-def _is_better(peer: Peer, seen: Observation) -> bool:
+def _outranks_us(peer: Peer, observation: Observation) -> bool:
     """Return whether *peer* stands first: the newer oplog, then the lower member id."""
-    if peer.state != "SECONDARY" or peer.resting:
+    if peer.state != "SECONDARY" or peer.in_cooldown:
         return False
     return (-peer.optime[0], -peer.optime[1], peer.member_id) < (
-        -seen.optime[0],
-        -seen.optime[1],
-        seen.member_id,
+        -observation.optime[0],
+        -observation.optime[1],
+        observation.member_id,
     )
 
 
-def unresponsive_peers(seen: Observation, now: int) -> frozenset[str]:
+def unresponsive_peers(observation: Observation, now: int) -> frozenset[str]:
     """Return the addresses of silent nodes that our member may be waiting for."""
-    primary = seen.member.primary if seen.member else None
-    if primary is None or now > seen.named_at + AFTER_AN_ELECTION * seen.timing.ttl:
+    primary = observation.member.primary if observation.member else None
+    if (
+        primary is None
+        or now
+        > observation.primary_changed_at + POST_ELECTION_TTLS * observation.timing.ttl
+    ):
         return frozenset()
     return frozenset(
         peer.address
-        for peer in seen.peers
-        if peer.address != primary and not seen.is_heard(peer, now)
+        for peer in observation.peers
+        if peer.address != primary and not observation.is_reachable(peer, now)
     )
 
 
-def all_peers_silent(seen: Observation, now: int) -> bool:
+def all_peers_silent(observation: Observation, now: int) -> bool:
     """Return whether there are other nodes, and none of them can be asked now."""
-    return bool(seen.peers) and not any(seen.is_heard(p, now) for p in seen.peers)
+    return bool(observation.peers) and not any(
+        observation.is_reachable(p, now) for p in observation.peers
+    )

@@ -55,7 +55,7 @@ class LeaseDocument:
         """Return the lease after one more renewal."""
         return replace(self, seq=self.seq + 1)
 
-    def given_back(self) -> "LeaseDocument":
+    def as_released(self) -> "LeaseDocument":
         """Return the lease after its holder released it."""
         return replace(self, seq=self.seq + 1, released=True)
 
@@ -98,14 +98,16 @@ class HeldLease:
         )
 
 
-def available_at(sighting: ObservedLease, *, me: str, holder_renounced: bool) -> int:
+def available_at(
+    observed: ObservedLease, *, self_address: str, holder_renounced: bool
+) -> int:
     """Return when this node may take the lease; 0 means at once.
 
     A holder that renounced has said, after we saw this epoch, that its ports are
     closed and that it will never serve under the epoch again. Our own earlier
     hold needs no wait: this process closed its ports before it asks.
     """
-    document = sighting.document
-    if document.released or document.holder == me or holder_renounced:
+    document = observed.document
+    if document.released or document.holder == self_address or holder_renounced:
         return 0
-    return sighting.changed_at + document.ttl
+    return observed.changed_at + document.ttl

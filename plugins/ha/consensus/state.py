@@ -1,7 +1,7 @@
-"""The state of a node as values: what it knows, and what a decision may ask for.
+"""Define the values of the consensus: what a node observes, and its actions.
 
-Pure. `Observation` is the input of every decision, `Action` its output. Times are
-nanoseconds of this node's own boot-time clock.
+Pure. `Observation` is the input of every decision, `Action` its output. All times are
+nanoseconds of this node's own boot-time clock, and 0 means "never".
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from plugins.ha.consensus.lease import HeldLease, LeaseDocument, ObservedLease
 
 
 class Ports(StrEnum):
-    """What the service ports of this node do; paused ones were closed on purpose."""
+    """The state of this node's service ports; PAUSED ones were closed on purpose."""
 
     CLOSED = "closed"
     OPENING = "opening"
@@ -24,9 +24,13 @@ class Ports(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Our own mongod as its last `hello` told; *state* is MongoDB's word.
+    """Our own mongod, as its last answer to `hello` describes it.
 
-    *primary* is the address of the node whose member it follows, if any.
+    Attributes:
+        state: MongoDB's name of the member's state, such as "SECONDARY".
+        writable: `isWritablePrimary`; an elected member becomes writable later.
+        primary: Address of the node whose member is the primary it follows, if any.
+        alive: Whether the process of mongod runs.
     """
 
     state: str
@@ -40,18 +44,26 @@ DEAD_MEMBER = Member(state="DOWN", writable=False, alive=False)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another node, as its last heartbeat told.
+    """Another node, as its last heartbeat describes it.
 
-    *heard_at* is when the request whose answer arrived was **sent**; what it says
-    was true some time after that. *refused* means that its host answered and
-    nothing listens on the node API. *lost_at* is when it was first found to refuse,
-    or to have no mongod that runs; 0 while neither is so. *claimed_at* is when it was
-    last asked and said that its member is writable. *optime* orders members by how
-    recent their oplog is. *holding* is the epoch it serves under, 0 when it serves
-    under none; *taking* that it may get one by a request in flight. *hears* names
-    the writable primaries it heard a moment ago. *reason* is its own sentence on why
-    it serves, or not, *cause* why its database cannot be used, if so. *well_since* is
-    when it was first heard to be well, without a gap since.
+    Attributes:
+        heard_at: When the last request that was answered was **sent**; the content of
+            the answer was true some time after that.
+        refused: Whether its host answers, and no process listens on the node API.
+        lost_at: When it was first found refusing, or without a running mongod.
+        primary_claimed_at: When the last request was sent whose answer said that its
+            member is writable.
+        state: MongoDB's name of its member's state.
+        primary: Address of the primary that its member follows, if any.
+        optime: Its newest oplog entry (seconds, increment); a greater one is newer.
+        serving_epoch: The epoch it serves under; 0 if it serves under none.
+        acquire_pending: Whether a request in flight may still give it the lease.
+        reachable_primaries: Addresses of the writable primaries that it hears.
+        in_cooldown: Whether it does not stand for the role now.
+        reason: Its own sentence on why it serves, or does not.
+        database_problem: Why its database cannot be used; "" if it can.
+        healthy_since: When it was first heard to be a healthy standby, without a gap
+            since.
     """
 
     address: str
@@ -59,33 +71,33 @@ class Peer:
     heard_at: int = 0
     refused: bool = False
     lost_at: int = 0
-    claimed_at: int = 0
+    primary_claimed_at: int = 0
     state: str = "UNKNOWN"
     writable: bool = False
     mongod_alive: bool = False
     primary: str | None = None
     optime: tuple[int, int] = (0, 0)
-    holding: int = 0
-    taking: bool = True
-    hears: tuple[str, ...] = ()
-    resting: bool = False
+    serving_epoch: int = 0
+    acquire_pending: bool = True
+    reachable_primaries: tuple[str, ...] = ()
+    in_cooldown: bool = False
     version: str = ""
     reason: str = ""
-    cause: str = ""
-    well_since: int = 0
+    database_problem: str = ""
+    healthy_since: int = 0
 
     @property
-    def is_well(self) -> bool:
-        """Return whether it was a standby that stores, when it was last heard."""
-        fit = self.state == "SECONDARY" and self.mongod_alive
-        return fit and not self.refused and not self.resting
+    def is_healthy_standby(self) -> bool:
+        """Return whether it was a standby that stores writes, when last heard."""
+        stores = self.state == "SECONDARY" and self.mongod_alive
+        return stores and not self.refused and not self.in_cooldown
 
 
 @dataclass(frozen=True, slots=True)
 class FailedServer:
     """A service server that failed *count* times in a row, last at *failed_at*.
 
-    *is_closed* until it is open again.
+    *is_closed* becomes False as soon as it is open again.
     """
 
     name: str
@@ -95,8 +107,8 @@ class FailedServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
-    """A switchover that was asked for; *target* is None for the best standby."""
+class SwitchoverRequest:
+    """A requested switchover; *target* is None for the best standby."""
 
     target: str | None
     reason: str
@@ -104,58 +116,75 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long each wait is, in nanoseconds."""
+    """The settings of the protocol, in nanoseconds.
+
+    Attributes:
+        ttl: How long a lease of this node lasts without renewal.
+        step_up_after: How long a node is silent until it counts as unreachable.
+        heartbeat_interval: Time between two heartbeats to the same peer.
+    """
 
     ttl: int
     step_up_after: int
-    heartbeat: int
+    heartbeat_interval: int
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Everything a decision looks at.
+    """Everything that this node knows, as the input of a decision.
 
-    *member* is None while our mongod has not answered lately: its role is unknown.
-    *named_at* is when it began to name another primary than before, *writable_since*
-    when our member became writable.
-    *renounced* is the last epoch it held and dropped; it never serves under it again.
-    *asking* means that a lease request is in flight, *taking* that it would give us
-    a lease we do not hold yet, *stepping* that our member is
-    being stepped up or down; *stepped_at* is when it last was. *resting_until* keeps
-    a node that could not serve, or handed over, from standing at once again.
-    *failures* counts how often the ports failed in a row, last at *failed_at*: the
-    server that failed most often counts. *failed_servers* are the servers of which one
-    failed while another was open; *reopening* means that those are being opened
-    again. *pause* is why the ports were last closed on purpose, to be opened again.
+    Attributes:
+        member: Our own mongod; None while it has not answered lately.
+        primary_changed_at: When our member last began to name another primary.
+        writable_since: When our member last became writable.
+        observed_lease: The lease as this node last saw it change.
+        held_lease: The lease, if this node holds it.
+        last_renounced_epoch: The last epoch that this node held and gave up. It never
+            serves under it again: the fencing rule of the holder.
+        lease_request_pending: Whether a request about the lease is in flight.
+        acquire_pending: Whether that request may give us a lease that we do not hold.
+        port_failures: How often the ports failed in a row; of several servers, the
+            one that failed most often counts.
+        ports_failed_at: When the ports last failed.
+        failed_servers: Servers that failed while another one was open.
+        reopen_pending: Whether those servers are being opened again.
+        pause_reason: Why the ports were last paused.
+        optime: The newest oplog entry of our member (seconds, increment).
+        switchover_request: The switchover under way, if one is.
+        cooldown_until: Until when this node does not stand for the role, because it
+            could not serve, or handed the role over.
+        cooldown_reason: The sentence that says why.
+        election_step_pending: Whether our member is being stepped up or down.
+        election_step_ended_at: When it last was.
     """
 
-    me: str
+    self_address: str
     member_id: int
     timing: Timing
     member: Member | None = None
-    named_at: int = 0
+    primary_changed_at: int = 0
     writable_since: int = 0
-    sighting: ObservedLease | None = None
-    hold: HeldLease | None = None
-    renounced: int = 0
-    asking: bool = False
-    taking: bool = False
+    observed_lease: ObservedLease | None = None
+    held_lease: HeldLease | None = None
+    last_renounced_epoch: int = 0
+    lease_request_pending: bool = False
+    acquire_pending: bool = False
     ports: Ports = Ports.CLOSED
-    failures: int = 0
-    failed_at: int = 0
+    port_failures: int = 0
+    ports_failed_at: int = 0
     failed_servers: tuple[FailedServer, ...] = ()
-    reopening: bool = False
-    pause: str = ""
+    reopen_pending: bool = False
+    pause_reason: str = ""
     peers: tuple[Peer, ...] = ()
     optime: tuple[int, int] = (0, 0)
-    handover: Handover | None = None
-    resting_until: int = 0
-    resting_reason: str = ""
-    stepping: bool = False
-    stepped_at: int = 0
+    switchover_request: SwitchoverRequest | None = None
+    cooldown_until: int = 0
+    cooldown_reason: str = ""
+    election_step_pending: bool = False
+    election_step_ended_at: int = 0
 
     def peer(self, address: str | None) -> Peer | None:
-        """Return the peer at *address*, if it is one of ours."""
+        """Return the peer at *address*; None if no peer has it."""
         return next((peer for peer in self.peers if peer.address == address), None)
 
     @property
@@ -163,14 +192,14 @@ class Observation:
         """Return the servers that failed and are not open again."""
         return tuple(each for each in self.failed_servers if each.is_closed)
 
-    def is_heard(self, peer: Peer, now: int) -> bool:
+    def is_reachable(self, peer: Peer, now: int) -> bool:
         """Return whether *peer* answered lately, and its host has not refused since."""
         until = peer.heard_at + self.timing.step_up_after
         return not peer.refused and bool(peer.heard_at) and now < until
 
 
 Update = Callable[[Observation], Observation]
-"""What was learned, as the step from one observation to the next."""
+"""An event, as the function from the observation before it to the one after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +208,15 @@ class ReadLease:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeLease:
-    """Take the lease over from what *expected* says."""
+class AcquireLease:
+    """Acquire the lease, if it is still *expected*."""
 
     expected: LeaseDocument
 
 
 @dataclass(frozen=True, slots=True)
 class RenewLease:
-    """Renew the lease that we hold."""
+    """Renew the lease that this node holds, if it is still *expected*."""
 
     expected: LeaseDocument
 
@@ -212,23 +241,23 @@ class ClosePorts:
 
 
 @dataclass(frozen=True, slots=True)
-class DropLease:
-    """Forget the lease; never serve under its epoch again."""
+class RenounceLease:
+    """Give up the lease without a write, and never serve under its epoch again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseLease:
-    """Write that the lease is free, so that the next holder need not wait."""
+    """Mark the stored lease as released, so that the next holder need not wait."""
 
     expected: LeaseDocument
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:
-    """Release the lease, then have our member make way for *target*, in this order.
+class TransferRole:
+    """Release the lease, then step our member down in favour of *target*.
 
-    A member that still writes while it steps down finds no standby that has caught
-    up, and the set is left to elect in its own time.
+    The order matters: while our member still writes, no standby has caught up with it
+    when it steps down, and the replica set waits for its own election timeout.
     """
 
     expected: LeaseDocument
@@ -237,24 +266,24 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True)
 class StepDown:
-    """Have our member give up being primary."""
+    """Step our member down from primary."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepUp:
-    """Have our member stand for election."""
+    """Make our member stand for election."""
 
 
 Action = (
     ReadLease
-    | TakeLease
+    | AcquireLease
     | RenewLease
     | OpenPorts
     | ReopenServers
     | ClosePorts
-    | DropLease
+    | RenounceLease
     | ReleaseLease
-    | HandOver
+    | TransferRole
     | StepDown
     | StepUp
 )

@@ -6,98 +6,109 @@ Pure. A refusal or an obstacle is a sentence that an operator can act on.
 from plugins.ha.consensus.state import Observation, Peer
 
 # Seconds of oplog that the next primary may lack when the switchover begins.
-LAG_SECONDS = 10
+MAX_LAG_S = 10
 
 
-def refusal_reason(seen: Observation, target: str | None, now: int) -> str | None:
+def refusal_reason(
+    observation: Observation, target: str | None, now: int
+) -> str | None:
     """Return why a switchover to *target* (None: the best standby) is refused now."""
-    if target == seen.me:
+    if target == observation.self_address:
         return f"{target} is the primary already."
     if target is None:
-        reasons = [_unfit(seen, peer, now) for peer in seen.peers]
+        reasons = [
+            _candidate_obstacle(observation, peer, now) for peer in observation.peers
+        ]
         if not reasons:
             return "There is no other node to switch over to."
         return None if None in reasons else str(reasons[0])
-    peer = seen.peer(target)
+    peer = observation.peer(target)
     if peer is None:
         return f"No node of this cluster has the address {target}."
-    return _unfit(seen, peer, now)
+    return _candidate_obstacle(observation, peer, now)
 
 
-def best(seen: Observation, now: int) -> str | None:
+def best_candidate(observation: Observation, now: int) -> str | None:
     """Return the standby that a switchover goes to when none is named."""
-    fit = [peer for peer in seen.peers if _unfit(seen, peer, now) is None]
+    fit = [
+        peer
+        for peer in observation.peers
+        if _candidate_obstacle(observation, peer, now) is None
+    ]
     fit.sort(key=lambda peer: (-peer.optime[0], -peer.optime[1], peer.member_id))
     return fit[0].address if fit else None
 
 
-def follower(seen: Observation, target: str, now: int) -> str | None:
+def remaining_secondary(observation: Observation, target: str, now: int) -> str | None:
     """Return the third node if it can make a majority with *target*; it may rest."""
-    others = (peer for peer in seen.peers if peer.address != target)
-    return next((p.address for p in others if _no_voter(seen, p, now) is None), None)
+    others = (peer for peer in observation.peers if peer.address != target)
+    return next(
+        (p.address for p in others if _voter_obstacle(observation, p, now) is None),
+        None,
+    )
 
 
-def _unfit(seen: Observation, peer: Peer, now: int) -> str | None:
-    if peer.resting:
+def _candidate_obstacle(observation: Observation, peer: Peer, now: int) -> str | None:
+    if peer.in_cooldown:
         return f"{peer.address} is resting after a failure of its own."
-    return _no_voter(seen, peer, now)
+    return _voter_obstacle(observation, peer, now)
 
 
-def _no_voter(seen: Observation, peer: Peer, now: int) -> str | None:
-    if not seen.is_heard(peer, now):
+def _voter_obstacle(observation: Observation, peer: Peer, now: int) -> str | None:
+    if not observation.is_reachable(peer, now):
         return f"{peer.address} is out of reach."
-    if peer.cause:
-        return f"The database of {peer.address} does not run: {peer.cause}."
+    if peer.database_problem:
+        return f"The database of {peer.address} does not run: {peer.database_problem}."
     if peer.state != "SECONDARY":
         return f"{peer.address} is {peer.state}, not SECONDARY."
-    lag = seen.optime[0] - peer.optime[0]
-    if lag > LAG_SECONDS:
+    lag = observation.optime[0] - peer.optime[0]
+    if lag > MAX_LAG_S:
         return f"{peer.address} lags {lag} s behind."
     return None
 
 
-def takeover_forecast(
-    seen: Observation, address: str, survivable: int, now: int
+def failover_forecast(
+    observation: Observation, address: str, survivable: int, now: int
 ) -> str:
     """Tell whether the node at *address* would take over now, and why not.
 
     *survivable* nodes may fail before none serves.
     """
-    standbys = [_ourselves(seen, now), *seen.peers]
+    standbys = [_self_as_peer(observation, now), *observation.peers]
     node = next((n for n in standbys if n.address == address), None)
-    if node is None or (why := _obstacle(node, seen, now)):
+    if node is None or (why := _failover_obstacle(node, observation, now)):
         return f"would not take over: {why if node else 'it is no member yet'}"
     if survivable < 1:
         return "would not take over: without the primary there is no majority"
-    fit = [n for n in standbys if not _obstacle(n, seen, now)]
+    fit = [n for n in standbys if not _failover_obstacle(n, observation, now)]
     first = min(fit, key=lambda n: (-n.optime[0], -n.optime[1], n.member_id))
     if first is node:
         return "would take over first"
     return f"would take over if {first.address} did not"
 
 
-def _ourselves(seen: Observation, now: int) -> Peer:
+def _self_as_peer(observation: Observation, now: int) -> Peer:
     return Peer(
-        address=seen.me,
-        member_id=seen.member_id,
+        address=observation.self_address,
+        member_id=observation.member_id,
         heard_at=now,
-        state=seen.member.state if seen.member else "UNKNOWN",
-        optime=seen.optime,
-        resting=now < seen.resting_until,
+        state=observation.member.state if observation.member else "UNKNOWN",
+        optime=observation.optime,
+        in_cooldown=now < observation.cooldown_until,
     )
 
 
-def _obstacle(node: Peer, seen: Observation, now: int) -> str | None:
-    if not seen.is_heard(node, now):
+def _failover_obstacle(node: Peer, observation: Observation, now: int) -> str | None:
+    if not observation.is_reachable(node, now):
         return "it is out of reach"
     if node.state != "SECONDARY":
         return (
             "its database does not run"
-            if node.cause
+            if node.database_problem
             else f"its database is {node.state}"
         )
-    if node.resting:
+    if node.in_cooldown:
         return "it rests after it gave up the role, or failed"
-    newest = max([seen.optime, *(peer.optime for peer in seen.peers)])
+    newest = max([observation.optime, *(peer.optime for peer in observation.peers)])
     lag = newest[0] - node.optime[0]
-    return f"it lags {lag} s behind" if lag > LAG_SECONDS else None
+    return f"it lags {lag} s behind" if lag > MAX_LAG_S else None

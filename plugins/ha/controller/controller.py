@@ -34,12 +34,12 @@ class ControlLoop:
 
     def __init__(
         self,
-        seen: Observation,
+        observation: Observation,
         executor: ActionExecutor,
         permit: Permit,
         recorder: "RoleRecorder",
     ) -> None:
-        self._seen = seen
+        self._observation = observation
         self._executor = executor
         self._permit = permit
         self._recorder = recorder
@@ -50,9 +50,9 @@ class ControlLoop:
         self._reason = "starting"
 
     @property
-    def seen(self) -> Observation:
+    def observation(self) -> Observation:
         """Return what the node knows now: a value, safe to read from any thread."""
-        return self._seen
+        return self._observation
 
     @property
     def reason(self) -> str:
@@ -69,12 +69,18 @@ class ControlLoop:
 
     def hand_over(self, target: str | None, reason: str) -> None:
         """Give the role to *target*, or to the best standby."""
-        self.post(lambda seen: transitions.request_switchover(seen, target, reason))
+        self.post(
+            lambda observation: transitions.request_switchover(
+                observation, target, reason
+            )
+        )
 
     def retire(self) -> None:
         """Give up the role, and never stand for it again in this process."""
         reason = "this node is being stopped"
-        self.post(lambda seen: transitions.resting(seen, FOREVER, reason))
+        self.post(
+            lambda observation: transitions.enter_cooldown(observation, FOREVER, reason)
+        )
         self.hand_over(None, reason)
 
     def stop(self) -> None:
@@ -91,7 +97,7 @@ class ControlLoop:
 
     def _keep(self) -> None:
         while True:
-            decision = decide(self._seen, boottime_ns())
+            decision = decide(self._observation, boottime_ns())
             self._reason = decision.reason
             for action in decision.actions:
                 self._begin(action, decision.reason)
@@ -101,7 +107,7 @@ class ControlLoop:
                 continue
             if update is None:
                 return
-            self._change(update(self._seen), decision.reason)
+            self._change(update(self._observation), decision.reason)
 
     def _next(self, decision: Decision) -> Update | None:
         if decision.actions:
@@ -110,19 +116,23 @@ class ControlLoop:
         return self._inbox.get(timeout=max(wait, 0.001))
 
     def _begin(self, action: Action, reason: str) -> None:
-        begun = transitions.action_started(self._seen, action, reason, boottime_ns())
+        begun = transitions.action_started(
+            self._observation, action, reason, boottime_ns()
+        )
         self._change(begun, reason)
         steps = isinstance(action, StepUp | StepDown)
         log.log(logging.INFO if steps else logging.DEBUG, "%s: %s", reason, action)
         self._executor.execute(action, self.post)
 
-    def _change(self, seen: Observation, reason: str) -> None:
-        before, self._seen = self._seen, seen
-        if seen.hold is None:
+    def _change(self, observation: Observation, reason: str) -> None:
+        before, self._observation = self._observation, observation
+        if observation.held_lease is None:
             self._permit.revoke()
-        elif seen.hold is not before.hold:
-            self._permit.grant(seen.hold.document.epoch, seen.hold.deadline)
-        self._recorder.follow(before, seen, reason, boottime_ns())
+        elif observation.held_lease is not before.held_lease:
+            self._permit.grant(
+                observation.held_lease.document.epoch, observation.held_lease.deadline
+            )
+        self._recorder.follow(before, observation, reason, boottime_ns())
 
 
 class RoleRecorder:
@@ -145,44 +155,64 @@ class RoleRecorder:
         return self._role
 
     def follow(
-        self, before: Observation, seen: Observation, reason: str, now: int
+        self, before: Observation, observation: Observation, reason: str, now: int
     ) -> None:
         """Take note of the step from *before* to *seen*, made for *reason*."""
-        self._mark(before, seen, reason, now)
-        role = _role_of(seen)
+        self._mark(before, observation, reason, now)
+        role = _role_of(observation)
         if role is not self._role:
-            self._publish(role, seen, reason)
-        elif before.hold and not seen.hold and self._served < seen.renounced:
+            self._publish(role, observation, reason)
+        elif (
+            before.held_lease
+            and not observation.held_lease
+            and self._served < observation.last_renounced_epoch
+        ):
             # It held the lease and never got its ports open: that is on record too.
-            self._publish(role, seen, f"gave up before its ports were open: {reason}")
+            self._publish(
+                role, observation, f"gave up before its ports were open: {reason}"
+            )
 
     def _mark(
-        self, before: Observation, seen: Observation, reason: str, now: int
+        self, before: Observation, observation: Observation, reason: str, now: int
     ) -> None:
-        if _followed(seen) not in (None, seen.me, _followed(before)):
+        if _followed(observation) not in (
+            None,
+            observation.self_address,
+            _followed(before),
+        ):
             # Another was elected: an attempt of ours that came to nothing is over.
             self._marks = {}
-        if seen.stepping and not before.stepping and not _writable(seen):
+        if (
+            observation.election_step_pending
+            and not before.election_step_pending
+            and not _writable(observation)
+        ):
             self._cause = reason
-            self._marks = _noticed(seen, now)
-        self._mark_election(before, seen, now)
-        if seen.hold and not before.hold:
+            self._marks = _noticed(observation, now)
+        self._mark_election(before, observation, now)
+        if observation.held_lease and not before.held_lease:
             self._marks["lease"] = now
-        if seen.ports is Ports.OPEN and before.ports is not Ports.OPEN:
+        if observation.ports is Ports.OPEN and before.ports is not Ports.OPEN:
             self._marks["ports"] = now
 
-    def _mark_election(self, before: Observation, seen: Observation, now: int) -> None:
-        if _elected(seen) and not _elected(before):
+    def _mark_election(
+        self, before: Observation, observation: Observation, now: int
+    ) -> None:
+        if _elected(observation) and not _elected(before):
             if "noticed" not in self._marks:
                 self._cause = "MongoDB elected this member"
-                self._marks = _noticed(seen, now)
+                self._marks = _noticed(observation, now)
             self._marks.setdefault("elected", now)
-        if _writable(seen) and not _writable(before):
+        if _writable(observation) and not _writable(before):
             self._marks["writable"] = now
 
-    def _publish(self, role: Role, seen: Observation, reason: str) -> None:
-        why = self._why(role, seen, reason)
-        epoch = seen.hold.document.epoch if seen.hold else seen.renounced
+    def _publish(self, role: Role, observation: Observation, reason: str) -> None:
+        why = self._why(role, observation, reason)
+        epoch = (
+            observation.held_lease.document.epoch
+            if observation.held_lease
+            else observation.last_renounced_epoch
+        )
         phases = _phases(self._marks) if role is Role.PRIMARY else {}
         log.info(
             "%s -> %s (epoch %d): %s%s", self._role, role, epoch, why, _told(phases)
@@ -193,44 +223,50 @@ class RoleRecorder:
         self._marks = {}
         self._bus.publish(change)
 
-    def _why(self, role: Role, seen: Observation, reason: str) -> str:
+    def _why(self, role: Role, observation: Observation, reason: str) -> str:
         """Return why the role changed; ports may reopen under one lease."""
         if role is Role.PRIMARY:
             return self._cause
-        if seen.hold is not None and seen.ports is Ports.PAUSED:
-            self._cause = f"the service ports opened again: {seen.pause}"
-            return seen.pause
-        if seen.hold is not None and seen.ports is Ports.FAILED:
+        if observation.held_lease is not None and observation.ports is Ports.PAUSED:
+            self._cause = f"the service ports opened again: {observation.pause_reason}"
+            return observation.pause_reason
+        if observation.held_lease is not None and observation.ports is Ports.FAILED:
             self._cause = "the service ports opened again"
             return "a service port failed"
         return reason
 
 
-def _role_of(seen: Observation) -> Role:
-    serving = seen.hold is not None and seen.ports is Ports.OPEN
+def _role_of(observation: Observation) -> Role:
+    serving = observation.held_lease is not None and observation.ports is Ports.OPEN
     return Role.PRIMARY if serving else Role.STANDBY
 
 
-def _followed(seen: Observation) -> str | None:
+def _followed(observation: Observation) -> str | None:
     """Return the primary that our member follows, if it knows one."""
-    return seen.member.primary if seen.member else None
+    return observation.member.primary if observation.member else None
 
 
-def _writable(seen: Observation) -> bool:
-    return seen.member is not None and seen.member.writable
+def _writable(observation: Observation) -> bool:
+    return observation.member is not None and observation.member.writable
 
 
-def _elected(seen: Observation) -> bool:
+def _elected(observation: Observation) -> bool:
     """Return whether our member names itself; it may still have to apply its oplog."""
-    return _writable(seen) or _followed(seen) == seen.me
+    return _writable(observation) or _followed(observation) == observation.self_address
 
 
-def _noticed(seen: Observation, now: int) -> dict[str, int]:
+def _noticed(observation: Observation, now: int) -> dict[str, int]:
     """Return the first marks: the former holder's last good answer, and now."""
-    if seen.sighting is None or seen.sighting.document.holder in ("", seen.me):
+    if (
+        observation.observed_lease is None
+        or observation.observed_lease.document.holder in ("", observation.self_address)
+    ):
         return {"noticed": now}
-    holder = seen.peer(seen.sighting.document.holder)
-    answered = max(seen.sighting.changed_at, holder.claimed_at if holder else 0)
+    holder = observation.peer(observation.observed_lease.document.holder)
+    answered = max(
+        observation.observed_lease.changed_at,
+        holder.primary_claimed_at if holder else 0,
+    )
     return {"answered": min(answered, now), "noticed": now}
 
 

@@ -13,22 +13,22 @@ from concurrent.futures import ThreadPoolExecutor
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.lease import LeaseDocument
 from plugins.ha.consensus.state import (
+    AcquireLease,
     Action,
     ClosePorts,
-    DropLease,
-    HandOver,
     Observation,
     OpenPorts,
     ReadLease,
     ReleaseLease,
     RenewLease,
+    RenounceLease,
     ReopenServers,
     StepDown,
     StepUp,
-    TakeLease,
+    TransferRole,
     Update,
 )
-from plugins.ha.consensus.transitions import ServerEnd
+from plugins.ha.consensus.transitions import ServerFailure
 from plugins.ha.replication.collections import LeaseStore
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
@@ -81,7 +81,7 @@ class ActionExecutor:
         match action:
             case OpenPorts() | ReopenServers() | ClosePorts():
                 return self._port_worker
-            case StepDown() | StepUp() | HandOver():
+            case StepDown() | StepUp() | TransferRole():
                 return self._step_worker
             case _:
                 return self._lease_worker
@@ -90,7 +90,7 @@ class ActionExecutor:
         match action:
             case ReadLease():
                 return self._lease.read()
-            case TakeLease(expected):
+            case AcquireLease(expected):
                 return self._lease.take(expected)
             case RenewLease(expected):
                 return self._lease.renew(expected)
@@ -102,15 +102,15 @@ class ActionExecutor:
                 return self._ports.reopen()
             case ClosePorts(drain):
                 return self._ports.close(drain=drain)
-            case HandOver(expected, target):
+            case TransferRole(expected, target):
                 self._lease.release(expected)
                 return self._steps.down(target)
             case StepDown():
                 return self._steps.down(None)
             case StepUp():
                 return self._steps.up()
-            case DropLease():
-                return lambda seen: seen
+            case RenounceLease():
+                return lambda observation: observation
 
 
 class LeaseActions:
@@ -121,12 +121,12 @@ class LeaseActions:
 
     def __init__(
         self,
-        me: str,
+        self_address: str,
         ttl: int,
         store: LeaseStore,
         measure: Callable[[float], object] = lambda _: None,
     ) -> None:
-        self._me = me
+        self._me = self_address
         self._ttl = ttl
         self._store = store
         self._measure = measure
@@ -137,12 +137,12 @@ class LeaseActions:
             document = self._store.read(self._patience)
         except DatabaseError as error:
             log.debug("%s", error)
-            return transitions.lease_answered
+            return transitions.lease_request_finished
         now = boottime_ns()
 
-        def update(seen: Observation) -> Observation:
-            sighted = transitions.lease_observed(seen, document, now)
-            return transitions.lease_answered(sighted)
+        def update(observation: Observation) -> Observation:
+            sighted = transitions.lease_observed(observation, document, now)
+            return transitions.lease_request_finished(sighted)
 
         return update
 
@@ -158,10 +158,10 @@ class LeaseActions:
     def release(self, expected: LeaseDocument) -> Update:
         """Write that the lease is free; if that fails, it runs out by itself."""
         try:
-            self._store.replace(expected, expected.given_back(), self._patience)
+            self._store.replace(expected, expected.as_released(), self._patience)
         except DatabaseError as error:
             log.info("the lease could not be released and will run out: %s", error)
-        return lambda seen: seen
+        return lambda observation: observation
 
     def _write(self, expected: LeaseDocument, wanted: LeaseDocument) -> Update:
         sent_at = boottime_ns()
@@ -176,9 +176,9 @@ class LeaseActions:
         now = boottime_ns()
         self._measure((now - sent_at) / SECOND)
 
-        def update(seen: Observation) -> Observation:
-            held = transitions.lease_held(seen, wanted, sent_at, now)
-            return transitions.lease_answered(held)
+        def update(observation: Observation) -> Observation:
+            held = transitions.lease_acknowledged(observation, wanted, sent_at, now)
+            return transitions.lease_request_finished(held)
 
         return update
 
@@ -237,7 +237,7 @@ class ElectionActions:
 
 def _stepped() -> Update:
     now = boottime_ns()
-    return lambda seen: transitions.election_step_finished(seen, now)
+    return lambda observation: transitions.election_step_finished(observation, now)
 
 
 class PortActions:
@@ -256,7 +256,9 @@ class PortActions:
         except ConsoleError as error:
             log.error("%s", error)  # noqa: TRY400  the sentence says it all
             if not self._ports.is_open:
-                return _failed(ServerEnd("every server", str(error)), others_run=False)
+                return _failed(
+                    ServerFailure("every server", str(error)), others_run=False
+                )
         self._ports.checks.require_answers()
         return transitions.ports_opened
 
@@ -268,17 +270,19 @@ class PortActions:
             log.error("%s", error)  # noqa: TRY400  the sentence says it all
         self._ports.checks.require_answers()
         closed = self._ports.closed()
-        return lambda seen: transitions.servers_reopened(seen, closed)
+        return lambda observation: transitions.servers_reopened(observation, closed)
 
     def server_failed(self, failure: ListenerFailed) -> Update:
         """Say that a server ended by itself or could not be opened."""
-        end = ServerEnd(failure.name, failure.reason)
+        end = ServerFailure(failure.name, failure.reason)
         return _failed(end, others_run=self._ports.is_open)
 
     def look(self) -> Update:
         """Say which servers are closed at the moment at which that is applied."""
         now, ports = boottime_ns(), self._ports
-        return lambda seen: transitions.servers_seen(seen, ports.closed(), now)
+        return lambda observation: transitions.servers_polled(
+            observation, ports.closed(), now
+        )
 
     def close(self, *, drain: bool) -> Update:
         """Close the ports; *drain* gives requests in flight a moment.
@@ -290,10 +294,12 @@ class PortActions:
         except ConsoleError as error:
             log.error("%s", error)  # noqa: TRY400  the sentence says it all
             now = boottime_ns()
-            return lambda seen: transitions.ports_stuck(seen, now)
+            return lambda observation: transitions.ports_close_failed(observation, now)
         return transitions.ports_closed
 
 
-def _failed(end: ServerEnd, *, others_run: bool) -> Update:
+def _failed(end: ServerFailure, *, others_run: bool) -> Update:
     now = boottime_ns()
-    return lambda seen: transitions.server_failed(seen, end, now, others_run=others_run)
+    return lambda observation: transitions.server_failed(
+        observation, end, now, others_run=others_run
+    )

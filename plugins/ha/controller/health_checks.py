@@ -16,7 +16,7 @@ from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.system.serving_permit import FOREVER
 
-REST = 3 * SECOND
+COOLDOWN_NS = 3 * SECOND
 REMOVED = (
     "this node was removed from the cluster and does not serve; to use the host again, "
     "uninstall the Console (twistlock.sh -u) and run the join command of the primary's "
@@ -39,8 +39,8 @@ class MembershipCheck:
 
     def check(self) -> str | None:
         """Return why this node is outside the cluster, or None; a health check."""
-        seen = self._control_loop.seen
-        out = seen.resting_until >= FOREVER or self._is_left_out()
+        observation = self._control_loop.observation
+        out = observation.cooldown_until >= FOREVER or self._is_left_out()
         self.reason = REMOVED if out else None
         return self.reason
 
@@ -75,9 +75,11 @@ class ClockMonitor:
         if now >= self._clock.until:
             return None
         # Who stood for election now might find nobody to make a majority with.
-        until, reason = now + REST, f"resting: {REASON}"
-        self._control_loop.post(lambda seen: transitions.resting(seen, until, reason))
-        if may_restart(self._control_loop.seen, self._clock, now):
+        until, reason = now + COOLDOWN_NS, f"resting: {REASON}"
+        self._control_loop.post(
+            lambda observation: transitions.enter_cooldown(observation, until, reason)
+        )
+        if may_restart(self._control_loop.observation, self._clock, now):
             log.warning("starting our database anew: %s", REASON)
             self._clock = MemberClock()
             self._mongod.restart()

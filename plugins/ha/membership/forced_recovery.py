@@ -50,7 +50,7 @@ class Recovery:
 
     def plan(self) -> RecoveryAnswer:
         """Return what it would do; raises Refused where nothing is to recover."""
-        if self.control_loop.seen.hold is not None:
+        if self.control_loop.observation.held_lease is not None:
             raise Refused(f"{self.address} serves; there is nothing to recover from.")
         self._must_have_copied()
         members = self.replica_set.config()["members"]
@@ -67,7 +67,9 @@ class Recovery:
         plan = self.plan()
         log.warning("recovering by force: leaving out %s", ", ".join(plan.others))
         # A lease request of ours is under way: the control loop shall not make another.
-        self.control_loop.post(lambda seen: replace(seen, asking=True))
+        self.control_loop.post(
+            lambda observation: replace(observation, lease_request_pending=True)
+        )
         try:
             # Half of it done could not be asked for again: then this node serves.
             deadline = boottime_ns() + INSIST_SECONDS * SECOND
@@ -76,7 +78,7 @@ class Recovery:
             for other in plan.others:
                 _insist(partial(self.register.remove, other), deadline)
         finally:
-            self.control_loop.post(transitions.lease_answered)
+            self.control_loop.post(transitions.lease_request_finished)
         log.warning("recovered: %s is the only node of its cluster", self.address)
 
     def _must_have_copied(self) -> None:
@@ -105,7 +107,7 @@ class Recovery:
         except Refused as error:
             raise Refused(f"{other} answers, and says: {error}") from error
         # A node whose answer cannot be read is not silent: that error is raised.
-        if cause := Heartbeat.from_answer(answer).cause:
+        if cause := Heartbeat.from_answer(answer).database_problem:
             raise Refused(
                 f"{other} answers, and its database does not run: {cause}. Repair it; "
                 "if it is beyond repair, stop the Console on that host first."

@@ -4,6 +4,9 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
+
+from pydantic import Field
 
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.state import Observation, Peer, Ports, Update
@@ -21,18 +24,24 @@ from twistlock_console.system.processes import abort_process
 from twistlock_console.system.serving_permit import FOREVER
 
 PATH = "/v1/ha/heartbeat"
-ANSWER_SECONDS = 1.0
-PAUSE_INTERVALS = 25
-LONGEST_CAUSE = 1000
+RESPONSE_TIMEOUT_S = 1.0
+RETRY_INTERVALS = 25
+MAX_PROBLEM_CHARS = 1000
 log = logging.getLogger(__name__)
 
 
-class Heartbeat(NodeMessage):
-    """What a node tells its peers of itself; `Peer` says what each member means.
+def _key(name: str, **options: Any) -> Any:
+    """Return a field whose key in JSON is *name*."""
+    return Field(validation_alias=name, serialization_alias=name, **options)
 
-    *holding* stays at an epoch until its ports are closed, also after the lease
-    is dropped; 0 is a promise never to serve under any epoch granted so far. A node
-    of an earlier release tells no *cause*.
+
+class Heartbeat(NodeMessage):
+    """The heartbeat payload: this node's state; `Peer` describes the fields.
+
+    *serving_epoch* stays at an epoch until the ports are closed, also after the lease
+    was renounced; 0 is a promise never to serve under any epoch granted so far. A node
+    of an earlier release sends no *database_problem*. Five keys in JSON keep their
+    names of before, so that nodes of both releases understand each other.
     """
 
     address: str
@@ -41,66 +50,70 @@ class Heartbeat(NodeMessage):
     mongod_alive: bool
     primary: str | None
     optime: tuple[int, int]
-    holding: int
-    taking: bool
-    hears: tuple[str, ...]
-    resting: bool
+    serving_epoch: int = _key("holding")
+    acquire_pending: bool = _key("taking")
+    reachable_primaries: tuple[str, ...] = _key("hears")
+    in_cooldown: bool = _key("resting")
     version: str
     reason: str
-    cause: str = ""
+    database_problem: str = _key("cause", default="")
 
 
-def heartbeat_of(
-    seen: Observation, reason: str, now: int, cause: str = ""
+def heartbeat_payload(
+    observation: Observation, reason: str, now: int, cause: str = ""
 ) -> Heartbeat:
     """Return what this node tells its peers of itself."""
-    serving = seen.renounced if seen.ports is not Ports.CLOSED else 0
+    serving = (
+        observation.last_renounced_epoch if observation.ports is not Ports.CLOSED else 0
+    )
     return Heartbeat(
-        address=seen.me,
-        state=seen.member.state if seen.member else "UNKNOWN",
-        writable=bool(seen.member and seen.member.writable),
+        address=observation.self_address,
+        state=observation.member.state if observation.member else "UNKNOWN",
+        writable=bool(observation.member and observation.member.writable),
         # A silent mongod may only be slow; the lease tells when it is too slow.
-        mongod_alive=seen.member is None or seen.member.alive,
-        primary=seen.member.primary if seen.member else None,
-        optime=seen.optime,
-        holding=seen.hold.document.epoch if seen.hold else serving,
-        taking=seen.taking,
-        hears=tuple(
+        mongod_alive=observation.member is None or observation.member.alive,
+        primary=observation.member.primary if observation.member else None,
+        optime=observation.optime,
+        serving_epoch=observation.held_lease.document.epoch
+        if observation.held_lease
+        else serving,
+        acquire_pending=observation.acquire_pending,
+        reachable_primaries=tuple(
             peer.address
-            for peer in seen.peers
-            if peer.writable and seen.is_heard(peer, now)
+            for peer in observation.peers
+            if peer.writable and observation.is_reachable(peer, now)
         ),
-        resting=now < seen.resting_until,
+        in_cooldown=now < observation.cooldown_until,
         version=__version__,
         reason=reason,
-        cause=cause,
+        database_problem=cause,
     )
 
 
-def peer_from(old: Peer, heartbeat: Heartbeat, sent_at: int) -> Peer:
+def peer_from_heartbeat(old: Peer, heartbeat: Heartbeat, sent_at: int) -> Peer:
     """Return the peer as its answer to the request sent at *sent_at* tells."""
     return replace(
         old,
         heard_at=sent_at,
         refused=False,
         lost_at=0 if heartbeat.mongod_alive else old.lost_at or sent_at,
-        claimed_at=sent_at if heartbeat.writable else old.claimed_at,
+        primary_claimed_at=sent_at if heartbeat.writable else old.primary_claimed_at,
         state=heartbeat.state,
         writable=heartbeat.writable,
         mongod_alive=heartbeat.mongod_alive,
         primary=heartbeat.primary,
         optime=heartbeat.optime,
-        holding=heartbeat.holding,
-        taking=heartbeat.taking,
-        hears=heartbeat.hears,
-        resting=heartbeat.resting,
+        serving_epoch=heartbeat.serving_epoch,
+        acquire_pending=heartbeat.acquire_pending,
+        reachable_primaries=heartbeat.reachable_primaries,
+        in_cooldown=heartbeat.in_cooldown,
         version=heartbeat.version,
         reason=heartbeat.reason,
-        cause=heartbeat.cause[:LONGEST_CAUSE],
+        database_problem=heartbeat.database_problem[:MAX_PROBLEM_CHARS],
     )
 
 
-class Heartbeats:
+class HeartbeatSender:
     """One thread a peer; posts what each answers, or that its host refuses.
 
     When one is found lost, the others are asked at once: who stands for election must
@@ -155,7 +168,7 @@ class Heartbeats:
         except ConsoleError as error:
             log.warning("%s gets no heartbeats now: %s", address, error)
             wake.clear()
-            wake.wait(PAUSE_INTERVALS * self._interval)
+            wake.wait(RETRY_INTERVALS * self._interval)
 
     def _note(self, address: str, *, lost: bool) -> None:
         if not lost:
@@ -171,14 +184,18 @@ class Heartbeats:
         address = client.address
         sent_at = boottime_ns()
         try:
-            answer = client.get(PATH, timeout=ANSWER_SECONDS)
+            answer = client.get(PATH, timeout=RESPONSE_TIMEOUT_S)
         except NodeUnreachable as error:
             if error.refused:
-                self._post(lambda seen: _refused(seen, address, sent_at))
+                self._post(lambda observation: _refused(observation, address, sent_at))
             return error.refused
         except Removed as error:
             reason = str(error)
-            self._post(lambda seen: transitions.resting(seen, FOREVER, reason))
+            self._post(
+                lambda observation: transitions.enter_cooldown(
+                    observation, FOREVER, reason
+                )
+            )
             return False
         except Refused as error:
             log.warning("%s refused a heartbeat: %s", address, error)
@@ -188,22 +205,24 @@ class Heartbeats:
         except ValueError as error:
             log.warning("%s answered a heartbeat with %r: %s", address, answer, error)
             return False
-        self._post(lambda seen: _heard(seen, address, heartbeat, sent_at))
+        self._post(lambda observation: _heard(observation, address, heartbeat, sent_at))
         return not heartbeat.mongod_alive
 
 
 def _heard(
-    seen: Observation, address: str, heartbeat: Heartbeat, sent_at: int
+    observation: Observation, address: str, heartbeat: Heartbeat, sent_at: int
 ) -> Observation:
-    old = seen.peer(address)
+    old = observation.peer(address)
     if old is None:
-        return seen
-    return transitions.peer_heard(seen, peer_from(old, heartbeat, sent_at))
+        return observation
+    return transitions.heartbeat_received(
+        observation, peer_from_heartbeat(old, heartbeat, sent_at)
+    )
 
 
-def _refused(seen: Observation, address: str, sent_at: int) -> Observation:
-    old = seen.peer(address)
+def _refused(observation: Observation, address: str, sent_at: int) -> Observation:
+    old = observation.peer(address)
     if old is None:
-        return seen
+        return observation
     gone = replace(old, refused=True, lost_at=old.lost_at or sent_at)
-    return transitions.peer_heard(seen, gone)
+    return transitions.heartbeat_received(observation, gone)

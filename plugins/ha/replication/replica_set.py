@@ -164,4 +164,8 @@ class MemberMonitor:
 
     def _tell(self, member: Member | None, optime: tuple[int, int] | None) -> None:
         now = boottime_ns()
-        self._post(lambda seen: transitions.member_seen(seen, member, optime, now))
+        self._post(
+            lambda observation: transitions.member_polled(
+                observation, member, optime, now
+            )
+        )

@@ -62,7 +62,7 @@ class SwitchoverPreparation:
         self._replica_set.reconfigure({**config, "settings": settings})
 
 
-def set_sync_source(replica_set: ReplicaSet, me: str, host: str) -> None:
+def set_sync_source(replica_set: ReplicaSet, self_address: str, host: str) -> None:
     """Have our member, at *me*, read the oplog of *host*; return once it does so.
 
     A member turns down a source that is not ahead of it, and then looks for another
@@ -75,9 +75,9 @@ def set_sync_source(replica_set: ReplicaSet, me: str, host: str) -> None:
     deadline = boottime_ns() + int(READY_SECONDS * SECOND)
     while settled < SETTLED:
         if boottime_ns() > deadline:
-            raise Refused(f"the database of {me} does not follow {host}")
+            raise Refused(f"the database of {self_address} does not follow {host}")
         time.sleep(POLL_SECONDS)
-        source = replica_set.status().source_of(me)
+        source = replica_set.status().source_of(self_address)
         settled = settled + 1 if source == address_of(host) else 0
         if not source and not asked_again:
             replica_set.follow(host)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from plugins.ha.consensus.state import Observation, Peer, Ports
-from plugins.ha.consensus.switchover import takeover_forecast
+from plugins.ha.consensus.switchover import failover_forecast
 from plugins.ha.membership.rules import JoinRequest, apply_refusal
 from plugins.ha.messages import ClusterAnswer, NodeAnswer, RoleChangeAnswer
 from plugins.ha.replication.member_state import NodeState, member_state
@@ -30,7 +30,7 @@ class ClockReading:
 class ClusterSnapshot:
     """What the view is made from; *reason* is this node's own."""
 
-    seen: Observation
+    observation: Observation
     reason: str
     version: str
     status: ClusterStatus | None
@@ -42,14 +42,16 @@ class ClusterSnapshot:
 
 def cluster_view(snapshot: ClusterSnapshot, reading: ClockReading) -> ClusterAnswer:
     """Return the answer to GET /high-availability."""
-    seen = snapshot.seen
+    observation = snapshot.observation
     members = snapshot.status.members if snapshot.status else ()
     waiting = [request for request in snapshot.requests if not request.approved]
     refusal = apply_refusal([m.address for m in members], waiting, snapshot.version)
     return ClusterAnswer(
         enabled=True,
-        epoch=seen.sighting.document.epoch if seen.sighting else 0,
-        primary=_serving(seen),
+        epoch=observation.observed_lease.document.epoch
+        if observation.observed_lease
+        else 0,
+        primary=_serving(observation),
         apply_ready=refusal is None,
         apply_reason=refusal,
         failures_survived=_failures_survived(members),
@@ -62,19 +64,21 @@ def cluster_view(snapshot: ClusterSnapshot, reading: ClockReading) -> ClusterAns
     )
 
 
-def _serving(seen: Observation) -> str | None:
+def _serving(observation: Observation) -> str | None:
     """Return the node that serves under the lease, as far as this one knows."""
-    if seen.hold is not None and seen.ports is Ports.OPEN:
-        return seen.me
-    return next((peer.address for peer in seen.peers if peer.holding), None)
+    if observation.held_lease is not None and observation.ports is Ports.OPEN:
+        return observation.self_address
+    return next(
+        (peer.address for peer in observation.peers if peer.serving_epoch), None
+    )
 
 
 def _member(
     snapshot: ClusterSnapshot, member: MemberStatus, reading: ClockReading
 ) -> NodeAnswer:
-    seen = snapshot.seen
-    mine = member.address == seen.me
-    peer = seen.peer(member.address)
+    observation = snapshot.observation
+    mine = member.address == observation.self_address
+    peer = observation.peer(member.address)
     lag = snapshot.status.lag_seconds(member.address) if snapshot.status else None
     heard_at = reading.boottime if mine else (peer.heard_at if peer else 0)
     state = member_state(member)
@@ -96,12 +100,12 @@ def _takeover(
     snapshot: ClusterSnapshot, member: MemberStatus, reading: ClockReading
 ) -> str | None:
     """Tell whether it would take over now; None for the primary, or without one."""
-    serving = _serving(snapshot.seen)
+    serving = _serving(snapshot.observation)
     if serving is None or member.address == serving or snapshot.status is None:
         return None
     survivable = _failures_survived(snapshot.status.members)
-    return takeover_forecast(
-        snapshot.seen, member.address, survivable, reading.boottime
+    return failover_forecast(
+        snapshot.observation, member.address, survivable, reading.boottime
     )
 
 
@@ -111,9 +115,9 @@ def _reason(
     state: NodeState,
     reading: ClockReading,
 ) -> str:
-    if member.address == snapshot.seen.me:
+    if member.address == snapshot.observation.self_address:
         return snapshot.reason
-    peer = snapshot.seen.peer(member.address)
+    peer = snapshot.observation.peer(member.address)
     if state is NodeState.UNAVAILABLE:
         return _why_unavailable(peer, reading)
     if state is NodeState.STARTUP2:
@@ -127,8 +131,8 @@ def _why_unavailable(peer: Peer | None, reading: ClockReading) -> str:
         return "out of reach: its host refuses; see whether the Console runs there"
     if peer is None or reading.boottime > peer.heard_at + HEARD_LATELY:
         return "out of reach: it does not answer"
-    if peer.cause:
-        return f"its database does not run: {peer.cause}"
+    if peer.database_problem:
+        return f"its database does not run: {peer.database_problem}"
     if not peer.mongod_alive:
         return "its database does not run"
     return (
@@ -144,7 +148,7 @@ def _is_alone(snapshot: ClusterSnapshot) -> bool:
 def _alone(snapshot: ClusterSnapshot) -> NodeAnswer:
     """Return this node alone: it was removed, or its database tells of no members."""
     return NodeAnswer(
-        address=snapshot.seen.me,
+        address=snapshot.observation.self_address,
         state=NodeState.REMOVED if snapshot.removed else NodeState.UNAVAILABLE,
         self=True,
         version=snapshot.version,

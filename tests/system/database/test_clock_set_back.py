@@ -45,10 +45,10 @@ def worn(tmp_path: Path) -> Iterator[Worn]:
     clock = FakeClock(tmp_path / "clock")
     program = clock.worn_by(find_mongod(settings))
     settings = replace(settings, mongod_binary=program)
-    me = credentials_for(settings, "cluster")
+    self_address = credentials_for(settings, "cluster")
     with (
         set_of_one(settings) as mongod,
-        connect(settings, me, app_name="test", timeout_ms=2000) as client,
+        connect(settings, self_address, app_name="test", timeout_ms=2000) as client,
     ):
         yield Worn(mongod, clock, client)
 
@@ -93,7 +93,7 @@ def test_it_is_stuck_until_it_starts_anew(worn: Worn, writing: None) -> None:
 
     assert told is not None
     assert "clock" in told
-    assert "clock" in keeper.seen.resting_reason
+    assert "clock" in keeper.observation.cooldown_reason
     wait_for(lambda: worn.mongod.pid not in (before, None), 20, "another mongod")
     wait_for(lambda: _shows_all(worn.client), 30, "all of it being shown")
     assert watch.check() is None
@@ -103,10 +103,10 @@ class _Keeper:
     """Knows a member that was elected, and that nobody serves."""
 
     def __init__(self) -> None:
-        self.seen = candidate(peers=())
+        self.observation = candidate(peers=())
 
     def post(self, update: Update) -> None:
-        self.seen = update(self.seen)
+        self.observation = update(self.observation)
 
 
 def _shows_all(client: Client) -> bool:

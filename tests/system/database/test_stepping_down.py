@@ -24,8 +24,8 @@ WAITS = {"replSetStepDown": 60, "secondaryCatchUpPeriodSecs": 50, "force": True}
 @pytest.fixture
 def client(running: Settings) -> Iterator[Client]:
     """A client of the set of one, which is primary before and after."""
-    me = credentials_for(running, "cluster")
-    with connect(running, me, app_name="test", timeout_ms=20_000) as client:
+    self_address = credentials_for(running, "cluster")
+    with connect(running, self_address, app_name="test", timeout_ms=20_000) as client:
         yield client
         # A primary refuses that, and need not be told.
         with suppress(OperationFailure):
@@ -36,11 +36,13 @@ def client(running: Settings) -> Iterator[Client]:
 @pytest.fixture
 def waiting(running: Settings, client: Client) -> Iterator[None]:
     """It was told to step down, and waits for longer than anybody has patience."""
-    me = credentials_for(running, "cluster")
+    self_address = credentials_for(running, "cluster")
 
     def step_down() -> None:
         with (
-            connect(running, me, app_name="waits", timeout_ms=60_000) as other,
+            connect(
+                running, self_address, app_name="waits", timeout_ms=60_000
+            ) as other,
             suppress(PyMongoError),
         ):
             other.admin.command(WAITS)

@@ -24,10 +24,12 @@ def test_a_hold_ends_before_others_may_take_over(
 
     The holder sent its write at true time 0 and another node saw it *delay* later.
     """
-    hold = HeldLease.acknowledged(lease(OTHER, ttl=ttl), sent_at=0)
-    sighting = ObservedLease(hold.document, 0)
+    held = HeldLease.acknowledged(lease(OTHER, ttl=ttl), sent_at=0)
+    observed = ObservedLease(held.document, 0)
 
-    closed = hold.deadline / holder
-    taken = delay + available_at(sighting, me=ME, holder_renounced=False) / taker
+    closed = held.deadline / holder
+    taken = (
+        delay + available_at(observed, self_address=ME, holder_renounced=False) / taker
+    )
 
     assert closed <= taken

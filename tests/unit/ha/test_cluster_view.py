@@ -41,9 +41,11 @@ TRIO = ClusterStatus(
 )
 
 
-def drawn(seen: Observation, status: ClusterStatus | None, **changes: Any) -> Any:
+def drawn(
+    observation: Observation, status: ClusterStatus | None, **changes: Any
+) -> Any:
     picture = ClusterSnapshot(
-        seen=seen,
+        observation=observation,
         reason="we stand by",
         version="1",
         status=status,
@@ -56,9 +58,11 @@ def drawn(seen: Observation, status: ClusterStatus | None, **changes: Any) -> An
 def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:
     """Also on a standby."""
     told = {"version": "1", "reason": "it serves"}
-    seen = standby(peers=(serving_peer(**told), peer(THIRD, heard_at=NOW - SECOND)))
+    observation = standby(
+        peers=(serving_peer(**told), peer(THIRD, heard_at=NOW - SECOND))
+    )
 
-    shown = drawn(seen, TRIO, history=(CHANGE,))
+    shown = drawn(observation, TRIO, history=(CHANGE,))
 
     assert (shown["enabled"], shown["epoch"], shown["primary"]) == (True, 7, OTHER)
     assert shown["failuresSurvived"] == 1
@@ -79,7 +83,7 @@ def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "primary"),
+    ("observation", "primary"),
     [
         pytest.param(holder(ports=Ports.OPEN), ME, id="this-node"),
         pytest.param(holder(), None, id="not-open-yet"),
@@ -87,13 +91,15 @@ def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:
         pytest.param(standby(peers=()), None, id="nobody"),
     ],
 )
-def test_the_primary_is_who_serves(seen: Observation, primary: str | None) -> None:
+def test_the_primary_is_who_serves(
+    observation: Observation, primary: str | None
+) -> None:
     """Not whose database is primary."""
-    assert drawn(seen, TRIO)["primary"] == primary
+    assert drawn(observation, TRIO)["primary"] == primary
 
 
 @pytest.mark.parametrize(
-    ("seen", "state", "reason"),
+    ("observation", "state", "reason"),
     [
         pytest.param(
             standby(peers=(peer(OTHER, refused=True),)),
@@ -108,7 +114,9 @@ def test_the_primary_is_who_serves(seen: Observation, primary: str | None) -> No
             id="silent",
         ),
         pytest.param(
-            standby(peers=(peer(OTHER, mongod_alive=False, cause="disk full"),)),
+            standby(
+                peers=(peer(OTHER, mongod_alive=False, database_problem="disk full"),)
+            ),
             member(OTHER, "DOWN", healthy=False),
             "its database does not run: disk full",
             id="database-with-a-cause",
@@ -142,14 +150,14 @@ def test_the_primary_is_who_serves(seen: Observation, primary: str | None) -> No
     ],
 )
 def test_each_node_is_shown_with_a_reason(
-    seen: Observation, state: MemberStatus, reason: str
+    observation: Observation, state: MemberStatus, reason: str
 ) -> None:
     """In its own words where it has any."""
-    node = drawn(seen, ClusterStatus(1, (state,)))["nodes"][0]
+    node = drawn(observation, ClusterStatus(1, (state,)))["nodes"][0]
 
     assert node["reason"] == reason
     assert node["lagSeconds"] == (0.0 if state.healthy else None)
-    assert (node["lastSeen"] is None) == (seen.peers == ())
+    assert (node["lastSeen"] is None) == (observation.peers == ())
 
 
 @pytest.mark.parametrize(
@@ -191,7 +199,7 @@ def test_hosts_that_ask_to_join_are_shown_too() -> None:
 
 def test_a_node_knows_that_it_was_removed() -> None:
     """It has no status to show, so it shows itself."""
-    shown = drawn(standby(sighting=None, peers=()), None, removed=True)
+    shown = drawn(standby(observed_lease=None, peers=()), None, removed=True)
 
     assert [(n["state"], n["self"]) for n in shown["nodes"]] == [("REMOVED", True)]
     assert shown["epoch"] == 0
@@ -200,9 +208,9 @@ def test_a_node_knows_that_it_was_removed() -> None:
 
 def test_a_node_without_a_database_shows_itself() -> None:
     """With the reason: the others cannot be listed, and it can say why."""
-    seen = standby(member=None, sighting=None, peers=())
+    observation = standby(member=None, observed_lease=None, peers=())
 
-    shown = drawn(seen, None, has_no_database=True)
+    shown = drawn(observation, None, has_no_database=True)
 
     own = [(n["state"], n["self"], n["reason"]) for n in shown["nodes"]]
     assert own == [("UNAVAILABLE", True, "we stand by")]

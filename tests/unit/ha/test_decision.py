@@ -8,11 +8,9 @@ from plugins.ha.consensus.decision import Decision, decide
 from plugins.ha.consensus.lease import LeaseDocument, ObservedLease
 from plugins.ha.consensus.state import (
     DEAD_MEMBER,
+    AcquireLease,
     ClosePorts,
-    DropLease,
     FailedServer,
-    HandOver,
-    Handover,
     Member,
     Observation,
     OpenPorts,
@@ -21,10 +19,12 @@ from plugins.ha.consensus.state import (
     ReadLease,
     ReleaseLease,
     RenewLease,
+    RenounceLease,
     ReopenServers,
     StepDown,
     StepUp,
-    TakeLease,
+    SwitchoverRequest,
+    TransferRole,
 )
 from tests.ha.sketch import (
     HOLD,
@@ -37,24 +37,27 @@ from tests.ha.sketch import (
     SECONDARY,
     B,
     C,
+    observe,
+    observed,
     peer,
-    seen,
-    sighting,
 )
 
-SERVING = seen(
-    member=PRIMARY, hold=HOLD, ports=Ports.OPEN, sighting=sighting(LEASE, ago=100)
+SERVING = observe(
+    member=PRIMARY,
+    held_lease=HOLD,
+    ports=Ports.OPEN,
+    observed_lease=observed(LEASE, ago=100),
 )
-ELECTED = seen(
-    member=PRIMARY, writable_since=NOW, sighting=sighting(LEASE_OF_B, ago=500)
+ELECTED = observe(
+    member=PRIMARY, writable_since=NOW, observed_lease=observed(LEASE_OF_B, ago=500)
 )
 STUCK = replace(
     ELECTED,
     writable_since=NOW - 10 * SECOND,
-    sighting=sighting(LEASE_OF_B, ago=20_000),
+    observed_lease=observed(LEASE_OF_B, ago=20_000),
 )
 NOT_STORED = "elected, and for 10 s no majority stored the lease"
-ASKED = Handover(None, "asked by admin")
+ASKED = SwitchoverRequest(None, "asked by admin")
 BEAT = NOW + 200 * MS
 SOON = NOW + 50 * MS
 
@@ -63,37 +66,37 @@ SOON = NOW + 50 * MS
     ("observation", "expected"),
     [
         pytest.param(
-            seen(member=PRIMARY, ports=Ports.OPEN),
+            observe(member=PRIMARY, ports=Ports.OPEN),
             Decision((ClosePorts(),), "ports were open without the lease", NOW),
             id="open",
         ),
         pytest.param(
-            seen(member=PRIMARY, ports=Ports.FAILED),
+            observe(member=PRIMARY, ports=Ports.FAILED),
             Decision((ClosePorts(),), "ports were open without the lease", NOW),
             id="failed",
         ),
         pytest.param(
-            seen(member=PRIMARY, ports=Ports.PAUSED),
+            observe(member=PRIMARY, ports=Ports.PAUSED),
             Decision((ClosePorts(),), "ports were open without the lease", NOW),
             id="paused",
         ),
         pytest.param(
-            seen(member=PRIMARY, ports=Ports.CLOSING),
+            observe(member=PRIMARY, ports=Ports.CLOSING),
             Decision((StepDown(),), "the service ports are closing", BEAT),
             id="closing-while-elected",
         ),
         pytest.param(
-            seen(member=SECONDARY, ports=Ports.OPENING),
+            observe(member=SECONDARY, ports=Ports.OPENING),
             Decision((), "the service ports are opening", BEAT),
             id="opening-as-secondary",
         ),
         pytest.param(
-            seen(ports=Ports.CLOSING),
+            observe(ports=Ports.CLOSING),
             Decision((), "the service ports are closing", BEAT),
             id="closing-with-a-silent-database",
         ),
         pytest.param(
-            seen(),
+            observe(),
             Decision((), "the local database does not answer", BEAT),
             id="silent-database",
         ),
@@ -110,100 +113,104 @@ def test_without_the_lease_ports_are_closed(
     ("observation", "expected"),
     [
         pytest.param(
-            replace(ELECTED, sighting=None),
+            replace(ELECTED, observed_lease=None),
             Decision((ReadLease(),), "elected; the lease is not read yet", SOON),
             id="not-read",
         ),
         pytest.param(
-            replace(ELECTED, sighting=None, asking=True),
+            replace(ELECTED, observed_lease=None, lease_request_pending=True),
             Decision((), "elected; the lease is not read yet", SOON),
             id="reading",
         ),
         pytest.param(
             ELECTED,
             Decision(
-                (TakeLease(LEASE_OF_B),), "elected; the lease is free", NOW + 50 * MS
+                (AcquireLease(LEASE_OF_B),), "elected; the lease is free", NOW + 50 * MS
             ),
             id="renounced",
         ),
         pytest.param(
-            replace(ELECTED, sighting=sighting(LEASE_OF_B, ago=1500), peers=()),
-            Decision((TakeLease(LEASE_OF_B),), "elected; the lease is free", SOON),
+            replace(ELECTED, observed_lease=observed(LEASE_OF_B, ago=1500), peers=()),
+            Decision((AcquireLease(LEASE_OF_B),), "elected; the lease is free", SOON),
             id="waited-out",
         ),
         pytest.param(
-            replace(ELECTED, sighting=sighting(LEASE_OF_B.given_back(), ago=0)),
+            replace(ELECTED, observed_lease=observed(LEASE_OF_B.as_released(), ago=0)),
             Decision(
-                (TakeLease(LEASE_OF_B.given_back()),),
+                (AcquireLease(LEASE_OF_B.as_released()),),
                 "elected; the lease is free",
                 SOON,
             ),
             id="released",
         ),
         pytest.param(
-            replace(ELECTED, sighting=sighting(LEASE, ago=0)),
-            Decision((TakeLease(LEASE),), "elected; the lease is free", SOON),
+            replace(ELECTED, observed_lease=observed(LEASE, ago=0)),
+            Decision((AcquireLease(LEASE),), "elected; the lease is free", SOON),
             id="our-own-of-before",
         ),
         pytest.param(
-            replace(ELECTED, asking=True),
+            replace(ELECTED, lease_request_pending=True),
             Decision((), "elected; asked for the lease", BEAT),
             id="asked-for",
         ),
         pytest.param(
-            replace(STUCK, asking=True),
-            Decision((DropLease(), StepDown()), NOT_STORED, NOW + SECOND),
+            replace(STUCK, lease_request_pending=True),
+            Decision((RenounceLease(), StepDown()), NOT_STORED, NOW + SECOND),
             id="not-stored-for-long",
         ),
         pytest.param(
-            replace(STUCK, asking=True, stepping=True),
+            replace(STUCK, lease_request_pending=True, election_step_pending=True),
             Decision((), NOT_STORED, NOW + SECOND),
             id="not-stored-for-long-and-stepping-down",
         ),
         *(
             pytest.param(
-                replace(STUCK, asking=True, **{since: NOW - 9 * SECOND}),
+                replace(STUCK, lease_request_pending=True, **{since: NOW - 9 * SECOND}),
                 Decision((), "elected; asked for the lease", BEAT),
                 id=f"not-stored-for-nine-seconds-of-{since}",
             )
-            for since in ("writable_since", "stepped_at", "resting_until")
+            for since in ("writable_since", "election_step_ended_at", "cooldown_until")
         ),
         pytest.param(
-            replace(STUCK, asking=True, peers=(peer(B),)),
+            replace(STUCK, lease_request_pending=True, peers=(peer(B),)),
             Decision((), "elected; asked for the lease", BEAT),
             id="not-stored-in-a-set-of-two",
         ),
         *(
             pytest.param(
-                replace(STUCK, asking=True, peers=(peer(B), other)),
+                replace(STUCK, lease_request_pending=True, peers=(peer(B), other)),
                 Decision((), "elected; asked for the lease", BEAT),
                 id=f"not-stored-and-the-other-{why}",
             )
             for why, other in {
                 "silent": peer(C, ago=900),
                 "syncing": peer(C, state="STARTUP2"),
-                "resting": peer(C, resting=True),
-                "well-for-nine-seconds": peer(C, well_since=NOW - 9 * SECOND),
+                "in_cooldown": peer(C, in_cooldown=True),
+                "well-for-nine-seconds": peer(C, healthy_since=NOW - 9 * SECOND),
             }.items()
         ),
         pytest.param(
-            replace(ELECTED, resting_until=NOW + 300 * MS, resting_reason="resting: x"),
+            replace(
+                ELECTED, cooldown_until=NOW + 300 * MS, cooldown_reason="resting: x"
+            ),
             Decision((StepDown(),), "resting: x", NOW + 300 * MS),
-            id="resting",
+            id="in_cooldown",
         ),
         pytest.param(
-            replace(ELECTED, resting_until=NOW + 9 * SECOND, resting_reason="resting"),
-            Decision((StepDown(),), "resting", NOW + SECOND),
+            replace(
+                ELECTED, cooldown_until=NOW + 9 * SECOND, cooldown_reason="in_cooldown"
+            ),
+            Decision((StepDown(),), "in_cooldown", NOW + SECOND),
             id="resting-for-long",
         ),
         pytest.param(
             replace(
                 ELECTED,
-                resting_until=NOW + 9 * SECOND,
-                resting_reason="resting",
-                stepped_at=NOW - 900 * MS,
+                cooldown_until=NOW + 9 * SECOND,
+                cooldown_reason="in_cooldown",
+                election_step_ended_at=NOW - 900 * MS,
             ),
-            Decision((), "resting", NOW + SECOND),
+            Decision((), "in_cooldown", NOW + SECOND),
             id="resting-and-stepped-down-a-moment-ago",
         ),
     ],
@@ -219,8 +226,10 @@ def test_an_elected_node_takes_a_free_lease(
     "holder",
     [
         pytest.param(peer(B, ago=500), id="asked-before-the-lease-changed"),
-        pytest.param(peer(B, holding=7), id="it-still-serves"),
-        pytest.param(peer(B, taking=True), id="it-may-get-it-by-a-request-in-flight"),
+        pytest.param(peer(B, serving_epoch=7), id="it-still-serves"),
+        pytest.param(
+            peer(B, acquire_pending=True), id="it-may-get-it-by-a-request-in-flight"
+        ),
         pytest.param(None, id="it-is-no-peer-of-ours"),
     ],
 )
@@ -257,27 +266,39 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
             id="a-silent-database-may-only-be-slow",
         ),
         pytest.param(
-            {"hold": replace(HOLD, renew_at=NOW)},
+            {"held_lease": replace(HOLD, renew_at=NOW)},
             Decision((RenewLease(LEASE),), "serving under epoch 7", HOLD.deadline),
             id="renewal",
         ),
         pytest.param(
-            {"hold": replace(HOLD, renew_at=NOW), "asking": True},
+            {"held_lease": replace(HOLD, renew_at=NOW), "lease_request_pending": True},
             Decision((), "serving under epoch 7", HOLD.deadline),
             id="renewal-in-flight",
         ),
         pytest.param(
-            {"ports": Ports.FAILED, "failures": 1, "failed_at": NOW - 60 * MS},
+            {
+                "ports": Ports.FAILED,
+                "port_failures": 1,
+                "ports_failed_at": NOW - 60 * MS,
+            },
             Decision((), "serving under epoch 7", NOW + 40 * MS),
             id="ports-failed-a-moment-ago",
         ),
         pytest.param(
-            {"ports": Ports.FAILED, "failures": 1, "failed_at": NOW - 100 * MS},
+            {
+                "ports": Ports.FAILED,
+                "port_failures": 1,
+                "ports_failed_at": NOW - 100 * MS,
+            },
             Decision((ClosePorts(),), "opening the service ports again", NOW),
             id="ports-failed-once",
         ),
         pytest.param(
-            {"ports": Ports.FAILED, "failures": 99, "failed_at": NOW - 10 * SECOND},
+            {
+                "ports": Ports.FAILED,
+                "port_failures": 99,
+                "ports_failed_at": NOW - 10 * SECOND,
+            },
             Decision((ClosePorts(),), "opening the service ports again", NOW),
             id="ports-failed-often",
         ),
@@ -299,7 +320,7 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
         pytest.param(
             {
                 "failed_servers": (FailedServer("defenders", 1, NOW - SECOND),),
-                "reopening": True,
+                "reopen_pending": True,
             },
             Decision(
                 (), "serving under epoch 7, but closed: defenders", NOW + 150 * MS
@@ -307,7 +328,7 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
             id="one-server-is-being-opened-again",
         ),
         pytest.param(
-            {"ports": Ports.PAUSED, "failures": 1, "failed_at": NOW},
+            {"ports": Ports.PAUSED, "port_failures": 1, "ports_failed_at": NOW},
             Decision((ClosePorts(),), "opening the service ports again", NOW),
             id="ports-paused",
         ),
@@ -324,25 +345,25 @@ def test_the_holder_serves_and_renews(
     ("changes", "reason", "leaves"),
     [
         pytest.param(
-            {"hold": replace(HOLD, deadline=NOW)},
+            {"held_lease": replace(HOLD, deadline=NOW)},
             "the lease was not renewed in time",
             True,
             id="deadline",
         ),
         pytest.param(
-            {"hold": replace(HOLD, deadline=NOW), "member": None},
+            {"held_lease": replace(HOLD, deadline=NOW), "member": None},
             "the lease was not renewed in time",
             True,
             id="deadline-with-a-silent-database",
         ),
         pytest.param(
-            {"hold": replace(HOLD, deadline=NOW), "peers": ()},
+            {"held_lease": replace(HOLD, deadline=NOW), "peers": ()},
             "the lease was not renewed in time",
             False,
             id="nobody-to-make-way-for",
         ),
         pytest.param(
-            {"hold": replace(HOLD, deadline=NOW), "stepping": True},
+            {"held_lease": replace(HOLD, deadline=NOW), "election_step_pending": True},
             "the lease was not renewed in time",
             False,
             id="makes-way-already",
@@ -357,7 +378,7 @@ def test_the_holder_serves_and_renews(
             id="stepped-down",
         ),
         pytest.param(
-            {"member": Member("ROLLBACK", writable=False), "handover": ASKED},
+            {"member": Member("ROLLBACK", writable=False), "switchover_request": ASKED},
             "the local database is ROLLBACK now",
             False,
             id="loss-goes-before-a-handover",
@@ -371,7 +392,7 @@ def test_a_lost_lease_closes_the_ports_at_once(
     way = (StepDown(),) if leaves else ()
 
     assert decide(replace(SERVING, **changes), NOW) == Decision(
-        (DropLease(), ClosePorts(), *way), reason, NOW
+        (RenounceLease(), ClosePorts(), *way), reason, NOW
     )
 
 
@@ -397,23 +418,26 @@ def test_a_lost_lease_closes_the_ports_at_once(
             id="closing",
         ),
         pytest.param(
-            {"ports": Ports.OPENING, "hold": replace(HOLD, renew_at=NOW)},
+            {"ports": Ports.OPENING, "held_lease": replace(HOLD, renew_at=NOW)},
             Decision((RenewLease(LEASE),), "asked by admin", HOLD.deadline),
             id="opening",
         ),
         pytest.param(
             {"ports": Ports.CLOSED},
-            Decision((DropLease(), HandOver(LEASE, B)), "asked by admin", NOW),
+            Decision((RenounceLease(), TransferRole(LEASE, B)), "asked by admin", NOW),
             id="to-the-best",
         ),
         pytest.param(
-            {"ports": Ports.CLOSED, "handover": Handover(C, "drill")},
-            Decision((DropLease(), HandOver(LEASE, C)), "drill", NOW),
+            {
+                "ports": Ports.CLOSED,
+                "switchover_request": SwitchoverRequest(C, "drill"),
+            },
+            Decision((RenounceLease(), TransferRole(LEASE, C)), "drill", NOW),
             id="to-the-one-named",
         ),
         pytest.param(
             {"ports": Ports.CLOSED, "peers": ()},
-            Decision((DropLease(), ReleaseLease(LEASE)), "asked by admin", NOW),
+            Decision((RenounceLease(), ReleaseLease(LEASE)), "asked by admin", NOW),
             id="to-nobody",
         ),
     ],
@@ -422,7 +446,7 @@ def test_a_handover_closes_then_releases_then_steps_down(
     changes: dict[str, object], expected: Decision
 ) -> None:
     """Requests in flight end first; no port is open once the lease is free."""
-    observation = replace(replace(SERVING, handover=ASKED), **changes)
+    observation = replace(replace(SERVING, switchover_request=ASKED), **changes)
 
     assert decide(observation, NOW) == expected
 
@@ -443,9 +467,9 @@ def test_a_renewal_goes_on_from_what_is_stored(
 ) -> None:
     """A renewal whose answer was lost may have been stored; the next builds on it."""
     seen_last = ObservedLease(found, NOW) if found else None
-    hold = replace(HOLD, renew_at=NOW)
+    held = replace(HOLD, renew_at=NOW)
 
-    decision = decide(replace(SERVING, hold=hold, sighting=seen_last), NOW)
+    decision = decide(replace(SERVING, held_lease=held, observed_lease=seen_last), NOW)
 
     assert decision.actions == (RenewLease(expected),)
 
@@ -454,12 +478,12 @@ def test_a_renewal_goes_on_from_what_is_stored(
     ("observation", "expected"),
     [
         pytest.param(
-            seen(peer(B, writable=True, state="PRIMARY"), member=SECONDARY),
+            observe(peer(B, writable=True, state="PRIMARY"), member=SECONDARY),
             Decision((), f"{B} is primary", BEAT),
             id="there-is-a-primary",
         ),
         pytest.param(
-            seen(peer(B, refused=True, lost_at=NOW - SECOND), member=SECONDARY),
+            observe(peer(B, refused=True, lost_at=NOW - SECOND), member=SECONDARY),
             Decision(
                 (StepUp(),),
                 f"{B} is silent: standing for election",

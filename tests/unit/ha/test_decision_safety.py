@@ -7,17 +7,17 @@ from plugins.ha.consensus.decision import decide
 from plugins.ha.consensus.lease import HeldLease, ObservedLease
 from plugins.ha.consensus.state import (
     DEAD_MEMBER,
+    AcquireLease,
     ClosePorts,
-    DropLease,
     FailedServer,
-    Handover,
     Member,
     Observation,
     OpenPorts,
     Peer,
     Ports,
     RenewLease,
-    TakeLease,
+    RenounceLease,
+    SwitchoverRequest,
 )
 from tests.ha.observations import (
     ME,
@@ -51,9 +51,9 @@ PEERS = st.builds(
             "refused": st.booleans(),
             "writable": st.booleans(),
             "state": st.sampled_from(["PRIMARY", "SECONDARY", "STARTUP2"]),
-            "holding": st.sampled_from([0, 6, 7, 8]),
-            "taking": st.booleans(),
-            "resting": st.booleans(),
+            "serving_epoch": st.sampled_from([0, 6, 7, 8]),
+            "acquire_pending": st.booleans(),
+            "in_cooldown": st.booleans(),
         }
     ),
 )
@@ -82,68 +82,74 @@ def observations(draw: st.DrawFn) -> Observation:
         member_id=1,
         timing=TIMING,
         member=draw(MEMBERS),
-        sighting=draw(st.none() | st.builds(ObservedLease, LEASES, AROUND_NOW)),
-        hold=draw(st.none() | st.builds(HeldLease, LEASES, AROUND_NOW, AROUND_NOW)),
-        asking=draw(st.booleans()),
+        observed_lease=draw(st.none() | st.builds(ObservedLease, LEASES, AROUND_NOW)),
+        held_lease=draw(
+            st.none() | st.builds(HeldLease, LEASES, AROUND_NOW, AROUND_NOW)
+        ),
+        lease_request_pending=draw(st.booleans()),
         ports=draw(st.sampled_from(Ports)),
-        failures=draw(st.integers(0, 20)),
-        failed_at=draw(AROUND_NOW),
+        port_failures=draw(st.integers(0, 20)),
+        ports_failed_at=draw(AROUND_NOW),
         failed_servers=tuple(draw(st.lists(FAILED_SERVERS, max_size=2))),
-        reopening=draw(st.booleans()),
+        reopen_pending=draw(st.booleans()),
         peers=tuple(peers),
-        handover=draw(st.sampled_from([None, Handover(THIRD, "asked by admin")])),
-        resting_until=draw(AROUND_NOW),
-        resting_reason="resting: why",
-        stepping=draw(st.booleans()),
-        stepped_at=draw(AROUND_NOW),
+        switchover_request=draw(
+            st.sampled_from([None, SwitchoverRequest(THIRD, "asked by admin")])
+        ),
+        cooldown_until=draw(AROUND_NOW),
+        cooldown_reason="resting: why",
+        election_step_pending=draw(st.booleans()),
+        election_step_ended_at=draw(AROUND_NOW),
     )
 
 
 @settings(deadline=None)
 @given(observations())
-def test_a_decision_says_why_and_when_to_look_again(seen: Observation) -> None:
+def test_a_decision_says_why_and_when_to_look_again(observation: Observation) -> None:
     """An operator reads the reason; the keeper sleeps no longer than the deadline."""
-    decision = decide(seen, NOW)
+    decision = decide(observation, NOW)
 
     assert decision.reason
     assert decision.wake_at >= NOW
-    if seen.hold is not None and seen.hold.deadline > NOW:
-        assert decision.wake_at <= seen.hold.deadline
+    if observation.held_lease is not None and observation.held_lease.deadline > NOW:
+        assert decision.wake_at <= observation.held_lease.deadline
 
 
 @settings(deadline=None)
 @given(observations())
 def test_without_a_lease_nothing_opens_and_what_is_open_closes(
-    seen: Observation,
+    observation: Observation,
 ) -> None:
     """Closing comes first, whatever else there is to do."""
-    actions = decide(seen, NOW).actions
+    actions = decide(observation, NOW).actions
 
-    if seen.hold is None:
+    if observation.held_lease is None:
         assert not any(isinstance(action, OpenPorts | RenewLease) for action in actions)
-        if seen.ports is Ports.OPEN:
+        if observation.ports is Ports.OPEN:
             assert actions[0] == ClosePorts()
 
 
 @settings(deadline=None)
 @given(observations())
-def test_after_the_deadline_a_holder_closes(seen: Observation) -> None:
+def test_after_the_deadline_a_holder_closes(observation: Observation) -> None:
     """A lease that ran out is neither renewed nor served under for a moment more."""
-    actions = decide(seen, NOW).actions
+    actions = decide(observation, NOW).actions
 
-    if seen.hold is not None and seen.hold.deadline <= NOW:
-        assert actions[:2] == (DropLease(), ClosePorts())
+    if observation.held_lease is not None and observation.held_lease.deadline <= NOW:
+        assert actions[:2] == (RenounceLease(), ClosePorts())
         assert not any(isinstance(action, OpenPorts | RenewLease) for action in actions)
 
 
 @settings(deadline=None)
 @given(observations())
 def test_only_a_primary_at_rest_with_closed_ports_takes_the_lease(
-    seen: Observation,
+    observation: Observation,
 ) -> None:
     """And one lease request at a time: what is in flight may be granted yet."""
-    if any(isinstance(action, TakeLease) for action in decide(seen, NOW).actions):
-        assert seen.member == PRIMARY
-        assert seen.ports is Ports.CLOSED
-        assert not seen.asking
-        assert seen.resting_until <= NOW
+    if any(
+        isinstance(action, AcquireLease) for action in decide(observation, NOW).actions
+    ):
+        assert observation.member == PRIMARY
+        assert observation.ports is Ports.CLOSED
+        assert not observation.lease_request_pending
+        assert observation.cooldown_until <= NOW

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from plugins.ha.consensus.election import NEVER, ElectionDecision, should_step_up
+from plugins.ha.consensus.election import NEVER, ElectionDecision, decide_election
 from plugins.ha.consensus.lease import ObservedLease
 from plugins.ha.consensus.state import Member, Observation, Peer
 from tests.ha.observations import (
@@ -32,7 +32,7 @@ def gone(**changes: object) -> Peer:
 
 
 @pytest.mark.parametrize(
-    ("seen", "now", "reason"),
+    ("observation", "now", "reason"),
     [
         pytest.param(orphan(), True, STAND, id="silent-for-long"),
         pytest.param(
@@ -55,31 +55,41 @@ def gone(**changes: object) -> Peer:
             id="heard-before",
         ),
         pytest.param(
-            orphan(sighting=ObservedLease(lease(), NOW - 100 * MS)),
+            orphan(observed_lease=ObservedLease(lease(), NOW - 100 * MS)),
             False,
             "10.0.0.2 was heard a moment ago",
             id="silent-but-it-renews-its-lease",
         ),
         pytest.param(
-            standby(peers=(peer(), peer(THIRD)), sighting=OLD),
+            standby(peers=(peer(), peer(THIRD)), observed_lease=OLD),
             True,
             STAND,
             id="it-is-there-and-holds-no-role",
         ),
         pytest.param(
-            standby(peers=(peer(), peer(THIRD)), sighting=OLD, named_at=NOW - 50 * MS),
+            standby(
+                peers=(peer(), peer(THIRD)),
+                observed_lease=OLD,
+                primary_changed_at=NOW - 50 * MS,
+            ),
             False,
             "10.0.0.2 was heard a moment ago",
             id="elected-just-now-and-not-asked-since",
         ),
         pytest.param(
-            standby(peers=(peer(), peer(THIRD)), sighting=OLD, named_at=NOW - SECOND),
+            standby(
+                peers=(peer(), peer(THIRD)),
+                observed_lease=OLD,
+                primary_changed_at=NOW - SECOND,
+            ),
             True,
             STAND,
             id="named-by-our-member-and-it-denies",
         ),
         pytest.param(
-            orphan(peers=(orphan().peers[0], peer(THIRD, hears=(OTHER,)))),
+            orphan(
+                peers=(orphan().peers[0], peer(THIRD, reachable_primaries=(OTHER,)))
+            ),
             False,
             "10.0.0.2 is silent here, but 10.0.0.3 hears it",
             id="only-our-link-is-broken",
@@ -88,7 +98,7 @@ def gone(**changes: object) -> Peer:
             orphan(
                 peers=(
                     orphan().peers[0],
-                    peer(THIRD, hears=(OTHER,), heard_at=NOW - 700 * MS),
+                    peer(THIRD, reachable_primaries=(OTHER,), heard_at=NOW - 700 * MS),
                 )
             ),
             False,
@@ -137,19 +147,19 @@ def gone(**changes: object) -> Peer:
             id="never-heard-so-mongodb-decides",
         ),
         pytest.param(
-            orphan(resting_until=NOW + 1, resting_reason="resting: sick"),
+            orphan(cooldown_until=NOW + 1, cooldown_reason="resting: sick"),
             False,
             "resting: sick",
             id="we-rest",
         ),
         pytest.param(
-            orphan(stepping=True),
+            orphan(election_step_pending=True),
             False,
             "10.0.0.2 is silent; 10.0.0.1 stands first",
             id="standing-already",
         ),
         pytest.param(
-            orphan(stepped_at=NOW - 999 * MS),
+            orphan(election_step_ended_at=NOW - 999 * MS),
             False,
             "10.0.0.2 is silent; 10.0.0.1 stands first",
             id="stood-a-moment-ago",
@@ -179,7 +189,9 @@ def gone(**changes: object) -> Peer:
             id="the-other-recovers",
         ),
         pytest.param(
-            orphan(member_id=9, peers=(orphan().peers[0], peer(THIRD, resting=True))),
+            orphan(
+                member_id=9, peers=(orphan().peers[0], peer(THIRD, in_cooldown=True))
+            ),
             True,
             STAND,
             id="the-other-rests",
@@ -187,7 +199,7 @@ def gone(**changes: object) -> Peer:
         pytest.param(
             standby(
                 member=Member("SECONDARY", writable=False),
-                sighting=None,
+                observed_lease=None,
                 peers=(peer(), peer(THIRD)),
             ),
             True,
@@ -197,7 +209,7 @@ def gone(**changes: object) -> Peer:
         pytest.param(
             standby(
                 member=Member("SECONDARY", writable=False),
-                sighting=ObservedLease(lease(ME), NOW - SECOND),
+                observed_lease=ObservedLease(lease(ME), NOW - SECOND),
                 peers=(peer(), peer(THIRD)),
             ),
             True,
@@ -211,24 +223,27 @@ def gone(**changes: object) -> Peer:
             id="mongodb-names-none-but-the-lease-does",
         ),
         pytest.param(
-            orphan(sighting=None), True, STAND, id="mongodb-names-one-without-a-lease"
+            orphan(observed_lease=None),
+            True,
+            STAND,
+            id="mongodb-names-one-without-a-lease",
         ),
     ],
 )
 def test_a_standby_stands_only_for_a_primary_that_is_lost(
-    seen: Observation, now: bool, reason: str
+    observation: Observation, now: bool, reason: str
 ) -> None:
     """An election costs the role of whoever has it: only the best stands, and alone."""
-    call = should_step_up(seen, NOW)
+    election = decide_election(observation, NOW)
 
-    assert (call.now, call.reason) == (now, reason)
+    assert (election.now, election.reason) == (now, reason)
 
 
 @pytest.mark.parametrize(
-    ("seen", "wake_at"),
+    ("observation", "wake_at"),
     [
         pytest.param(
-            orphan(sighting=ObservedLease(lease(), NOW - 600 * MS)),
+            orphan(observed_lease=ObservedLease(lease(), NOW - 600 * MS)),
             NOW + 100 * MS,
             id="when-it-counts-as-lost",
         ),
@@ -237,27 +252,31 @@ def test_a_standby_stands_only_for_a_primary_that_is_lost(
             orphan(member_id=9), NOW + 400 * MS, id="half-a-second-behind-the-better"
         ),
         pytest.param(
-            orphan(stepped_at=NOW - 300 * MS), NOW + 700 * MS, id="after-the-cooldown"
+            orphan(election_step_ended_at=NOW - 300 * MS),
+            NOW + 700 * MS,
+            id="after-the-cooldown",
         ),
         pytest.param(
-            orphan(resting_until=NOW + 5 * SECOND), NOW + SECOND, id="while-it-rests"
+            orphan(cooldown_until=NOW + 5 * SECOND), NOW + SECOND, id="while-it-rests"
         ),
-        pytest.param(orphan(stepping=True), NOW + SECOND // 5, id="while-it-stands"),
+        pytest.param(
+            orphan(election_step_pending=True), NOW + SECOND // 5, id="while-it-stands"
+        ),
         pytest.param(orphan(), NOW + SECOND, id="after-it-stood"),
     ],
 )
-def test_it_says_when_to_look_again(seen: Observation, wake_at: int) -> None:
+def test_it_says_when_to_look_again(observation: Observation, wake_at: int) -> None:
     """So that the keeper need not ask all the time."""
-    assert should_step_up(seen, NOW).wake_at == wake_at
+    assert decide_election(observation, NOW).wake_at == wake_at
 
 
 def test_the_second_best_counts_from_when_the_primary_last_claimed_its_role() -> None:
     """A witness may hold both back for long; they must not then stand together."""
-    lost = replace(orphan().peers[0], claimed_at=NOW - 50 * MS, writable=False)
+    lost = replace(orphan().peers[0], primary_claimed_at=NOW - 50 * MS, writable=False)
 
-    call = should_step_up(orphan(member_id=9, peers=(lost, peer(THIRD))), NOW)
+    election = decide_election(orphan(member_id=9, peers=(lost, peer(THIRD))), NOW)
 
-    assert call == ElectionDecision(
+    assert election == ElectionDecision(
         now=False,
         reason="10.0.0.2 is silent; 10.0.0.3 stands first",
         wake_at=NOW + 450 * MS,

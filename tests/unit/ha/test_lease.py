@@ -13,7 +13,7 @@ from plugins.ha.consensus.lease import (
     ObservedLease,
     available_at,
 )
-from tests.ha.sketch import LEASE, LEASE_OF_B, MS, NOW, SECOND, TIMING, A, B, sighting
+from tests.ha.sketch import LEASE, LEASE_OF_B, MS, NOW, SECOND, TIMING, A, B, observed
 
 
 def test_a_lease_is_read_as_it_was_stored() -> None:
@@ -43,7 +43,7 @@ def test_a_renewal_changes_the_count_and_nothing_else() -> None:
 
 def test_a_lease_given_back_is_free_under_the_same_epoch() -> None:
     """Releasing begins no new epoch: nobody serves under the one that ended."""
-    assert LEASE.given_back() == replace(LEASE, seq=41, released=True)
+    assert LEASE.as_released() == replace(LEASE, seq=41, released=True)
 
 
 def test_a_hold_counts_from_when_the_write_was_sent() -> None:
@@ -90,7 +90,9 @@ def test_a_lease_is_waited_out(
     document: LeaseDocument, expected: int, *, renounced: bool
 ) -> None:
     """Another's lease is free its holder's whole TTL after it changed last."""
-    found = available_at(sighting(document, ago=100), me=A, holder_renounced=renounced)
+    found = available_at(
+        observed(document, ago=100), self_address=A, holder_renounced=renounced
+    )
 
     assert found == expected
 
@@ -106,8 +108,10 @@ def test_a_holder_stops_before_another_may_start(
 ) -> None:
     """A lease is never seen to change before it was sent, so no two nodes serve."""
     document = replace(LEASE, ttl=ttl)
-    hold = HeldLease.acknowledged(document, sent_at)
+    held = HeldLease.acknowledged(document, sent_at)
     witnessed = ObservedLease(document, sent_at + travelled)
 
-    assert hold.deadline <= available_at(witnessed, me=B, holder_renounced=False)
-    assert hold.renew_at <= hold.deadline
+    assert held.deadline <= available_at(
+        witnessed, self_address=B, holder_renounced=False
+    )
+    assert held.renew_at <= held.deadline

@@ -141,7 +141,7 @@ VOTES = config(member(ME), member(OTHER))
 
 
 @pytest.mark.parametrize(
-    ("before", "seen", "after", "reason"),
+    ("before", "observation", "after", "reason"),
     [
         pytest.param(
             config(member(ME)),
@@ -170,17 +170,20 @@ VOTES = config(member(ME), member(OTHER))
     ],
 )
 def test_each_pass_makes_one_step(
-    before: dict[str, Any], seen: ClusterStatus, after: dict[str, Any], reason: str
+    before: dict[str, Any],
+    observation: ClusterStatus,
+    after: dict[str, Any],
+    reason: str,
 ) -> None:
     """A member that copies has no vote, and one member changes at a time."""
-    step = next_step(before, seen, [OTHER, THIRD], 27017)
+    step = next_step(before, observation, [OTHER, THIRD], 27017)
 
     assert step is not None
     assert (step.config, step.reason) == (after, reason)
 
 
 @pytest.mark.parametrize(
-    ("before", "seen"),
+    ("before", "observation"),
     [
         pytest.param(COPYING, status("STARTUP2"), id="copies"),
         pytest.param(COPYING, status(lag=6), id="lags"),
@@ -193,10 +196,10 @@ def test_each_pass_makes_one_step(
     ],
 )
 def test_without_a_step_to_make_nothing_changes(
-    before: dict[str, Any], seen: ClusterStatus
+    before: dict[str, Any], observation: ClusterStatus
 ) -> None:
     """It waits for the member that copies, and ends when all vote."""
-    assert next_step(before, seen, [OTHER], 27017) is None
+    assert next_step(before, observation, [OTHER], 27017) is None
 
 
 def test_a_member_that_is_to_copy_gets_no_vote_for_its_status_of_before() -> None:

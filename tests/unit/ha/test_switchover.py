@@ -3,7 +3,11 @@
 import pytest
 
 from plugins.ha.consensus.state import Observation
-from plugins.ha.consensus.switchover import best, follower, refusal_reason
+from plugins.ha.consensus.switchover import (
+    best_candidate,
+    refusal_reason,
+    remaining_secondary,
+)
 from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, holder, peer
 
 LAGGING = peer(OTHER, optime=(89, 1))
@@ -11,7 +15,7 @@ SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
 
 
 @pytest.mark.parametrize(
-    ("seen", "target", "refusal"),
+    ("observation", "target", "refusal"),
     [
         pytest.param(holder(), OTHER, None, id="fit"),
         pytest.param(holder(), None, None, id="any"),
@@ -50,13 +54,13 @@ SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
             id="copying",
         ),
         pytest.param(
-            holder(peers=(peer(OTHER, cause="its disk is full"),)),
+            holder(peers=(peer(OTHER, database_problem="its disk is full"),)),
             OTHER,
             "The database of 10.0.0.2 does not run: its disk is full.",
             id="no-database",
         ),
         pytest.param(
-            holder(peers=(peer(OTHER, resting=True),)),
+            holder(peers=(peer(OTHER, in_cooldown=True),)),
             OTHER,
             "10.0.0.2 is resting after a failure of its own.",
             id="resting",
@@ -67,14 +71,14 @@ SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
     ],
 )
 def test_a_switchover_that_would_fail_is_refused_with_the_reason(
-    seen: Observation, target: str | None, refusal: str | None
+    observation: Observation, target: str | None, refusal: str | None
 ) -> None:
     """Before the primary closes anything."""
-    assert refusal_reason(seen, target, NOW) == refusal
+    assert refusal_reason(observation, target, NOW) == refusal
 
 
 @pytest.mark.parametrize(
-    ("seen", "heir"),
+    ("observation", "heir"),
     [
         pytest.param(holder(), OTHER, id="lowest-number"),
         pytest.param(
@@ -86,18 +90,22 @@ def test_a_switchover_that_would_fail_is_refused_with_the_reason(
         pytest.param(holder(peers=(SILENT,)), None, id="nobody"),
     ],
 )
-def test_the_best_standby_is_the_heir(seen: Observation, heir: str | None) -> None:
+def test_the_best_standby_is_the_heir(
+    observation: Observation, heir: str | None
+) -> None:
     """The most recent oplog, then the lowest number."""
-    assert best(seen, NOW) == heir
+    assert best_candidate(observation, NOW) == heir
 
 
 def test_a_third_node_that_rests_follows_all_the_same() -> None:
     """It may not serve for a while; its vote and its oplog are as good as any."""
-    resting = peer(THIRD, resting=True)
-    assert follower(holder(peers=(peer(OTHER), resting)), OTHER, NOW) == THIRD
+    resting = peer(THIRD, in_cooldown=True)
+    assert (
+        remaining_secondary(holder(peers=(peer(OTHER), resting)), OTHER, NOW) == THIRD
+    )
 
 
 def test_the_third_node_follows_if_it_is_fit() -> None:
     """It makes the majority with the next primary."""
-    assert follower(holder(), OTHER, NOW) == THIRD
-    assert follower(holder(peers=(SILENT, peer(THIRD))), THIRD, NOW) is None
+    assert remaining_secondary(holder(), OTHER, NOW) == THIRD
+    assert remaining_secondary(holder(peers=(SILENT, peer(THIRD))), THIRD, NOW) is None

@@ -12,12 +12,10 @@ from plugins.ha.consensus.decision import decide
 from plugins.ha.consensus.lease import ObservedLease
 from plugins.ha.consensus.state import (
     DEAD_MEMBER,
+    AcquireLease,
     Action,
     ClosePorts,
-    DropLease,
     FailedServer,
-    HandOver,
-    Handover,
     Member,
     Observation,
     OpenPorts,
@@ -26,14 +24,16 @@ from plugins.ha.consensus.state import (
     ReadLease,
     ReleaseLease,
     RenewLease,
+    RenounceLease,
     ReopenServers,
     StepDown,
     StepUp,
-    TakeLease,
+    SwitchoverRequest,
+    TransferRole,
     Update,
 )
-from plugins.ha.consensus.transitions import ServerEnd
-from plugins.ha.peers.heartbeats import heartbeat_of as told_by
+from plugins.ha.consensus.transitions import ServerFailure
+from plugins.ha.peers.heartbeats import heartbeat_payload as heartbeat_payload
 from tests.ha.observations import (
     ME,
     MS,
@@ -55,24 +55,32 @@ from tests.ha.observations import (
 @pytest.mark.parametrize(
     ("action", "changes"),
     [
-        pytest.param(ReadLease(), {"asking": True}, id="read"),
-        pytest.param(TakeLease(lease()), {"asking": True, "taking": True}, id="take"),
-        pytest.param(RenewLease(lease()), {"asking": True}, id="renew"),
+        pytest.param(ReadLease(), {"lease_request_pending": True}, id="read"),
+        pytest.param(
+            AcquireLease(lease()),
+            {"lease_request_pending": True, "acquire_pending": True},
+            id="take",
+        ),
+        pytest.param(RenewLease(lease()), {"lease_request_pending": True}, id="renew"),
         pytest.param(OpenPorts(7), {"ports": Ports.OPENING}, id="open"),
         pytest.param(ClosePorts(), {"ports": Ports.CLOSING}, id="close"),
-        pytest.param(ReopenServers(), {"reopening": True}, id="reopen"),
-        pytest.param(StepUp(), {"stepping": True}, id="step-up"),
-        pytest.param(StepDown(), {"stepping": True}, id="step-down"),
-        pytest.param(HandOver(lease(), OTHER), {"stepping": True}, id="hand-over"),
+        pytest.param(ReopenServers(), {"reopen_pending": True}, id="reopen"),
+        pytest.param(StepUp(), {"election_step_pending": True}, id="step-up"),
+        pytest.param(StepDown(), {"election_step_pending": True}, id="step-down"),
+        pytest.param(
+            TransferRole(lease(), OTHER),
+            {"election_step_pending": True},
+            id="hand-over",
+        ),
         pytest.param(ReleaseLease(lease()), {}, id="release"),
     ],
 )
 def test_an_action_under_way_is_known(action: Action, changes: Any) -> None:
     """So that it is not begun twice."""
-    seen = standby()
+    observation = standby()
 
-    assert transitions.action_started(seen, action, "why", NOW) == replace(
-        seen, **changes
+    assert transitions.action_started(observation, action, "why", NOW) == replace(
+        observation, **changes
     )
 
 
@@ -87,86 +95,93 @@ def test_an_action_under_way_is_known(action: Action, changes: Any) -> None:
 )
 def test_a_node_that_dropped_the_lease_rests(failures: int, seconds: int) -> None:
     """Longer each time that its ports failed: two sick nodes must not ping-pong."""
-    seen = holder(failures=failures, handover=Handover(None, "asked"))
+    observation = holder(
+        port_failures=failures, switchover_request=SwitchoverRequest(None, "asked")
+    )
 
-    dropped = transitions.action_started(seen, DropLease(), "why", NOW)
+    dropped = transitions.action_started(observation, RenounceLease(), "why", NOW)
 
-    assert dropped.hold is None
-    assert dropped.renounced == 7
-    assert dropped.handover is None
-    assert dropped.resting_until == NOW + seconds * SECOND
-    assert dropped.resting_reason == "resting: why"
+    assert dropped.held_lease is None
+    assert dropped.last_renounced_epoch == 7
+    assert dropped.switchover_request is None
+    assert dropped.cooldown_until == NOW + seconds * SECOND
+    assert dropped.cooldown_reason == "resting: why"
 
 
 def test_a_node_alone_does_not_rest() -> None:
     """Nobody else could serve meanwhile."""
-    dropped = transitions.action_started(holder(peers=()), DropLease(), "why", NOW)
+    dropped = transitions.action_started(holder(peers=()), RenounceLease(), "why", NOW)
 
-    assert dropped.resting_until == NOW
+    assert dropped.cooldown_until == NOW
 
 
 def test_dropping_twice_renounces_the_same_epoch() -> None:
     """What was renounced stays so."""
-    dropped = transitions.action_started(standby(renounced=7), DropLease(), "why", NOW)
+    dropped = transitions.action_started(
+        standby(last_renounced_epoch=7), RenounceLease(), "why", NOW
+    )
 
-    assert dropped.renounced == 7
+    assert dropped.last_renounced_epoch == 7
 
 
 def test_a_rest_is_never_shortened() -> None:
     """A node that is being stopped rests for good."""
-    seen = transitions.resting(standby(), NOW + SECOND, "stopped")
+    observation = transitions.enter_cooldown(standby(), NOW + SECOND, "stopped")
 
-    assert transitions.resting(seen, NOW, "again") is seen
+    assert transitions.enter_cooldown(observation, NOW, "again") is observation
 
 
 def test_only_a_holder_leaves_and_only_once() -> None:
     """A switchover that comes too late must not end the next time it serves."""
     leaving = transitions.request_switchover(holder(), THIRD, "asked")
 
-    assert leaving.handover == Handover(THIRD, "asked")
+    assert leaving.switchover_request == SwitchoverRequest(THIRD, "asked")
     assert transitions.request_switchover(leaving, OTHER, "again") is leaving
-    seen = standby()
-    assert transitions.request_switchover(seen, None, "asked") is seen
+    observation = standby()
+    assert transitions.request_switchover(observation, None, "asked") is observation
 
 
 def test_a_newly_named_primary_is_dated() -> None:
     """What it told before may be from before it was elected."""
-    seen = standby(named_at=NOW - SECOND)
+    observation = standby(primary_changed_at=NOW - SECOND)
     other = Member("SECONDARY", writable=False, primary=THIRD)
 
-    same = transitions.member_seen(seen, SECONDARY, (101, 1), NOW)
-    changed = transitions.member_seen(seen, other, None, NOW)
-    blind = transitions.member_seen(seen, None, None, NOW)
+    same = transitions.member_polled(observation, SECONDARY, (101, 1), NOW)
+    changed = transitions.member_polled(observation, other, None, NOW)
+    blind = transitions.member_polled(observation, None, None, NOW)
 
-    assert (same.named_at, same.optime) == (NOW - SECOND, (101, 1))
-    assert (changed.named_at, changed.optime) == (NOW, (100, 1))
-    assert (blind.named_at, blind.member) == (NOW, None)
-    assert transitions.member_seen(blind, other, None, NOW + 1).named_at == NOW + 1
+    assert (same.primary_changed_at, same.optime) == (NOW - SECOND, (101, 1))
+    assert (changed.primary_changed_at, changed.optime) == (NOW, (100, 1))
+    assert (blind.primary_changed_at, blind.member) == (NOW, None)
+    assert (
+        transitions.member_polled(blind, other, None, NOW + 1).primary_changed_at
+        == NOW + 1
+    )
 
 
 def test_it_is_dated_when_a_member_became_writable() -> None:
     """Told again, that it is stays of the same date."""
     primary = Member("PRIMARY", writable=True, primary=THIRD)
 
-    first = transitions.member_seen(standby(), primary, None, NOW)
-    again = transitions.member_seen(first, primary, None, NOW + 5)
-    blind = transitions.member_seen(again, None, None, NOW + 6)
-    anew = transitions.member_seen(blind, primary, None, NOW + 7)
+    first = transitions.member_polled(standby(), primary, None, NOW)
+    again = transitions.member_polled(first, primary, None, NOW + 5)
+    blind = transitions.member_polled(again, None, None, NOW + 6)
+    anew = transitions.member_polled(blind, primary, None, NOW + 7)
 
     assert [s.writable_since for s in (first, again, anew)] == [NOW, NOW, NOW + 7]
 
 
 def test_peers_are_the_other_members() -> None:
     """Known ones keep what was heard of them, and strangers are not taken in."""
-    seen = standby()
+    observation = standby()
     heard = peer(THIRD, version="2")
 
-    seen = transitions.peer_heard(seen, heard)
-    seen = transitions.peer_heard(seen, peer("10.0.0.9"))
-    seen = transitions.peers_set(seen, 5, {"10.0.0.4": 4, THIRD: 3})
+    observation = transitions.heartbeat_received(observation, heard)
+    observation = transitions.heartbeat_received(observation, peer("10.0.0.9"))
+    observation = transitions.members_changed(observation, 5, {"10.0.0.4": 4, THIRD: 3})
 
-    assert seen.peers == (heard, Peer("10.0.0.4", 4))
-    assert seen.member_id == 5
+    assert observation.peers == (heard, Peer("10.0.0.4", 4))
+    assert observation.member_id == 5
 
 
 @pytest.mark.parametrize(
@@ -181,57 +196,59 @@ def test_peers_are_the_other_members() -> None:
 )
 def test_it_is_dated_since_when_a_peer_is_well(later: Peer, kept: bool) -> None:
     """Without a gap: in one it may have been anything."""
-    seen = standby(peers=(peer(THIRD, state="STARTUP2"),))
-    seen = transitions.peer_heard(seen, peer(THIRD, heard_at=NOW))
+    observation = standby(peers=(peer(THIRD, state="STARTUP2"),))
+    observation = transitions.heartbeat_received(observation, peer(THIRD, heard_at=NOW))
 
-    [dated] = transitions.peer_heard(seen, later).peers
+    [dated] = transitions.heartbeat_received(observation, later).peers
 
-    assert dated.well_since == (NOW if kept else later.heard_at)
+    assert dated.healthy_since == (NOW if kept else later.heard_at)
 
 
 def test_the_lease_is_dated_by_its_changes() -> None:
     """Not by the looks at it."""
-    seen = transitions.lease_observed(standby(sighting=None), lease(), NOW)
+    observation = transitions.lease_observed(standby(observed_lease=None), lease(), NOW)
 
-    again = transitions.lease_observed(seen, lease(), NOW + 1)
-    changed = transitions.lease_observed(seen, lease(seq=41), NOW + 1)
+    again = transitions.lease_observed(observation, lease(), NOW + 1)
+    changed = transitions.lease_observed(observation, lease(seq=41), NOW + 1)
 
-    assert seen.sighting == ObservedLease(lease(), NOW)
-    assert again.sighting == seen.sighting
-    assert changed.sighting == ObservedLease(lease(seq=41), NOW + 1)
+    assert observation.observed_lease == ObservedLease(lease(), NOW)
+    assert again.observed_lease == observation.observed_lease
+    assert changed.observed_lease == ObservedLease(lease(seq=41), NOW + 1)
 
 
 @pytest.mark.parametrize(
-    ("seen", "held"),
+    ("observation", "held"),
     [
         pytest.param(candidate(), True, id="taken"),
         pytest.param(holder(), True, id="renewed"),
-        pytest.param(candidate(renounced=6), True, id="a-later-epoch"),
-        pytest.param(candidate(renounced=7), False, id="renounced-meanwhile"),
-        pytest.param(candidate(resting_until=NOW + 1), False, id="stopped-meanwhile"),
-        pytest.param(holder(resting_until=NOW + 1), True, id="renewed-while-leaving"),
+        pytest.param(candidate(last_renounced_epoch=6), True, id="a-later-epoch"),
+        pytest.param(
+            candidate(last_renounced_epoch=7), False, id="renounced-meanwhile"
+        ),
+        pytest.param(candidate(cooldown_until=NOW + 1), False, id="stopped-meanwhile"),
+        pytest.param(holder(cooldown_until=NOW + 1), True, id="renewed-while-leaving"),
     ],
 )
 def test_an_acknowledgement_gives_the_lease_unless_it_was_renounced(
-    seen: Observation, held: bool
+    observation: Observation, held: bool
 ) -> None:
     """The deadline counts from before the request was sent."""
     sent_at = NOW - 50 * MS
     document = lease(ME)
 
-    after = transitions.lease_held(seen, document, sent_at, NOW)
+    after = transitions.lease_acknowledged(observation, document, sent_at, NOW)
 
-    assert (after.hold is not None) == held
-    assert after.sighting is not None
-    assert after.sighting.document == document
-    assert after.hold is None or after.hold.deadline == sent_at + 1200 * MS
+    assert (after.held_lease is not None) == held
+    assert after.observed_lease is not None
+    assert after.observed_lease.document == document
+    assert after.held_lease is None or after.held_lease.deadline == sent_at + 1200 * MS
 
 
 def test_an_answered_request_is_not_in_flight() -> None:
     """Whatever its outcome."""
-    seen = candidate(asking=True, taking=True)
+    observation = candidate(lease_request_pending=True, acquire_pending=True)
 
-    assert transitions.lease_answered(seen) == candidate()
+    assert transitions.lease_request_finished(observation) == candidate()
 
 
 @pytest.mark.parametrize(
@@ -239,11 +256,11 @@ def test_an_answered_request_is_not_in_flight() -> None:
 )
 def test_ports_that_are_not_open_cannot_fail(ports: Ports) -> None:
     """A server that is ended on purpose is no failure, and needs no pause."""
-    seen = holder(ports=ports)
+    observation = holder(ports=ports)
 
-    assert failed(seen, others_run=True) is seen
-    assert failed(seen) is seen
-    assert transitions.ports_paused(seen, "a restore") is seen
+    assert failed(observation, others_run=True) is observation
+    assert failed(observation) is observation
+    assert transitions.ports_paused(observation, "a restore") is observation
 
 
 @pytest.mark.parametrize("ports", [Ports.OPENING, Ports.OPEN])
@@ -252,22 +269,22 @@ def test_a_planned_pause_of_the_ports_is_no_failure(
     ports: Ports, failures: int
 ) -> None:
     """However often and soon after a failure it comes: no rest, and no handover."""
-    seen = holder(ports=ports, failures=failures, failed_at=NOW)
+    observation = holder(ports=ports, port_failures=failures, ports_failed_at=NOW)
 
-    once = transitions.ports_paused(seen, "a restore")
+    once = transitions.ports_paused(observation, "a restore")
     twice = transitions.ports_paused(replace(once, ports=Ports.OPEN), "another")
 
-    assert once == replace(seen, ports=Ports.PAUSED, pause="a restore")
-    assert twice == replace(seen, ports=Ports.PAUSED, pause="another")
+    assert once == replace(observation, ports=Ports.PAUSED, pause_reason="a restore")
+    assert twice == replace(observation, ports=Ports.PAUSED, pause_reason="another")
 
 
 def test_servers_that_end_with_the_lease_have_not_failed() -> None:
     """A host that was frozen finds them ended, and need not rest for it."""
-    seen = holder(ports=Ports.OPEN)
-    assert seen.hold is not None
+    observation = holder(ports=Ports.OPEN)
+    assert observation.held_lease is not None
 
-    assert failed(seen, seen.hold.deadline) is seen
-    assert failed(seen, seen.hold.deadline - 1).failures == 1
+    assert failed(observation, observation.held_lease.deadline) is observation
+    assert failed(observation, observation.held_lease.deadline - 1).port_failures == 1
 
 
 def test_ports_that_fail_again_make_it_hand_over() -> None:
@@ -276,36 +293,42 @@ def test_ports_that_fail_again_make_it_hand_over() -> None:
     second = failed(replace(first, ports=Ports.OPEN), NOW + 1)
     alone = failed(replace(first, ports=Ports.OPEN, peers=()), NOW + 1)
 
-    assert (first.ports, first.failures, first.failed_at) == (Ports.FAILED, 1, NOW)
-    assert first.handover is None
-    assert second.handover == Handover(
+    assert (first.ports, first.port_failures, first.ports_failed_at) == (
+        Ports.FAILED,
+        1,
+        NOW,
+    )
+    assert first.switchover_request is None
+    assert second.switchover_request == SwitchoverRequest(
         None, "the service ports do not stay open here: it crashed"
     )
-    assert alone.handover is None
+    assert alone.switchover_request is None
 
 
 def test_a_server_that_fails_alone_closes_no_other() -> None:
     """The ports stay open, and the one that failed is noted until it is open again."""
-    seen = failed(holder(ports=Ports.OPEN), others_run=True)
-    reopened = transitions.servers_reopened(seen, ())
-    still_closed = transitions.servers_reopened(seen, ("management",))
+    observation = failed(holder(ports=Ports.OPEN), others_run=True)
+    reopened = transitions.servers_reopened(observation, ())
+    still_closed = transitions.servers_reopened(observation, ("management",))
 
-    assert (seen.ports, seen.handover) == (Ports.OPEN, None)
-    assert seen.closed_servers == (FailedServer("management", 1, NOW),)
+    assert (observation.ports, observation.switchover_request) == (Ports.OPEN, None)
+    assert observation.closed_servers == (FailedServer("management", 1, NOW),)
     assert reopened.closed_servers == ()
-    assert reopened.failures == 1
-    assert still_closed.closed_servers == seen.closed_servers
+    assert reopened.port_failures == 1
+    assert still_closed.closed_servers == observation.closed_servers
 
 
 def test_a_server_that_cannot_be_opened_again_makes_it_hand_over() -> None:
     """To a node that is fit; where there is none the other servers go on."""
     first = failed(holder(ports=Ports.OPEN), others_run=True)
-    unfit = replace(first, peers=(peer(state="STARTUP2"), peer(THIRD, resting=True)))
+    unfit = replace(
+        first, peers=(peer(state="STARTUP2"), peer(THIRD, in_cooldown=True))
+    )
 
-    assert failed(first, others_run=True).handover == Handover(
+    assert failed(first, others_run=True).switchover_request == SwitchoverRequest(
         None, "the service ports do not stay open here: it crashed"
     )
-    assert failed(unfit, others_run=True).handover is None
+    assert failed(unfit, others_run=True).switchover_request is None
     assert failed(unfit, others_run=True).closed_servers[0].count == 2
 
 
@@ -313,71 +336,85 @@ def test_two_servers_that_fail_once_are_no_repeated_failure() -> None:
     """Each counts alone, also where both end at the same moment."""
     first = failed(holder(ports=Ports.OPEN), others_run=True)
     both = transitions.server_failed(
-        first, ServerEnd("defenders", "it crashed"), NOW, others_run=False
+        first, ServerFailure("defenders", "it crashed"), NOW, others_run=False
     )
 
-    assert (both.ports, both.failures, both.handover) == (Ports.FAILED, 1, None)
+    assert (both.ports, both.port_failures, both.switchover_request) == (
+        Ports.FAILED,
+        1,
+        None,
+    )
 
 
 def test_a_server_whose_end_was_missed_is_opened_again() -> None:
     """That it is closed is enough; it does not count as a failure."""
-    seen = holder(ports=Ports.OPEN)
-    missed = transitions.servers_seen(seen, ("defenders",), NOW)
+    observation = holder(ports=Ports.OPEN)
+    missed = transitions.servers_polled(observation, ("defenders",), NOW)
 
     assert missed.closed_servers == (FailedServer("defenders", 0, NOW),)
-    assert missed.failures == 0
-    assert transitions.servers_seen(missed, ("defenders",), NOW + 1) is missed
-    assert transitions.servers_seen(seen, (), NOW) is seen
-    reopening = replace(seen, reopening=True)
-    assert transitions.servers_seen(reopening, ("defenders",), NOW) is reopening
+    assert missed.port_failures == 0
+    assert transitions.servers_polled(missed, ("defenders",), NOW + 1) is missed
+    assert transitions.servers_polled(observation, (), NOW) is observation
+    reopening = replace(observation, reopen_pending=True)
+    assert transitions.servers_polled(reopening, ("defenders",), NOW) is reopening
 
 
 def test_ports_that_all_failed_have_not_opened() -> None:
     """They may end while the last of them is still being opened, or asked."""
-    seen = failed(holder(ports=Ports.OPENING))
+    observation = failed(holder(ports=Ports.OPENING))
 
-    assert transitions.ports_opened(seen) is seen
+    assert transitions.ports_opened(observation) is observation
 
 
 def test_ports_of_which_one_failed_have_opened() -> None:
     """The other serves, and the one that failed is opened again."""
-    seen = failed(holder(ports=Ports.OPENING), others_run=True)
+    observation = failed(holder(ports=Ports.OPENING), others_run=True)
 
-    assert transitions.ports_opened(seen).ports is Ports.OPEN
-    assert transitions.ports_opened(seen).closed_servers == seen.closed_servers
+    assert transitions.ports_opened(observation).ports is Ports.OPEN
+    assert (
+        transitions.ports_opened(observation).closed_servers
+        == observation.closed_servers
+    )
 
 
 def test_ports_follow_their_server() -> None:
     """Open, closed, stuck, and proved once they stayed open for half a minute."""
-    seen = holder(ports=Ports.OPENING, failures=1, failed_at=NOW)
+    observation = holder(ports=Ports.OPENING, port_failures=1, ports_failed_at=NOW)
 
-    opened = transitions.ports_opened(seen)
-    stuck = transitions.ports_stuck(opened, NOW + 1)
+    opened = transitions.ports_opened(observation)
+    stuck = transitions.ports_close_failed(opened, NOW + 1)
 
     assert opened.ports is Ports.OPEN
-    assert (stuck.ports, stuck.failed_at) == (Ports.FAILED, NOW + 1)
+    assert (stuck.ports, stuck.ports_failed_at) == (Ports.FAILED, NOW + 1)
     assert transitions.ports_closed(opened).ports is Ports.CLOSED
-    assert transitions.ports_proven(opened, NOW + 30 * SECOND) is opened
-    assert transitions.ports_proven(opened, NOW + 31 * SECOND).failures == 0
-    assert transitions.ports_proven(seen, NOW + 31 * SECOND) is seen
+    assert transitions.ports_proven_stable(opened, NOW + 30 * SECOND) is opened
+    assert transitions.ports_proven_stable(opened, NOW + 31 * SECOND).port_failures == 0
+    assert (
+        transitions.ports_proven_stable(observation, NOW + 31 * SECOND) is observation
+    )
     one_closed = failed(opened, others_run=True)
-    assert transitions.ports_proven(one_closed, NOW + 31 * SECOND) is one_closed
+    assert transitions.ports_proven_stable(one_closed, NOW + 31 * SECOND) is one_closed
     assert transitions.ports_closed(one_closed).closed_servers == ()
 
 
 def test_a_step_that_ended_is_dated() -> None:
     """So that the next one waits a while."""
-    seen = transitions.election_step_finished(standby(stepping=True), NOW)
+    observation = transitions.election_step_finished(
+        standby(election_step_pending=True), NOW
+    )
 
-    assert (seen.stepping, seen.stepped_at) == (False, NOW)
+    assert (observation.election_step_pending, observation.election_step_ended_at) == (
+        False,
+        NOW,
+    )
 
 
 def failed(
-    seen: Observation, now: int = NOW, *, others_run: bool = False
+    observation: Observation, now: int = NOW, *, others_run: bool = False
 ) -> Observation:
     """The management server crashed."""
-    end = ServerEnd("management", "it crashed")
-    return transitions.server_failed(seen, end, now, others_run=others_run)
+    end = ServerFailure("management", "it crashed")
+    return transitions.server_failed(observation, end, now, others_run=others_run)
 
 
 DOCUMENTS = st.builds(
@@ -392,31 +429,33 @@ PEERS = st.builds(
     peer,
     st.sampled_from([OTHER, THIRD]),
     heard_at=st.integers(NOW - SECOND, NOW),
-    holding=st.sampled_from([0, 6, 7, 8]),
-    taking=st.booleans(),
+    serving_epoch=st.sampled_from([0, 6, 7, 8]),
+    acquire_pending=st.booleans(),
     writable=st.booleans(),
 )
 UPDATES: st.SearchStrategy[Update] = st.one_of(
-    st.builds(lambda m: lambda s: transitions.member_seen(s, m, None, NOW), MEMBERS),
-    st.builds(lambda p: lambda s: transitions.peer_heard(s, p), PEERS),
+    st.builds(lambda m: lambda s: transitions.member_polled(s, m, None, NOW), MEMBERS),
+    st.builds(lambda p: lambda s: transitions.heartbeat_received(s, p), PEERS),
     st.builds(lambda d: lambda s: transitions.lease_observed(s, d, NOW), DOCUMENTS),
     st.builds(
-        lambda d: lambda s: transitions.lease_held(s, replace(d, holder=ME), NOW, NOW),
+        lambda d: (
+            lambda s: transitions.lease_acknowledged(s, replace(d, holder=ME), NOW, NOW)
+        ),
         DOCUMENTS,
     ),
     st.sampled_from(
         [
-            transitions.lease_answered,
+            transitions.lease_request_finished,
             transitions.ports_opened,
             transitions.ports_closed,
             lambda s: failed(s),
             lambda s: failed(s, others_run=True),
             lambda s: transitions.servers_reopened(s, ()),
             lambda s: transitions.servers_reopened(s, ("management",)),
-            lambda s: transitions.servers_seen(s, ("defenders",), NOW),
+            lambda s: transitions.servers_polled(s, ("defenders",), NOW),
             lambda s: transitions.ports_paused(s, "a restore"),
-            lambda s: transitions.ports_stuck(s, NOW),
-            lambda s: transitions.ports_proven(s, NOW),
+            lambda s: transitions.ports_close_failed(s, NOW),
+            lambda s: transitions.ports_proven_stable(s, NOW),
             lambda s: transitions.election_step_finished(s, NOW),
             lambda s: transitions.request_switchover(s, None, "asked"),
         ]
@@ -430,43 +469,52 @@ def test_whatever_it_learns_a_node_keeps_its_word(
     history: list[tuple[Update, int]],
 ) -> None:
     """It opens under a lease only, takes where writable only, renounces for good."""
-    seen = Observation(ME, 1, TIMING, peers=(peer(), peer(THIRD)))
+    observation = Observation(ME, 1, TIMING, peers=(peer(), peer(THIRD)))
     now, renounced = NOW, 0
     for update, later in history:
-        seen, now = update(seen), now + later
+        observation, now = update(observation), now + later
         for _ in range(10):
-            decision = decide(seen, now)
+            decision = decide(observation, now)
             for action in decision.actions:
-                _allowed(seen, action, now)
-                seen = transitions.action_started(seen, action, decision.reason, now)
+                _allowed(observation, action, now)
+                observation = transitions.action_started(
+                    observation, action, decision.reason, now
+                )
             if not decision.actions:
                 break
         else:
             pytest.fail(f"it never comes to rest: {decision}")
-        assert seen.renounced >= renounced
-        assert seen.hold is None or seen.hold.document.epoch > seen.renounced
-        assert seen.hold is None or now < seen.hold.deadline
-        assert seen.ports is not Ports.OPEN or seen.hold is not None
-        told = told_by(seen, "why", now).holding
-        assert told or seen.hold is None
-        renounced = seen.renounced
+        assert observation.last_renounced_epoch >= renounced
+        assert (
+            observation.held_lease is None
+            or observation.held_lease.document.epoch > observation.last_renounced_epoch
+        )
+        assert observation.held_lease is None or now < observation.held_lease.deadline
+        assert observation.ports is not Ports.OPEN or observation.held_lease is not None
+        told = heartbeat_payload(observation, "why", now).serving_epoch
+        assert told or observation.held_lease is None
+        renounced = observation.last_renounced_epoch
 
 
-def _allowed(seen: Observation, action: Action, now: int) -> None:
+def _allowed(observation: Observation, action: Action, now: int) -> None:
     match action:
         case OpenPorts(epoch):
-            assert seen.hold is not None
-            assert seen.hold.document.epoch == epoch > seen.renounced
+            assert observation.held_lease is not None
+            assert (
+                observation.held_lease.document.epoch
+                == epoch
+                > observation.last_renounced_epoch
+            )
         case ReopenServers():
-            assert seen.hold is not None
-            assert seen.ports is Ports.OPEN
-        case TakeLease():
-            assert seen.member is not None
-            assert seen.member.writable
-            assert seen.ports is Ports.CLOSED
-            assert now >= seen.resting_until
-        case HandOver() | ReleaseLease():
-            assert seen.ports is Ports.CLOSED
-            assert seen.hold is None
+            assert observation.held_lease is not None
+            assert observation.ports is Ports.OPEN
+        case AcquireLease():
+            assert observation.member is not None
+            assert observation.member.writable
+            assert observation.ports is Ports.CLOSED
+            assert now >= observation.cooldown_until
+        case TransferRole() | ReleaseLease():
+            assert observation.ports is Ports.CLOSED
+            assert observation.held_lease is None
         case _:
             pass

@@ -11,10 +11,10 @@ from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import Role, RoleChanged
 
 LOST = "10.0.0.2 is silent: standing for election"
-STANDING = standby(stepping=True)
+STANDING = standby(election_step_pending=True)
 SERVING = holder(ports=Ports.OPEN)
 BROKEN = replace(SERVING, ports=Ports.FAILED)
-ENDED = candidate(renounced=7, ports=Ports.CLOSING)
+ENDED = candidate(last_renounced_epoch=7, ports=Ports.CLOSING)
 
 
 class Record:
@@ -28,8 +28,8 @@ class Record:
 
     def follow(self, *steps: Observation, reason: str = "why") -> None:
         """Go from the first of *steps* to the last."""
-        for place, (before, seen) in enumerate(pairwise(steps)):
-            self.recorder.follow(before, seen, reason, NOW + place * 100 * MS)
+        for place, (before, observation) in enumerate(pairwise(steps)):
+            self.recorder.follow(before, observation, reason, NOW + place * 100 * MS)
 
 
 def test_a_tenure_begins_with_open_ports_and_tells_each_phase() -> None:
@@ -68,7 +68,7 @@ def test_an_election_that_was_not_asked_for_is_told_as_such() -> None:
 def test_the_first_takeover_of_all_has_nothing_to_notice() -> None:
     """Nobody held the lease before."""
     record = Record()
-    first = replace(candidate(), sighting=ObservedLease(NEVER_HELD, NOW))
+    first = replace(candidate(), observed_lease=ObservedLease(NEVER_HELD, NOW))
 
     record.follow(replace(first, member=None), first, holder(), SERVING)
 
@@ -89,7 +89,7 @@ def test_stepping_down_is_not_the_beginning_of_an_attempt() -> None:
     """Only a member that is not writable stands for election."""
     record = Record()
 
-    record.follow(candidate(), candidate(stepping=True), holder(), SERVING)
+    record.follow(candidate(), candidate(election_step_pending=True), holder(), SERVING)
 
     assert record.changes[0].reason == "this node started"
 
@@ -123,7 +123,9 @@ def test_ports_that_are_closed_for_a_moment_say_what_for() -> None:
     """A restore is told as a restore, on both sides of the pause."""
     record = Record()
     record.follow(holder(), SERVING)
-    paused = replace(SERVING, ports=Ports.PAUSED, pause="the backup x is put in force")
+    paused = replace(
+        SERVING, ports=Ports.PAUSED, pause_reason="the backup x is put in force"
+    )
 
     record.follow(SERVING, paused, holder(), SERVING, reason="serving under epoch 7")
 

@@ -62,7 +62,7 @@ def unreadable(address: str) -> Iterator[SimpleNamespace]:
 
 def recovery(told: dict[str, Any], state: str, other: object = silent) -> Recovery:
     """What can be asked of a node that does not serve."""
-    parts: Any = SimpleNamespace(seen=SimpleNamespace(hold=None))
+    parts: Any = SimpleNamespace(observation=SimpleNamespace(held_lease=None))
     replica_set = cast(ReplicaSet, FakeReplicaSet(told, state))
     client_of = cast(Any, other)
     return Recovery(ME, 27017, replica_set, parts, parts, parts, client_of)

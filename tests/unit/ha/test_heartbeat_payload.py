@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from plugins.ha.consensus.state import DEAD_MEMBER, Observation, Ports
-from plugins.ha.peers.heartbeats import _heard, _refused, peer_from
-from plugins.ha.peers.heartbeats import heartbeat_of as told_by
+from plugins.ha.peers.heartbeats import _heard, _refused, peer_from_heartbeat
+from plugins.ha.peers.heartbeats import heartbeat_payload as heartbeat_payload
 from tests.ha.observations import (
     ME,
     MS,
@@ -23,40 +23,56 @@ from tests.ha.observations import (
 
 
 @pytest.mark.parametrize(
-    ("seen", "holding"),
+    ("observation", "holding"),
     [
         pytest.param(standby(), 0, id="standby"),
-        pytest.param(standby(renounced=7), 0, id="closed-since"),
+        pytest.param(standby(last_renounced_epoch=7), 0, id="closed-since"),
         pytest.param(holder(), 7, id="holder-about-to-open"),
         pytest.param(holder(ports=Ports.OPEN), 7, id="holder"),
         pytest.param(
-            candidate(renounced=7, ports=Ports.CLOSING), 7, id="dropped-and-closing"
+            candidate(last_renounced_epoch=7, ports=Ports.CLOSING),
+            7,
+            id="dropped-and-closing",
         ),
         pytest.param(
-            candidate(renounced=7, ports=Ports.OPENING), 7, id="dropped-and-opening"
+            candidate(last_renounced_epoch=7, ports=Ports.OPENING),
+            7,
+            id="dropped-and-opening",
         ),
         pytest.param(
-            candidate(renounced=7, ports=Ports.FAILED), 7, id="dropped-and-stuck"
+            candidate(last_renounced_epoch=7, ports=Ports.FAILED),
+            7,
+            id="dropped-and-stuck",
         ),
     ],
 )
 def test_a_node_holds_its_epoch_until_its_ports_are_closed(
-    seen: Observation, holding: int
+    observation: Observation, holding: int
 ) -> None:
     """0 is a promise that others act upon."""
-    assert told_by(seen, "why", NOW).holding == holding
+    assert heartbeat_payload(observation, "why", NOW).serving_epoch == holding
 
 
 def test_only_a_take_in_flight_may_give_a_lease() -> None:
     """A renewal in flight gives nothing back once the lease was dropped."""
-    assert told_by(standby(asking=True, taking=True), "why", NOW).taking is True
-    assert told_by(standby(asking=True), "why", NOW).taking is False
+    assert (
+        heartbeat_payload(
+            standby(lease_request_pending=True, acquire_pending=True), "why", NOW
+        ).acquire_pending
+        is True
+    )
+    assert (
+        heartbeat_payload(
+            standby(lease_request_pending=True), "why", NOW
+        ).acquire_pending
+        is False
+    )
 
 
 def test_a_node_tells_what_its_member_is() -> None:
     """A silent mongod may be slow; one that ended is gone."""
-    silent = told_by(standby(member=None), "why", NOW)
-    dead = told_by(standby(member=DEAD_MEMBER), "why", NOW)
+    silent = heartbeat_payload(standby(member=None), "why", NOW)
+    dead = heartbeat_payload(standby(member=DEAD_MEMBER), "why", NOW)
 
     assert (silent.state, silent.mongod_alive) == ("UNKNOWN", True)
     assert (dead.state, dead.mongod_alive) == ("DOWN", False)
@@ -76,26 +92,30 @@ def test_a_node_bears_witness_only_to_a_primary_it_hears(
     other: object, hears: list[str]
 ) -> None:
     """A primary whose host refuses is gone, however lately it was heard."""
-    seen = standby(peers=(other, peer(THIRD)))
+    observation = standby(peers=(other, peer(THIRD)))
 
-    assert list(told_by(seen, "why", NOW).hears) == hears
+    assert list(heartbeat_payload(observation, "why", NOW).reachable_primaries) == hears
 
 
 def test_a_peer_is_what_its_heartbeat_says() -> None:
     """As of when the question was sent, not of when the answer came."""
-    told = told_by(holder(ports=Ports.OPEN, resting_until=NOW + 1), "why", NOW)
+    told = heartbeat_payload(
+        holder(ports=Ports.OPEN, cooldown_until=NOW + 1), "why", NOW
+    )
 
-    known = peer_from(peer(ME, heard_at=1, refused=True, lost_at=5), told, NOW - MS)
+    known = peer_from_heartbeat(
+        peer(ME, heard_at=1, refused=True, lost_at=5), told, NOW - MS
+    )
 
     assert known == replace(
         peer(ME),
         heard_at=NOW - MS,
-        claimed_at=NOW - MS,
+        primary_claimed_at=NOW - MS,
         state="PRIMARY",
         writable=True,
         primary=ME,
-        holding=7,
-        resting=True,
+        serving_epoch=7,
+        in_cooldown=True,
         version=told.version,
         reason="why",
     )
@@ -103,13 +123,13 @@ def test_a_peer_is_what_its_heartbeat_says() -> None:
 
 def test_a_peer_is_lost_from_when_it_was_first_found_so() -> None:
     """Until it answers again with a mongod that runs."""
-    dead = told_by(standby(member=DEAD_MEMBER), "why", NOW)
-    well = told_by(standby(), "why", NOW)
-    seen = standby()
+    dead = heartbeat_payload(standby(member=DEAD_MEMBER), "why", NOW)
+    well = heartbeat_payload(standby(), "why", NOW)
+    observation = standby()
 
-    once = _refused(seen, OTHER, NOW)
+    once = _refused(observation, OTHER, NOW)
     twice = _refused(once, OTHER, NOW + 1)
-    ended = _heard(seen, OTHER, dead, NOW)
+    ended = _heard(observation, OTHER, dead, NOW)
     still = _heard(ended, OTHER, dead, NOW + 1)
     again = _heard(still, OTHER, well, NOW + 2)
 
@@ -122,15 +142,18 @@ def test_a_peer_is_lost_from_when_it_was_first_found_so() -> None:
     ]
 
 
-def _lost(seen: Observation) -> tuple[int, bool]:
-    found = seen.peer(OTHER)
+def _lost(observation: Observation) -> tuple[int, bool]:
+    found = observation.peer(OTHER)
     assert found is not None
     return found.lost_at, found.refused
 
 
 def test_a_node_removed_meanwhile_is_not_heard() -> None:
     """Its last answer may arrive after it left the set."""
-    seen = standby(peers=(peer(THIRD),))
+    observation = standby(peers=(peer(THIRD),))
 
-    assert _heard(seen, OTHER, told_by(standby(), "why", NOW), NOW) is seen
-    assert _refused(seen, OTHER, NOW) is seen
+    assert (
+        _heard(observation, OTHER, heartbeat_payload(standby(), "why", NOW), NOW)
+        is observation
+    )
+    assert _refused(observation, OTHER, NOW) is observation

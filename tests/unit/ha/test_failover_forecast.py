@@ -3,18 +3,18 @@
 import pytest
 
 from plugins.ha.consensus.state import Observation
-from plugins.ha.consensus.switchover import takeover_forecast
+from plugins.ha.consensus.switchover import failover_forecast
 from tests.ha.observations import ME, MS, NOW, OTHER, THIRD, holder, peer, standby
 
 SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
 BEHIND = peer(OTHER, optime=(89, 1))
 COPYING = peer(OTHER, state="STARTUP2")
-RESTS = peer(OTHER, resting=True)
+RESTS = peer(OTHER, in_cooldown=True)
 NO_MAJORITY = "would not take over: without the primary there is no majority"
 
 
 @pytest.mark.parametrize(
-    ("seen", "address", "told"),
+    ("observation", "address", "told"),
     [
         pytest.param(holder(), OTHER, "would take over first", id="first"),
         pytest.param(
@@ -60,12 +60,12 @@ NO_MAJORITY = "would not take over: without the primary there is no majority"
     ],
 )
 def test_each_standby_has_its_prospect(
-    seen: Observation, address: str, told: str
+    observation: Observation, address: str, told: str
 ) -> None:
     """What would happen is told before it does."""
-    assert takeover_forecast(seen, address, 1, NOW) == told
+    assert failover_forecast(observation, address, 1, NOW) == told
 
 
 def test_without_a_majority_nobody_takes_over() -> None:
     """Two nodes are both needed."""
-    assert takeover_forecast(holder(), OTHER, 0, NOW) == NO_MAJORITY
+    assert failover_forecast(holder(), OTHER, 0, NOW) == NO_MAJORITY

@@ -7,8 +7,8 @@ from typing import Any, Self, cast
 import pytest
 
 from plugins.ha.consensus.state import Observation, Update
-from plugins.ha.peers.heartbeats import Heartbeats
-from plugins.ha.peers.heartbeats import heartbeat_of as told_by
+from plugins.ha.peers.heartbeats import HeartbeatSender
+from plugins.ha.peers.heartbeats import heartbeat_payload as heartbeat_payload
 from tests.ha.observations import NOW, OTHER, THIRD, holder, standby
 from twistlock_console.common.errors import (
     IdentityError,
@@ -20,7 +20,7 @@ from twistlock_console.node_api.client import NodeClient
 from twistlock_console.system.serving_permit import FOREVER
 
 WAIT_SECONDS = 10.0
-GOOD = told_by(holder(), "serving under epoch 7", NOW).as_json()
+GOOD = heartbeat_payload(holder(), "serving under epoch 7", NOW).as_json()
 
 
 class Answers:
@@ -50,7 +50,7 @@ def asked_twice(answer: Any) -> list[Update]:
     """What is posted by a peer that was asked for the second time, then left alone."""
     posted: queue.SimpleQueue[Update] = queue.SimpleQueue()
     client = Answers(OTHER, answer)
-    beats = Heartbeats(0.01, lambda _: cast("NodeClient", client), posted.put)
+    beats = HeartbeatSender(0.01, lambda _: cast("NodeClient", client), posted.put)
     beats.follow({OTHER})
     try:
         for _ in range(2):
@@ -71,7 +71,7 @@ def test_an_answer_is_posted() -> None:
     peer = learned(GOOD).peer(OTHER)
 
     assert peer is not None
-    assert (peer.holding, peer.reason) == (7, "serving under epoch 7")
+    assert (peer.serving_epoch, peer.reason) == (7, "serving under epoch 7")
 
 
 def test_a_host_that_refuses_is_posted() -> None:
@@ -85,9 +85,9 @@ def test_a_host_that_refuses_is_posted() -> None:
 
 def test_a_removed_node_rests_for_good() -> None:
     """A peer that does not know us any more ends our standing for the role."""
-    seen = learned(Removed("this node was removed"))
+    observation = learned(Removed("this node was removed"))
 
-    assert (seen.resting_until, seen.resting_reason) == (
+    assert (observation.cooldown_until, observation.cooldown_reason) == (
         FOREVER,
         "this node was removed",
     )
@@ -118,7 +118,7 @@ def test_exactly_the_members_are_asked() -> None:
         made.put(client)
         return cast("NodeClient", client)
 
-    beats = Heartbeats(0.01, client_of, lambda _: None)
+    beats = HeartbeatSender(0.01, client_of, lambda _: None)
     beats.follow({OTHER})
     first = made.get(timeout=WAIT_SECONDS)
     assert first.asked.acquire(timeout=WAIT_SECONDS)
@@ -144,7 +144,7 @@ def test_a_certificate_that_cannot_be_used_now_is_waited_for() -> None:
             raise refusal
         return cast("NodeClient", client)
 
-    beats = Heartbeats(0.01, client_of, lambda _: None)
+    beats = HeartbeatSender(0.01, client_of, lambda _: None)
     beats.follow({OTHER})
 
     assert client.asked.acquire(timeout=WAIT_SECONDS)
@@ -157,7 +157,9 @@ def test_the_others_are_asked_at_once_when_one_is_lost() -> None:
     gone = Answers(OTHER, {**GOOD, "mongodAlive": False})
     other = Answers(THIRD, GOOD)
     clients = {OTHER: gone, THIRD: other}
-    beats = Heartbeats(60, lambda a: cast("NodeClient", clients[a]), lambda _: None)
+    beats = HeartbeatSender(
+        60, lambda a: cast("NodeClient", clients[a]), lambda _: None
+    )
     beats.follow({THIRD})
     assert other.asked.acquire(timeout=WAIT_SECONDS)
     beats.follow({OTHER, THIRD})

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.ha.consensus.clock_skew import HARMLESS, TURN, MemberClock, may_restart
+from plugins.ha.consensus.clock_skew import (
+    MAX_HARMLESS_STEP_NS,
+    RESTART_SLOT_NS,
+    MemberClock,
+    may_restart,
+)
 from plugins.ha.consensus.state import Observation
 from tests.ha.observations import (
     MS,
@@ -41,7 +46,7 @@ def test_a_delay_is_no_step(before: int, after: int, later: int) -> None:
     assert clock.until == 0
 
 
-@given(st.integers(HARMLESS + 200 * MS, HOUR), st.integers(0, 50 * MS))
+@given(st.integers(MAX_HARMLESS_STEP_NS + 200 * MS, HOUR), st.integers(0, 50 * MS))
 def test_a_step_back_is_found_and_lasts_as_long_as_it_is(step: int, took: int) -> None:
     """What waits by the clock waits so much longer, and no more."""
     clock = MemberClock().add_sample(HOUR, sent=0, received=took)
@@ -65,11 +70,13 @@ def test_a_step_ahead_is_nothing_and_the_way_back_a_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "age", "may"),
+    ("observation", "age", "may"),
     [
         pytest.param(standby(), 0, True, id="all-others-are-well"),
         pytest.param(holder(), HOUR, False, id="it-serves"),
-        pytest.param(standby(stepping=True), HOUR, False, id="it-steps-down"),
+        pytest.param(
+            standby(election_step_pending=True), HOUR, False, id="it-steps-down"
+        ),
         pytest.param(standby(member=None), HOUR, False, id="it-is-silent"),
         pytest.param(candidate(), 0, True, id="elected-in-vain"),
         pytest.param(candidate(member_id=9), 0, True, id="elected-waits-for-nobody"),
@@ -91,26 +98,31 @@ def test_a_step_ahead_is_nothing_and_the_way_back_a_step() -> None:
         pytest.param(orphan(), 0, True, id="nobody-serves"),
         pytest.param(standby(peers=()), 0, True, id="alone"),
         pytest.param(standby(member_id=9), 0, False, id="the-other-goes-first"),
-        pytest.param(standby(member_id=9), TURN, True, id="its-turn"),
+        pytest.param(standby(member_id=9), RESTART_SLOT_NS, True, id="its-turn"),
     ],
 )
-def test_when_it_starts_anew(seen: Observation, age: int, may: bool) -> None:
+def test_when_it_starts_anew(observation: Observation, age: int, may: bool) -> None:
     """Never while it serves, nor while who serves needs it."""
     assert (
-        may_restart(seen, MemberClock(0, noticed_at=NOW - age, until=HOUR), NOW) is may
+        may_restart(observation, MemberClock(0, noticed_at=NOW - age, until=HOUR), NOW)
+        is may
     )
 
 
-@given(st.integers(0, 4 * SECOND), st.integers(0, 4 * SECOND), st.integers(0, 2 * TURN))
+@given(
+    st.integers(0, 4 * SECOND),
+    st.integers(0, 4 * SECOND),
+    st.integers(0, 2 * RESTART_SLOT_NS),
+)
 def test_two_are_not_away_at_once(first: int, second: int, later: int) -> None:
     """Both clocks were set back, and each noticed it within some seconds."""
     now = NOW + later
     heard = replace(serving_peer(), member_id=9, heard_at=now)
-    seen = standby(peers=(heard, peer(THIRD, heard_at=now)))
+    observation = standby(peers=(heard, peer(THIRD, heard_at=now)))
     clocks = [MemberClock(0, NOW + noticed, 4 * HOUR) for noticed in (first, second)]
-    at_first = may_restart(seen, clocks[0], now)
+    at_first = may_restart(observation, clocks[0], now)
     mirrored = replace(
-        seen, member_id=3, peers=(heard, peer(member_id=1, heard_at=now))
+        observation, member_id=3, peers=(heard, peer(member_id=1, heard_at=now))
     )
     at_second = may_restart(mirrored, clocks[1], now)
 

@@ -17,38 +17,48 @@ REFUSES = peer(OTHER, refused=True)
 
 
 @pytest.mark.parametrize(
-    ("seen", "given"),
+    ("observation", "given"),
     [
         pytest.param(
-            standby(member=ELECTED, peers=(SILENT, peer(THIRD)), named_at=NOW - MS),
+            standby(
+                member=ELECTED, peers=(SILENT, peer(THIRD)), primary_changed_at=NOW - MS
+            ),
             {OTHER},
             id="silent",
         ),
         pytest.param(
-            standby(member=ELECTED, peers=(REFUSES, peer(THIRD)), named_at=NOW - MS),
+            standby(
+                member=ELECTED,
+                peers=(REFUSES, peer(THIRD)),
+                primary_changed_at=NOW - MS,
+            ),
             {OTHER},
             id="refuses",
         ),
         pytest.param(
-            standby(member=PRIMARY, peers=(SILENT, peer(THIRD)), named_at=NOW - MS),
+            standby(
+                member=PRIMARY, peers=(SILENT, peer(THIRD)), primary_changed_at=NOW - MS
+            ),
             {OTHER},
             id="elected",
         ),
         pytest.param(
             standby(
-                member=ELECTED, peers=(SILENT, peer(THIRD)), named_at=NOW - 3601 * MS
+                member=ELECTED,
+                peers=(SILENT, peer(THIRD)),
+                primary_changed_at=NOW - 3601 * MS,
             ),
             set(),
             id="long-since",
         ),
-        pytest.param(standby(member=ELECTED, named_at=NOW), set(), id="well"),
+        pytest.param(standby(member=ELECTED, primary_changed_at=NOW), set(), id="well"),
         pytest.param(
-            standby(peers=(SILENT, peer(THIRD)), named_at=NOW),
+            standby(peers=(SILENT, peer(THIRD)), primary_changed_at=NOW),
             set(),
             id="still-primary",
         ),
         pytest.param(
-            standby(member=None, peers=(SILENT, peer(THIRD)), named_at=NOW),
+            standby(member=None, peers=(SILENT, peer(THIRD)), primary_changed_at=NOW),
             set(),
             id="unknown",
         ),
@@ -56,7 +66,7 @@ REFUSES = peer(OTHER, refused=True)
             standby(
                 member=Member("SECONDARY", False),
                 peers=(SILENT, peer(THIRD)),
-                named_at=NOW,
+                primary_changed_at=NOW,
             ),
             set(),
             id="no-primary",
@@ -64,10 +74,10 @@ REFUSES = peer(OTHER, refused=True)
     ],
 )
 def test_a_silent_node_is_given_up_for_another_primary(
-    seen: Observation, given: set[str]
+    observation: Observation, given: set[str]
 ) -> None:
     """Before there is another, its answer is the only one to wait for."""
-    assert unresponsive_peers(seen, NOW) == given
+    assert unresponsive_peers(observation, NOW) == given
 
 
 @pytest.mark.parametrize(
