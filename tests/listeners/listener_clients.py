@@ -6,10 +6,12 @@ import ssl
 from pathlib import Path
 
 MANY = 3
+PATIENCE_S = 60.0
+"""How long to wait for what must come; no test judges by it how soon it came."""
 
 
 def tls_client(
-    port: int, timeout: float = 10.0, *, source: str = "127.0.0.1"
+    port: int, timeout: float = PATIENCE_S, *, source: str = "127.0.0.1"
 ) -> ssl.SSLSocket:
     """Connect with TLS from *source*, as a browser that trusts everyone."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -46,7 +48,11 @@ def _more(client: ssl.SSLSocket) -> bytes:
 
 
 def get(
-    port: int, path: str = "/", timeout: float = 10.0, *, source: str = "127.0.0.1"
+    port: int,
+    path: str = "/",
+    timeout: float = PATIENCE_S,
+    *,
+    source: str = "127.0.0.1",
 ) -> tuple[int, bytes]:
     """Ask once, on a connection of its own."""
     with tls_client(port, timeout, source=source) as client:
@@ -54,7 +60,7 @@ def get(
         return read_answer(client)
 
 
-def is_cut(client: socket.socket, seconds: float = 2.0) -> bool:
+def is_cut(client: socket.socket, seconds: float = PATIENCE_S) -> bool:
     """Say whether the server's end is gone, within *seconds*."""
     client.settimeout(seconds)
     try:
@@ -73,7 +79,7 @@ def refuses(port: int) -> bool:
     One that was queued while the port closed is reset.
     """
     try:
-        socket.create_connection(("127.0.0.1", port), 2).close()
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
     except ConnectionRefusedError:
         return True
     except ConnectionResetError:

@@ -15,6 +15,8 @@ from twistlock_console.servers.management.fixed_answers import INITIALIZED
 from twistlock_console.settings import Settings
 
 BLOCK = b"x" * 8192
+SLOW_S = 20
+"""What `slow` takes to be made."""
 
 
 def create(_settings: Settings) -> WSGIApplication:
@@ -24,7 +26,7 @@ def create(_settings: Settings) -> WSGIApplication:
 
 def slow(_settings: Settings) -> WSGIApplication:
     """Take long to be made."""
-    time.sleep(4)
+    time.sleep(SLOW_S)
     return answer
 
 

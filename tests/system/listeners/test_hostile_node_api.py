@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from tests.hosts.waiting import eventually
-from tests.listeners.listener_clients import is_cut
+from tests.listeners.listener_clients import PATIENCE_S, is_cut
 from twistlock_console.node_api import connections, server
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.node_api.connections import Caller, NodeConnections
@@ -20,11 +20,12 @@ from twistlock_console.node_api.gate import MEMBERS, RETRY_ACCEPT_S, STRANGERS, 
 from twistlock_console.node_api.server import NodeApi, node_app
 from twistlock_console.pki.tls import client_context
 from twistlock_console.settings import Settings
-from twistlock_console.system.admission import PREEMPT_AFTER_S
+from twistlock_console.system import admission
 
 HALF_A_HANDSHAKE = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 JOINING = "127.0.0.4"
 MEMBER = "127.0.0.5"
+SHORT_S = 1.0
 GET = b"GET /v1/well HTTP/1.1\r\nHost: node\r\n\r\n"
 
 
@@ -55,7 +56,7 @@ def node(settings: Settings, stack: ExitStack) -> Settings:
 def connect(node: Settings, source: str) -> socket.socket:
     """Connect from an address."""
     place = ("127.0.0.1", node.node_api_port)
-    return socket.create_connection(place, 15, (source, 0))
+    return socket.create_connection(place, PATIENCE_S, (source, 0))
 
 
 def as_node(node: Settings, source: str, stack: ExitStack) -> ssl.SSLSocket:
@@ -65,13 +66,11 @@ def as_node(node: Settings, source: str, stack: ExitStack) -> ssl.SSLSocket:
     return stack.enter_context(tls.wrap_socket(plain, server_hostname="127.0.0.1"))
 
 
-def seconds_until_answered(node: Settings, source: str, stack: ExitStack) -> float:
-    """Ask on a new connection; return how long that took."""
-    began = time.monotonic()
+def is_answered(node: Settings, source: str, stack: ExitStack) -> bool:
+    """Ask on a new connection; return whether an answer came."""
     client = as_node(node, source, stack)
     client.sendall(GET)
-    assert client.recv(4096).startswith(b"HTTP/1.1 200")
-    return time.monotonic() - began
+    return client.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def flood(node: Settings, stack: ExitStack) -> list[socket.socket]:
@@ -84,30 +83,50 @@ def flood(node: Settings, stack: ExitStack) -> list[socket.socket]:
     return clients
 
 
+@pytest.fixture
+def _endless_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no deadline free the slots of a flood."""
+    monkeypatch.setattr(server, "HANDSHAKE_TIMEOUT_S", 10 * PATIENCE_S)
+
+
+@pytest.fixture
+def _kept_slots(_endless_handshakes: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let others take no slots of a flood either: who needs one waits in vain."""
+    monkeypatch.setattr(admission, "PREEMPT_AFTER_S", 10 * PATIENCE_S)
+
+
 def connection_threads() -> int:
     """Return how many threads serve connections."""
     return sum(each.name == server.THREAD_NAME for each in threading.enumerate())
 
 
+@pytest.mark.usefixtures("_kept_slots")
 def test_members_are_not_delayed_by_strangers(node: Settings, stack: ExitStack) -> None:
     """They have slots of their own; nor are our own commands and pages."""
     with NodeClient(node, "127.0.0.1") as standing:
         standing.get("/v1/well")
         flood(node, stack)
 
-        assert standing.get("/v1/well", timeout=1) == {"well": True}
-        assert seconds_until_answered(node, MEMBER, stack) < 1
+        assert standing.get("/v1/well", timeout=PATIENCE_S) == {"well": True}
+        assert is_answered(node, MEMBER, stack)
         with NodeClient(node, "127.0.0.1") as client:
-            assert client.get("/v1/well", timeout=1) == {"well": True}
+            assert client.get("/v1/well", timeout=PATIENCE_S) == {"well": True}
 
 
+@pytest.mark.usefixtures("_endless_handshakes")
 def test_a_host_that_joins_gets_its_turn(node: Settings, stack: ExitStack) -> None:
-    """It is a stranger until it is a member; addresses take turns."""
-    flood(node, stack)
+    """It is a stranger until it is a member; addresses take turns.
 
-    assert seconds_until_answered(node, JOINING, stack) < 2 * PREEMPT_AFTER_S + 2
+    Most of the flood, which came before it, still waits for a turn by then.
+    """
+    clients = flood(node, stack)
+
+    assert is_answered(node, JOINING, stack)
+    had_a_turn = [client for client in clients if is_cut(client, 0.001)]
+    assert len(had_a_turn) < len(clients) / 2
 
 
+@pytest.mark.usefixtures("_kept_slots")
 def test_connections_of_strangers_cost_few_threads(
     node: Settings, stack: ExitStack
 ) -> None:
@@ -120,7 +139,7 @@ def test_connections_of_strangers_cost_few_threads(
 
     assert eventually(lambda: connection_threads() > 0)
     assert connection_threads() <= STRANGERS.opening
-    assert seconds_until_answered(node, MEMBER, stack) < 1
+    assert is_answered(node, MEMBER, stack)
 
 
 def test_too_many_silent_connections_of_an_address_are_reset(
@@ -142,25 +161,25 @@ def test_too_many_silent_connections_of_an_address_are_reset(
     assert not is_cut(other, 0.1)
 
 
-def drip(client: socket.socket, seconds: float) -> float:
-    """Send a byte now and then; return after how long the connection was cut."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
+def is_cut_while_it_drips(client: socket.socket) -> bool:
+    """Send a byte now and then; return whether the connection is cut all the same."""
+
+    def drip() -> bool:
         try:
             client.sendall(b"x")
         except OSError:
-            break
-        if is_cut(client, 0.2):
-            break
-    return time.monotonic() - began
+            return True
+        return is_cut(client, 0.2)
+
+    return eventually(drip, 8 * SHORT_S)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the deadlines short."""
-    monkeypatch.setattr(server, "HANDSHAKE_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(server, "REQUEST_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(server, "ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(server, "HANDSHAKE_TIMEOUT_S", SHORT_S)
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT_S", SHORT_S)
+    monkeypatch.setattr(server, "ANSWER_TIMEOUT_S", SHORT_S)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -168,10 +187,12 @@ def test_a_dripping_handshake_has_one_deadline(
     node: Settings, stack: ExitStack
 ) -> None:
     """A byte now and then does not prolong it."""
+    began = time.monotonic()
     client = stack.enter_context(connect(node, JOINING))
     client.sendall(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03")
 
-    assert 0.5 < drip(client, 8) < 5
+    assert is_cut_while_it_drips(client)
+    assert time.monotonic() - began >= SHORT_S
 
 
 @pytest.mark.usefixtures("impatient")
@@ -189,9 +210,11 @@ def test_a_dripping_request_has_one_deadline(
 ) -> None:
     """Also of a node."""
     client = as_node(node, JOINING, stack)
+    began = time.monotonic()
     client.sendall(begun)
 
-    assert 0.5 < drip(client, 8) < 5
+    assert is_cut_while_it_drips(client)
+    assert time.monotonic() - began >= SHORT_S
 
 
 @pytest.mark.usefixtures("impatient")
@@ -218,7 +241,8 @@ def test_of_too_many_idle_connections_of_a_node_the_oldest_goes(
         clients[-1].sendall(GET)
         clients[-1].recv(4096)
 
-    assert [is_cut(client, 0.3) for client in clients] == [True] * 2 + [False] * 5
+    assert [is_cut(client) for client in clients[:2]] == [True] * 2
+    assert [is_cut(client, 0.1) for client in clients[2:]] == [False] * 5
 
 
 def test_busy_connections_are_not_cut_for_new_ones(
@@ -269,9 +293,9 @@ def test_without_file_descriptors_it_waits_for_some(stack: ExitStack) -> None:
     gate = Gate(listening, frozenset, begin, lambda: None)
     threading.Thread(target=gate.run, daemon=True).start()
     stack.callback(gate.stop)
-    client = socket.create_connection(listening.getsockname(), 5)
-    stack.enter_context(client).sendall(b"x")
     began = time.monotonic()
+    client = socket.create_connection(listening.getsockname(), PATIENCE_S)
+    stack.enter_context(client).sendall(b"x")
     eventually(lambda: listening.tries >= 3, 10)
     waited = time.monotonic() - began
     listening.exhausted = False

@@ -8,12 +8,20 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from tests.listeners.listener_clients import get, is_cut, read_answer, tls_client
+from tests.hosts.pace import Pace
+from tests.listeners.listener_clients import (
+    PATIENCE_S,
+    get,
+    is_cut,
+    read_answer,
+    tls_client,
+)
 from twistlock_console.servers.management.limits import (
     HANDSHAKE_TIMEOUT_S,
     MAX_GATHERED_BODY_BYTES,
     MAX_HEAD_BYTES,
     REQUEST_TIMEOUT_S,
+    THREADS,
 )
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
@@ -37,7 +45,7 @@ def port(ports: ServicePorts, settings: Settings) -> int:
 
 def silent(port: int) -> socket.socket:
     """Connect, and say nothing."""
-    return socket.create_connection(("127.0.0.1", port), 15)
+    return socket.create_connection(("127.0.0.1", port), PATIENCE_S)
 
 
 def half_a_handshake(port: int) -> socket.socket:
@@ -75,32 +83,31 @@ def pipelined(port: int) -> ssl.SSLSocket:
 def test_a_crowd_of_slow_clients_holds_up_nobody(
     port: int, stack: ExitStack, rude: Callable[[int], socket.socket]
 ) -> None:
-    """More of them than there are threads: a request is answered all the same."""
-    for _ in range(CROWD):
-        stack.enter_context(rude(port))
-    started = time.monotonic()
+    """A request is answered while more of them than there are threads are slow."""
+    clients = [stack.enter_context(rude(port)) for _ in range(CROWD)]
     answer = get(port)[0]
 
     assert answer == 200
-    assert time.monotonic() - started < 1.0
+    assert sum(not is_cut(client, 0.001) for client in clients) > THREADS
 
 
 def test_slow_clients_are_dropped_in_time(port: int, stack: ExitStack) -> None:
     """A request has ten seconds to arrive, dripping or not, and then gets 408."""
     silent_one = stack.enter_context(silent(port))
-    dripping = stack.enter_context(half_a_head(port))
-    dripping.settimeout(0.5)
-    started = time.monotonic()
-    answer = b""
-    while not answer and time.monotonic() - started < REQUEST_TIMEOUT_S + 3:
-        with suppress(TimeoutError):
-            answer = dripping.recv(4096)
-        with suppress(OSError):
-            dripping.sendall(b"x")
+    with Pace() as pace:
+        started = time.monotonic()
+        dripping = stack.enter_context(half_a_head(port))
+        dripping.settimeout(0.5)
+        answer = b""
+        while not answer and time.monotonic() - started < PATIENCE_S:
+            with suppress(TimeoutError):
+                answer = dripping.recv(4096)
+            with suppress(OSError):
+                dripping.sendall(b"x")
+        seconds = time.monotonic() - started
 
-    seconds = time.monotonic() - started
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert REQUEST_TIMEOUT_S - 1 < seconds < REQUEST_TIMEOUT_S + 3
+    assert REQUEST_TIMEOUT_S <= seconds < REQUEST_TIMEOUT_S + pace.limit(3)
     assert HANDSHAKE_TIMEOUT_S <= REQUEST_TIMEOUT_S
     assert is_cut(silent_one)
 
@@ -113,11 +120,13 @@ def test_a_client_that_does_not_hang_up_holds_up_nobody(
         client = stack.enter_context(tls_client(port))
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         read_answer(client)
-    started = time.monotonic()
-    answer = get(port)[0]
+    with Pace() as pace:
+        started = time.monotonic()
+        answer = get(port)[0]
+        seconds = time.monotonic() - started
 
     assert answer == 200
-    assert time.monotonic() - started < 1.0
+    assert seconds < pace.limit(1.0)
 
 
 def test_a_head_without_end_is_refused(port: int, stack: ExitStack) -> None:
@@ -155,8 +164,7 @@ def test_requests_in_one_piece_are_answered_in_turn(
     client = stack.enter_context(tls_client(port))
     client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
     answers = [client.recv(65536) for _ in range(1)]
-    deadline = time.monotonic() + 5
-    while b"".join(answers).count(b"HTTP/1.1 200") < 3 and time.monotonic() < deadline:
+    while b"".join(answers).count(b"HTTP/1.1 200") < 3:
         answers.append(client.recv(65536))
 
     assert b"".join(answers).count(b"HTTP/1.1 200") == 3
