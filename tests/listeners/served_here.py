@@ -81,9 +81,14 @@ class ServedHere:
 def served(
     certificates: Path, *, proxies: str = "", max_connections: int = 1000
 ) -> Iterator[ServedHere]:
-    """Serve the small application as long as the context lasts."""
+    """Serve the small application as long as the context lasts.
+
+    What asked for `HELD` is answered at the end.
+    """
+    small_app.released.clear()
     here = ServedHere(make_site(certificates, proxies), max_connections)
     try:
         yield here
     finally:
+        small_app.released.set()
         here.stop()

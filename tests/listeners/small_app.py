@@ -15,6 +15,9 @@ from twistlock_console.servers.management.fixed_answers import INITIALIZED
 from twistlock_console.settings import Settings
 
 BLOCK = b"x" * 8192
+HELD = "/held"
+released = threading.Event()
+"""Answers what asked for `HELD`; for tests with the server in their own process."""
 SLOW_S = 20
 """What `slow` takes to be made."""
 
@@ -63,12 +66,12 @@ def hung_database(_settings: Settings) -> WSGIApplication:
 
 
 def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer at once, after ``/sleep/N`` s, or with pieces for ever."""
+    """Answer at once, after ``/sleep/N`` s, when released, or with pieces for ever."""
     path = environ["PATH_INFO"]
     if path.startswith("/sleep/"):
         time.sleep(float(path.removeprefix("/sleep/")))
-    if path == "/login":
-        time.sleep(float(environ.get("HTTP_X_SLEEP", "0")))
+    if path == HELD or "HTTP_X_HELD" in environ:
+        released.wait()
     if path == "/stream":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return pieces()

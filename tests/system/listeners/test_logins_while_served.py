@@ -8,27 +8,30 @@ import pytest
 from tests.hosts.waiting import eventually
 from tests.listeners.listener_clients import get, read_answer, tls_client
 from tests.listeners.served_here import served
+from tests.listeners.small_app import released
 from twistlock_console.servers.management import dispatcher, limits
 from twistlock_console.servers.management.client_bounds import QueueLimits
 
 FLOOD, OTHER, HONEST = "127.0.0.3", "127.0.0.4", "127.0.0.5"
-LOGIN = "POST /login HTTP/1.1\r\nHost: a\r\nX-Sleep: {}\r\nContent-Length: 0\r\n\r\n"
+LOGIN = b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+HELD = LOGIN.replace(b"\r\n\r\n", b"\r\nX-Held: yes\r\n\r\n")
 
 
 def test_logins_hold_up_nobody(data_folder: Path) -> None:
-    """60 slow logins of two clients: requests and other logins are answered at once."""
+    """60 logins of two clients last: requests and other logins are answered."""
     with served(data_folder / "certificates") as here, ExitStack() as stack:
         logins = [
-            stack.enter_context(tls_client(here.port, 30, source=source))
+            stack.enter_context(tls_client(here.port, source=source))
             for source in [FLOOD, OTHER] * 30
         ]
         for each in logins:
-            each.sendall(LOGIN.format(1.5).encode())
-        pages = [get(here.port, "/", 1.0, source=FLOOD)[0] for _ in range(10)]
-        own = stack.enter_context(tls_client(here.port, 1.0, source=HONEST))
-        own.sendall(LOGIN.format(0).encode())
+            each.sendall(HELD)
+        pages = [get(here.port, "/", source=FLOOD)[0] for _ in range(10)]
+        own = stack.enter_context(tls_client(here.port, source=HONEST))
+        own.sendall(LOGIN)
         first = read_answer(own)[0]
         busy = here.server.dispatcher.load().busy_threads
+        released.set()
         answers = [read_answer(each)[0] for each in logins]
 
     assert pages == [200] * 10
@@ -46,11 +49,11 @@ def test_too_many_waiting_logins_are_told_to_try_again(
     with served(data_folder / "certificates") as here, ExitStack() as stack:
         for _ in range(2 + 3):
             login = stack.enter_context(tls_client(here.port, source=FLOOD))
-            login.sendall(LOGIN.format(3).encode())
+            login.sendall(HELD)
         load = here.server.dispatcher.load
         assert eventually(lambda: load().waiting_logins == 3)
         one_more = stack.enter_context(tls_client(here.port, source=FLOOD))
-        one_more.sendall(LOGIN.format(0).encode())
+        one_more.sendall(LOGIN)
         answer = one_more.recv(4096)
 
     assert answer.startswith(b"HTTP/1.1 503")

@@ -10,6 +10,7 @@ from flask import request
 from flask.typing import ResponseReturnValue
 
 from tests.hosts.waiting import wait_for
+from tests.listeners.listener_clients import PATIENCE_S
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.node_api.server import MOST_BYTES, NodeApi, caller, node_app
@@ -31,7 +32,9 @@ def connection(settings: Settings) -> Iterator[http.client.HTTPSConnection]:
     api = NodeApi(replace(settings, node_api_port=port), app)
     api.open()
     tls = client_context(settings.folders.certificates)
-    asking = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=tls)
+    asking = http.client.HTTPSConnection(
+        "127.0.0.1", port, timeout=PATIENCE_S, context=tls
+    )
     asking.connect()
     yield asking
     asking.close()

@@ -8,7 +8,14 @@ from contextlib import ExitStack
 import pytest
 
 from tests.hosts.waiting import eventually
-from tests.listeners.listener_clients import get, group_of, send_request, tls_client
+from tests.listeners.listener_clients import (
+    PATIENCE_S,
+    get,
+    group_of,
+    send_request,
+    tls_client,
+)
+from tests.listeners.small_app import HELD
 from twistlock_console.events.types import ListenerFailed
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.servers.supervisor import server_checks
@@ -46,7 +53,7 @@ def test_a_server_whose_threads_are_all_busy_passes_its_check(
     for number in range(MORE_THAN_THREADS):
         source = f"127.0.0.{3 + number % 2}"
         client = stack.enter_context(tls_client(port, source=source))
-        send_request(client, "/sleep/60")
+        send_request(client, HELD)
 
     def is_reported() -> bool:
         ports.checks.run()
@@ -84,6 +91,7 @@ def test_a_server_whose_main_loop_hangs_is_ended_alone(
     settings: Settings,
     events: list[object],
     impatient: None,
+    monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
     """After some checks in a row; opened again it serves, and the other went on."""
@@ -105,6 +113,7 @@ def test_a_server_whose_main_loop_hangs_is_ended_alone(
     assert len(pids) == 1
     assert failures(events) == [ListenerFailed(name, reason)]
     assert ports.closed() == (name,)
+    monkeypatch.setattr(server_checks, "CHECK_TIMEOUT_S", PATIENCE_S)
     ports.open_all()
     ports.checks.run()
     assert get(settings.management_port_https)[0] == 200

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.listeners.listener_clients import get
+from tests.listeners.listener_clients import PATIENCE_S, get
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
 
@@ -28,7 +28,7 @@ def stack() -> Iterator[ExitStack]:
 
 def connect(port: int) -> socket.socket:
     """Connect from an address that nobody else uses."""
-    return socket.create_connection(("127.0.0.1", port), 15, (STRANGER, 0))
+    return socket.create_connection(("127.0.0.1", port), PATIENCE_S, (STRANGER, 0))
 
 
 def crowd(stack: ExitStack, port: int) -> list[socket.socket]:
@@ -46,7 +46,7 @@ def ask_as_defender(settings: Settings) -> bytes:
     context.load_cert_chain(folder / "defender-1.pem", folder / "defender-1-key.pem")
     address = ("127.0.0.1", settings.communication_port)
     with (
-        socket.create_connection(address, 20) as plain,
+        socket.create_connection(address, PATIENCE_S) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as client,
     ):
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -60,7 +60,7 @@ def test_browsers_are_served(
     ports.open_all()
     crowd(stack, settings.management_port_ui)
 
-    assert get(settings.management_port_ui, timeout=20)[0] == 200
+    assert get(settings.management_port_ui)[0] == 200
 
 
 @pytest.mark.usefixtures("mongod")

@@ -11,7 +11,7 @@ from websockets.sync.client import ClientConnection, connect
 
 import twistlock_console
 from tests.hosts.waiting import eventually
-from tests.listeners.listener_clients import refuses
+from tests.listeners.listener_clients import PATIENCE_S, refuses
 from twistlock_console.protocol import LARGEST_MESSAGE, DefenderHello, Ping, encode
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
@@ -35,14 +35,16 @@ def dial(settings: Settings, name: str | None = "defender-1") -> ClientConnectio
     return connect(
         f"wss://127.0.0.1:{settings.communication_port}",
         ssl=context_of(settings, name),
-        open_timeout=5,
+        open_timeout=PATIENCE_S,
         close_timeout=1,
     )
 
 
 def answer_of(connection: ClientConnection) -> object:
     """The next message that is no policy."""
-    while (message := json.loads(connection.recv(timeout=5)))["type"] == "policy":
+    while (message := json.loads(connection.recv(timeout=PATIENCE_S)))[
+        "type"
+    ] == "policy":
         pass
     return message
 
@@ -58,7 +60,7 @@ def ending(connection: ClientConnection) -> tuple[int, str]:
     """Wait for the server's goodbye; its code and reason."""
     try:
         while True:
-            connection.recv(timeout=5)
+            connection.recv(timeout=PATIENCE_S)
     except ConnectionClosed as closed:
         received = closed.rcvd
         return (received.code, received.reason) if received else (1006, "")
@@ -67,7 +69,7 @@ def ending(connection: ClientConnection) -> tuple[int, str]:
 def test_the_console_speaks_first_and_tells_its_epoch(open_settings: Settings) -> None:
     """A Defender knows whom it obeys before it has said a word."""
     with dial(open_settings) as connection:
-        greeting = json.loads(connection.recv(timeout=5))
+        greeting = json.loads(connection.recv(timeout=PATIENCE_S))
 
     assert greeting == {
         "type": "hello",
@@ -81,7 +83,7 @@ def test_the_console_speaks_first_and_tells_its_epoch(open_settings: Settings) -
 def test_a_ping_is_answered(open_settings: Settings) -> None:
     """A Defender can ask whether it is still served."""
     with dial(open_settings) as connection:
-        connection.recv(timeout=5)
+        connection.recv(timeout=PATIENCE_S)
         connection.send(HELLO)
         connection.send(encode(Ping()))
 
@@ -148,7 +150,7 @@ def test_who_breaks_the_protocol_is_told_and_sent_away(
     """The others notice nothing."""
     with dial(open_settings, "defender-3") as other, dial(open_settings) as rude:
         for connection in (other, rude):
-            connection.recv(timeout=5)
+            connection.recv(timeout=PATIENCE_S)
         other.send(encode(DefenderHello("defender-3", "1.0")))
         with suppress(ConnectionClosed):
             for frame in frames:
@@ -165,7 +167,7 @@ def test_who_breaks_the_protocol_is_told_and_sent_away(
 def test_who_sends_far_too_much_is_cut_off(open_settings: Settings) -> None:
     """It is not read to its end, so the goodbye may not arrive."""
     with dial(open_settings) as connection:
-        connection.recv(timeout=5)
+        connection.recv(timeout=PATIENCE_S)
         with suppress(ConnectionClosed):
             connection.send("x" * 5 * LARGEST_MESSAGE)
 
@@ -178,8 +180,8 @@ def test_a_planned_close_says_that_another_console_serves_soon(
     """Code 1012 tells a Defender to come back at once."""
     ports.open_all()
     with dial(settings) as connection:
-        connection.recv(timeout=5)
-        closing = threading.Thread(target=ports.close_all, args=(3.0,))
+        connection.recv(timeout=PATIENCE_S)
+        closing = threading.Thread(target=ports.close_all, args=(PATIENCE_S,))
         closing.start()
         goodbye = ending(connection)
         closing.join()
@@ -193,7 +195,7 @@ def test_an_immediate_close_cuts_websockets(
     """A lost lease leaves no time for goodbyes."""
     ports.open_all()
     with dial(settings) as connection:
-        connection.recv(timeout=5)
+        connection.recv(timeout=PATIENCE_S)
         ports.close_all()
 
         assert ending(connection) == (1006, "")
@@ -204,12 +206,12 @@ def test_no_frame_comes_after_the_permit_has_ended(
 ) -> None:
     """What arrives too late is neither read nor answered."""
     with dial(open_settings) as connection:
-        connection.recv(timeout=5)
+        connection.recv(timeout=PATIENCE_S)
         connection.send(HELLO)
         permit.revoke()
         try:
             connection.send(encode(Ping()))
-            frame = connection.recv(timeout=5)
+            frame = connection.recv(timeout=PATIENCE_S)
         except ConnectionClosed:
             frame = None
 
