@@ -154,6 +154,20 @@ VOTES = config(member(ME), member(OTHER))
             COPYING, status(), VOTES, "10.0.0.2 has caught up and votes", id="gets-vote"
         ),
         pytest.param(
+            COPYING,
+            status(lag=5),
+            VOTES,
+            "10.0.0.2 has caught up and votes",
+            id="five-seconds-behind-has-caught-up",
+        ),
+        pytest.param(
+            config(member(ME), member(OTHER, votes=0), member(THIRD, votes=0)),
+            status(),
+            config(member(ME), member(OTHER), member(THIRD, votes=0)),
+            "10.0.0.2 has caught up and votes",
+            id="one-vote-at-a-time",
+        ),
+        pytest.param(
             config(member(ME), chaining=True),
             status(),
             config(member(ME)),
