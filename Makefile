@@ -15,7 +15,7 @@ SPREAD = -p tests.spreading -n 2 --dist loadscope --no-loadscope-reorder -m "not
 # Where Debian keeps the servers; not on everybody's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo unit test test-times lint fmt bench chaos release requirements setup clean
+.PHONY: help demo unit test test-times mutants lint fmt bench chaos release requirements setup clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -51,6 +51,13 @@ test-times: ## the 30 slowest tests, and how long the tests slept
 	@packaging/setup.sh test
 	$(PYTHON) -m pytest -p tests.times $(if $(ARGS),$(ARGS),$(SPREAD))
 
+# With ARGS="plugins.ha.consensus.lease*" those mutants alone.
+mutants: ## changes to the pure modules that no unit test notices, and the score
+	@packaging/setup.sh analysis
+	@rm -rf mutants
+	@$(PYTHON) -m mutmut run $(ARGS)
+	@$(PYTHON) tests/mutants.py
+
 lint: ## formatting, lint, types, imports, shell scripts
 	@packaging/setup.sh $(if $(filter test,$(MAKECMDGOALS)),test,lint)
 	$(PYTHON) -m ruff format --check --quiet .
@@ -84,7 +91,7 @@ release: ## the release tarball, in dist/
 
 # The hashes of every file are in them, the address of no index is.
 requirements: ## compile requirements*.txt from requirements*.in; needs uv
-	for part in requirements requirements-demo requirements-dev; do \
+	for part in requirements requirements-demo requirements-dev requirements-analysis; do \
 	    uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	        --python-version 3.11 --no-header $$part.in -o $$part.txt || exit 1; \
 	done
@@ -93,6 +100,6 @@ setup: ## set up everything, and run nothing
 	@packaging/setup.sh test
 
 clean: ## remove what the other targets made, .venv too
-	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf .venv build dist mutants .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
 	    .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,9 +2,10 @@
 # Makes this checkout ready to run: the Python environment in .venv, and what Debian
 # packages a target needs. Does only what is still missing, so call it every time.
 #
-#   packaging/setup.sh demo    what `make demo` needs
-#   packaging/setup.sh lint    what `make lint` and `make fmt` need
-#   packaging/setup.sh test    what `make test` needs
+#   packaging/setup.sh demo      what `make demo` needs
+#   packaging/setup.sh lint      what `make lint` and `make fmt` need
+#   packaging/setup.sh test      what `make test` needs
+#   packaging/setup.sh analysis  what `make mutants` needs
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,7 +22,7 @@ needs() {
 ensurepip                                     python3-venv
 END
     [ "$1" = lint ] && echo "shellcheck           shellcheck"
-    [ "$1" = lint ] && return
+    case $1 in lint | analysis) return ;; esac
     cat <<END
 libcurl.so.4                                  libcurl4
 haproxy                                       haproxy
@@ -107,7 +108,7 @@ set_up_debian() {
     fi
     say "not everything is installed here; run as root: apt-get install -y$missing"
     case "$1$missing" in
-        *python3-venv* | *libcurl4* | lint*) return 1 ;;
+        *python3-venv* | *libcurl4* | lint* | analysis*) return 1 ;;
     esac
     say "going on without: what needs it is left out, and says so."
 }
@@ -124,15 +125,17 @@ set_up_python() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --no-input --require-hashes -r "$requirements"
     cp "$requirements" ".venv/installed-$requirements"
-    # The packages for development are those of the demo and more.
-    [ "$requirements" = requirements-demo.txt ] || cp requirements-demo.txt .venv/installed-requirements-demo.txt
+    # The packages for development are those of the demo and more, and so on.
+    case $requirements in *-dev.txt | *-analysis.txt) cp requirements-demo.txt .venv/installed-requirements-demo.txt ;; esac
+    case $requirements in *-analysis.txt) cp requirements-dev.txt .venv/installed-requirements-dev.txt ;; esac
 }
 
 case ${1-} in
     demo) wanted="requirements-demo.txt" ;;
     lint | test) wanted="requirements-dev.txt" ;;
+    analysis) wanted="requirements-analysis.txt" ;;
     *)
-        say "usage: packaging/setup.sh demo|lint|test"
+        say "usage: packaging/setup.sh demo|lint|test|analysis"
         exit 2
         ;;
 esac
