@@ -1,4 +1,4 @@
-"""Puts the Flask application together."""
+"""Composition of the Flask application: settings, security, pages, API and plugins."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -24,16 +24,19 @@ ONE_DAY_S = 86_400
 
 
 class WebPlugin(Protocol):
-    """Something that adds pages, API calls or tabs to the application."""
+    """A part that adds pages, API calls or tabs to the application."""
 
     def init_app(self, app: Flask) -> None:
         """Register blueprints and tabs."""
 
 
 def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
-    """Build the application; touches files and no database, so it can be forked.
+    """Build the application.
 
-    Raises IdentityError when the cluster's session secret cannot be read.
+    It reads files but opens no database connection, so its server may fork.
+
+    Raises:
+        IdentityError: the cluster's session secret cannot be read.
     """
     app = Flask(__name__)
     app.request_class = UploadRequest
@@ -56,7 +59,7 @@ def create_app(settings: Settings, plugins: Sequence[WebPlugin] = ()) -> Flask:
 
 
 class _FormProtection(CSRFProtect):  # type: ignore[misc]  # Flask-WTF has no types
-    """Takes a Referer or Host that cannot be read for one that is missing."""
+    """CSRF protection that treats an unreadable Referer or Host as a missing one."""
 
     def protect(self, apply_exemptions: bool = False) -> None:
         """Raise CSRFError unless the form is from one of our pages."""

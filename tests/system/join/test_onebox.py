@@ -31,7 +31,7 @@ def test_onebox(site: Site, release: Path) -> None:
 
     assert "No Console is installed here." in alone
     assert "Twistlock Console installed successfully.\n" in said
-    assert "Done. It is to be seen on the Console" in said
+    assert "Done. See it on the Console" in said
     wait_for(lambda: is_connected(host), 30, "the Defender connects")
     owner = host.bash("stat -c %U:%a /var/lib/twistlock-defender").strip()
     assert owner == "twistlock-defender:700"

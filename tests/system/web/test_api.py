@@ -239,7 +239,7 @@ def test_a_bad_body_never_reaches_us(
     [
         ("limit=many", "limit: give a whole number; 50 is the most"),
         ("offset=-1", "offset: give a whole number from 0 to 10000"),
-        ("offset=10001", "offset: 10000 is the most; filter the list or download it"),
+        ("offset=10001", "offset: at most 10000; filter the list or download it"),
         ("role=king", "role: choose one of admin, operator, auditor, defenderManager"),
         ("sort=$where", "sort: choose one of lastModified, role, username"),
     ],

@@ -141,7 +141,7 @@ def test_the_python_is_known_by_its_full_path() -> None:
 
         Path(made).chmod(0o700)
         refused = find_python("./python3", folder)
-        assert "that every user may run is needed" in refused.stderr
+        assert "that every user may run was found" in refused.stderr
         assert refused.returncode == 1
 
 

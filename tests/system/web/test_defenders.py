@@ -172,7 +172,7 @@ def test_events_are_listed_by_kind(admin: Visitor, database: Store) -> None:
     assert (audit["kind"], audit["outcome"]) == ("process", "ended")
     assert (change["path"], change["hashBefore"]) == ("/etc/passwd", None)
     assert "2 events from" in page
-    assert "Every Defender could do all" in empty
+    assert "Every Defender could enforce its rule" in empty
     assert admin.get("/monitor/events/file-integrity").status_code == 200
     assert "nc -l" in admin.get("/monitor/events/host/download").text
 

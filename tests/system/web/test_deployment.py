@@ -87,7 +87,7 @@ def test_the_page_gives_one_command(admin: Visitor, token: str) -> None:
     assert "was revoked, is not known, or has ended" in script
     assert subprocess.run(["bash", "-c", script], check=False).returncode == 1
     history = admin.get("/manage/logs/history").text
-    assert "Made a command that deploys Defenders by 127.0.0.1" in history
+    assert "Created a deploy command for the Console name 127.0.0.1" in history
 
 
 def test_an_unknown_name_is_refused(admin: Visitor) -> None:
@@ -256,7 +256,7 @@ def test_a_permission_can_be_taken_back(
     unknown = admin.call(path, None, Authorization=basic())
     _enrol(admin, token, "web-1", request_pem)
     allowed = admin.call(path, None, Authorization=basic())
-    listed = "Take back" in admin.get(DEPLOY).text
+    listed = "Withdraw" in admin.get(DEPLOY).text
     taken, again = _delete(admin, path), _delete(admin, path)
     refused = _enrol(admin, token, "web-1", _new_request(tmp_path / "other"))
 

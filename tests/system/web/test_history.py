@@ -63,7 +63,7 @@ ACTS: list[tuple[Act, AuditType, str, bool]] = [
     (
         delete_nobody,
         AuditType.USER,
-        "tried in vain: deleted the user nobody; there is no user nobody",
+        "failed: deleted the user nobody: there is no user nobody",
         True,
     ),
 ]

@@ -138,7 +138,7 @@ def test_an_empty_list_says_what_to_do(admin: Visitor, database: Store) -> None:
 
     assert "Nothing matches." in nothing_found
     assert "Show all" in nothing_found
-    assert "Log-ins and changes will be listed." in nothing_there
+    assert "Logins and changes are listed here." in nothing_there
 
 
 def test_a_csv_file_has_the_whole_list(admin: Visitor, database: Store) -> None:

@@ -1,4 +1,4 @@
-"""Users and logon settings, changed the same way from a page and from the API."""
+"""Changes of users and logon settings, shared by pages and API."""
 
 from twistlock_console.accounts import login, users
 from twistlock_console.accounts.credential_rules import check_password, check_username
@@ -21,7 +21,11 @@ from twistlock_console.web.security.sessions import (
 
 
 def add_user(body: UserBody) -> None:
-    """Add a user; raises Refused if the name or the password may not be."""
+    """Add a user.
+
+    Raises:
+        Refused: the name or the password is not acceptable, or the user exists.
+    """
     with audited(AuditType.USER, f"added the user {body.username}") as change:
         check_username(body.username)
         if body.password is None:
@@ -32,7 +36,7 @@ def add_user(body: UserBody) -> None:
 
 
 def change_user(body: UserBody) -> None:
-    """Replace a user as a whole; a password that is left out stays as it is."""
+    """Replace a user as a whole; a password left out stays as it is."""
     with audited(AuditType.USER, f"changed the user {body.username}") as change:
         given = body.password
         hashed = None if given is None else _checked_hash(body.username, given)
@@ -43,7 +47,11 @@ def change_user(body: UserBody) -> None:
 
 
 def remove_user(username: str) -> None:
-    """Delete a user; raises Refused for oneself and the last administrator."""
+    """Delete a user.
+
+    Raises:
+        Refused: the user is the present one, the last administrator, or unknown.
+    """
     with audited(AuditType.USER, f"deleted the user {username}") as change:
         found = users.find(database(), username)
         if found and found.username == current_username():
@@ -52,7 +60,7 @@ def remove_user(username: str) -> None:
 
 
 def change_logon(new: LogonSettings) -> None:
-    """Store the logon settings, put them in force and record who changed them."""
+    """Store the logon settings, apply them and record the change."""
     with audited(AuditType.SETTINGS, "changed the logon settings") as change:
         old = write_logon(database(), new)
         logon_settings_cache().invalidate()

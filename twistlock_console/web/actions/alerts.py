@@ -1,4 +1,4 @@
-"""Changes of the settings of alerts and logging, and the test of both."""
+"""Changes of the settings of alerts and logging, and test alerts."""
 
 import os
 from functools import partial
@@ -25,7 +25,7 @@ from twistlock_console.web.common.database import current_settings, database
 
 
 class TestFailed(Refused):
-    """A test alert did not get through on every channel; *results* has each."""
+    """A test alert failed on a channel; *results* has the outcome of each."""
 
     __test__ = False
 
@@ -35,21 +35,21 @@ class TestFailed(Refused):
 
 
 def read_alerts(*, may_change: bool) -> AlertSettings:
-    """Read the settings for a person to see: the webhook's address without its path.
+    """Return the settings for display: only the host of the webhook's address.
 
-    The sealed secret is for those alone who *may_change* it and send it back.
+    The encrypted secret is included only with *may_change*: that user may send it back.
     """
     return _redacted(read_settings(database(), AlertSettings), may_change=may_change)
 
 
 def settings_response(settings: AlertSettings) -> dict[str, object]:
-    """Return the settings as the API shows them."""
+    """Return the API's response about the settings."""
     hidden = {"webhook": {"secret": {"plain"}}}
     return settings.model_dump(by_alias=True, exclude=hidden)
 
 
 def change_alerts(wanted: AlertSettings) -> None:
-    """Store the settings of alerts with a sealed secret, and record the change."""
+    """Store the settings of alerts with an encrypted secret; record the change."""
     with audited(AuditType.SETTINGS, "changed the settings of alerts") as change:
         old = read_settings(database(), AlertSettings)
         new = _cipher().encrypt_secret(_restore_hidden_secrets(wanted, old))
@@ -73,7 +73,11 @@ def change_logging(new: LoggingSettings) -> None:
 
 
 def send_test() -> list[ChannelResult]:
-    """Send a test wherever alerts go; raises TestFailed if one did not get through."""
+    """Send a test alert to every channel and return the results.
+
+    Raises:
+        TestFailed: a channel failed.
+    """
     settings = current_settings()
     sender = Sender(settings.node_address, settings.console_cn, os.getpid())
     policy = partial(current_policy, settings, database())
@@ -96,14 +100,14 @@ def _redacted(settings: AlertSettings, *, may_change: bool) -> AlertSettings:
 
 
 def _restore_hidden_secrets(wanted: AlertSettings, old: AlertSettings) -> AlertSettings:
-    """Put what is stored in the place of what was sent back without its secrets."""
+    """Replace what was sent back hidden by what is stored."""
     hook, kept = wanted.webhook, old.webhook
     update: dict[str, object] = {}
     if is_redacted(hook.url):
         if hook.url != redact_url(kept.url):
             raise Refused(
-                "webhook.url: write the full address; what is hidden of it is kept "
-                "only while the rest stays as it is"
+                "webhook.url: write the full address; its hidden part is kept only "
+                "while the rest is unchanged"
             )
         update["url"] = kept.url
     if hook.secret.encrypted == HIDDEN:
@@ -117,7 +121,7 @@ def _restore_hidden_secrets(wanted: AlertSettings, old: AlertSettings) -> AlertS
 
 
 def _check_target(url: str) -> None:
-    """Refuse an address that is one of those that nothing may be sent to."""
+    """Raise Refused if alerts may not be sent to the address in *url*."""
     parts = urlsplit(url)
     if parts.hostname is None:
         return

@@ -1,4 +1,4 @@
-"""Changes, done and recorded the same way from a page and from the API."""
+"""Audit records of changes, shared by pages and API."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from twistlock_console.web.security.sessions import current_username
 
 @dataclass(slots=True)
 class Change:
-    """A thing before and after, as mappings or lists that JSON knows; None: absent."""
+    """A value before and after a change, as JSON has it; None: it does not exist."""
 
     old: object = None
     new: object = None
@@ -23,16 +23,19 @@ class Change:
 
 @contextmanager
 def audited(kind: str, action: str) -> Iterator[Change]:
-    """Record what is done inside, by whom and from where: done, or refused and why.
+    """Record the action done inside, or its failure, with user and address.
 
-    *action* says it in the past: "deleted the user jane". Fill in the change that is
-    given, and the history shows its difference.
+    Fill in the Change that the context gives, and the history shows the difference.
+
+    Args:
+        kind: type of the record, such as AuditType.USER.
+        action: the action in the past tense: "deleted the user jane".
     """
     change = Change()
     try:
         yield change
     except ConsoleError as error:
-        record_change(kind, f"tried in vain: {action}; {error}", failure=True)
+        record_change(kind, f"failed: {action}: {error}", failure=True)
         raise
     record_change(kind, action, change)
 
@@ -40,7 +43,7 @@ def audited(kind: str, action: str) -> Iterator[Change]:
 def record_change(
     kind: str, action: str, change: Change | None = None, *, failure: bool = False
 ) -> None:
-    """Record what the present user did, or with *failure* tried to do."""
+    """Record an action of the present user, or with *failure* a failed attempt."""
     shown = trail.diff(change.old, change.new) if change else ""
     trail.record(
         database(),

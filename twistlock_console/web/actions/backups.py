@@ -1,7 +1,7 @@
-"""Backups, as pages and API reach them: over the node API, which does the work.
+"""Backups for pages and API: the work is done by the node, over the node API.
 
-Requests that carry a whole backup are streamed to the disk, with a bound of their own.
-All other requests keep the small bound of the application.
+The payload of an upload is streamed to the disk and has its own size limit. All other
+requests keep the small limit of the application.
 """
 
 import shutil
@@ -32,22 +32,27 @@ from twistlock_console.web.common.database import current_settings
 from twistlock_console.web.security.sessions import current_username, session_user
 
 EXTENSION = "backups_client"
-#: So long a request waits for work that is usually short.
+#: A request waits so long for a job that is usually short.
 SHORT_JOB_TIMEOUT_S = 20.0
-#: By API and from the page; the guards of the API come before the body is read.
+#: Endpoints of uploads. The guards of the API run before the body is read.
 BY_API, BY_PAGE = "api_backup_files.upload", "backup_files.upload"
-#: The part of the free room in DATA_FOLDER that one upload may take.
+#: Share of the free space in DATA_FOLDER that one upload may take.
 MAX_UPLOAD_FRACTION = 0.5
 CHUNK_BYTES = 1024**2
 
 
 def get_overview() -> dict[str, Any]:
-    """Return the backups, what is under way, and how the latest work ended."""
+    """Return the backups, the job in progress, and the latest results."""
     return cast(dict[str, Any], _client().get("/v1/backups"))
 
 
 def find_backup(file: str) -> dict[str, Any]:
-    """Return one backup; raises NotFound, or ConsoleError with what is wrong."""
+    """Return one backup.
+
+    Raises:
+        NotFound: no backup has this name.
+        ConsoleError: the volume cannot be read; the message says why.
+    """
     overview = get_overview()
     for each in overview["backups"]:
         if each["id"] == file:
@@ -58,7 +63,16 @@ def find_backup(file: str) -> dict[str, Any]:
 
 
 def start_job(verb: str, what: str, **body: object) -> dict[str, Any]:
-    """Ask the node to do it for the present user, who is recorded with it."""
+    """Order a backup job from the node; the audit trail names the present user.
+
+    Args:
+        verb: name of the job in the node API, such as "create".
+        what: name or file of the backup, for the audit trail.
+        **body: further members of the request.
+
+    Raises:
+        ConsoleError: the node refused or did not answer. The refusal is recorded.
+    """
     who = {
         "username": current_username(),
         "sourceIP": request.remote_addr or "unknown",
@@ -79,16 +93,21 @@ def download(file: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An uploaded backup: the *file* that it is stored as, once it *is_stored*."""
+    """An uploaded backup: its file name; *is_stored* is false while it is verified."""
 
     file: str
     is_stored: bool
 
 
 def upload(file: str, source: IO[bytes]) -> Upload:
-    """Store the backup that *source* gives, under the name that its content has.
+    """Store an uploaded backup under the name that its content gives.
 
-    *file* is what the client calls it. Raises Refused with what is wrong with it.
+    Args:
+        file: name that the client gave, for messages.
+        source: stream of the content.
+
+    Raises:
+        Refused: the file is no valid backup, or a backup of this name exists.
     """
     with saved_upload(source) as path:
         name = _backup_name(path, file).file
@@ -130,12 +149,12 @@ def _audited_refusal(what: str) -> Iterator[None]:
     try:
         yield
     except ConsoleError as error:
-        record_change(AuditType.BACKUP, f"tried in vain: {what}; {error}", failure=True)
+        record_change(AuditType.BACKUP, f"failed: {what}: {error}", failure=True)
         raise
 
 
 def _client() -> NodeClient:
-    # Made when a process first needs it, after its server forked.
+    # Created when a process first needs it, after its server forked.
     if EXTENSION not in current_app.extensions:
         own = current_settings()
         client = NodeClient(own, own.node_address, timeout=15.0)
@@ -144,17 +163,20 @@ def _client() -> NodeClient:
 
 
 class UploadRequest(Request):
-    """A request as Flask knows it, with a bound for its body.
+    """A Flask request with a size limit for its body.
 
-    A request without an account may carry little, one with an account more, and an
-    upload of a backup as much as there is room for.
+    The limit is small without an account, larger with one, and for the upload of a
+    backup it depends on the free disk space.
     """
 
     @property
     def max_content_length(self) -> int | None:
-        """Return how long the body may be; raises LengthRequired without a length.
+        """Return the maximum length of the body, in bytes.
 
-        It is asked for before the body is read, and after the guards of the API.
+        Flask reads it before the body, and after the guards of the API.
+
+        Raises:
+            LengthRequired: a request without an account has no Content-Length.
         """
         if (self.content_length or MAX_OPEN_BODY_BYTES + 1) <= MAX_OPEN_BODY_BYTES:
             return MAX_OPEN_BODY_BYTES
@@ -168,18 +190,20 @@ class UploadRequest(Request):
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
-        raise AttributeError(f"the bound is set by the address, not to {value}")
+        raise AttributeError(
+            f"the limit follows from the address; it cannot be set to {value}"
+        )
 
     @property
     def _has_account(self) -> bool:
-        """Return whether the API's guard found an account, or a session lives."""
+        """Return whether the API's guard found an account, or a session is valid."""
         if self.path.startswith("/api/"):
             return "account" in g
         return session_user() is not None
 
     @property
     def _is_upload(self) -> bool:
-        # A form is read before its page's guard asks who sends it.
+        # Flask reads a form before the guard of its page runs.
         by_page = self.endpoint == BY_PAGE and session_user() is not None
         return by_page or self.endpoint == BY_API
 
@@ -199,7 +223,7 @@ class UploadRequest(Request):
 
 @contextmanager
 def saved_upload(source: IO[bytes]) -> Iterator[Path]:
-    """Keep what *source* gives in a file until the end of the context."""
+    """Copy *source* to a temporary file, which exists until the context ends."""
     with _new_upload() as file:
         shutil.copyfileobj(source, file, CHUNK_BYTES)
         file.flush()

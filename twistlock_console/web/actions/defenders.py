@@ -1,7 +1,4 @@
-"""Changes of Defenders and of the names under which they reach the Console.
-
-The same from a page and from the API.
-"""
+"""Changes of Defenders and of the Console's names, shared by pages and API."""
 
 from dataclasses import dataclass
 
@@ -35,7 +32,7 @@ from twistlock_console.web.security.sessions import current_username
 
 
 class DefenderSettingsBody(Body):
-    """What is left out goes back to its default."""
+    """Settings of Defenders; a field that is left out gets its default."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
@@ -45,7 +42,7 @@ class DefenderSettingsBody(Body):
 
 
 def decommission(name: str) -> None:
-    """Revoke all certificates of a Defender, and take it out of the register."""
+    """Revoke all certificates of a Defender, and delete it from the register."""
     store = database()
     with audited(AuditType.DEFENDER, f"decommissioned the Defender {name}"):
         if enrolled.decommission(store, name) is None:
@@ -68,8 +65,8 @@ def allow_enrolment(name: str) -> None:
 
 
 def disallow_enrolment(name: str) -> None:
-    """Take the permission back before it is used."""
-    action = f"no longer allows the name {name} to be enrolled again"
+    """Withdraw the permission to enrol under an existing name."""
+    action = f"withdrew the permission to enrol the name {name} again"
     with audited(AuditType.DEFENDER, action):
         if not enrolled.disallow(database(), name):
             raise NotFound(f"the name {name} is not allowed to be enrolled again")
@@ -85,7 +82,7 @@ def scan(name: str) -> None:
 
 
 def change_settings(body: DefenderSettingsBody) -> None:
-    """Store the settings of Defenders and record who changed them."""
+    """Store the settings of Defenders and record the change."""
     new = DefenderSettings(
         body.disconnect_period_days, body.alert_hours, body.event_quota_megabytes
     )
@@ -102,13 +99,13 @@ def defender_names() -> list[str]:
 
 
 class NamesBody(Body):
-    """All the names that are not in twistlock.cfg."""
+    """All the names that are added to those in twistlock.cfg."""
 
     console_san: list[str] = Field(alias="consoleSAN", max_length=100)
 
 
 class NamesResponse(ApiResponse):
-    """The names that were added, and when the authority's certificate ends."""
+    """The names that were added, and the end of the authority's certificate."""
 
     console_san: list[str] = Field(alias="consoleSAN")
     ca_expiration: str
@@ -128,7 +125,11 @@ class ConsoleName:
 
 
 def change_names(wanted: list[str]) -> None:
-    """Store the names and record the change; raises Refused if one is none."""
+    """Store the added names and record the change.
+
+    Raises:
+        Refused: an entry is neither a DNS name nor an IP address.
+    """
     with audited(AuditType.SETTINGS, "changed the Console's names") as change:
         new = checked_names(wanted)
         change.old = list(read_names(database()))
@@ -137,7 +138,7 @@ def change_names(wanted: list[str]) -> None:
 
 
 def names_response() -> dict[str, object]:
-    """Return what the API shows of the names."""
+    """Return the API's response about the names."""
     ends = load_certificate(current_settings().folders.certificates / AUTHORITY)
     return {
         "consoleSAN": list(read_names(database())),
@@ -146,7 +147,7 @@ def names_response() -> dict[str, object]:
 
 
 def list_console_names() -> list[ConsoleName]:
-    """Return all the names of the node that answers, its own first."""
+    """Return all names of the node that answers, its own first."""
     settings = current_settings()
     added = read_names(database())
     own = node_names(settings, settings.node_address)

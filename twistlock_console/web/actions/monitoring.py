@@ -1,7 +1,7 @@
-"""What operators watch: metrics for Prometheus, and the log of the node that answers.
+"""Metrics for Prometheus, and the log of the node that answers.
 
-A collector of metrics looks when somebody asks. Counters begin at 0 with the process
-that counts, as Prometheus expects; one process answers at a time.
+Collectors run when metrics are requested. Counters begin at 0 with the process that
+counts, as Prometheus expects; one process answers at a time.
 """
 
 import logging
@@ -39,33 +39,36 @@ DEFAULT_LINES = 100
 
 
 class ApiRequests:
-    """Counts the API requests that this process has answered."""
+    """Counts the API requests of this process; all request threads use it."""
 
     def __init__(self) -> None:
         self.count = 0
         self._lock = Lock()
 
     def count_request(self) -> None:
-        """Count one."""
+        """Count this request if it is one of the API."""
         if request.path.startswith("/api/"):
             with self._lock:
                 self.count += 1
 
 
 def init_app(app: Flask) -> None:
-    """Count API requests, and collect what the Console knows."""
+    """Register the count of API requests and the collector of the Console."""
     counter = app.extensions["api_requests"] = ApiRequests()
     app.before_request(counter.count_request)
     add_collector(app, console_metrics)
 
 
 def add_collector(app: Flask, collect: Collect) -> None:
-    """Add a collector that metrics are read from; it may raise ConsoleError."""
+    """Add a collector of metrics; a ConsoleError from it skips its metrics."""
     app.extensions.setdefault("collectors", []).append(collect)
 
 
 def render_metrics() -> bytes:
-    """Ask every collector, and write Prometheus' text; who cannot tell is left out."""
+    """Return the metrics of every collector in Prometheus' text format.
+
+    A collector that fails is left out.
+    """
     registry = CollectorRegistry(auto_describe=False)
     app = cast("LocalProxy[Flask]", current_app)._get_current_object()
     for collect in app.extensions["collectors"]:
@@ -74,14 +77,14 @@ def render_metrics() -> bytes:
 
 
 class _AppCollector:
-    """A collector as the library wants one."""
+    """Adapter of a collector to the interface of prometheus_client."""
 
     def __init__(self, app: Flask, collect: Collect) -> None:
         self._app = app
         self._collect = collect
 
     def collect(self) -> Iterable[Metric]:
-        """Collect, or say in the log why not."""
+        """Return the metrics; log a failure and return none."""
         try:
             return list(self._collect(self._app))
         except (ConsoleError, PyMongoError) as error:
@@ -123,7 +126,7 @@ def console_metrics(app: Flask) -> Iterable[Metric]:
 
 
 def load_metrics(load: ServerLoad) -> Iterable[Metric]:
-    """Yield how busy the management server is."""
+    """Yield the load of the management server."""
     prefix = "twistlock_management"
     threads = f"{prefix}_threads"
     yield gauge(threads, "Threads that answer requests.", load.threads)
@@ -136,7 +139,7 @@ def load_metrics(load: ServerLoad) -> Iterable[Metric]:
     connections = f"{prefix}_connections"
     yield gauge(connections, "Connections of clients.", load.connections)
     most = f"{prefix}_connections_limit"
-    yield gauge(most, "Connections that there may be.", load.max_connections)
+    yield gauge(most, "Maximum number of connections.", load.max_connections)
     yield CounterMetricFamily(
         f"{prefix}_connections_refused",
         "Connections closed or refused because there were too many.",
@@ -155,7 +158,7 @@ def load_metrics(load: ServerLoad) -> Iterable[Metric]:
 
 
 def defender_metrics(database: Db) -> Iterable[Metric]:
-    """Yield how many Defenders there are, and how many of them are connected."""
+    """Yield the number of Defenders, and of those that are connected."""
     defenders = database["defenders"]
     yield gauge(
         "twistlock_total_defenders",
@@ -170,10 +173,10 @@ def defender_metrics(database: Db) -> Iterable[Metric]:
 
 
 def alert_metrics(database: Db) -> Iterable[Metric]:
-    """Yield how many alerts are open, and how many still wait to be sent."""
+    """Yield the number of open alerts, and of alerts waiting to be sent."""
     yield gauge(
         "twistlock_alerts_open",
-        "Problems that alerts were sent of and that are not over.",
+        "Problems for which alerts were sent and that are not over.",
         database[ALERTS].count_documents({"open": True}),
     )
     yield gauge(
@@ -184,43 +187,47 @@ def alert_metrics(database: Db) -> Iterable[Metric]:
 
 
 def version_metric() -> Metric:
-    """Return the release as a metric."""
+    """Return a metric whose label is the release."""
     family = GaugeMetricFamily("twistlock_info", "The release.", labels=["version"])
     family.add_metric([__version__], 1)
     return family
 
 
 def gauge(name: str, description: str, value: float) -> Metric:
-    """Return a metric of one value that goes up and down."""
+    """Return a gauge with one value."""
     return GaugeMetricFamily(name, description, value=value)
 
 
 def untyped(name: str, description: str, value: float) -> Metric:
-    """Return a counter whose name, the product's, lacks the ending `_total`."""
+    """Return a counter without a type: its public name lacks the ending `_total`."""
     return UnknownMetricFamily(name, description, value=value)
 
 
 def age_seconds(since: datetime) -> float:
-    """Return how long ago *since* was."""
+    """Return the seconds since *since*; 0 for a time in the future."""
     return max(0.0, (datetime.now(UTC) - since).total_seconds())
 
 
 class LinesQuery(BaseModel):
-    """How many lines to give; there are at most 2,000, however many are asked for."""
+    """Number of lines to return; a larger number than 2,000 means 2,000."""
 
     lines: int = Field(DEFAULT_LINES, ge=1)
 
 
 def requested_line_count(given: Mapping[str, str]) -> int:
-    """Return how many lines a query string asks for; raises Refused."""
+    """Return the number of lines in a query string; raises Refused."""
     text = given.get("lines", "") or str(DEFAULT_LINES)
     if not (count := parse_up_to(text, MOST_LINES)):
-        raise Refused(f"lines: give a whole number from 1; {MOST_LINES} is the most")
+        raise Refused(f"lines: give a whole number from 1 to {MOST_LINES}")
     return count
 
 
 def read_requested_lines(given: Mapping[str, str]) -> list[LogLine]:
-    """Read `lines` from a query string and the log; raises Refused."""
+    """Return the latest lines of the log, as many as a query string asks for.
+
+    Raises:
+        Refused: the number is invalid, or the log cannot be read.
+    """
     count = requested_line_count(given)
     settings = current_settings()
     try:

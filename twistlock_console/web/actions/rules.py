@@ -1,9 +1,9 @@
-"""Rules for hosts: read from a form or an API body, and put in force.
+"""Rules for hosts: parsed from a form or an API body, validated and stored.
 
-A form has fields of text, one entry a line.
+A form has text fields with one entry a line.
 
-Hosts and checks have no commas in their names, so that several may stand on one line;
-neither have names of processes. A path may have one: it stays one path.
+Names of hosts, checks and processes contain no commas, so several may be on one line.
+A path may contain a comma: a line with a path is one path.
 """
 
 import re
@@ -19,7 +19,7 @@ from twistlock_console.web.actions.audit import audited
 from twistlock_console.web.common.database import database
 
 EMPTY_FORM = {"hosts": "*", "everyHours": "24", "effect": "alert"}
-#: In the field of checks: none at all. Left empty, it means all of them.
+#: In the field of checks: no check. An empty field means all checks.
 NO_CHECK = "none"
 FIELD_LABELS = {
     "name": "Name",
@@ -34,14 +34,14 @@ FIELD_LABELS = {
     "everyHours": "Hours between two runs of the checks",
     "disabled": "Switched off",
 }
-#: A host or pattern; in brackets there may be what else stands between two of them.
+#: A host or pattern; in brackets, separators belong to the pattern.
 HOST_PATTERN = re.compile(r"(?:\[[^\]\n]*\]|[^\s,;])+")
 NAME_SEPARATOR = re.compile(r"[\n,;]")
 LINE_SEPARATOR = re.compile(r"\n")
 
 
 class FieldRefused(Refused):
-    """The *field* of a form is refused; the message begins with its label."""
+    """A field of a form is refused; the message begins with its label."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{FIELD_LABELS.get(field, field)}: {reason}")
@@ -50,7 +50,7 @@ class FieldRefused(Refused):
 
 
 def form_fields(rule: HostRule) -> dict[str, str]:
-    """Return the fields of a form that shows *rule*."""
+    """Return the form fields for *rule*."""
     paths, checks = rule.files.paths, rule.compliance.checks
     return {
         "name": rule.name,
@@ -68,10 +68,17 @@ def form_fields(rule: HostRule) -> dict[str, str]:
 
 
 def parse_rule(form: Mapping[str, str], stored: HostRule | None = None) -> HostRule:
-    """Read the fields of a form that shows *stored*, or a new rule.
+    """Return the rule in a form.
 
-    Raises FieldRefused with what is wrong in which field, and Refused. Unknown checks
-    are read: whoever saves them has been warned.
+    Unknown checks are accepted: the page warned about them before.
+
+    Args:
+        form: fields of the form.
+        stored: the rule that the form changes; None for a new rule.
+
+    Raises:
+        FieldRefused: a field is invalid.
+        Refused: the rule is invalid for another reason.
     """
     given = _body_from(form)
     checks = _checks(form) or ()
@@ -83,7 +90,7 @@ def parse_rule(form: Mapping[str, str], stored: HostRule | None = None) -> HostR
 
 
 def replace_rules(given: object, owner: str) -> None:
-    """Put the rules of an API body in force, in place of all that are stored."""
+    """Replace all stored rules for hosts by those of an API body."""
     rules = parse_policy(given, readable_rules(database()))
     change_rules(rules, owner, "changed the runtime rules for hosts")
 
@@ -91,7 +98,14 @@ def replace_rules(given: object, owner: str) -> None:
 def change_rules(
     rules: Sequence[HostRule], owner: str, action: str, seen: int | None = None
 ) -> None:
-    """Put rules for hosts in force and record who did it."""
+    """Store the rules for hosts and record the change.
+
+    Args:
+        rules: all rules, in their order.
+        owner: user who changes them.
+        action: the action for the audit trail, in the past tense.
+        seen: version that the user saw; a newer stored version is refused.
+    """
     with audited(AuditType.RULE, action) as change:
         old, new = write_policy(database(), rules, owner, seen)
         change.old, change.new = old.to_json(), new.to_json()
@@ -123,7 +137,7 @@ def _body_from(form: Mapping[str, str]) -> dict[str, object]:
 
 
 def _checks(form: Mapping[str, str]) -> list[str] | None:
-    """Return the checks that the field names; None for all of them."""
+    """Return the checks in the field; None for all checks."""
     checks = _entries(form, "checks", NAME_SEPARATOR)
     return [] if checks == [NO_CHECK] else checks or None
 
@@ -145,7 +159,7 @@ def _processes(form: Mapping[str, str]) -> list[str]:
 
 
 def _field_with(error: RuleRefused, form: Mapping[str, str]) -> str:
-    """Name the field that holds the member that *error* is about."""
+    """Return the name of the field with the member that *error* is about."""
     match error.member:
         case ("files", "paths", int(place), *_):
             paths = _entries(form, "paths", LINE_SEPARATOR)

@@ -9,7 +9,7 @@ PREFIX = "/api/v1"
 
 
 def init_app(app: Flask) -> None:
-    """Register all of the API's blueprints, and count its requests."""
+    """Register the blueprints of the API, its metrics and the count of its requests."""
     monitoring.init_app(app)
     for part in (accounts, defenders, deployment, backups, system):
         for bp in part.BLUEPRINTS:

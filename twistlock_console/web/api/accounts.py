@@ -1,4 +1,4 @@
-"""Accounts over the API: log-in, one's own session, users, logon settings, history."""
+"""Accounts over the API: login, own session, users, logon settings, history."""
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
@@ -39,7 +39,7 @@ from twistlock_console.web.security.guards import (
     exempt_from_csrf,
     guard_api,
 )
-from twistlock_console.web.security.login_attempt import Credentials
+from twistlock_console.web.security.login_attempt import LoginCredentials
 from twistlock_console.web.security.sessions import (
     current_user,
     current_username,
@@ -65,35 +65,35 @@ BLUEPRINTS = (open_bp, session_bp, users_bp, logon_bp, history_bp)
 @open_bp.get("/_ping", strict_slashes=False)
 @ApiCall(media="text/plain")
 def ping() -> ResponseReturnValue:
-    """Say that this node serves; asks nobody and touches nothing."""
+    """Answer OK while this node serves; uses neither database nor disk."""
     return "OK", 200, {"Content-Type": "text/plain; charset=utf-8"}
 
 
 @open_bp.get("/settings/initialized")
 @ApiCall(answer=InitializedResponse, raises=(503,))
 def initialized() -> ResponseReturnValue:
-    """Tell whether the first administrator has signed up."""
+    """Return whether the first administrator has signed up."""
     return jsonify(initialized=users.is_initialized(database()))
 
 
 @open_bp.post("/signup")
-@ApiCall(body=Credentials)
+@ApiCall(body=LoginCredentials)
 def signup() -> ResponseReturnValue:
     """Create the first administrator; works once."""
-    body = read_json_body(Credentials)
+    body = read_json_body(LoginCredentials)
     login.sign_up(database(), login_attempt.from_request(body.username, body.password))
     return "", 200
 
 
 @open_bp.post("/authenticate")
 @ApiCall(
-    body=Credentials,
+    body=LoginCredentials,
     answer=TokenResponse,
     raises=(401, 429),
 )
 def authenticate() -> ResponseReturnValue:
-    """Give a token for a username and a password."""
-    body = read_json_body(Credentials)
+    """Return a token for a username and a password."""
+    body = read_json_body(LoginCredentials)
     sent = login_attempt.from_request(body.username, body.password)
     user = login.log_in(database(), sent, login_attempt.password_cache())
     timeout = logon_settings_cache().get().session_timeout_sec
@@ -104,7 +104,7 @@ def authenticate() -> ResponseReturnValue:
 @session_bp.get("/authenticate/renew")
 @ApiCall(answer=TokenResponse)
 def renew() -> ResponseReturnValue:
-    """Give a new token for one that is still alive."""
+    """Return a new token for one that is still valid."""
     user = current_user()
     token = current_token() or Session.start(user, now())
     timeout = logon_settings_cache().get().session_timeout_sec
@@ -115,7 +115,7 @@ def renew() -> ResponseReturnValue:
 @session_bp.post("/logout")
 @ApiCall()
 def logout() -> ResponseReturnValue:
-    """End the token's session, and that of every token renewed from it."""
+    """End the session of the token, and of every token renewed from it."""
     if token := current_token():
         sessions.revoke_session(database(), token.id)
         record_change(AuditType.LOGIN, "logged out")
@@ -125,7 +125,7 @@ def logout() -> ResponseReturnValue:
 @session_bp.put("/users/password")
 @ApiCall(body=PasswordChange)
 def change_password() -> ResponseReturnValue:
-    """Change one's own password, which ends one's sessions and tokens."""
+    """Change your own password; your sessions and tokens end."""
     body = read_json_body(PasswordChange)
     present = login_attempt.from_request(current_username(), body.old_password)
     login.change_password(
@@ -154,9 +154,9 @@ def add() -> ResponseReturnValue:
 @users_bp.put("/users")
 @ApiCall(body=UserBody, raises=(404,))
 def replace() -> ResponseReturnValue:
-    """Replace a user; what is left out goes back to its default, but for the password.
+    """Replace a user; a field left out gets its default, the password stays.
 
-    Another password ends the user's sessions and tokens.
+    A new password ends the user's sessions and tokens.
     """
     change_user(read_json_body(UserBody))
     return "", 200
@@ -165,7 +165,7 @@ def replace() -> ResponseReturnValue:
 @users_bp.delete("/users/<username>")
 @ApiCall()
 def remove(username: str) -> ResponseReturnValue:
-    """Delete a user, with all sessions and tokens."""
+    """Delete a user, and end all sessions and tokens of the user."""
     remove_user(username)
     return "", 200
 
@@ -173,14 +173,14 @@ def remove(username: str) -> ResponseReturnValue:
 @logon_bp.get("/settings/logon")
 @ApiCall(answer=LogonSettings)
 def logon() -> ResponseReturnValue:
-    """Show the logon settings."""
+    """Return the logon settings."""
     return jsonify(read_logon(database()).to_json())
 
 
 @logon_bp.post("/settings/logon")
 @ApiCall(body=LogonSettings)
 def set_logon() -> ResponseReturnValue:
-    """Replace the logon settings; what is left out goes back to its default."""
+    """Replace the logon settings; a field left out gets its default."""
     change_logon(read_json_body(LogonSettings))
     return "", 200
 
@@ -191,7 +191,7 @@ register_list_call(
     "management",
     ListSource(HISTORY),
     ListCall(
-        "List what administrators did, the latest first.",
+        "List the actions of administrators, the latest first.",
         HistoryResponse,
         csv="the audit trail",
     ),
@@ -201,7 +201,7 @@ register_list_call(
 @history_bp.get("/audits/mgmt/filters")
 @ApiCall(answer=HistoryFiltersResponse)
 def management_filters() -> ResponseReturnValue:
-    """Give the types and usernames that the audit trail can be filtered by."""
+    """Return the types and usernames by which the audit trail can be filtered."""
     return jsonify(
         type=[str(kind) for kind in audit_kinds()],
         username=read_usernames(database()),

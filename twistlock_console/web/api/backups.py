@@ -29,7 +29,7 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class NewBackup(Body):
-    """A backup to make; the passphrase encrypts the Console's keys in it."""
+    """A backup to create; the passphrase encrypts the Console's keys in it."""
 
     name: Name
     passphrase: str = Field(default="", max_length=1024)
@@ -39,13 +39,13 @@ NameOrBackup = Name | NewBackup
 
 
 class Verification(Body):
-    """How a backup is verified; with *restore* it is restored for a trial as well."""
+    """Options of a verification; with *restore*, a trial restore is part of it."""
 
     restore: bool = False
 
 
 class BackupSpec(BaseModel):
-    """A backup; *id* is its full file name, *verified* is null until it has been."""
+    """A backup; *id* is its full file name, *verified* is null before verification."""
 
     id: str
     name: str
@@ -57,7 +57,7 @@ class BackupSpec(BaseModel):
 
 
 class BackupWork(BaseModel):
-    """What is under way, if anything is, and how the latest work of each kind ended."""
+    """The job in progress, null without one, and the latest result of each kind."""
 
     problem: str
     work: dict[str, object] | None
@@ -67,7 +67,7 @@ class BackupWork(BaseModel):
 @bp.get("/backups")
 @ApiCall(answer=list[BackupSpec])
 def listed() -> ResponseReturnValue:
-    """List the backups in the volume of the node that serves, the newest first."""
+    """List the backups in the volume of the primary, the newest first."""
     found = backups.get_overview()["backups"]
     answer = jsonify(found)
     answer.headers["Total-Count"] = str(len(found))
@@ -77,7 +77,7 @@ def listed() -> ResponseReturnValue:
 @bp.get("/backups/progress")
 @ApiCall(answer=BackupWork)
 def progress() -> ResponseReturnValue:
-    """Tell what is under way: phase, bytes, seconds left; and how the last ended."""
+    """Return the job in progress (phase, bytes, seconds left) and the last results."""
     overview = backups.get_overview()
     return jsonify({name: overview[name] for name in ("problem", "work", "results")})
 
@@ -85,7 +85,7 @@ def progress() -> ResponseReturnValue:
 @files.post("/backups")
 @ApiCall(body=NameOrBackup)
 def create() -> ResponseReturnValue:
-    """Begin to make a backup; the body is its name, or an object."""
+    """Start a backup; the body is its name, or an object."""
     body = _new_backup(parse_json_body(NameOrBackup))
     backups.start_job("create", body.name, **body.model_dump())
     return "", 200
@@ -103,9 +103,9 @@ def download(file: str) -> Response:
 def upload(file: str) -> ResponseReturnValue:
     """Upload a backup; the body is the file itself.
 
-    It is verified before it is taken. Version and time in its name follow from its
-    content, whatever they are in the path. A large one is still being verified when
-    this answers; GET /backups/progress tells how it ended.
+    The Console verifies it before it stores it. Version and time in its name are taken
+    from its content and not from the path. For a large file the answer comes before the
+    end of the verification; GET /backups/progress has the result.
     """
     backups.upload(file, request.stream)
     return "", 200
@@ -114,7 +114,7 @@ def upload(file: str) -> ResponseReturnValue:
 @files.patch("/backups/<file>")
 @ApiCall(body=Name)
 def rename(file: str) -> ResponseReturnValue:
-    """Give a manual backup another name; the body is the name."""
+    """Rename a manual backup; the body is the new name."""
     name = _name(parse_json_body(Name))
     backups.find_backup(file)
     backups.start_job("rename", file, id=file, name=name)
@@ -133,7 +133,7 @@ def delete(file: str) -> ResponseReturnValue:
 @files.post("/backups/<file>/restore")
 @ApiCall()
 def restore(file: str) -> ResponseReturnValue:
-    """Begin to put a backup in force; everybody has to log in again then."""
+    """Start a restore; all users must log in again afterwards."""
     backups.find_backup(file)
     backups.start_job("restore", file, id=file)
     return "", 200
@@ -142,7 +142,7 @@ def restore(file: str) -> ResponseReturnValue:
 @files.post("/backups/<file>/verify")
 @ApiCall(body=Verification, body_required=False)
 def verify(file: str) -> ResponseReturnValue:
-    """Begin to read a backup again and compare everything."""
+    """Start a verification, which reads the backup again and compares everything."""
     body = read_optional_json_body(Verification)
     backups.find_backup(file)
     backups.start_job("verify", file, id=file, restore=body.restore)

@@ -97,7 +97,8 @@ register_list_call(
     "troubles",
     ListSource(TROUBLES, {"kind": "trouble"}),
     ListCall(
-        "List what Defenders could not enforce, the latest first.", TroubleResponse
+        "List rules that Defenders could not enforce, the latest first.",
+        TroubleResponse,
     ),
 )
 register_list_call(
@@ -124,7 +125,7 @@ register_list_call(
 
 
 class NamesQuery(BaseModel):
-    """Only those that are connected, or are not."""
+    """Filter by connection: true, false, or null for all."""
 
     connected: bool | None = None
 
@@ -132,7 +133,7 @@ class NamesQuery(BaseModel):
 @bp.get("/defenders/names")
 @ApiCall(query=NamesQuery, answer=list[str])
 def names() -> ResponseReturnValue:
-    """Give the names of all Defenders."""
+    """Return the names of all Defenders."""
     asked = request.args.get("connected", "")
     if asked not in {"", "true", "false"}:
         raise Refused("connected: give true or false")
@@ -151,7 +152,7 @@ def summarized() -> ResponseReturnValue:
 @bp.delete("/defenders/<hostname>")
 @ApiCall()
 def remove(hostname: str) -> ResponseReturnValue:
-    """Decommission a Defender: its certificate is revoked; nothing is uninstalled."""
+    """Decommission a Defender: revoke its certificate; nothing is uninstalled."""
     decommission(hostname)
     return "", 200
 
@@ -159,9 +160,9 @@ def remove(hostname: str) -> ResponseReturnValue:
 @bp.post("/defenders/<hostname>/allow-enrolment")
 @ApiCall(raises=(404,))
 def allow(hostname: str) -> ResponseReturnValue:
-    """Let a host enrol under the name of an existing Defender, once, within a day.
+    """Allow a host to enrol once under the name of an existing Defender, for a day.
 
-    The certificates that the name has are revoked when the host enrols.
+    When the host enrols, the earlier certificates of the name are revoked.
     """
     allow_enrolment(hostname)
     return "", 200
@@ -170,7 +171,7 @@ def allow(hostname: str) -> ResponseReturnValue:
 @bp.delete("/defenders/<hostname>/allow-enrolment")
 @ApiCall(raises=(404,))
 def disallow(hostname: str) -> ResponseReturnValue:
-    """Take that permission back before it is used."""
+    """Withdraw the permission to enrol under an existing name."""
     disallow_enrolment(hostname)
     return "", 200
 
@@ -178,7 +179,7 @@ def disallow(hostname: str) -> ResponseReturnValue:
 @bp.post("/defenders/<hostname>/scan")
 @ApiCall()
 def run_checks(hostname: str) -> ResponseReturnValue:
-    """Have a Defender run its compliance checks now."""
+    """Order a Defender to run its compliance checks now."""
     scan(hostname)
     return "", 200
 
@@ -186,14 +187,14 @@ def run_checks(hostname: str) -> ResponseReturnValue:
 @bp.get("/settings/defender")
 @ApiCall(answer=DefenderSettingsBody)
 def settings() -> ResponseReturnValue:
-    """Show the settings of Defenders."""
+    """Return the settings of Defenders."""
     return jsonify(read_defender_settings(database()).to_json())
 
 
 @bp.post("/settings/defender")
 @ApiCall(body=DefenderSettingsBody)
 def set_settings() -> ResponseReturnValue:
-    """Replace the settings of Defenders; what is left out goes back to its default."""
+    """Replace the settings of Defenders; a field left out gets its default."""
     change_settings(read_json_body(DefenderSettingsBody))
     return "", 200
 
@@ -201,16 +202,17 @@ def set_settings() -> ResponseReturnValue:
 @policies_bp.get("/policies/runtime/host")
 @ApiCall(answer=HostPolicy)
 def host() -> ResponseReturnValue:
-    """Give the rules for hosts, in their order."""
+    """Return the rules for hosts, in their order."""
     return jsonify(read_policy(database()).to_json())
 
 
 @policies_bp.put("/policies/runtime/host")
 @ApiCall(body=HostPolicyBody)
 def set_host() -> ResponseReturnValue:
-    """Replace the rules for hosts; of a rule, what is left out has its default.
+    """Replace the rules for hosts; a field left out of a rule gets its default.
 
-    What this Console does not enforce is refused, and nothing is stored.
+    A rule with a member that this Console does not enforce is refused, and nothing is
+    stored.
     """
     replace_rules(parse_json_body(HostPolicyBody), current_username())
     return "", 200
@@ -219,13 +221,13 @@ def set_host() -> ResponseReturnValue:
 @names_bp.get("/settings/certs", endpoint="names")
 @ApiCall(answer=NamesResponse)
 def certificate_names() -> ResponseReturnValue:
-    """Show the names that were added to the certificates of all nodes."""
+    """Return the names that were added to the certificates of all nodes."""
     return jsonify(names_response())
 
 
 @names_bp.post("/settings/certs")
 @ApiCall(body=NamesBody)
 def set_names() -> ResponseReturnValue:
-    """Replace them; every node renews its certificate within seconds."""
+    """Replace the added names; each node renews its certificate within seconds."""
     change_names(read_json_body(NamesBody).console_san)
     return "", 200

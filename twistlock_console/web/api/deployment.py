@@ -1,4 +1,4 @@
-"""What a host that installs a Defender asks for: script, package and certificate."""
+"""Deployment of Defenders: script, package, and certificate of a new host."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,10 +40,10 @@ BLUEPRINTS = (bp,)
 
 
 class EnrolBody(Body):
-    """A Defender's name and its certificate request.
+    """A Defender's name and its certificate request, as PEM.
 
-    A host that is enrolled already sends its certificate too, and asks for one for the
-    same key.
+    An enrolled host also sends its present certificate, and requests one for the same
+    key.
     """
 
     defender: str = Field(max_length=64)
@@ -52,7 +52,7 @@ class EnrolBody(Body):
 
 
 class EnrolResponse(ApiResponse):
-    """Certificates as PEM, and where Consoles take Defenders."""
+    """Certificates as PEM, and the addresses and port for Defenders."""
 
     certificate: str
     authority: str
@@ -62,7 +62,7 @@ class EnrolResponse(ApiResponse):
 
 @bp.before_request
 def _admit() -> ResponseReturnValue | None:
-    """Let in who has a deploy token, or an account that may deploy."""
+    """Admit a request with a deploy token, or with an account that may deploy."""
     g.deploy_token = ""
     given = request.authorization
     token = (given.token or "") if given and given.type == "bearer" else ""
@@ -84,7 +84,7 @@ def _admit() -> ResponseReturnValue | None:
 @bp.get("/scripts/defender.sh")
 @ApiCall(media=SHELL)
 def script() -> ResponseReturnValue:
-    """Give the script that installs a Defender, with -u one that removes it."""
+    """Return the script that installs a Defender; with -u it removes one."""
     own = current_settings()
     name = request.args.get("consoleaddr") or own.node_address
     text = defender_script(own, name, g.deploy_token, __version__)
@@ -94,7 +94,7 @@ def script() -> ResponseReturnValue:
 @bp.get(f"/images/{PACKAGE}")
 @ApiCall(media="application/x-tar")
 def package() -> ResponseReturnValue:
-    """Give the wheels that a Defender is installed from."""
+    """Return the wheels from which a Defender is installed."""
     path = defender_package(current_settings().folders.images)
     return send_file(path, mimetype="application/x-tar", as_attachment=True)
 
@@ -102,13 +102,13 @@ def package() -> ResponseReturnValue:
 @bp.post("/defenders/enrol")
 @ApiCall(body=EnrolBody, answer=EnrolResponse)
 def enrolled() -> ResponseReturnValue:
-    """Give a host the certificate with which its Defender connects."""
+    """Issue the certificate with which a host's Defender connects."""
     if not g.deploy_token:
         raise NotAllowed
     own, body = current_settings(), read_json_body(EnrolBody)
     folder = own.folders.certificates
     names = console_names(own)
-    # It gives the name in small letters, whatever the certificate has.
+    # `hostname` is in lower case; the certificate may have upper case.
     asked = urlsplit(f"//{request.host}").hostname or ""
     chosen = next((name for name in names if name.lower() == asked), names[0])
     addresses = addresses_for(database(), own, chosen)
@@ -121,7 +121,7 @@ def enrolled() -> ResponseReturnValue:
 
 
 def _enrol(folder: Path, body: EnrolBody) -> str:
-    """Enrol the host, and record that it was, or why it was not."""
+    """Enrol the host, and record the enrolment or the reason of the refusal."""
     asked = EnrolmentRequest(body.defender, body.request, body.certificate)
     try:
         done = enrol(database(), folder, asked)
@@ -134,7 +134,7 @@ def _enrol(folder: Path, body: EnrolBody) -> str:
 
 
 def _record(token: str, status: str, *, failure: bool = False) -> None:
-    """Record what was done with a deploy token; nothing for one that is not ours."""
+    """Record the use of a deploy token; an unknown token leaves no record."""
     if (known := token_id(database(), token)) is None:
         return
     entry = AuditEntry(

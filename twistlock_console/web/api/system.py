@@ -49,7 +49,7 @@ METRICS_OFF = "metrics are switched off; switch them on under Manage > Alerts > 
 @alerts_bp.get("/settings/alerts")
 @ApiCall(answer=AlertSettings)
 def alerts() -> ResponseReturnValue:
-    """Show where alerts are posted to and what of, without secrets.
+    """Return the settings of alerts, without secrets.
 
     Of the webhook's address, only the host is given; the secret is encrypted or hidden.
     The answer can be sent back as it is: then the secrets stay as they are.
@@ -61,7 +61,7 @@ def alerts() -> ResponseReturnValue:
 @alerts_bp.post("/settings/alerts")
 @ApiCall(body=AlertSettings)
 def set_alerts() -> ResponseReturnValue:
-    """Replace the settings of alerts; what is left out goes back to its default."""
+    """Replace the settings of alerts; a field left out gets its default."""
     change_alerts(read_json_body(AlertSettings))
     return "", 200
 
@@ -69,9 +69,9 @@ def set_alerts() -> ResponseReturnValue:
 @alerts_bp.post("/settings/alerts/test")
 @ApiCall()
 def test_alerts() -> ResponseReturnValue:
-    """Send a test alert, now, wherever the stored settings say.
+    """Send a test alert to every channel of the stored settings.
 
-    Every channel is tried. If one fails, the sentence says what became of each.
+    If a channel fails, the error has the result of each.
     """
     send_test()
     return "", 200
@@ -80,14 +80,14 @@ def test_alerts() -> ResponseReturnValue:
 @alerts_bp.get("/settings/logging")
 @ApiCall(answer=LoggingSettings)
 def logging() -> ResponseReturnValue:
-    """Show whether alerts go to syslog, and whether metrics are given."""
+    """Return the settings of syslog and metrics."""
     return jsonify(read_settings(database(), LoggingSettings).model_dump(by_alias=True))
 
 
 @alerts_bp.post("/settings/logging")
 @ApiCall(body=LoggingSettings)
 def set_logging() -> ResponseReturnValue:
-    """Replace them; what is left out goes back to its default."""
+    """Replace the settings of syslog and metrics; a field left out gets its default."""
     change_logging(read_json_body(LoggingSettings))
     return "", 200
 
@@ -95,7 +95,7 @@ def set_logging() -> ResponseReturnValue:
 @metrics_bp.get("/metrics")
 @ApiCall(media="text/plain", raises=(404,))
 def metrics() -> ResponseReturnValue:
-    """Give the metrics, if they are switched on."""
+    """Return the metrics for Prometheus, if they are switched on."""
     if not read_settings(database(), LoggingSettings).enable_metrics_collection:
         return error_response(404, METRICS_OFF)
     return Response(render_metrics(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
@@ -104,19 +104,19 @@ def metrics() -> ResponseReturnValue:
 @logs_bp.get("/logs/console")
 @ApiCall(query=LinesQuery, answer=list[LogLine])
 def console() -> ResponseReturnValue:
-    """Give the latest lines that this node has logged, oldest first."""
+    """Return the latest lines of this node's log, the oldest first."""
     return jsonify([line.to_json() for line in read_requested_lines(request.args)])
 
 
 @version_bp.get("/version")
 @ApiCall(answer=str)
 def version() -> ResponseReturnValue:
-    """Give the version as a JSON string."""
+    """Return the version as a JSON string."""
     return jsonify(__version__)
 
 
 @description_bp.get("/openapi.json")
 @ApiCall(answer=dict[str, object])
 def openapi() -> ResponseReturnValue:
-    """Describe the API as OpenAPI 3.1 has it."""
+    """Return the OpenAPI 3.1 document of this API."""
     return jsonify(api_document())

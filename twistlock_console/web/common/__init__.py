@@ -1,1 +1,1 @@
-"""Database, JSON and errors of a request."""
+"""Database access, JSON and error responses of a request."""

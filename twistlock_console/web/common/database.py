@@ -1,4 +1,4 @@
-"""The database and the settings as a request uses them."""
+"""Access of a request to the database and the settings."""
 
 import os
 from collections.abc import Callable
@@ -15,10 +15,11 @@ DATABASE = "twistlock"
 
 
 class Storage:
-    """Makes the database client when a process first needs it.
+    """Opens the database client of a process when a request first needs it.
 
     The application is built before its server forks, and a client's threads and
-    sockets do not survive a fork: each process has its own.
+    sockets do not survive a fork, so each process has its own client. All request
+    threads share it; a lock guards its creation.
     """
 
     def __init__(self, connect: Callable[[], Client]) -> None:
@@ -28,7 +29,7 @@ class Storage:
         self._lock = Lock()
 
     def database(self) -> Db:
-        """Return the Console's database; times in it know their zone."""
+        """Return the Console's database; it returns times with their zone."""
         with self._lock:
             if self._client is None or self._pid != os.getpid():
                 self._client = self._connect()

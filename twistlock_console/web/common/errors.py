@@ -1,4 +1,4 @@
-"""What a person or a program is told when a request cannot be done."""
+"""Error responses: one sentence, as JSON under /api/ and as a page elsewhere."""
 
 import logging
 from http import HTTPStatus
@@ -32,7 +32,7 @@ DEFAULT_RETRY_AFTER_S = "2"
 READ_FAILED = "the database does not answer; try again in a few seconds"
 WRITE_UNKNOWN = (
     "the database did not confirm this in time, so it may or may not be stored; "
-    "look before you try again"
+    "check before you try again"
 )
 OUT_OF_DATE = "this form is out of date; open the page again and repeat"
 NO_COOKIE = (
@@ -41,14 +41,14 @@ NO_COOKIE = (
     "front of the Console removes them"
 )
 NO_REFERRER = (
-    "the Referer header is missing, which tells that a form comes from the Console's "
+    "the Referer header is missing, which shows that a form comes from the Console's "
     "own pages; a proxy in front of the Console or a setting of the browser removes "
-    "it. Have it passed on for this site"
+    "it. Allow it for this site"
 )
 
 
 def init_app(app: Flask) -> None:
-    """Answer every error in one sentence: JSON under /api/, else a page."""
+    """Register the handlers that answer each kind of error with one sentence."""
     app.register_error_handler(ConsoleError, _answer_console_error)
     app.register_error_handler(PyMongoError, _answer_database_error)
     app.register_error_handler(CSRFError, _answer_csrf_error)
@@ -59,7 +59,7 @@ def init_app(app: Flask) -> None:
 
 
 def error_response(status: int, sentence: str) -> Response:
-    """Return *sentence* as JSON or as a page, whichever the path calls for."""
+    """Return *sentence* as JSON for a path under /api/, else as a page."""
     if request.path.startswith("/api/"):
         response = jsonify(err=sentence)
     else:
@@ -73,7 +73,7 @@ def error_response(status: int, sentence: str) -> Response:
 
 
 def status_and_headers(error: ConsoleError) -> tuple[int, dict[str, str]]:
-    """Return the status that *error* is answered with, and the headers beside it."""
+    """Return the HTTP status for *error*, and the headers that go with it."""
     headers: dict[str, str] = {}
     match error:
         case TooManyFailures():
@@ -107,14 +107,17 @@ def _answer_console_error(error: ConsoleError) -> ResponseReturnValue:
 
 
 def _add_retry_after(response: Response) -> Response:
-    """Add when to try again to every answer that asks the client to do so."""
+    """Add Retry-After, in seconds, to every answer that asks for another try."""
     if response.status_code in RETRYABLE_STATUSES:
         response.headers.setdefault(RETRY_AFTER, DEFAULT_RETRY_AFTER_S)
     return response
 
 
 def _redirect_without_host(response: Response) -> Response:
-    """Lead to another spelling of the path without the host that the client named."""
+    """Make a redirect to another spelling of the path relative.
+
+    The host in it would be the one that the client named.
+    """
     if isinstance(request.routing_exception, RequestRedirect):
         there = urlsplit(request.routing_exception.new_url)
         query = f"?{there.query}" if there.query else ""
@@ -151,7 +154,7 @@ def _answer_http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _answer_bad_host() -> Response:
-    """Answer without a page, whose links could not be built."""
+    """Answer in plain text: the links of a page need a valid host."""
     if request.path.startswith("/api/"):
         return error_response(400, BAD_HOST)
     return Response(f"{BAD_HOST}\n", 400, mimetype="text/plain")
@@ -167,11 +170,12 @@ def _answer_unexpected_error(error: Exception) -> ResponseReturnValue:
 
 
 def explain_csrf_error(reason: str, host: str, referrer: str) -> str:
-    """Return what to tell a person whose form was refused.
+    """Return the sentence that explains why a form was refused, and what to do.
 
-    *reason* is the description of Flask-WTF's CSRFError, *host* the host that the
-    request names as it arrived, and *referrer* the address of the page with the form,
-    as the browser knows it.
+    Args:
+        reason: description of Flask-WTF's CSRFError.
+        host: host in the Host header, as it arrived.
+        referrer: address of the page with the form, as the browser knows it.
     """
     match reason:
         case "The CSRF session token is missing.":
@@ -189,11 +193,11 @@ def _explain_other_host(host: str, referrer: str) -> str:
     if parts.scheme == "http":
         return (
             f"the browser opened {parts.netloc} with http, and a proxy in front of "
-            "the Console made https of it; open the pages with https://"
+            "the Console forwarded it as https; open the pages with https://"
         )
     return (
-        f"the browser opened {parts.netloc}, and the Console was asked as {host}: a "
-        "proxy in front of it changes the Host header. Have the proxy pass the header "
-        "on with its port (nginx: proxy_set_header Host $http_host;), or open the "
-        f"pages under https://{host}"
+        f"the browser opened {parts.netloc}, but the request reached the Console as "
+        f"{host}: a proxy in front of it changes the Host header. Make the proxy "
+        "forward the header with its port (nginx: proxy_set_header Host $http_host;), "
+        f"or open the pages under https://{host}"
     )

@@ -1,4 +1,4 @@
-"""What every response carries: an id, headers that protect, and times in RFC 3339."""
+"""Parts of every response: request id, security headers, and times in RFC 3339."""
 
 import secrets
 from datetime import UTC, datetime
@@ -33,13 +33,13 @@ HEADERS = {
 
 
 class JsonWithTimes(DefaultJSONProvider):
-    """Flask's JSON with times as RFC 3339 writes them; the order of keys is ours."""
+    """Flask's JSON with times in RFC 3339, and with keys in the order given."""
 
     sort_keys = False
 
     @staticmethod
     def default(o: object) -> object:
-        """Return *o* as something that JSON knows."""
+        """Return *o* as a value that JSON has."""
         if isinstance(o, datetime):
             text = o.astimezone(UTC).isoformat(timespec="milliseconds")
             return text.replace("+00:00", "Z")
@@ -47,7 +47,7 @@ class JsonWithTimes(DefaultJSONProvider):
 
 
 def init_app(app: Flask) -> None:
-    """Name the requests and send the headers; must come before what may log."""
+    """Register request ids and headers; call it before any part that may log."""
     app.json = JsonWithTimes(app)
     app.before_request(_set_request_id)
     app.after_request(_add_request_id)

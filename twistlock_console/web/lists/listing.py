@@ -1,4 +1,4 @@
-"""Lists, a page at a time or as a CSV file; every request is answered from an index."""
+"""Lists: one page at a time, or as a CSV file; each request uses an index."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from twistlock_console.web.common.http import JsonWithTimes
 from twistlock_console.web.lists.query import ListRequest, build_filter, sort_order
 from twistlock_console.web.lists.schema import Listable
 
-#: Counting costs time. Up to here the total is exact, beyond it is not.
+#: Counting costs time: totals up to this are exact, larger ones are estimates.
 MAX_COUNTED = 1_000
 TOO_LONG = (
     "this search takes too long; narrow it by time, with a filter, or with a longer "
@@ -29,19 +29,19 @@ TOO_LONG = (
 )
 T = TypeVar("T")
 CSV_BATCH_ROWS = 500
-#: A spreadsheet takes a text that begins so for a formula, and runs it.
+#: A spreadsheet evaluates a text that begins with one of these as a formula.
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """The items asked for, and how many there are in all.
+    """One page of a list: its items, and the total number of items.
 
-    Where *exact* is false, *total* is about right, or with a search or a filter the
-    least that there are. In any case it exceeds the end of this part exactly while more
-    items follow, so that a client may page by it.
+    If *exact* is false, *total* is an estimate, or with a search or a filter a lower
+    bound. In any case it exceeds the end of this page exactly while more items follow,
+    so that a client may page by it.
 
-    A page also shows a query string, *given*, that was refused because of a *problem*.
+    If the query string was refused, *problem* is the reason and *given* the string.
     """
 
     items: list[Document]
@@ -54,16 +54,16 @@ class ListPage:
 
     @property
     def status(self) -> int:
-        """Return the status of a page that shows this."""
+        """Return the HTTP status of a page that shows this."""
         return 400 if self.problem else 200
 
     @property
     def asked(self) -> Mapping[str, str]:
-        """Return the query string for the page's forms; as typed if wrong."""
+        """Return the parameters for the page's forms; as typed if refused."""
         return self.given if self.problem else self.request.arguments
 
     def as_json(self) -> Response:
-        """Return the items as the API does, with Total-Count."""
+        """Return the response of the API: the items, and Total-Count."""
         response = jsonify(self.items)
         response.headers["Total-Count"] = str(self.total)
         response.headers["Total-Count-Exact"] = "true" if self.exact else "false"
@@ -72,25 +72,25 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True)
 class ListSource:
-    """A list as one address shows it; *fixed* are filters that the address sets."""
+    """A list at one address; *fixed* are filters that the address sets."""
 
     listable: Listable
     fixed: Mapping[str, str] = field(default_factory=dict)
 
     def arguments(self) -> dict[str, str]:
-        """Return the query string of this request, and what the address sets."""
+        """Return the parameters of this request and the fixed filters."""
         return {**request.args.to_dict(), **self.fixed}
 
     def as_json(self) -> Response:
-        """Answer this request as the API does; raises Refused."""
+        """Return the response of the API; raises Refused."""
         return fetch(database(), self.listable, self.arguments()).as_json()
 
     def as_csv(self) -> Response:
-        """Answer this request with a CSV file; raises Refused."""
+        """Return the list as a CSV file; raises Refused."""
         return download(database(), self.listable, self.arguments())
 
     def as_page(self) -> ListPage:
-        """Return what a page shows, without the filters that its reader did not set."""
+        """Return the list for a page, whose forms do not show the fixed filters."""
         found = fetch_for_page(database(), self.listable, self.arguments())
         asked = replace(found.request, filters=self._own(found.request.filters))
         return replace(found, request=asked, given=self._own(found.given))
@@ -102,9 +102,10 @@ class ListSource:
 def register_list(
     bp: Blueprint, path: str, source: ListSource
 ) -> Callable[[Callable[[ListPage], str]], Callable[[ListPage], str]]:
-    """Show a list at *path* of *bp*, and give it as a CSV file at *path*/download.
+    """Return a decorator that serves a list at *path* of *bp*.
 
-    Decorates the function that renders the page; its name is that of the endpoint.
+    It decorates the function that renders the page, whose name becomes the endpoint.
+    The list as a CSV file is at *path*/download.
     """
 
     def register(render: Callable[[ListPage], str]) -> Callable[[ListPage], str]:
@@ -120,10 +121,14 @@ def register_list(
 
 
 def fetch(store: Db, listable: Listable, given: Mapping[str, str]) -> ListPage:
-    """Read the part that a query string asks for; raises Refused."""
+    """Return the page of the list that the parameters *given* ask for.
+
+    Raises:
+        Refused: a parameter is invalid, or the search takes too long.
+    """
     asked = ListRequest.from_arguments(given, listable)
     query = build_filter(listable, asked)
-    # One more than is asked for tells whether more items follow.
+    # One item more than the limit shows whether more items follow.
     found = _find(store, listable, asked).skip(asked.offset).limit(asked.limit + 1)
     try:
         items = [listable.to_item(document) for document in found]
@@ -135,7 +140,7 @@ def fetch(store: Db, listable: Listable, given: Mapping[str, str]) -> ListPage:
 
 
 def fetch_for_page(store: Db, listable: Listable, given: Mapping[str, str]) -> ListPage:
-    """Read the part that a query string asks for, or say in it what is wrong."""
+    """Return the page of the list, or an empty page with the reason of a refusal."""
     try:
         return fetch(store, listable, given)
     except Refused as error:
@@ -148,23 +153,28 @@ def fetch_for_page(store: Db, listable: Listable, given: Mapping[str, str]) -> L
 def reconcile_total(
     counted: int, exact: bool, asked: ListRequest, found: int
 ) -> tuple[int, bool]:
-    """Return the total that agrees with the part, and whether it is exact.
+    """Return a total that agrees with the page read, and whether it is exact.
 
-    Counting is bounded, or done at another moment than reading. A client that pages
-    until it has as many as the total says must neither stop early nor go on for ever.
-    *found* items were read, at most one more than the limit.
+    The count is bounded, and taken at another moment than the page. A client that pages
+    until it has as many items as the total must neither stop early nor loop for ever.
+
+    Args:
+        counted: number of items that were counted.
+        exact: whether *counted* is all of them.
+        asked: the request.
+        found: number of items that were read, at most one more than the limit.
     """
     end = asked.offset + min(found, asked.limit)
     if found > asked.limit:
         return max(counted, end + 1), exact and counted > end
     if found:
         return end, True
-    # Nothing lies here: the list ends at the offset or before.
+    # No item is here: the list ends at the offset or before.
     return min(counted, asked.offset), exact or not asked.offset
 
 
 def download(store: Db, listable: Listable, given: Mapping[str, str]) -> Response:
-    """Return all that a query string asks for as a CSV file; raises Refused."""
+    """Return all items that the parameters ask for as a CSV file; raises Refused."""
     asked = ListRequest.from_arguments(given, listable)
     return csv_response(listable, _find(store, listable, asked))
 
@@ -187,7 +197,7 @@ def _count(store: Db, name: str, query: Mapping[str, object]) -> tuple[int, bool
 
 
 def csv_response(listable: Listable, found: Cursor[Document]) -> Response:
-    """Return the documents *found* as a file; closes the cursor."""
+    """Return *found* as a CSV file; the cursor closes with the response."""
     response = Response(_csv_parts(listable, found), mimetype="text/csv")
     name = f"{listable.collection}.csv"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -196,7 +206,7 @@ def csv_response(listable: Listable, found: Cursor[Document]) -> Response:
 
 
 def csv_cell(value: object) -> str:
-    """Write a value so that a spreadsheet shows it and runs nothing."""
+    """Format a value so that a spreadsheet shows it and evaluates nothing."""
     match value:
         case None:
             return ""

@@ -1,9 +1,9 @@
-"""Which part of a list is asked for: read from a query string, and found by an index.
+"""Requests for a part of a list: parsed from a query string, executed by an index.
 
-A request for a part of a list becomes a query of MongoDB. Each order has an index, and
-each filter one that is in the list's own order. With several conditions MongoDB tries
-the indexes against each other and takes the best: few matches are found by their own
-index, many by walking in order until 50 are found.
+A request becomes a query of MongoDB. Each sort order has an index, and each filter has
+one in the default order of the list. With several conditions MongoDB tries the indexes
+against each other and takes the best: few matches are found by their own index, many by
+walking in order until 50 are found.
 """
 
 import re
@@ -18,27 +18,27 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.common.search_terms import FIELD, terms_of
 from twistlock_console.web.lists.schema import Column, Filter, Listable
 
-#: More digits than any bound of ours has.
+#: No bound of ours has as many digits.
 MAX_DIGITS = 9
 MAX_LIMIT = 50
-#: Skipping costs time; what lies farther is reached with from, to and filters.
+#: Skipping costs time. Later items are reached with from, to and filters.
 MAX_OFFSET = 10_000
-#: Of times that are asked for. A database holds them, and those a little beyond.
+#: Years of times in a query. The database can hold these, and a few more.
 VALID_YEARS = range(1970, 9999)
 Json = dict[str, object]
 MOMENT: Json = {"type": "string", "format": "date-time"}
 
 
-def parse_up_to(text: str, most: int) -> int | None:
-    """Return the whole number in *text*, or *most* where it is larger.
+def parse_up_to(text: str, maximum: int) -> int | None:
+    """Return the whole number in *text*, or *maximum* if it is larger.
 
-    A client cannot know how much there is or how much we give at once: asking for
-    more is asking for all. Returns None where *text* is no whole number.
+    A client cannot know how much there is or how much one answer holds: asking for
+    more means asking for all. Returns None if *text* is no whole number.
     """
     if not re.fullmatch("[0-9]+", text):
         return None
     digits = text.lstrip("0") or "0"
-    return most if len(digits) > MAX_DIGITS else min(int(digits), most)
+    return maximum if len(digits) > MAX_DIGITS else min(int(digits), maximum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,11 @@ class ListRequest:
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, str], listable: Listable) -> Self:
-        """Read a query string; a limit above 50 is 50. Raises Refused."""
+        """Parse the parameters of a query string; a limit above 50 becomes 50.
+
+        Raises:
+            Refused: a parameter has an invalid value.
+        """
         sort = given.get("sort", "")
         if sort and sort not in listable.sort_names:
             raise Refused(f"sort: choose one of {', '.join(listable.sort_names)}")
@@ -77,20 +81,20 @@ class ListRequest:
 
     @property
     def is_filtered(self) -> bool:
-        """Return whether it leaves anything out."""
+        """Return whether a search, a time or a filter leaves items out."""
         return bool(self.search or self.since or self.until or self.filters)
 
     def with_offset(self, offset: int) -> Self:
-        """Return the request for another part."""
+        """Return the request for the page at another offset."""
         return replace(self, offset=max(0, offset))
 
     def sorted_by(self, name: str, *, reverse: bool) -> Self:
-        """Return the request in another order, from the beginning."""
+        """Return the request in another order, from the first item."""
         return replace(self, sort=name, reverse=reverse, offset=0)
 
     @property
     def arguments(self) -> dict[str, str]:
-        """Return the query string that asks for it."""
+        """Return the parameters of the query string that asks for this."""
         written = {
             "search": self.search,
             **{name: _format_value(value) for name, value in self.filters.items()},
@@ -143,7 +147,7 @@ def _parse_time(given: Mapping[str, str], name: str) -> datetime | None:
 def _parse_limit(given: Mapping[str, str]) -> int:
     limit = parse_up_to(given.get("limit", "") or str(MAX_LIMIT), MAX_LIMIT)
     if limit is None:
-        raise Refused(f"limit: give a whole number; {MAX_LIMIT} is the most")
+        raise Refused(f"limit: give a whole number, at most {MAX_LIMIT}")
     return limit or MAX_LIMIT
 
 
@@ -154,14 +158,12 @@ def _parse_whole_number(given: Mapping[str, str], name: str, default: int) -> in
     if not re.fullmatch("[0-9]{1,9}", text):
         raise Refused(f"{name}: give a whole number from 0 to {MAX_OFFSET}")
     if int(text) > MAX_OFFSET:
-        raise Refused(
-            f"{name}: {MAX_OFFSET} is the most; filter the list or download it"
-        )
+        raise Refused(f"{name}: at most {MAX_OFFSET}; filter the list or download it")
     return int(text)
 
 
 def build_filter(listable: Listable, asked: ListRequest) -> dict[str, object]:
-    """Return the query that finds what *asked* asks for."""
+    """Return the MongoDB filter for *asked*."""
     found: dict[str, object] = {
         listable.column(name).path: value for name, value in asked.filters.items()
     }
@@ -173,7 +175,7 @@ def build_filter(listable: Listable, asked: ListRequest) -> dict[str, object]:
 
 
 def sort_order(listable: Listable, asked: ListRequest) -> list[tuple[str, int]]:
-    """Return the order that *asked* asks for; equal documents have one, too."""
+    """Return the sort order for *asked*; `_id` orders equal documents."""
     downwards = asked.reverse if asked.sort else asked.reverse != listable.newest_first
     direction = DESCENDING if downwards else ASCENDING
     path = listable.column(asked.sort or listable.order).path
@@ -210,7 +212,7 @@ def _time_range(asked: ListRequest) -> dict[str, object]:
 
 
 def list_parameters(listable: Listable, *, paged: bool) -> list[Json]:
-    """Describe what the list can be asked for, with *paged* a page at a time."""
+    """Return the OpenAPI parameters of a list; *paged* adds limit and offset."""
     sortable = listable.sort_names
     found: list[Json] = []
     if paged:
@@ -218,20 +220,20 @@ def list_parameters(listable: Listable, *, paged: bool) -> list[Json]:
             _parameter(
                 "limit",
                 _whole_number_schema(),
-                f"{MAX_LIMIT} is the most, also if more is asked for",
+                f"items to return; at most {MAX_LIMIT}, also if more are asked for",
             ),
-            _parameter("offset", _whole_number_schema(MAX_OFFSET), "how many to skip"),
+            _parameter("offset", _whole_number_schema(MAX_OFFSET), "items to skip"),
         ]
     if listable.searched:
         text: Json = {"type": "string", "maxLength": 100}
         found.append(
-            _parameter("search", text, f"beginnings of words in {listable.searched}")
+            _parameter("search", text, f"beginnings of words in: {listable.searched}")
         )
     if sortable:
         found.append(
-            _parameter("sort", {"type": "string", "enum": sortable}, "by which")
+            _parameter("sort", {"type": "string", "enum": sortable}, "field to sort by")
         )
-    found.append(_parameter("reverse", {"type": "boolean"}, "the other way round"))
+    found.append(_parameter("reverse", {"type": "boolean"}, "reverse the order"))
     if clock := listable.time_column:
         found.append(_parameter("from", MOMENT, f"{clock.name} not before this"))
         found.append(_parameter("to", MOMENT, f"{clock.name} not after this"))
@@ -240,15 +242,17 @@ def list_parameters(listable: Listable, *, paged: bool) -> list[Json]:
 
 def _filter_parameter(column: Column) -> Json:
     if column.filter is Filter.BOOLEAN:
-        return _parameter(column.name, {"type": "boolean"}, "those with this value")
+        return _parameter(
+            column.name, {"type": "boolean"}, "only items with this value"
+        )
     schema: Json = {"type": "string", "maxLength": 1024}
     if column.choices:
         schema = {"type": "string", "enum": [value for value, _ in column.choices]}
-    return _parameter(column.name, schema, "those with this value")
+    return _parameter(column.name, schema, "only items with this value")
 
 
-def _whole_number_schema(most: int | None = None) -> Json:
-    bound = {} if most is None else {"maximum": most}
+def _whole_number_schema(maximum: int | None = None) -> Json:
+    bound = {} if maximum is None else {"maximum": maximum}
     return {"type": "integer", "minimum": 0, **bound}
 
 

@@ -1,4 +1,4 @@
-"""The lists that pages and API show, and the indexes that all collections need."""
+"""The lists of pages and API, and the indexes of all collections."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -65,7 +65,7 @@ HISTORY = Listable(
         Column("username", "User", sortable=True, filter=Filter.EXACT),
         Column("sourceIP", "Source", filter=Filter.EXACT),
         Column("api"),
-        # Entries of an earlier release may hold what is a secret.
+        # Entries of an earlier release may hold secrets.
         Column("status", "What was done", convert=_redacted),
         Column("failure", "Failed", filter=Filter.BOOLEAN, filter_only=True),
         Column("diff", convert=_redacted),
@@ -77,7 +77,7 @@ HISTORY = Listable(
 
 
 def _defender(stored: Document) -> Document:
-    """Return a Defender as the API shows it, in the product's shape."""
+    """Return the API's object of a stored Defender."""
     link, certificate = stored.get("link") or {}, stored.get("certificate") or {}
     expires = certificate.get("expires")
     return {
@@ -125,7 +125,7 @@ DEFENDERS = Listable(
 )
 
 
-#: Lists go by the time of receipt, for the clock of a host may be anywhere.
+#: Lists are sorted by the time of receipt: the clock of a host may be wrong.
 _TIMES = (
     Column(
         "received",
@@ -143,7 +143,7 @@ _TIMES = (
 
 
 def _event_list(*own: Column) -> Listable:
-    """Return a list of events: all kinds have the same filters and indexes."""
+    """Return a list of events; all kinds share their filters and indexes."""
     effects = (("alert", "Alert"), ("prevent", "Prevent"))
     return Listable(
         collection=event_store.COLLECTION,
@@ -153,7 +153,7 @@ def _event_list(*own: Column) -> Listable:
             Column("rule", "Rule", filter=Filter.EXACT),
             Column("effect", "Effect", filter=Filter.EXACT, choices=effects),
             *own,
-            # Never on a page: which kind is listed is up to the page.
+            # Not on a page: each page lists one kind.
             Column("kind", filter=Filter.EXACT),
         ),
         order="received",
@@ -200,12 +200,12 @@ COMPLIANCE = Listable(
 )
 
 
-#: Every list; their indexes are made from it. All lists of events have the same ones.
+#: Lists whose indexes are created. All lists of events share those of HOST_AUDITS.
 LISTS = (USERS, HISTORY, DEFENDERS, HOST_AUDITS, COMPLIANCE)
 
 
-#: By collection, beside those of the lists. An index with `expireAfterSeconds` removes
-#: what has had its time.
+#: Indexes by collection, besides those of the lists. An index with `expireAfterSeconds`
+#: deletes expired documents.
 INDEXES: dict[str, list[IndexModel]] = {
     login.FAILURES: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
     login.KNOWN_ORIGINS: [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
@@ -222,7 +222,7 @@ INDEXES: dict[str, list[IndexModel]] = {
 
 
 def ensure_indexes(database: Db) -> None:
-    """Create the indexes that are missing; for the node that became primary."""
+    """Create missing indexes and drop obsolete ones; the new primary calls this."""
     for collection, indexes in INDEXES.items():
         database[collection].create_indexes(indexes)
     for listable in LISTS:
@@ -232,7 +232,7 @@ def ensure_indexes(database: Db) -> None:
 
 
 def defender_summary(counts: dict[bool, int]) -> list[dict[str, object]]:
-    """Return the Defenders by category, as the product counts them."""
+    """Return the number of Defenders, connected and deployed, by category."""
     deployed = sum(counts.values())
     return [
         {"category": "host", "connected": counts.get(True, 0), "deployed": deployed}

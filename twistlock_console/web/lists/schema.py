@@ -1,7 +1,7 @@
-"""What can be listed; the same for pages and API.
+"""Declarations of lists, the same for pages and API.
 
-A list is declared once, as a Listable in registry.py. Its indexes, what it can be
-sorted and filtered by, its CSV file and its place on the page follow from that.
+A list is declared once, as a Listable in registry.py. Its indexes, sort orders,
+filters, CSV file and columns on the page follow from the declaration.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from twistlock_console.database.client import Document
 
 
 class Filter(Enum):
-    """The ways to filter by a column."""
+    """Ways to filter by a column."""
 
     NONE = "nothing"
     EXACT = "exactly this text"
@@ -22,13 +22,17 @@ class Filter(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, by the API's *name*; *stored* is its path in the document, if another.
+    """A column of a list.
 
-    A page shows the columns that have a *label*, in their order; a filter that is
-    *filter_only* has a label and is no column of the table, one without a label is not
-    offered there. *choices* are the values and
-    their labels where a filter has but a few. *convert* makes what is shown of what
-    is stored in the column and of the whole document.
+    Attributes:
+        name: name in the API.
+        label: title on the page; a column without one is not on the page.
+        stored: path in the document, if it differs from *name*.
+        sortable: whether the list can be sorted by it.
+        filter: how the list can be filtered by it.
+        choices: values and their labels, for a filter with few values.
+        filter_only: it has a label for its filter and is no column of the table.
+        convert: makes the value to show from the stored value and its document.
     """
 
     name: str
@@ -46,7 +50,7 @@ class Column:
         return self.stored or self.name
 
     def value_in(self, document: Document) -> object:
-        """Return the document's value; None where it has none."""
+        """Return the value in *document*; None if it has none."""
         value: object = document
         for step in self.path.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
@@ -57,13 +61,17 @@ class Column:
 class Listable:
     """A collection that can be listed.
 
-    By default the list is sorted by the column *order*, downwards if
-    *newest_first*. *apart* is a column that every request fixes: the parts of the
-    collection that it tells apart are lists of their own. *searched* says what a search
-    looks at ("name or address"): the documents then carry their words, as search_terms
-    makes them. *shape* makes the API's object from a document, where that is more than
-    its columns. *sort_aliases* are names that a client may sort by, with the columns
-    that are meant.
+    Attributes:
+        collection: name of the collection.
+        columns: columns in the order of the page.
+        order: column of the default order.
+        newest_first: whether the default order is descending.
+        partition_column: column that every request fixes; the lists that share a
+            collection differ by it.
+        searched: what a search covers, in words ("name or address"). The documents
+            then carry their words, as search_terms makes them.
+        shape: makes the API's object from a document, if it is more than its columns.
+        sort_aliases: further names that a client may sort by, with their columns.
     """
 
     collection: str
@@ -82,7 +90,7 @@ class Listable:
         return sorted({*names, *self.sort_aliases})
 
     def column(self, name: str) -> Column:
-        """Return the column of this *name*."""
+        """Return the column named *name*."""
         return next(column for column in self.columns if column.name == name)
 
     @property
@@ -94,13 +102,13 @@ class Listable:
 
     @property
     def filters(self) -> tuple[Column, ...]:
-        """Return the columns that can be filtered by a value."""
+        """Return the columns that filter by a value."""
         kinds = (Filter.EXACT, Filter.BOOLEAN)
         return tuple(column for column in self.columns if column.filter in kinds)
 
     @property
     def time_column(self) -> Column | None:
-        """Return the column that `from` and `to` are about."""
+        """Return the column that `from` and `to` filter; None if the list has none."""
         times = (c for c in self.columns if c.filter is Filter.TIME)
         return next(times, None)
 

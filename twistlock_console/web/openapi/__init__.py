@@ -1,1 +1,1 @@
-"""Models of requests and responses, and the OpenAPI document."""
+"""Descriptions of API calls, models of their bodies, and the OpenAPI document."""

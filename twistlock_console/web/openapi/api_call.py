@@ -31,7 +31,7 @@ from twistlock_console.web.security.guards import SAFE_METHODS
 
 View = Callable[..., ResponseReturnValue]
 JSON = "application/json"
-#: Clients that always send a body send one of these where there is nothing to say.
+#: Bodies that count as empty: some clients send one of these with every request.
 EMPTY_BODIES = frozenset({b"", b"{}", b"null", b'""'})
 MAX_EMPTY_BODY_BYTES = 64
 B = TypeVar("B", bound=Body)
@@ -39,13 +39,18 @@ B = TypeVar("B", bound=Body)
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One call, beside its path and method; decorates the function that answers it.
+    """Description of one API call; decorates the function that answers it.
 
-    *answer* is a type that pydantic knows; None: the answer is empty. A *listing*
-    answers with a list of *answer*. *media* other than JSON says that the answer is
-    text or a file, *upload* that the body is a file of this media type. *raises* are
-    statuses of errors, of those in openapi.WHEN, beside what guards, bodies and paths
-    with names bring with them.
+    Attributes:
+        body: type of the JSON body, as pydantic knows types; None: no body.
+        body_required: whether the body may not be left out.
+        query: model of the query parameters.
+        listing: the list that the call returns, as an array of *answer*.
+        answer: type of the response, as pydantic knows types; None: it is empty.
+        media: media type of the response; other than JSON, it is text or a file.
+        upload: media type of a body that is a file.
+        raises: HTTP statuses of errors, from ERROR_DESCRIPTIONS, besides those that
+            guards, bodies and names in the path bring with them.
     """
 
     body: object = None
@@ -58,10 +63,10 @@ class ApiCall:
     raises: tuple[int, ...] = ()
 
     def __call__(self, view: View) -> View:
-        """Note that *view* answers this call; the route goes above.
+        """Attach this description to *view*; the decorator of the route goes above.
 
-        A body that is sent to a call without one is refused: its sender believes that
-        it counts.
+        A call without a described body refuses a body: its sender believes that the
+        body has an effect.
         """
         answering = view
         if self.body is None and not self.upload:
@@ -79,7 +84,7 @@ _CALLS: dict[object, ApiCall] = {}
 
 
 def refuse_body() -> None:
-    """Raise Refused if this request changes something and its body says more."""
+    """Raise Refused if this request changes something and its body is not empty."""
     if request.method in SAFE_METHODS:
         return
     sent = request.stream.read(MAX_EMPTY_BODY_BYTES)
@@ -88,14 +93,18 @@ def refuse_body() -> None:
 
 
 def api_call_of(view: object) -> ApiCall | None:
-    """Return what was said of a view function, if anything was."""
+    """Return the description of a view function; None if it has none."""
     return _CALLS.get(view)
 
 
 def check_described(part: str, kind: object) -> None:
-    """Raise TypeError if this request's route describes another *kind* of *part*.
+    """Raise TypeError if the route of this request describes another type.
 
-    Says nothing of a route that nobody has described.
+    A route without a description passes.
+
+    Args:
+        part: attribute of ApiCall, such as "body".
+        kind: the type that the view reads.
     """
     view = current_app.view_functions.get(request.endpoint or "")
     described = api_call_of(view)
@@ -105,9 +114,12 @@ def check_described(part: str, kind: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ListCall:
-    """A list over the API: what it lists, and what its CSV file has, in words.
+    """Description of a list over the API.
 
-    Without words for the CSV file there is none.
+    Attributes:
+        summary: what the call does, in one sentence.
+        answer: model of an item.
+        csv: what the CSV file contains, in words; empty: there is no CSV file.
     """
 
     summary: str
@@ -118,7 +130,7 @@ class ListCall:
 def register_list_call(
     bp: Blueprint, path: str, endpoint: str, source: ListSource, call: ListCall
 ) -> None:
-    """Answer *path* of *bp* with a list, and *path*/download with its CSV file."""
+    """Register a list at *path* of *bp*, and its CSV file at *path*/download."""
 
     def listed() -> ResponseReturnValue:
         return source.as_json()
@@ -130,15 +142,18 @@ def register_list_call(
     as_json = ApiCall(listing=source.listable, answer=call.answer)
     bp.add_url_rule(path, endpoint, as_json(listed))
     if call.csv:
-        as_csv.__doc__ = f"Give {call.csv} as a CSV file."
+        as_csv.__doc__ = f"Return {call.csv} as a CSV file."
         as_file = ApiCall(listing=source.listable, media="text/csv")
         bp.add_url_rule(f"{path}/download", f"{endpoint}_csv", as_file(as_csv))
 
 
 def read_json_body(kind: type[B]) -> B:
-    """Read the request's JSON body; raises Refused with what is wrong in it.
+    """Parse and validate the request's JSON body.
 
-    The content type must be JSON: a page elsewhere cannot make a browser send that.
+    The content type must be JSON: a page of another site cannot make a browser send it.
+
+    Raises:
+        Refused: the body is invalid; the message has the first error.
     """
     refuse_unknown_members(kind, parse_json_body(kind))
     try:
@@ -148,15 +163,18 @@ def read_json_body(kind: type[B]) -> B:
 
 
 def read_optional_json_body(kind: type[B]) -> B:
-    """Read a JSON body that may be left out: each of its fields has a default."""
+    """Parse a JSON body that may be left out: each of its fields has a default."""
     return read_json_body(kind) if _read_body().strip() else kind()
 
 
 def parse_json_body(described: object) -> object:
-    """Read a JSON body that is checked elsewhere against what is *described*.
+    """Parse a JSON body whose content the caller validates.
 
-    Raises Refused where it is no JSON, has a member twice in one object, or is nested
-    so deep that it means harm.
+    *described* is the type in the description of the call.
+
+    Raises:
+        Refused: the body is no JSON, repeats a member in one object, or is nested so
+            deep that it may be an attack.
     """
     check_described("body", described)
     if not request.is_json:
@@ -170,13 +188,13 @@ def parse_json_body(described: object) -> object:
 
 
 def refuse_unknown_members(kind: object, given: object) -> None:
-    """Raise Refused if *given* has, at any depth, members that *kind* does not have."""
+    """Raise Refused if *given* has, at any depth, members that *kind* lacks."""
     if unknown := find_unknown_members(closed_schema(kind), given):
         raise Refused(unknown.sentence)
 
 
 def _read_body() -> bytes:
-    """Return the body as it was sent; of a form Flask would keep only the fields."""
+    """Return the body as sent; Flask would keep only the fields of a form."""
     return request.get_data(parse_form_data=False)
 
 
@@ -185,9 +203,15 @@ def read_form(
     fields: Mapping[str, object],
     labels: Mapping[str, str] = MappingProxyType({}),
 ) -> B:
-    """Read the fields of a form; raises Refused with what is wrong in them.
+    """Validate the fields of a form.
 
-    *labels* are what the page calls the members of the body, by their paths.
+    Args:
+        kind: model of the body.
+        fields: values by the names of the model's members.
+        labels: labels of the page by the paths of members, for messages.
+
+    Raises:
+        Refused: a field is invalid; the message has the first error.
     """
     try:
         return kind.model_validate(fields)

@@ -1,4 +1,4 @@
-"""The description of the API, made from its routes, their guards and their bodies."""
+"""The OpenAPI document, built from the routes, their guards and their bodies."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -24,24 +24,24 @@ API_DESCRIPTION = (
     "in `err`."
 )
 ERROR_DESCRIPTIONS = {
-    400: "The request cannot be done; the sentence says why",
-    401: "No proof of who asks, or one that is wrong or has ended",
+    400: "The request is refused; the sentence says why",
+    401: "No credentials, or they are wrong or have expired",
     403: "The role of the account does not allow this",
-    404: "There is nothing of this name",
+    404: "Nothing has this name",
     408: "The request did not arrive in time",
-    411: "The body has no length, which it needs without an account",
+    411: "The body has no length; without an account it needs one",
     413: "The body is larger than the Console accepts",
     415: "The body is not sent as JSON",
-    429: "Too many failed logins; wait as long as Retry-After says",
+    429: "Too many failed logins; wait for the seconds in Retry-After",
     503: (
-        "The database does not answer, or too many passwords are being checked; try "
-        "again after the seconds in Retry-After, and look first what was stored"
+        "The database does not answer, or too many passwords are being checked; wait "
+        "for the seconds in Retry-After, and check what was stored before you repeat"
     ),
 }
 
 
 class Error(BaseModel):
-    """Why a request was not done."""
+    """The reason why a request was not done."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,7 +60,7 @@ def api_rules(app: Flask) -> list[tuple[Rule, str]]:
 
 
 def api_document() -> Json:
-    """Return the description of this application's API; it is made once."""
+    """Return the OpenAPI document of this application; it is built once."""
     made = current_app.extensions.get("openapi")
     if made is None:
         made = build_document(current_app)
@@ -69,7 +69,7 @@ def api_document() -> Json:
 
 
 def build_document(app: Flask) -> Json:
-    """Describe every API call of *app*, as OpenAPI 3.1 has it."""
+    """Return a new OpenAPI 3.1 document of every API call of *app*."""
     models = _SchemaRegistry()
     paths: Json = {}
     for rule, method in api_rules(app):
@@ -96,12 +96,12 @@ def build_document(app: Flask) -> Json:
 
 
 def openapi_path(rule: Rule) -> str:
-    """Write a route's path with its variables in braces."""
+    """Return the path of a route in OpenAPI's form, with variables in braces."""
     return re.sub("<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule)
 
 
 class _SchemaRegistry:
-    """Turns models into schemas, and keeps those that are referred to."""
+    """Turns models into schemas, and collects the schemas that others refer to."""
 
     def __init__(self) -> None:
         self.schemas: Json = {}
@@ -196,7 +196,7 @@ def _responses(
         if status in RETRYABLE_STATUSES:
             failed["headers"] = {
                 RETRY_AFTER: _header_schema(
-                    "Seconds to wait before the next try", "integer"
+                    "Seconds to wait before the next attempt", "integer"
                 )
             }
         yield str(status), failed
@@ -213,8 +213,10 @@ def _success_response(described: ApiCall, models: _SchemaRegistry) -> Json:
     done: Json = {"description": "Done", "content": {JSON: {"schema": schema}}}
     if described.listing:
         done["headers"] = {
-            "Total-Count": _header_schema("How many there are in all", "integer"),
-            "Total-Count-Exact": _header_schema("Whether that is exact", "boolean"),
+            "Total-Count": _header_schema("Number of items in all", "integer"),
+            "Total-Count-Exact": _header_schema(
+                "Whether the number is exact", "boolean"
+            ),
         }
     return done
 

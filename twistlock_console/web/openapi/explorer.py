@@ -1,4 +1,4 @@
-"""Try one API call from a page: with an example of its body, as one's own account."""
+"""The API explorer: sends one call from a page as the present user."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ EMPTY_VALUES = {"string": "", "integer": 0, "number": 0, "boolean": False, "null
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One request that was sent, and its response."""
+    """The response to one request; *target* is its path with the query string."""
 
     target: str
     status: str
@@ -32,16 +32,20 @@ class Outcome:
 
 
 def send_call(method: str, path: str, values: Mapping[str, str], body: str) -> Outcome:
-    """Send the call to this very application, past nothing: its guards decide.
+    """Send a call to this application, through all guards, and return the outcome.
 
-    *values* fill the names in *path*; the others become the query string.
+    Args:
+        method: HTTP method.
+        path: path with names in braces.
+        values: values of the names in *path*; others become the query string.
+        body: JSON body; empty for none.
     """
     query = {name: v for name, v in values.items() if f"{{{name}}}" not in path}
     for name, value in values.items():
         path = path.replace(f"{{{name}}}", quote(value, safe=""))
     target = f"{path}?{urlencode(query)}" if query else path
     user = current_user()
-    # Nobody sees this token, and it ends with the call, or a minute later.
+    # The token stays in this process, and expires after a minute.
     token = write_token(token_key(), Session.start(user, now()), user, TOKEN_LIFETIME_S)
     asked = EnvironBuilder(
         path,
@@ -54,7 +58,7 @@ def send_call(method: str, path: str, values: Mapping[str, str], body: str) -> O
         environ_base={"REMOTE_ADDR": request.remote_addr or ""},
     )
     client = Client(current_app.wsgi_app, use_cookies=False)
-    # In a context of its own, or the two requests would share what is kept in g.
+    # Its own context: otherwise both requests would share `g`.
     response: TestResponse = Context().run(client.open, asked)
     try:
         return _outcome(target, response)
@@ -97,7 +101,7 @@ def _indented(text: str) -> str:
 
 
 def example_body(schema: Json, schemas: Json) -> str:
-    """Return a body with every field of *schema*, indented, for a person to fill in."""
+    """Return an indented JSON body with every field of *schema*, to fill in."""
     return json.dumps(_example_value(schema, schemas, MAX_EXAMPLE_DEPTH), indent=2)
 
 

@@ -1,6 +1,6 @@
-"""What requests may carry and what API calls answer with, as openapi.json describes it.
+"""Models of API requests and responses, as openapi.json describes them.
 
-Each body is checked where it enters; tests hold the answers to their models.
+Each request body is validated where it enters; tests validate responses.
 """
 
 from datetime import datetime
@@ -15,7 +15,7 @@ from twistlock_console.common.models import Body
 from twistlock_console.protocol.findings import Change, Effect, Severity
 from twistlock_console.web.security.login_attempt import Name, Password
 
-#: An entry of the history is of one of these types.
+#: Type of an entry in the history.
 AuditKind = Annotated[
     str,
     WithJsonSchema({"type": "string", "enum": [str(kind) for kind in audit_kinds()]}),
@@ -23,10 +23,10 @@ AuditKind = Annotated[
 
 
 class UserBody(Body):
-    """A user as a whole; what is left out goes back to its default.
+    """A user as a whole; a field that is left out gets its default.
 
-    A password that is left out of a change stays as it is. *lastModified*, which a
-    GET gives, is taken back and means nothing.
+    A password that is left out of a change stays as it is. *lastModified*, which GET
+    returns, is accepted and ignored.
     """
 
     username: Name
@@ -44,7 +44,7 @@ class PasswordChange(Body):
 
 
 class ApiResponse(BaseModel):
-    """An answer: these fields, and no others."""
+    """Base of responses: these fields and no others, in camel case."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
@@ -58,7 +58,7 @@ class TokenResponse(ApiResponse):
 
 
 class InitializedResponse(ApiResponse):
-    """Whether the first administrator has signed up."""
+    """The state of the sign-up: true after the first administrator was created."""
 
     initialized: bool
 
@@ -73,7 +73,7 @@ class UserResponse(ApiResponse):
 
 
 class HistoryFiltersResponse(ApiResponse):
-    """What the history can be filtered by; of the usernames 1,000 at most."""
+    """Values for the filters of the history; at most 1,000 usernames."""
 
     type: list[AuditKind]
     username: list[str]
@@ -95,15 +95,15 @@ class HistoryResponse(ApiResponse):
 
 
 class SystemInfo(ApiResponse):
-    """What a host has; sizes in GB."""
+    """Properties of a host; sizes are in GB."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class DefenderResponse(ApiResponse):
-    """A Defender; *lastModified* is when it last connected or left.
+    """A Defender; *lastModified* is the time when it last connected or disconnected.
 
-    *droppedEvents* counts those over its quota, which were not stored.
+    *droppedEvents* counts events over its quota, which were not stored.
     """
 
     hostname: str
@@ -128,7 +128,7 @@ class DefenderResponse(ApiResponse):
 
 
 class SummaryResponse(ApiResponse):
-    """How many Defenders of a category there are, and how many are connected."""
+    """Numbers of Defenders in a category: deployed, and connected."""
 
     category: str
     connected: int
@@ -136,11 +136,11 @@ class SummaryResponse(ApiResponse):
 
 
 class EventResponse(ApiResponse):
-    """What every event of a Defender has.
+    """Fields of every event of a Defender.
 
-    *received* is when the Console got it: lists go by that. *time* is when it happened
-    by the host's clock; where that is ahead of the time of receipt, by
-    *clockAheadSeconds*, *time* is the time of receipt.
+    *received* is the time when the Console received it; lists are sorted by it. *time*
+    is when it happened by the host's clock. If that clock is ahead of the time of
+    receipt, by *clockAheadSeconds*, *time* is the time of receipt.
     """
 
     received: datetime
@@ -153,7 +153,7 @@ class EventResponse(ApiResponse):
 
 
 class HostAuditResponse(EventResponse):
-    """A denied process; *outcome* says what was done about it."""
+    """A denied process; *outcome* says what the Defender did about it."""
 
     name: str
     user: str
@@ -164,7 +164,7 @@ class HostAuditResponse(EventResponse):
 
 
 class FileAuditResponse(EventResponse):
-    """A change of a watched file; what could not be known is null."""
+    """A change of a watched file; an unknown value is null."""
 
     path: str
     change: Change
@@ -176,7 +176,7 @@ class FileAuditResponse(EventResponse):
 
 
 class TroubleResponse(EventResponse):
-    """What a Defender could not enforce, or how many events it had to drop."""
+    """A problem of a Defender: a rule it could not enforce, or events it dropped."""
 
     sentence: str | None
     count: int | None
@@ -185,7 +185,7 @@ class TroubleResponse(EventResponse):
 
 
 class ResultResponse(ApiResponse):
-    """How one check ended."""
+    """The result of one compliance check."""
 
     id: str
     title: str
@@ -195,7 +195,7 @@ class ResultResponse(ApiResponse):
 
 
 class ComplianceResponse(ApiResponse):
-    """The latest run of the checks on a host; its times are as those of events."""
+    """The latest run of the checks on a host; times have the meaning as in events."""
 
     hostname: str
     failed: int

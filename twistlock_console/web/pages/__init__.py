@@ -1,4 +1,4 @@
-"""The Console's own pages, registered with their places in the navigation."""
+"""The Console's own pages, and their places in the navigation."""
 
 from flask import Flask
 

@@ -1,4 +1,4 @@
-"""Manage > Alerts: where alerts go and what of, syslog, metrics."""
+"""Manage > Alerts: channels and triggers of alerts, syslog, metrics."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -32,7 +32,7 @@ LOGGING_FIELDS = {"syslog.addr": "Address", "syslog.format": "Format"}
 
 @bp.get("/alerts")
 def settings() -> ResponseReturnValue:
-    """Show the settings of alerts, and what is wrong now."""
+    """Show the settings of alerts and the open problems."""
     return _alerts_page()
 
 
@@ -51,7 +51,7 @@ def set_settings() -> ResponseReturnValue:
 
 @bp.post("/test")
 def test() -> ResponseReturnValue:
-    """Send a test alert."""
+    """Send a test alert to each channel and show the results."""
     try:
         results = send_test()
     except TestFailed as error:
@@ -119,7 +119,7 @@ def _logging_page(error: str = "") -> str:
 
 
 def _alert_fields() -> dict[str, object]:
-    """Read the form; an empty secret leaves the one that is stored."""
+    """Return the fields of the form; an empty secret keeps the stored one."""
     sent = request.form
     kinds = alert_kinds()
     return {
@@ -138,7 +138,7 @@ def _alert_fields() -> dict[str, object]:
 
 
 def _alert_labels() -> dict[str, str]:
-    """Return what the page calls the members of the settings, by their paths."""
+    """Return the labels of the page by the paths of members of the settings."""
     thresholds = [kind.threshold for kind in alert_kinds() if kind.threshold]
     return {
         "webhook.url": "Address",
@@ -158,5 +158,5 @@ def _secret_field(plain: str) -> dict[str, str]:
 def _parse_threshold(threshold: Threshold) -> int:
     text = request.form.get(threshold.name, "")
     if not (text.isascii() and text.isdigit() and len(text) <= 6):
-        raise Refused(f"{threshold.label}: write a whole number")
+        raise Refused(f"{threshold.label}: enter a whole number")
     return int(text)

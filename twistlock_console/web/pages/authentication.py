@@ -1,4 +1,4 @@
-"""Manage > Authentication: users, and how people log on."""
+"""Manage > Authentication: users and logon settings."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ def listed(found: ListPage) -> str:
 
 @bp.get("/add")
 def add_form() -> ResponseReturnValue:
-    """Ask for a new user's name, role and password."""
+    """Show the form of a new user."""
     return _render_form("", UserRole.AUDITOR.value, new=True)
 
 
@@ -54,7 +54,7 @@ def add() -> ResponseReturnValue:
 
 @bp.get("/edit")
 def edit_form() -> ResponseReturnValue:
-    """Show a user's role, and offer another password."""
+    """Show the form to change a user's role or password."""
     user = users.find(database(), request.args.get("username", ""))
     if user is None:
         raise NotFound("there is no such user")
@@ -63,13 +63,13 @@ def edit_form() -> ResponseReturnValue:
 
 @bp.post("/edit")
 def edit() -> ResponseReturnValue:
-    """Give a user another role or password."""
+    """Change a user's role or password."""
     return _apply_change(change_user, "was changed", new=False)
 
 
 @bp.get("/delete")
 def delete_form() -> ResponseReturnValue:
-    """Ask whether a user shall be deleted."""
+    """Ask for confirmation before a user is deleted."""
     return render_template("user_delete.html", username=_username(request.args))
 
 
@@ -149,7 +149,7 @@ def _logon_page(stored: LogonSettings, error: str = "") -> str:
 
 
 def _logon_fields() -> dict[str, object]:
-    """Read the form; the page speaks of minutes, the API of seconds."""
+    """Return the fields of the form, with its minutes in seconds."""
     minutes = request.form.get("minutes", "")
     if not re.fullmatch("[0-9]{1,5}", minutes) or not 1 <= int(minutes) <= 71_580:
         raise Refused("give the inactivity timeout in whole minutes, from 1 to 71580")

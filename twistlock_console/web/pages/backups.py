@@ -20,7 +20,7 @@ BLUEPRINTS = (bp, files)
 
 @bp.get("")
 def listed() -> ResponseReturnValue:
-    """Show the backups, and what is under way."""
+    """Show the backups and the job in progress."""
     return _render("backups.html")
 
 
@@ -32,7 +32,7 @@ def live() -> ResponseReturnValue:
 
 @files.post("/create")
 def create() -> ResponseReturnValue:
-    """Begin to make a backup."""
+    """Start a backup."""
     name = request.form.get("name", "")
     secret = request.form.get("passphrase", "")
     try:
@@ -42,7 +42,7 @@ def create() -> ResponseReturnValue:
     except ConsoleError as error:
         flash(str(error), "error")
     else:
-        flash(f"The backup {name} is being made.")
+        flash(f"The backup {name} is being created.")
     return redirect(url_for("backups.listed"), 303)
 
 
@@ -54,7 +54,7 @@ def download() -> ResponseReturnValue:
 
 @files.post("/upload")
 def upload() -> ResponseReturnValue:
-    """Take a backup from the visitor's computer."""
+    """Store a backup from the user's computer."""
 
     def take() -> str:
         sent = request.files.get("file")
@@ -70,27 +70,27 @@ def upload() -> ResponseReturnValue:
 
 @files.get("/one")
 def details() -> ResponseReturnValue:
-    """Show what can be done with one backup."""
+    """Show the actions for one backup."""
     found = backups.find_backup(request.args.get("id", ""))
     return render_template("backup.html", backup=found)
 
 
 @files.post("/restore")
 def restore() -> ResponseReturnValue:
-    """Begin to put a backup in force."""
-    return _start_job("restore", "is being restored; you will have to log in again.")
+    """Start a restore."""
+    return _start_job("restore", "is being restored. Log in again afterwards.")
 
 
 @files.post("/verify")
 def verify() -> ResponseReturnValue:
-    """Begin to verify a backup."""
+    """Start a verification."""
     trial = "restore" in request.form
     return _start_job("verify", "is being verified.", restore=trial)
 
 
 @files.post("/rename")
 def rename() -> ResponseReturnValue:
-    """Give a backup another name."""
+    """Rename a backup."""
     file, name = request.form.get("id", ""), request.form.get("name", "")
     found = backups.find_backup(file)
     try:
@@ -98,7 +98,7 @@ def rename() -> ResponseReturnValue:
     except Refused as error:
         page = render_template("backup.html", backup=found, error=str(error))
         return page, 400
-    flash(f"The backup {file} has another name.")
+    flash(f"The backup {file} was renamed.")
     return redirect(url_for("backups.listed"), 303)
 
 
@@ -125,7 +125,7 @@ def _flash_message(act: Callable[[], object], message: str) -> ResponseReturnVal
 
 
 def _flash_outcome(act: Callable[[], str]) -> ResponseReturnValue:
-    """Show the sentence that *act* returns, or why it failed, on the page of all."""
+    """Flash the sentence that *act* returns, or its error, and show all backups."""
     try:
         flash(act())
     except ConsoleError as error:

@@ -1,4 +1,4 @@
-"""Manage > Defenders: those that are deployed, how to deploy them, and the names."""
+"""Manage > Defenders: list, deployment, settings, and names of the Console."""
 
 import re
 
@@ -59,13 +59,13 @@ def listed(found: ListPage) -> str:
 
 @bp.get("/decommission")
 def confirm() -> ResponseReturnValue:
-    """Ask whether a Defender shall go for good."""
+    """Ask for confirmation before a Defender is decommissioned."""
     return render_template("decommission.html", name=request.args.get("hostname", ""))
 
 
 @bp.post("/decommission")
 def remove() -> ResponseReturnValue:
-    """Revoke a Defender's certificate and forget it."""
+    """Decommission a Defender: revoke its certificate and delete it."""
     name = request.form.get("hostname", "")
     try:
         decommission(name)
@@ -77,13 +77,13 @@ def remove() -> ResponseReturnValue:
 
 @bp.get("/advanced")
 def settings() -> ResponseReturnValue:
-    """Show after how long away something happens."""
+    """Show the time limits of disconnected Defenders and the quota of events."""
     return _settings_page()
 
 
 @bp.post("/advanced")
 def set_settings() -> ResponseReturnValue:
-    """Store the settings."""
+    """Store the settings of Defenders."""
     try:
         change_settings(read_form(DefenderSettingsBody, _fields(), SETTINGS))
     except Refused as error:
@@ -109,13 +109,13 @@ def _fields() -> dict[str, object]:
 
 @deploy_bp.get("")
 def choose() -> ResponseReturnValue:
-    """Ask for the name by which the host reaches the Console."""
+    """Show the form that creates a deploy command, and the present commands."""
     return _deploy_page()
 
 
 @deploy_bp.post("")
 def make() -> ResponseReturnValue:
-    """Make a token and show the command, this once."""
+    """Create a deploy token and show its command, only this once."""
     name = request.form.get("name", "")
     own = current_settings()
     try:
@@ -124,7 +124,7 @@ def make() -> ResponseReturnValue:
         return _deploy_page(error=str(error)), 400
     token, expires = new_token(database(), current_username())
     record_change(
-        AuditType.DEFENDER, f"made a command that deploys Defenders by {name}"
+        AuditType.DEFENDER, f"created a deploy command for the Console name {name}"
     )
     made = {"command": deploy_command(own, name, token), "expires": expires}
     return _deploy_page(chosen=name, made=made)
@@ -132,7 +132,7 @@ def make() -> ResponseReturnValue:
 
 @deploy_bp.post("/revoke")
 def revoke() -> ResponseReturnValue:
-    """Revoke the token of a command."""
+    """Revoke the token of a deploy command."""
     token_id = request.form.get("id", "")
     try:
         revoke_token(database(), token_id)
@@ -144,7 +144,7 @@ def revoke() -> ResponseReturnValue:
 
 @deploy_bp.post("/allow")
 def allow() -> ResponseReturnValue:
-    """Allow a host to enrol under an existing name, once."""
+    """Allow a host to enrol once under an existing name."""
     name = request.form.get("hostname", "").strip()
     try:
         allow_enrolment(name)
@@ -156,7 +156,7 @@ def allow() -> ResponseReturnValue:
 
 @deploy_bp.post("/disallow")
 def disallow() -> ResponseReturnValue:
-    """Take such a permission back."""
+    """Withdraw such a permission."""
     name = request.form.get("hostname", "")
     try:
         disallow_enrolment(name)
@@ -182,13 +182,13 @@ def _deploy_page(chosen: str = "", made: object = None, error: str = "") -> str:
 
 @names_bp.get("", endpoint="listed")
 def list_names() -> ResponseReturnValue:
-    """Show the names."""
+    """Show the names of the Console."""
     return render_template("names.html", names=list_console_names())
 
 
 @names_bp.post("/add", endpoint="add")
 def add_name() -> ResponseReturnValue:
-    """Add a name."""
+    """Add a name of the Console."""
     name = request.form.get("name", "").strip()
     try:
         change_names([*read_names(database()), name])
@@ -200,7 +200,7 @@ def add_name() -> ResponseReturnValue:
 
 @names_bp.post("/remove", endpoint="remove")
 def remove_name() -> ResponseReturnValue:
-    """Take a name out."""
+    """Remove a name that was added."""
     name = request.form.get("name", "")
     names = read_names(database())
     if name not in names:

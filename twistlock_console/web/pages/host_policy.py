@@ -41,7 +41,7 @@ Rules = tuple[HostRule, ...]
 
 @bp.get("")
 def rules() -> ResponseReturnValue:
-    """Show the rules in their order, and which hosts each applies to."""
+    """Show the rules in their order, with the number of hosts of each."""
     policy = read_policy(database())
     names = defender_names()
     return render_template(
@@ -54,7 +54,7 @@ def rules() -> ResponseReturnValue:
 
 @bp.get("/rule")
 def rule() -> ResponseReturnValue:
-    """Show the form of a rule, or of a new one."""
+    """Show the form of a rule; without a name, of a new one."""
     name = request.args.get("name", "")
     policy = read_policy(database())
     found = _find_rule(policy.rules, name)
@@ -64,9 +64,9 @@ def rule() -> ResponseReturnValue:
 
 @bp.post("/rule")
 def save() -> ResponseReturnValue:
-    """Put the rule of a form in force, in its old place or as the first.
+    """Store the rule of a form in its old place; a new rule becomes the first.
 
-    What is probably not meant is shown first, and saved when it is confirmed.
+    A rule with warnings is shown again, and stored when the user confirms them.
     """
     before = request.form.get("before", "")
     present = read_policy(database())
@@ -109,7 +109,7 @@ def move() -> ResponseReturnValue:
 
 @bp.post("/switch")
 def switch() -> ResponseReturnValue:
-    """Switch a rule off, or on again."""
+    """Switch a rule off or on."""
 
     def changed(present: Rules) -> Rules:
         here = _rule_index(present)
@@ -133,7 +133,7 @@ def delete() -> ResponseReturnValue:
 def _apply_change(
     changed: Callable[[Rules], Rules], action: str
 ) -> ResponseReturnValue:
-    """Change the rules, and say what the rule that was named does now."""
+    """Change the rules, and show the effect on the rule in the form."""
     name = request.form.get("name", "")
     try:
         after = changed(read_policy(database()).rules)
@@ -150,7 +150,7 @@ def _apply_change(
 
 
 def _insert_rule(present: Rules, new: HostRule, before: str) -> tuple[Rules, int]:
-    """Return the rules with *new* in place of the rule *before*, and where."""
+    """Return the rules with *new* in place of *before*, and its index."""
     if not before:
         return (new, *present), 0
     here = _rule_index(present, "before")
@@ -173,7 +173,7 @@ def _warnings(
 
 
 def _warnings_token(warnings: Sequence[RuleWarning]) -> str:
-    """Name exactly these warnings: whoever confirms others has not seen them."""
+    """Return a hash of the warnings, so that a user confirms only what was shown."""
     sentences = "\n".join(each.sentence for each in warnings)
     return hashlib.sha256(sentences.encode()).hexdigest()[:32]
 
@@ -183,7 +183,7 @@ def _find_rule(present: Rules, name: str) -> HostRule | None:
 
 
 def _form_version() -> int:
-    """Return the version that the page was made from; -1 if it is missing."""
+    """Return the version of the rules that the form shows; -1 without one."""
     given = request.form.get("version", "")
     return int(given[:12]) if given.isdecimal() else -1
 

@@ -1,4 +1,4 @@
-"""The way in and out: sign-up on the first run, log-in and log-out."""
+"""Sign-up on the first run, login and logout."""
 
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ from twistlock_console.web.common.errors import status_and_headers
 from twistlock_console.web.openapi.api_call import read_form
 from twistlock_console.web.security import login_attempt
 from twistlock_console.web.security.login_attempt import (
-    Credentials,
+    LoginCredentials,
     remember_device,
 )
 from twistlock_console.web.security.sessions import (
@@ -41,13 +41,13 @@ BLUEPRINTS = (bp,)
 
 @bp.get("/")
 def home() -> ResponseReturnValue:
-    """Lead to the page that this visitor should see first."""
+    """Redirect to the login page, which leads to sign-up or to the first page."""
     return redirect(url_for(".login"), 303)
 
 
 @bp.get("/signup")
 def signup_page() -> ResponseReturnValue:
-    """Ask for the first administrator's name and password."""
+    """Show the form for the first administrator; only before sign-up."""
     if users.is_initialized(database()):
         return redirect(url_for(".login"), 303)
     return render_template("signup.html")
@@ -55,9 +55,9 @@ def signup_page() -> ResponseReturnValue:
 
 @bp.post("/signup")
 def signup() -> ResponseReturnValue:
-    """Create the first administrator and log them in."""
+    """Create the first administrator and log in."""
     try:
-        body = read_form(Credentials, _credentials())
+        body = read_form(LoginCredentials, _credentials())
         check_repeated(body.password, request.form.get("repeated", ""))
         user = login.sign_up(
             database(), login_attempt.from_request(body.username, body.password)
@@ -69,7 +69,7 @@ def signup() -> ResponseReturnValue:
 
 @bp.get("/login", endpoint="login")
 def login_page() -> ResponseReturnValue:
-    """Ask for a name and a password."""
+    """Show the login form; redirect to sign-up, or past a valid session."""
     if not users.is_initialized(database()):
         return redirect(url_for(".signup_page"), 303)
     if user := session_user():
@@ -79,9 +79,9 @@ def login_page() -> ResponseReturnValue:
 
 @bp.post("/login")
 def log_in() -> ResponseReturnValue:
-    """Log a person in, or say that it did not work and nothing more."""
+    """Log a user in; a failure does not say which part was wrong."""
     try:
-        body = read_form(Credentials, _credentials())
+        body = read_form(LoginCredentials, _credentials())
         sent = login_attempt.from_request(body.username, body.password)
         user = login.log_in(database(), sent, login_attempt.password_cache())
     except (TooManyFailures, Busy) as error:
@@ -102,7 +102,10 @@ def logout() -> ResponseReturnValue:
 
 
 def local_path(target: str) -> str | None:
-    """Return *target* if it is a path on this Console, else None."""
+    """Return *target* if it is a path on this Console, else None.
+
+    It guards against redirects to other sites.
+    """
     try:
         parts = urlsplit(target)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Monitor: what Defenders found, as lists and over time, and how hosts comply."""
+"""Monitor: events of Defenders as lists and charts, and compliance of hosts."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -48,19 +48,19 @@ def files(found: ListPage) -> str:
 
 @register_list(bp, "/trouble", TROUBLE)
 def troubles(found: ListPage) -> str:
-    """Show what Defenders could not enforce."""
+    """Show the rules that Defenders could not enforce."""
     return _page("events_trouble.html", found, TROUBLE)
 
 
 @register_list(compliance_bp, "/hosts", ListSource(COMPLIANCE))
 def hosts(found: ListPage) -> str:
-    """Show how each host complies."""
+    """Show the latest compliance results of each host."""
     return render_template("compliance.html", list_page=found)
 
 
 @compliance_bp.get("/host", endpoint="host")
 def host_results() -> ResponseReturnValue:
-    """Show the results of one host, what failed first."""
+    """Show the compliance results of one host, failed checks first."""
     name = request.args.get("hostname", "")
     run = database()[COLLECTION].find_one({"_id": name}) or {"results": []}
     results = sorted(run["results"], key=lambda each: bool(each["passed"]))
@@ -80,14 +80,14 @@ def run_checks() -> ResponseReturnValue:
     name = request.form.get("hostname", "")
     try:
         scan(name)
-        flash(f"{name} was asked to run its checks; look again in a moment.")
+        flash(f"{name} was ordered to run its checks. Reload this page in a moment.")
     except Refused as error:
         flash(str(error), "error")
     return redirect(url_for(".host", hostname=name), 303)
 
 
 def _page(template: str, found: ListPage, source: ListSource) -> str:
-    # Counting takes time where there are many, so the plot is asked for by itself.
+    # Counting many events takes time, so the page requests the chart separately.
     is_drawn = "plot" in request.args and not found.problem
     drawn = _draw_plot(source) if is_drawn else None
     return render_template(template, list_page=found, plot=drawn)

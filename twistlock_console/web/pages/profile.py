@@ -1,4 +1,4 @@
-"""One's own account: another password, the end of all sessions, and preferences."""
+"""The user's own account: password, sessions, and preferences of the browser."""
 
 from urllib.parse import urlsplit
 
@@ -35,7 +35,7 @@ from twistlock_console.web.ui.layout import (
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
 guard_pages(bp, Areas.OWN_ACCOUNT)
-#: What a reader chooses for this browser: light or dark, and messages put away.
+#: Preferences: light or dark for this browser, dismissed banners for this session.
 preferences_bp = Blueprint("preferences", __name__, url_prefix="/profile")
 guard_pages(preferences_bp, Areas.OWN_ACCOUNT)
 BLUEPRINTS = (bp, preferences_bp)
@@ -48,13 +48,13 @@ OLD_BANNERS_PATH = "/told"
 
 @bp.get("/password")
 def password() -> ResponseReturnValue:
-    """Ask for the present password and a new one."""
+    """Show the form to change the password."""
     return render_template("password.html")
 
 
 @bp.post("/password")
 def change_password() -> ResponseReturnValue:
-    """Change the password; every session but this one ends."""
+    """Change the password; all other sessions end."""
     names = {"oldPassword": "old", "newPassword": "new"}
     sent = {name: request.form.get(field, "") for name, field in names.items()}
     try:
@@ -78,7 +78,7 @@ def change_password() -> ResponseReturnValue:
 
 @bp.post("/end-sessions")
 def end_sessions() -> ResponseReturnValue:
-    """Log this user out everywhere, here too."""
+    """End all sessions of this user, including this one."""
     with audited(AuditType.PROFILE, "ended all sessions"):
         users.end_sessions(database(), current_username())
     end_session()
@@ -108,7 +108,7 @@ def dismiss_banner() -> ResponseReturnValue:
 
 @preferences_bp.post("/appearance")
 def set_appearance() -> ResponseReturnValue:
-    """Make this browser show the Console light, dark, or as the browser wishes."""
+    """Set light, dark or the browser's default for this browser."""
     chosen = request.form.get("appearance", "")
     if chosen not in APPEARANCES:
         raise Refused("appearance: choose light or dark, or leave it empty")
@@ -125,7 +125,7 @@ def set_appearance() -> ResponseReturnValue:
 
 
 def _redirect_back() -> Response:
-    """Lead back to the page that the form was on."""
+    """Redirect to the page that the form was on."""
     came = urlsplit(request.referrer or "")
     page = local_path(f"{came.path}?{came.query}".rstrip("?"))
     ours = page if came.netloc == request.host else None

@@ -1,4 +1,4 @@
-"""Manage > System and View Logs: this node, its log, the history, the API to try."""
+"""Manage > System and View Logs: node, log, history, and API explorer."""
 
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from twistlock_console.web.security.guards import guard_pages
 bp = Blueprint("system", __name__, url_prefix="/manage/system")
 guard_pages(bp, Areas.SYSTEM)
 api_bp = Blueprint("api_page", __name__, url_prefix="/manage/system/api")
-# Trying a call changes what the call changes: its own guard decides about that.
+# Sending a call has the effect of the call: its own guard checks the rights.
 guard_pages(api_bp, Areas.OWN_ACCOUNT)
 logs_bp = Blueprint("logs", __name__, url_prefix="/manage/logs")
 guard_pages(logs_bp, Areas.SYSTEM)
@@ -47,7 +47,7 @@ def general() -> ResponseReturnValue:
 
 @logs_bp.get("/console")
 def console() -> ResponseReturnValue:
-    """Show the latest lines, the newest first."""
+    """Show the latest lines of this node's log, the newest first."""
     lines = read_requested_lines(request.args)[::-1]
     line_count = requested_line_count(request.args)
     return render_template("logs.html", lines=lines, line_count=line_count)
@@ -61,7 +61,7 @@ def trail(found: ListPage) -> str:
 
 @api_bp.get("")
 def calls() -> ResponseReturnValue:
-    """List the calls."""
+    """List the calls of the API."""
     groups: dict[str, list[Json]] = {}
     for path, methods in api_document()["paths"].items():
         for method, call in methods.items():
@@ -78,7 +78,7 @@ def call(call_id: str) -> ResponseReturnValue:
 
 @api_bp.post("/<call_id>")
 def send(call_id: str) -> ResponseReturnValue:
-    """Try one call as the present user, and show what came back."""
+    """Send one call as the present user, and show the response."""
     method, path, described = _find_call(call_id)
     values = {
         parameter["name"]: request.form[f"{parameter['in']}-{parameter['name']}"]

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154,SC2317  # the values stand above this
+# shellcheck shell=bash disable=SC2154,SC2317  # the values are above this
 # Installs a Defender on this host, with everything from the Console; -u removes it.
 
 FOLDER=/opt/twistlock-defender
@@ -26,7 +26,7 @@ main() {
             p) PREVENT=yes ;;
             w) WRITERS=yes ;;
             *)
-                # getopts knows no long options; the value may follow or stand behind "=".
+                # getopts has no long options; the value may follow, or come after "=".
                 case $option${OPTARG-} in
                     -python=?*) GIVEN_PYTHON=${OPTARG#*=} ;;
                     -python)
@@ -34,7 +34,7 @@ main() {
                         OPTIND=$((OPTIND + 1))
                         [ -n "$GIVEN_PYTHON" ] || stop "--python needs the path of a Python."
                         ;;
-                    *) stop "Options are: -n NAME, -p to let it end processes, -w to let it tell who wrote to a file, --python FILE to choose the Python, -u to uninstall." ;;
+                    *) stop "Options are: -n NAME, -p to let it end processes, -w to let it report who wrote to a file, --python FILE to choose the Python, -u to uninstall." ;;
                 esac
                 ;;
         esac
@@ -42,14 +42,14 @@ main() {
     case ${!OPTIND-} in
         '') ;;
         start) act=launch ;;
-        *) stop "Do not understand: ${!OPTIND}" ;;
+        *) stop "Unknown argument: ${!OPTIND}" ;;
     esac
     [ "$(id -u)" = 0 ] || stop "This script must be run as root; run it with sudo."
     $act
 }
 
 deploy() {
-    [ -n "$TOKEN" ] || stop "This script was downloaded with the login of an account, and no host enrols with that; use the command from Manage > Defenders > Deploy as it is."
+    [ -n "$TOKEN" ] || stop "This script was downloaded with the credentials of an account, and hosts cannot enrol with those; use the command from Manage > Defenders > Deploy unchanged."
     [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] || stop "The Defender runs on x86-64 Linux; this host is $(uname -s) on $(uname -m)."
     find_python
     WORK=$(mktemp -d /var/tmp/twistlock-defender.XXXXXX)
@@ -62,15 +62,15 @@ deploy() {
     enrol
     echo "4/4 Starting it"
     start
-    echo "Done. It is to be seen on the Console under Manage > Defenders, and here with: $FOLDER/twistlock-defender status"
+    echo "Done. See it on the Console under Manage > Defenders, and here with: $FOLDER/twistlock-defender status"
     [ -n "$PREVENT" ] || echo "It runs without the right to end processes: rules with the effect Prevent only alert here. Run the command again with -p to change that."
 }
 
 find_python() {
     local candidate candidates=(/usr/bin/python3 /usr/bin/python3.1{1..4} /usr/local/bin/python3)
     [ -z "$GIVEN_PYTHON" ] || candidates=("$GIVEN_PYTHON")
-    # Its full path: the Defender is started from elsewhere. And as another user, who may
-    # have no way to it; setpriv itself still has root's rights when it runs a program.
+    # The full path, because the Defender starts in another folder. It runs as another
+    # user, who may have no access to it; setpriv runs a program with root's rights.
     for candidate in "${candidates[@]}"; do
         PYTHON=$(realpath -s -- "$(command -v -- "$candidate")" 2>/dev/null) || continue
         # shellcheck disable=SC2016  # that shell expands it
@@ -79,7 +79,7 @@ sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
             return
         fi
     done
-    stop "Python 3.11 to 3.14 that every user may run is needed and was not found; install it, or name it with --python /path/to/python3."
+    stop "No Python 3.11 to 3.14 that every user may run was found; install one, or name it with --python /path/to/python3."
 }
 
 # The token is in no argument: the list of processes would show it.
@@ -91,13 +91,13 @@ download() {
         --write-out '%{http_code}' -o "$WORK/package.tar" \
         "https://$CONSOLE/api/v1/images/twistlock_defender.tar.gz") || status=$?
     [ "$status" != 90 ] ||
-        stop "Whatever answers at $CONSOLE shows another key than the Console's: another program, or a proxy that inspects TLS. If the Console has a new key, copy the command again from Manage > Defenders > Deploy."
+        stop "The server at $CONSOLE presents another key than the Console's: it is another program, or a proxy that inspects TLS. If the Console has a new key, copy the command again from Manage > Defenders > Deploy."
     [ "$status" = 0 ] || stop "$CONSOLE does not answer; run the command again when it does.$(without_proxy)"
     [ "$answered" = 200 ] || stop "$(head -c 500 "$WORK/package.tar")"
     tar -xf "$WORK/package.tar" -C "$WORK"
 }
 
-# curl is run with --noproxy: a proxy's answer would say nothing about the Console.
+# curl runs with --noproxy: the answer of a proxy would say nothing about the Console.
 without_proxy() {
     local name
     for name in https_proxy HTTPS_PROXY all_proxy ALL_PROXY; do
@@ -133,13 +133,13 @@ enrol() {
     id "$ACCOUNT" >/dev/null 2>&1 || useradd --system --home-dir "$DATA" --no-create-home --shell /usr/sbin/nologin "$ACCOUNT"
     mkdir -p "$DATA"
     printf '%s\n' "$TOKEN" | "$FOLDER/twistlock-defender" --log-level error enrol "$CONSOLE" --pin "$PIN" --name "$NAME" --folder "$DATA" ||
-        stop "The Console gave no certificate; nothing was started."
+        stop "The Console issued no certificate; nothing was started."
     chown -R "$ACCOUNT:" "$DATA"
     chmod 700 "$DATA"
 }
 
-# It reads all files and looks at all processes; it may end some only with -p. The
-# kernel tells who wrote to a file to those with CAP_SYS_ADMIN alone, hence -w.
+# The Defender reads all files and inspects all processes; it may end processes only with
+# -p. The kernel reports who wrote to a file only with CAP_SYS_ADMIN, hence -w.
 rights() {
     printf 'CAP_DAC_READ_SEARCH CAP_SYS_PTRACE%s%s\n' "${PREVENT:+ CAP_KILL}" "${WRITERS:+ CAP_SYS_ADMIN}"
 }
@@ -171,7 +171,7 @@ END
         systemctl restart twistlock-defender
         return
     fi
-    echo "This host has no systemd: the Defender runs in the background, and does not survive a reboot. Have the host run this at boot: $FOLDER/defender.sh start"
+    echo "This host has no systemd: the Defender runs in the background, and does not survive a reboot. Make the host run this at boot: $FOLDER/defender.sh start"
     launch
 }
 
@@ -206,9 +206,9 @@ remove_program() {
     rm -rf "${FOLDER:?}"
 }
 
-# The Defender of this folder, whoever started it, has its lock open; so has a container's,
-# which is another file of that name. One that only begins has none yet: it is known by its
-# number, which may be another program's by now.
+# Prints the process ids of the Defender of this folder. A running Defender has its lock
+# open; the lock of a container is another file of the same name. A Defender that has just
+# started has no lock yet: it is found by its pid, which another program may have by now.
 running() {
     local pid
     pid=$(cat "$FOLDER/pid" 2>/dev/null) || pid=none

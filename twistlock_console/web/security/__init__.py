@@ -1,1 +1,1 @@
-"""Sessions, guards and headers of pages and API."""
+"""Sessions, guards and login attempts of pages and API."""

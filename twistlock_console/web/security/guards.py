@@ -1,7 +1,7 @@
-"""Guards of whole blueprints: which area they belong to, and who is admitted.
+"""Guards of blueprints: each blueprint belongs to an area of the table of rights.
 
-A page admits by the session in its cookie. An API call admits by HTTP Basic or a bearer
-token, and never by a cookie.
+A page authenticates by the session in its cookie. An API call authenticates by HTTP
+Basic or a bearer token, and never by a cookie.
 """
 
 from functools import partial
@@ -33,7 +33,7 @@ NO_CREDENTIALS = (
     "log in first: send HTTP Basic, or a token from POST /api/v1/authenticate"
 )
 NO_VALID_SESSION = (
-    "the token is not valid or has ended; get another from POST /api/v1/authenticate"
+    "the token is invalid or has expired; get another from POST /api/v1/authenticate"
 )
 NO_BASIC = (
     "basic authentication is disabled; send a token from POST /api/v1/authenticate"
@@ -42,20 +42,20 @@ MAX_CREDENTIAL_CHARACTERS = 1024  # no username or password is as long
 
 
 def guard_pages(bp: Blueprint, area: Area) -> None:
-    """Show all of *bp* to those who may read *area*; take changes from who may."""
+    """Guard pages: reading requires the right to read *area*, a form to change it."""
     assign_area(bp, area)
     bp.before_request(partial(_admit_to_page, area))
 
 
 def guard_api(bp: Blueprint, area: Area) -> None:
-    """Admit to all of *bp* only accounts that may read, or change, *area*."""
+    """Guard API calls: GET requires the right to read *area*, others to change it."""
     exempt_from_csrf(bp)
     assign_area(bp, area)
     bp.before_request(partial(admit, area))
 
 
 def exempt_from_csrf(bp: Blueprint) -> None:
-    """Ask no CSRF token of *bp*, whose requests carry no cookie that counts."""
+    """Exempt *bp* from CSRF tokens: its requests are not authenticated by a cookie."""
 
     def exempt(state: BlueprintSetupState) -> None:
         cast(CSRFProtect, state.app.extensions["csrf"]).exempt(bp)
@@ -90,13 +90,18 @@ def may_change(blueprint: str) -> bool:
 
 
 def admit(area: Area) -> None:
-    """Admit to this API call only an account that may do this in *area*."""
+    """Authenticate this API call and check the right to do it in *area*.
+
+    Raises:
+        NotLoggedIn: the request has no valid credentials.
+        NotAllowed: the role of the account does not allow this.
+    """
     g.account = _identify()
     _check_right(g.account, area)
 
 
 def current_token() -> Session | None:
-    """Return the session of the token that this request carries, if it has one."""
+    """Return the session of the request's bearer token; None without a token."""
     return cast("Session | None", g.get("token"))
 
 
@@ -117,7 +122,7 @@ def _redirect_to_login() -> ResponseReturnValue:
 
 
 def _check_right(user: User, area: Area) -> None:
-    """Raise NotAllowed unless *user* may do in *area* what this request asks for."""
+    """Raise NotAllowed unless *user* may do what this request asks for in *area*."""
     if not may(user.role, area, change=request.method not in SAFE_METHODS):
         raise NotAllowed
 

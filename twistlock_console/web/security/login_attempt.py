@@ -1,8 +1,8 @@
-"""A login that a request tries: what it sends, and from which browser.
+"""Login attempts: the credentials that a request sends, and its browser.
 
-A browser that logged in before has a cookie that says so, and that opens nothing by
-itself. It only keeps the failures of others from slowing down the browser's own user.
-It is signed with the cluster's key, so that it holds after a failover too.
+A browser that logged in before has a device cookie. The cookie grants no access: it
+only exempts the browser's own user from the throttle that failures of others cause.
+It is signed with the cluster's key, so it stays valid after a failover.
 """
 
 import secrets
@@ -19,14 +19,14 @@ from twistlock_console.names import name_key
 
 DEVICE_COOKIE = "__Host-device"
 ONE_YEAR_S = 31_536_000
-#: So many accounts that one browser is known for.
+#: Number of accounts for which one browser is remembered.
 MAX_DEVICE_ACCOUNTS = 4
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
-class Credentials(Body):
+class LoginCredentials(Body):
     """A username and a password."""
 
     username: Name
@@ -34,19 +34,19 @@ class Credentials(Body):
 
 
 def from_request(username: str, password: str) -> Attempt:
-    """Return the login that this request tries."""
+    """Return the login attempt that this request makes."""
     address = request.remote_addr or "unknown"
     device = _known_device(username)
     return Attempt(username, password, address, request.path, device)
 
 
 def password_cache() -> PasswordCache:
-    """Return the application's one cache of passwords that were right."""
+    """Return the application's one cache of verified passwords."""
     return cast(PasswordCache, current_app.extensions["password_cache"])
 
 
 def remember_device(response: Response, username: str) -> None:
-    """Set the cookie with which this browser is known for *username* from now on."""
+    """Set the cookie that marks this browser as a known device of *username*."""
     known, key = _read_devices(), name_key(username)
     name = known.pop(key, "") or secrets.token_urlsafe(12)
     latest = [*known.items(), (key, name)][-MAX_DEVICE_ACCOUNTS:]
@@ -61,7 +61,7 @@ def remember_device(response: Response, username: str) -> None:
 
 
 def _known_device(username: str) -> str:
-    """Return the name of a browser that logged in as *username* before, else ""."""
+    """Return the device name of a browser that *username* used before, else ""."""
     if request.path.startswith("/api/"):
         return ""
     return _read_devices().get(name_key(username), "")

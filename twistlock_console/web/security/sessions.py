@@ -1,4 +1,4 @@
-"""The session that a request carries: started, found alive, renewed and ended.
+"""Sessions of requests: start, lookup, renewal and end.
 
 Pages carry it in a cookie, which Flask-Login reads; API calls carry it in a token.
 """
@@ -24,7 +24,7 @@ SESSION_COOKIE_KEY = "login"
 
 
 class LoginUser:
-    """A user, as Flask-Login wants one."""
+    """Adapter of a user to the interface of Flask-Login."""
 
     is_authenticated = True
     is_active = True
@@ -34,7 +34,7 @@ class LoginUser:
         self.user = user
 
     def get_id(self) -> str:
-        """Return what Flask-Login keeps in the cookie."""
+        """Return what Flask-Login stores in the cookie."""
         return self.user.username
 
 
@@ -45,28 +45,28 @@ def init_app(app: Flask) -> None:
     manager.session_protection = None
     # Templates ask for the user themselves: an error page must not need the database.
     manager.init_app(app, add_context_processor=False)
-    # We set no such cookie. Looking for it would touch the session with every answer,
-    # and browsers would keep static files for one state of the session only.
+    # We set no such cookie. The check for it would read the session for every answer,
+    # and browsers would cache static files for one state of the session only.
     app.after_request_funcs[None].remove(manager._update_remember_cookie)
     manager.user_loader(_load_user)
 
 
 def start_session(user: User) -> None:
-    """Log *user* in: a new session, and nothing of the old one in it."""
+    """Log *user* in with a new session; discard everything of the old one."""
     session.clear()
     _write_session(Session.start(user, now()))
     login_user(LoginUser(user))
 
 
 def end_session() -> None:
-    """Log the present user out, here and wherever the cookie was copied to."""
+    """Log the present user out: revoke the session, also in copies of its cookie."""
     if found := _read_session():
         sessions.revoke_session(database(), found.id)
     session.clear()
 
 
 def renew_session() -> None:
-    """Restart the inactivity timeout; a page that refreshes itself is no activity."""
+    """Restart the inactivity timeout, except for a page that refreshes itself."""
     found = _read_session()
     timeout = logon_settings_cache().get().session_timeout_sec
     if found is None or "HX-Request" in request.headers:
@@ -76,7 +76,7 @@ def renew_session() -> None:
 
 
 def session_user() -> User | None:
-    """Return the user whose living session the request carries, on any page."""
+    """Return the user whose valid session the request carries; None without one."""
     found = login_user_of_request
     return cast(LoginUser, found).user if found.is_authenticated else None
 
@@ -92,7 +92,7 @@ def current_username() -> str:
 
 
 def find_session_user(found: Session) -> User | None:
-    """Return the user of a session; None when it has ended in any way."""
+    """Return the user of a session; None if it is expired, revoked or outdated."""
     timeout = logon_settings_cache().get().session_timeout_sec
     if sessions.session_age(found, now(), timeout) is SessionAge.EXPIRED:
         return None
@@ -103,7 +103,7 @@ def find_session_user(found: Session) -> User | None:
 
 
 def now() -> int:
-    """Return Unix time in whole seconds, as tokens carry it."""
+    """Return Unix time in whole seconds, the unit of times in tokens."""
     return int(time.time())
 
 
@@ -113,7 +113,7 @@ def token_key() -> bytes:
 
 
 class LogonSettingsCache:
-    """The logon settings, read again after three seconds."""
+    """Cache of the logon settings, for all request threads; entries live 3 s."""
 
     def __init__(self) -> None:
         self._cache = TTLCache[object, LogonSettings](
@@ -124,11 +124,11 @@ class LogonSettingsCache:
     # Reads without the lock: a silent database must not make requests queue.
     @cachedmethod(lambda self: self._cache, lock=lambda self: self._lock)
     def get(self) -> LogonSettings:
-        """Return the settings; they may be three seconds old."""
+        """Return the settings; they may be 3 s old."""
         return read_logon(database())
 
     def invalidate(self) -> None:
-        """Read the settings again next time: they have changed."""
+        """Discard the cached settings, because they have changed."""
         with self._lock:
             self._cache.clear()
 

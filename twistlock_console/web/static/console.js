@@ -1,4 +1,4 @@
-// Two things a page cannot do alone: copy a text, and say that the Console is silent.
+// What HTML cannot do: copy a text, and show a banner while the Console does not answer.
 (() => {
   "use strict";
 
@@ -19,9 +19,9 @@
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   };
 
-  const silent = (yes) => {
+  const showOffline = (isOffline) => {
     const banner = document.getElementById("connection");
-    if (banner) banner.hidden = !yes;
+    if (banner) banner.hidden = !isOffline;
   };
 
   document.addEventListener("click", (event) => {
@@ -31,7 +31,7 @@
       if (!open.contains(event.target)) open.open = false;
     }
   });
-  document.addEventListener("htmx:afterRequest", (event) => silent(!event.detail.successful));
+  document.addEventListener("htmx:afterRequest", (event) => showOffline(!event.detail.successful));
   document.addEventListener("htmx:load", (event) => reveal(event.detail.elt));
   reveal(document);
 })();

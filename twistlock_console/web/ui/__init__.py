@@ -1,1 +1,1 @@
-"""Menu, banners, plots and static files."""
+"""Layout, templates, plots and static files of the pages."""

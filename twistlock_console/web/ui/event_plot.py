@@ -1,6 +1,6 @@
-"""The picture of how many events there were when, as numbers for an SVG.
+"""Bar chart of the number of events over time, as numbers for an SVG.
 
-Pure: from counts by step to bars.
+Pure: counts per step become bars.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ GAP_PX = 3
 
 @dataclass(frozen=True, slots=True)
 class CountBar:
-    """The events of one step, in pixels, with its tooltip."""
+    """The events of one step as a bar; position and size are in pixels."""
 
     x: float
     y: float
@@ -26,7 +26,10 @@ class CountBar:
 
 @dataclass(frozen=True, slots=True)
 class EventPlot:
-    """Bars from left to right; *ticks* are times with their place."""
+    """Bars from left to right, sizes in pixels.
+
+    *ticks* are pairs of an x position and the time to write there.
+    """
 
     width: int
     height: int
@@ -37,7 +40,13 @@ class EventPlot:
 
 
 def draw_plot(counts: Mapping[int, int], since: datetime, step: timedelta) -> EventPlot:
-    """Draw *counts*, by the number of steps after *since*."""
+    """Return the chart of *counts*.
+
+    Args:
+        counts: number of events by step; step 0 begins at *since*.
+        since: begin of the chart.
+        step: duration of one step, the width of a bar.
+    """
     inside = {place: count for place, count in counts.items() if 0 <= place < BAR_COUNT}
     max_count = max(inside.values(), default=0)
     each = WIDTH_PX / BAR_COUNT

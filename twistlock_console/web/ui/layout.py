@@ -1,8 +1,7 @@
 """The layout around every page: navigation, tabs, banners and appearance.
 
-The pages and the plugins add tabs and banners; the layout knows none of them by name.
-A session is not shown banners of what happened before it began, nor those that its
-reader has dismissed.
+Pages and plugins add tabs and banners; the layout knows none of them by name. A session
+shows no banners of events before it started, nor banners that its user dismissed.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,22 +47,22 @@ class Tab:
 
 @dataclass(slots=True)
 class Page:
-    """A page of the navigation; it exists while it has tabs."""
+    """A page of the navigation; it is shown while it has tabs."""
 
     section: str
     label: str
     tabs: list[Tab] = field(default_factory=list)
 
     def current_tab(self) -> Tab | None:
-        """Return the tab that this request is on."""
+        """Return the tab that this request belongs to; None if no tab does."""
         exact = [t for t in self.tabs if t.endpoint == request.endpoint]
-        near = [t for t in self.tabs if t.blueprint == request.blueprint]
-        return next(iter(exact + near), None)
+        same_blueprint = [t for t in self.tabs if t.blueprint == request.blueprint]
+        return next(iter(exact + same_blueprint), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """One sentence above the pages; *key* names what happened."""
+    """One sentence above the pages; *key* identifies the event that it reports."""
 
     key: str
     sentence: str
@@ -73,14 +72,14 @@ BannerSource = Callable[[], Iterable[Banner]]
 
 
 def init_app(app: Flask) -> None:
-    """Offer the layout to the templates."""
+    """Make the layout available to templates."""
     app.context_processor(_layout)
     app.jinja_env.globals["appearance"] = appearance
 
 
 def _layout() -> dict[str, object]:
-    # Before a guard has admitted anyone there is no layout, and no question to the
-    # database: error pages are rendered this way too.
+    # Without an account that a guard admitted there is no layout and no database
+    # access: error pages are rendered this way too.
     if "account" not in g:
         return {}
     pages = _visible_pages()
@@ -103,7 +102,7 @@ def _layout() -> dict[str, object]:
 
 
 def appearance() -> str:
-    """Return what this browser has chosen: "light", "dark", or "" for its default."""
+    """Return the choice of this browser: "light", "dark", or "" for its default."""
     chosen = request.cookies.get(APPEARANCE_COOKIE, "")
     return chosen if chosen in APPEARANCES else ""
 
@@ -155,7 +154,7 @@ def add_system_tab(app: Flask, label: str, endpoint: str) -> None:
 
 
 def add_banners(app: Flask, source: BannerSource) -> None:
-    """Ask *source* with every page; it must be quick, and may not raise."""
+    """Add a source of banners. Each page calls it: it must be fast and not raise."""
     _banner_sources(app).append(source)
 
 
@@ -166,13 +165,13 @@ def pending_banners() -> list[Banner]:
 
 
 def dismiss_banners(*keys: str) -> None:
-    """Show the banners with *keys* to this session no more."""
+    """Hide the banners with *keys* from this session from now on."""
     dismissed = [*session.get(DISMISSED_COOKIE_KEY, ()), *keys]
     session[DISMISSED_COOKIE_KEY] = dismissed[-MAX_DISMISSED:]
 
 
 def dismiss_all_banners() -> None:
-    """Dismiss what happened before the session that begins now."""
+    """Dismiss the banners of events before the session that starts now."""
     dismiss_banners(*(banner.key for banner in _all_banners()))
 
 
@@ -189,5 +188,5 @@ def _visible_pages() -> list[Page]:
 
 
 def _sort_position(page: Page) -> int:
-    """Return where *page* stands: pages of plugins after those of the core."""
+    """Return the sort key of *page*: pages of plugins follow those of the core."""
     return PAGES.index(page.label) if page.label in PAGES else len(PAGES)

@@ -1,7 +1,7 @@
-"""Static files: packed, and kept by browsers for as long as they stay the same.
+"""Static files: compressed, and cached by browsers until their content changes.
 
-Only they are packed. A page carries a secret beside text that a visitor may choose, and
-its packed length would tell of the secret (BREACH).
+Only static files are compressed. A page has a secret beside text that a visitor may
+choose, and its compressed length would reveal the secret (BREACH).
 """
 
 import gzip
@@ -18,13 +18,13 @@ FOUND_STATUSES = {200, 206, 304}
 
 
 def init_app(app: Flask) -> None:
-    """Pack static files, and let templates name them."""
+    """Compress static files, and make `asset` available to templates."""
     app.jinja_env.globals["asset"] = asset
     app.after_request(_add_caching_and_compression)
 
 
 def asset(name: str) -> str:
-    """Return a static file's address; other content gets another address."""
+    """Return the address of a static file, which changes with its content."""
     return url_for("static", filename=name, v=_content_version(name))
 
 
@@ -40,9 +40,9 @@ def _compressed(name: str) -> bytes:
 
 def _add_caching_and_compression(response: Response) -> Response:
     name = (request.view_args or {}).get("filename", "")
-    # What was not found may name any file of this host.
-    given = request.endpoint == "static" and response.status_code in FOUND_STATUSES
-    if not given or not (FOLDER / name).is_file():
+    # A name that was not found may point to any file of this host.
+    is_static = request.endpoint == "static" and response.status_code in FOUND_STATUSES
+    if not is_static or not (FOLDER / name).is_file():
         return response
     if request.args.get("v") == _content_version(name):
         kept = f"public, max-age={ONE_YEAR_S}, immutable"

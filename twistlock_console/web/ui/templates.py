@@ -1,8 +1,8 @@
 """Templates: compiled in advance, with the filters and functions that they use.
 
-A form shows again, after it was refused, all that was typed, but no secret. A form that
-is saved leads to another page. So a page that answers a POST shows what that POST sent,
-where it has fields of these names, and not what is stored.
+A refused form shows again everything that was typed, except secrets. A saved form
+redirects to another page. So a page that answers a POST fills its fields with what that
+POST sent, and not with what is stored.
 """
 
 from contextlib import suppress
@@ -17,21 +17,24 @@ from twistlock_console import __version__
 
 
 class _TemplateCache(FileSystemBytecodeCache):
-    """Keeps compiled templates where it can: a full disk only makes a start slower."""
+    """Cache of compiled templates that ignores write errors.
+
+    A full disk makes a start slower and must not prevent it.
+    """
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Write what was compiled, if there is room."""
+        """Write a compiled template; ignore errors of the disk."""
         with suppress(OSError):
             super().dump_bytecode(bucket)
 
 
 def cache_compiled(app: Flask, folder: Path) -> None:
-    """Keep compiled templates in *folder*, for a standby that takes over."""
+    """Cache compiled templates in *folder*, so that a failover is faster."""
     app.jinja_options = {"bytecode_cache": _TemplateCache(str(folder))}
 
 
 def init_app(app: Flask) -> None:
-    """Offer filters and functions to the templates."""
+    """Make filters and functions available to templates."""
     app.jinja_env.filters.update(sentence=_to_sentence, moment=_format_time)
     app.jinja_env.globals.update(
         typed=typed, ticked=ticked, product_version=__version__
@@ -46,16 +49,16 @@ def compile_templates(app: Flask) -> None:
 
 
 def typed(name: str, stored: object = "") -> str:
-    """Return what was typed into the field *name*; else what is *stored*."""
+    """Return the submitted text of the field *name*; without one, *stored*."""
     if request.method == "POST" and name in request.form:
         return request.form[name]
     return str(stored)
 
 
 def ticked(name: str, stored: object = False) -> bool:
-    """Return whether the box *name* was ticked, else whether that is *stored*.
+    """Return whether the box *name* was submitted ticked; without a form, *stored*.
 
-    A box that is not ticked is not sent.
+    Browsers do not send a box that is not ticked.
     """
     if request.method == "POST":
         return name in request.form
@@ -63,10 +66,10 @@ def ticked(name: str, stored: object = False) -> bool:
 
 
 def _to_sentence(text: str) -> str:
-    """Begin with a capital letter and end with a full stop."""
+    """Return *text* with a capital letter first and a full stop at the end."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 
 def _format_time(time: datetime | None) -> str:
-    """Write a time as people read it, in UTC."""
+    """Format a time in UTC for a page; "never" for None."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC") if time else "never"

@@ -77,22 +77,22 @@ def test_a_form_sent_from_another_site_is_refused(admin: Visitor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "sentence"),
     [
         pytest.param(
             {"Referer": "https://console.example.com/login", "Host": "10.0.0.1:8083"},
-            "The browser opened console.example.com, and the Console was asked as "
-            "10.0.0.1:8083: a proxy in front of it changes the Host header",
+            "The browser opened console.example.com, but the request reached the Console "
+            "as 10.0.0.1:8083: a proxy in front of it changes the Host header",
             id="rewritten-host",
         ),
         pytest.param(
             {"Referer": "https://console.test:8443/login", "Host": "console.test"},
-            "opened console.test:8443, and the Console was asked as console.test",
+            "opened console.test:8443, but the request reached the Console as console.test",
             id="port-dropped",
         ),
         pytest.param(
             {"Referer": "http://console.test/login"},
-            "with http, and a proxy in front of the Console made https of it",
+            "with http, and a proxy in front of the Console forwarded it as https",
             id="http-outside",
         ),
         pytest.param({}, "The Referer header is missing", id="referrer-removed"),
@@ -103,7 +103,7 @@ def test_a_form_sent_from_another_site_is_refused(admin: Visitor) -> None:
     ],
 )
 def test_a_form_refused_because_of_a_proxy_says_so(
-    visitor: Visitor, headers: dict[str, str], told: str
+    visitor: Visitor, headers: dict[str, str], sentence: str
 ) -> None:
     """Repeating the form would never help; the page says what a proxy does wrong."""
     page = visitor.get("/login", Host=headers.get("Host", "console.test")).text
@@ -120,7 +120,7 @@ def test_a_form_refused_because_of_a_proxy_says_so(
 
     text = " ".join(html.unescape(answer.text).split())
     assert answer.status_code == 400
-    assert told in text
+    assert sentence in text
     assert "out of date" not in text
 
 
