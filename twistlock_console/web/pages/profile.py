@@ -42,7 +42,8 @@ BLUEPRINTS = (bp, preferences_bp)
 
 LABELS = {"oldPassword": "Present password", "newPassword": "New password"}
 ONE_YEAR_S = 31_536_000
-#: A page that was opened before an upgrade polls the path of the earlier release.
+#: A page that was opened before an upgrade polls the path of the earlier release. The
+#: decorator nearest to the view decides the path that url_for gives.
 OLD_BANNERS_PATH = "/told"
 
 
@@ -85,8 +86,8 @@ def end_sessions() -> ResponseReturnValue:
     return redirect(url_for("login.login"), 303)
 
 
+@preferences_bp.get(OLD_BANNERS_PATH)
 @preferences_bp.get("/banners")
-@preferences_bp.get(OLD_BANNERS_PATH, alias=True)
 def banners() -> ResponseReturnValue:
     """Return the pending banners; 204 if the page shows exactly these.
 
@@ -98,8 +99,8 @@ def banners() -> ResponseReturnValue:
     return render_template("banners.html")
 
 
+@preferences_bp.post(OLD_BANNERS_PATH)
 @preferences_bp.post("/banners")
-@preferences_bp.post(OLD_BANNERS_PATH, alias=True)
 def dismiss_banner() -> ResponseReturnValue:
     """Dismiss a banner for this session."""
     dismiss_banners(request.form.get("key", "")[:64])
