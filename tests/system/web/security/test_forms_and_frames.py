@@ -81,13 +81,14 @@ def test_a_form_sent_from_another_site_is_refused(admin: Visitor) -> None:
     [
         pytest.param(
             {"Referer": "https://console.example.com/login", "Host": "10.0.0.1:8083"},
-            "The browser opened console.example.com, but the request reached the Console "
-            "as 10.0.0.1:8083: a proxy in front of it changes the Host header",
+            "The browser opened console.example.com, but the request reached the "
+            "Console as 10.0.0.1:8083: a proxy in front of it changes the Host header",
             id="rewritten-host",
         ),
         pytest.param(
             {"Referer": "https://console.test:8443/login", "Host": "console.test"},
-            "opened console.test:8443, but the request reached the Console as console.test",
+            "opened console.test:8443, but the request reached the Console as "
+            "console.test: a proxy",
             id="port-dropped",
         ),
         pytest.param(
