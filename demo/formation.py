@@ -8,7 +8,7 @@ from demo.cluster import Cluster
 from demo.console_api import ConsoleApi
 from demo.events import HTTPS_PORT, NODES
 from demo.state import State, new_password
-from plugins.ha.membership.join_client import Invitation
+from plugins.ha.membership.join_client import JoinInvitation
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, DatabaseError
@@ -90,7 +90,7 @@ class Formation:
             raise ConsoleError("The join command names no key of the Console.")
         folders = self._state.settings(address).folders
         folders.create()
-        invitation = Invitation(FIRST, HTTPS_PORT, pin[0], made["token"])
+        invitation = JoinInvitation(FIRST, HTTPS_PORT, pin[0], made["token"])
         invitation.write(folders)
         self._nodes[address].start()
 
@@ -111,7 +111,7 @@ class Formation:
         Before that, the death of the first node would leave two that do not.
         """
         with self._set_of_first() as replica_set:
-            return replica_set.is_settled()
+            return replica_set.is_config_committed()
 
     @contextmanager
     def _set_of_first(self) -> Iterator[ReplicaSet]:

@@ -38,7 +38,7 @@ class HaJobs:
     store: LeaseStore
     heartbeats: HeartbeatSender
     membership: Membership
-    register: NodeKeyRegistry
+    node_keys: NodeKeyRegistry
     history: RoleHistory
     reconnects: ReconnectRecorder
     port_actions: PortActions
@@ -60,10 +60,10 @@ class HaJobs:
         every(1.0, "register", self._refresh_node_keys)
         self.node.health.add_check("membership", 1.0, self.membership_check.check)
         self.node.health.add_check("clock", 1.0, self.clock_monitor.check)
-        every(30.0, "ports-proved", self._forgive_port_failures)
+        every(30.0, "ports-proved", self._reset_port_failures)
         every(2.0, "defenders-back", self._record_reconnects)
         every(1.0, "spares", self.node.service_ports.prepare)
-        every(1.0, "closed-servers", self._find_closed_servers)
+        every(1.0, "closed-servers", self._poll_closed_servers)
 
     def on_cluster_polled(self, event: ClusterPolled) -> None:
         """Exchange heartbeats with the members that the set has now."""
@@ -71,10 +71,10 @@ class HaJobs:
             return
         members = {m.address: m.member_id for m in event.status.members}
         mine = members.pop(self.node.settings.node_address, 0)
-        self.control_loop.post(
+        self.control_loop.submit(
             lambda observation: transitions.members_changed(observation, mine, members)
         )
-        self.heartbeats.follow(set(members))
+        self.heartbeats.set_peers(set(members))
         self.node.reserve_slots(members)
         write_known_members(self.node.settings.folders, members)
 
@@ -85,7 +85,7 @@ class HaJobs:
         except DatabaseError:
             return
         now = boottime_ns()
-        self.control_loop.post(
+        self.control_loop.submit(
             lambda observation: transitions.lease_observed(observation, document, now)
         )
 
@@ -102,23 +102,23 @@ class HaJobs:
             self.membership.advance()
 
     def _refresh_node_keys(self) -> None:
-        self.register.refresh()
+        self.node_keys.refresh()
         mine = self.node.settings.folders.certificates / NODE
         if self.recorder.role is Role.PRIMARY:
             own = fingerprint(mine.read_bytes())
-            self.register.ensure(self.node.settings.node_address, own)
+            self.node_keys.ensure_admitted(self.node.settings.node_address, own)
 
     def _record_reconnects(self) -> None:
         held = self.control_loop.observation.held_lease
         if held is not None and self.recorder.role is Role.PRIMARY:
-            self.reconnects.look(held.document.epoch, boottime_ns())
+            self.reconnects.update(held.document.epoch, boottime_ns())
 
-    def _find_closed_servers(self) -> None:
+    def _poll_closed_servers(self) -> None:
         if self.node.service_ports.closed() and self.recorder.role is Role.PRIMARY:
-            self.control_loop.post(self.port_actions.look())
+            self.control_loop.submit(self.port_actions.poll_servers())
 
-    def _forgive_port_failures(self) -> None:
-        self.control_loop.post(
+    def _reset_port_failures(self) -> None:
+        self.control_loop.submit(
             lambda observation: transitions.ports_proven_stable(
                 observation, boottime_ns()
             )

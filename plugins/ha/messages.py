@@ -50,7 +50,7 @@ class JoinRequestBody(TokenUseBody):
     request: str
 
 
-class NodeAnswer(NodeMessage):
+class NodeResponse(NodeMessage):
     """A node of the cluster, or a host that asks to join.
 
     *takeover* says whether it would take over if the primary failed now, and why not.
@@ -73,7 +73,7 @@ class NodeAnswer(NodeMessage):
         return self.state not in outside
 
 
-class ReturnsAnswer(NodeMessage):
+class ReconnectsResponse(NodeMessage):
     """When the first and the last Defender came back under an epoch, if any did."""
 
     first: Timestamp | None
@@ -81,7 +81,7 @@ class ReturnsAnswer(NodeMessage):
     count: int
 
 
-class RoleChangeAnswer(NodeMessage):
+class RoleChangeResponse(NodeMessage):
     """A change of role, with its reason and how long each phase took, in order.
 
     The phases of a takeover begin with the last good answer of the primary before.
@@ -96,10 +96,10 @@ class RoleChangeAnswer(NodeMessage):
     reason: str
     epoch: int
     phases: dict[str, float]
-    defenders: ReturnsAnswer | None = None
+    defenders: ReconnectsResponse | None = None
 
 
-class ClusterAnswer(NodeMessage):
+class ClusterResponse(NodeMessage):
     """The nodes, who serves, and the latest changes of role."""
 
     model_config = _OPEN
@@ -110,8 +110,8 @@ class ClusterAnswer(NodeMessage):
     apply_ready: bool
     apply_reason: str | None
     failures_survived: int
-    nodes: list[NodeAnswer]
-    history: list[RoleChangeAnswer]
+    nodes: list[NodeResponse]
+    history: list[RoleChangeResponse]
 
     @property
     def joined_addresses(self) -> tuple[str, ...]:
@@ -119,32 +119,32 @@ class ClusterAnswer(NodeMessage):
         return tuple(node.address for node in self.nodes if node.has_joined)
 
 
-class MetricsAnswer(NodeMessage):
+class MetricsResponse(NodeMessage):
     """The metrics of a node as Prometheus' text."""
 
     text: str
 
 
-class AdmittedAnswer(NodeMessage):
+class AdmittedResponse(NodeMessage):
     """The addresses of the hosts that were admitted."""
 
     admitted: list[str]
 
 
-class NewTokenAnswer(NodeMessage):
+class NewTokenResponse(NodeMessage):
     """A join token, shown once."""
 
     token: str
     expires_at: TimeInSeconds
 
 
-class JoinTokenAnswer(NewTokenAnswer):
+class JoinTokenResponse(NewTokenResponse):
     """A join token, and the command that uses it."""
 
     command: str
 
 
-class OpenTokenAnswer(NodeMessage):
+class OpenTokenResponse(NodeMessage):
     """A join token that can still be used; *host* is the one that uses it already."""
 
     id: str
@@ -152,7 +152,7 @@ class OpenTokenAnswer(NodeMessage):
     host: str | None
 
 
-class JoinAnswer(NodeMessage):
+class JoinResponse(NodeMessage):
     """What became of a request to join; *nodes* are those to ask, with their pins."""
 
     state: str
@@ -168,7 +168,7 @@ class JoinAnswer(NodeMessage):
         return self.state == "APPROVED"
 
 
-class RecoveryAnswer(NodeMessage):
+class RecoveryResponse(NodeMessage):
     """What recovery would do: who is left out, and until when this node has data."""
 
     address: str

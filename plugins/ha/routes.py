@@ -9,10 +9,10 @@ from plugins.ha.membership.join_client import cluster_secrets
 from plugins.ha.membership.rules import JoinRequest, is_behind_router
 from plugins.ha.messages import (
     AddressBody,
-    AdmittedAnswer,
+    AdmittedResponse,
     JoinRequestBody,
-    MetricsAnswer,
-    NewTokenAnswer,
+    MetricsResponse,
+    NewTokenResponse,
     TargetBody,
     TokenIdBody,
     TokenOwnerBody,
@@ -34,14 +34,14 @@ def node_routes(runtime: HaRuntime) -> Blueprint:
     bp = Blueprint("ha", __name__, url_prefix="/v1/ha")
 
     @bp.before_app_request
-    def turn_away() -> None:
+    def refuse_removed_nodes() -> None:
         # From all of the node API; but a removed node may ask itself how it is.
         asks_itself = caller().address == runtime.settings.node_address
         if asks_itself and request.blueprint != bp.name:
             return
-        if runtime.register.is_removed(caller().fingerprint):
+        if runtime.node_keys.is_removed(caller().fingerprint):
             raise Removed(f"{caller().address} was removed from this cluster.")
-        if runtime.register.was_removed(caller().fingerprint):
+        if runtime.node_keys.was_removed_before_start(caller().fingerprint):
             raise Refused(
                 f"{caller().address} was removed from this cluster when this node last "
                 "read it; ask again in a moment."
@@ -68,23 +68,23 @@ def _peer_routes(bp: Blueprint, runtime: HaRuntime) -> None:
         return {}
 
     @bp.post("/follow")
-    def follow_another() -> ResponseReturnValue:
-        address = AddressBody.from_body(_content()).address
+    def sync_from() -> ResponseReturnValue:
+        address = AddressBody.from_body(_json_body()).address
         host = f"{address}:{runtime.settings.database_port}"
         set_sync_source(runtime.replica_set, runtime.settings.node_address, host)
         return {}
 
     @bp.post("/give-up-vote")
     def give_up_vote() -> ResponseReturnValue:
-        address = AddressBody.from_body(_content()).address
+        address = AddressBody.from_body(_json_body()).address
         if address != caller().address:
             raise Refused(f"{caller().address} cannot give up the vote of {address}.")
         _check_serving(runtime)
-        runtime.membership.take_vote(address)
+        runtime.membership.remove_vote(address)
         return {}
 
     @bp.get("/papers")
-    def all_secrets() -> ResponseReturnValue:
+    def send_secrets() -> ResponseReturnValue:
         runtime.membership.check_admitted(caller().address, caller().fingerprint)
         return cluster_secrets(runtime.settings.folders)
 
@@ -92,28 +92,30 @@ def _peer_routes(bp: Blueprint, runtime: HaRuntime) -> None:
 def _admin_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.get("/cluster")
     def cluster() -> ResponseReturnValue:
-        return runtime.view().as_json()
+        return runtime.get_cluster().as_json()
 
     @bp.get("/metrics")
     def metrics() -> ResponseReturnValue:
-        return MetricsAnswer(text=runtime.metrics.text(runtime.view())).as_json()
+        return MetricsResponse(
+            text=runtime.metrics.text(runtime.get_cluster())
+        ).as_json()
 
     @bp.post("/apply")
     def apply() -> ResponseReturnValue:
         _check_serving(runtime)
-        return AdmittedAnswer(admitted=runtime.membership.apply()).as_json()
+        return AdmittedResponse(admitted=runtime.membership.apply()).as_json()
 
     @bp.post("/remove")
     def remove() -> ResponseReturnValue:
         _check_serving(runtime)
-        runtime.membership.remove(AddressBody.from_body(_content()).address)
+        runtime.membership.remove(AddressBody.from_body(_json_body()).address)
         return {}
 
     @bp.post("/switchover")
     def switchover() -> ResponseReturnValue:
         _check_serving(runtime)
-        target = TargetBody.from_body(_content()).address
-        runtime.hand_over(target, "a switchover was asked for")
+        target = TargetBody.from_body(_json_body()).address
+        runtime.request_switchover(target, "a switchover was asked for")
         return {}
 
 
@@ -125,7 +127,7 @@ def _recovery_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.post("/recovery")
     def recover() -> ResponseReturnValue:
         mine = runtime.settings.node_address
-        address = AddressBody.from_body(_content()).address
+        address = AddressBody.from_body(_json_body()).address
         if {address, caller().address} != {mine}:
             raise Refused("Only this host's own command line can ask for recovery.")
         runtime.recovery.execute()
@@ -135,13 +137,13 @@ def _recovery_routes(bp: Blueprint, runtime: HaRuntime) -> None:
 def _join_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.post("/join-token")
     def join_token() -> ResponseReturnValue:
-        body = TokenOwnerBody.from_body(_content())
-        token, expires = runtime.requests.tokens.new(body.by)
-        return NewTokenAnswer(token=token, expires_at=expires).as_json()
+        body = TokenOwnerBody.from_body(_json_body())
+        token, expires = runtime.requests.tokens.create(body.by)
+        return NewTokenResponse(token=token, expires_at=expires).as_json()
 
     @bp.post("/join-requests")
-    def ask() -> ResponseReturnValue:
-        body = JoinRequestBody.from_body(_content())
+    def request_to_join() -> ResponseReturnValue:
+        body = JoinRequestBody.from_body(_json_body())
         wanted = JoinRequest(
             address=body.address,
             version=body.version,
@@ -150,12 +152,12 @@ def _join_routes(bp: Blueprint, runtime: HaRuntime) -> None:
             routed=is_behind_router(body.address, ROUTES.read_text()),
         )
         _check_serving(runtime)
-        runtime.membership.ask(body.token, wanted, body.request)
+        runtime.membership.request_join(body.token, wanted, body.request)
         return {}
 
     @bp.post("/join-check")
     def check() -> ResponseReturnValue:
-        body = TokenUseBody.from_body(_content())
+        body = TokenUseBody.from_body(_json_body())
         runtime.requests.tokens.check(body.token, body.address)
         return {}
 
@@ -165,22 +167,22 @@ def _join_routes(bp: Blueprint, runtime: HaRuntime) -> None:
 
     @bp.post("/revoke-token")
     def revoke() -> ResponseReturnValue:
-        runtime.requests.revoke_token(TokenIdBody.from_body(_content()).id)
+        runtime.requests.revoke_token(TokenIdBody.from_body(_json_body()).id)
         return {}
 
     @bp.post("/join-answer")
-    def answer() -> ResponseReturnValue:
-        body = TokenUseBody.from_body(_content())
-        return runtime.membership.answer(body.token, body.address).as_json()
+    def join_answer() -> ResponseReturnValue:
+        body = TokenUseBody.from_body(_json_body())
+        return runtime.membership.join_response(body.token, body.address).as_json()
 
 
 def _check_serving(runtime: HaRuntime) -> None:
     if runtime.control_loop.observation.held_lease is None:
-        mine, primary = runtime.settings.node_address, runtime.view().primary
+        mine, primary = runtime.settings.node_address, runtime.get_cluster().primary
         raise Refused(
             f"{mine} does not serve; ask the primary ({primary or 'no node'})."
         )
 
 
-def _content() -> object:
+def _json_body() -> object:
     return request.get_json(silent=True)

@@ -17,10 +17,10 @@ from plugins.ha.controller.executor import (
 from plugins.ha.controller.health_checks import ClockMonitor, MembershipCheck
 from plugins.ha.jobs import HaJobs
 from plugins.ha.membership.credentials import NodeKeyRegistry
-from plugins.ha.membership.forced_recovery import Recovery
+from plugins.ha.membership.forced_recovery import ForcedRecovery
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.membership.service import JoinRequests, Membership
-from plugins.ha.messages import ClusterAnswer, RoleChangeAnswer
+from plugins.ha.messages import ClusterResponse, RoleChangeResponse
 from plugins.ha.peers.heartbeats import HeartbeatSender
 from plugins.ha.replication.collections import Client, Collections, LeaseStore
 from plugins.ha.replication.replica_set import MemberMonitor, ReplicaSet
@@ -28,7 +28,7 @@ from plugins.ha.replication.sync_source import PeerDisconnector
 from plugins.ha.reporting.cluster_view import (
     ClockReading,
     ClusterSnapshot,
-    cluster_view,
+    build_cluster_view,
 )
 from plugins.ha.reporting.monitoring import HaMetrics, cluster_sources
 from plugins.ha.reporting.role_history import ReconnectRecorder, RoleHistory
@@ -49,8 +49,8 @@ from twistlock_console.node.context import NodeContext
 from twistlock_console.node_api.client import NodeClient
 
 REMOVED_NODES = "removed-nodes.json"
-HANDOVER_SECONDS = 5.0
-SHOWN_HISTORY = 100
+SWITCHOVER_TIMEOUT_S = 5.0
+MAX_HISTORY_RECORDS = 100
 
 
 class HaRuntime:
@@ -66,11 +66,15 @@ class HaRuntime:
         collections = Collections(whole_set, commands)
         self.replica_set = ReplicaSet(commands)
         self.requests = JoinRequests(collections)
-        self.register = NodeKeyRegistry(
+        self.node_keys = NodeKeyRegistry(
             collections, self.settings.folders.run / REMOVED_NODES
         )
         self.membership = Membership(
-            self.settings, self.replica_set, self.requests, self.register, self.client
+            self.settings,
+            self.replica_set,
+            self.requests,
+            self.node_keys,
+            self.client_of,
         )
         spool = self.settings.folders.run / "history.jsonl"
         self.history = RoleHistory(self.settings.node_address, spool, collections)
@@ -86,29 +90,29 @@ class HaRuntime:
         self._member_monitor = MemberMonitor(
             ReplicaSet(self._connect("hello", 1000, is_awaiting=True)),
             lambda: node.database.running,
-            self.control_loop.post,
+            self.control_loop.submit,
         )
         self._heartbeats = HeartbeatSender(
             self._ha_settings.heartbeat_interval_ms / 1000,
-            self.client,
-            self.control_loop.post,
+            self.client_of,
+            self.control_loop.submit,
         )
         self._membership_check = MembershipCheck(
             self.control_loop, self.replica_set, self.settings.node_address
         )
-        self.recovery = Recovery(
+        self.recovery = ForcedRecovery(
             address=self.settings.node_address,
             port=self.settings.database_port,
             replica_set=self.replica_set,
-            register=self.register,
-            lease=self._store,
+            node_keys=self.node_keys,
+            lease_store=self._store,
             control_loop=self.control_loop,
-            client_of=self.client,
+            client_of=self.client_of,
         )
         self._jobs = self._make_jobs(
             ReconnectRecorder(whole_set["twistlock"], self.history)
         )
-        self._offer()
+        self._register_with_node()
 
     def start(self) -> None:
         """Begin to watch, poll and decide."""
@@ -119,12 +123,16 @@ class HaRuntime:
         """Hand over in an orderly way, then close the ports in any case."""
         if self._recorder.role is Role.PRIMARY:
             with suppress(Refused):
-                self.hand_over(None, "this node is being stopped")
-        self.control_loop.retire()
-        deadline = boottime_ns() + int(HANDOVER_SECONDS * SECOND)
-        while self._in_office() and not self._alone() and boottime_ns() < deadline:
+                self.request_switchover(None, "this node is being stopped")
+        self.control_loop.resign_for_good()
+        deadline = boottime_ns() + int(SWITCHOVER_TIMEOUT_S * SECOND)
+        while (
+            self._may_hold_role()
+            and not self._is_isolated()
+            and boottime_ns() < deadline
+        ):
             time.sleep(0.02)
-        alone = self._alone()
+        is_isolated = self._is_isolated()
         self.control_loop.stop()
         self._node.permit.revoke()
         self._node.service_ports.close_all()
@@ -132,24 +140,24 @@ class HaRuntime:
         self._heartbeats.stop()
         self._executor.stop()
         # Without the others nothing is stored; it is delivered after the next start.
-        if not alone:
+        if not is_isolated:
             self.history.deliver()
         for client in self._clients:
             client.close()
 
-    def hand_over(self, target: str | None, reason: str) -> None:
+    def request_switchover(self, target: str | None, reason: str) -> None:
         """Prepare and begin a switchover; raises Refused if it would not work now."""
         observation, now = self.control_loop.observation, boottime_ns()
         if refusal := switchover.refusal_reason(observation, target, now):
             raise Refused(refusal)
         target = target or switchover.best_candidate(observation, now)
         if target and (
-            follower := switchover.remaining_secondary(observation, target, now)
+            secondary := switchover.remaining_secondary(observation, target, now)
         ):
-            self.membership.prepare_handover(target, follower)
-        self.control_loop.hand_over(target, reason)
+            self.membership.prepare_switchover(target, secondary)
+        self.control_loop.request_switchover(target, reason)
 
-    def client(self, address: str) -> NodeClient:
+    def client_of(self, address: str) -> NodeClient:
         """Return a client of the node API at *address*; the caller closes it."""
         return NodeClient(self.settings, address, timeout=2.0)
 
@@ -159,10 +167,10 @@ class HaRuntime:
         member = self.control_loop.observation.member
         return "" if member and member.alive else self._node.database.problem
 
-    def view(self) -> ClusterAnswer:
+    def get_cluster(self) -> ClusterResponse:
         """Return the cluster as this node sees it; a standby can read it too."""
         has_no_database = bool(self.database_problem)
-        requests, history = ((), ()) if has_no_database else self._stored_view()
+        requests, history = ((), ()) if has_no_database else self._load_stored()
         snapshot = ClusterSnapshot(
             observation=self.control_loop.observation,
             reason=self._membership_check.reason or self._own_reason(),
@@ -173,24 +181,26 @@ class HaRuntime:
             requests=requests,
             history=history,
         )
-        return cluster_view(snapshot, ClockReading(boottime_ns(), datetime.now(UTC)))
+        return build_cluster_view(
+            snapshot, ClockReading(boottime_ns(), datetime.now(UTC))
+        )
 
-    def _stored_view(
+    def _load_stored(
         self,
-    ) -> tuple[tuple[JoinRequest, ...], tuple[RoleChangeAnswer, ...]]:
+    ) -> tuple[tuple[JoinRequest, ...], tuple[RoleChangeResponse, ...]]:
         """Read who asks to join, and the history; () where that cannot be read."""
         try:
             requests = self.requests.list()
         except ConsoleError:
             requests = ()
-        return requests, self.history.latest(SHOWN_HISTORY)
+        return requests, self.history.latest(MAX_HISTORY_RECORDS)
 
     def _own_reason(self) -> str:
         if problem := self.database_problem:
             return f"its database does not run: {problem}"
         return self.control_loop.reason
 
-    def _peers(self) -> list[str]:
+    def _peer_addresses(self) -> list[str]:
         return [peer.address for peer in self.control_loop.observation.peers]
 
     def _nodes_to_wait_for(self) -> list[str]:
@@ -202,14 +212,14 @@ class HaRuntime:
         admitted = [each.address for each in self.requests.list() if each.approved]
         return [a for a in dict.fromkeys([*members, *admitted]) if a != mine]
 
-    def _alone(self) -> bool:
+    def _is_isolated(self) -> bool:
         """Return whether no other node can take over, or store anything with us."""
         observation = self.control_loop.observation
         return observation.held_lease is None and all_peers_silent(
             observation, boottime_ns()
         )
 
-    def _in_office(self) -> bool:
+    def _may_hold_role(self) -> bool:
         observation = self.control_loop.observation
         return (
             observation.held_lease is not None
@@ -257,7 +267,7 @@ class HaRuntime:
                 self.metrics.majority_write.observe,
             ),
             self._port_actions,
-            ElectionActions(self.replica_set, self.client),
+            ElectionActions(self.replica_set, self.client_of),
         )
 
     def _make_jobs(self, reconnects: ReconnectRecorder) -> HaJobs:
@@ -270,7 +280,7 @@ class HaRuntime:
             store=self._store,
             heartbeats=self._heartbeats,
             membership=self.membership,
-            register=self.register,
+            node_keys=self.node_keys,
             history=self.history,
             reconnects=reconnects,
             port_actions=self._port_actions,
@@ -283,15 +293,15 @@ class HaRuntime:
             ),
         )
 
-    def _offer(self) -> None:
-        self._node.support.peers = self._peers
+    def _register_with_node(self) -> None:
+        self._node.support.peers = self._peer_addresses
         self._node.trust_migration.peers = self._nodes_to_wait_for
         self._node.support.parts |= {
-            "cluster": lambda: self.view().as_json(),
+            "cluster": lambda: self.get_cluster().as_json(),
             "rs.status": self.replica_set.raw_status,
             "rs.conf": self.replica_set.config,
         }
-        self._node.alerts.sources += cluster_sources(self.view, self.client)
+        self._node.alerts.sources += cluster_sources(self.get_cluster, self.client_of)
         self._jobs.schedule()
 
     def on_cluster_polled(self, event: ClusterPolled) -> None:
@@ -309,10 +319,10 @@ class HaRuntime:
 
     def on_listener_failed(self, failure: ListenerFailed) -> None:
         """Tell the controller that a service server has ended."""
-        self.control_loop.post(self._port_actions.server_failed(failure))
+        self.control_loop.submit(self._port_actions.server_failed(failure))
 
     def on_listeners_paused(self, pause: ListenersPaused) -> None:
         """Tell the controller that the ports are to be opened again."""
-        self.control_loop.post(
+        self.control_loop.submit(
             lambda observation: transitions.ports_paused(observation, pause.reason)
         )

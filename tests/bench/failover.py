@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from plugins.ha.web.timeline import in_order
+from plugins.ha.web.timeline import sort_phases
 from tests.bench.baseline import Baseline
 from tests.bench.row import Goal, Row
 from tests.faults import steps as do
@@ -88,7 +88,7 @@ def _run(cluster: Cluster, scenario: Scenario, numbers: Iterator[int]) -> Run:
     serving = cluster.nodes[cluster.wait_converged()]
     history = cluster.view(serving)["history"]
     latest = next((r for r in history if r["to"] == "primary"), {"phases": {}})
-    return Run(result, in_order(latest["phases"]))
+    return Run(result, sort_phases(latest["phases"]))
 
 
 def _seconds(run: Run) -> float:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from plugins.ha.messages import ClusterAnswer, NodeAnswer, RoleChangeAnswer
+from plugins.ha.messages import ClusterResponse, NodeResponse, RoleChangeResponse
 
 
-def node(address: str, state: str, **changes: Any) -> NodeAnswer:
+def node(address: str, state: str, **changes: Any) -> NodeResponse:
     """A node of the cluster, *changes* by the names that JSON has."""
     shown = {
         "address": address,
@@ -18,10 +18,10 @@ def node(address: str, state: str, **changes: Any) -> NodeAnswer:
         "reason": "why",
         "fingerprint": None,
     }
-    return NodeAnswer.model_validate({**shown, **changes})
+    return NodeResponse.model_validate({**shown, **changes})
 
 
-def role_change(address: str, to: str, **changes: Any) -> RoleChangeAnswer:
+def role_change(address: str, to: str, **changes: Any) -> RoleChangeResponse:
     """A record of the history, *changes* by the names that JSON has."""
     shown = {
         "time": "2026-11-01T12:00:00.000+00:00",
@@ -32,16 +32,16 @@ def role_change(address: str, to: str, **changes: Any) -> RoleChangeAnswer:
         "epoch": 7,
         "phases": {},
     }
-    return RoleChangeAnswer.model_validate({**shown, **changes})
+    return RoleChangeResponse.model_validate({**shown, **changes})
 
 
 def cluster(
-    nodes: Iterable[NodeAnswer],
-    history: Iterable[RoleChangeAnswer] = (),
+    nodes: Iterable[NodeResponse],
+    history: Iterable[RoleChangeResponse] = (),
     primary: str | None = None,
-) -> ClusterAnswer:
+) -> ClusterResponse:
     """The cluster in epoch 7, in which one node may fail."""
-    return ClusterAnswer(
+    return ClusterResponse(
         enabled=True,
         epoch=7,
         primary=primary,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from plugins.ha.membership.join_client import Invitation
+from plugins.ha.membership.join_client import JoinInvitation
 from tests.hosts.console_api import PORT, ConsoleApi
 from tests.hosts.laboratory import Laboratory
 from tests.hosts.node import HostedNode
@@ -80,7 +80,7 @@ class Cluster:
         made = self.api.call(primary.address, "POST", path)
         pin = re.search("sha256//[A-Za-z0-9+/=]+", made["command"])
         assert pin is not None, made["command"]
-        Invitation(primary.address, PORT, pin[0], made["token"]).write(
+        JoinInvitation(primary.address, PORT, pin[0], made["token"]).write(
             node.settings.folders
         )
 

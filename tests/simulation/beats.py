@@ -29,19 +29,21 @@ class Beat:
         if self._peer.brain.alive:
             self._peer.brain.receive(self._answer)
         else:
-            self._reply(partial(self._finish, self._refused))
+            self._reply(partial(self._finish, self._refuse))
 
     def _answer(self) -> None:
         peer = self._peer
         told = heartbeats.heartbeat_payload(peer.observation, peer.reason, peer.clock())
 
         def heard(observation: Observation) -> Observation:
-            return heartbeats._heard(observation, peer.address, told, self._sent_at)
+            return heartbeats.record_heartbeat(
+                observation, peer.address, told, self._sent_at
+            )
 
         self._reply(partial(self._finish, heard))
 
-    def _refused(self, observation: Observation) -> Observation:
-        return heartbeats._refused(observation, self._peer.address, self._sent_at)
+    def _refuse(self, observation: Observation) -> Observation:
+        return heartbeats.record_refusal(observation, self._peer.address, self._sent_at)
 
     def _reply(self, call: Call) -> None:
         node = self._node
@@ -54,6 +56,6 @@ class Beat:
             return
         self._done = True
         if update is not None:
-            node.post(update)
+            node.submit(update)
         wait = max(HEARTBEAT - (node.clock() - self._sent_at), 10 * MILLISECOND)
         node.brain.after(wait, partial(Beat, node, self._peer))

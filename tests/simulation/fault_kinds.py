@@ -108,7 +108,7 @@ def _switchover(stage: Stage, fault: Fault) -> None:
     target = None if fault.length % 2 else f"n{fault.other}"
     node = stage.nodes[fault.node]
     node.brain.receive(
-        lambda: node.post(
+        lambda: node.submit(
             lambda observation: transitions.request_switchover(
                 observation, target, "asked"
             )
@@ -126,7 +126,7 @@ def _stopped(stage: Stage, fault: Fault) -> Callable[[], object]:
         )
         return transitions.request_switchover(observation, None, "it is being stopped")
 
-    node.brain.receive(lambda: node.post(retire))
+    node.brain.receive(lambda: node.submit(retire))
     node.brain.after(fault.length // 2, node.kill)
     return lambda: None if node.brain.alive else node.start()
 

@@ -72,9 +72,9 @@ class LeaseAsker:
             now = self._node.clock()
             done()
             if document is None:
-                self._node.post(transitions.lease_request_finished)
+                self._node.submit(transitions.lease_request_finished)
                 return
-            self._node.post(
+            self._node.submit(
                 lambda observation: transitions.lease_request_finished(
                     transitions.lease_observed(observation, document, now)
                 )
@@ -92,7 +92,7 @@ class LeaseAsker:
                 return
             now = self._node.clock()
             done()
-            self._node.post(
+            self._node.submit(
                 lambda observation: transitions.lease_request_finished(
                     transitions.lease_acknowledged(observation, wanted, sent_at, now)
                 )

@@ -101,7 +101,7 @@ class Node:
 
     def _set_peers(self) -> None:
         members = {peer.address: peer.number for peer in self.peers}
-        self.post(
+        self.submit(
             lambda observation: transitions.members_changed(
                 observation, self.number, members
             )
@@ -109,7 +109,7 @@ class Node:
 
     # The control loop.
 
-    def post(self, update: Update) -> None:
+    def submit(self, update: Update) -> None:
         """Replace the observation by *update* of it, then decide."""
         self._change(update(self.observation))
         self._decide()
@@ -171,7 +171,7 @@ class Node:
         """The servers did not start, or ended by themselves."""
         end = transitions.ServerFailure("management", "ended")
         now = self.clock()
-        self.post(lambda s: transitions.server_failed(s, end, now, others_run=False))
+        self.submit(lambda s: transitions.server_failed(s, end, now, others_run=False))
 
     def _member_changed(self) -> None:
         if not self.mongod.process.alive:
@@ -190,7 +190,7 @@ class Node:
 
     def _tell(self, member: Member | None, optime: tuple[int, int] | None) -> None:
         now = self.clock()
-        self.post(
+        self.submit(
             lambda observation: transitions.member_polled(
                 observation, member, optime, now
             )
@@ -210,7 +210,7 @@ class Node:
         def seen_now(document: LeaseDocument | None) -> None:
             if document is not None and self.lease.differs(document):
                 now = self.clock()
-                self.post(
+                self.submit(
                     lambda observation: transitions.lease_observed(
                         observation, document, now
                     )

@@ -92,7 +92,7 @@ class Workers:
         def ended(well: bool) -> None:
             done()
             if well:
-                self._node.post(transitions.ports_opened)
+                self._node.submit(transitions.ports_opened)
             else:
                 self._node.ports_lost()
 
@@ -104,9 +104,9 @@ class Workers:
         def closed(well: bool) -> None:
             done()
             if well:
-                node.post(transitions.ports_closed)
+                node.submit(transitions.ports_closed)
             else:
-                node.post(
+                node.submit(
                     lambda observation: transitions.ports_close_failed(
                         observation, node.clock()
                     )
@@ -142,7 +142,7 @@ class Workers:
 
         def stepped() -> None:
             done()
-            node.post(
+            node.submit(
                 lambda observation: transitions.election_step_finished(
                     observation, node.clock()
                 )

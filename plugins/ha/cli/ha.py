@@ -7,9 +7,9 @@ import click
 from plugins.ha.membership.join_client import fingerprint_of
 from plugins.ha.messages import (
     AddressBody,
-    AdmittedAnswer,
-    ClusterAnswer,
-    RecoveryAnswer,
+    AdmittedResponse,
+    ClusterResponse,
+    RecoveryResponse,
     TargetBody,
 )
 from twistlock_console.cli.audit import record_command
@@ -53,7 +53,7 @@ def status(config: Path, *, as_json: bool) -> None:
     """Print the cluster as this host's node sees it."""
     settings = settings_of_running_node(config)
     with NodeClient(settings, settings.node_address) as client:
-        cluster = ClusterAnswer.from_answer(client.get("/v1/ha/cluster"))
+        cluster = ClusterResponse.from_answer(client.get("/v1/ha/cluster"))
     if as_json:
         print_json(cluster.as_json())
         return
@@ -70,7 +70,7 @@ def apply(config: Path) -> None:
     """Have the serving node admit the hosts that wait."""
     settings = settings_of_running_node(config)
     answer = _post_to_serving_node(settings, "apply", NodeMessage())
-    admitted = ", ".join(AdmittedAnswer.from_answer(answer).admitted)
+    admitted = ", ".join(AdmittedResponse.from_answer(answer).admitted)
     record_command(settings, "ha apply", f"admitted {admitted} to the cluster")
     print_line(f"Admitted {admitted}.")
 
@@ -109,7 +109,7 @@ def switchover(address: str | None, config: Path) -> None:
 def _post_to_serving_node(settings: Settings, verb: str, body: NodeMessage) -> object:
     """Return the answer of the serving node, whichever node this is."""
     with NodeClient(settings, settings.node_address) as client:
-        primary = ClusterAnswer.from_answer(client.get("/v1/ha/cluster")).primary
+        primary = ClusterResponse.from_answer(client.get("/v1/ha/cluster")).primary
     if primary is None:
         raise Refused("No node serves now; see `twistlock-console ha status`.")
     with NodeClient(settings, primary, timeout=TIMEOUT_S) as client:
@@ -127,7 +127,7 @@ def recover(config: Path, *, force: bool) -> None:
     with NodeClient(
         settings, settings.node_address, timeout=RECOVERY_TIMEOUT_S
     ) as client:
-        plan = RecoveryAnswer.from_answer(client.get("/v1/ha/recovery"))
+        plan = RecoveryResponse.from_answer(client.get("/v1/ha/recovery"))
         address, others = plan.address, ", ".join(plan.others) or "nobody"
         stored = plan.stored_until
         until = stored.isoformat(timespec="seconds") if stored else "an unknown time"

@@ -6,7 +6,7 @@ import click
 
 from plugins.ha.load_balancer.files import for_cluster
 from plugins.ha.load_balancer.templates import LoadBalancerKind
-from plugins.ha.messages import ClusterAnswer
+from plugins.ha.messages import ClusterResponse
 from plugins.ha.settings import HaSettings
 from twistlock_console.cli.options import (
     config_option,
@@ -30,7 +30,7 @@ def command(kind: str, config: Path) -> None:
             "One node needs no load balancer; set HIGH_AVAILABILITY_ENABLED=true first."
         )
     with NodeClient(settings, settings.node_address) as client:
-        cluster = ClusterAnswer.from_answer(client.get("/v1/ha/cluster"))
+        cluster = ClusterResponse.from_answer(client.get("/v1/ha/cluster"))
     print_line(
         for_cluster(LoadBalancerKind(kind), settings, cluster.joined_addresses), end=""
     )

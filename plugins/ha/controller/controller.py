@@ -63,25 +63,25 @@ class ControlLoop:
         """Begin to look, decide and act."""
         self._thread.start()
 
-    def post(self, update: Update) -> None:
+    def submit(self, update: Update) -> None:
         """Have the loop replace its observation by *update* of it."""
         self._inbox.put(update)
 
-    def hand_over(self, target: str | None, reason: str) -> None:
+    def request_switchover(self, target: str | None, reason: str) -> None:
         """Give the role to *target*, or to the best standby."""
-        self.post(
+        self.submit(
             lambda observation: transitions.request_switchover(
                 observation, target, reason
             )
         )
 
-    def retire(self) -> None:
+    def resign_for_good(self) -> None:
         """Give up the role, and never stand for it again in this process."""
         reason = "this node is being stopped"
-        self.post(
+        self.submit(
             lambda observation: transitions.enter_cooldown(observation, FOREVER, reason)
         )
-        self.hand_over(None, reason)
+        self.request_switchover(None, reason)
 
     def stop(self) -> None:
         """End the loop; the ports are the caller's to close."""
@@ -91,40 +91,40 @@ class ControlLoop:
 
     def _run(self) -> None:
         try:
-            self._keep()
+            self._loop()
         except Exception:
             abort_process("the control loop ended in an error that was not foreseen")
 
-    def _keep(self) -> None:
+    def _loop(self) -> None:
         while True:
             decision = decide(self._observation, boottime_ns())
             self._reason = decision.reason
             for action in decision.actions:
-                self._begin(action, decision.reason)
+                self._start_action(action, decision.reason)
             try:
-                update = self._next(decision)
+                update = self._next_update(decision)
             except queue.Empty:
                 continue
             if update is None:
                 return
-            self._change(update(self._observation), decision.reason)
+            self._apply(update(self._observation), decision.reason)
 
-    def _next(self, decision: Decision) -> Update | None:
+    def _next_update(self, decision: Decision) -> Update | None:
         if decision.actions:
             return self._inbox.get_nowait()
         wait = (decision.wake_at - boottime_ns()) / SECOND
         return self._inbox.get(timeout=max(wait, 0.001))
 
-    def _begin(self, action: Action, reason: str) -> None:
-        begun = transitions.action_started(
+    def _start_action(self, action: Action, reason: str) -> None:
+        started = transitions.action_started(
             self._observation, action, reason, boottime_ns()
         )
-        self._change(begun, reason)
+        self._apply(started, reason)
         steps = isinstance(action, StepUp | StepDown)
         log.log(logging.INFO if steps else logging.DEBUG, "%s: %s", reason, action)
-        self._executor.execute(action, self.post)
+        self._executor.execute(action, self.submit)
 
-    def _change(self, observation: Observation, reason: str) -> None:
+    def _apply(self, observation: Observation, reason: str) -> None:
         before, self._observation = self._observation, observation
         if observation.held_lease is None:
             self._permit.revoke()
@@ -132,7 +132,7 @@ class ControlLoop:
             self._permit.grant(
                 observation.held_lease.document.epoch, observation.held_lease.deadline
             )
-        self._recorder.follow(before, observation, reason, boottime_ns())
+        self._recorder.update(before, observation, reason, boottime_ns())
 
 
 class RoleRecorder:
@@ -146,84 +146,91 @@ class RoleRecorder:
         self._bus = bus
         self._role = Role.STANDBY
         self._cause = "this node started"
-        self._marks: dict[str, int] = {}
-        self._served = 0
+        self._phase_times: dict[str, int] = {}
+        self._recorded_epoch = 0
 
     @property
     def role(self) -> Role:
         """Return the role that this node has for its users."""
         return self._role
 
-    def follow(
+    def update(
         self, before: Observation, observation: Observation, reason: str, now: int
     ) -> None:
         """Take note of the step from *before* to *seen*, made for *reason*."""
-        self._mark(before, observation, reason, now)
+        self._record_phases(before, observation, reason, now)
         role = _role_of(observation)
         if role is not self._role:
             self._publish(role, observation, reason)
         elif (
             before.held_lease
             and not observation.held_lease
-            and self._served < observation.last_renounced_epoch
+            and self._recorded_epoch < observation.last_renounced_epoch
         ):
             # It held the lease and never got its ports open: that is on record too.
             self._publish(
                 role, observation, f"gave up before its ports were open: {reason}"
             )
 
-    def _mark(
+    def _record_phases(
         self, before: Observation, observation: Observation, reason: str, now: int
     ) -> None:
-        if _followed(observation) not in (
+        if _known_primary(observation) not in (
             None,
             observation.self_address,
-            _followed(before),
+            _known_primary(before),
         ):
             # Another was elected: an attempt of ours that came to nothing is over.
-            self._marks = {}
+            self._phase_times = {}
         if (
             observation.election_step_pending
             and not before.election_step_pending
-            and not _writable(observation)
+            and not _is_writable(observation)
         ):
             self._cause = reason
-            self._marks = _noticed(observation, now)
-        self._mark_election(before, observation, now)
+            self._phase_times = _initial_phase_times(observation, now)
+        self._record_election(before, observation, now)
         if observation.held_lease and not before.held_lease:
-            self._marks["lease"] = now
+            self._phase_times["lease"] = now
         if observation.ports is Ports.OPEN and before.ports is not Ports.OPEN:
-            self._marks["ports"] = now
+            self._phase_times["ports"] = now
 
-    def _mark_election(
+    def _record_election(
         self, before: Observation, observation: Observation, now: int
     ) -> None:
-        if _elected(observation) and not _elected(before):
-            if "noticed" not in self._marks:
+        if _is_elected(observation) and not _is_elected(before):
+            if "noticed" not in self._phase_times:
                 self._cause = "MongoDB elected this member"
-                self._marks = _noticed(observation, now)
-            self._marks.setdefault("elected", now)
-        if _writable(observation) and not _writable(before):
-            self._marks["writable"] = now
+                self._phase_times = _initial_phase_times(observation, now)
+            self._phase_times.setdefault("elected", now)
+        if _is_writable(observation) and not _is_writable(before):
+            self._phase_times["writable"] = now
 
     def _publish(self, role: Role, observation: Observation, reason: str) -> None:
-        why = self._why(role, observation, reason)
+        cause = self._reason_of_change(role, observation, reason)
         epoch = (
             observation.held_lease.document.epoch
             if observation.held_lease
             else observation.last_renounced_epoch
         )
-        phases = _phases(self._marks) if role is Role.PRIMARY else {}
+        phases = _phase_durations(self._phase_times) if role is Role.PRIMARY else {}
         log.info(
-            "%s -> %s (epoch %d): %s%s", self._role, role, epoch, why, _told(phases)
+            "%s -> %s (epoch %d): %s%s",
+            self._role,
+            role,
+            epoch,
+            cause,
+            _format_phases(phases),
         )
-        change = RoleChanged(self._role, role, why, epoch, phases)
+        change = RoleChanged(self._role, role, cause, epoch, phases)
         self._role = role
-        self._served = epoch
-        self._marks = {}
+        self._recorded_epoch = epoch
+        self._phase_times = {}
         self._bus.publish(change)
 
-    def _why(self, role: Role, observation: Observation, reason: str) -> str:
+    def _reason_of_change(
+        self, role: Role, observation: Observation, reason: str
+    ) -> str:
         """Return why the role changed; ports may reopen under one lease."""
         if role is Role.PRIMARY:
             return self._cause
@@ -241,21 +248,24 @@ def _role_of(observation: Observation) -> Role:
     return Role.PRIMARY if serving else Role.STANDBY
 
 
-def _followed(observation: Observation) -> str | None:
+def _known_primary(observation: Observation) -> str | None:
     """Return the primary that our member follows, if it knows one."""
     return observation.member.primary if observation.member else None
 
 
-def _writable(observation: Observation) -> bool:
+def _is_writable(observation: Observation) -> bool:
     return observation.member is not None and observation.member.writable
 
 
-def _elected(observation: Observation) -> bool:
+def _is_elected(observation: Observation) -> bool:
     """Return whether our member names itself; it may still have to apply its oplog."""
-    return _writable(observation) or _followed(observation) == observation.self_address
+    return (
+        _is_writable(observation)
+        or _known_primary(observation) == observation.self_address
+    )
 
 
-def _noticed(observation: Observation, now: int) -> dict[str, int]:
+def _initial_phase_times(observation: Observation, now: int) -> dict[str, int]:
     """Return the first marks: the former holder's last good answer, and now."""
     if (
         observation.observed_lease is None
@@ -270,19 +280,19 @@ def _noticed(observation: Observation, now: int) -> dict[str, int]:
     return {"answered": min(answered, now), "noticed": now}
 
 
-def _phases(marks: dict[str, int]) -> dict[str, float]:
+def _phase_durations(phase_times: dict[str, int]) -> dict[str, float]:
     """Return the seconds that each phase took, in the order they ended.
 
     They begin with the former holder's last good answer, where there was one.
     """
-    ordered = list(marks.items())
+    ordered = list(phase_times.items())
     return {
         name: round((at - ordered[place][1]) / SECOND, 4)
         for place, (name, at) in enumerate(ordered[1:])
     }
 
 
-def _told(phases: dict[str, float]) -> str:
+def _format_phases(phases: dict[str, float]) -> str:
     return "".join(
         f"; {name} after {seconds:.3f} s" for name, seconds in phases.items()
     )

@@ -38,7 +38,7 @@ from twistlock_console.node_api.client import NodeClient
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.system.processes import abort_process
 
-GRACE_SECONDS = 1.0
+DRAIN_GRACE_S = 1.0
 STEP_UP_PATH = "/v1/ha/step-up"
 log = logging.getLogger(__name__)
 
@@ -59,12 +59,12 @@ class ActionExecutor:
         self._port_worker = ThreadPoolExecutor(1, "ports")
         self._step_worker = ThreadPoolExecutor(1, "steps")
 
-    def execute(self, action: Action, post: Callable[[Update], None]) -> None:
+    def execute(self, action: Action, submit: Callable[[Update], None]) -> None:
         """Have *action* done on its worker; *post* gets what came of it."""
 
         def run() -> None:
             try:
-                post(self._do(action))
+                submit(self._do(action))
             except Exception:
                 # What it was about would be under way for ever; a fresh start is
                 # sooner over, and another node takes over meanwhile.
@@ -91,7 +91,7 @@ class ActionExecutor:
             case ReadLease():
                 return self._lease.read()
             case AcquireLease(expected):
-                return self._lease.take(expected)
+                return self._lease.acquire(expected)
             case RenewLease(expected):
                 return self._lease.renew(expected)
             case ReleaseLease(expected):
@@ -104,11 +104,11 @@ class ActionExecutor:
                 return self._ports.close(drain=drain)
             case TransferRole(expected, target):
                 self._lease.release(expected)
-                return self._steps.down(target)
+                return self._steps.step_down(target)
             case StepDown():
-                return self._steps.down(None)
+                return self._steps.step_down(None)
             case StepUp():
-                return self._steps.up()
+                return self._steps.step_up()
             case RenounceLease():
                 return lambda observation: observation
 
@@ -124,32 +124,32 @@ class LeaseActions:
         self_address: str,
         ttl: int,
         store: LeaseStore,
-        measure: Callable[[float], object] = lambda _: None,
+        observe_write: Callable[[float], object] = lambda _: None,
     ) -> None:
         self._me = self_address
         self._ttl = ttl
         self._store = store
-        self._measure = measure
+        self._observe_write = observe_write
 
     def read(self) -> Update:
         """Look at the lease in our own member."""
         try:
-            document = self._store.read(self._patience)
+            document = self._store.read(self._timeout_s)
         except DatabaseError as error:
             log.debug("%s", error)
             return transitions.lease_request_finished
         now = boottime_ns()
 
         def update(observation: Observation) -> Observation:
-            sighted = transitions.lease_observed(observation, document, now)
-            return transitions.lease_request_finished(sighted)
+            read = transitions.lease_observed(observation, document, now)
+            return transitions.lease_request_finished(read)
 
         return update
 
-    def take(self, expected: LeaseDocument) -> Update:
+    def acquire(self, expected: LeaseDocument) -> Update:
         """Take the lease over from what *expected* says."""
-        taken = expected.acquired_by(self._me, self._ttl, secrets.token_hex(8))
-        return self._write(expected, taken)
+        acquired = expected.acquired_by(self._me, self._ttl, secrets.token_hex(8))
+        return self._write(expected, acquired)
 
     def renew(self, expected: LeaseDocument) -> Update:
         """Renew the lease that we hold as *expected*."""
@@ -158,7 +158,7 @@ class LeaseActions:
     def release(self, expected: LeaseDocument) -> Update:
         """Write that the lease is free; if that fails, it runs out by itself."""
         try:
-            self._store.replace(expected, expected.as_released(), self._patience)
+            self._store.replace(expected, expected.as_released(), self._timeout_s)
         except DatabaseError as error:
             log.info("the lease could not be released and will run out: %s", error)
         return lambda observation: observation
@@ -166,7 +166,7 @@ class LeaseActions:
     def _write(self, expected: LeaseDocument, wanted: LeaseDocument) -> Update:
         sent_at = boottime_ns()
         try:
-            stored = self._store.replace(expected, wanted, self._patience)
+            stored = self._store.replace(expected, wanted, self._timeout_s)
         except DatabaseError as error:
             log.info("%s", error)
             stored = False
@@ -174,7 +174,7 @@ class LeaseActions:
             # It may have been stored all the same: look what is there now.
             return self.read()
         now = boottime_ns()
-        self._measure((now - sent_at) / SECOND)
+        self._observe_write((now - sent_at) / SECOND)
 
         def update(observation: Observation) -> Observation:
             held = transitions.lease_acknowledged(observation, wanted, sent_at, now)
@@ -183,7 +183,7 @@ class LeaseActions:
         return update
 
     @property
-    def _patience(self) -> float:
+    def _timeout_s(self) -> float:
         """Return how long one request may take, in seconds: half a ttl."""
         return self._ttl / SECOND / 2
 
@@ -197,34 +197,34 @@ class ElectionActions:
         self._replica_set = replica_set
         self._client_of = client_of
 
-    def up(self) -> Update:
+    def step_up(self) -> Update:
         """Have our member stand for election."""
         try:
             self._replica_set.step_up()
         except ConsoleError as error:
             log.info("not elected: %s", error)
-        return _stepped()
+        return _step_finished()
 
-    def down(self, target: str | None) -> Update:
+    def step_down(self, target: str | None) -> Update:
         """Have our member make way, for *target* if one is named."""
         try:
-            if target is None or not self._elect(target):
+            if target is None or not self._elect_peer(target):
                 self._step_down()
         except ConsoleError as error:
             log.warning("our member may still be primary: %s", error)
-        return _stepped()
+        return _step_finished()
 
     def _step_down(self) -> None:
         """Have it make way; what keeps it from that for too long is ended, once."""
         try:
             self._replica_set.step_down()
         except ConsoleError as error:
-            if not self._replica_set.give_up_stepping_down():
+            if not self._replica_set.kill_pending_step_downs():
                 raise
             log.warning("our member steps down again, from the beginning: %s", error)
             self._replica_set.step_down()
 
-    def _elect(self, target: str) -> bool:
+    def _elect_peer(self, target: str) -> bool:
         """Have *target* stand for election; our member follows its higher term."""
         try:
             with self._client_of(target) as client:
@@ -235,7 +235,7 @@ class ElectionActions:
         return True
 
 
-def _stepped() -> Update:
+def _step_finished() -> Update:
     now = boottime_ns()
     return lambda observation: transitions.election_step_finished(observation, now)
 
@@ -256,7 +256,7 @@ class PortActions:
         except ConsoleError as error:
             log.error("%s", error)  # noqa: TRY400  the sentence says it all
             if not self._ports.is_open:
-                return _failed(
+                return _server_failed(
                     ServerFailure("every server", str(error)), others_run=False
                 )
         self._ports.checks.require_answers()
@@ -274,10 +274,10 @@ class PortActions:
 
     def server_failed(self, failure: ListenerFailed) -> Update:
         """Say that a server ended by itself or could not be opened."""
-        end = ServerFailure(failure.name, failure.reason)
-        return _failed(end, others_run=self._ports.is_open)
+        found = ServerFailure(failure.name, failure.reason)
+        return _server_failed(found, others_run=self._ports.is_open)
 
-    def look(self) -> Update:
+    def poll_servers(self) -> Update:
         """Say which servers are closed at the moment at which that is applied."""
         now, ports = boottime_ns(), self._ports
         return lambda observation: transitions.servers_polled(
@@ -290,7 +290,7 @@ class PortActions:
         While one still answers the node takes no lease, and tries again.
         """
         try:
-            self._ports.close_all(grace=GRACE_SECONDS if drain else 0.0)
+            self._ports.close_all(grace=DRAIN_GRACE_S if drain else 0.0)
         except ConsoleError as error:
             log.error("%s", error)  # noqa: TRY400  the sentence says it all
             now = boottime_ns()
@@ -298,8 +298,8 @@ class PortActions:
         return transitions.ports_closed
 
 
-def _failed(end: ServerFailure, *, others_run: bool) -> Update:
+def _server_failed(failure: ServerFailure, *, others_run: bool) -> Update:
     now = boottime_ns()
     return lambda observation: transitions.server_failed(
-        observation, end, now, others_run=others_run
+        observation, failure, now, others_run=others_run
     )

@@ -40,11 +40,13 @@ class MembershipCheck:
     def check(self) -> str | None:
         """Return why this node is outside the cluster, or None; a health check."""
         observation = self._control_loop.observation
-        out = observation.cooldown_until >= FOREVER or self._is_left_out()
-        self.reason = REMOVED if out else None
+        is_removed = (
+            observation.cooldown_until >= FOREVER or self._is_removed_from_set()
+        )
+        self.reason = REMOVED if is_removed else None
         return self.reason
 
-    def _is_left_out(self) -> bool:
+    def _is_removed_from_set(self) -> bool:
         """Return whether our member has a configuration that does not name it."""
         try:
             members = self._replica_set.config()["members"]
@@ -70,13 +72,13 @@ class ClockMonitor:
         if self._mongod.pid != self._pid:
             # A new one waits for nothing yet.
             self._pid, self._clock = self._mongod.pid, MemberClock()
-        self._read()
+        self._sample_clock()
         now = boottime_ns()
         if now >= self._clock.until:
             return None
         # Who stood for election now might find nobody to make a majority with.
         until, reason = now + COOLDOWN_NS, f"resting: {REASON}"
-        self._control_loop.post(
+        self._control_loop.submit(
             lambda observation: transitions.enter_cooldown(observation, until, reason)
         )
         if may_restart(self._control_loop.observation, self._clock, now):
@@ -85,10 +87,10 @@ class ClockMonitor:
             self._mongod.restart()
         return REASON
 
-    def _read(self) -> None:
+    def _sample_clock(self) -> None:
         sent = boottime_ns()
         try:
-            reported = self._replica_set.clock()
+            reported = self._replica_set.read_clock()
         except DatabaseError as error:
             log.debug("no time from our database: %s", error)
             return

@@ -22,7 +22,7 @@ from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import PyMongoError
 
 from plugins.ha.declarations import HIGH_AVAILABILITY
-from plugins.ha.messages import OpenTokenAnswer
+from plugins.ha.messages import OpenTokenResponse
 from plugins.ha.replication.collections import Collections, Document
 from twistlock_console.accounts import users
 from twistlock_console.common.atomic_files import write_whole
@@ -31,14 +31,14 @@ from twistlock_console.pki.certificates import pin_of
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import RevocationKind
 
-MINUTES = 30
-KEPT_AFTER_ITS_END = timedelta(days=1)
-SHAPE = re.compile(r"join-[A-Za-z0-9_-]{43}")
+TOKEN_LIFETIME_MIN = 30
+EXPIRED_TOKEN_RETENTION = timedelta(days=1)
+TOKEN_PATTERN = re.compile(r"join-[A-Za-z0-9_-]{43}")
 # What an account's token looks like: three parts, each in base64.
-ACCOUNT_TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
-ANEW = "copy the join command anew from Manage > System > High Availability"
-TOKEN_ID = 12
-NODES = "ha_nodes"
+ACCOUNT_TOKEN_PATTERN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
+COPY_COMMAND = "copy the join command anew from Manage > System > High Availability"
+TOKEN_ID_CHARS = 12
+COLLECTION = "ha_nodes"
 log = logging.getLogger(__name__)
 
 
@@ -48,37 +48,38 @@ class JoinTokens:
     def __init__(self, collections: Collections) -> None:
         self._database = collections.database
         self._tokens = collections.primary("ha_join_tokens")
-        self._shown = collections.local("ha_join_tokens")
+        self._local = collections.local("ha_join_tokens")
 
-    def new(self, by: str = "") -> tuple[str, datetime]:
+    def create(self, by: str = "") -> tuple[str, datetime]:
         """Make a token for one host, for the account *by*; return when it ends, too."""
         now = datetime.now(UTC)
-        self._tokens.delete_many({"expires": {"$lt": now - KEPT_AFTER_ITS_END}})
+        self._tokens.delete_many({"expires": {"$lt": now - EXPIRED_TOKEN_RETENTION}})
         token = f"join-{secrets.token_urlsafe(32)}"
-        expires = now + timedelta(minutes=MINUTES)
-        made = {"_id": hashed(token), "expires": expires, "by": by}
+        expires = now + timedelta(minutes=TOKEN_LIFETIME_MIN)
+        made = {"_id": hash_token(token), "expires": expires, "by": by}
         self._tokens.insert_one(made)
         return token, expires
 
     def check(self, token: str, host: str) -> None:
         """Bind *token* to *host*, unless it is; raises Refused if it is no good."""
-        _check_shape(token)
-        key = hashed(token)
+        _check_pattern(token)
+        key = hash_token(token)
         found = self._tokens.find_one({"_id": key})
         if found is None:
-            raise Refused(f"The join token is not known here; {ANEW}.")
-        made = found["expires"] - timedelta(minutes=MINUTES)
+            raise Refused(f"The join token is not known here; {COPY_COMMAND}.")
+        made = found["expires"] - timedelta(minutes=TOKEN_LIFETIME_MIN)
         if self._is_revoked(found) or not users.may_owner_still_change(
             self._database, str(found.get("by", "")), HIGH_AVAILABILITY, made
         ):
-            raise Refused(f"The join token was revoked; {ANEW}.")
+            raise Refused(f"The join token was revoked; {COPY_COMMAND}.")
         if found["expires"] < datetime.now(UTC):
-            raise Refused(f"The join token has expired; {ANEW}.")
+            raise Refused(f"The join token has expired; {COPY_COMMAND}.")
         if "host" not in found:
             found = self._bind(key, host)
         if found["host"] != host:
             raise Refused(
-                f"The join token was used by another host, and each is for one; {ANEW}."
+                "The join token was used by another host, and each is for one; "
+                f"{COPY_COMMAND}."
             )
 
     def _bind(self, key: str, host: str) -> Document:
@@ -89,19 +90,21 @@ class JoinTokens:
         )
         return bound or self._tokens.find_one({"_id": key}) or {"host": None}
 
-    def list(self) -> tuple[OpenTokenAnswer, ...]:
+    def list(self) -> tuple[OpenTokenResponse, ...]:
         """List the tokens that can still be used, the latest first."""
         alive = {"expires": {"$gt": datetime.now(UTC)}, "revoked": {"$ne": True}}
         return tuple(
-            _token(stored)
-            for stored in self._shown.find(alive).sort("expires", DESCENDING)
+            _open_token(stored)
+            for stored in self._local.find(alive).sort("expires", DESCENDING)
         )
 
     def revoke(self, token_id: str) -> str:
         """Revoke the token and return its hash; raises Refused if it is not known."""
         named = {"_id": {"$regex": f"^{re.escape(token_id)}"}}
         # A shorter one might name another token.
-        found = self._tokens.find_one(named) if len(token_id) >= TOKEN_ID else None
+        found = (
+            self._tokens.find_one(named) if len(token_id) >= TOKEN_ID_CHARS else None
+        )
         if found is None:
             raise Refused(f"There is no join token {token_id}.")
         self._revoke(found)
@@ -126,25 +129,25 @@ class JoinTokens:
         )
 
 
-def hashed(token: str) -> str:
+def hash_token(token: str) -> str:
     """Return the hash that is stored in place of *token*."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _check_shape(token: str) -> None:
-    if SHAPE.fullmatch(token):
+def _check_pattern(token: str) -> None:
+    if TOKEN_PATTERN.fullmatch(token):
         return
-    if ACCOUNT_TOKEN.fullmatch(token):
+    if ACCOUNT_TOKEN_PATTERN.fullmatch(token):
         raise Refused(
             "This is the token of an account, and no host joins with it; use the "
             "command from Manage > System > High Availability as it is."
         )
-    raise Refused(f"The join token is damaged; {ANEW}, as a whole.")
+    raise Refused(f"The join token is damaged; {COPY_COMMAND}, as a whole.")
 
 
-def _token(stored: Document) -> OpenTokenAnswer:
-    return OpenTokenAnswer(
-        id=str(stored["_id"])[:TOKEN_ID],
+def _open_token(stored: Document) -> OpenTokenResponse:
+    return OpenTokenResponse(
+        id=str(stored["_id"])[:TOKEN_ID_CHARS],
         expires_at=stored["expires"],
         host=stored.get("host"),
     )
@@ -158,10 +161,10 @@ class NodeKeyRegistry:
 
     def __init__(self, collections: Collections, file: Path) -> None:
         self._database = collections.database
-        self._nodes = collections.primary(NODES)
-        self._shown = collections.local(NODES)
+        self._nodes = collections.primary(COLLECTION)
+        self._local = collections.local(COLLECTION)
         self._file = file
-        self._stored = _read(file)
+        self._saved = _load_removed(file)
         self._removed: frozenset[str] | None = None
         self._admitted: dict[str, str] = {}
 
@@ -178,7 +181,7 @@ class NodeKeyRegistry:
         )
         self._revoke({"address": address, "_id": {"$ne": fingerprint}})
 
-    def ensure(self, address: str, fingerprint: str) -> None:
+    def ensure_admitted(self, address: str, fingerprint: str) -> None:
         """Admit this node unless the last refresh found it admitted or removed."""
         if self._removed is None:
             return
@@ -205,7 +208,7 @@ class NodeKeyRegistry:
         revoked = {"$match": store.revocations_query(RevocationKind.NODE_KEY)}
         both = [{"$unionWith": {"coll": store.COLLECTION, "pipeline": [revoked]}}]
         try:
-            found = list(self._shown.aggregate(both))
+            found = list(self._local.aggregate(both))
         except PyMongoError as error:
             log.debug("the register of nodes cannot be read: %s", error)
             return
@@ -218,10 +221,10 @@ class NodeKeyRegistry:
             if str(node["_id"]) not in removed
         }
         self._removed = frozenset(removed)
-        self._store(self._removed)
+        self._save_removed(self._removed)
 
-    def _store(self, removed: frozenset[str]) -> None:
-        if removed == self._stored:
+    def _save_removed(self, removed: frozenset[str]) -> None:
+        if removed == self._saved:
             return
         try:
             text = json.dumps(sorted(removed)).encode()
@@ -229,7 +232,7 @@ class NodeKeyRegistry:
         except IdentityError as error:
             log.warning("the keys of removed nodes are not stored here: %s", error)
             return
-        self._stored = removed
+        self._saved = removed
 
     def pins(self) -> dict[str, str]:
         """Return the pins of the cluster's nodes by address, as of the last refresh."""
@@ -239,15 +242,15 @@ class NodeKeyRegistry:
         """Return whether the node with this key is removed, as of the last refresh."""
         return self._removed is not None and fingerprint in self._removed
 
-    def was_removed(self, fingerprint: str) -> bool:
+    def was_removed_before_start(self, fingerprint: str) -> bool:
         """Return whether it was when this node stopped, and nothing is read since.
 
         It may have been admitted again: so it is no reason to tell it to give up.
         """
-        return self._removed is None and fingerprint in self._stored
+        return self._removed is None and fingerprint in self._saved
 
 
-def _read(file: Path) -> frozenset[str]:
+def _load_removed(file: Path) -> frozenset[str]:
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError):

@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 from plugins.ha.consensus import transitions
 from plugins.ha.controller.controller import ControlLoop
 from plugins.ha.membership.credentials import NodeKeyRegistry
-from plugins.ha.messages import RecoveryAnswer
+from plugins.ha.messages import RecoveryResponse
 from plugins.ha.peers.heartbeats import PATH, Heartbeat
 from plugins.ha.replication.collections import LeaseStore
 from plugins.ha.replication.member_state import MemberConfig, NodeState
@@ -29,36 +29,36 @@ from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 
 # Two nodes that were left out could elect each other this often and still be behind.
-EPOCH_LEAP = 1_000_000
-WRITABLE_SECONDS = 30
-INSIST_SECONDS = 45
-PAUSE_SECONDS = 0.5
+EPOCH_INCREMENT = 1_000_000
+WRITABLE_TIMEOUT_S = 30
+RETRY_TIMEOUT_S = 45
+RETRY_INTERVAL_S = 0.5
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class ForcedRecovery:
     """Carries it out on this node, *address*."""
 
     address: str
     port: int
     replica_set: ReplicaSet
-    register: NodeKeyRegistry
-    lease: LeaseStore
+    node_keys: NodeKeyRegistry
+    lease_store: LeaseStore
     control_loop: ControlLoop
     client_of: Callable[[str], NodeClient]
 
-    def plan(self) -> RecoveryAnswer:
+    def plan(self) -> RecoveryResponse:
         """Return what it would do; raises Refused where nothing is to recover."""
         if self.control_loop.observation.held_lease is not None:
             raise Refused(f"{self.address} serves; there is nothing to recover from.")
-        self._must_have_copied()
+        self._check_initial_sync()
         members = self.replica_set.config()["members"]
         addresses = [address_of(member["host"]) for member in members]
         others = tuple(one for one in addresses if one != self.address)
         for other in others:
-            self._must_be_silent(other)
-        return RecoveryAnswer(
+            self._check_unreachable(other)
+        return RecoveryResponse(
             address=self.address, others=others, stored_until=self._stored_until()
         )
 
@@ -67,21 +67,21 @@ class Recovery:
         plan = self.plan()
         log.warning("recovering by force: leaving out %s", ", ".join(plan.others))
         # A lease request of ours is under way: the control loop shall not make another.
-        self.control_loop.post(
+        self.control_loop.submit(
             lambda observation: replace(observation, lease_request_pending=True)
         )
         try:
             # Half of it done could not be asked for again: then this node serves.
-            deadline = boottime_ns() + INSIST_SECONDS * SECOND
-            _insist(self._become_alone, deadline)
-            _insist(self._leap, deadline)
+            deadline = boottime_ns() + RETRY_TIMEOUT_S * SECOND
+            _retry_until(self._become_single_member, deadline)
+            _retry_until(self._raise_epoch, deadline)
             for other in plan.others:
-                _insist(partial(self.register.remove, other), deadline)
+                _retry_until(partial(self.node_keys.remove, other), deadline)
         finally:
-            self.control_loop.post(transitions.lease_request_finished)
+            self.control_loop.submit(transitions.lease_request_finished)
         log.warning("recovered: %s is the only node of its cluster", self.address)
 
-    def _must_have_copied(self) -> None:
+    def _check_initial_sync(self) -> None:
         """Refuse it to a node whose database still copies all data.
 
         That takes the configuration and never becomes writable, and those who have the
@@ -98,7 +98,7 @@ class Recovery:
                 "both are destroyed, restore a backup on a new host."
             )
 
-    def _must_be_silent(self, other: str) -> None:
+    def _check_unreachable(self, other: str) -> None:
         try:
             with self.client_of(other) as client:
                 answer = client.get(PATH)
@@ -125,42 +125,42 @@ class Recovery:
             return None
         return next((m.optime for m in members if m.address == self.address), None)
 
-    def _become_alone(self) -> None:
+    def _become_single_member(self) -> None:
         config = self.replica_set.config()
         host = f"{self.address}:{self.port}"
         number = next(
             (m["_id"] for m in config["members"] if m["host"] == host),
             1 + max(m["_id"] for m in config["members"]),
         )
-        alone: MemberConfig = {
+        only_member: MemberConfig = {
             "_id": number,
             "host": host,
             "priority": 1,
             "votes": 1,
         }
-        self.replica_set.reconfigure({**config, "members": [alone]}, force=True)
-        deadline = boottime_ns() + WRITABLE_SECONDS * SECOND
+        self.replica_set.reconfigure({**config, "members": [only_member]}, force=True)
+        deadline = boottime_ns() + WRITABLE_TIMEOUT_S * SECOND
         while not self.replica_set.hello().member.writable:
             if boottime_ns() > deadline:
                 raise DatabaseError(
-                    f"the database did not become writable in {WRITABLE_SECONDS} s"
+                    f"the database did not become writable in {WRITABLE_TIMEOUT_S} s"
                 )
             time.sleep(0.1)
 
-    def _leap(self) -> None:
-        before = self.lease.read(5.0)
-        leapt = replace(
+    def _raise_epoch(self) -> None:
+        before = self.lease_store.read(5.0)
+        raised = replace(
             before,
             holder=self.address,
-            epoch=before.epoch + EPOCH_LEAP,
+            epoch=before.epoch + EPOCH_INCREMENT,
             seq=before.seq + 1,
             released=True,
         )
-        if not self.lease.replace(before, leapt, 5.0):
+        if not self.lease_store.replace(before, raised, 5.0):
             raise DatabaseError("the lease changed meanwhile")
 
 
-def _insist(step: Callable[[], None], deadline: int) -> None:
+def _retry_until(step: Callable[[], None], deadline: int) -> None:
     """Take *step* again until it is taken; raises the error at the *deadline*."""
     while True:
         try:
@@ -169,4 +169,4 @@ def _insist(step: Callable[[], None], deadline: int) -> None:
             if boottime_ns() > deadline:
                 raise
             log.warning("recovering: tried again: %s", error)
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(RETRY_INTERVAL_S)

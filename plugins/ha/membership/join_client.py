@@ -16,7 +16,7 @@ from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Self
 
-from plugins.ha.messages import JoinAnswer
+from plugins.ha.messages import JoinResponse
 from twistlock_console import __version__
 from twistlock_console.common.atomic_files import read_secret, write_secret
 from twistlock_console.common.error_text import describe_error
@@ -58,10 +58,10 @@ NOT_INVITED = (
     "node before and its folder was emptied, remove that node on the page first, then "
     "run the join command. For a Console of its own set HIGH_AVAILABILITY_STATE=PRIMARY"
 )
-ASK_AGAIN_SECONDS = 1.0
-TIMEOUT_SECONDS = 10.0
+RETRY_INTERVAL_S = 1.0
+REQUEST_TIMEOUT_S = 10.0
 #: So many tries are left to a failover; then a person may have to help.
-PATIENCE = 60
+TRIES_BEFORE_ADVICE = 60
 ADVICE = (
     "; if another node is the primary now, copy the join command anew from its page, "
     "and run it here"
@@ -77,7 +77,7 @@ def must_join(settings: Settings) -> bool:
 def check_secrets(settings: Settings) -> None:
     """Raise IdentityError if a secret that each node of a cluster has is missing."""
     for name in CLUSTER_SECRETS:
-        path = _place(settings.folders, name)
+        path = _secret_path(settings.folders, name)
         if not path.exists():
             raise IdentityError(
                 f"{path} is missing, and without it this node cannot belong to its "
@@ -93,7 +93,7 @@ def join(settings: Settings, pause: Callable[[float], None]) -> None:
     *pause* waits some seconds, and raises what shall end the wait. Raises Refused
     when the primary turns the request down for good.
     """
-    invitation = Invitation.read(settings.folders)
+    invitation = JoinInvitation.read(settings.folders)
     key = settings.folders.certificates / NODE_KEY
     if not key.exists():
         make_key(key)
@@ -113,29 +113,29 @@ def join(settings: Settings, pause: Callable[[float], None]) -> None:
 
 def _wait_for_apply(
     settings: Settings,
-    invitation: "Invitation",
+    invitation: "JoinInvitation",
     primary: "PinnedClient",
     pause: Callable[[float], None],
-) -> JoinAnswer:
-    question = PinnedRequest("GET", f"{REQUESTS}/{settings.node_address}")
+) -> JoinResponse:
+    request = PinnedRequest("GET", f"{REQUESTS}/{settings.node_address}")
     while True:
         # An earlier release tells of no nodes.
-        content = {"nodes": {}, **primary.request_until_answered(question, pause)}
-        answer = JoinAnswer.from_answer(content)
+        content = {"nodes": {}, **primary.request_until_answered(request, pause)}
+        answer = JoinResponse.from_answer(content)
         if answer.is_approved:
             return answer
         if (told := invitation.with_peers(answer.nodes)) != invitation:
             invitation = told
             invitation.write(settings.folders)
             primary.update_endpoints(invitation)
-        pause(ASK_AGAIN_SECONDS)
+        pause(RETRY_INTERVAL_S)
 
 
 def _install_secrets(
     settings: Settings,
     primary: str,
-    invitation: "Invitation",
-    answer: JoinAnswer,
+    invitation: "JoinInvitation",
+    answer: JoinResponse,
 ) -> None:
     folders = settings.folders
     try:
@@ -143,7 +143,7 @@ def _install_secrets(
         with NodeClient(settings, primary) as client:
             cluster_secrets = client.get("/v1/ha/papers")
         for name, content in cluster_secrets.items():
-            write_secret(_place(folders, name), content.encode())
+            write_secret(_secret_path(folders, name), content.encode())
         write_known_members(folders, invitation.pins)
         # Last of all: with it the node counts as admitted at its next start.
         store_node_certificate(folders.certificates, certificate.encode())
@@ -156,7 +156,7 @@ def _install_secrets(
     log.info("admitted to the cluster")
 
 
-def _install_certificates(folders: Folders, answer: JoinAnswer) -> str:
+def _install_certificates(folders: Folders, answer: JoinResponse) -> str:
     """Store the identity in the cluster; return the certificate to be stored last."""
     if answer.certificate is None or answer.cluster_certificate is None:
         raise Refused(
@@ -172,7 +172,7 @@ def _install_certificates(folders: Folders, answer: JoinAnswer) -> str:
     return answer.certificate
 
 
-def _place(folders: Folders, name: str) -> Path:
+def _secret_path(folders: Folders, name: str) -> Path:
     if name not in CLUSTER_SECRETS:
         raise IdentityError(f"unexpected secret {name!r} in the primary's answer")
     return folders.root / CLUSTER_SECRETS[name] / name
@@ -181,7 +181,8 @@ def _place(folders: Folders, name: str) -> Path:
 def cluster_secrets(folders: Folders) -> dict[str, str]:
     """Return the secrets that every node of the cluster has, by file name."""
     return {
-        name: read_secret(_place(folders, name)).decode() for name in CLUSTER_SECRETS
+        name: read_secret(_secret_path(folders, name)).decode()
+        for name in CLUSTER_SECRETS
     }
 
 
@@ -192,7 +193,7 @@ def fingerprint_of(settings: Settings) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Invitation:
+class JoinInvitation:
     """Where the primary is, how to know it, and the token to ask with.
 
     *others* are the pins, by address, of the nodes that the cluster has told of since.
@@ -251,19 +252,19 @@ class PinnedRequest:
 class PinnedClient:
     """Asks the Console of *invitation*, from our address *source*."""
 
-    def __init__(self, invitation: Invitation, *, source: str) -> None:
+    def __init__(self, invitation: JoinInvitation, *, source: str) -> None:
         self._invitation = invitation
         self._source = source
         self.address = invitation.address
 
-    def update_endpoints(self, invitation: Invitation) -> None:
+    def update_endpoints(self, invitation: JoinInvitation) -> None:
         """Ask the nodes of *invitation* from now on, first the one that answered."""
         self._invitation = invitation
         if self.address not in invitation.pins:
             self.address = invitation.address
 
     def request_until_answered(
-        self, question: PinnedRequest, pause: Callable[[float], None]
+        self, request: PinnedRequest, pause: Callable[[float], None]
     ) -> dict[str, object]:
         """Ask one node after the other until there is an answer.
 
@@ -272,29 +273,29 @@ class PinnedClient:
         tries = 0
         while True:
             try:
-                return self.ask(question)
+                return self.send_once(request)
             except (OSError, HTTPException, ValueError) as error:
                 tries += 1
-                advice = ADVICE if tries > PATIENCE else ""
+                advice = ADVICE if tries > TRIES_BEFORE_ADVICE else ""
                 why = describe_error(error)
                 told = f"{self.address} does not answer ({why}); asking again"
                 log.warning("%s%s", told, advice)
-            self.address = _after(self.address, list(self._invitation.pins))
-            pause(ASK_AGAIN_SECONDS)
+            self.address = _next_address(self.address, list(self._invitation.pins))
+            pause(RETRY_INTERVAL_S)
 
-    def ask(self, question: PinnedRequest) -> dict[str, object]:
+    def send_once(self, request: PinnedRequest) -> dict[str, object]:
         """Ask once; raises Refused, or what http.client and json raise."""
         connection = HTTPSConnection(
             self.address,
             self._invitation.port,
-            timeout=TIMEOUT_SECONDS,
+            timeout=REQUEST_TIMEOUT_S,
             source_address=(self._source, 0),
-            context=_unverified(),
+            context=_pinned_context(),
         )
         try:
             connection.connect()
             self._check_pin(connection)
-            self._send(connection, question)
+            self._send(connection, request)
             answer = connection.getresponse()
             content = json.loads(answer.read() or b"{}")
         finally:
@@ -305,13 +306,13 @@ class PinnedClient:
             raise Refused(str(content.get("err", f"status {answer.status}")))
         return dict(content)
 
-    def _send(self, connection: HTTPSConnection, question: PinnedRequest) -> None:
+    def _send(self, connection: HTTPSConnection, request: PinnedRequest) -> None:
         headers = {
             "Authorization": f"Bearer {self._invitation.token}",
             "Content-Type": "application/json",
         }
-        sent = None if question.body is None else json.dumps(question.body)
-        connection.request(question.method, question.path, sent, headers)
+        content = None if request.body is None else json.dumps(request.body)
+        connection.request(request.method, request.path, content, headers)
 
     def _check_pin(self, connection: HTTPSConnection) -> None:
         der = connection.sock.getpeercert(binary_form=True) or b""
@@ -324,12 +325,12 @@ class PinnedClient:
             )
 
 
-def _after(address: str, addresses: list[str]) -> str:
+def _next_address(address: str, addresses: list[str]) -> str:
     """Return the address after *address*; after the last, the first again."""
     return addresses[(addresses.index(address) + 1) % len(addresses)]
 
 
-def _unverified() -> ssl.SSLContext:
+def _pinned_context() -> ssl.SSLContext:
     # The pin takes the place of the chain, which this host cannot know yet.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
-from plugins.ha.messages import AddressBody, ClusterAnswer
+from plugins.ha.messages import AddressBody, ClusterResponse
 from twistlock_console.common.errors import (
     ConsoleError,
     DatabaseError,
@@ -22,9 +22,9 @@ from twistlock_console.database.known_members import read_known_members
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.settings import Settings
 
-PATH = "/v1/ha/give-up-vote"
+GIVE_UP_VOTE_PATH = "/v1/ha/give-up-vote"
 #: The primary waits until a majority has the new configuration.
-TIMEOUT_SECONDS = 10.0
+REQUEST_TIMEOUT_S = 10.0
 log = logging.getLogger(__name__)
 
 
@@ -35,18 +35,21 @@ def give_up_vote_if_empty(settings: Settings) -> None:
     taken the vote that this node may have.
     """
     members = read_known_members(settings.folders)
-    if not members or not is_empty(settings.folders.database):
+    if not members or not is_database_empty(settings.folders.database):
         return
-    answers = []
+    failures = []
     for address in members:
         try:
-            with NodeClient(settings, address, timeout=TIMEOUT_SECONDS) as client:
-                client.post(PATH, AddressBody(address=settings.node_address).as_json())
+            with NodeClient(settings, address, timeout=REQUEST_TIMEOUT_S) as client:
+                client.post(
+                    GIVE_UP_VOTE_PATH,
+                    AddressBody(address=settings.node_address).as_json(),
+                )
         except Removed:
             log.info("the database is empty, and this node is no member any more")
             return
         except (NodeUnreachable, Refused) as error:
-            answers.append(f"{address}: {error}")
+            failures.append(f"{address}: {error}")
         else:
             log.info("the database is empty; it has no vote until it has caught up")
             return
@@ -54,11 +57,11 @@ def give_up_vote_if_empty(settings: Settings) -> None:
         "the database of this node is empty, and until the primary has taken its vote "
         "it waits, because with it the others could elect one that lacks data; if all "
         "of them are lost, install a new Console and restore a backup "
-        f"({'; '.join(answers)})"
+        f"({'; '.join(failures)})"
     )
 
 
-def is_empty(folder: Path) -> bool:
+def is_database_empty(folder: Path) -> bool:
     """Return whether MongoDB has stored nothing in *folder* yet."""
     return not (folder / "WiredTiger").exists()
 
@@ -71,7 +74,7 @@ def node_addresses(settings: Settings) -> Collection[str]:
     """
     try:
         with NodeClient(settings, settings.node_address) as client:
-            cluster = ClusterAnswer.from_answer(client.get("/v1/ha/cluster"))
+            cluster = ClusterResponse.from_answer(client.get("/v1/ha/cluster"))
     except ConsoleError as error:
         if known := read_known_members(settings.folders):
             return known

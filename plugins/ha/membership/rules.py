@@ -12,8 +12,8 @@ from ipaddress import IPv4Address, IPv4Network
 from plugins.ha.replication.member_state import MemberConfig, SetConfig, SetSettings
 from twistlock_console.events.cluster_status import ClusterStatus, address_of
 
-NODES = 3
-CAUGHT_UP_SECONDS = 5.0
+MAX_NODES = 3
+MAX_CAUGHT_UP_LAG_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class JoinRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ConfigStep:
     """The replica set's next configuration, and why."""
 
     config: SetConfig
@@ -45,14 +45,16 @@ def apply_refusal(
     if not waiting:
         return "No host waits to join; run the join command on a host first."
     total = len({*members, *(request.address for request in waiting)})
-    if total > NODES:
+    if total > MAX_NODES:
         return (
-            f"A cluster has {NODES} nodes; {total} would be too many. Remove one first."
+            f"A cluster has {MAX_NODES} nodes; {total} would be too many. Remove one "
+            "first."
         )
-    if total < NODES:
-        missing = NODES - total
+    if total < MAX_NODES:
+        missing = MAX_NODES - total
         return (
-            f"{missing} more host must ask to join first; a cluster has {NODES} nodes."
+            f"{missing} more host must ask to join first; a cluster has "
+            f"{MAX_NODES} nodes."
         )
     for request in waiting:
         if request.version != version:
@@ -92,7 +94,7 @@ def next_step(
     port: int,
     *,
     emptied: Collection[str] = (),
-) -> Step | None:
+) -> ConfigStep | None:
     """Return the next change towards a set in which every *approved* address votes.
 
     Members at *emptied* get no vote now: they are about to copy all data, and their
@@ -100,22 +102,24 @@ def next_step(
     """
     if config["settings"]["chainingAllowed"]:
         settings: SetSettings = {**config["settings"], "chainingAllowed": False}
-        return Step({**config, "settings": settings}, "all follow the primary again")
+        return ConfigStep(
+            {**config, "settings": settings}, "all follow the primary again"
+        )
     members = list(config["members"])
-    if step := _take_vote(config, status):
+    if step := _remove_vote(config, status):
         return step
     voteless = next((member for member in members if member["votes"] == 0), None)
     if voteless is not None:
         is_emptied = address_of(voteless["host"]) in emptied
-        return None if is_emptied else _give_vote(config, status, voteless)
+        return None if is_emptied else _grant_vote(config, status, voteless)
     known = {address_of(member["host"]) for member in members}
     for address in approved:
         if address not in known:
-            return _add(config, members, f"{address}:{port}")
+            return _add_member(config, members, f"{address}:{port}")
     return None
 
 
-def without_vote(config: SetConfig, address: str) -> Step | None:
+def without_vote(config: SetConfig, address: str) -> ConfigStep | None:
     """Return the set without the vote of the member at *address*, if it has one."""
     found = [m for m in config["members"] if address_of(m["host"]) == address]
     if not any(member["votes"] for member in found):
@@ -125,22 +129,22 @@ def without_vote(config: SetConfig, address: str) -> Step | None:
         for member in config["members"]
     ]
     reason = f"{address} copies all data and has no vote until it has caught up"
-    return Step({**config, "members": members}, reason)
+    return ConfigStep({**config, "members": members}, reason)
 
 
 def _with_votes(member: MemberConfig, votes: int) -> MemberConfig:
     return {**member, "priority": votes, "votes": votes}
 
 
-def config_without(config: SetConfig, address: str) -> Step | None:
+def config_without(config: SetConfig, address: str) -> ConfigStep | None:
     """Return the set without the member at *address*; None when there is none."""
     kept = [m for m in config["members"] if address_of(m["host"]) != address]
     if len(kept) == len(config["members"]):
         return None
-    return Step({**config, "members": kept}, f"{address} was removed")
+    return ConfigStep({**config, "members": kept}, f"{address} was removed")
 
 
-def _take_vote(config: SetConfig, status: ClusterStatus) -> Step | None:
+def _remove_vote(config: SetConfig, status: ClusterStatus) -> ConfigStep | None:
     """Take the vote of a member that copies all data; one that only starts has some."""
     copying = [
         member.address
@@ -150,31 +154,37 @@ def _take_vote(config: SetConfig, status: ClusterStatus) -> Step | None:
     return next(filter(None, (without_vote(config, each) for each in copying)), None)
 
 
-def _add(config: SetConfig, members: list[MemberConfig], host: str) -> Step:
+def _add_member(
+    config: SetConfig, members: list[MemberConfig], host: str
+) -> ConfigStep:
     number = 1 + max(member["_id"] for member in members)
     added: MemberConfig = {"_id": number, "host": host, "priority": 0, "votes": 0}
-    return Step({**config, "members": [*members, added]}, f"{host} begins to copy")
+    return ConfigStep(
+        {**config, "members": [*members, added]}, f"{host} begins to copy"
+    )
 
 
-def _give_vote(
+def _grant_vote(
     config: SetConfig, status: ClusterStatus, voteless: MemberConfig
-) -> Step | None:
+) -> ConfigStep | None:
     address = address_of(voteless["host"])
     found = next((m for m in status.members if m.address == address), None)
     if found is None or found.state != "SECONDARY":
         return None
     lag = status.lag_seconds(address)
-    if lag is None or lag > CAUGHT_UP_SECONDS:
+    if lag is None or lag > MAX_CAUGHT_UP_LAG_S:
         return None
     members = [
         _with_votes(member, 1) if member is voteless else member
         for member in config["members"]
     ]
-    return Step({**config, "members": members}, f"{address} has caught up and votes")
+    return ConfigStep(
+        {**config, "members": members}, f"{address} has caught up and votes"
+    )
 
 
-_UP = 0x1
-_GATEWAY = 0x2
+_ROUTE_UP = 0x1
+_ROUTE_GATEWAY = 0x2
 
 
 def is_behind_router(address: str, table: str) -> bool:
@@ -185,18 +195,20 @@ def is_behind_router(address: str, table: str) -> bool:
     """
     sought = IPv4Address(address)
     routes = [_route(line.split()) for line in table.splitlines()[1:]]
-    fitting = [(net, flags) for net, flags in routes if sought in net and flags & _UP]
+    fitting = [
+        (net, flags) for net, flags in routes if sought in net and flags & _ROUTE_UP
+    ]
     if sought.is_loopback or not fitting:
         return False
-    return bool(max(fitting, key=lambda route: route[0].prefixlen)[1] & _GATEWAY)
+    return bool(max(fitting, key=lambda route: route[0].prefixlen)[1] & _ROUTE_GATEWAY)
 
 
 def _route(columns: list[str]) -> tuple[IPv4Network, int]:
     """Read one line: interface, destination, gateway, flags, …, mask in column 7."""
-    destination, mask = _address(columns[1]), _address(columns[7])
+    destination, mask = _route_address(columns[1]), _route_address(columns[7])
     return IPv4Network(f"{destination}/{mask}", strict=False), int(columns[3], 16)
 
 
-def _address(text: str) -> IPv4Address:
+def _route_address(text: str) -> IPv4Address:
     # The bytes stand in the order of the processor: on x86-64 the last one first.
     return IPv4Address(bytes.fromhex(text)[::-1])

@@ -12,17 +12,17 @@ from datetime import UTC, datetime
 
 from pymongo.errors import PyMongoError
 
-from plugins.ha.membership.credentials import JoinTokens, NodeKeyRegistry, hashed
+from plugins.ha.membership.credentials import JoinTokens, NodeKeyRegistry, hash_token
 from plugins.ha.membership.rules import (
+    ConfigStep,
     JoinRequest,
-    Step,
     apply_refusal,
     config_without,
     join_refusal,
     next_step,
     without_vote,
 )
-from plugins.ha.messages import JoinAnswer
+from plugins.ha.messages import JoinResponse
 from plugins.ha.replication.collections import Collections, Document
 from plugins.ha.replication.member_state import NodeState, SetConfig
 from plugins.ha.replication.replica_set import ReplicaSet
@@ -45,7 +45,7 @@ from twistlock_console.pki.trust_phase import TrustPhase
 from twistlock_console.settings import Settings
 
 #: A member that vanished is shown as it was for the heartbeat's timeout, and longer.
-STALE_STATUS_SECONDS = 5
+STALE_STATUS_S = 5
 log = logging.getLogger(__name__)
 
 
@@ -56,31 +56,31 @@ class Membership:
     settings: Settings
     replica_set: ReplicaSet
     requests: "JoinRequests"
-    register: NodeKeyRegistry
+    node_keys: NodeKeyRegistry
     client_of: Callable[[str], NodeClient]
-    _changing: threading.Lock = field(default_factory=threading.Lock)
-    _vote_taken_at: dict[str, int] = field(default_factory=dict)
+    _change_lock: threading.Lock = field(default_factory=threading.Lock)
+    _vote_removed_at: dict[str, int] = field(default_factory=dict)
 
     def members(self) -> list[str]:
         """Return the addresses of the members, as configured."""
         return [address_of(m["host"]) for m in self.replica_set.config()["members"]]
 
-    def ask(self, token: str, request: JoinRequest, csr: str) -> None:
+    def request_join(self, token: str, request: JoinRequest, csr: str) -> None:
         """Note that a host asks to join; what an earlier try left is cleaned up.
 
         Raises Refused, with the reason, when it may not.
         """
-        if self.requests.knows(token, request):
+        if self.requests.has_request(token, request):
             return  # it started again while it waits
         self.requests.tokens.check(token, request.address)
-        with self._changing:
+        with self._change_lock:
             config = self.replica_set.config()
             if refusal := join_refusal(request, config, __version__):
                 raise Refused(refusal)
             # Added once without a vote, and never arrived: its key is another now.
             if leftover := config_without(config, request.address):
-                self._make(leftover)
-            self.requests.ask(token, request, csr)
+                self._reconfigure(leftover)
+            self.requests.add(token, request, csr)
 
     def apply(self) -> list[str]:
         """Admit every host that waits; returns their addresses.
@@ -92,7 +92,7 @@ class Membership:
         if refusal := apply_refusal(self.members(), waiting, __version__):
             raise Refused(refusal)
         for request in waiting:
-            self.register.admit(request.address, request.fingerprint)
+            self.node_keys.admit(request.address, request.fingerprint)
             self.requests.approve(request.address, self._certificates(request.address))
             log.info("%s was admitted to the cluster", request.address)
         return [request.address for request in waiting]
@@ -116,19 +116,19 @@ class Membership:
         cluster = sign_cluster_request(folder, csr, names)
         return Certificates(service.decode(), cluster.decode())
 
-    def answer(self, token: str, address: str) -> JoinAnswer:
+    def join_response(self, token: str, address: str) -> JoinResponse:
         """Tell the host at *address* what became of its request; raises Refused.
 
         While it waits it learns which nodes to ask: the role may move meanwhile.
         """
         found = self.requests.certificates(token, address)
-        nodes = self.register.pins()
+        nodes = self.node_keys.pins()
         nodes.pop(address, None)
         folder = self.settings.folders.certificates
         phase = stored_phase(folder)
         # Nodes of an earlier release accept no other certificate yet.
         is_old = phase is TrustPhase.ACCEPT_BOTH
-        return JoinAnswer(
+        return JoinResponse(
             state="APPROVED" if found.service else NodeState.REQUEST_JOIN,
             certificate=found.service,
             cluster_certificate=found.service if is_old else found.cluster,
@@ -142,12 +142,12 @@ class Membership:
 
         Not while something else changes the set: then the next pass looks again.
         """
-        if not self._changing.acquire(blocking=False):
+        if not self._change_lock.acquire(blocking=False):
             return
         try:
             self._advance()
         finally:
-            self._changing.release()
+            self._change_lock.release()
 
     def _advance(self) -> None:
         approved = [r.address for r in self.requests.list() if r.approved]
@@ -158,37 +158,37 @@ class Membership:
             status,
             approved,
             self.settings.database_port,
-            emptied=self._emptied(),
+            emptied=self._recently_emptied(),
         )
         if step:
-            self._make(step)
-        self._forget_arrived(config, approved)
+            self._reconfigure(step)
+        self._delete_completed(config, approved)
 
-    def take_vote(self, address: str) -> None:
+    def remove_vote(self, address: str) -> None:
         """Leave the member at *address*, which was emptied, without a vote for now.
 
         Returns when a majority knows it; raises DatabaseError.
         """
-        with self._changing:
-            self._vote_taken_at[address] = boottime_ns()
+        with self._change_lock:
+            self._vote_removed_at[address] = boottime_ns()
             if step := without_vote(self.replica_set.config(), address):
-                self._make(step)
+                self._reconfigure(step)
 
-    def _emptied(self) -> set[str]:
+    def _recently_emptied(self) -> set[str]:
         """Return the members whose status may be older than their loss of data."""
-        since = boottime_ns() - STALE_STATUS_SECONDS * SECOND
-        return {address for address, at in self._vote_taken_at.items() if at > since}
+        since = boottime_ns() - STALE_STATUS_S * SECOND
+        return {address for address, at in self._vote_removed_at.items() if at > since}
 
-    def _forget_arrived(self, config: SetConfig, approved: list[str]) -> None:
+    def _delete_completed(self, config: SetConfig, approved: list[str]) -> None:
         voting = {address_of(m["host"]) for m in config["members"] if m["votes"]}
         for address in voting.intersection(approved):
-            self.requests.forget(address)
+            self.requests.delete(address)
 
-    def prepare_handover(self, target: str, follower: str) -> None:
+    def prepare_switchover(self, target: str, secondary: str) -> None:
         """Have *follower* follow *target*, the next primary, before the switchover."""
-        with self._changing:
+        with self._change_lock:
             SwitchoverPreparation(self.replica_set, self.client_of).run(
-                target, follower
+                target, secondary
             )
 
     def remove(self, address: str) -> None:
@@ -198,19 +198,19 @@ class Membership:
                 f"{address} is the primary; switch over to another node first, then "
                 "remove it there."
             )
-        with self._changing:
+        with self._change_lock:
             step = config_without(self.replica_set.config(), address)
             asked = any(r.address == address for r in self.requests.list())
-            if step is None and not asked and not self.register.has(address):
+            if step is None and not asked and not self.node_keys.has(address):
                 raise Refused(f"No node of this cluster has the address {address}.")
-            self.requests.forget(address)
+            self.requests.delete(address)
             self.requests.tokens.revoke_for(address)
             if step:
-                self._make(step)
+                self._reconfigure(step)
             # Also where an earlier try got no further than the step.
-            self.register.remove(address)
+            self.node_keys.remove(address)
 
-    def _make(self, step: Step) -> None:
+    def _reconfigure(self, step: ConfigStep) -> None:
         try:
             self.replica_set.reconfigure(step.config)
         except DatabaseError as error:
@@ -241,9 +241,9 @@ class JoinRequests:
     def __init__(self, collections: Collections) -> None:
         self.tokens = JoinTokens(collections)
         self._requests = collections.primary("ha_join_requests")
-        self._shown = collections.local("ha_join_requests")
+        self._local = collections.local("ha_join_requests")
 
-    def ask(self, token: str, request: JoinRequest, csr: str) -> None:
+    def add(self, token: str, request: JoinRequest, csr: str) -> None:
         """Note that a host asks to join; asking again replaces its request."""
         self._requests.replace_one(
             {"_id": request.address},
@@ -253,7 +253,7 @@ class JoinRequests:
                 "csr": csr,
                 "approved": False,
                 "routed": request.routed,
-                "token": hashed(token),
+                "token": hash_token(token),
                 "asked": datetime.now(UTC),
             },
             upsert=True,
@@ -264,11 +264,11 @@ class JoinRequests:
         token = self.tokens.revoke(token_id)
         self._requests.delete_many({"token": token, "approved": False})
 
-    def knows(self, token: str, request: JoinRequest) -> bool:
+    def has_request(self, token: str, request: JoinRequest) -> bool:
         """Return whether this very request, with the same key, waits already."""
         same = {
             "_id": request.address,
-            "token": hashed(token),
+            "token": hash_token(token),
             "fingerprint": request.fingerprint,
             "version": request.version,
         }
@@ -279,7 +279,7 @@ class JoinRequests:
 
         Raises Refused where the host that shows *token* has made no request.
         """
-        found = self._requests.find_one({"_id": address, "token": hashed(token)})
+        found = self._requests.find_one({"_id": address, "token": hash_token(token)})
         if found is None:
             raise Refused(
                 f"No request of {address} to join is known; it was rejected or "
@@ -290,7 +290,7 @@ class JoinRequests:
     def list(self) -> tuple[JoinRequest, ...]:
         """List every request; raises DatabaseError when they cannot be read."""
         try:
-            found = list(self._shown.find(sort=[("_id", 1)]))
+            found = list(self._local.find(sort=[("_id", 1)]))
         except PyMongoError as error:
             why = describe_error(error)
             raise DatabaseError(f"the join requests cannot be read: {why}") from error
@@ -312,7 +312,7 @@ class JoinRequests:
         }
         self._requests.update_one({"_id": address}, {"$set": changes})
 
-    def forget(self, address: str) -> None:
+    def delete(self, address: str) -> None:
         """Delete the request of *address*, admitted or not."""
         self._requests.delete_one({"_id": address})
 

@@ -124,45 +124,45 @@ class HeartbeatSender:
         self,
         interval_seconds: float,
         client_of: Callable[[str], NodeClient],
-        post: Callable[[Update], None],
+        submit: Callable[[Update], None],
     ) -> None:
         self._interval = interval_seconds
         self._client_of = client_of
-        self._post = post
-        self._wakes: dict[str, threading.Event] = {}
-        self._lost: set[str] = set()
+        self._submit = submit
+        self._wake_events: dict[str, threading.Event] = {}
+        self._lost_peers: set[str] = set()
 
-    def follow(self, addresses: set[str]) -> None:
+    def set_peers(self, addresses: set[str]) -> None:
         """Send heartbeats to exactly these *addresses* from now on."""
-        for gone in self._wakes.keys() - addresses:
-            self._wakes.pop(gone).set()
-        for new in addresses - self._wakes.keys():
-            wake = self._wakes[new] = threading.Event()
+        for gone in self._wake_events.keys() - addresses:
+            self._wake_events.pop(gone).set()
+        for new in addresses - self._wake_events.keys():
+            wake = self._wake_events[new] = threading.Event()
             threading.Thread(
                 target=self._run, args=(new, wake), name=f"beat-{new}", daemon=True
             ).start()
 
     def stop(self) -> None:
         """Send no more."""
-        self.follow(set())
+        self.set_peers(set())
 
     def _run(self, address: str, wake: threading.Event) -> None:
         try:
-            while self._wakes.get(address) is wake:
-                self._ask(address, wake)
+            while self._wake_events.get(address) is wake:
+                self._send_heartbeats(address, wake)
         except Exception:
             abort_process(
                 f"the heartbeats to {address} ended in an error nobody foresaw"
             )
 
-    def _ask(self, address: str, wake: threading.Event) -> None:
+    def _send_heartbeats(self, address: str, wake: threading.Event) -> None:
         """Send heartbeats, until they are not wanted or our certificate is no good."""
         try:
             with self._client_of(address) as client:
-                while self._wakes.get(address) is wake:
+                while self._wake_events.get(address) is wake:
                     started = boottime_ns()
                     wake.clear()
-                    self._note(address, lost=self._beat(client))
+                    self._wake_others(address, lost=self._exchange(client))
                     spent = (boottime_ns() - started) / SECOND
                     wake.wait(max(self._interval - spent, 0.01))
         except ConsoleError as error:
@@ -170,16 +170,16 @@ class HeartbeatSender:
             wake.clear()
             wake.wait(RETRY_INTERVALS * self._interval)
 
-    def _note(self, address: str, *, lost: bool) -> None:
+    def _wake_others(self, address: str, *, lost: bool) -> None:
         if not lost:
-            self._lost.discard(address)
-        elif address not in self._lost:
-            self._lost.add(address)
-            for other, wake in list(self._wakes.items()):
+            self._lost_peers.discard(address)
+        elif address not in self._lost_peers:
+            self._lost_peers.add(address)
+            for other, wake in list(self._wake_events.items()):
                 if other != address:
                     wake.set()
 
-    def _beat(self, client: NodeClient) -> bool:
+    def _exchange(self, client: NodeClient) -> bool:
         """Ask once; says whether the node is lost: it refuses, or has no mongod."""
         address = client.address
         sent_at = boottime_ns()
@@ -187,11 +187,13 @@ class HeartbeatSender:
             answer = client.get(PATH, timeout=RESPONSE_TIMEOUT_S)
         except NodeUnreachable as error:
             if error.refused:
-                self._post(lambda observation: _refused(observation, address, sent_at))
+                self._submit(
+                    lambda observation: record_refusal(observation, address, sent_at)
+                )
             return error.refused
         except Removed as error:
             reason = str(error)
-            self._post(
+            self._submit(
                 lambda observation: transitions.enter_cooldown(
                     observation, FOREVER, reason
                 )
@@ -205,13 +207,18 @@ class HeartbeatSender:
         except ValueError as error:
             log.warning("%s answered a heartbeat with %r: %s", address, answer, error)
             return False
-        self._post(lambda observation: _heard(observation, address, heartbeat, sent_at))
+        self._submit(
+            lambda observation: record_heartbeat(
+                observation, address, heartbeat, sent_at
+            )
+        )
         return not heartbeat.mongod_alive
 
 
-def _heard(
+def record_heartbeat(
     observation: Observation, address: str, heartbeat: Heartbeat, sent_at: int
 ) -> Observation:
+    """Apply the *heartbeat* of *address*, in answer to the request of *sent_at*."""
     old = observation.peer(address)
     if old is None:
         return observation
@@ -220,7 +227,8 @@ def _heard(
     )
 
 
-def _refused(observation: Observation, address: str, sent_at: int) -> Observation:
+def record_refusal(observation: Observation, address: str, sent_at: int) -> Observation:
+    """Note that the host at *address* refused the request sent at *sent_at*."""
     old = observation.peer(address)
     if old is None:
         return observation

@@ -65,10 +65,10 @@ class LeaseStore:
             write_concern=WriteConcern(w="majority", j=True)
         )
 
-    def read(self, seconds: float) -> LeaseDocument:
+    def read(self, timeout_s: float) -> LeaseDocument:
         """Read the lease from our own member, which may lag behind."""
         try:
-            with client_timeout(seconds):
+            with client_timeout(timeout_s):
                 stored = self._local.find_one({"_id": LEASE_ID})
         except PyMongoError as error:
             why = describe_error(error)
@@ -76,14 +76,14 @@ class LeaseStore:
         return LeaseDocument.from_stored(stored) if stored else NEVER_HELD
 
     def replace(
-        self, expected: LeaseDocument, wanted: LeaseDocument, seconds: float
+        self, expected: LeaseDocument, wanted: LeaseDocument, timeout_s: float
     ) -> bool:
         """Store *wanted* if the lease is still *expected*, on a majority.
 
         False when it is not: somebody else changed it.
         """
         try:
-            with client_timeout(seconds):
+            with client_timeout(timeout_s):
                 return self._replace(expected, wanted)
         except DuplicateKeyError:
             return False

@@ -36,7 +36,7 @@ class SetConfig(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class HelloAnswer:
+class HelloResponse:
     """One answer of `hello`: our member's view, and the token to wait for the next."""
 
     member: Member

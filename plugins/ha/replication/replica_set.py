@@ -15,17 +15,17 @@ from pymongo.errors import PyMongoError
 from plugins.ha.consensus import transitions
 from plugins.ha.consensus.state import DEAD_MEMBER, Member, Update
 from plugins.ha.replication.collections import Client, Document
-from plugins.ha.replication.member_state import HelloAnswer, SetConfig
+from plugins.ha.replication.member_state import HelloResponse, SetConfig
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.events.cluster_status import ClusterStatus
 
-AWAIT_MS = 250
-RETRY_SECONDS = 0.05
+HELLO_AWAIT_MS = 250
+RETRY_INTERVAL_S = 0.05
 #: For so long our member does not stand again. Short: another failure may follow, for
 #: which it is the best standby; long enough for the others, who stand within 0.1 s.
-STEP_DOWN_SECONDS = 3
+STEP_DOWN_S = 3
 log = logging.getLogger(__name__)
 
 
@@ -49,17 +49,17 @@ class ReplicaSet:
 
     def hello(
         self, after: Mapping[str, object] | None = None, wait_ms: int = 0
-    ) -> HelloAnswer:
+    ) -> HelloResponse:
         """Return our member's role; with *after*, await a change for *wait_ms*."""
         command: Document = {"hello": 1}
         if after is not None:
             command |= {"topologyVersion": after, "maxAwaitTimeMS": wait_ms}
-        return HelloAnswer.from_answer(self._run(command))
+        return HelloResponse.from_answer(self._run(command))
 
-    def clock(self) -> int:
+    def read_clock(self) -> int:
         """Return the wall clock of our member, in nanoseconds since 1970."""
-        told: datetime = self._run({"hello": 1})["localTime"]
-        return round(told.timestamp() * SECOND)
+        local_time: datetime = self._run({"hello": 1})["localTime"]
+        return round(local_time.timestamp() * SECOND)
 
     def step_up(self) -> None:
         """Have our member stand for election now."""
@@ -68,13 +68,13 @@ class ReplicaSet:
     def step_down(self) -> None:
         """Have our member give up being primary, to the most recent standby."""
         command = {
-            "replSetStepDown": STEP_DOWN_SECONDS,
+            "replSetStepDown": STEP_DOWN_S,
             "secondaryCatchUpPeriodSecs": 1,
             "force": True,
         }
         self._run(command)
 
-    def give_up_stepping_down(self) -> int:
+    def kill_pending_step_downs(self) -> int:
         """End what our member was told to step down by and still waits; say how many.
 
         It waits by its wall clock: set back meanwhile, that keeps it for as long in
@@ -86,7 +86,7 @@ class ReplicaSet:
             self._run({"killOp": 1, "op": operation["opid"]})
         return len(found)
 
-    def follow(self, host: str) -> None:
+    def sync_from(self, host: str) -> None:
         """Have our member read the oplog of *host* ("address:port") from now on."""
         self._run({"replSetSyncFrom": host})
 
@@ -99,7 +99,7 @@ class ReplicaSet:
         config: SetConfig = self._run({"replSetGetConfig": 1})["config"]
         return config
 
-    def is_settled(self) -> bool:
+    def is_config_committed(self) -> bool:
         """Return whether a majority has our configuration; only a primary can tell."""
         command = {"replSetGetConfig": 1, "commitmentStatus": True}
         return bool(self._run(command)["commitmentStatus"])
@@ -125,12 +125,12 @@ class MemberMonitor:
         self,
         replica_set: ReplicaSet,
         running: Callable[[], bool],
-        post: Callable[[Update], None],
+        submit: Callable[[Update], None],
     ) -> None:
         self._replica_set = replica_set
         self._running = running
-        self._post = post
-        self._ended = threading.Event()
+        self._submit = submit
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hello", daemon=True)
 
     def start(self) -> None:
@@ -139,32 +139,35 @@ class MemberMonitor:
 
     def stop(self) -> None:
         """End within a second."""
-        self._ended.set()
+        self._stopped.set()
 
     def database_ended(self) -> None:
         """Note at once that our mongod's process is gone."""
-        self._tell(DEAD_MEMBER, None)
+        self._report(DEAD_MEMBER, None)
 
     def _run(self) -> None:
-        answer: HelloAnswer | None = None
-        while not self._ended.is_set():
-            after, began = answer.topology_version if answer else None, boottime_ns()
+        answer: HelloResponse | None = None
+        while not self._stopped.is_set():
+            after, started_at = (
+                answer.topology_version if answer else None,
+                boottime_ns(),
+            )
             try:
-                answer = self._replica_set.hello(after, AWAIT_MS)
-                self._tell(answer.member, answer.optime)
+                answer = self._replica_set.hello(after, HELLO_AWAIT_MS)
+                self._report(answer.member, answer.optime)
                 if answer.topology_version == after:
                     # Outside a set a member answers at once, though nothing changed.
-                    spent = (boottime_ns() - began) // MILLISECOND
-                    self._ended.wait(max(AWAIT_MS - spent, 0) / 1000)
+                    spent_ms = (boottime_ns() - started_at) // MILLISECOND
+                    self._stopped.wait(max(HELLO_AWAIT_MS - spent_ms, 0) / 1000)
             except DatabaseError as error:
                 log.debug("%s", error)
                 answer = None
-                self._tell(None if self._running() else DEAD_MEMBER, None)
-                self._ended.wait(RETRY_SECONDS)
+                self._report(None if self._running() else DEAD_MEMBER, None)
+                self._stopped.wait(RETRY_INTERVAL_S)
 
-    def _tell(self, member: Member | None, optime: tuple[int, int] | None) -> None:
+    def _report(self, member: Member | None, optime: tuple[int, int] | None) -> None:
         now = boottime_ns()
-        self._post(
+        self._submit(
             lambda observation: transitions.member_polled(
                 observation, member, optime, now
             )

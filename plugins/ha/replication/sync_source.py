@@ -23,13 +23,13 @@ from twistlock_console.database.mongod_sockets import shut_down_connections_to
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 
-FOLLOW_PATH = "/v1/ha/follow"
-READY_SECONDS = 4.0
-POLL_SECONDS = 0.02
+SYNC_FROM_PATH = "/v1/ha/follow"
+SYNC_TIMEOUT_S = 4.0
+POLL_INTERVAL_S = 0.02
 #: Seen so often in a row, a source is settled; a trial of one takes ten milliseconds.
-SETTLED = 4
+STABLE_POLLS = 4
 #: So often in a row: what is ended may be begun once more before the member turns.
-TIMES = 8
+MAX_DISCONNECTS = 8
 log = logging.getLogger(__name__)
 
 
@@ -42,17 +42,19 @@ class SwitchoverPreparation:
         self._replica_set = replica_set
         self._client_of = client_of
 
-    def run(self, target: str, follower: str) -> bool:
+    def run(self, target: str, secondary: str) -> bool:
         """Have *follower* follow *target*; False if it does not within seconds.
 
         The switchover then works all the same, and takes about a second longer.
         """
         try:
             self._allow_chaining()
-            with self._client_of(follower) as client:
-                client.post(FOLLOW_PATH, {"address": target}, timeout=READY_SECONDS + 1)
+            with self._client_of(secondary) as client:
+                client.post(
+                    SYNC_FROM_PATH, {"address": target}, timeout=SYNC_TIMEOUT_S + 1
+                )
         except ConsoleError as error:
-            log.warning("%s does not follow %s yet: %s", follower, target, error)
+            log.warning("%s does not follow %s yet: %s", secondary, target, error)
             return False
         return True
 
@@ -69,19 +71,19 @@ def set_sync_source(replica_set: ReplicaSet, self_address: str, host: str) -> No
     only after a second. So it is asked once more, and not again: one that is asked to
     follow whom it follows already stops for a second, too. Raises Refused.
     """
-    replica_set.follow(host)
-    asked_again = False
-    settled = 0
-    deadline = boottime_ns() + int(READY_SECONDS * SECOND)
-    while settled < SETTLED:
+    replica_set.sync_from(host)
+    is_retried = False
+    stable_polls = 0
+    deadline = boottime_ns() + int(SYNC_TIMEOUT_S * SECOND)
+    while stable_polls < STABLE_POLLS:
         if boottime_ns() > deadline:
             raise Refused(f"the database of {self_address} does not follow {host}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_INTERVAL_S)
         source = replica_set.status().source_of(self_address)
-        settled = settled + 1 if source == address_of(host) else 0
-        if not source and not asked_again:
-            replica_set.follow(host)
-            asked_again = True
+        stable_polls = stable_polls + 1 if source == address_of(host) else 0
+        if not source and not is_retried:
+            replica_set.sync_from(host)
+            is_retried = True
 
 
 class PeerDisconnector:
@@ -96,18 +98,20 @@ class PeerDisconnector:
         self._replica_set = replica_set
         self._pid_of = pid_of
         self._port = port
-        self._times: dict[str, int] = {}
+        self._attempts: dict[str, int] = {}
 
     def disconnect(self, silent: Iterable[str]) -> None:
         """Have it wait for none of the *silent*; call it several times a second."""
-        self._times = {address: self._times.get(address, 0) + 1 for address in silent}
-        for address, times in self._times.items():
-            if times == 1:
+        self._attempts = {
+            address: self._attempts.get(address, 0) + 1 for address in silent
+        }
+        for address, attempts in self._attempts.items():
+            if attempts == 1:
                 log.info("our database waits no longer for %s", address)
-            if times <= TIMES:
-                self._detach(address)
+            if attempts <= MAX_DISCONNECTS:
+                self._disconnect(address)
 
-    def _detach(self, address: str) -> None:
+    def _disconnect(self, address: str) -> None:
         with suppress(DatabaseError):
             self._replica_set.drop_connections(f"{address}:{self._port}")
         pid = self._pid_of()

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from plugins.ha.consensus.state import Observation, Peer, Ports
 from plugins.ha.consensus.switchover import failover_forecast
 from plugins.ha.membership.rules import JoinRequest, apply_refusal
-from plugins.ha.messages import ClusterAnswer, NodeAnswer, RoleChangeAnswer
+from plugins.ha.messages import ClusterResponse, NodeResponse, RoleChangeResponse
 from plugins.ha.replication.member_state import NodeState, member_state
 from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
 
 #: Heartbeats come several times a second; a busy host may miss some.
-HEARD_LATELY = 5_000_000_000
+RECENT_HEARTBEAT_NS = 5_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +35,42 @@ class ClusterSnapshot:
     version: str
     status: ClusterStatus | None
     requests: tuple[JoinRequest, ...]
-    history: tuple[RoleChangeAnswer, ...] = ()
+    history: tuple[RoleChangeResponse, ...] = ()
     removed: bool = False
     has_no_database: bool = False
 
 
-def cluster_view(snapshot: ClusterSnapshot, reading: ClockReading) -> ClusterAnswer:
+def build_cluster_view(
+    snapshot: ClusterSnapshot, reading: ClockReading
+) -> ClusterResponse:
     """Return the answer to GET /high-availability."""
     observation = snapshot.observation
     members = snapshot.status.members if snapshot.status else ()
     waiting = [request for request in snapshot.requests if not request.approved]
     refusal = apply_refusal([m.address for m in members], waiting, snapshot.version)
-    return ClusterAnswer(
+    return ClusterResponse(
         enabled=True,
         epoch=observation.observed_lease.document.epoch
         if observation.observed_lease
         else 0,
-        primary=_serving(observation),
+        primary=_serving_address(observation),
         apply_ready=refusal is None,
         apply_reason=refusal,
         failures_survived=_failures_survived(members),
         nodes=[
-            *(_member(snapshot, member, reading) for member in members),
-            *_outside(snapshot, members),
-            *([_alone(snapshot)] if not members and _is_alone(snapshot) else []),
+            *(_member_node(snapshot, member, reading) for member in members),
+            *_joining_nodes(snapshot, members),
+            *(
+                [_single_node(snapshot)]
+                if not members and _is_outside_set(snapshot)
+                else []
+            ),
         ],
         history=list(snapshot.history),
     )
 
 
-def _serving(observation: Observation) -> str | None:
+def _serving_address(observation: Observation) -> str | None:
     """Return the node that serves under the lease, as far as this one knows."""
     if observation.held_lease is not None and observation.ports is Ports.OPEN:
         return observation.self_address
@@ -73,9 +79,9 @@ def _serving(observation: Observation) -> str | None:
     )
 
 
-def _member(
+def _member_node(
     snapshot: ClusterSnapshot, member: MemberStatus, reading: ClockReading
-) -> NodeAnswer:
+) -> NodeResponse:
     observation = snapshot.observation
     mine = member.address == observation.self_address
     peer = observation.peer(member.address)
@@ -83,24 +89,24 @@ def _member(
     heard_at = reading.boottime if mine else (peer.heard_at if peer else 0)
     state = member_state(member)
     unavailable = state is NodeState.UNAVAILABLE
-    return NodeAnswer(
+    return NodeResponse(
         address=member.address,
         state=state,
         self=mine,
         version=snapshot.version if mine else (peer.version if peer else ""),
         lag_seconds=None if unavailable or lag is None else round(lag, 3),
-        last_seen=_wall(heard_at, reading),
+        last_seen=_wall_time(heard_at, reading),
         reason=_reason(snapshot, member, state, reading),
-        takeover=_takeover(snapshot, member, reading),
+        takeover=_failover_forecast(snapshot, member, reading),
         fingerprint=None,
     )
 
 
-def _takeover(
+def _failover_forecast(
     snapshot: ClusterSnapshot, member: MemberStatus, reading: ClockReading
 ) -> str | None:
     """Tell whether it would take over now; None for the primary, or without one."""
-    serving = _serving(snapshot.observation)
+    serving = _serving_address(snapshot.observation)
     if serving is None or member.address == serving or snapshot.status is None:
         return None
     survivable = _failures_survived(snapshot.status.members)
@@ -129,7 +135,7 @@ def _why_unavailable(peer: Peer | None, reading: ClockReading) -> str:
     """Return why our database does not reach that of *peer*, and what to do."""
     if peer is not None and peer.refused:
         return "out of reach: its host refuses; see whether the Console runs there"
-    if peer is None or reading.boottime > peer.heard_at + HEARD_LATELY:
+    if peer is None or reading.boottime > peer.heard_at + RECENT_HEARTBEAT_NS:
         return "out of reach: it does not answer"
     if peer.database_problem:
         return f"its database does not run: {peer.database_problem}"
@@ -141,13 +147,13 @@ def _why_unavailable(peer: Peer | None, reading: ClockReading) -> str:
     )
 
 
-def _is_alone(snapshot: ClusterSnapshot) -> bool:
+def _is_outside_set(snapshot: ClusterSnapshot) -> bool:
     return snapshot.removed or snapshot.has_no_database
 
 
-def _alone(snapshot: ClusterSnapshot) -> NodeAnswer:
+def _single_node(snapshot: ClusterSnapshot) -> NodeResponse:
     """Return this node alone: it was removed, or its database tells of no members."""
-    return NodeAnswer(
+    return NodeResponse(
         address=snapshot.observation.self_address,
         state=NodeState.REMOVED if snapshot.removed else NodeState.UNAVAILABLE,
         self=True,
@@ -159,21 +165,21 @@ def _alone(snapshot: ClusterSnapshot) -> NodeAnswer:
     )
 
 
-def _outside(
+def _joining_nodes(
     snapshot: ClusterSnapshot, members: Sequence[MemberStatus]
-) -> list[NodeAnswer]:
+) -> list[NodeResponse]:
     """Return the hosts that asked to join and are no members yet."""
     known = {member.address for member in members}
     return [
-        _joining(request)
+        _joining_node(request)
         for request in snapshot.requests
         if request.address not in known
     ]
 
 
-def _joining(request: JoinRequest) -> NodeAnswer:
+def _joining_node(request: JoinRequest) -> NodeResponse:
     admitted = request.approved
-    return NodeAnswer(
+    return NodeResponse(
         address=request.address,
         state=NodeState.STARTUP if admitted else NodeState.REQUEST_JOIN,
         self=False,
@@ -185,7 +191,7 @@ def _joining(request: JoinRequest) -> NodeAnswer:
     )
 
 
-def _wall(heard_at: int, reading: ClockReading) -> datetime | None:
+def _wall_time(heard_at: int, reading: ClockReading) -> datetime | None:
     if not heard_at:
         return None
     ago = timedelta(microseconds=(reading.boottime - heard_at) / 1000)

@@ -15,7 +15,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from plugins.ha.declarations import MEMBER_LAG, NODE_LOST
-from plugins.ha.messages import ClusterAnswer, RoleChangeAnswer
+from plugins.ha.messages import ClusterResponse, RoleChangeResponse
 from plugins.ha.replication.member_state import NodeState
 from twistlock_console.alerts.monitor import ProblemSource, certificate_problems
 from twistlock_console.alerts.rules import CoreAlertKind, Problem
@@ -25,8 +25,8 @@ from twistlock_console.events.types import Role
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.servers.service_ports import ServicePorts
 
-WELL = (NodeState.PRIMARY, NodeState.SECONDARY)
-BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+HEALTHY_STATES = (NodeState.PRIMARY, NodeState.SECONDARY)
+LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 # Else the time at which the histogram began would be a metric too.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -37,23 +37,23 @@ class HaMetrics:
 
     def __init__(self, ports: ServicePorts) -> None:
         self._ports = ports
-        self._kept = CollectorRegistry()
+        self._registry = CollectorRegistry()
         self.majority_write = Histogram(
             "twistlock_ha_majority_write_seconds",
             "How long the lease's writes took until a majority had them.",
-            buckets=BUCKETS,
-            registry=self._kept,
+            buckets=LATENCY_BUCKETS_S,
+            registry=self._registry,
         )
 
-    def text(self, view: ClusterAnswer) -> str:
+    def text(self, view: ClusterResponse) -> str:
         """Write everything that can be told of *view* and of this node."""
         registry = CollectorRegistry(auto_describe=False)
         families = [*cluster_metrics(view), _ports_metric(self._ports)]
-        registry.register(_Families(families))
-        return (generate_latest(registry) + generate_latest(self._kept)).decode()
+        registry.register(_FamilyCollector(families))
+        return (generate_latest(registry) + generate_latest(self._registry)).decode()
 
 
-class _Families:
+class _FamilyCollector:
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
 
@@ -62,7 +62,7 @@ class _Families:
         return self._families
 
 
-def cluster_metrics(view: ClusterAnswer) -> Iterable[Metric]:
+def cluster_metrics(view: ClusterResponse) -> Iterable[Metric]:
     """Return the metrics of the cluster's *view*."""
     nodes = view.nodes
     yield _by_node(
@@ -73,7 +73,7 @@ def cluster_metrics(view: ClusterAnswer) -> Iterable[Metric]:
     yield _by_node(
         "twistlock_ha_node_up",
         "1 while the node's database is PRIMARY or SECONDARY.",
-        {n.address: n.state in WELL for n in nodes},
+        {n.address: n.state in HEALTHY_STATES for n in nodes},
     )
     yield _by_node(
         "twistlock_ha_lag_seconds",
@@ -93,15 +93,15 @@ def cluster_metrics(view: ClusterAnswer) -> Iterable[Metric]:
     yield _failover_metric(view.history)
 
 
-def _failover_metric(history: Iterable[RoleChangeAnswer]) -> Metric:
+def _failover_metric(history: Iterable[RoleChangeResponse]) -> Metric:
     family = GaugeMetricFamily(
         "twistlock_ha_failover_seconds",
         "How long each phase of the latest takeover took.",
         labels=["phase"],
     )
     # Ports that only closed and opened again were no takeover, and have no phases.
-    takeovers = (change.phases for change in history if change.after == Role.PRIMARY)
-    for phase, seconds in next(filter(None, takeovers), {}).items():
+    failovers = (change.phases for change in history if change.after == Role.PRIMARY)
+    for phase, seconds in next(filter(None, failovers), {}).items():
         family.add_metric([phase], seconds)
     return family
 
@@ -126,7 +126,7 @@ def _by_node(name: str, about: str, values: Mapping[str, float]) -> Metric:
 
 
 def cluster_sources(
-    view: Callable[[], ClusterAnswer], client_of: Callable[[str], NodeClient]
+    view: Callable[[], ClusterResponse], client_of: Callable[[str], NodeClient]
 ) -> list[ProblemSource]:
     """Return the sources of the serving node.
 
@@ -150,14 +150,14 @@ def cluster_sources(
     ]
 
 
-def problems_in(view: ClusterAnswer, most_lag: float) -> Iterable[Problem]:
+def problems_in(view: ClusterResponse, max_lag_s: float) -> Iterable[Problem]:
     """Find the problems in *view*; a member may lag *most_lag* seconds."""
     for node in view.nodes:
         address, lag = node.address, node.lag_seconds
         if node.state is NodeState.UNAVAILABLE:
             sentence = f"the node {address} is lost: {node.reason}"
             yield Problem(NODE_LOST.name, address, sentence)
-        elif lag is not None and lag > most_lag:
+        elif lag is not None and lag > max_lag_s:
             sentence = f"the database of {address} is {lag:.0f} s behind"
             yield Problem(MEMBER_LAG.name, address, sentence)
 

@@ -18,15 +18,14 @@ from pymongo import DESCENDING
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from plugins.ha.messages import ReturnsAnswer, RoleChangeAnswer
+from plugins.ha.messages import ReconnectsResponse, RoleChangeResponse
 from plugins.ha.replication.collections import Collections, Document
 from twistlock_console.common.clock import SECOND
 from twistlock_console.defenders.register import ReconnectStats, reconnect_stats
 from twistlock_console.events.types import Role, RoleChanged
 
-KEPT = 1_000
 #: Who comes later than this was not sent away by the takeover.
-WATCHED = 600 * SECOND
+RECONNECT_WINDOW_NS = 600 * SECOND
 log = logging.getLogger(__name__)
 
 
@@ -37,10 +36,10 @@ class RoleHistory:
         self._address = address
         self._spool = spool
         self._records = collections.primary("ha_history")
-        self._shown = collections.local("ha_history")
+        self._local = collections.local("ha_history")
         #: Held for a moment only: who notes a change of role must not wait.
-        self._lock = threading.Lock()
-        self._delivering = threading.Lock()
+        self._spool_lock = threading.Lock()
+        self._delivery_lock = threading.Lock()
 
     def record(self, change: RoleChanged) -> None:
         """Write *change* to the spool; it outlives a crash of this node."""
@@ -54,13 +53,13 @@ class RoleHistory:
             "epoch": change.epoch,
             "phases": change.phases,
         }
-        with self._lock, self._spool.open("a", encoding="utf-8") as spool:
+        with self._spool_lock, self._spool.open("a", encoding="utf-8") as spool:
             spool.write(json.dumps(entry) + "\n")
 
     def deliver(self) -> None:
         """Move what is spooled into the database, if a primary takes it now."""
-        with self._delivering:
-            with self._lock:
+        with self._delivery_lock:
+            with self._spool_lock:
                 text = self._spool.read_bytes() if self._spool.exists() else b""
             try:
                 for entry in self._entries(text):
@@ -69,11 +68,11 @@ class RoleHistory:
                 log.debug("history stays in the spool for now: %s", error)
                 return
             if text:
-                self._forget(len(text))
+                self._truncate_spool(len(text))
 
-    def _forget(self, size: int) -> None:
+    def _truncate_spool(self, size: int) -> None:
         """Take the first *size* bytes off the spool: they were delivered."""
-        with self._lock:
+        with self._spool_lock:
             rest = self._spool.read_bytes()[size:]
             if rest:
                 shorter = self._spool.with_suffix(".new")
@@ -82,15 +81,15 @@ class RoleHistory:
             else:
                 self._spool.unlink()
 
-    def note_returns(self, epoch: int, returns: ReconnectStats) -> bool:
+    def record_reconnects(self, epoch: int, returns: ReconnectStats) -> bool:
         """Add to our takeover under *epoch* who came back; False if that failed."""
-        defenders = ReturnsAnswer(
+        defenders = ReconnectsResponse(
             first=returns.first, last=returns.last, count=returns.count
         )
-        takeover = {"address": self._address, "epoch": epoch, "to": Role.PRIMARY.value}
+        failover = {"address": self._address, "epoch": epoch, "to": Role.PRIMARY.value}
         try:
             done = self._records.update_one(
-                takeover, {"$set": {"defenders": defenders.as_json()}}
+                failover, {"$set": {"defenders": defenders.as_json()}}
             )
         except PyMongoError as error:
             log.debug("the Defenders' return is not noted yet: %s", error)
@@ -113,19 +112,19 @@ class RoleHistory:
                 log.warning("left out a torn record in %s", self._spool)
         return entries
 
-    def latest(self, limit: int) -> tuple[RoleChangeAnswer, ...]:
+    def latest(self, limit: int) -> tuple[RoleChangeResponse, ...]:
         """Return the newest records of all nodes, newest first; () when unreadable."""
         try:
-            found = list(self._shown.find(sort=[("time", DESCENDING)], limit=limit))
+            found = list(self._local.find(sort=[("time", DESCENDING)], limit=limit))
         except PyMongoError as error:
             log.debug("the history cannot be read now: %s", error)
             return ()
         return tuple(filter(None, map(_role_change, found)))
 
 
-def _role_change(stored: Document) -> RoleChangeAnswer | None:
+def _role_change(stored: Document) -> RoleChangeResponse | None:
     try:
-        return RoleChangeAnswer.model_validate({**stored, "_id": str(stored["_id"])})
+        return RoleChangeResponse.model_validate({**stored, "_id": str(stored["_id"])})
     except ValidationError as error:
         log.warning("left out a damaged record of the history: %s", error)
         return None
@@ -141,15 +140,17 @@ class ReconnectRecorder:
         self._since = 0
         self._count = 0
 
-    def look(self, epoch: int, now: int) -> None:
+    def update(self, epoch: int, now: int) -> None:
         """Note who is back under *epoch*, which this node serves under."""
         if epoch != self._epoch:
             self._epoch, self._since, self._count = epoch, now, 0
-        if now > self._since + WATCHED:
+        if now > self._since + RECONNECT_WINDOW_NS:
             return
         try:
             returns = reconnect_stats(self._database, epoch)
         except PyMongoError:
             return
-        if returns.count != self._count and self._history.note_returns(epoch, returns):
+        if returns.count != self._count and self._history.record_reconnects(
+            epoch, returns
+        ):
             self._count = returns.count

@@ -9,9 +9,9 @@ from plugins.ha.load_balancer.files import for_cluster
 from plugins.ha.load_balancer.templates import FILES, LoadBalancerKind
 from plugins.ha.messages import (
     AddressBody,
-    ClusterAnswer,
-    JoinTokenAnswer,
-    OpenTokenAnswer,
+    ClusterResponse,
+    JoinTokenResponse,
+    OpenTokenResponse,
     TargetBody,
     TokenIdBody,
 )
@@ -39,7 +39,7 @@ def init_app(app: Flask) -> None:
 
 
 @bp.get("")
-@ApiCall(answer=ClusterAnswer)
+@ApiCall(answer=ClusterResponse)
 def cluster() -> ResponseReturnValue:
     """List the nodes, the serving node and the latest changes of role."""
     return node_client.get_cluster().as_json()
@@ -82,18 +82,18 @@ def remove(address: str) -> ResponseReturnValue:
 
 
 @bp.post("/join-token")
-@ApiCall(answer=JoinTokenAnswer)
+@ApiCall(answer=JoinTokenResponse)
 def join_token() -> ResponseReturnValue:
     """Make a token with which one host may ask to join."""
     made = node_client.make_join_token()
     command = join_command(node_client.settings(), made.token)
-    return JoinTokenAnswer(
+    return JoinTokenResponse(
         token=made.token, expires_at=made.expires_at, command=command
     ).as_json()
 
 
 @bp.get("/join-tokens")
-@ApiCall(answer=list[OpenTokenAnswer])
+@ApiCall(answer=list[OpenTokenResponse])
 def join_tokens() -> ResponseReturnValue:
     """List the join tokens that can still be used."""
     return jsonify([token.as_json() for token in node_client.list_tokens()])

@@ -16,7 +16,7 @@ from pymongo.database import Database
 
 from plugins.ha.replication.collections import Document
 from plugins.ha.web import node_client
-from plugins.ha.web.timeline import latest_takeover, takeover_sentence
+from plugins.ha.web.timeline import failover_sentence, latest_failover
 from twistlock_console.backups.format.manifest import BackupKind
 from twistlock_console.backups.jobs.service import last_results
 from twistlock_console.common import clock
@@ -29,44 +29,44 @@ RETRY_NS = clock.SECOND
 log = logging.getLogger(__name__)
 
 
-class TakeoverBanner:
+class FailoverBanner:
     """Asks this node until the record of this epoch is there, once a second."""
 
     def __init__(self) -> None:
         self._banners: tuple[Banner, ...] | None = None
-        self._next = 0
+        self._next_request_at = 0
 
     def banners(self) -> Iterable[Banner]:
         """Give the banner; nothing after a first start, or while none is known."""
-        if self._banners is None and clock.boottime_ns() >= self._next:
-            self._next = clock.boottime_ns() + RETRY_NS
-            self._banners = _look()
+        if self._banners is None and clock.boottime_ns() >= self._next_request_at:
+            self._next_request_at = clock.boottime_ns() + RETRY_NS
+            self._banners = _load_banners()
         return self._banners or ()
 
 
 def init_app(app: Flask) -> None:
     """Add the takeover banner and the metrics."""
     add_collector(app, _collect)
-    app.extensions["ha_takeover_banner"] = TakeoverBanner()
+    app.extensions["ha_failover_banner"] = FailoverBanner()
     add_banners(app, _banners)
 
 
 def _banners() -> Iterable[Banner]:
-    return cast(TakeoverBanner, current_app.extensions["ha_takeover_banner"]).banners()
+    return cast(FailoverBanner, current_app.extensions["ha_failover_banner"]).banners()
 
 
-def _look() -> tuple[Banner, ...] | None:
+def _load_banners() -> tuple[Banner, ...] | None:
     """Give what there is to tell; None while the record has not been stored yet."""
     try:
         cluster = node_client.get_cluster()
     except ConsoleError as error:
         log.debug("no record of a takeover: %s", error)
         return None
-    taken = latest_takeover(cluster.history)
-    if taken is None or taken.epoch != cluster.epoch:
+    failover = latest_failover(cluster.history)
+    if failover is None or failover.epoch != cluster.epoch:
         return None
-    sentence = takeover_sentence(cluster.history)
-    return (Banner(f"takeover-{taken.epoch}", sentence),) if sentence else ()
+    sentence = failover_sentence(cluster.history)
+    return (Banner(f"takeover-{failover.epoch}", sentence),) if sentence else ()
 
 
 def _collect(app: Flask) -> Iterable[Metric]:

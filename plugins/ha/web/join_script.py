@@ -10,9 +10,9 @@ from twistlock_console.pki.identity_files import NODE
 from twistlock_console.settings import Settings
 from twistlock_console.settings.config_file import quote
 
-PARTS = ("checks.sh", "console.sh")
+SCRIPT_PARTS = ("checks.sh", "console.sh")
 #: The modules that check the folders of the settings; they need nothing else.
-CHECKER = (
+CHECKER_MODULES = (
     "__init__",
     "account",
     "check",
@@ -30,9 +30,9 @@ FOLDER_KEYS = (
     "DATA_RECOVERY_VOLUME",
     "MONGOD_BINARY",
 )
-END = "END_OF_MODULE"
+HEREDOC_END = "END_OF_MODULE"
 # What is each host's own, and not to be copied from the primary.
-OWN = {
+OWN_SETTINGS = {
     "NODE_ADDRESS": None,
     "CONSOLE_CN": "",
     "HIGH_AVAILABILITY_ENABLED": "true",
@@ -87,11 +87,11 @@ def join_script(
         "NOW": str(now),
         "DATA_FOLDER": settings["DATA_FOLDER"],
         "PORTS": " ".join(_ports(settings)),
-        "SETTINGS": "\n".join(_lines(settings)),
+        "SETTINGS": "\n".join(_setting_lines(settings)),
         "FOLDERS": "\n".join(f"{key}={settings[key]}" for key in FOLDER_KEYS),
     }
     head = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
-    parts = [resources.files(__package__) / "scripts" / name for name in PARTS]
+    parts = [resources.files(__package__) / "scripts" / name for name in SCRIPT_PARTS]
     texts = [part.read_text("utf-8") for part in parts]
     start = ["#!/usr/bin/env bash", "set -euo pipefail", "umask 022", *head]
     return "\n".join([*start, _unpack_checker(), *texts])
@@ -105,9 +105,13 @@ def _unpack_checker() -> str:
         f"mkdir -p {folder}",
         f': >"$1"/{CHECKER_PACKAGE.split(".")[0]}/__init__.py',
     ]
-    for name in CHECKER:
+    for name in CHECKER_MODULES:
         text = (resources.files(CHECKER_PACKAGE) / f"{name}.py").read_text("utf-8")
-        lines += [f"cat >{folder}/{name}.py <<'{END}'", text.rstrip("\n"), END]
+        lines += [
+            f"cat >{folder}/{name}.py <<'{HEREDOC_END}'",
+            text.rstrip("\n"),
+            HEREDOC_END,
+        ]
     return "\n".join([*lines, "}", ""])
 
 
@@ -132,9 +136,9 @@ def _ports(settings: Mapping[str, str]) -> list[str]:
     return [settings[key] for key in keys if settings[key]]
 
 
-def _lines(settings: Mapping[str, str]) -> list[str]:
+def _setting_lines(settings: Mapping[str, str]) -> list[str]:
     """Return the settings of a node that joins, as lines of twistlock.cfg."""
-    joined = {**settings, **OWN}
+    joined = {**settings, **OWN_SETTINGS}
     return [
         f"{key}={quote(value)}" for key, value in joined.items() if value is not None
     ]

@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 
 from plugins.ha.declarations import CONSOLE_SCRIPTS
-from plugins.ha.messages import JoinAnswer, JoinRequestBody, TokenUseBody
+from plugins.ha.messages import JoinRequestBody, JoinResponse, TokenUseBody
 from plugins.ha.web import node_client
 from plugins.ha.web.join_script import (
     Console,
@@ -148,12 +148,12 @@ def ask_to_join() -> ResponseReturnValue:
 
 
 @joining.get("/<address>")
-@ApiCall(answer=JoinAnswer)
+@ApiCall(answer=JoinResponse)
 def answer_to_join(address: str) -> ResponseReturnValue:
     """Return the outcome of a host's join request."""
     question = TokenUseBody(token=_token(), address=address)
     answer = node_client.call("join-answer", question)
-    return JoinAnswer.from_answer(answer).as_json()
+    return JoinResponse.from_answer(answer).as_json()
 
 
 def _token() -> str:

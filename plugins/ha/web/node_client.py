@@ -5,10 +5,10 @@ from typing import cast
 from flask import Flask, current_app
 
 from plugins.ha.messages import (
-    ClusterAnswer,
-    MetricsAnswer,
-    NewTokenAnswer,
-    OpenTokenAnswer,
+    ClusterResponse,
+    MetricsResponse,
+    NewTokenResponse,
+    OpenTokenResponse,
     TokenOwnerBody,
 )
 from twistlock_console.audit.trail import AuditType
@@ -34,21 +34,21 @@ def _client(app: Flask) -> NodeClient:
     return cast(NodeClient, app.extensions[EXTENSION])
 
 
-def get_cluster() -> ClusterAnswer:
+def get_cluster() -> ClusterResponse:
     """Return the cluster now; raises NodeUnreachable when this node does not answer."""
-    return ClusterAnswer.from_answer(_client(current_app).get("/v1/ha/cluster"))
+    return ClusterResponse.from_answer(_client(current_app).get("/v1/ha/cluster"))
 
 
 def get_metrics() -> str:
     """Return this node's metrics as Prometheus' text; raises NodeUnreachable."""
     answer = _client(current_app).get("/v1/ha/metrics")
-    return MetricsAnswer.from_answer(answer).text
+    return MetricsResponse.from_answer(answer).text
 
 
-def list_tokens() -> list[OpenTokenAnswer]:
+def list_tokens() -> list[OpenTokenResponse]:
     """List the join tokens that can still be used."""
     answer = _client(current_app).get("/v1/ha/join-tokens")
-    return [OpenTokenAnswer.from_answer(each) for each in answer]
+    return [OpenTokenResponse.from_answer(each) for each in answer]
 
 
 def call(path: str, body: NodeMessage) -> object:
@@ -56,10 +56,10 @@ def call(path: str, body: NodeMessage) -> object:
     return _client(current_app).post(f"/v1/ha/{path}", body.as_json())
 
 
-def make_join_token() -> NewTokenAnswer:
+def make_join_token() -> NewTokenResponse:
     """Make a join token for the present user."""
     body = TokenOwnerBody(by=current_username())
-    return NewTokenAnswer.from_answer(
+    return NewTokenResponse.from_answer(
         call_audited("join-token", body, "made a join token")
     )
 

@@ -19,7 +19,7 @@ from plugins.ha.messages import AddressBody, TargetBody, TokenIdBody
 from plugins.ha.replication.member_state import NodeState
 from plugins.ha.web import join_script, node_client
 from plugins.ha.web.api import load_balancer_file
-from plugins.ha.web.timeline import draw_chart, in_order, timelines
+from plugins.ha.web.timeline import draw_chart, sort_phases, timelines
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.node_api.messages import NodeMessage
 from twistlock_console.web.security.guards import guard_pages
@@ -41,7 +41,7 @@ def init_app(app: Flask) -> None:
 @bp.get("")
 def cluster() -> ResponseReturnValue:
     """Show the cluster."""
-    return _show("ha/cluster.html", tokens=node_client.list_tokens())
+    return _render("ha/cluster.html", tokens=node_client.list_tokens())
 
 
 @bp.get("/load-balancer/<kind>")
@@ -56,30 +56,34 @@ def join_command() -> ResponseReturnValue:
     made = node_client.make_join_token()
     command = join_script.join_command(node_client.settings(), made.token)
     tokens = node_client.list_tokens()
-    shown = make_response(
-        _show("ha/cluster.html", tokens=tokens, made=made, join_command=command)
+    response = make_response(
+        _render("ha/cluster.html", tokens=tokens, made=made, join_command=command)
     )
-    shown.headers["Cache-Control"] = "no-store"
-    return shown
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @bp.post("/revoke-token")
 def revoke() -> ResponseReturnValue:
     """Let nobody use a join command again."""
     token_id = request.form.get("id", "")
-    return _do("revoke-token", TokenIdBody(id=token_id), f"{token_id} was revoked.")
+    return _call_and_redirect(
+        "revoke-token", TokenIdBody(id=token_id), f"{token_id} was revoked."
+    )
 
 
 @bp.get("/live")
 def live() -> ResponseReturnValue:
     """Show the part of the page that refreshes itself."""
-    return _show("ha/live.html")
+    return _render("ha/live.html")
 
 
 @bp.post("/apply")
 def apply() -> ResponseReturnValue:
     """Admit the hosts that wait."""
-    return _do("apply", NodeMessage(), "The waiting hosts are being added.")
+    return _call_and_redirect(
+        "apply", NodeMessage(), "The waiting hosts are being added."
+    )
 
 
 @bp.post("/switchover")
@@ -87,7 +91,7 @@ def switchover() -> ResponseReturnValue:
     """Hand the role over to the node that was named."""
     address = request.form.get("address") or None
     where = address or "the best standby"
-    return _do(
+    return _call_and_redirect(
         "switchover",
         TargetBody(address=address),
         f"The switchover to {where} has begun; this page shows when it is done.",
@@ -112,20 +116,24 @@ def confirm_remove() -> ResponseReturnValue:
 def remove() -> ResponseReturnValue:
     """Remove a node."""
     address = request.form.get("address", "")
-    return _do("remove", AddressBody(address=address), f"{address} was removed.")
+    return _call_and_redirect(
+        "remove", AddressBody(address=address), f"{address} was removed."
+    )
 
 
-def _do(path: str, body: NodeMessage, told: str) -> ResponseReturnValue:
+def _call_and_redirect(
+    path: str, body: NodeMessage, action: str
+) -> ResponseReturnValue:
     try:
-        node_client.call_audited(path, body, told)
+        node_client.call_audited(path, body, action)
     except ConsoleError as error:
         flash(str(error), "error")
     else:
-        flash(told)
+        flash(action)
     return redirect(url_for(".cluster"), 303)
 
 
-def _show(template: str, **values: object) -> str:
+def _render(template: str, **values: object) -> str:
     cluster = node_client.get_cluster()
     addresses = [node.address for node in cluster.nodes]
     chart = draw_chart(addresses, cluster.history, datetime.now(UTC))
@@ -134,6 +142,6 @@ def _show(template: str, **values: object) -> str:
         cluster=cluster,
         chart=chart,
         timelines=timelines(cluster.history),
-        in_order=in_order,
+        sort_phases=sort_phases,
         **values,
     )

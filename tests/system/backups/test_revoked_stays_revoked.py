@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plugins.ha.membership.credentials import NodeKeyRegistry, hashed
+from plugins.ha.membership.credentials import NodeKeyRegistry, hash_token
 from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.membership.service import JoinRequests
 from plugins.ha.replication.collections import Collections
@@ -150,18 +150,18 @@ def test_a_join_token(
 ) -> None:
     """Neither does the token let a host join, nor is the host that waits with it."""
     requests = JoinRequests(Collections(database.client, database.client))
-    token, _ = requests.tokens.new()
-    other, _ = requests.tokens.new()
+    token, _ = requests.tokens.create()
+    other, _ = requests.tokens.create()
     asked = JoinRequest("10.0.0.2", "1", "AB:CD", approved=False)
     requests.tokens.check(token, asked.address)
-    requests.ask(token, asked, "a request")
+    requests.add(token, asked, "a request")
     file = node.make().file
-    requests.revoke_token(hashed(token)[:12])
+    requests.revoke_token(hash_token(token)[:12])
 
     restore(file)
 
     assert requests.list() == ()
-    assert [t.id for t in requests.tokens.list()] == [hashed(other)[:12]]
+    assert [t.id for t in requests.tokens.list()] == [hash_token(other)[:12]]
     with pytest.raises(Refused, match="The join token was revoked"):
         requests.tokens.check(token, asked.address)
     requests.tokens.check(other, asked.address)
@@ -173,7 +173,7 @@ def test_a_join_token_ends_with_the_account_that_made_it(database: Db) -> None:
     names = ("jane", "joe", "jim")
     for name in names:
         users.add(database, name, "hash", UserRole.ADMIN)
-    janes, joes, jims = (tokens.new(name)[0] for name in names)
+    janes, joes, jims = (tokens.create(name)[0] for name in names)
     tokens.check(janes, "10.0.0.2")
     users.remove(database, "jane")
     users.change(database, "joe", UserRole.OPERATOR, None)
@@ -199,11 +199,14 @@ def test_a_node_that_was_removed(
     nodes.refresh()
     after = node.make("after").file
     started = NodeKeyRegistry(stores, path)
-    while_unread = (started.is_removed("AA:02"), started.was_removed("AA:02"))
+    while_unread = (
+        started.is_removed("AA:02"),
+        started.was_removed_before_start("AA:02"),
+    )
 
     restore(before)
     started.refresh()
-    removed = (started.is_removed("AA:02"), started.was_removed("AA:02"))
+    removed = (started.is_removed("AA:02"), started.was_removed_before_start("AA:02"))
     nodes.admit("10.0.0.2", "AA:02")
     restore(after)
     started.refresh()
@@ -211,7 +214,7 @@ def test_a_node_that_was_removed(
     assert while_unread == (False, True)
     assert removed == (True, False)
     assert started.pins().keys() == {"10.0.0.1", "10.0.0.2"}
-    assert not NodeKeyRegistry(stores, path).was_removed("AA:02")
+    assert not NodeKeyRegistry(stores, path).was_removed_before_start("AA:02")
 
 
 def test_a_node_with_another_key(node: BackupNode, database: Db) -> None:

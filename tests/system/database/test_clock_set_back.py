@@ -45,10 +45,10 @@ def worn(tmp_path: Path) -> Iterator[Worn]:
     clock = FakeClock(tmp_path / "clock")
     program = clock.worn_by(find_mongod(settings))
     settings = replace(settings, mongod_binary=program)
-    self_address = credentials_for(settings, "cluster")
+    login = credentials_for(settings, "cluster")
     with (
         set_of_one(settings) as mongod,
-        connect(settings, self_address, app_name="test", timeout_ms=2000) as client,
+        connect(settings, login, app_name="test", timeout_ms=2000) as client,
     ):
         yield Worn(mongod, clock, client)
 
@@ -73,15 +73,19 @@ def writing(worn: Worn) -> Iterator[None]:
     thread.join()
 
 
-def test_it_is_stuck_until_it_starts_anew(worn: Worn, writing: None) -> None:
-    """The watch has the node rest, and starts the database anew; then all is shown."""
-    replica_set, keeper, before = ReplicaSet(worn.client), _Keeper(), worn.mongod.pid
-    watch = ClockMonitor(replica_set, cast(ControlLoop, keeper), worn.mongod)
+def test_a_stuck_member_works_again_after_a_restart(worn: Worn, writing: None) -> None:
+    """The monitor starts a cooldown and restarts the database; then all is shown."""
+    replica_set, control_loop, before = (
+        ReplicaSet(worn.client),
+        _FakeControlLoop(),
+        worn.mongod.pid,
+    )
+    monitor = ClockMonitor(replica_set, cast(ControlLoop, control_loop), worn.mongod)
 
     def set_back() -> bool:
         worn.clock.set(f"+{HOUR}")
         time.sleep(SECONDS_TO_NOTICE)
-        assert watch.check() is None
+        assert monitor.check() is None
         worn.clock.set("+0")
         time.sleep(SECONDS_TO_NOTICE)
         return not _shows_all(worn.client)
@@ -89,23 +93,23 @@ def test_it_is_stuck_until_it_starts_anew(worn: Worn, writing: None) -> None:
     # Once in a while the thread that shows entries does not wait at that moment.
     assert any(set_back() for _ in range(5))
 
-    told = watch.check()
+    problem = monitor.check()
 
-    assert told is not None
-    assert "clock" in told
-    assert "clock" in keeper.observation.cooldown_reason
+    assert problem is not None
+    assert "clock" in problem
+    assert "clock" in control_loop.observation.cooldown_reason
     wait_for(lambda: worn.mongod.pid not in (before, None), 20, "another mongod")
     wait_for(lambda: _shows_all(worn.client), 30, "all of it being shown")
-    assert watch.check() is None
+    assert monitor.check() is None
 
 
-class _Keeper:
+class _FakeControlLoop:
     """Knows a member that was elected, and that nobody serves."""
 
     def __init__(self) -> None:
         self.observation = candidate(peers=())
 
-    def post(self, update: Update) -> None:
+    def submit(self, update: Update) -> None:
         self.observation = update(self.observation)
 
 

@@ -24,8 +24,8 @@ WAITS = {"replSetStepDown": 60, "secondaryCatchUpPeriodSecs": 50, "force": True}
 @pytest.fixture
 def client(running: Settings) -> Iterator[Client]:
     """A client of the set of one, which is primary before and after."""
-    self_address = credentials_for(running, "cluster")
-    with connect(running, self_address, app_name="test", timeout_ms=20_000) as client:
+    login = credentials_for(running, "cluster")
+    with connect(running, login, app_name="test", timeout_ms=20_000) as client:
         yield client
         # A primary refuses that, and need not be told.
         with suppress(OperationFailure):
@@ -36,13 +36,11 @@ def client(running: Settings) -> Iterator[Client]:
 @pytest.fixture
 def waiting(running: Settings, client: Client) -> Iterator[None]:
     """It was told to step down, and waits for longer than anybody has patience."""
-    self_address = credentials_for(running, "cluster")
+    login = credentials_for(running, "cluster")
 
     def step_down() -> None:
         with (
-            connect(
-                running, self_address, app_name="waits", timeout_ms=60_000
-            ) as other,
+            connect(running, login, app_name="waits", timeout_ms=60_000) as other,
             suppress(PyMongoError),
         ):
             other.admin.command(WAITS)
@@ -58,16 +56,16 @@ def waiting(running: Settings, client: Client) -> Iterator[None]:
 @pytest.mark.usefixtures("waiting")
 def test_what_waits_to_step_down_is_ended(client: Client) -> None:
     """A member that steps down and does not come to an end is primary again at once."""
-    assert ReplicaSet(client).give_up_stepping_down() == 1
+    assert ReplicaSet(client).kill_pending_step_downs() == 1
 
     wait_for(lambda: _role(client) == "primary", 5, "a primary again")
-    assert ReplicaSet(client).give_up_stepping_down() == 0
+    assert ReplicaSet(client).kill_pending_step_downs() == 0
 
 
 @pytest.mark.usefixtures("waiting")
 def test_a_member_that_hangs_between_the_roles_steps_down(client: Client) -> None:
     """As after its clock was set back: the step that waits is ended, another begun."""
-    ElectionActions(ReplicaSet(client), _no_peer).down(None)
+    ElectionActions(ReplicaSet(client), _no_peer).step_down(None)
 
     assert _role(client) == "standby"
 

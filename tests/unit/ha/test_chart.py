@@ -2,15 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
-from plugins.ha.messages import RoleChangeAnswer
-from plugins.ha.web.timeline import LEFT, WIDTH, draw_chart
+from plugins.ha.messages import RoleChangeResponse
+from plugins.ha.web.timeline import LEFT_PX, WIDTH_PX, draw_chart
 from tests.ha.messages import role_change
 from tests.ha.observations import ME, OTHER, THIRD
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-def record(address: str, to: str, minutes_ago: float) -> RoleChangeAnswer:
+def record(address: str, to: str, minutes_ago: float) -> RoleChangeResponse:
     """A change of role as the history has it."""
     then = NOW - timedelta(minutes=minutes_ago)
     return role_change(address, to, time=then.isoformat())
@@ -32,7 +32,7 @@ def test_a_history_is_drawn_as_bars_in_one_row_a_node() -> None:
 
     assert [row for row, _ in chart.rows] == [ME, OTHER, THIRD]
     assert [(bar.address, bar.x, bar.width) for bar in chart.bars] == [
-        (ME, LEFT, 77.0),
+        (ME, LEFT_PX, 77.0),
         (OTHER, 284.0, 308.0),
         (THIRD, 592.0, 154.0),
         (THIRD, 823.0, 77.0),
@@ -54,5 +54,5 @@ def test_without_a_history_five_minutes_are_shown() -> None:
     """An empty chart has its height and its ticks all the same."""
     chart = draw_chart([], [], NOW)
 
-    assert (chart.width, chart.height, chart.rows, chart.bars) == (WIDTH, 66, (), ())
-    assert chart.ticks[0] == (LEFT, "11:55:00")
+    assert (chart.width, chart.height, chart.rows, chart.bars) == (WIDTH_PX, 66, (), ())
+    assert chart.ticks[0] == (LEFT_PX, "11:55:00")

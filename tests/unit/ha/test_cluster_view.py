@@ -11,7 +11,7 @@ from plugins.ha.membership.rules import JoinRequest
 from plugins.ha.reporting.cluster_view import (
     ClockReading,
     ClusterSnapshot,
-    cluster_view,
+    build_cluster_view,
 )
 from tests.ha.messages import role_change
 from tests.ha.observations import (
@@ -52,7 +52,7 @@ def drawn(
         requests=changes.pop("requests", ()),
         **changes,
     )
-    return cluster_view(picture, ClockReading(NOW, WALL)).as_json()
+    return build_cluster_view(picture, ClockReading(NOW, WALL)).as_json()
 
 
 def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:

@@ -1,11 +1,11 @@
 """Rules of the sentence that a page shows after a takeover."""
 
-from plugins.ha.messages import RoleChangeAnswer
-from plugins.ha.web.timeline import latest_takeover, takeover_sentence
+from plugins.ha.messages import RoleChangeResponse
+from plugins.ha.web.timeline import failover_sentence, latest_failover
 from tests.ha.messages import role_change
 
 
-def record(address: str, to: str, second: int, reason: str = "") -> RoleChangeAnswer:
+def record(address: str, to: str, second: int, reason: str = "") -> RoleChangeResponse:
     time = f"2026-11-24T09:31:{second:02}.000+00:00"
     return role_change(address, to, time=time, reason=reason)
 
@@ -18,24 +18,24 @@ def test_a_takeover_is_told_with_both_nodes_the_time_and_the_reason() -> None:
         record("10.0.0.1", "primary", 2),
     ]
 
-    assert takeover_sentence(history) == (
+    assert failover_sentence(history) == (
         "10.0.0.2 took over from 10.0.0.1 at 09:31:09 UTC on 2026-11-24: 10.0.0.1 is "
         "silent. You stay logged in, and what was saved is kept"
     )
-    assert latest_takeover(history) == history[0]
+    assert latest_failover(history) == history[0]
 
 
 def test_the_same_node_may_serve_again() -> None:
     """A node whose servers ended and came back took over from nobody."""
     history = [record("10.0.0.1", "primary", 9), record("10.0.0.1", "primary", 2)]
 
-    assert str(takeover_sentence(history)).startswith(
+    assert str(failover_sentence(history)).startswith(
         "10.0.0.1 serves again since 09:31:09 UTC"
     )
 
 
 def test_a_first_start_is_no_news() -> None:
     """Nobody is told of a takeover when there was nobody to take over from."""
-    assert takeover_sentence([record("10.0.0.1", "primary", 2)]) is None
-    assert takeover_sentence([]) is None
-    assert latest_takeover([record("10.0.0.1", "standby", 1)]) is None
+    assert failover_sentence([record("10.0.0.1", "primary", 2)]) is None
+    assert failover_sentence([]) is None
+    assert latest_failover([record("10.0.0.1", "standby", 1)]) is None

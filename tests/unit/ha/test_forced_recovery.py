@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from plugins.ha.membership.forced_recovery import Recovery
-from plugins.ha.replication.member_state import HelloAnswer
+from plugins.ha.membership.forced_recovery import ForcedRecovery
+from plugins.ha.replication.member_state import HelloResponse
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable, Refused
 from twistlock_console.events.cluster_status import ClusterStatus
@@ -34,8 +34,8 @@ class FakeReplicaSet:
     def config(self) -> dict[str, Any]:
         return CONFIG
 
-    def hello(self) -> HelloAnswer:
-        return HelloAnswer.from_answer(self.told)
+    def hello(self) -> HelloResponse:
+        return HelloResponse.from_answer(self.told)
 
     def status(self) -> ClusterStatus:
         if self.state == "REMOVED":
@@ -60,12 +60,14 @@ def unreadable(address: str) -> Iterator[SimpleNamespace]:
     yield SimpleNamespace(get=lambda _path: {"address": address})
 
 
-def recovery(told: dict[str, Any], state: str, other: object = silent) -> Recovery:
+def recovery(
+    told: dict[str, Any], state: str, other: object = silent
+) -> ForcedRecovery:
     """What can be asked of a node that does not serve."""
     parts: Any = SimpleNamespace(observation=SimpleNamespace(held_lease=None))
     replica_set = cast(ReplicaSet, FakeReplicaSet(told, state))
     client_of = cast(Any, other)
-    return Recovery(ME, 27017, replica_set, parts, parts, parts, client_of)
+    return ForcedRecovery(ME, 27017, replica_set, parts, parts, parts, client_of)
 
 
 def test_a_node_that_still_copies_is_not_recovered() -> None:

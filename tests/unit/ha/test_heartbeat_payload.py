@@ -5,8 +5,12 @@ from dataclasses import replace
 import pytest
 
 from plugins.ha.consensus.state import DEAD_MEMBER, Observation, Ports
-from plugins.ha.peers.heartbeats import _heard, _refused, peer_from_heartbeat
 from plugins.ha.peers.heartbeats import heartbeat_payload as heartbeat_payload
+from plugins.ha.peers.heartbeats import (
+    peer_from_heartbeat,
+    record_heartbeat,
+    record_refusal,
+)
 from tests.ha.observations import (
     ME,
     MS,
@@ -127,11 +131,11 @@ def test_a_peer_is_lost_from_when_it_was_first_found_so() -> None:
     well = heartbeat_payload(standby(), "why", NOW)
     observation = standby()
 
-    once = _refused(observation, OTHER, NOW)
-    twice = _refused(once, OTHER, NOW + 1)
-    ended = _heard(observation, OTHER, dead, NOW)
-    still = _heard(ended, OTHER, dead, NOW + 1)
-    again = _heard(still, OTHER, well, NOW + 2)
+    once = record_refusal(observation, OTHER, NOW)
+    twice = record_refusal(once, OTHER, NOW + 1)
+    ended = record_heartbeat(observation, OTHER, dead, NOW)
+    still = record_heartbeat(ended, OTHER, dead, NOW + 1)
+    again = record_heartbeat(still, OTHER, well, NOW + 2)
 
     assert [_lost(s) for s in (once, twice, ended, still, again)] == [
         (NOW, True),
@@ -153,7 +157,9 @@ def test_a_node_removed_meanwhile_is_not_heard() -> None:
     observation = standby(peers=(peer(THIRD),))
 
     assert (
-        _heard(observation, OTHER, heartbeat_payload(standby(), "why", NOW), NOW)
+        record_heartbeat(
+            observation, OTHER, heartbeat_payload(standby(), "why", NOW), NOW
+        )
         is observation
     )
-    assert _refused(observation, OTHER, NOW) is observation
+    assert record_refusal(observation, OTHER, NOW) is observation

@@ -50,13 +50,13 @@ def asked_twice(answer: Any) -> list[Update]:
     """What is posted by a peer that was asked for the second time, then left alone."""
     posted: queue.SimpleQueue[Update] = queue.SimpleQueue()
     client = Answers(OTHER, answer)
-    beats = HeartbeatSender(0.01, lambda _: cast("NodeClient", client), posted.put)
-    beats.follow({OTHER})
+    sender = HeartbeatSender(0.01, lambda _: cast("NodeClient", client), posted.put)
+    sender.set_peers({OTHER})
     try:
         for _ in range(2):
             assert client.asked.acquire(timeout=WAIT_SECONDS)
     finally:
-        beats.stop()
+        sender.stop()
     assert client.closed.wait(WAIT_SECONDS)
     return [posted.get_nowait() for _ in range(posted.qsize())]
 
@@ -118,17 +118,17 @@ def test_exactly_the_members_are_asked() -> None:
         made.put(client)
         return cast("NodeClient", client)
 
-    beats = HeartbeatSender(0.01, client_of, lambda _: None)
-    beats.follow({OTHER})
+    sender = HeartbeatSender(0.01, client_of, lambda _: None)
+    sender.set_peers({OTHER})
     first = made.get(timeout=WAIT_SECONDS)
     assert first.asked.acquire(timeout=WAIT_SECONDS)
-    beats.follow({OTHER, THIRD})
-    beats.follow({THIRD})
+    sender.set_peers({OTHER, THIRD})
+    sender.set_peers({THIRD})
 
     assert first.closed.wait(WAIT_SECONDS)
     last = made.get(timeout=WAIT_SECONDS)
     assert last.asked.acquire(timeout=WAIT_SECONDS)
-    beats.stop()
+    sender.stop()
     assert last.closed.wait(WAIT_SECONDS)
     assert made.empty()
     assert (first.address, last.address) == (OTHER, THIRD)
@@ -144,11 +144,11 @@ def test_a_certificate_that_cannot_be_used_now_is_waited_for() -> None:
             raise refusal
         return cast("NodeClient", client)
 
-    beats = HeartbeatSender(0.01, client_of, lambda _: None)
-    beats.follow({OTHER})
+    sender = HeartbeatSender(0.01, client_of, lambda _: None)
+    sender.set_peers({OTHER})
 
     assert client.asked.acquire(timeout=WAIT_SECONDS)
-    beats.stop()
+    sender.stop()
     assert client.closed.wait(WAIT_SECONDS)
 
 
@@ -157,14 +157,14 @@ def test_the_others_are_asked_at_once_when_one_is_lost() -> None:
     gone = Answers(OTHER, {**GOOD, "mongodAlive": False})
     other = Answers(THIRD, GOOD)
     clients = {OTHER: gone, THIRD: other}
-    beats = HeartbeatSender(
+    sender = HeartbeatSender(
         60, lambda a: cast("NodeClient", clients[a]), lambda _: None
     )
-    beats.follow({THIRD})
+    sender.set_peers({THIRD})
     assert other.asked.acquire(timeout=WAIT_SECONDS)
-    beats.follow({OTHER, THIRD})
+    sender.set_peers({OTHER, THIRD})
     try:
         assert other.asked.acquire(timeout=WAIT_SECONDS)
         assert not other.asked.acquire(timeout=0.2)
     finally:
-        beats.stop()
+        sender.stop()

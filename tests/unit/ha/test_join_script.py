@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from plugins.ha.web.join_script import CHECKER, CHECKER_PACKAGE
+from plugins.ha.web.join_script import CHECKER_MODULES, CHECKER_PACKAGE
 
 
 def test_the_whole_check_of_folders_is_carried() -> None:
@@ -13,4 +13,4 @@ def test_the_whole_check_of_folders_is_carried() -> None:
     assert spec.origin is not None
     modules = Path(spec.origin).parent.glob("*.py")
 
-    assert sorted(module.stem for module in modules) == sorted(CHECKER)
+    assert sorted(module.stem for module in modules) == sorted(CHECKER_MODULES)

@@ -7,7 +7,7 @@ import pytest
 from bson import Timestamp
 
 from plugins.ha.consensus.state import Member
-from plugins.ha.replication.member_state import HelloAnswer, NodeState, member_state
+from plugins.ha.replication.member_state import HelloResponse, NodeState, member_state
 from tests.ha.observations import ME, OTHER, THIRD
 from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
 
@@ -117,9 +117,9 @@ def test_hello_tells_what_our_member_is(
     answer: dict[str, Any], member: Member, optime: tuple[int, int]
 ) -> None:
     """Primary means that it can be written to now."""
-    found = HelloAnswer.from_answer({**answer, "topologyVersion": {"counter": 1}})
+    found = HelloResponse.from_answer({**answer, "topologyVersion": {"counter": 1}})
 
-    assert found == HelloAnswer(member, {"counter": 1}, optime)
+    assert found == HelloResponse(member, {"counter": 1}, optime)
 
 
 def test_each_member_tells_whom_it_reads_from() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from plugins.ha.consensus.election import all_peers_silent, unresponsive_peers
 from plugins.ha.consensus.state import Member, Observation, Peer
-from plugins.ha.replication.sync_source import TIMES, PeerDisconnector
+from plugins.ha.replication.sync_source import MAX_DISCONNECTS, PeerDisconnector
 from tests.ha.observations import ME, MS, NOW, OTHER, PRIMARY, THIRD, peer, standby
 from twistlock_console.common.errors import DatabaseError
 
@@ -117,11 +117,11 @@ def test_a_node_is_left_again_and_again_and_then_no_more(
     """What was ended may be begun once more; a dead host is not fought for ever."""
     replica_set = FakeReplicaSet(error)
     detachment = PeerDisconnector(replica_set, lambda: pid, 27017)  # type: ignore[arg-type]
-    for _ in range(TIMES + 3):
+    for _ in range(MAX_DISCONNECTS + 3):
         detachment.disconnect({OTHER})
     first = list(replica_set.dropped)
     detachment.disconnect(set())
     detachment.disconnect({ME})
 
-    assert first == [f"{OTHER}:27017"] * TIMES
-    assert replica_set.dropped[TIMES:] == [f"{ME}:27017"]
+    assert first == [f"{OTHER}:27017"] * MAX_DISCONNECTS
+    assert replica_set.dropped[MAX_DISCONNECTS:] == [f"{ME}:27017"]

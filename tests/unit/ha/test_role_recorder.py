@@ -26,10 +26,10 @@ class Record:
         bus.subscribe(RoleChanged, self.changes.append)
         self.recorder = RoleRecorder(bus)
 
-    def follow(self, *steps: Observation, reason: str = "why") -> None:
+    def update(self, *steps: Observation, reason: str = "why") -> None:
         """Go from the first of *steps* to the last."""
         for place, (before, observation) in enumerate(pairwise(steps)):
-            self.recorder.follow(before, observation, reason, NOW + place * 100 * MS)
+            self.recorder.update(before, observation, reason, NOW + place * 100 * MS)
 
 
 def test_a_tenure_begins_with_open_ports_and_tells_each_phase() -> None:
@@ -37,7 +37,7 @@ def test_a_tenure_begins_with_open_ports_and_tells_each_phase() -> None:
     record = Record()
     elected = candidate(member=replace(PRIMARY, writable=False))
 
-    record.follow(
+    record.update(
         standby(), STANDING, elected, candidate(), holder(), SERVING, reason=LOST
     )
 
@@ -56,7 +56,7 @@ def test_an_election_that_was_not_asked_for_is_told_as_such() -> None:
     """MongoDB may elect this member by itself; noticing takes no time then."""
     record = Record()
 
-    record.follow(standby(), candidate(), holder(), SERVING)
+    record.update(standby(), candidate(), holder(), SERVING)
 
     phases = {"noticed": 0.1, "elected": 0.0, "writable": 0.0}
     cause = "MongoDB elected this member"
@@ -70,7 +70,7 @@ def test_the_first_takeover_of_all_has_nothing_to_notice() -> None:
     record = Record()
     first = replace(candidate(), observed_lease=ObservedLease(NEVER_HELD, NOW))
 
-    record.follow(replace(first, member=None), first, holder(), SERVING)
+    record.update(replace(first, member=None), first, holder(), SERVING)
 
     assert list(record.changes[0].phases) == ["elected", "writable", "lease", "ports"]
 
@@ -80,7 +80,7 @@ def test_an_attempt_that_another_won_is_forgotten() -> None:
     record = Record()
     other_won = standby(member=replace(PRIMARY, writable=False, primary=THIRD))
 
-    record.follow(standby(), STANDING, other_won, candidate(), holder(), SERVING)
+    record.update(standby(), STANDING, other_won, candidate(), holder(), SERVING)
 
     assert record.changes[0].reason == "MongoDB elected this member"
 
@@ -89,7 +89,7 @@ def test_stepping_down_is_not_the_beginning_of_an_attempt() -> None:
     """Only a member that is not writable stands for election."""
     record = Record()
 
-    record.follow(candidate(), candidate(election_step_pending=True), holder(), SERVING)
+    record.update(candidate(), candidate(election_step_pending=True), holder(), SERVING)
 
     assert record.changes[0].reason == "this node started"
 
@@ -97,9 +97,9 @@ def test_stepping_down_is_not_the_beginning_of_an_attempt() -> None:
 def test_a_tenure_ends_when_the_lease_is_dropped() -> None:
     """The end is told with the decision's reason and the epoch that ended."""
     record = Record()
-    record.follow(holder(), SERVING)
+    record.update(holder(), SERVING)
 
-    record.follow(SERVING, ENDED, reason="the local database ended")
+    record.update(SERVING, ENDED, reason="the local database ended")
 
     change = RoleChanged(Role.PRIMARY, Role.STANDBY, "the local database ended", 7, {})
     assert record.changes[1:] == [change]
@@ -108,9 +108,9 @@ def test_a_tenure_ends_when_the_lease_is_dropped() -> None:
 def test_ports_that_fail_under_a_lease_are_told_as_such() -> None:
     """Users see it as the end of a recorder, and the ports opening as a new one."""
     record = Record()
-    record.follow(holder(), SERVING)
+    record.update(holder(), SERVING)
 
-    record.follow(SERVING, BROKEN, holder(), SERVING, reason="serving under epoch 7")
+    record.update(SERVING, BROKEN, holder(), SERVING, reason="serving under epoch 7")
 
     told = [(change.new, change.reason, change.epoch) for change in record.changes[1:]]
     assert told == [
@@ -122,12 +122,12 @@ def test_ports_that_fail_under_a_lease_are_told_as_such() -> None:
 def test_ports_that_are_closed_for_a_moment_say_what_for() -> None:
     """A restore is told as a restore, on both sides of the pause."""
     record = Record()
-    record.follow(holder(), SERVING)
+    record.update(holder(), SERVING)
     paused = replace(
         SERVING, ports=Ports.PAUSED, pause_reason="the backup x is put in force"
     )
 
-    record.follow(SERVING, paused, holder(), SERVING, reason="serving under epoch 7")
+    record.update(SERVING, paused, holder(), SERVING, reason="serving under epoch 7")
 
     told = [(change.new, change.reason, change.epoch) for change in record.changes[1:]]
     again = "the service ports opened again: the backup x is put in force"
@@ -141,7 +141,7 @@ def test_a_lease_lost_before_the_ports_were_open_is_on_record() -> None:
     """An epoch that nobody was served under is told once all the same."""
     record = Record()
 
-    record.follow(standby(), holder(), replace(ENDED, ports=Ports.CLOSED))
+    record.update(standby(), holder(), replace(ENDED, ports=Ports.CLOSED))
 
     reason = "gave up before its ports were open: why"
     assert record.changes == [RoleChanged(Role.STANDBY, Role.STANDBY, reason, 7, {})]
@@ -150,9 +150,9 @@ def test_a_lease_lost_before_the_ports_were_open_is_on_record() -> None:
 def test_the_end_of_a_tenure_is_told_once() -> None:
     """Dropping the lease after the ports had failed is no second end."""
     record = Record()
-    record.follow(holder(), SERVING, BROKEN)
+    record.update(holder(), SERVING, BROKEN)
 
-    record.follow(BROKEN, ENDED)
+    record.update(BROKEN, ENDED)
 
     assert [change.new for change in record.changes] == [Role.PRIMARY, Role.STANDBY]
 
@@ -161,6 +161,6 @@ def test_what_changes_no_role_is_not_told() -> None:
     """A standby whose database comes and goes stays a standby."""
     record = Record()
 
-    record.follow(standby(), standby(member=None), standby(member=DEAD_MEMBER))
+    record.update(standby(), standby(member=None), standby(member=DEAD_MEMBER))
 
     assert record.changes == []

@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 from pymongo.errors import PyMongoError
 
-from plugins.ha.messages import RoleChangeAnswer
-from plugins.ha.reporting.role_history import WATCHED, ReconnectRecorder
-from plugins.ha.web.timeline import Marker, PhaseBar, draw_takeover, in_order, timelines
+from plugins.ha.messages import RoleChangeResponse
+from plugins.ha.reporting.role_history import RECONNECT_WINDOW_NS, ReconnectRecorder
+from plugins.ha.web.timeline import (
+    Marker,
+    PhaseBar,
+    draw_failover,
+    sort_phases,
+    timelines,
+)
 from tests.ha.messages import role_change
 from twistlock_console.defenders.register import ReconnectStats
 
@@ -17,7 +23,7 @@ OPENED = datetime(2026, 11, 1, 12, tzinfo=UTC)
 PHASES = {"noticed": 0.7, "elected": 0.1, "writable": 0.0, "lease": 1.0, "ports": 0.2}
 
 
-def takeover(to: str = "primary", **changes: Any) -> RoleChangeAnswer:
+def takeover(to: str = "primary", **changes: Any) -> RoleChangeResponse:
     """A record of the history."""
     shown = {"time": OPENED.isoformat(), "phases": PHASES, **changes}
     return role_change("10.0.0.1", to, **shown)
@@ -25,24 +31,24 @@ def takeover(to: str = "primary", **changes: Any) -> RoleChangeAnswer:
 
 def test_phases_follow_one_another() -> None:
     """Each begins where the one before ended; none is too thin to be seen."""
-    line = draw_takeover(takeover())
+    line = draw_failover(takeover())
 
     assert line.title == "10.0.0.1 took over in 2.00 s (2026-11-01 12:00:00 UTC)"
-    assert line.parts[:3] == (
+    assert line.phases[:3] == (
         PhaseBar(
             "noticed", 0.0, 315.0, "noticed that the primary is lost after 0.70 s"
         ),
         PhaseBar("elected", 315.0, 45.0, "elected after 0.10 s"),
         PhaseBar("writable", 360.0, 1.0, "database writable after 0.00 s"),
     )
-    assert line.marks == ()
+    assert line.markers == ()
 
 
 def test_phases_are_put_in_order() -> None:
     """They come from JSON, sorted by name."""
     mixed = {"ports": 1.0, "elected": 2.0, "unheard-of": 3.0, "noticed": 4.0}
 
-    assert list(in_order(mixed)) == ["noticed", "elected", "ports", "unheard-of"]
+    assert list(sort_phases(mixed)) == ["noticed", "elected", "ports", "unheard-of"]
 
 
 def test_the_return_of_the_defenders_is_marked() -> None:
@@ -52,9 +58,9 @@ def test_the_return_of_the_defenders_is_marked() -> None:
         "last": (OPENED + timedelta(seconds=2)).isoformat(),
         "count": 30,
     }
-    line = draw_takeover(takeover(defenders=back))
+    line = draw_failover(takeover(defenders=back))
 
-    assert line.marks == (
+    assert line.markers == (
         Marker(450.0, "first of 30 Defenders back after 2.00 s"),
         Marker(900.0, "last of 30 Defenders back after 4.00 s"),
     )
@@ -75,7 +81,7 @@ class FakeHistory:
         self.noted: list[tuple[int, int]] = []
         self.can = True
 
-    def note_returns(self, epoch: int, returns: ReconnectStats) -> bool:
+    def record_reconnects(self, epoch: int, returns: ReconnectStats) -> bool:
         """Note it, or say that it cannot."""
         if self.can:
             self.noted.append((epoch, returns.count))
@@ -118,9 +124,9 @@ def test_who_is_back_is_noted_when_it_changes(
     defenders.counts = iter([0, 1, 1, PyMongoError("silent"), 2, 3])
     returning = ReconnectRecorder(defenders, history)  # type: ignore[arg-type]
     for _ in range(5):
-        returning.look(7, now=0)
-    returning.look(7, now=WATCHED + 1)
-    returning.look(8, now=WATCHED + 2)
+        returning.update(7, now=0)
+    returning.update(7, now=RECONNECT_WINDOW_NS + 1)
+    returning.update(8, now=RECONNECT_WINDOW_NS + 2)
 
     assert history.noted == [(7, 1), (7, 2), (8, 3)]
 
@@ -132,8 +138,8 @@ def test_what_could_not_be_noted_is_noted_later(
     defenders.counts = iter([1, 1])
     returning = ReconnectRecorder(defenders, history)  # type: ignore[arg-type]
     history.can = False
-    returning.look(7, now=0)
+    returning.update(7, now=0)
     history.can = True
-    returning.look(7, now=1)
+    returning.update(7, now=1)
 
     assert history.noted == [(7, 1)]

@@ -14,8 +14,8 @@ import pytest
 
 from plugins.ha.membership.join_client import (
     INVITATION,
-    PATIENCE,
-    Invitation,
+    TRIES_BEFORE_ADVICE,
+    JoinInvitation,
     PinnedClient,
     PinnedRequest,
 )
@@ -29,7 +29,7 @@ from twistlock_console.settings import Folders
 SILENT, SERVING, HERE = "127.0.0.91", "127.0.0.92", "127.0.0.93"
 QUESTION = PinnedRequest("GET", "/request")
 TOLD = {SERVING: "sha256//B", HERE: "sha256//C"}
-FIRST = Invitation(SILENT, 8083, "sha256//A", "token")
+FIRST = JoinInvitation(SILENT, 8083, "sha256//A", "token")
 
 
 class Primary(BaseHTTPRequestHandler):
@@ -68,10 +68,10 @@ def listening(context: ssl.SSLContext) -> Iterator[int]:
             thread.join()
 
 
-def told_of(keys: Path, port: int, pin: str = "") -> Invitation:
+def told_of(keys: Path, port: int, pin: str = "") -> JoinInvitation:
     """An invitation of the silent node, whose cluster told of the serving one."""
     pin = pin or public_key_pin((keys / "node.pem").read_bytes())
-    return Invitation(SILENT, port, "sha256//A", "token", {SERVING: pin})
+    return JoinInvitation(SILENT, port, "sha256//A", "token", {SERVING: pin})
 
 
 def give_up_after(pauses: int) -> Callable[[float], None]:
@@ -113,13 +113,15 @@ def test_after_a_while_without_an_answer_it_says_what_to_do(
     """The role may have moved before anybody told it of the others."""
     with socket.create_server((SILENT, 0)) as taken:
         port = taken.getsockname()[1]
-    client = PinnedClient(Invitation(SILENT, port, "sha256//A", "token"), source=HERE)
+    client = PinnedClient(
+        JoinInvitation(SILENT, port, "sha256//A", "token"), source=HERE
+    )
 
     with caplog.at_level(logging.WARNING), pytest.raises(TimeoutError):
-        client.request_until_answered(QUESTION, give_up_after(PATIENCE))
+        client.request_until_answered(QUESTION, give_up_after(TRIES_BEFORE_ADVICE))
 
     advised = ["copy the join command anew" in said for said in caplog.messages]
-    assert advised == [False] * PATIENCE + [True]
+    assert advised == [False] * TRIES_BEFORE_ADVICE + [True]
 
 
 def test_what_the_cluster_tells_outlives_a_restart(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_what_the_cluster_tells_outlives_a_restart(tmp_path: Path) -> None:
     folders.create()
     FIRST.with_peers(TOLD).write(folders)
 
-    found = Invitation.read(folders)
+    found = JoinInvitation.read(folders)
 
     assert found == FIRST.with_peers(TOLD)
     assert list(found.pins.items()) == [
@@ -152,4 +154,4 @@ def test_the_invitation_of_a_join_command_names_one_node(tmp_path: Path) -> None
     stored = {"address": SILENT, "port": 8083, "pin": "sha256//A", "token": "token"}
     write_secret(folders.secrets / INVITATION, json.dumps(stored).encode())
 
-    assert Invitation.read(folders) == FIRST
+    assert JoinInvitation.read(folders) == FIRST
