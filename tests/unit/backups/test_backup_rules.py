@@ -6,7 +6,12 @@ from datetime import UTC, datetime, timedelta
 import bson
 import pytest
 
-from twistlock_console.backups.format.bson_stream import Counting, count, split
+from twistlock_console.backups.format.bson_stream import (
+    LARGEST_DOCUMENT,
+    Counting,
+    count,
+    split,
+)
 from twistlock_console.backups.format.manifest import (
     IDENTITY,
     BackupKind,
@@ -14,8 +19,10 @@ from twistlock_console.backups.format.manifest import (
     CollectionEntry,
     Manifest,
     check_name,
+    is_dumped,
     is_kept,
     is_leftover,
+    is_replaced,
     restore_refusal,
     temporary,
 )
@@ -52,8 +59,18 @@ def test_a_file_name_says_what_it_is(file: str, name: tuple[str, str, int]) -> N
 def test_other_files_are_no_backups(file: str) -> None:
     """No name leads out of the volume, and the refusal shows what is meant."""
     assert BackupName.parse(file) is None
-    with pytest.raises(Refused, match="is not the name of a backup"):
+    with pytest.raises(Refused) as caught:
         BackupName.of(file)
+    assert str(caught.value) == (
+        f"{file!r} is not the name of a backup; it would look like "
+        "before-upgrade-26.11.0-1795478400.tar.gz"
+    )
+
+
+def test_of_a_long_name_a_hundred_letters_are_shown() -> None:
+    """A sentence stays one."""
+    with pytest.raises(Refused, match=f"^'{'x' * 100}' is not"):
+        BackupName.of("x" * 5000)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +108,14 @@ def test_a_content_without_a_name_is_refused(name: str, version: str) -> None:
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "x" * 65, "ä", "weekly"])
 def test_a_bad_name_is_refused(name: str) -> None:
     """A person's names are short and plain, and not those of the Console."""
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as caught:
         check_name(name)
+    assert str(caught.value) == (
+        "weekly is what the Console calls its own backups; choose another"
+        if name == "weekly"
+        else "give the backup a name of up to 64 letters, digits, - and _, which "
+        "begins with a letter or a digit"
+    )
     assert check_name("before-upgrade_2") == "before-upgrade_2"
 
 
@@ -102,6 +125,28 @@ def test_what_is_about_the_cluster_itself_is_left_out() -> None:
 
     assert not any(is_kept(name) for name in [*left_out, temporary("r", "users")])
     assert is_kept("users")
+
+
+@pytest.mark.parametrize(
+    ("collection", "kept", "dumped", "replaced"),
+    [
+        ("events", True, True, True),
+        ("users", True, True, False),
+        ("revocations", True, True, False),
+        ("deploy_tokens", True, False, False),
+        ("defender_orders", True, False, False),
+        ("lease", False, False, False),
+    ],
+)
+def test_a_restore_replaces_what_is_only_content(
+    collection: str, *, kept: bool, dumped: bool, replaced: bool
+) -> None:
+    """Accounts and revocations are added to; what an older backup has beside is not."""
+    assert (
+        is_kept(collection),
+        is_dumped(collection),
+        is_replaced(collection),
+    ) == (kept, dumped, replaced)
 
 
 def test_leftovers_are_those_of_other_restores() -> None:
@@ -171,8 +216,11 @@ def test_a_failure_is_tried_again_and_not_at_once() -> None:
 def test_a_manifest_is_read_as_it_was_written() -> None:
     """It names the files that follow, with their sizes."""
     read = Manifest.from_bytes(MANIFEST.as_bytes())
+    plain = replace(MANIFEST, identity=False)
 
     assert read == MANIFEST
+    assert Manifest.from_bytes(plain.as_bytes()) == plain
+    assert MANIFEST.as_bytes().startswith(b'{\n  "name": "x",\n  "version"')
     assert read.size == 40
     assert read.files == {
         IDENTITY: None,
@@ -193,8 +241,9 @@ def test_a_manifest_is_read_as_it_was_written() -> None:
 )
 def test_a_damaged_manifest_is_refused(change: tuple[bytes, bytes]) -> None:
     """Nothing is believed of a manifest that is not one."""
-    with pytest.raises(Refused, match="manifest is damaged"):
+    with pytest.raises(Refused) as caught:
         Manifest.from_bytes(MANIFEST.as_bytes().replace(*change))
+    assert str(caught.value) == "its manifest is damaged or of another format"
 
 
 @pytest.mark.parametrize(
@@ -204,8 +253,12 @@ def test_a_backup_of_the_clusters_own_is_refused(name: str) -> None:
     """Whoever made that file: no restore replaces the lease or the register."""
     made = replace(MANIFEST, collections=(HELD, replace(HELD, name=name)))
 
-    with pytest.raises(Refused, match=f"holds '{name}', which is the cluster's own"):
+    with pytest.raises(Refused) as caught:
         Manifest.from_bytes(made.as_bytes())
+    assert str(caught.value) == (
+        f"it holds {name!r}, which is the cluster's own and is in no backup that a "
+        "Console made"
+    )
 
 
 def test_two_collections_of_one_name_are_refused() -> None:
@@ -219,8 +272,22 @@ def test_two_collections_of_one_name_are_refused() -> None:
 def test_a_backup_of_another_version_says_which_to_install() -> None:
     """The version must match exactly, and the database must have room."""
     assert restore_refusal(MANIFEST, "26.11.1", 40) is None
-    assert "install version 26.11.1" in str(restore_refusal(MANIFEST, "26.11.2", 40))
-    assert "needs 1 MB" in str(restore_refusal(MANIFEST, "26.11.1", 39))
+    assert restore_refusal(MANIFEST, "26.11.2", 40) == (
+        "this backup was made by version 26.11.1, and this Console is 26.11.2; install "
+        "version 26.11.1, restore there, and upgrade afterwards"
+    )
+
+
+def test_a_backup_needs_room() -> None:
+    """Each begun megabyte of it counts."""
+    size = 1500 * 1024**2 + 1
+    large = replace(MANIFEST, collections=(replace(HELD, bytes=size),))
+
+    assert restore_refusal(large, "26.11.1", size) is None
+    assert restore_refusal(large, "26.11.1", 1000 * 1024**2) == (
+        "the backup needs 1501 MB for the database, and 1000 MB are free in "
+        "DATA_FOLDER; make room there"
+    )
 
 
 def test_documents_are_found_across_chunks() -> None:
@@ -239,20 +306,47 @@ def test_documents_are_found_across_chunks() -> None:
     assert count(stream) == 50
 
 
+def begun(length: int) -> bytes:
+    """The first bytes of a document that says it is so long."""
+    return length.to_bytes(4, "little")
+
+
+CUT_OFF = "it ends in the middle of a document"
+NO_DOCUMENTS = "it holds bytes that are no documents"
+
+
 @pytest.mark.parametrize(
-    "stream", [b"\x04\0\0\0", b"\xff\xff\xff\x7f", b"\x06\0\0\0\0", b"\1\2"]
+    ("stream", "sentence"),
+    [
+        (begun(4), NO_DOCUMENTS),
+        (begun(LARGEST_DOCUMENT + 1), NO_DOCUMENTS),
+        (b"\xff\xff\xff\xff", NO_DOCUMENTS),
+        (bson.encode({}) + begun(4), NO_DOCUMENTS),
+        (begun(5), CUT_OFF),
+        (begun(LARGEST_DOCUMENT), CUT_OFF),
+        (begun(6) + b"\0", CUT_OFF),
+        (b"\1\2", CUT_OFF),
+    ],
 )
-def test_other_bytes_are_no_documents(stream: bytes) -> None:
+def test_other_bytes_are_no_documents(stream: bytes, sentence: str) -> None:
     """Too small, too large, cut off: refused."""
-    with pytest.raises(Refused):
-        list(split([stream]))
-    with pytest.raises(Refused):
-        _count_all(stream)
-    with pytest.raises((Refused, Exception)):
-        count(stream)
+    for read in (lambda data: list(split([data])), count):
+        with pytest.raises(Refused) as caught:
+            read(stream)
+        assert str(caught.value) == sentence
 
 
-def _count_all(stream: bytes) -> None:
-    counting = Counting()
-    counting.feed(stream)
-    counting.close()
+def test_a_document_has_from_five_bytes_to_a_little_over_sixteen_megabytes() -> None:
+    """As MongoDB has it."""
+    for size in (5, LARGEST_DOCUMENT):
+        document = begun(size).ljust(size, b"\0")
+        assert list(split([document])) == [[document]]
+        assert count(document) == 1
+
+
+def test_what_is_no_document_is_refused_as_soon_as_its_length_is_there() -> None:
+    """Not only at the end of a stream that may be long."""
+    with pytest.raises(Refused, match=NO_DOCUMENTS):
+        Counting().feed(begun(4))
+    with pytest.raises(Refused, match=NO_DOCUMENTS):
+        next(split([begun(4)]))

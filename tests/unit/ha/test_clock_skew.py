@@ -57,6 +57,14 @@ def test_a_step_back_is_found_and_lasts_as_long_as_it_is(step: int, took: int) -
     assert SECOND + step <= clock.until <= 2 * SECOND + step + took
 
 
+@pytest.mark.parametrize(("step", "counts"), [(SECOND, False), (SECOND + 1, True)])
+def test_a_step_of_a_second_is_harmless(step: int, counts: bool) -> None:
+    """An election takes as long."""
+    clock = MemberClock().add_sample(HOUR, 0, 0)
+
+    assert (clock.add_sample(HOUR - step, 0, 0).until > 0) is counts
+
+
 def test_a_step_ahead_is_nothing_and_the_way_back_a_step() -> None:
     """Also over several answers, and a smaller step does not shorten a larger one."""
     clock = MemberClock().add_sample(0, 0, 0).add_sample(HOUR + SECOND, SECOND, SECOND)

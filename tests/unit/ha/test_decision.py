@@ -172,6 +172,28 @@ def test_without_the_lease_ports_are_closed(
             for since in ("writable_since", "election_step_ended_at", "cooldown_until")
         ),
         pytest.param(
+            replace(
+                STUCK,
+                lease_request_pending=True,
+                peers=(
+                    peer(B, acquire_pending=True),
+                    peer(C, healthy_since=NOW - 10 * SECOND),
+                ),
+            ),
+            Decision((RenounceLease(), StepDown()), NOT_STORED, NOW + SECOND),
+            id="not-stored-and-the-other-well-for-ten-seconds",
+        ),
+        pytest.param(
+            replace(
+                STUCK,
+                lease_request_pending=True,
+                observed_lease=observed(LEASE_OF_B, ago=1500 + 9000),
+                peers=(peer(B, acquire_pending=True), peer(C)),
+            ),
+            Decision((), "elected; asked for the lease", BEAT),
+            id="not-stored-and-the-lease-ran-out-nine-seconds-ago",
+        ),
+        pytest.param(
             replace(STUCK, lease_request_pending=True, peers=(peer(B),)),
             Decision((), "elected; asked for the lease", BEAT),
             id="not-stored-in-a-set-of-two",
@@ -319,6 +341,20 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
         ),
         pytest.param(
             {
+                "failed_servers": (
+                    FailedServer("defenders", 1, NOW - 100 * MS),
+                    FailedServer("management", 1, NOW),
+                )
+            },
+            Decision(
+                (ReopenServers(),),
+                "opening again what failed: defenders and management",
+                NOW,
+            ),
+            id="both-servers-failed",
+        ),
+        pytest.param(
+            {
                 "failed_servers": (FailedServer("defenders", 1, NOW - SECOND),),
                 "reopen_pending": True,
             },
@@ -339,6 +375,31 @@ def test_the_holder_serves_and_renews(
 ) -> None:
     """A holder opens its ports, renews in good time, and tries failed ports again."""
     assert decide(replace(SERVING, **changes), NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("failures", "wait_ms"),
+    [(0, 50), (1, 100), (2, 200), (3, 400), (7, 6400), (8, 10_000), (99, 10_000)],
+)
+def test_ports_are_opened_again_after_a_wait_that_doubles(
+    failures: int, wait_ms: int
+) -> None:
+    """From a twentieth of a second to ten seconds, for all ports and for each."""
+    failed_at = NOW - wait_ms * MS
+    all_failed = replace(
+        SERVING,
+        ports=Ports.FAILED,
+        port_failures=failures,
+        ports_failed_at=failed_at,
+    )
+    one_failed = replace(
+        SERVING, failed_servers=(FailedServer("defenders", failures, failed_at),)
+    )
+
+    assert decide(all_failed, NOW).actions == (ClosePorts(),)
+    assert decide(all_failed, NOW - 1).actions == ()
+    assert decide(one_failed, NOW).actions == (ReopenServers(),)
+    assert decide(one_failed, NOW - 1).actions == ()
 
 
 @pytest.mark.parametrize(

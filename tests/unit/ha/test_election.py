@@ -54,6 +54,7 @@ def gone(**changes: object) -> Peer:
             "10.0.0.2 is primary",
             id="heard-before",
         ),
+        pytest.param(orphan(silent_ms=700), True, STAND, id="silent-for-just-long"),
         pytest.param(
             orphan(observed_lease=ObservedLease(lease(), NOW - 100 * MS)),
             False,
@@ -228,6 +229,33 @@ def gone(**changes: object) -> Peer:
             STAND,
             id="mongodb-names-one-without-a-lease",
         ),
+        pytest.param(
+            standby(
+                member=Member("SECONDARY", writable=False),
+                observed_lease=OLD,
+                peers=(peer(), peer(THIRD)),
+                primary_changed_at=NOW - 50 * MS,
+            ),
+            True,
+            STAND,
+            id="mongodb-names-none-any-more",
+        ),
+        pytest.param(
+            standby(
+                observed_lease=OLD,
+                peers=(peer(), peer(THIRD)),
+                primary_changed_at=NOW - 100 * MS,
+            ),
+            True,
+            STAND,
+            id="asked-when-it-was-named-and-it-denies",
+        ),
+        pytest.param(
+            orphan(cooldown_until=NOW, cooldown_reason="resting: sick"),
+            True,
+            STAND,
+            id="we-have-rested",
+        ),
     ],
 )
 def test_a_standby_stands_only_for_a_primary_that_is_lost(
@@ -262,7 +290,34 @@ def test_a_standby_stands_only_for_a_primary_that_is_lost(
         pytest.param(
             orphan(election_step_pending=True), NOW + SECOND // 5, id="while-it-stands"
         ),
+        pytest.param(
+            orphan(election_step_pending=True, election_step_ended_at=NOW - SECOND),
+            NOW + SECOND // 5,
+            id="while-it-stands-at-the-end-of-the-cooldown",
+        ),
         pytest.param(orphan(), NOW + SECOND, id="after-it-stood"),
+        pytest.param(
+            orphan(
+                peers=(orphan().peers[0], peer(THIRD, reachable_primaries=(OTHER,)))
+            ),
+            NOW + 200 * MS,
+            id="a-heartbeat-after-a-witness-heard-the-primary",
+        ),
+        pytest.param(
+            standby(peers=(gone(), peer(THIRD))),
+            NOW + 200 * MS,
+            id="a-heartbeat-after-it-asked-the-other",
+        ),
+        pytest.param(
+            orphan(peers=(orphan().peers[0], peer(THIRD, refused=True))),
+            NOW + 200 * MS,
+            id="a-heartbeat-after-all-were-silent",
+        ),
+        pytest.param(
+            orphan(member_id=9, observed_lease=OLD),
+            NOW + 400 * MS,
+            id="half-a-second-after-the-primary-counted-as-silent",
+        ),
     ],
 )
 def test_it_says_when_to_look_again(observation: Observation, wake_at: int) -> None:

@@ -52,6 +52,47 @@ NO_MAJORITY = "would not take over: without the primary there is no majority"
             id="resting",
         ),
         pytest.param(
+            holder(
+                peers=(
+                    peer(OTHER, state="DOWN", database_problem="its disk is full"),
+                    peer(THIRD),
+                )
+            ),
+            OTHER,
+            "would not take over: its database does not run",
+            id="database-has-a-problem",
+        ),
+        pytest.param(
+            holder(peers=(peer(OTHER, optime=(90, 9)), peer(THIRD, optime=(90, 8)))),
+            OTHER,
+            "would take over first",
+            id="ten-seconds-behind",
+        ),
+        pytest.param(
+            holder(peers=(peer(OTHER, optime=(98, 9)), peer(THIRD, optime=(99, 1)))),
+            OTHER,
+            "would take over if 10.0.0.3 did not",
+            id="the-other-is-more-recent-by-a-second",
+        ),
+        pytest.param(
+            holder(peers=(peer(OTHER, optime=(99, 1)), peer(THIRD, optime=(99, 2)))),
+            OTHER,
+            "would take over if 10.0.0.3 did not",
+            id="the-other-is-more-recent-within-a-second",
+        ),
+        pytest.param(
+            standby(cooldown_until=NOW + 1),
+            ME,
+            "would not take over: it rests after it gave up the role, or failed",
+            id="we-rest",
+        ),
+        pytest.param(
+            standby(cooldown_until=NOW),
+            ME,
+            "would take over first",
+            id="we-have-rested",
+        ),
+        pytest.param(
             holder(),
             "10.0.0.9",
             "would not take over: it is no member yet",

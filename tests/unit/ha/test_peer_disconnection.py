@@ -51,6 +51,24 @@ REFUSES = peer(OTHER, refused=True)
             set(),
             id="long-since",
         ),
+        pytest.param(
+            standby(
+                member=ELECTED,
+                peers=(SILENT, peer(THIRD)),
+                primary_changed_at=NOW - 3000 * MS,
+            ),
+            {OTHER},
+            id="two-lease-times-ago",
+        ),
+        pytest.param(
+            standby(
+                member=ELECTED,
+                peers=(SILENT, peer(THIRD)),
+                primary_changed_at=NOW - 3000 * MS - 1,
+            ),
+            set(),
+            id="just-over-two-lease-times-ago",
+        ),
         pytest.param(standby(member=ELECTED, primary_changed_at=NOW), set(), id="well"),
         pytest.param(
             standby(peers=(SILENT, peer(THIRD)), primary_changed_at=NOW),

@@ -66,6 +66,12 @@ SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
             id="resting",
         ),
         pytest.param(
+            holder(peers=(peer(OTHER, optime=(90, 1)),)),
+            OTHER,
+            None,
+            id="ten-seconds-behind-catches-up",
+        ),
+        pytest.param(
             holder(peers=(LAGGING,)), OTHER, "10.0.0.2 lags 11 s behind.", id="lagging"
         ),
     ],
@@ -85,6 +91,11 @@ def test_a_switchover_that_would_fail_is_refused_with_the_reason(
             holder(peers=(peer(), peer(THIRD, optime=(100, 2)))),
             THIRD,
             id="most-recent",
+        ),
+        pytest.param(
+            holder(peers=(peer(optime=(98, 9)), peer(THIRD, optime=(99, 1)))),
+            THIRD,
+            id="more-recent-by-a-second",
         ),
         pytest.param(holder(peers=(SILENT, peer(THIRD))), THIRD, id="in-reach"),
         pytest.param(holder(peers=(SILENT,)), None, id="nobody"),

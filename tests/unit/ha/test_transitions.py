@@ -108,6 +108,15 @@ def test_a_node_that_dropped_the_lease_rests(failures: int, seconds: int) -> Non
     assert dropped.cooldown_reason == "resting: why"
 
 
+def test_opening_all_ports_opens_what_had_failed() -> None:
+    """No single server is opened again beside it."""
+    opening = transitions.action_started(
+        holder(reopen_pending=True), OpenPorts(7), "why", NOW
+    )
+
+    assert (opening.ports, opening.reopen_pending) == (Ports.OPENING, False)
+
+
 def test_a_node_alone_does_not_rest() -> None:
     """Nobody else could serve meanwhile."""
     dropped = transitions.action_started(holder(peers=()), RenounceLease(), "why", NOW)
@@ -129,6 +138,7 @@ def test_a_rest_is_never_shortened() -> None:
     observation = transitions.enter_cooldown(standby(), NOW + SECOND, "stopped")
 
     assert transitions.enter_cooldown(observation, NOW, "again") is observation
+    assert transitions.enter_cooldown(observation, NOW + SECOND, "x") is observation
 
 
 def test_only_a_holder_leaves_and_only_once() -> None:
@@ -188,7 +198,8 @@ def test_peers_are_the_other_members() -> None:
     ("later", "kept"),
     [
         pytest.param(peer(THIRD, heard_at=NOW + 200 * MS), True, id="heard-on"),
-        pytest.param(peer(THIRD, heard_at=NOW + 800 * MS), False, id="after-a-gap"),
+        pytest.param(peer(THIRD, heard_at=NOW + 700 * MS), False, id="after-a-gap"),
+        pytest.param(peer(THIRD, heard_at=NOW + 700 * MS - 1), True, id="just-in-time"),
         pytest.param(
             peer(THIRD, heard_at=NOW + 200 * MS, state="ROLLBACK"), False, id="unwell"
         ),
@@ -226,6 +237,7 @@ def test_the_lease_is_dated_by_its_changes() -> None:
             candidate(last_renounced_epoch=7), False, id="renounced-meanwhile"
         ),
         pytest.param(candidate(cooldown_until=NOW + 1), False, id="stopped-meanwhile"),
+        pytest.param(candidate(cooldown_until=NOW), True, id="rested"),
         pytest.param(holder(cooldown_until=NOW + 1), True, id="renewed-while-leaving"),
     ],
 )
@@ -242,6 +254,13 @@ def test_an_acknowledgement_gives_the_lease_unless_it_was_renounced(
     assert after.observed_lease is not None
     assert after.observed_lease.document == document
     assert after.held_lease is None or after.held_lease.deadline == sent_at + 1200 * MS
+
+
+def test_an_acknowledged_lease_changed_when_its_answer_came() -> None:
+    """Others may take it over a lease time later; this node counts as they do."""
+    after = transitions.lease_acknowledged(candidate(), lease(ME), NOW - MS, NOW)
+
+    assert after.observed_lease == ObservedLease(lease(ME), NOW)
 
 
 def test_an_answered_request_is_not_in_flight() -> None:
@@ -315,6 +334,8 @@ def test_a_server_that_fails_alone_closes_no_other() -> None:
     assert observation.closed_servers == (FailedServer("management", 1, NOW),)
     assert reopened.closed_servers == ()
     assert reopened.port_failures == 1
+    pending = replace(observation, reopen_pending=True)
+    assert transitions.servers_reopened(pending, ()).reopen_pending is False
     assert still_closed.closed_servers == observation.closed_servers
 
 
@@ -357,6 +378,33 @@ def test_a_server_whose_end_was_missed_is_opened_again() -> None:
     assert transitions.servers_polled(observation, (), NOW) is observation
     reopening = replace(observation, reopen_pending=True)
     assert transitions.servers_polled(reopening, ("defenders",), NOW) is reopening
+
+
+def test_a_server_whose_end_was_missed_keeps_its_own_count() -> None:
+    """That the other one failed before says nothing about it."""
+    both = replace(
+        holder(ports=Ports.OPEN),
+        failed_servers=(
+            FailedServer("defenders", 1, NOW - SECOND, is_closed=False),
+            FailedServer("management", 3, NOW - SECOND, is_closed=False),
+        ),
+    )
+
+    [closed] = transitions.servers_polled(both, ("defenders",), NOW).closed_servers
+
+    assert closed == FailedServer("defenders", 1, NOW)
+
+
+def test_servers_that_failed_are_forgotten_once_the_ports_are_proven() -> None:
+    """The next failure is a first one."""
+    observation = transitions.servers_reopened(
+        failed(holder(ports=Ports.OPEN), others_run=True), ()
+    )
+
+    proven = transitions.ports_proven_stable(observation, NOW + 31 * SECOND)
+
+    assert proven.failed_servers == ()
+    assert failed(proven, others_run=True).port_failures == 1
 
 
 def test_ports_that_all_failed_have_not_opened() -> None:

@@ -86,6 +86,8 @@ def test_members_are_named_as_on_the_wire_and_times_are_times() -> None:
 
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC) + timedelta(milliseconds=123)
     assert members_of(event) == PROCESS | {"time": noon}
+    changed = FileEvent(1, noon, "web", "alert", "/etc/passwd", "modified", "a", "b")
+    assert {"hashBefore": "a", "hashAfter": "b"}.items() <= members_of(changed).items()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Rules for hosts: which one a host gets, and which are refused."""
 
+import hashlib
 import json
 from datetime import UTC, datetime
 
@@ -62,6 +63,28 @@ def test_the_hash_tells_rules_apart() -> None:
     assert read == rule
     assert hash_of(read) == hash_of(rule)
     assert hash_of(HostRule("a", modified=when)) != hash_of(rule)
+
+
+def test_the_hash_is_that_of_the_sorted_json_without_spaces() -> None:
+    """Of every member as on the wire; another hash would push each rule again."""
+    rule = HostRule("a", files=FilePart((WatchedPath("/etc"),)))
+    canonical = (
+        '{"compliance":{"checks":null,"everyHours":24},"disabled":false,'
+        '"files":{"effect":"alert","exclusions":[],'
+        '"paths":[{"path":"/etc","recursive":false}]},"hosts":["*"],"modified":null,'
+        '"name":"a","notes":"","owner":"","processes":{"denied":[],"effect":"alert"}}'
+    )
+
+    assert hash_of(rule) == hashlib.sha256(canonical.encode()).hexdigest()
+    assert hash_of(None) == hashlib.sha256(b"null").hexdigest()
+
+
+@pytest.mark.parametrize("pattern", ["nc", "nc*", "/usr/bin/nc", "*/nc"])
+def test_a_process_is_denied_by_its_name_or_its_path(pattern: str) -> None:
+    """A path may begin with a star."""
+    rule = decode_rule(json.dumps({"name": "a", "processes": {"denied": [pattern]}}))
+
+    assert rule.processes.denied == (pattern,)
 
 
 def test_a_rule_is_written_as_the_product_writes_json() -> None:
