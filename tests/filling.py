@@ -15,7 +15,7 @@ from pymongo.database import Database
 
 from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditEntry, AuditType
-from twistlock_console.common.search_terms import FIELD, words_of
+from twistlock_console.common.search_terms import FIELD, index_terms
 from twistlock_console.database.client import connect, root_credentials
 from twistlock_console.defenders import event_store, register
 from twistlock_console.protocol import Event, Facts, FileEvent, ProcessEvent
@@ -25,7 +25,7 @@ from twistlock_console.web.lists.registry import ensure_indexes
 
 Store = Database[dict[str, Any]]
 AT_ONCE = 5_000
-SERVER = register.Server("example", 1, "127.0.0.1")
+SERVER = register.ServingProcess("example", 1, "127.0.0.1")
 ACTS = (
     "successful login attempt",
     "failed login attempt",
@@ -48,10 +48,11 @@ def fill_defenders(database: Store, begin: int, end: int) -> None:
     now = datetime.now(UTC)
     for numbers in _batches(range(begin, end)):
         changes = [
-            register.arrived(SERVER, _arrival(number, now), now) for number in numbers
+            register.connected_update(SERVER, _arrival(number, now), now)
+            for number in numbers
         ]
         changes += [
-            register.left(SERVER, name_of(number), number, now, 1.0)
+            register.disconnected_update(SERVER, name_of(number), number, now, 1.0)
             for number in numbers
             if number % 20 == 19
         ]
@@ -69,7 +70,7 @@ def fill_events(database: Store, begin: int, end: int, defenders: int) -> None:
         documents = [
             document
             for name, events in for_each.items()
-            for document in event_store.documents_of(name, events)
+            for document in event_store.encode_documents(name, events)
         ]
         database[event_store.COLLECTION].insert_many(documents, ordered=False)
 
@@ -100,11 +101,11 @@ def _act(number: int, now: datetime) -> dict[str, Any]:
         "diff": entry.diff,
         "status": entry.status,
         "failure": entry.failure,
-        FIELD: words_of(entry.username, entry.source_ip, entry.status),
+        FIELD: index_terms(entry.username, entry.source_ip, entry.status),
     }
 
 
-def _arrival(number: int, now: datetime) -> register.Arrival:
+def _arrival(number: int, now: datetime) -> register.ConnectedDefender:
     name = name_of(number)
     facts = Facts(
         os=("Debian GNU/Linux 12", "Ubuntu 22.04.5 LTS")[number % 2],
@@ -116,7 +117,7 @@ def _arrival(number: int, now: datetime) -> register.Arrival:
         packages=612,
         fqdn=name,
     )
-    return register.Arrival(
+    return register.ConnectedDefender(
         name=name,
         connection=number,
         address=f"10.1.{number // 250 % 250}.{number % 250}",

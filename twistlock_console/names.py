@@ -11,9 +11,11 @@ import unicodedata
 from twistlock_console.common.errors import Refused
 
 #: Alphabets whose letters look alike. A word of letters from two of them is refused.
-LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
+CONFUSABLE_SCRIPTS = frozenset(
+    {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"}
+)
 #: General categories of characters that cannot be seen.
-INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -30,7 +32,7 @@ def check_new_name(name: str) -> None:
     two alphabets that look alike.
     """
     for character in name:
-        if unicodedata.category(character) in INVISIBLE:
+        if unicodedata.category(character) in INVISIBLE_CATEGORIES:
             raise Refused(
                 f"the name {name!r} holds the invisible character "
                 f"U+{ord(character):04X}; type the name again without it"
@@ -38,7 +40,7 @@ def check_new_name(name: str) -> None:
     if name != name.strip():
         raise Refused(f"the name {name!r} begins or ends with a blank; remove it")
     for word in _WORD.findall(unicodedata.normalize("NFC", name)):
-        if len(found := LOOK_ALIKE.intersection(map(_alphabet, word))) > 1:
+        if len(found := CONFUSABLE_SCRIPTS.intersection(map(_script, word))) > 1:
             mixed = " and ".join(sorted(each.capitalize() for each in found))
             raise Refused(
                 f"the name {name!r} mixes {mixed} letters, which look alike; write "
@@ -46,6 +48,6 @@ def check_new_name(name: str) -> None:
             )
 
 
-def _alphabet(letter: str) -> str:
+def _script(letter: str) -> str:
     """Return the first word of the letter's Unicode name, which is its script."""
     return unicodedata.name(letter, "").partition(" ")[0]

@@ -28,7 +28,7 @@ def upgrade_if_needed(database: Db) -> None:
     For the serving node while its ports are closed. Raises DatabaseError.
     """
     try:
-        found = _look(database)
+        found = _read_state(database)
         stored = found.get(FORMAT_ID, {})
         latest = {name: found.get(name, {}).get("expires") for name in _EARLIER}
         is_current = stored.get("version", 0) >= FORMAT and not found.get("unnamed")
@@ -49,14 +49,14 @@ def upgrade(database: Db) -> None:
     users.add_name_keys(database)
     register.add_name_keys(database)
     revocations.upgrade(database)
-    enrolled.seed(database)
+    enrolled.add_earlier_names(database)
     event_store.add_times_of_receipt(database)
 
 
 _EARLIER = tuple(revocations.EARLIER)
 
 
-def _look(database: Db) -> Mapping[str, Document]:
+def _read_state(database: Db) -> Mapping[str, Document]:
     """Return the stored form, the latest revocations of before, and an unnamed one.
 
     Each revocation of an earlier release ends later than those before it.

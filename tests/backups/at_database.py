@@ -80,7 +80,7 @@ def main() -> None:
     settings = load_settings(Path(config), {}, on_this_host=False)
     credentials = credentials_for(settings, "console")
     with connect(
-        settings, credentials, app_name="tests", timeout_ms=60_000, awaits=True
+        settings, credentials, app_name="tests", timeout_ms=60_000, is_awaiting=True
     ) as client:
         database = client["twistlock"]
         match verb:

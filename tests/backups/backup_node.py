@@ -78,7 +78,7 @@ def started(root: Path, cache_gb: float = 0.25) -> Iterator[BackupNode]:
         create_users(settings)
         credentials = credentials_for(settings, "console")
         with connect(
-            settings, credentials, app_name="tests", timeout_ms=60_000, awaits=True
+            settings, credentials, app_name="tests", timeout_ms=60_000, is_awaiting=True
         ) as client:
             yield BackupNode(settings, client["twistlock"])
     finally:

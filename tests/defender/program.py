@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hosts.node import PROJECT
-from twistlock_console.protocol import HostRule, PolicyPushed, hash_of
+from twistlock_console.protocol import HostRule, PolicyPushed, hash_rule
 from twistlock_console.system.processes import with_parent_death_signal
 from twistlock_defender.common.folder import Folder
 
@@ -59,4 +59,4 @@ def _log(folder: Folder) -> Path:
 
 def push(rule: HostRule | None, version: int = 1) -> PolicyPushed:
     """The message that brings *rule*."""
-    return PolicyPushed(version, hash_of(rule), rule)
+    return PolicyPushed(version, hash_rule(rule), rule)

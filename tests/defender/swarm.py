@@ -45,7 +45,7 @@ class LightDefender:
         self._notes = notes
         self.outbox = Outbox(folder / "outbox.db", OUTBOX_BYTES)
         epochs = HighestEpoch(folder / "epoch")
-        tls = folder.tls()
+        tls = folder.create_tls_context()
         self.link = Link(addresses, lambda: tls, epochs, self, self.outbox)
 
     async def find(self, rate: float, stop: asyncio.Event) -> None:
@@ -62,19 +62,19 @@ class LightDefender:
             due += every
             await wait_until(due, stop)
 
-    def hello(self) -> DefenderHello:
+    def create_hello(self) -> DefenderHello:
         """Who we are; a Console has taken us in."""
         note = [self.name, self.link.state.epoch, boottime()]
         self._notes.write(json.dumps(note) + "\n")
         return DefenderHello(self.name, "26.11.1")
 
-    def renewal(self) -> None:
+    def create_renewal_request(self) -> None:
         """Its certificate is new."""
 
     def handle_command(self, command: PolicyPushed | Scan | CertificateRenewed) -> None:
         """There is nothing to enforce."""
 
-    def malformed(self, sentence: str) -> None:
+    def report_malformed(self, sentence: str) -> None:
         """Say so."""
         log.error("%s", sentence)
 

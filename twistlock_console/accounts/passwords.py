@@ -33,7 +33,7 @@ from twistlock_console.accounts.login_throttle import (
 from twistlock_console.accounts.users import User
 from twistlock_console.common import clock
 from twistlock_console.common.errors import Busy
-from twistlock_console.common.opaque_string import forms_of, opaque_string
+from twistlock_console.common.opaque_string import candidate_forms, opaque_string
 
 #: Hashes at a time; a second one would take memory and save hardly any time.
 MAX_CONCURRENT_HASHES = 1
@@ -190,7 +190,7 @@ def match_in_slot(stored: str | None, password: str) -> Match:
 
 def _match(stored: str | None, password: str) -> Match:
     """Try the normal form, then what was typed: a release before stored that."""
-    form, *typed = forms_of(password)
+    form, *typed = candidate_forms(password)
     if _verify(stored, form):
         return Match.YES
     found = [_verify(stored, each) for each in typed]

@@ -20,7 +20,7 @@ from pymongo.errors import DuplicateKeyError
 
 from twistlock_console.accounts.rights import Area, UserRole, may
 from twistlock_console.common.errors import NotFound, Refused
-from twistlock_console.common.search_terms import FIELD, words_of
+from twistlock_console.common.search_terms import FIELD, index_terms
 from twistlock_console.names import name_key
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import RevocationKind
@@ -198,7 +198,7 @@ def new_document(
         "authType": "basic",
         "sessionEpoch": secrets.randbelow(2**40),
         "lastModified": datetime.now(UTC),
-        FIELD: words_of(username),
+        FIELD: index_terms(username),
     }
 
 

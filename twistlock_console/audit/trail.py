@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from twistlock_console import plugins
 from twistlock_console.common.redaction import redact
-from twistlock_console.common.search_terms import FIELD, words_of
+from twistlock_console.common.search_terms import FIELD, index_terms
 
 COLLECTION = "audits_mgmt"
 #: A longer difference is cut: one entry must not fill a page of the history.
@@ -69,7 +69,7 @@ def record(database: Database[dict[str, object]], entry: AuditEntry) -> None:
             "diff": entry.diff,
             "status": _one_line(entry.status),
             "failure": entry.failure,
-            FIELD: words_of(entry.username, entry.source_ip, entry.status),
+            FIELD: index_terms(entry.username, entry.source_ip, entry.status),
         }
     )
 

@@ -15,7 +15,7 @@ from twistlock_console.cli.options import (
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.database.client import connect, credentials_for
-from twistlock_console.defenders.deployment import deploy_command, new_token
+from twistlock_console.defenders.deployment import create_token, deploy_command
 from twistlock_console.defenders.enrolled import allow
 from twistlock_console.settings import Settings
 
@@ -60,7 +60,7 @@ def _prepare(settings: Settings, hosts: Sequence[str]) -> tuple[str, list[str]]:
                 )
             database = client["twistlock"]
             allowed = [host for host in hosts if allow(database, host, "root")]
-            return new_token(database)[0], allowed
+            return create_token(database)[0], allowed
     except PyMongoError as error:
         why = describe_error(error)
         raise DatabaseError(f"no deploy token could be made: {why}") from error

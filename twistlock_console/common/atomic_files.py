@@ -23,11 +23,11 @@ def write_whole(path: Path, data: bytes, *, mode: int) -> None:
     """Put *data* at *path* by renaming: a crash leaves the old or the new file."""
     try:
         draft = _draft(path, data, mode)
-        with _removed_at_last(draft):
+        with _delete_at_end(draft):
             draft.replace(path)
             _sync_folder(path.parent)
     except OSError as error:
-        raise _cannot("write", path, error) from error
+        raise _identity_error("write", path, error) from error
 
 
 def read_secret(path: Path) -> bytes:
@@ -45,7 +45,7 @@ def read_secret(path: Path) -> bytes:
             f"{path} is missing; restore it from a backup of this host"
         ) from error
     except OSError as error:
-        raise _cannot("read", path, error) from error
+        raise _identity_error("read", path, error) from error
     if not stat.S_ISREG(status.st_mode):
         raise IdentityError(f"{path} is not a plain file; restore it")
     if status.st_mode & 0o077:
@@ -55,7 +55,7 @@ def read_secret(path: Path) -> bytes:
     return data
 
 
-def make_secret(path: Path) -> str:
+def ensure_secret(path: Path) -> str:
     """Return the secret at *path*, made and stored first if there is none.
 
     It has 64 hexadecimal digits: fit for URLs and for MongoDB's keyfile. Of two
@@ -64,11 +64,11 @@ def make_secret(path: Path) -> str:
     try:
         if not os.path.lexists(path):
             draft = _draft(path, secrets.token_hex(32).encode(), 0o600)
-            with _removed_at_last(draft), suppress(FileExistsError):
+            with _delete_at_end(draft), suppress(FileExistsError):
                 os.link(draft, path)
             _sync_folder(path.parent)
     except OSError as error:
-        raise _cannot("write", path, error) from error
+        raise _identity_error("write", path, error) from error
     return read_text_secret(path)
 
 
@@ -96,7 +96,7 @@ def _draft(path: Path, data: bytes, mode: int) -> Path:
 
 
 @contextmanager
-def _removed_at_last(draft: Path) -> Iterator[None]:
+def _delete_at_end(draft: Path) -> Iterator[None]:
     try:
         yield
     finally:
@@ -111,5 +111,5 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _cannot(verb: str, path: Path, error: OSError) -> IdentityError:
+def _identity_error(verb: str, path: Path, error: OSError) -> IdentityError:
     return IdentityError(f"cannot {verb} {path}: {error.strerror}")

@@ -23,12 +23,12 @@ from urllib3 import exceptions as urllib3_errors
 from twistlock_console.common.errors import ConsoleError
 
 log = logging.getLogger(__name__)
-UNFORESEEN = "an error that was not foreseen; the log of this node has it"
+UNEXPECTED = "an error that was not foreseen; the log of this node has it"
 NO_TLS = "no TLS connection could be made"
-TOO_LATE = "no answer came in time"
+TIMED_OUT = "no answer came in time"
 _HTTP: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (urllib3_errors.NameResolutionError, "its name is not known"),
-    (urllib3_errors.TimeoutError, TOO_LATE),
+    (urllib3_errors.TimeoutError, TIMED_OUT),
     ((urllib3_errors.LocationValueError, UnicodeError), "its address cannot be used"),
     (urllib3_errors.SSLError, NO_TLS),
     (Exception, "the answer cannot be understood"),
@@ -36,7 +36,7 @@ _HTTP: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
 _SYSTEM: tuple[tuple[type[OSError], str], ...] = (
     (ssl.SSLError, NO_TLS),
     (socket.gaierror, "its name cannot be looked up now"),
-    (TimeoutError, TOO_LATE),
+    (TimeoutError, TIMED_OUT),
     (ConnectionRefusedError, "it refuses connections"),
     (ConnectionError, "it ended the connection"),
 )
@@ -62,7 +62,7 @@ def describe_error(error: BaseException) -> str:
         case EOFError():
             return "it ended before it was done"
         case _:
-            return _log_details(UNFORESEEN, error)
+            return _log_details(UNEXPECTED, error)
 
 
 def _log_details(sentence: str, error: BaseException) -> str:
@@ -111,6 +111,6 @@ def _describe_system_error(error: OSError) -> str:
         if isinstance(error, kind):
             return words
     if not error.errno:
-        return _log_details(UNFORESEEN, error)
+        return _log_details(UNEXPECTED, error)
     words = os.strerror(error.errno)
     return words[:1].lower() + words[1:]

@@ -18,9 +18,9 @@ from pydantic_core import from_json
 Schema = dict[str, Any]
 Path = tuple[str | int, ...]
 
-LONGEST_NAME = 64
-MOST_NAMES = 5
-NEAR_ENOUGH = 0.6
+MAX_NAME_CHARACTERS = 64
+MAX_NAMES = 5
+SIMILARITY_CUTOFF = 0.6
 PYTHON_WORDS = (
     (re.compile(r"a (valid )?dictionary( or (an )?instance of \w+)?"), "an object"),
     (re.compile(r"a valid (tuple|list)"), "a list"),
@@ -43,24 +43,24 @@ class UnknownMembers:
     def sentence(self) -> str:
         """Name the members, where they are, what was probably meant, what is taken."""
         kind = "unknown member" if len(self.names) == 1 else "unknown members"
-        return f"{self.places}: {kind}{self.meant}; {self.taken}"
+        return f"{self.locations}: {kind}{self.suggestion}; {self.accepted_sentence}"
 
     @property
-    def places(self) -> str:
+    def locations(self) -> str:
         """Return the path of each member, the first five of them."""
-        shown = [dotted((*self.path, name)) for name in self.names[:MOST_NAMES]]
+        shown = [format_path((*self.path, name)) for name in self.names[:MAX_NAMES]]
         left = len(self.names) - len(shown)
         return ", ".join(shown) + (f" and {left} more" if left else "")
 
     @property
-    def meant(self) -> str:
+    def suggestion(self) -> str:
         """For a typing error, the member that was probably meant."""
-        near = (nearest(name, self.accepted) for name in self.names)
+        near = (closest_match(name, self.accepted) for name in self.names)
         found = dict.fromkeys(repr(name) for name in near if name)
         return f" (did you mean {' and '.join(found)}?)" if found else ""
 
     @property
-    def taken(self) -> str:
+    def accepted_sentence(self) -> str:
         """Return the members that the object may have."""
         return f"accepted here: {', '.join(self.accepted) or 'nothing'}"
 
@@ -80,7 +80,7 @@ def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise RepeatedMember(
-            f"{dotted((twice,))}: an object has it twice; send it once"
+            f"{format_path((twice,))}: an object has it twice; send it once"
         )
     return made
 
@@ -169,16 +169,16 @@ def plain_reason(message: str) -> str:
     return reason[:1].lower() + reason[1:]
 
 
-def nearest(name: str, accepted: Sequence[str]) -> str | None:
+def closest_match(name: str, accepted: Sequence[str]) -> str | None:
     """Return the member of *accepted* of which *name* may be a typing error."""
     lower = {each.lower(): each for each in accepted}
     close = difflib.get_close_matches(
-        name[:LONGEST_NAME].lower(), lower, n=1, cutoff=NEAR_ENOUGH
+        name[:MAX_NAME_CHARACTERS].lower(), lower, n=1, cutoff=SIMILARITY_CUTOFF
     )
     return lower[close[0]] if close else None
 
 
-def dotted(path: Path) -> str:
+def format_path(path: Path) -> str:
     """Write *path* as ``rules.0.name``; names that are odd or long in quotes."""
     return ".".join(_step(step) for step in path)
 
@@ -186,7 +186,7 @@ def dotted(path: Path) -> str:
 def _step(step: str | int) -> str:
     if isinstance(step, int):
         return str(step)
-    if len(step) > LONGEST_NAME:
-        return repr(f"{step[:LONGEST_NAME]}…")
+    if len(step) > MAX_NAME_CHARACTERS:
+        return repr(f"{step[:MAX_NAME_CHARACTERS]}…")
     plain = step.replace("_", "").replace("-", "").isalnum() and step.isascii()
     return step if plain else repr(step)

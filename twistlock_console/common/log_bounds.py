@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 MAX_LOG_BYTES = 100_000_000
-KEPT_FILES = 10
-INTERVAL_S = 60.0
+MAX_LOG_FILES = 10
+MIN_INTERVAL_S = 60.0
 MAX_SUBJECTS = 1000
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ def rotate_files(log: Path, max_bytes: int = MAX_LOG_BYTES) -> bool:
     """
     if file_size(log) < max_bytes:
         return False
-    for number in reversed(range(1, KEPT_FILES)):
+    for number in reversed(range(1, MAX_LOG_FILES)):
         older = Path(f"{log}.{number}")
         if older.exists():
             older.replace(f"{log}.{number + 1}")
@@ -41,8 +41,8 @@ class LimitedLog:
 
     def write(self, subject: str, sentence: str, now: float) -> None:
         """Log *sentence* about *subject*, unless that was done a moment ago."""
-        since, omitted = self._written.get(subject, (now - INTERVAL_S, 0))
-        if now - since < INTERVAL_S:
+        since, omitted = self._written.get(subject, (now - MIN_INTERVAL_S, 0))
+        if now - since < MIN_INTERVAL_S:
             self._written[subject] = (since, omitted + 1)
             return
         if len(self._written) >= MAX_SUBJECTS:

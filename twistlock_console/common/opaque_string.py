@@ -17,7 +17,7 @@ def opaque_string(text: str) -> str:
     return unicodedata.normalize("NFC", plain)
 
 
-def forms_of(text: str) -> tuple[str, ...]:
+def candidate_forms(text: str) -> tuple[str, ...]:
     """Return the forms to try: the one of now, then *text* as it was typed.
 
     An earlier release stored what was typed.

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
-from twistlock_console.common.atomic_files import make_secret
+from twistlock_console.common.atomic_files import ensure_secret
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import DatabaseError
@@ -52,7 +52,7 @@ def prepare_secrets(folders: Folders) -> None:
     Raises IdentityError if one cannot be written, or is there and unusable.
     """
     for name in SECRETS:
-        make_secret(folders.secrets / name)
+        ensure_secret(folders.secrets / name)
 
 
 def wait_until_answering(

@@ -100,18 +100,18 @@ def poll_control_data(database: Documents) -> ControlData:
     )
 
 
-def _with(collection: str, *stages: Mapping[str, object]) -> Mapping[str, object]:
+def _union_with(collection: str, *stages: Mapping[str, object]) -> Mapping[str, object]:
     return {"$unionWith": {"coll": collection, "pipeline": list(stages)}}
 
 
 _QUERY: list[Mapping[str, object]] = [
     {"$match": {"_id": host.HOST_RUNTIME}},
     {"$project": {"version": 1}},
-    _with(
+    _union_with(
         store.COLLECTION,
         {"$match": store.revocations_query(RevocationKind.CERTIFICATE)},
         {"$project": {"serial": "$name"}},
     ),
-    _with(SETTINGS, {"$match": {"_id": DEFENDER}}),
-    _with(COMMANDS, {"$sort": {"_id": 1}}, {"$limit": MAX_COMMANDS}),
+    _union_with(SETTINGS, {"$match": {"_id": DEFENDER}}),
+    _union_with(COMMANDS, {"$sort": {"_id": 1}}, {"$limit": MAX_COMMANDS}),
 ]

@@ -37,22 +37,22 @@ from twistlock_console.settings import Settings
 COLLECTION = "deploy_tokens"
 TOKEN_HOURS = 24
 TOKEN_SHAPE = re.compile(r"deploy-[A-Za-z0-9_-]{43}")
-SHOWN_DIGITS = 12
-COPY_AGAIN = "copy the command anew from Manage > Defenders > Deploy"
+ID_DIGITS = 12
+COPY_AGAIN_HINT = "copy the command anew from Manage > Defenders > Deploy"
 INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=86_400)]
-OWN = {"127.0.0.1", "localhost"}
+LOCAL_NAMES = {"127.0.0.1", "localhost"}
 SCRIPT = "/api/v1/scripts/defender.sh"
 ADDRESS = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 RELEASE = "twistlock_console.tar.gz"
 PACKAGE = "twistlock_defender.tar.gz"
 #: The agent, what it imports, and what that needs: packaging/defender lists it.
-NEEDED = {
+NEEDED_PROJECTS = {
     *("twistlock_defender", "websockets", "watchdog"),
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions"),
     *("typing_inspection", "cryptography", "cffi", "pycparser"),
 }
 #: A whole fleet may ask for the first one at once.
-_making = threading.Lock()
+_build_lock = threading.Lock()
 Documents = Database[dict[str, object]]
 
 
@@ -78,11 +78,11 @@ class _StoredToken:
 _token: TypeAdapter[_StoredToken] = TypeAdapter(_StoredToken)
 
 
-def new_token(database: Documents, by: str = "") -> tuple[str, datetime]:
+def create_token(database: Documents, by: str = "") -> tuple[str, datetime]:
     """Make a token for the account *by*, "" for root; return it and when it ends."""
     token = f"deploy-{secrets.token_urlsafe(32)}"
     expires = datetime.now(UTC) + timedelta(hours=TOKEN_HOURS)
-    made = {"_id": _hashed(token), "expires": expires, "used": 0, "by": by}
+    made = {"_id": _hash(token), "expires": expires, "used": 0, "by": by}
     database[COLLECTION].insert_one(made)
     return token, expires
 
@@ -90,10 +90,10 @@ def new_token(database: Documents, by: str = "") -> tuple[str, datetime]:
 def check_token(database: Documents, token: str, *, use: bool = False) -> None:
     """Raise Refused unless *token* is good now; with *use* it counts a host."""
     if not TOKEN_SHAPE.fullmatch(token):
-        raise Refused(f"The deploy token is damaged; {COPY_AGAIN}, as a whole.")
-    key = _hashed(token)
+        raise Refused(f"The deploy token is damaged; {COPY_AGAIN_HINT}, as a whole.")
+    key = _hash(token)
     gone = Refused(
-        f"The deploy token was revoked, is not known, or has ended; {COPY_AGAIN}."
+        f"The deploy token was revoked, is not known, or has ended; {COPY_AGAIN_HINT}."
     )
     good = {"_id": key, "expires": {"$gt": datetime.now(UTC)}}
     found = database[COLLECTION].find_one(good)
@@ -109,13 +109,13 @@ def check_token(database: Documents, token: str, *, use: bool = False) -> None:
         database[COLLECTION].update_one(good, {"$inc": {"used": 1}})
 
 
-def tokens(database: Documents) -> list[DeployToken]:
+def list_tokens(database: Documents) -> list[DeployToken]:
     """Return the tokens that can still be used, the latest first."""
     alive = {"expires": {"$gt": datetime.now(UTC)}}
     found = list(database[COLLECTION].find(alive).sort("expires", DESCENDING).limit(50))
     revoked = store.read_revoked(database, RevocationKind.DEPLOY_TOKEN)
     return [
-        DeployToken(each.key[:SHOWN_DIGITS], each.expires, each.used)
+        DeployToken(each.key[:ID_DIGITS], each.expires, each.used)
         for each in map(_token.validate_python, found)
         if each.key not in revoked
     ]
@@ -124,7 +124,7 @@ def tokens(database: Documents) -> list[DeployToken]:
 def revoke_token(database: Documents, token_id: str) -> None:
     """Revoke the token; raises Refused when there is none such."""
     found = None
-    if re.fullmatch(f"[0-9a-f]{{{SHOWN_DIGITS}}}", token_id):
+    if re.fullmatch(f"[0-9a-f]{{{ID_DIGITS}}}", token_id):
         begins = {"_id": {"$regex": f"^{token_id}"}}
         found = database[COLLECTION].find_one(begins)
     token = _token.validate_python(found) if found else None
@@ -142,13 +142,11 @@ def revoke_token(database: Documents, token_id: str) -> None:
 
 def token_id(database: Documents, token: str) -> str | None:
     """Return how pages and history call the token; None if we never made it."""
-    key = _hashed(token)
-    return (
-        key[:SHOWN_DIGITS] if database[COLLECTION].find_one({"_id": key}, {}) else None
-    )
+    key = _hash(token)
+    return key[:ID_DIGITS] if database[COLLECTION].find_one({"_id": key}, {}) else None
 
 
-def _hashed(token: str) -> str:
+def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -156,7 +154,7 @@ def console_names(settings: Settings) -> list[str]:
     """Return the names by which a host may reach the Console, shared ones first."""
     certificate = read_certificate(settings.folders.certificates / NODE)
     shared = list(settings.console_san)
-    others = sorted(names_in(certificate) - OWN - set(shared))
+    others = sorted(names_in(certificate) - LOCAL_NAMES - set(shared))
     return [*shared, *others] or [settings.node_address]
 
 
@@ -224,13 +222,13 @@ def defender_package(images: Path) -> Path:
             "The Console was not installed by twistlock.sh, so it has no release to "
             f"take the Defender from; put the release tarball at {release}."
         )
-    with _making:
+    with _build_lock:
         if not package.exists() or package.stat().st_mtime < release.stat().st_mtime:
-            _make(release, package)
+            _build_package(release, package)
     return package
 
 
-def _make(release: Path, package: Path) -> None:
+def _build_package(release: Path, package: Path) -> None:
     draft = package.with_suffix(f".{os.getpid()}")
     try:
         with tarfile.open(release) as whole, tarfile.open(draft, "w") as part:
@@ -253,4 +251,4 @@ def _copy_needed(whole: tarfile.TarFile, part: tarfile.TarFile) -> None:
 
 def _is_needed(name: str) -> bool:
     project = name.split("-")[0].lower()
-    return name.endswith(".whl") and re.sub(r"[-.]", "_", project) in NEEDED
+    return name.endswith(".whl") and re.sub(r"[-.]", "_", project) in NEEDED_PROJECTS

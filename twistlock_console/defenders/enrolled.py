@@ -27,18 +27,18 @@ from twistlock_console.revocation.store import EXPIRY_MARGIN, RevocationKind
 
 COLLECTION = "enrolled_defenders"
 #: `_id` is the serial (hex) of a certificate, `serial` that of the one that followed.
-FOLLOWERS = "renewed_certificates"
+SUCCESSORS = "renewed_certificates"
 INDEXES = [
     IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
     IndexModel([("allowed.until", ASCENDING)], sparse=True),
 ]
 PERMISSION_HOURS = 24
 MAX_TRIES = 5
-MAX_SHOWN = 100
+MAX_LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedCertificate:
     """A certificate of a Defender: its serial number (hex), its end, and its key.
 
     *key* is the key's fingerprint, "" where a release before did not store it.
@@ -49,14 +49,14 @@ class Issued:
     key: str = ""
 
     @classmethod
-    def read(cls, stored: Document) -> "Issued":
+    def read(cls, stored: Document) -> "IssuedCertificate":
         """Read a stored one; a release before did not always store its end."""
         latest = datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)
         expires = stored.get("expires") or latest
         return cls(str(stored["serial"]), expires, str(stored.get("key", "")))
 
     @classmethod
-    def of(cls, pem: bytes) -> "Issued":
+    def of(cls, pem: bytes) -> "IssuedCertificate":
         """Describe the certificate *pem*."""
         made = x509.load_pem_x509_certificate(pem)
         serial = f"{made.serial_number:x}"
@@ -72,18 +72,18 @@ class Permission:
     by: str
 
 
-def add_name(database: Db, name: str, issued: Issued) -> bool:
+def add_name(database: Db, name: str, issued: IssuedCertificate) -> bool:
     """Store a new name with its certificate; return False if the name exists."""
-    return _existing(database, name) is None and _insert(database, name, [issued])
+    return _find_or_add(database, name) is None and _insert(database, name, [issued])
 
 
-def certificates_of(database: Db, name: str) -> list[Issued]:
+def certificates_of(database: Db, name: str) -> list[IssuedCertificate]:
     """Return the certificates of the name, the revoked ones too."""
-    found = _existing(database, name) or {"certificates": []}
-    return [Issued.read(each) for each in found["certificates"]]
+    found = _find_or_add(database, name) or {"certificates": []}
+    return [IssuedCertificate.read(each) for each in found["certificates"]]
 
 
-def replace_certificate(database: Db, name: str, issued: Issued) -> bool:
+def replace_certificate(database: Db, name: str, issued: IssuedCertificate) -> bool:
     """Give the name another certificate, and revoke those before.
 
     For a host that holds the key of the present one. Returns False if the name was
@@ -93,7 +93,7 @@ def replace_certificate(database: Db, name: str, issued: Issued) -> bool:
     return _replace(database, wanted, name, issued)
 
 
-def use_permission(database: Db, name: str, issued: Issued) -> bool:
+def use_permission(database: Db, name: str, issued: IssuedCertificate) -> bool:
     """Do the same where an administrator allowed it, and use the permission up.
 
     Returns False if there is none.
@@ -102,7 +102,9 @@ def use_permission(database: Db, name: str, issued: Issued) -> bool:
     return _replace(database, wanted, name, issued)
 
 
-def add_follower(database: Db, name: str, before: Issued, issued: Issued) -> bool:
+def add_successor(
+    database: Db, name: str, before: IssuedCertificate, issued: IssuedCertificate
+) -> bool:
     """Note a certificate that follows *before*, which stays valid until its end.
 
     Returns False if the name was decommissioned, or enrolled again by another host.
@@ -113,7 +115,7 @@ def add_follower(database: Db, name: str, before: Issued, issued: Issued) -> boo
         "certificates.serial": before.serial,
     }
     change = {
-        "$push": {"certificates": _stored(issued)},
+        "$push": {"certificates": _certificate_document(issued)},
         "$max": {"expires": issued.expires + EXPIRY_MARGIN},
     }
     done = database[COLLECTION].update_one(wanted, change)
@@ -122,7 +124,7 @@ def add_follower(database: Db, name: str, before: Issued, issued: Issued) -> boo
 
 def allow(database: Db, name: str, by: str) -> bool:
     """Let the name be enrolled once more; return False if it was never enrolled."""
-    if _existing(database, name) is None:
+    if _find_or_add(database, name) is None:
         return False
     until = datetime.now(UTC) + timedelta(hours=PERMISSION_HOURS)
     change = {"$set": {"allowed": {"until": until, "by": by}}}
@@ -137,10 +139,10 @@ def disallow(database: Db, name: str) -> bool:
     return database[COLLECTION].update_one(wanted, change).matched_count == 1
 
 
-def permissions(database: Db) -> list[Permission]:
+def list_permissions(database: Db) -> list[Permission]:
     """Return the names that may be enrolled once more, as many as a page shows."""
     wanted = {"allowed.until": {"$gt": datetime.now(UTC)}}
-    found = database[COLLECTION].find(wanted).sort("allowed.until").limit(MAX_SHOWN)
+    found = database[COLLECTION].find(wanted).sort("allowed.until").limit(MAX_LISTED)
     return [
         Permission(each["name"], each["allowed"]["until"], each["allowed"]["by"])
         for each in found
@@ -154,8 +156,10 @@ def decommission(database: Db, name: str) -> str | None:
     revoked too, or finds the name decommissioned. Returns None for a name that never
     was, or is decommissioned and not in the register.
     """
-    known = _existing(database, name)
-    if known is None or (known.get("decommissioned") and not _listed(database, name)):
+    known = _find_or_add(database, name)
+    if known is None or (
+        known.get("decommissioned") and not _find_in_register(database, name)
+    ):
         return None
     change = {"$set": {"decommissioned": datetime.now(UTC)}, "$unset": {"allowed": ""}}
     after = database[COLLECTION].find_one_and_update(
@@ -165,30 +169,32 @@ def decommission(database: Db, name: str) -> str | None:
     return str(known["name"])
 
 
-def seed(database: Db) -> None:
+def add_earlier_names(database: Db) -> None:
     """Add the names and certificates that a release before stored; may be repeated."""
-    issued: dict[str, dict[str, Issued]] = {}
+    issued: dict[str, dict[str, IssuedCertificate]] = {}
 
-    def note(name: str, certificates: list[Issued]) -> None:
+    def note(name: str, certificates: list[IssuedCertificate]) -> None:
         if name:
             of_name = issued.setdefault(name, {})
             of_name.update({each.serial: each for each in certificates})
 
     for entry in database[register.COLLECTION].find({}, {"certificate": 1}):
-        note(str(entry["_id"]), _of_entry(entry))
-    for each in database[FOLLOWERS].find():
-        note(str(each["defender"]), _of_follower(each))
+        note(str(entry["_id"]), _register_certificates(entry))
+    for each in database[SUCCESSORS].find():
+        note(str(each["defender"]), _successor_certificates(each))
     revoked: set[str] = set()
     for each in database[store.COLLECTION].find(
         store.revocations_query(RevocationKind.CERTIFICATE)
     ):
-        note(str(each["owner"]), [Issued(str(each["name"]), each["expires"])])
+        note(
+            str(each["owner"]), [IssuedCertificate(str(each["name"]), each["expires"])]
+        )
         revoked.add(str(each["name"]))
     _add_missing(database, issued, revoked)
 
 
 def _add_missing(
-    database: Db, issued: dict[str, dict[str, Issued]], revoked: set[str]
+    database: Db, issued: dict[str, dict[str, IssuedCertificate]], revoked: set[str]
 ) -> None:
     """Add new names with all their certificates, and to known ones those that count."""
     known = {
@@ -201,7 +207,7 @@ def _add_missing(
         passed = known[key] | revoked if key in known else ()
         new = [each for each in certificates.values() if each.serial not in passed]
         if new or key not in known:
-            document = _document(name, new)
+            document = _name_document(name, new)
             change = {
                 "$setOnInsert": {"name": name},
                 "$push": {"certificates": {"$each": document["certificates"]}},
@@ -212,50 +218,57 @@ def _add_missing(
         database[COLLECTION].bulk_write(changes, ordered=False)
 
 
-def _existing(database: Db, name: str) -> Document | None:
+def _find_or_add(database: Db, name: str) -> Document | None:
     """Return the document of the name; make it for one that is only in the register."""
     found = database[COLLECTION].find_one({"_id": name_key(name)})
-    if found is not None or (entry := _listed(database, name)) is None:
+    if found is not None or (entry := _find_in_register(database, name)) is None:
         return found
-    issued = _of_entry(entry)
-    for each in database[FOLLOWERS].find({"defender": entry["_id"]}):
-        issued += _of_follower(each)
+    issued = _register_certificates(entry)
+    for each in database[SUCCESSORS].find({"defender": entry["_id"]}):
+        issued += _successor_certificates(each)
     _insert(database, str(entry["_id"]), issued)
     return database[COLLECTION].find_one({"_id": name_key(name)})
 
 
-def _listed(database: Db, name: str) -> Document | None:
-    return database[register.COLLECTION].find_one(register.named(name))
+def _find_in_register(database: Db, name: str) -> Document | None:
+    return database[register.COLLECTION].find_one(register.name_query(name))
 
 
-def _of_entry(entry: Document) -> list[Issued]:
+def _register_certificates(entry: Document) -> list[IssuedCertificate]:
     certificate = entry.get("certificate")
-    return [Issued.read(certificate)] if certificate else []
+    return [IssuedCertificate.read(certificate)] if certificate else []
 
 
-def _of_follower(stored: Document) -> list[Issued]:
-    return [Issued.read({**stored, "serial": stored["_id"]}), Issued.read(stored)]
+def _successor_certificates(stored: Document) -> list[IssuedCertificate]:
+    return [
+        IssuedCertificate.read({**stored, "serial": stored["_id"]}),
+        IssuedCertificate.read(stored),
+    ]
 
 
-def _insert(database: Db, name: str, issued: list[Issued]) -> bool:
+def _insert(database: Db, name: str, issued: list[IssuedCertificate]) -> bool:
     try:
-        database[COLLECTION].insert_one(_document(name, issued))
+        database[COLLECTION].insert_one(_name_document(name, issued))
     except DuplicateKeyError:
         return False
     return True
 
 
-def _document(name: str, issued: list[Issued]) -> Document:
-    ends = [each.expires for each in issued] or [Issued.read({"serial": ""}).expires]
+def _name_document(name: str, issued: list[IssuedCertificate]) -> Document:
+    ends = [each.expires for each in issued] or [
+        IssuedCertificate.read({"serial": ""}).expires
+    ]
     return {
         "_id": name_key(name),
         "name": name,
-        "certificates": [_stored(each) for each in issued],
+        "certificates": [_certificate_document(each) for each in issued],
         "expires": max(ends) + EXPIRY_MARGIN,
     }
 
 
-def _replace(database: Db, wanted: Document, name: str, issued: Issued) -> bool:
+def _replace(
+    database: Db, wanted: Document, name: str, issued: IssuedCertificate
+) -> bool:
     """Revoke the certificates of the document *wanted*, and replace them by *issued*.
 
     They are revoked first: if this is cut short, no certificate is forgotten. One that
@@ -267,7 +280,7 @@ def _replace(database: Db, wanted: Document, name: str, issued: Issued) -> bool:
         _revoke(database, before)
         unchanged = {**wanted, "certificates": before["certificates"]}
         change = {
-            "$set": {"name": name, "certificates": [_stored(issued)]},
+            "$set": {"name": name, "certificates": [_certificate_document(issued)]},
             "$unset": {"allowed": "", "decommissioned": ""},
             "$max": {"expires": issued.expires + EXPIRY_MARGIN},
         }
@@ -277,10 +290,10 @@ def _replace(database: Db, wanted: Document, name: str, issued: Issued) -> bool:
 
 
 def _revoke(database: Db, known: Document) -> None:
-    issued = map(Issued.read, known["certificates"])
+    issued = map(IssuedCertificate.read, known["certificates"])
     proofs = [(each.serial, each.expires) for each in issued]
     store.revoke_all(database, RevocationKind.CERTIFICATE, proofs, owner=known["name"])
 
 
-def _stored(issued: Issued) -> Document:
+def _certificate_document(issued: IssuedCertificate) -> Document:
     return {"serial": issued.serial, "expires": issued.expires, "key": issued.key}

@@ -14,12 +14,12 @@ from pymongo.errors import DuplicateKeyError
 
 from twistlock_console.common.errors import IdentityError, Refused
 from twistlock_console.defenders import enrolled, register
-from twistlock_console.defenders.enrolled import FOLLOWERS, Issued
+from twistlock_console.defenders.enrolled import SUCCESSORS, IssuedCertificate
 from twistlock_console.names import name_key
 from twistlock_console.pki.authority import sign_request
 from twistlock_console.pki.identity_files import AUTHORITY, read_certificate
 from twistlock_console.pki.tls import Identity, Usage, peer_identity
-from twistlock_console.protocol import RENEWED_DAYS
+from twistlock_console.protocol import RENEWAL_DAYS
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import RevocationKind
 
@@ -44,14 +44,16 @@ class EnrolmentRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolled:
+class EnrolmentResult:
     """The certificate (PEM), and for the history what the enrolment rests on."""
 
     certificate: str
     reason: str
 
 
-def enrol(database: Documents, folder: Path, asked: EnrolmentRequest) -> Enrolled:
+def enrol(
+    database: Documents, folder: Path, asked: EnrolmentRequest
+) -> EnrolmentResult:
     """Issue a certificate with the authority in *folder*.
 
     A new name gets one. An existing name gets one for the key that it has, or, if an
@@ -64,25 +66,28 @@ def enrol(database: Documents, folder: Path, asked: EnrolmentRequest) -> Enrolle
             "letters, digits, dots and hyphens"
         )
     try:
-        pem = _signed(folder, asked.name, asked.request)
+        pem = _sign(folder, asked.name, asked.request)
     except IdentityError as error:
         raise Refused(str(error)) from error
-    issued = Issued.of(pem)
+    issued = IssuedCertificate.of(pem)
     reason = "a new name"
     if not enrolled.add_name(database, asked.name, issued):
         reason = _replace(database, folder, asked, issued)
     _register(database, asked.name, issued)
-    return Enrolled(pem.decode(), reason)
+    return EnrolmentResult(pem.decode(), reason)
 
 
-def _signed(folder: Path, name: str, request: str) -> bytes:
+def _sign(folder: Path, name: str, request: str) -> bytes:
     return sign_request(
         folder, request.encode(), usage=Usage.DEFENDER, common_name=name, names=[]
     )
 
 
 def _replace(
-    database: Documents, folder: Path, asked: EnrolmentRequest, issued: Issued
+    database: Documents,
+    folder: Path,
+    asked: EnrolmentRequest,
+    issued: IssuedCertificate,
 ) -> str:
     """Let the host take an existing name; returns why it may. Raises Refused."""
     name = asked.name
@@ -119,7 +124,10 @@ def _holds_key(
     The request is signed with that key, so the host holds it. What a release before
     issued is known by the certificate that the host shows.
     """
-    known = [*enrolled.certificates_of(database, asked.name), _shown(folder, asked)]
+    known = [
+        *enrolled.certificates_of(database, asked.name),
+        _parse_sent_certificate(folder, asked),
+    ]
     now = datetime.now(UTC)
     return any(
         each.key == key
@@ -130,7 +138,9 @@ def _holds_key(
     )
 
 
-def _shown(folder: Path, asked: EnrolmentRequest) -> Issued | None:
+def _parse_sent_certificate(
+    folder: Path, asked: EnrolmentRequest
+) -> IssuedCertificate | None:
     """Return the certificate that the host sent, if we issued it for the name."""
     if not asked.certificate:
         return None
@@ -142,15 +152,17 @@ def _shown(folder: Path, asked: EnrolmentRequest) -> Issued | None:
     except (ValueError, TypeError, InvalidSignature, IdentityError):
         return None
     ours = name_key(identity.common_name) == name_key(asked.name)
-    return Issued.of(pem) if ours and identity.usage is Usage.DEFENDER else None
+    return (
+        IssuedCertificate.of(pem) if ours and identity.usage is Usage.DEFENDER else None
+    )
 
 
 def _is_connected(database: Documents, name: str) -> bool:
-    here = {**register.named(name), "connected": True}
+    here = {**register.name_query(name), "connected": True}
     return database[register.COLLECTION].find_one(here, {}) is not None
 
 
-def _register(database: Documents, name: str, issued: Issued) -> None:
+def _register(database: Documents, name: str, issued: IssuedCertificate) -> None:
     """Show the name in the register, in this spelling alone."""
     entries = database[register.COLLECTION]
     key = {register.NAME_KEY: name_key(name)}
@@ -170,10 +182,10 @@ def _register(database: Documents, name: str, issued: Issued) -> None:
 def check_due(identity: Identity) -> None:
     """Raise Refused while the certificate of *identity* is good for long."""
     left = identity.expires - datetime.now(UTC)
-    if left > timedelta(days=RENEWED_DAYS):
+    if left > timedelta(days=RENEWAL_DAYS):
         raise Refused(
             f"the certificate is valid for {left.days} days more; it is renewed "
-            f"{RENEWED_DAYS} days before its end"
+            f"{RENEWAL_DAYS} days before its end"
         )
 
 
@@ -187,23 +199,27 @@ def renew(
     `check_due` before. Raises Refused.
     """
     _check_key(der, request)
-    before = Issued(f"{identity.serial:x}", identity.expires)
+    before = IssuedCertificate(f"{identity.serial:x}", identity.expires)
     if store.is_revoked(database, RevocationKind.CERTIFICATE, before.serial):
         raise Refused("the certificate was revoked")
-    if follower := database[FOLLOWERS].find_one({"_id": before.serial}):
+    if follower := database[SUCCESSORS].find_one({"_id": before.serial}):
         return str(follower["pem"])
     return _issue(database, folder, identity.common_name, before, request)
 
 
 def _issue(
-    database: Documents, folder: Path, name: str, before: Issued, request: str
+    database: Documents,
+    folder: Path,
+    name: str,
+    before: IssuedCertificate,
+    request: str,
 ) -> str:
     try:
-        pem = _signed(folder, name, request)
+        pem = _sign(folder, name, request)
     except IdentityError as error:
         raise Refused(f"no certificate can be issued: {error}") from error
-    issued = Issued.of(pem)
-    if not enrolled.add_follower(database, name, before, issued):
+    issued = IssuedCertificate.of(pem)
+    if not enrolled.add_successor(database, name, before, issued):
         raise Refused("the certificate was revoked")
     follower = {
         "_id": before.serial,
@@ -213,9 +229,9 @@ def _issue(
         "expires": issued.expires,
     }
     try:
-        database[FOLLOWERS].insert_one(follower)
+        database[SUCCESSORS].insert_one(follower)
     except DuplicateKeyError:
-        follower = database[FOLLOWERS].find_one({"_id": before.serial}) or follower
+        follower = database[SUCCESSORS].find_one({"_id": before.serial}) or follower
     return str(follower["pem"])
 
 

@@ -20,7 +20,7 @@ from twistlock_console.protocol import Event
 COLLECTION = "defender_event_usage"
 INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)]
 MEGABYTE = 1_000_000
-SAVED_STEPS = 16
+SAVES_PER_QUOTA = 16
 """The usage of a Defender is saved when a part of its quota, or 1 MB, was added."""
 Documents = Database[dict[str, object]]
 _usage: TypeAdapter[dict[str, int]] = TypeAdapter(dict[str, int])
@@ -140,7 +140,7 @@ class EventQuota:
 
     def take_unsaved(self) -> dict[str, int]:
         """Return the usage that is to be saved now; it counts as saved."""
-        step = min(MEGABYTE, self.megabytes * MEGABYTE // SAVED_STEPS)
+        step = min(MEGABYTE, self.megabytes * MEGABYTE // SAVES_PER_QUOTA)
         unsaved = {
             defender: size
             for defender, size in (self._used.items() if self.day else ())
@@ -183,7 +183,7 @@ def save_usage(database: Documents, day: str, used: Mapping[str, int]) -> None:
     )
 
 
-def updates_of(dropped: Iterable[DroppedEvents]) -> list[UpdateOne]:
+def dropped_updates(dropped: Iterable[DroppedEvents]) -> list[UpdateOne]:
     """Return the updates that count *dropped*."""
     now = datetime.now(UTC)
     return [each.as_update(now) for each in dropped]

@@ -10,13 +10,13 @@ from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, ExecutionTimeout
 
-from twistlock_console.defenders.event_quota import DroppedEvents, updates_of
+from twistlock_console.defenders.event_quota import DroppedEvents, dropped_updates
 from twistlock_console.protocol import ComplianceEvent, Event
-from twistlock_console.protocol.findings import members_of
+from twistlock_console.protocol.findings import event_members
 
 COLLECTION = "defender_events"
 COMPLIANCE = "defender_compliance"
-KEPT_SECONDS = 30 * 86_400
+RETENTION_S = 30 * 86_400
 DUPLICATE_KEY = 11000
 #: More are not counted: a plot needs no more, and a page must not wait.
 MAX_COUNTED = 200_000
@@ -26,7 +26,7 @@ _counts: TypeAdapter[dict[int, int]] = TypeAdapter(dict[int, int])
 
 #: `_id` is "defender/number": what is sent again is recognized by it. The lists that
 #: show events bring indexes of their own.
-INDEXES = [IndexModel([("received", ASCENDING)], expireAfterSeconds=KEPT_SECONDS)]
+INDEXES = [IndexModel([("received", ASCENDING)], expireAfterSeconds=RETENTION_S)]
 
 #: Indexes of an earlier release, whose lists went by the time on the host.
 OBSOLETE_INDEXES = frozenset(
@@ -56,7 +56,7 @@ def add_times_of_receipt(database: Documents) -> None:
     )
 
 
-def documents_of(defender: str, events: Iterable[Event]) -> list[RawBSONDocument]:
+def encode_documents(defender: str, events: Iterable[Event]) -> list[RawBSONDocument]:
     """Give what is stored of *events*, encoded here: it counts in bytes from now on."""
     received = datetime.now(UTC)
     return [
@@ -66,7 +66,7 @@ def documents_of(defender: str, events: Iterable[Event]) -> list[RawBSONDocument
                     "_id": f"{defender}/{event.number}",
                     "defender": defender,
                     "received": received,
-                    **members_of(event),
+                    **event_members(event),
                 }
             )
         )
@@ -87,7 +87,7 @@ def store_events(
     """
     duplicates = _insert(database, documents) if documents else []
     if dropped:
-        database[COLLECTION].bulk_write(updates_of(dropped), ordered=False)
+        database[COLLECTION].bulk_write(dropped_updates(dropped), ordered=False)
     return duplicates
 
 
@@ -126,7 +126,7 @@ def _older(run: ComplianceEvent) -> dict[str, object]:
 
 
 def _compliance(defender: str, run: ComplianceEvent) -> dict[str, object]:
-    members = members_of(run)
+    members = event_members(run)
     failed = [result for result in run.results if not result.passed]
     return {
         "_id": defender,

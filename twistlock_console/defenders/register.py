@@ -36,7 +36,7 @@ _seconds: TypeAdapter[float] = TypeAdapter(float)
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServingProcess:
     """The process that serves Defenders: its own id, its epoch, its node's address."""
 
     id: str
@@ -45,7 +45,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ConnectedDefender:
     """A Defender that connected, with what its certificate and its hello say."""
 
     name: str
@@ -58,7 +58,9 @@ class Arrival:
     expires: datetime
 
 
-def arrived(server: Server, arrival: Arrival, now: datetime) -> UpdateOne:
+def connected_update(
+    server: ServingProcess, arrival: ConnectedDefender, now: datetime
+) -> UpdateOne:
     """Note an arrival. Who was connected to an earlier Console has not been away."""
     was_here = {"$eq": ["$connected", True]}
     same_epoch = {"$eq": ["$returned.epoch", server.epoch]}
@@ -82,11 +84,11 @@ def arrived(server: Server, arrival: Arrival, now: datetime) -> UpdateOne:
         "returned": {"$cond": [same_epoch, "$returned", returned]},
         "connected": True,
     }
-    away = {"$unset": ["left", "alerted"]}
+    away = {"$unset": ["disconnected_update", "alerted"]}
     return UpdateOne(_not_newer(server, arrival.name), [{"$set": changes}, away], True)
 
 
-def named(name: str) -> dict[str, object]:
+def name_query(name: str) -> dict[str, object]:
     """Return the query for the Defender of this name, in whatever case."""
     return {"$or": [{"_id": name}, {NAME_KEY: name_key(name)}]}
 
@@ -98,26 +100,26 @@ def add_name_keys(database: Documents) -> None:
     database[COLLECTION].update_many({NAME_KEY: None}, change)
 
 
-def left(
-    server: Server, name: str, connection: int, now: datetime, at: float
+def disconnected_update(
+    server: ServingProcess, name: str, connection: int, now: datetime, at: float
 ) -> UpdateOne:
     """Note that the Defender left; *at* is the service clock's time."""
     mine = {"_id": name, "link.server": server.id, "link.id": connection}
-    away = {"connected": False, "lastModified": now, "left": at}
+    away = {"connected": False, "lastModified": now, "disconnected_update": at}
     return UpdateOne(mine, {"$set": away})
 
 
-def described(name: str, facts: Facts) -> UpdateOne:
+def facts_update(name: str, facts: Facts) -> UpdateOne:
     """Note what a host is now."""
     return UpdateOne({"_id": name}, {"$set": _facts(name, facts)})
 
 
-def enforces(name: str, policy: str) -> UpdateOne:
+def policy_update(name: str, policy: str) -> UpdateOne:
     """Note the hash of the rule that the Defender was sent."""
     return UpdateOne({"_id": name}, {"$set": {"policy": policy}})
 
 
-def dropped(name: str, count: int) -> UpdateOne:
+def dropped_update(name: str, count: int) -> UpdateOne:
     """Note how many events of a Defender were dropped over its quota, in all."""
     return UpdateOne({"_id": name}, {"$max": {"droppedEvents": count}})
 
@@ -142,18 +144,30 @@ def write(database: Documents, changes: list[UpdateOne]) -> None:
             raise
 
 
-def mark_away(database: Documents, server: Server, opened: datetime, at: float) -> int:
+def mark_disconnected(
+    database: Documents, server: ServingProcess, opened: datetime, at: float
+) -> int:
     """Mark who has not come back since *opened*, the service clock's *at*."""
     changed = database[COLLECTION].update_many(
         {"connected": True, "link.server": {"$ne": server.id}},
-        {"$set": {"connected": False, "lastModified": opened, "left": at}},
+        {
+            "$set": {
+                "connected": False,
+                "lastModified": opened,
+                "disconnected_update": at,
+            }
+        },
     )
     return changed.modified_count
 
 
 def mark_alerted(database: Documents, before: float, now: datetime) -> list[str]:
     """Mark who left *before* and was not alerted of; gives their names."""
-    away = {"connected": False, "left": {"$lte": before}, "alerted": {"$exists": False}}
+    away = {
+        "connected": False,
+        "disconnected_update": {"$lte": before},
+        "alerted": {"$exists": False},
+    }
     names = [str(d["_id"]) for d in database[COLLECTION].find(away, {}).limit(1000)]
     if names:
         found = {"_id": {"$in": names}, "connected": False}
@@ -163,7 +177,7 @@ def mark_alerted(database: Documents, before: float, now: datetime) -> list[str]
 
 def remove_absent(database: Documents, before: float) -> list[str]:
     """Remove who left *before*; gives their names."""
-    away = {"connected": False, "left": {"$lte": before}}
+    away = {"connected": False, "disconnected_update": {"$lte": before}}
     names = [str(d["_id"]) for d in database[COLLECTION].find(away, {}).limit(1000)]
     if names:
         database[COLLECTION].delete_many({"_id": {"$in": names}, **away})
@@ -173,7 +187,7 @@ def remove_absent(database: Documents, before: float) -> list[str]:
 def _facts(name: str, facts: Facts) -> dict[str, object]:
     return {
         NAME_KEY: name_key(name),
-        search_terms.FIELD: search_terms.words_of(name, facts.fqdn, facts.os),
+        search_terms.FIELD: search_terms.index_terms(name, facts.fqdn, facts.os),
         "fqdn": facts.fqdn,
         "os": facts.os,
         "packages": facts.packages,
@@ -187,13 +201,13 @@ def _facts(name: str, facts: Facts) -> dict[str, object]:
     }
 
 
-def _not_newer(server: Server, name: str) -> dict[str, object]:
+def _not_newer(server: ServingProcess, name: str) -> dict[str, object]:
     # With a newer epoch in it the document does not match, the insertion that follows
     # meets a duplicate key, and nothing is changed.
     return {"_id": name, "link.epoch": {"$not": {"$gt": server.epoch}}}
 
 
-def present_time() -> datetime:
+def utc_now() -> datetime:
     """Give the time of day, as it is shown to people."""
     return datetime.now(UTC)
 

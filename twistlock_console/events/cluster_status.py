@@ -55,7 +55,7 @@ class ClusterStatus:
         )
         return cls(term=int(answer.get("term", 0)), members=members)
 
-    def source_of(self, address: str) -> str | None:
+    def sync_source_of(self, address: str) -> str | None:
         """Whose oplog the member at *address* reads; "" for nobody's."""
         return next((m.sync_source for m in self.members if m.address == address), None)
 

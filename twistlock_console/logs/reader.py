@@ -9,9 +9,9 @@ from twistlock_console.common.redaction import redact_text
 from twistlock_console.logs.setup import log_file
 from twistlock_console.settings import Folders
 
-MOST_LINES = 2_000
+MAX_LINES = 2_000
 #: No more of a file is read; a line has 200 bytes or so, a traceback 4,000.
-MOST_BYTES = 4 * 1024 * 1024
+MAX_READ_BYTES = 4 * 1024 * 1024
 _PLAIN = re.compile(r"(\d{4}-\d\d-\d\dT\S{8,}Z) ([A-Z]+) (.*)")
 
 
@@ -28,23 +28,23 @@ class LogLine:
         return asdict(self)
 
 
-def latest(folders: Folders, count: int) -> list[LogLine]:
+def read_latest_lines(folders: Folders, count: int) -> list[LogLine]:
     """Return the last *count* lines at most, oldest first; those of all processes.
 
     Raises OSError when the file is there and cannot be read.
     """
     newest = log_file(folders)
-    count = min(count, MOST_LINES)
+    count = min(count, MAX_LINES)
     lines, is_whole = _tail(newest)
     # Where the beginning of a file was left out, an older one does not go on from it.
     if len(lines) < count and is_whole:
         lines = _tail(Path(f"{newest}.1"))[0] + lines
-    read = map(read_line, lines[-count:])
+    read = map(parse_line, lines[-count:])
     # An earlier release wrote some of these lines.
     return [replace(line, log=redact_text(line.log)) for line in read]
 
 
-def read_line(text: str) -> LogLine:
+def parse_line(text: str) -> LogLine:
     """Understand a line of either format."""
     if text.startswith("{"):
         try:
@@ -71,8 +71,8 @@ def _tail(file: Path) -> tuple[list[str], bool]:
         return [], True
     with file.open("rb") as log:
         size = log.seek(0, 2)
-        begin = max(0, size - MOST_BYTES)
+        begin = max(0, size - MAX_READ_BYTES)
         log.seek(begin)
-        lines = log.read(MOST_BYTES).decode(errors="replace").splitlines()
+        lines = log.read(MAX_READ_BYTES).decode(errors="replace").splitlines()
     # The first one may have lost its beginning.
     return (lines[1:], False) if begin else (lines, True)

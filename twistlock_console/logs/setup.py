@@ -28,10 +28,10 @@ from twistlock_console.settings import Folders, LogFormat, Settings
 REPORT_INTERVAL_NS = 60 * SECOND
 FILE = "console.log"
 #: What waits for a disk that stands still; more is left out of the file.
-MOST_WAITING = 10_000
-MOST_BYTES = 20_000_000
-QUIET = {"pymongo": logging.ERROR, "urllib3": logging.ERROR}
-PARTS = ("node", "epoch", "request", "user")
+MAX_QUEUED_RECORDS = 10_000
+MAX_FILE_BYTES = 20_000_000
+QUIET_LOGGERS = {"pymongo": logging.ERROR, "urllib3": logging.ERROR}
+CONTEXT_FIELDS = ("node", "epoch", "request", "user")
 #: Ends of lines, and what shows a line in another order than it has.
 _CONTROL = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
@@ -112,7 +112,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": redact_text(record.getMessage()),
         }
-        fields.update({part: getattr(record, part, "") for part in PARTS})
+        fields.update({part: getattr(record, part, "") for part in CONTEXT_FIELDS})
         if record.exc_info:
             fields["error"] = redact_text(self.formatException(record.exc_info))
         return json.dumps({name: value for name, value in fields.items() if value})
@@ -123,7 +123,11 @@ class PlainLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record as a line, and below it the traceback if there is one."""
-        parts = [f"{part}={value}" for part in PARTS if (value := _part(record, part))]
+        parts = [
+            f"{part}={value}"
+            for part in CONTEXT_FIELDS
+            if (value := _part(record, part))
+        ]
         words = [_time(record), record.levelname, f"{record.name}:"]
         text = " ".join([*words, redact_text(record.getMessage()), *parts])
         line = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
@@ -138,9 +142,9 @@ FORMATS = {LogFormat.JSON: JsonLines, LogFormat.HUMAN: PlainLines}
 def configure_logging(level: str) -> None:
     """Log in plain words on standard error, which systemd or the caller keeps."""
     logging.getLogger().setLevel(level.upper())
-    for name, quiet in QUIET.items():
+    for name, quiet in QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(quiet)
-    _use(PlainLines(), logging.StreamHandler(sys.stderr))
+    _install_handlers(PlainLines(), logging.StreamHandler(sys.stderr))
 
 
 @contextmanager
@@ -150,13 +154,15 @@ def log_as_node(settings: Settings) -> Iterator[None]:
     A thread writes the file: a disk that hangs must not keep the node from closing
     the ports.
     """
-    waiting: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
+    waiting: queue.Queue[logging.LogRecord] = queue.Queue(MAX_QUEUED_RECORDS)
     LOG_CONTEXT.node = settings.node_address
     with closing(LogWriter(log_file(settings.folders))) as writer:
         listener = QueueListener(waiting, writer)
         listener.start()
         form = FORMATS[settings.log_format]()
-        _use(form, *_on_stderr(settings), _DroppingQueueHandler(waiting))
+        _install_handlers(
+            form, *_stderr_handlers(settings), _DroppingQueueHandler(waiting)
+        )
         try:
             yield
         finally:
@@ -170,15 +176,15 @@ def log_as_server(settings: Settings, epoch: Callable[[], int]) -> None:
     LOG_CONTEXT.node = settings.node_address
     LOG_CONTEXT.epoch = epoch
     logging.getLogger().setLevel(logging.INFO)
-    handlers: list[logging.Handler] = [*_on_stderr(settings)]
+    handlers: list[logging.Handler] = [*_stderr_handlers(settings)]
     if settings.folders.log.is_dir():
         handlers.append(LogWriter(log_file(settings.folders)))
-    _use(FORMATS[settings.log_format](), *handlers)
+    _install_handlers(FORMATS[settings.log_format](), *handlers)
 
 
-def rotate(folders: Folders) -> None:
+def rotate_log(folders: Folders) -> None:
     """Begin a new file when this one is large; every process follows by itself."""
-    rotate_files(log_file(folders), MOST_BYTES)
+    rotate_files(log_file(folders), MAX_FILE_BYTES)
 
 
 def log_file(folders: Folders) -> Path:
@@ -201,7 +207,7 @@ class _DroppingQueueHandler(QueueHandler):
             return
 
 
-def _on_stderr(settings: Settings) -> list[logging.Handler]:
+def _stderr_handlers(settings: Settings) -> list[logging.Handler]:
     """None where standard error is that file already: each line shall be there once."""
     try:
         there = log_file(settings.folders).stat()
@@ -212,7 +218,7 @@ def _on_stderr(settings: Settings) -> list[logging.Handler]:
     return [logging.StreamHandler(sys.stderr)]
 
 
-def _use(form: logging.Formatter, *handlers: logging.Handler) -> None:
+def _install_handlers(form: logging.Formatter, *handlers: logging.Handler) -> None:
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -170,7 +170,7 @@ class Node:
         CoreChecks(self.settings, self.mongod, self.ports).add_to(self.health)
         self.scheduler.every(2.0, "server-checks", self.ports.checks.run)
         self.scheduler.every(60.0, "log-rotation", self.mongod.rotate)
-        rotate_own = partial(setup.rotate, self.settings.folders)
+        rotate_own = partial(setup.rotate_log, self.settings.folders)
         self.scheduler.every(60.0, "console-log-rotation", rotate_own)
         poll = self.cluster_poll
         self.scheduler.every(poll.interval_s, "cluster-poll", poll.poll)

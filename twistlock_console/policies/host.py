@@ -12,7 +12,7 @@ from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.names import check_new_name, name_key
 from twistlock_console.policies.rule_errors import refuse_invalid
 from twistlock_console.protocol import HostPolicy, HostRule
-from twistlock_console.protocol.bounds import first_mistake
+from twistlock_console.protocol.bounds import describe_first_error
 
 COLLECTION = "policies"
 HOST_RUNTIME = "hostRuntime"
@@ -49,12 +49,12 @@ class StoredPolicy:
 
 def read_policy(database: Documents) -> StoredPolicy:
     """Give the policy in force. Raises ConsoleError when it cannot be read."""
-    return _stored(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
+    return _parse(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
 
 
-def readable_rules(database: Documents) -> tuple[HostRule, ...]:
+def read_rules_if_valid(database: Documents) -> tuple[HostRule, ...]:
     """Give the rules in force; none where they cannot be read."""
-    return _replaced(database[COLLECTION].find_one({"_id": HOST_RUNTIME})).rules
+    return _parse_or_empty(database[COLLECTION].find_one({"_id": HOST_RUNTIME})).rules
 
 
 def write_policy(
@@ -68,11 +68,11 @@ def write_policy(
     Rules that did not change keep who changed them and when. Raises Refused for rules
     that do not go together, and with *seen* if another version is in force by now.
     """
-    old = _replaced(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
+    old = _parse_or_empty(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
     if seen is not None and seen != old.version:
         raise Refused("somebody changed the rules meanwhile; look again, then repeat")
     _check_new_names(rules, old.rules)
-    signed = _together(_signed(rules, old.rules, owner))
+    signed = _validate(_sign_changes(rules, old.rules, owner))
     written = database[COLLECTION].find_one_and_update(
         {"_id": HOST_RUNTIME, **({"version": old.version} if old.version else {})},
         {
@@ -87,7 +87,7 @@ def write_policy(
     return old, replace(old, version=_version_of(written), rules=signed.rules)
 
 
-def _together(rules: Sequence[HostRule]) -> HostPolicy:
+def _validate(rules: Sequence[HostRule]) -> HostPolicy:
     given = {"rules": list(rules)}
     try:
         return _policy.validate_python(given)
@@ -114,7 +114,7 @@ def _check_new_names(rules: Sequence[HostRule], before: Sequence[HostRule]) -> N
             )
 
 
-def _signed(
+def _sign_changes(
     rules: Sequence[HostRule], before: Sequence[HostRule], owner: str
 ) -> tuple[HostRule, ...]:
     now = datetime.now(UTC)
@@ -130,7 +130,7 @@ def _signed(
     return tuple(sign(rule) for rule in rules)
 
 
-def _stored(found: Mapping[str, object] | None) -> StoredPolicy:
+def _parse(found: Mapping[str, object] | None) -> StoredPolicy:
     if found is None:
         return StoredPolicy(0, ())
     document = _document.validate_python(found)
@@ -140,15 +140,15 @@ def _stored(found: Mapping[str, object] | None) -> StoredPolicy:
         rules = _rules.validate_python(document.rules["rules"])
     except ValidationError as error:
         raise ConsoleError(
-            f"the stored host policy cannot be read{first_mistake(error)}"
+            f"the stored host policy cannot be read{describe_first_error(error)}"
         ) from error
     return StoredPolicy(document.version, rules)
 
 
-def _replaced(found: Mapping[str, object] | None) -> StoredPolicy:
+def _parse_or_empty(found: Mapping[str, object] | None) -> StoredPolicy:
     """Return the stored policy; no rules where they cannot be read."""
     try:
-        return _stored(found)
+        return _parse(found)
     except ConsoleError:
         return StoredPolicy(_version_of(found) if found else 0, ())
 

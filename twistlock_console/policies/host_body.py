@@ -16,8 +16,8 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.common.json_members import (
     Path,
     closed_schema,
+    closest_match,
     find_unknown_members,
-    nearest,
 )
 from twistlock_console.policies.rule_errors import (
     RuleRefused,
@@ -93,12 +93,12 @@ def _check_entries(rule: HostRule, known: set[str]) -> None:
     Not in the kinds of the protocol: rules that were stored before must be readable.
     """
     for path, entry in entries_of(rule):
-        fault = fault_of_entry(path, entry)
+        fault = entry_problem(path, entry)
         if fault and (entry not in known or CONTROL.search(entry)):
             raise RuleRefused(f"rule {rule.name!r}", path, fault)
 
 
-def fault_of_entry(path: Path, entry: str) -> str | None:
+def entry_problem(path: Path, entry: str) -> str | None:
     """Say why *entry* of the list at *path* can match nothing, if it cannot."""
     if CONTROL.search(entry):
         return (
@@ -107,26 +107,26 @@ def fault_of_entry(path: Path, entry: str) -> str | None:
         )
     match path[:2]:
         case ("hosts", _):
-            return _fault_of_host(entry)
+            return _host_pattern_problem(entry)
         case ("processes", "denied") if "/" not in entry:
-            return _fault_of_process(entry)
+            return _process_name_problem(entry)
         case ("files", "exclusions") if not entry.startswith(("/", "*")):
             return f"{entry!r} is not an absolute path; begin it with /"
         case ("compliance", "checks") if entry not in CHECKS:
-            return f"{no_check(entry)}; there are {', '.join(CHECKS)}"
+            return f"{unknown_check_sentence(entry)}; there are {', '.join(CHECKS)}"
         case _:
             return None
 
 
-def no_check(entry: str) -> str:
+def unknown_check_sentence(entry: str) -> str:
     """Say that there is no check *entry*, and which was probably meant."""
-    near = nearest(entry, tuple(CHECKS))
+    near = closest_match(entry, tuple(CHECKS))
     return f"there is no check {entry!r}" + (
         f" (did you mean {near!r}?)" if near else ""
     )
 
 
-def _fault_of_host(entry: str) -> str | None:
+def _host_pattern_problem(entry: str) -> str | None:
     found = NOT_IN_HOSTS.search(BRACKETS.sub("", entry))
     if found is None:
         return None
@@ -136,7 +136,7 @@ def _fault_of_host(entry: str) -> str | None:
     )
 
 
-def _fault_of_process(entry: str) -> str | None:
+def _process_name_problem(entry: str) -> str | None:
     if "," in entry:
         return (
             f"{entry!r} is one name with a comma in it; give each process an entry of "

@@ -6,7 +6,7 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.common.json_members import (
     Path,
     UnknownMembers,
-    dotted,
+    format_path,
     plain_reason,
 )
 
@@ -37,7 +37,7 @@ class RuleRefused(Refused):
     """A rule may not be so: *member* is a path in it, *reason* what is wrong there."""
 
     def __init__(self, rule: str, member: Path, reason: str) -> None:
-        place = f"{dotted(member)}: " if member else ""
+        place = f"{format_path(member)}: " if member else ""
         super().__init__(f"{rule}: {place}{reason}")
         self.member = member
         self.reason = reason
@@ -51,7 +51,7 @@ def refuse_invalid(error: ValidationError, given: object) -> Refused:
         case ("rules", int(place), *member):
             return RuleRefused(named_rule(given, place), tuple(member), reason)
         case path:
-            return Refused(f"{dotted(path)}: {reason}" if path else reason)
+            return Refused(f"{format_path(path)}: {reason}" if path else reason)
 
 
 def refuse_unknown(unknown: UnknownMembers, given: object) -> Refused:
@@ -70,7 +70,7 @@ def _say(unknown: UnknownMembers) -> str:
         return unknown.sentence
     return (
         f"this Console does not enforce {', '.join(others)}; take it out of the rule; "
-        f"{unknown.taken}"
+        f"{unknown.accepted_sentence}"
     )
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from twistlock_console.policies.host_body import entries_of, no_check
+from twistlock_console.policies.host_body import entries_of, unknown_check_sentence
 from twistlock_console.policies.rule_reach import RuleReach
 from twistlock_console.protocol import CHECKS, HostRule
 
-MOST_SHOWN = 5
+MAX_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def _about_hosts(reach: RuleReach, known_hosts: int) -> Iterator[RuleWarning]:
         verb = "matches" if known_hosts > 1 else "match"
         yield RuleWarning(
             "hosts",
-            f"{which} {verb} {listed(reach.rule.hosts)}: the rule would apply to no "
-            "host",
+            f"{which} {verb} {format_list(reach.rule.hosts)}: the rule would apply to "
+            "no host",
         )
     elif reach.is_shadowed:
         yield RuleWarning("hosts", f"{shadow_sentence(reach)}, and would apply to none")
@@ -62,8 +62,9 @@ def _about_others(shadowed: Sequence[str]) -> Iterator[RuleWarning]:
         one = len(shadowed) == 1
         yield RuleWarning(
             "hosts",
-            f"the rule comes before {listed(shadowed)} and matches the same hosts: "
-            f"{'that rule' if one else 'those rules'} would apply to no host any more",
+            f"the rule comes before {format_list(shadowed)} and matches the same "
+            f"hosts: {'that rule' if one else 'those rules'} would apply to no host "
+            "any more",
         )
 
 
@@ -71,7 +72,9 @@ def _about_entries(rule: HostRule) -> Iterator[RuleWarning]:
     for path, entry in entries_of(rule):
         match path:
             case ("compliance", "checks", _) if entry not in CHECKS:
-                yield RuleWarning("checks", f"{no_check(entry)}: nothing would run")
+                yield RuleWarning(
+                    "checks", f"{unknown_check_sentence(entry)}: nothing would run"
+                )
             case ("processes", "denied", _) if "," in entry:
                 yield RuleWarning("denied", _comma(entry))
             case ("files", "exclusions", _) if "," in entry:
@@ -122,7 +125,7 @@ def saved_sentence(reach: RuleReach, known_hosts: int) -> str:
         rest = "; it" if not known_hosts else " matches it yet; it"
         return f"The rule {name} is saved. {none}{rest} applies to those that come"
     count = len(reach.applied)
-    hosts = listed(reach.applied)
+    hosts = format_list(reach.applied)
     several = f"{count} of {known_hosts} hosts" if count > 1 else "1 host"
     return (
         f"The rule {name} is saved and applies to {several}: {hosts}. Connected "
@@ -132,15 +135,15 @@ def saved_sentence(reach: RuleReach, known_hosts: int) -> str:
 
 def shadow_sentence(reach: RuleReach) -> str:
     """Say which rules leave the rule of *reach* no host."""
-    rules = listed(reach.shadowed_by)
+    rules = format_list(reach.shadowed_by)
     one = len(reach.shadowed_by) == 1
     kind, verb = ("rule", "comes") if one else ("rules", "come")
     match_ = "matches" if one else "match"
     return f"the {kind} {rules} {verb} before it and {match_} the same hosts"
 
 
-def listed(names: Sequence[str]) -> str:
+def format_list(names: Sequence[str]) -> str:
     """Write the first five of *names*, and how many more there are."""
-    shown = ", ".join(names[:MOST_SHOWN])
-    more = len(names) - MOST_SHOWN
+    shown = ", ".join(names[:MAX_LISTED])
+    more = len(names) - MAX_LISTED
     return f"{shown} and {more} more" if more > 0 else shown

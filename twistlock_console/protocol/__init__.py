@@ -6,10 +6,10 @@ The whole of it is pure: values, their limits, and how they look on the wire.
 from twistlock_console.protocol.bounds import ProtocolError
 from twistlock_console.protocol.checks import CHECKS
 from twistlock_console.protocol.findings import (
-    MOST_EVENTS,
+    MAX_EVENTS,
     UNNUMBERED,
-    CheckResult,
     ComplianceEvent,
+    ComplianceResult,
     DroppedEvent,
     Event,
     FileEvent,
@@ -21,10 +21,10 @@ from twistlock_console.protocol.findings import (
     encode_unnumbered,
 )
 from twistlock_console.protocol.messages import (
-    HELLO_SECONDS,
-    LARGEST_MESSAGE,
+    HELLO_TIMEOUT_S,
+    MAX_MESSAGE_CHARACTERS,
     PROTOCOL,
-    RENEWED_DAYS,
+    RENEWAL_DAYS,
     Acknowledged,
     CertificateRenewed,
     ConsoleHello,
@@ -55,23 +55,23 @@ from twistlock_console.protocol.policy import (
     WatchedPath,
     decode_rule,
     encode_rule,
-    hash_of,
+    hash_rule,
     rule_for,
 )
 
 __all__ = [
     "CHECKS",
-    "HELLO_SECONDS",
-    "LARGEST_MESSAGE",
-    "MOST_EVENTS",
+    "HELLO_TIMEOUT_S",
+    "MAX_EVENTS",
+    "MAX_MESSAGE_CHARACTERS",
     "PROTOCOL",
-    "RENEWED_DAYS",
+    "RENEWAL_DAYS",
     "UNNUMBERED",
     "Acknowledged",
     "CertificateRenewed",
-    "CheckResult",
     "ComplianceEvent",
     "CompliancePart",
+    "ComplianceResult",
     "ConsoleHello",
     "DefenderHello",
     "DroppedEvent",
@@ -107,6 +107,6 @@ __all__ = [
     "encode_events",
     "encode_rule",
     "encode_unnumbered",
-    "hash_of",
+    "hash_rule",
     "rule_for",
 ]

@@ -15,7 +15,7 @@ Word = Annotated[str, Field(max_length=255)]
 Sentence = Annotated[str, Field(max_length=1024)]
 Path = Annotated[str, Field(min_length=1, max_length=4096)]
 Glob = Annotated[str, Field(min_length=1, max_length=1024)]
-Papers = Annotated[str, Field(min_length=1, max_length=8192)]
+Pem = Annotated[str, Field(min_length=1, max_length=8192)]
 Natural = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Number = Annotated[int, Field(ge=1, lt=2**63, strict=True)]
 Amount = Annotated[float, Field(ge=0, lt=1e12)]
@@ -39,10 +39,10 @@ def decode_as(kind: TypeAdapter[M], text: str | bytes) -> M:
     try:
         return kind.validate_json(text)
     except ValidationError as error:
-        raise ProtocolError(f"malformed message{first_mistake(error)}") from None
+        raise ProtocolError(f"malformed message{describe_first_error(error)}") from None
 
 
-def first_mistake(error: ValidationError) -> str:
+def describe_first_error(error: ValidationError) -> str:
     """Say where the first mistake is and what it is: `` (place): sentence``."""
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(step) for step in first["loc"])

@@ -23,7 +23,7 @@ from twistlock_console.protocol.bounds import (
     decode_as,
 )
 
-MOST_EVENTS: Final = 500
+MAX_EVENTS: Final = 500
 """Events in one message, at most."""
 UNNUMBERED: Final = 0
 """The number of an event that no outbox has numbered yet."""
@@ -79,7 +79,7 @@ class FileEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class ComplianceResult:
     """How one compliance check ended."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
@@ -98,7 +98,7 @@ class ComplianceEvent:
     number: Number
     time: Moment
     rule: Word
-    results: Annotated[tuple[CheckResult, ...], Field(max_length=200)]
+    results: Annotated[tuple[ComplianceResult, ...], Field(max_length=200)]
     effect: Effect = "alert"
     kind: Literal["compliance"] = "compliance"
 
@@ -163,7 +163,7 @@ def decode_event(text: str | bytes) -> Event:
     return decode_as(_event, text)
 
 
-def members_of(event: Event) -> dict[str, object]:
+def event_members(event: Event) -> dict[str, object]:
     """Give the members of *event*, named as on the wire, times as datetime."""
     members: dict[str, object] = _event.dump_python(event, by_alias=True)
     return members

@@ -15,21 +15,21 @@ from twistlock_console.protocol.bounds import (
     M,
     Name,
     Natural,
-    Papers,
+    Pem,
     ProtocolError,
     Word,
     decode_as,
 )
-from twistlock_console.protocol.findings import MOST_EVENTS, TaggedEvent
+from twistlock_console.protocol.findings import MAX_EVENTS, TaggedEvent
 from twistlock_console.protocol.policy import HostRule
 
 PROTOCOL: Final = 1
 """The protocol's version; peers with different versions do not talk."""
-LARGEST_MESSAGE: Final = 1024 * 1024
+MAX_MESSAGE_CHARACTERS: Final = 1024 * 1024
 """Characters of a message, at most."""
-RENEWED_DAYS: Final = 100
+RENEWAL_DAYS: Final = 100
 """A Defender's certificate is renewed so many days before its end, and not earlier."""
-HELLO_SECONDS: Final = 60.0
+HELLO_TIMEOUT_S: Final = 60.0
 """How long a Defender waits for the Console's first message."""
 
 
@@ -71,7 +71,7 @@ class Acknowledged:
 class CertificateRenewed:
     """The answer to a RenewalRequested: the Defender's next *certificate* (PEM)."""
 
-    certificate: Papers
+    certificate: Pem
     type: Literal["certificate"] = "certificate"
 
 
@@ -129,7 +129,7 @@ class DefenderHello:
     type: Literal["hello"] = "hello"
 
 
-def _rising(events: tuple[TaggedEvent, ...]) -> tuple[TaggedEvent, ...]:
+def _check_rising(events: tuple[TaggedEvent, ...]) -> tuple[TaggedEvent, ...]:
     before = 0
     for event in events:
         if event.number <= before:
@@ -144,8 +144,8 @@ class Events:
 
     events: Annotated[
         tuple[TaggedEvent, ...],
-        Field(min_length=1, max_length=MOST_EVENTS),
-        AfterValidator(_rising),
+        Field(min_length=1, max_length=MAX_EVENTS),
+        AfterValidator(_check_rising),
     ]
     type: Literal["events"] = "events"
 
@@ -165,7 +165,7 @@ class RenewalRequested:
     The one of this connection must end within RENEWED_DAYS.
     """
 
-    request: Papers
+    request: Pem
     type: Literal["renewal"] = "renewal"
 
 
@@ -230,7 +230,7 @@ def check_protocol(hello: ConsoleHello | DefenderHello) -> None:
 def _decode(kind: TypeAdapter[M], frame: str | bytes) -> M:
     if isinstance(frame, bytes):
         raise ProtocolError("messages are text, not bytes", code=1003)
-    if len(frame) > LARGEST_MESSAGE:
-        sentence = f"a message has at most {LARGEST_MESSAGE} characters"
+    if len(frame) > MAX_MESSAGE_CHARACTERS:
+        sentence = f"a message has at most {MAX_MESSAGE_CHARACTERS} characters"
         raise ProtocolError(sentence, code=1009)
     return decode_as(kind, frame)

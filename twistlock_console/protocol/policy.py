@@ -26,7 +26,7 @@ from twistlock_console.protocol.bounds import (
     decode_as,
 )
 
-MOST_RULES = 200
+MAX_RULES = 200
 
 
 def _absolute(path: str) -> str:
@@ -107,7 +107,7 @@ class HostPolicy:
     """All rules; for each host the first that is enabled and matches counts."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
-    rules: Annotated[tuple[HostRule, ...], Field(max_length=MOST_RULES)] = ()
+    rules: Annotated[tuple[HostRule, ...], Field(max_length=MAX_RULES)] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -129,7 +129,7 @@ def rule_for(host: str, rules: Sequence[HostRule]) -> HostRule | None:
     return None
 
 
-def hash_of(rule: HostRule | None) -> str:
+def hash_rule(rule: HostRule | None) -> str:
     """Give the SHA-256, in hex, of the rule's canonical JSON.
 
     A Defender keeps and repeats the hash it was sent and never computes it: a newer

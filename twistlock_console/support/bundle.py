@@ -70,5 +70,5 @@ def stored_settings(settings: Settings) -> dict[str, Document]:
 
 def log_text(settings: Settings) -> str:
     """Return the latest lines of the log."""
-    lines = reader.latest(settings.folders, reader.MOST_LINES)
+    lines = reader.read_latest_lines(settings.folders, reader.MAX_LINES)
     return "\n".join(f"{line.time} {line.level} {line.log}".strip() for line in lines)

@@ -20,13 +20,13 @@ from twistlock_console.protocol import (
 from twistlock_defender.agent import certificate
 from twistlock_defender.agent.enforcement import Enforcement, PolicyStore
 from twistlock_defender.agent.host_facts import HostFacts
-from twistlock_defender.common.clock import ClockWatch, boottime, utc_now
+from twistlock_defender.common.clock import ClockJumpDetector, boottime, utc_now
 from twistlock_defender.common.errors import DefenderError, FolderError
 from twistlock_defender.common.folder import (
-    DefenderSettings,
+    AgentSettings,
+    AgentStatus,
     Folder,
     RunLock,
-    Status,
     StatusFile,
 )
 from twistlock_defender.common.problems import Problems
@@ -34,18 +34,18 @@ from twistlock_defender.link.client import Link
 from twistlock_defender.link.connection import HighestEpoch
 from twistlock_defender.link.outbox import Outbox
 
-PULSE_SECONDS = 1.0
-CERTIFICATE_SECONDS = 3600.0
-JUMP_SHOWN_SECONDS = 3600.0
+TASK_INTERVAL_S = 1.0
+CERTIFICATE_CHECK_INTERVAL_S = 3600.0
+CLOCK_JUMP_DISPLAY_S = 3600.0
 MEGABYTE = 1024 * 1024
 log = logging.getLogger(__name__)
 
 
 def run(folder: Folder) -> None:
     """Run the Defender of *folder* until SIGTERM or SIGINT. Raises DefenderError."""
-    settings = folder.settings()
+    settings = folder.read_settings()
     with RunLock(folder / "lock") as lock, ExitStack() as stack:
-        if not lock.take():
+        if not lock.acquire():
             raise FolderError(f"another Defender runs in {folder.path}; stop it first")
         limit = settings.outbox_mb * MEGABYTE
         outbox = Outbox(folder / "outbox.db", limit)
@@ -59,9 +59,7 @@ def run(folder: Folder) -> None:
 class Agent:
     """Connects enforcement, outbox and link; carries out the Console's commands."""
 
-    def __init__(
-        self, folder: Folder, settings: DefenderSettings, outbox: Outbox
-    ) -> None:
+    def __init__(self, folder: Folder, settings: AgentSettings, outbox: Outbox) -> None:
         self._folder = folder
         self._settings = settings
         self._outbox = outbox
@@ -69,13 +67,15 @@ class Agent:
         self._policy = PolicyStore(folder, self._problems)
         self._enforcement = Enforcement(folder, outbox.report, self._problems)
         self._facts = HostFacts()
-        self._clock = ClockWatch()
+        self._clock = ClockJumpDetector()
         self._expires: datetime | None = None
         self._certificate_due = 0.0
-        self._jumped = 0.0
+        self._clock_jumped_at = 0.0
         self._status = StatusFile(folder / "status.json")
         epochs = HighestEpoch(folder / "epoch")
-        self._link = Link(settings.addresses, folder.tls, epochs, self, outbox)
+        self._link = Link(
+            settings.addresses, folder.create_tls_context, epochs, self, outbox
+        )
         # A command of an earlier connection may still be under way.
         self._handling = threading.Lock()
 
@@ -97,8 +97,8 @@ class Agent:
             loop.add_signal_handler(number, stop.set)
         tasks = [
             asyncio.create_task(self._link.run()),
-            asyncio.create_task(self._pulse_forever()),
-            asyncio.create_task(_until(stop)),
+            asyncio.create_task(self._run_periodic_tasks()),
+            asyncio.create_task(_wait_for(stop)),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -109,7 +109,7 @@ class Agent:
         for task in done:
             task.result()
 
-    def hello(self) -> DefenderHello:
+    def create_hello(self) -> DefenderHello:
         """Return our first message."""
         return DefenderHello(
             self._settings.defender,
@@ -118,10 +118,12 @@ class Agent:
             facts=self._facts.read(),
         )
 
-    def renewal(self) -> RenewalRequested | None:
+    def create_renewal_request(self) -> RenewalRequested | None:
         """Ask for a certificate when ours ends soon."""
         try:
-            return certificate.renewal(self._folder, self._settings.defender)
+            return certificate.create_renewal_request(
+                self._folder, self._settings.defender
+            )
         except DefenderError as error:
             log.warning("the certificate is not renewed: %s", error)
             return None
@@ -138,44 +140,44 @@ class Agent:
                 case Scan():
                     self._enforcement.scan()
                 case CertificateRenewed():
-                    self._keep_certificate(command)
+                    self._store_certificate(command)
 
-    def malformed(self, sentence: str) -> None:
+    def report_malformed(self, sentence: str) -> None:
         """Report a message that could not be read."""
         self._problems.add("message", sentence)
 
-    def _keep_certificate(self, renewed: CertificateRenewed) -> None:
+    def _store_certificate(self, renewed: CertificateRenewed) -> None:
         """Store the certificate; it counts from the next connection on."""
         try:
-            end = certificate.keep(self._folder, renewed.certificate)
+            end = certificate.store_renewed(self._folder, renewed.certificate)
         except (DefenderError, OSError) as error:
             log.warning("the Console's new certificate is left aside: %s", error)
         else:
             log.info("our certificate was renewed; it is valid until %s", end.date())
             self._certificate_due = 0.0
 
-    async def _pulse_forever(self) -> None:
+    async def _run_periodic_tasks(self) -> None:
         while True:
-            await asyncio.to_thread(self._pulse)
-            await asyncio.sleep(PULSE_SECONDS)
+            await asyncio.to_thread(self._run_tasks_once)
+            await asyncio.sleep(TASK_INTERVAL_S)
 
-    def _pulse(self) -> None:
+    def _run_tasks_once(self) -> None:
         """Do each second what no event triggers, and write the status."""
         self._outbox.retry()
-        if jump := self._clock.jump():
-            self._problems.add("clock", jump.sentence, alike=f"clock {jump.way}")
-            self._jumped = boottime()
-        elif boottime() - self._jumped > JUMP_SHOWN_SECONDS:
+        if jump := self._clock.find_jump():
+            self._problems.add("clock", jump.sentence, alike=f"clock {jump.direction}")
+            self._clock_jumped_at = boottime()
+        elif boottime() - self._clock_jumped_at > CLOCK_JUMP_DISPLAY_S:
             self._problems.clear("clock")
         if boottime() >= self._certificate_due:
             self._check_certificate()
         self._write_status()
 
     def _check_certificate(self) -> None:
-        self._certificate_due = boottime() + CERTIFICATE_SECONDS
+        self._certificate_due = boottime() + CERTIFICATE_CHECK_INTERVAL_S
         try:
-            self._expires = certificate.expires(self._folder)
-            fault = certificate.fault(self._expires)
+            self._expires = certificate.read_expiry(self._folder)
+            fault = certificate.expiry_problem(self._expires)
         except DefenderError as error:
             fault = str(error)
         self._problems.update("certificate", fault)
@@ -185,7 +187,7 @@ class Agent:
         outbox = self._outbox.state()
         self._problems.update("outbox", outbox.trouble)
         self._problems.update("names", self._link.name_problem)
-        status = Status(
+        status = AgentStatus(
             at=utc_now(),
             version=__version__,
             pid=os.getpid(),
@@ -200,9 +202,9 @@ class Agent:
             waiting=outbox.count,
             waiting_bytes=outbox.bytes,
             limit_mb=self._settings.outbox_mb,
-            oldest=_time_of(outbox.oldest),
+            oldest=_event_time(outbox.oldest),
             certificate_expires=self._expires,
-            troubles=tuple(self._problems.present()),
+            troubles=tuple(self._problems.current()),
         )
         try:
             self._status.write(status)
@@ -210,9 +212,9 @@ class Agent:
             log.warning("the status cannot be written: %s", error)
 
 
-async def _until(stop: asyncio.Event) -> None:
+async def _wait_for(stop: asyncio.Event) -> None:
     await stop.wait()
 
 
-def _time_of(body: str | None) -> datetime | None:
+def _event_time(body: str | None) -> datetime | None:
     return datetime.fromisoformat(json.loads(body)["time"]) if body else None

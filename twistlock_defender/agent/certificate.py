@@ -6,21 +6,21 @@ The key stays: so one file is replaced, and at no time do the two not fit.
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from twistlock_console.protocol import RENEWED_DAYS, RenewalRequested
+from twistlock_console.protocol import RENEWAL_DAYS, RenewalRequested
 from twistlock_defender.common.clock import utc_now
 from twistlock_defender.common.errors import FolderError
-from twistlock_defender.common.folder import ENROL, Folder
+from twistlock_defender.common.folder import ENROL_HINT, Folder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 # cryptography is imported late: it takes time and memory, and is rarely needed.
 
-SOON_DAYS = 30
+EXPIRY_WARNING_DAYS = 30
 CERTIFICATE = "certificate.pem"
 
 
-def expires(folder: Folder) -> datetime:
+def read_expiry(folder: Folder) -> datetime:
     """Return when our certificate ends. Raises FolderError."""
     from cryptography import x509
 
@@ -28,38 +28,38 @@ def expires(folder: Folder) -> datetime:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     except OSError as error:
-        raise FolderError(f"{path}: {error.strerror}; {ENROL}") from error
+        raise FolderError(f"{path}: {error.strerror}; {ENROL_HINT}") from error
     except ValueError as error:
-        raise FolderError(f"{path} is damaged; {ENROL}") from error
+        raise FolderError(f"{path} is damaged; {ENROL_HINT}") from error
 
 
-def fault(end: datetime) -> str | None:
+def expiry_problem(end: datetime) -> str | None:
     """Return what is wrong with a certificate that is valid until *end*, or soon is."""
     left = end - utc_now()
     if left.total_seconds() < 0:
         return (
             f"our certificate expired on {end:%Y-%m-%d}, and no Console lets us in; "
-            f"check this host's clock, or {ENROL}"
+            f"check this host's clock, or {ENROL_HINT}"
         )
-    if left.days < SOON_DAYS:
+    if left.days < EXPIRY_WARNING_DAYS:
         return (
             f"our certificate expires on {end:%Y-%m-%d} and no Console has renewed it; "
-            f"before that, {ENROL}"
+            f"before that, {ENROL_HINT}"
         )
     return None
 
 
-def renewal(folder: Folder, name: str) -> RenewalRequested | None:
+def create_renewal_request(folder: Folder, name: str) -> RenewalRequested | None:
     """Return the request for a new certificate, None while ours is good.
 
     Raises FolderError.
     """
-    if expires(folder) - utc_now() > timedelta(days=RENEWED_DAYS):
+    if read_expiry(folder) - utc_now() > timedelta(days=RENEWAL_DAYS):
         return None
-    return RenewalRequested(request_for(_key(folder), name))
+    return RenewalRequested(create_request(_load_key(folder), name))
 
 
-def request_for(key: "ec.EllipticCurvePrivateKey", name: str) -> str:
+def create_request(key: "ec.EllipticCurvePrivateKey", name: str) -> str:
     """Make a request (PEM) for a certificate of *name* with *key*."""
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -71,7 +71,7 @@ def request_for(key: "ec.EllipticCurvePrivateKey", name: str) -> str:
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
 
 
-def keep(folder: Folder, pem: str) -> datetime:
+def store_renewed(folder: Folder, pem: str) -> datetime:
     """Replace our certificate by *pem*; return its end. Raises FolderError, OSError."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -81,15 +81,15 @@ def keep(folder: Folder, pem: str) -> datetime:
         key = found.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
         raise FolderError("it cannot be read") from error
-    if key != _key(folder).public_key():
+    if key != _load_key(folder).public_key():
         raise FolderError("it is for another key")
-    if found.not_valid_after_utc <= expires(folder):
+    if found.not_valid_after_utc <= read_expiry(folder):
         raise FolderError("it does not end later than ours")
     folder.write(CERTIFICATE, pem.encode())
     return found.not_valid_after_utc
 
 
-def _key(folder: Folder) -> "ec.EllipticCurvePrivateKey":
+def _load_key(folder: Folder) -> "ec.EllipticCurvePrivateKey":
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -97,9 +97,9 @@ def _key(folder: Folder) -> "ec.EllipticCurvePrivateKey":
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except OSError as error:
-        raise FolderError(f"{path}: {error.strerror}; {ENROL}") from error
+        raise FolderError(f"{path}: {error.strerror}; {ENROL_HINT}") from error
     except (ValueError, TypeError) as error:
-        raise FolderError(f"{path} is damaged; {ENROL}") from error
+        raise FolderError(f"{path} is damaged; {ENROL_HINT}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise FolderError(f"{path} holds another kind of key; {ENROL}")
+        raise FolderError(f"{path} holds another kind of key; {ENROL_HINT}")
     return key

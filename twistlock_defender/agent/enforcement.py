@@ -24,7 +24,7 @@ from twistlock_defender.processes.monitor import ProcessMonitor
 NO_POLICY = PolicyPushed(0, "", None)
 POLICY_FILE = "policy.json"
 POLICY_TOPIC = "policy"
-HOUR = 3600.0
+HOUR_S = 3600.0
 CHECKS_TOPIC = "checks"
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class PolicyStore:
         return NO_POLICY
 
 
-class _Part(Protocol):
+class _Enforcer(Protocol):
     def open(self) -> None: ...
     def close(self) -> None: ...
     def apply(self, rule: HostRule | None) -> None: ...
@@ -86,7 +86,7 @@ class Enforcement:
     def __init__(self, folder: Folder, report: Report, problems: Problems) -> None:
         stamp = folder / "checks-ran"
         self._compliance = Compliance(stamp, report, problems)
-        self._parts: tuple[_Part, ...] = (
+        self._enforcers: tuple[_Enforcer, ...] = (
             ProcessMonitor(report, problems),
             FileMonitor(folder.path, report, problems),
             self._compliance,
@@ -94,18 +94,18 @@ class Enforcement:
 
     def open(self) -> None:
         """Start the threads; nothing is enforced before there is a rule."""
-        for part in self._parts:
+        for part in self._enforcers:
             part.open()
 
     def close(self) -> None:
         """Stop enforcing."""
-        for part in self._parts:
+        for part in self._enforcers:
             part.close()
 
     def apply(self, rule: HostRule | None) -> None:
         """Enforce *rule* instead of the one before."""
         log.info("enforcing %s", f"rule {rule.name}" if rule else "nothing")
-        for part in self._parts:
+        for part in self._enforcers:
             part.apply(rule)
 
     def scan(self) -> None:
@@ -124,8 +124,8 @@ class Compliance:
         self._report = report
         self._problems = problems
         self._rule: HostRule | None = None
-        self._ran: float | None = None
-        self._asked = False
+        self._last_run: float | None = None
+        self._scan_requested = False
         self._stopping = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checks", daemon=True)
@@ -141,7 +141,7 @@ class Compliance:
 
     def apply(self, rule: HostRule | None) -> None:
         """Run the checks of *rule* from now on, when they are due."""
-        if rule and (unknown := checks.unknown(rule.compliance.checks)):
+        if rule and (unknown := checks.unknown_ids(rule.compliance.checks)):
             sentence = f"rule {rule.name} names checks we do not have: "
             self._problems.add(CHECKS_TOPIC, sentence + ", ".join(unknown), rule.name)
         else:
@@ -151,27 +151,27 @@ class Compliance:
 
     def scan(self) -> None:
         """Run them now."""
-        self._asked = True
+        self._scan_requested = True
         self._wake.set()
 
     def _run(self) -> None:
         while not self._stopping:
             rule = self._rule
-            left = self._seconds_left(rule) if rule else None
-            if rule and (self._asked or (left is not None and left <= 0)):
-                self._asked = False
-                self._check(rule)
+            left = self._seconds_until_due(rule) if rule else None
+            if rule and (self._scan_requested or (left is not None and left <= 0)):
+                self._scan_requested = False
+                self._run_checks(rule)
             else:
                 self._wake.wait(left)
                 self._wake.clear()
 
-    def _seconds_left(self, rule: HostRule) -> float:
+    def _seconds_until_due(self, rule: HostRule) -> float:
         """Seconds until the checks are due; the wall clock counts for restarts only."""
-        if self._ran is None:
-            self._ran = boottime() - self._age()
-        return self._ran + rule.compliance.every_hours * HOUR - boottime()
+        if self._last_run is None:
+            self._last_run = boottime() - self._seconds_since_last_run()
+        return self._last_run + rule.compliance.every_hours * HOUR_S - boottime()
 
-    def _age(self) -> float:
+    def _seconds_since_last_run(self) -> float:
         """Seconds since an earlier process ran them; very long ago if it is unclear."""
         try:
             age = utc_now().timestamp() - self._stamp.stat().st_mtime
@@ -179,15 +179,15 @@ class Compliance:
             return float("inf")
         return age if age >= 0 else float("inf")
 
-    def _check(self, rule: HostRule) -> None:
+    def _run_checks(self, rule: HostRule) -> None:
         time = utc_now()
-        results = checks.run(rule.compliance.checks)
+        results = checks.run_checks(rule.compliance.checks)
         if self._stopping:
             return
         failed = sum(not result.passed for result in results)
         log.info("compliance: %d of %d checks failed", failed, len(results))
         self._report([ComplianceEvent(UNNUMBERED, time, rule.name, results)])
-        self._ran = boottime()
+        self._last_run = boottime()
         try:
             self._stamp.touch()
         except OSError as error:

@@ -18,28 +18,28 @@ class HostFacts:
 
     def __init__(self) -> None:
         self._fqdn = socket.gethostname()
-        threading.Thread(target=self._ask_fqdn, name="fqdn", daemon=True).start()
+        threading.Thread(target=self._resolve_fqdn, name="fqdn", daemon=True).start()
 
     def read(self) -> Facts:
         """Return the facts as they are now."""
         disk = shutil.disk_usage("/")
         return Facts(
-            os=_system()[:255],
+            os=_os_name()[:255],
             kernel=platform.release()[:255],
             fqdn=self._fqdn[:255],
             cpu_count=os.cpu_count() or 0,
-            memory_gb=_memory(),
+            memory_gb=_memory_gb(),
             total_disk_space_gb=round(disk.total / GIGABYTE),
             free_disk_space_gb=round(disk.free / GIGABYTE),
-            packages=_packages(),
+            packages=_count_packages(),
         )
 
-    def _ask_fqdn(self) -> None:
+    def _resolve_fqdn(self) -> None:
         self._fqdn = socket.getfqdn()
 
 
 @cache
-def _system() -> str:
+def _os_name() -> str:
     try:
         return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
     except OSError:
@@ -47,12 +47,12 @@ def _system() -> str:
 
 
 @cache
-def _memory() -> float:
+def _memory_gb() -> float:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return round(pages / GIGABYTE, 1)
 
 
-def _packages() -> int:
+def _count_packages() -> int:
     """Return how many packages dpkg or apk has installed; 0 where neither is."""
     lists = Path("/var/lib/dpkg/info").glob("*.list")
     if count := sum(1 for _ in lists):

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from twistlock_console.protocol import CheckResult
+from twistlock_console.protocol import ComplianceResult
 from twistlock_defender.checks import services, system
 from twistlock_defender.checks.check import Check
 from twistlock_defender.common.errors import describe_error
-from twistlock_defender.common.problems import MAX_SENTENCE, printable
+from twistlock_defender.common.problems import MAX_SENTENCE_CHARACTERS, printable
 
 log = logging.getLogger(__name__)
 
@@ -21,25 +21,27 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def run(ids: Sequence[str] | None, root: Path = Path("/")) -> tuple[CheckResult, ...]:
+def run_checks(
+    ids: Sequence[str] | None, root: Path = Path("/")
+) -> tuple[ComplianceResult, ...]:
     """Run the checks with these *ids*, all for None, on the host below *root*."""
     return tuple(
-        _result(check, root) for check in CHECKS if ids is None or check.id in ids
+        _run_check(check, root) for check in CHECKS if ids is None or check.id in ids
     )
 
 
-def unknown(ids: Sequence[str] | None) -> list[str]:
+def unknown_ids(ids: Sequence[str] | None) -> list[str]:
     """Return those of *ids* that no check has."""
     known = {check.id for check in CHECKS}
     return sorted(set(ids or ()) - known)
 
 
-def _result(check: Check, root: Path) -> CheckResult:
+def _run_check(check: Check, root: Path) -> ComplianceResult:
     try:
-        fault = check.fault(root)
+        fault = check.find_fault(root)
     except Exception as error:
         # Files of others hold what nobody foresaw; the other checks must run.
         log.exception("check %s failed", check.id)
         fault = f"it cannot be looked at: {describe_error(error)}"
-    detail = printable(fault or "", MAX_SENTENCE)
-    return CheckResult(check.id, check.title, check.severity, not fault, detail)
+    detail = printable(fault or "", MAX_SENTENCE_CHARACTERS)
+    return ComplianceResult(check.id, check.title, check.severity, not fault, detail)

@@ -16,7 +16,7 @@ class Check:
 
     id: str
     severity: Severity
-    fault: Callable[[Path], str | None]
+    find_fault: Callable[[Path], str | None]
 
     @property
     def title(self) -> str:
@@ -24,17 +24,17 @@ class Check:
         return TITLES[self.id]
 
 
-def at_most(*paths: str, mode: int) -> Callable[[Path], str | None]:
+def require_rights(*paths: str, mode: int) -> Callable[[Path], str | None]:
     """Return a check that each of *paths* is of root, with no right beyond *mode*."""
 
-    def fault(root: Path) -> str | None:
-        faults = [_rights(root / path, mode) for path in paths]
+    def find_fault(root: Path) -> str | None:
+        faults = [_rights_fault(root / path, mode) for path in paths]
         return "; ".join(filter(None, faults)) or None
 
-    return fault
+    return find_fault
 
 
-def text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
     """Return the text of the file; empty when there is none."""
     try:
         return path.read_text(errors="replace")
@@ -42,7 +42,7 @@ def text_of(path: Path) -> str:
         return ""
 
 
-def _rights(path: Path, mode: int) -> str | None:
+def _rights_fault(path: Path, mode: int) -> str | None:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):

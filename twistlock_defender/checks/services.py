@@ -6,20 +6,20 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from twistlock_defender.checks.check import Check, at_most, text_of
+from twistlock_defender.checks.check import Check, read_text, require_rights
 
 SSH_CONFIG = "etc/ssh/sshd_config"
-DEEPEST_INCLUDE = 4
+MAX_INCLUDE_DEPTH = 4
 DOCKER_CONFIG = "etc/docker/daemon.json"
 
 
-def ssh_settings(root: Path) -> dict[str, str]:
+def read_ssh_settings(root: Path) -> dict[str, str]:
     """Return the SSH server's settings in lower case; the first mention of each counts.
 
     What stands in a Match block holds for some only, and is left aside.
     """
     found: dict[str, str] = {}
-    for line in _lines(root, root / SSH_CONFIG, 0):
+    for line in _config_lines(root, root / SSH_CONFIG, 0):
         key, _, value = line.replace("=", " ", 1).partition(" ")
         if key.lower() == "match":
             break
@@ -27,66 +27,70 @@ def ssh_settings(root: Path) -> dict[str, str]:
     return found
 
 
-def _lines(root: Path, path: Path, depth: int) -> Iterator[str]:
-    for raw in text_of(path).splitlines():
+def _config_lines(root: Path, path: Path, depth: int) -> Iterator[str]:
+    for raw in read_text(path).splitlines():
         line = " ".join(raw.split())
         if not line or line.startswith("#"):
             continue
-        if line.lower().startswith("include ") and depth < DEEPEST_INCLUDE:
+        if line.lower().startswith("include ") and depth < MAX_INCLUDE_DEPTH:
             for pattern in line.split()[1:]:
                 inside = os.path.join("/etc/ssh", pattern).lstrip("/")  # noqa: PTH118
                 for included in sorted(glob.glob(str(root / inside))):  # noqa: PTH207
-                    yield from _lines(root, Path(included), depth + 1)
+                    yield from _config_lines(root, Path(included), depth + 1)
         else:
             yield line
 
 
-def _root_login(root: Path) -> str | None:
-    value = ssh_settings(root).get("permitrootlogin", "prohibit-password")
-    return _unless(root, value == "no", f"PermitRootLogin is {value}; set it to no")
+def _check_root_login(root: Path) -> str | None:
+    value = read_ssh_settings(root).get("permitrootlogin", "prohibit-password")
+    return _fault_unless(
+        root, value == "no", f"PermitRootLogin is {value}; set it to no"
+    )
 
 
-def _empty_passwords(root: Path) -> str | None:
-    value = ssh_settings(root).get("permitemptypasswords", "no")
-    return _unless(root, value == "no", "PermitEmptyPasswords is on; set it to no")
+def _check_empty_passwords(root: Path) -> str | None:
+    value = read_ssh_settings(root).get("permitemptypasswords", "no")
+    return _fault_unless(
+        root, value == "no", "PermitEmptyPasswords is on; set it to no"
+    )
 
 
-def _tries(root: Path) -> str | None:
-    value = ssh_settings(root).get("maxauthtries", "6")
+def _check_tries(root: Path) -> str | None:
+    value = read_ssh_settings(root).get("maxauthtries", "6")
     few = value.isdecimal() and int(value) <= 4
-    return _unless(root, few, f"MaxAuthTries is {value}; set it to 4 or less")
+    return _fault_unless(root, few, f"MaxAuthTries is {value}; set it to 4 or less")
 
 
-def _unless(root: Path, good: bool, fault: str) -> str | None:
+def _fault_unless(root: Path, good: bool, fault: str) -> str | None:
     return None if good or not (root / SSH_CONFIG).exists() else fault
 
 
 SSH_CHECKS = (
-    Check("ssh-root-login", "high", _root_login),
+    Check("ssh-root-login", "high", _check_root_login),
     Check(
         "ssh-empty-passwords",
         "critical",
-        _empty_passwords,
+        _check_empty_passwords,
     ),
-    Check("ssh-tries", "medium", _tries),
+    Check("ssh-tries", "medium", _check_tries),
     Check(
         "ssh-settings-rights",
         "medium",
-        at_most(SSH_CONFIG, mode=0o600),
+        require_rights(SSH_CONFIG, mode=0o600),
     ),
 )
 
 
-def _docker_settings(root: Path) -> Mapping[str, object]:
+def _read_docker_settings(root: Path) -> Mapping[str, object]:
     try:
-        found = json.loads(text_of(root / DOCKER_CONFIG) or "{}")
+        found = json.loads(read_text(root / DOCKER_CONFIG) or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _network(root: Path) -> str | None:
-    settings = _docker_settings(root)
+def _check_docker_network(root: Path) -> str | None:
+    settings = _read_docker_settings(root)
     listed = settings.get("hosts") or ()
     if not isinstance(listed, Iterable):
         raise TypeError("hosts is not a list")
@@ -96,8 +100,8 @@ def _network(root: Path) -> str | None:
     return f"Docker listens on {hosts[0]} to anybody; set tlsverify in /{DOCKER_CONFIG}"
 
 
-def _registries(root: Path) -> str | None:
-    found = _docker_settings(root).get("insecure-registries")
+def _check_registries(root: Path) -> str | None:
+    found = _read_docker_settings(root).get("insecure-registries")
     return f"registries without TLS: {found}; remove them" if found else None
 
 
@@ -105,21 +109,21 @@ DOCKER_CHECKS = (
     Check(
         "docker-socket",
         "critical",
-        at_most("run/docker.sock", mode=0o660),
+        require_rights("run/docker.sock", mode=0o660),
     ),
     Check(
         "docker-settings-rights",
         "high",
-        at_most(DOCKER_CONFIG, mode=0o644),
+        require_rights(DOCKER_CONFIG, mode=0o644),
     ),
     Check(
         "docker-network",
         "critical",
-        _network,
+        _check_docker_network,
     ),
     Check(
         "docker-registries",
         "medium",
-        _registries,
+        _check_registries,
     ),
 )

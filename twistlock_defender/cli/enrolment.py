@@ -23,22 +23,22 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import Field, TypeAdapter, ValidationError
 
-from twistlock_defender.agent.certificate import CERTIFICATE, request_for
+from twistlock_defender.agent.certificate import CERTIFICATE, create_request
 from twistlock_defender.common.errors import EnrolError, FolderError
-from twistlock_defender.common.folder import DefenderSettings, Folder
-from twistlock_defender.link.connection import reason_of
-from twistlock_defender.link.dialer import parse
+from twistlock_defender.common.folder import AgentSettings, Folder
+from twistlock_defender.link.connection import describe_failure
+from twistlock_defender.link.dialer import parse_address
 
 PATH = "/api/v1/defenders/enrol"
 API_PORT = 8083
-TIMEOUT_SECONDS = 20.0
-LONGEST_ANSWER = 1024 * 1024
-LONGEST_CERTIFICATE = 8192
+TIMEOUT_S = 20.0
+MAX_RESPONSE_BYTES = 1024 * 1024
+MAX_CERTIFICATE_CHARACTERS = 8192
 KEY = "key.pem"
 CURVE = ec.SECP256R1.name
 
 
-class NoAnswer(EnrolError):
+class NoResponse(EnrolError):
     """The Console may have issued a certificate; its answer did not arrive."""
 
 
@@ -53,7 +53,7 @@ class Enrolment:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class IssuedCredentials:
     """What the Console gives: PEM, and where Defenders find it from now on."""
 
     certificate: str
@@ -62,32 +62,36 @@ class Credentials:
     port: int
 
 
-_credentials: TypeAdapter[Credentials] = TypeAdapter(Credentials)
+_credentials: TypeAdapter[IssuedCredentials] = TypeAdapter(IssuedCredentials)
 
 
 def enrol(enrolment: Enrolment, folder: Folder, outbox_mb: int) -> None:
     """Leave key, certificate and settings in *folder*. Raises EnrolError, OSError."""
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = enrolment.name or socket.gethostname()
-    with _own_key(folder, name) as key:
-        body = {"defender": name, "request": request_for(key, name)}
-        credentials = _ask(enrolment, {**body, **_own_certificate(folder)})
-    _check(credentials, key)
+    with _load_or_create_key(folder, name) as key:
+        body = {"defender": name, "request": create_request(key, name)}
+        credentials = _request_certificate(
+            enrolment, {**body, **_present_certificate(folder)}
+        )
+    _check_certificate(credentials, key)
     _forget_another_console(folder, credentials.authority.encode())
     folder.write(CERTIFICATE, credentials.certificate.encode())
     folder.write("ca.pem", credentials.authority.encode())
     addresses = tuple(_with_port(a, credentials.port) for a in credentials.addresses)
-    folder.write_settings(DefenderSettings(name, addresses, outbox_mb))
+    folder.write_settings(AgentSettings(name, addresses, outbox_mb))
 
 
 @contextmanager
-def _own_key(folder: Folder, name: str) -> Iterator[ec.EllipticCurvePrivateKey]:
+def _load_or_create_key(
+    folder: Folder, name: str
+) -> Iterator[ec.EllipticCurvePrivateKey]:
     """Give the key that this host has for *name*; else make one.
 
     It stays: the Console knows by it that this host has its name already, also where
     its answer to an earlier try was lost. A new one goes where the Console refused.
     """
-    if (known := _present_key(folder, name)) is not None:
+    if (known := _load_key(folder, name)) is not None:
         yield known
         return
     made = ec.generate_private_key(ec.SECP256R1())
@@ -95,17 +99,17 @@ def _own_key(folder: Folder, name: str) -> Iterator[ec.EllipticCurvePrivateKey]:
     folder.write(KEY, pem)
     try:
         yield made
-    except NoAnswer:
+    except NoResponse:
         raise
     except EnrolError:
         (folder / KEY).unlink()
         raise
 
 
-def _present_key(folder: Folder, name: str) -> ec.EllipticCurvePrivateKey | None:
+def _load_key(folder: Folder, name: str) -> ec.EllipticCurvePrivateKey | None:
     """Return the key in *folder*, unless it is for another name or of another kind."""
     with suppress(FolderError):
-        if folder.settings().defender.casefold() != name.casefold():
+        if folder.read_settings().defender.casefold() != name.casefold():
             return None
     try:
         key = load_pem_private_key((folder / KEY).read_bytes(), None)
@@ -116,13 +120,13 @@ def _present_key(folder: Folder, name: str) -> ec.EllipticCurvePrivateKey | None
     return None
 
 
-def _own_certificate(folder: Folder) -> dict[str, str]:
+def _present_certificate(folder: Folder) -> dict[str, str]:
     """Return the certificate that we have; an upgraded Console knows our key by it."""
     try:
         pem = (folder / CERTIFICATE).read_text("ascii")
     except (OSError, ValueError):
         return {}
-    return {"certificate": pem} if len(pem) <= LONGEST_CERTIFICATE else {}
+    return {"certificate": pem} if len(pem) <= MAX_CERTIFICATE_CHARACTERS else {}
 
 
 def _forget_another_console(folder: Folder, authority: bytes) -> None:
@@ -138,29 +142,29 @@ def _forget_another_console(folder: Folder, authority: bytes) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _ask(enrolment: Enrolment, body: object) -> Credentials:
-    host, port = parse(enrolment.console, API_PORT)
+def _request_certificate(enrolment: Enrolment, body: object) -> IssuedCredentials:
+    host, port = parse_address(enrolment.console, API_PORT)
     headers = {
         "Authorization": f"Bearer {enrolment.token}",
         "Content-Type": "application/json",
     }
     connection = HTTPSConnection(
-        host, port, timeout=TIMEOUT_SECONDS, context=_unverified()
+        host, port, timeout=TIMEOUT_S, context=_unverified_context()
     )
     try:
         connection.connect()
         _check_pin(connection, enrolment)
         connection.request("POST", PATH, json.dumps(body), headers)
         answer = connection.getresponse()
-        content = answer.read(LONGEST_ANSWER)
+        content = answer.read(MAX_RESPONSE_BYTES)
     except (OSError, HTTPException) as error:
-        why = reason_of(error)
-        raise NoAnswer(f"{enrolment.console} does not answer: {why}") from error
+        why = describe_failure(error)
+        raise NoResponse(f"{enrolment.console} does not answer: {why}") from error
     finally:
         connection.close()
     if answer.status != 200:
         raise EnrolError(
-            f"{enrolment.console} refuses: {_sentence(content, answer.status)}"
+            f"{enrolment.console} refuses: {_error_sentence(content, answer.status)}"
         )
     try:
         return _credentials.validate_json(content)
@@ -180,7 +184,9 @@ def _check_pin(connection: HTTPSConnection, enrolment: Enrolment) -> None:
         )
 
 
-def _check(credentials: Credentials, key: ec.EllipticCurvePrivateKey) -> None:
+def _check_certificate(
+    credentials: IssuedCredentials, key: ec.EllipticCurvePrivateKey
+) -> None:
     try:
         certificate = x509.load_pem_x509_certificate(credentials.certificate.encode())
     except ValueError as error:
@@ -189,7 +195,7 @@ def _check(credentials: Credentials, key: ec.EllipticCurvePrivateKey) -> None:
         raise EnrolError("the Console gave a certificate for another key")
 
 
-def _unverified() -> ssl.SSLContext:
+def _unverified_context() -> ssl.SSLContext:
     # The pin takes the place of the chain, which this host cannot know yet.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -197,7 +203,7 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def _sentence(content: bytes, status: int) -> str:
+def _error_sentence(content: bytes, status: int) -> str:
     try:
         return str(json.loads(content)["err"])
     except (ValueError, KeyError, TypeError):

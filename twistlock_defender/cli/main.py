@@ -77,4 +77,4 @@ def _run(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from twistlock_defender.cli import status_screen
 
-    return status_screen.show(options.folder, as_json=options.json)
+    return status_screen.print_status(options.folder, as_json=options.json)

@@ -4,26 +4,26 @@ import sys
 from datetime import datetime
 
 from twistlock_defender.common.clock import utc_now
-from twistlock_defender.common.folder import Folder, RunLock, Status, read_status
+from twistlock_defender.common.folder import AgentStatus, Folder, RunLock, read_status
 
 MEGABYTE = 1024 * 1024
 
 
-def show(folder: Folder, *, as_json: bool) -> int:
+def print_status(folder: Folder, *, as_json: bool) -> int:
     """Print where the Defender of *folder* stands; 0 if it runs and is connected."""
     path = folder / "status.json"
     status = read_status(path)
     with RunLock(folder / "lock") as lock:
-        running = not lock.take()
+        running = not lock.acquire()
     if as_json:
         sys.stdout.write(path.read_text().strip() + "\n")
     else:
-        lines = screen(status, running=running, now=utc_now())
+        lines = status_lines(status, running=running, now=utc_now())
         sys.stdout.write("\n".join(lines) + "\n")
     return 0 if running and status.connected else 1
 
 
-def screen(status: Status, *, running: bool, now: datetime) -> list[str]:
+def status_lines(status: AgentStatus, *, running: bool, now: datetime) -> list[str]:
     """Return the lines that show *status*."""
     rows = [
         ("Defender", f"{status.defender}, version {status.version}"),
@@ -40,15 +40,16 @@ def screen(status: Status, *, running: bool, now: datetime) -> list[str]:
     return lines
 
 
-def _last_error(status: Status, now: datetime) -> str:
+def _last_error(status: AgentStatus, now: datetime) -> str:
     if not status.error:
         return "none"
     if not status.error_at:
         return status.error
-    return f"{status.error}, {age((now - status.error_at).total_seconds())} ago"
+    ago = format_duration((now - status.error_at).total_seconds())
+    return f"{status.error}, {ago} ago"
 
 
-def age(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return *seconds* in words, as roughly as people need it."""
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
@@ -57,33 +58,37 @@ def age(seconds: float) -> str:
     return f"{max(int(seconds), 0)} s"
 
 
-def _console(status: Status, running: bool, now: datetime) -> str:
+def _console(status: AgentStatus, running: bool, now: datetime) -> str:
     since = f"since {status.since:%Y-%m-%d %H:%M:%S} UTC"
-    lasted = age((now - status.since).total_seconds())
+    lasted = format_duration((now - status.since).total_seconds())
     if status.connected and running:
         return f"connected to {status.connected} {since} ({lasted})"
     return f"not connected {since} ({lasted}); the policy is enforced all the same"
 
 
-def _policy(status: Status) -> str:
+def _policy(status: AgentStatus) -> str:
     if not status.policy:
         return "none yet; nothing is enforced"
     rule = f"rule {status.rule}" if status.rule else "no rule for this host"
     return f"version {status.policy}, {rule}"
 
 
-def _outbox(status: Status, now: datetime) -> str:
+def _outbox(status: AgentStatus, now: datetime) -> str:
     if not status.waiting:
         return f"empty, {status.limit_mb} MB at most"
     size = status.waiting_bytes / MEGABYTE
-    oldest = age((now - status.oldest).total_seconds()) if status.oldest else "unknown"
+    oldest = (
+        format_duration((now - status.oldest).total_seconds())
+        if status.oldest
+        else "unknown"
+    )
     return (
         f"{status.waiting:,} findings, {size:.1f} of {status.limit_mb} MB, "
         f"the oldest {oldest} old"
     )
 
 
-def _certificate(status: Status) -> str:
+def _certificate(status: AgentStatus) -> str:
     if status.certificate_expires is None:
         return "none that can be read"
     return f"valid until {status.certificate_expires:%Y-%m-%d}"

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-LEAST_JUMP = 5.0
+MIN_JUMP_S = 5.0
 
 
 def boottime() -> float:
@@ -19,29 +19,29 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Jump:
+class ClockJump:
     """The wall clock was set: a *sentence* about it, and which *way*."""
 
     sentence: str
-    way: str
+    direction: str
 
 
-class ClockWatch:
+class ClockJumpDetector:
     """Notices that somebody set the wall clock."""
 
     def __init__(self) -> None:
         self._offset = time.time() - boottime()
 
-    def jump(self) -> Jump | None:
+    def find_jump(self) -> ClockJump | None:
         """Return how far the wall clock has jumped since the last call, if it has."""
         before, self._offset = self._offset, time.time() - boottime()
         seconds = self._offset - before
-        if abs(seconds) < LEAST_JUMP:
+        if abs(seconds) < MIN_JUMP_S:
             return None
-        way = "forward" if seconds > 0 else "back"
-        return Jump(
+        direction = "forward" if seconds > 0 else "back"
+        return ClockJump(
             f"at {utc_now():%Y-%m-%d %H:%M:%S} UTC this host's clock jumped "
-            f"{abs(seconds):.0f} s {way}; the times of findings before and after "
+            f"{abs(seconds):.0f} s {direction}; the times of findings before and after "
             "do not fit together",
-            way,
+            direction,
         )

@@ -23,7 +23,7 @@ class ConsoleTimeout(DefenderError):
     """The Console has said nothing for too long."""
 
 
-def is_damage(error: Exception) -> bool:
+def is_corruption(error: Exception) -> bool:
     """Return whether *error* says that a file of SQLite is damaged."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

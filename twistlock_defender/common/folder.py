@@ -15,13 +15,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from twistlock_defender.common.errors import FolderError
 
 FOLDER = Path("/var/lib/twistlock-defender")
-STATUS_BYTES = 16 * 1024
+STATUS_FILE_BYTES = 16 * 1024
 MAX_PROBLEMS = 20
-ENROL = "enrol it with the command of Manage > Defenders > Deploy"
+ENROL_HINT = "enrol it with the command of Manage > Defenders > Deploy"
 
 
 @dataclass(frozen=True, slots=True)
-class DefenderSettings:
+class AgentSettings:
     """settings.json: our name, where Consoles are (name:port), the outbox's limit."""
 
     defender: Annotated[str, Field(min_length=1, max_length=255)]
@@ -29,7 +29,7 @@ class DefenderSettings:
     outbox_mb: Annotated[int, Field(alias="outboxMB", ge=1, le=65_536)] = 256
 
 
-_settings: TypeAdapter[DefenderSettings] = TypeAdapter(DefenderSettings)
+_settings: TypeAdapter[AgentSettings] = TypeAdapter(AgentSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,19 @@ class Folder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def settings(self) -> DefenderSettings:
+    def read_settings(self) -> AgentSettings:
         """Read settings.json. Raises FolderError."""
         path = self / "settings.json"
         try:
             return _settings.validate_json(path.read_bytes())
         except OSError as error:
-            raise FolderError(f"{path}: {error.strerror}; {ENROL}") from error
+            raise FolderError(f"{path}: {error.strerror}; {ENROL_HINT}") from error
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(step) for step in first["loc"])
             raise FolderError(f"{path}: {place}: {first['msg']}; mend it") from None
 
-    def write_settings(self, settings: DefenderSettings) -> None:
+    def write_settings(self, settings: AgentSettings) -> None:
         """Write settings.json. Raises OSError."""
         text = _settings.dump_json(settings, by_alias=True, indent=2)
         self.write("settings.json", text + b"\n")
@@ -71,7 +71,7 @@ class Folder:
             Path(draft).unlink()
             raise
 
-    def tls(self) -> ssl.SSLContext:
+    def create_tls_context(self) -> ssl.SSLContext:
         """Return a context for mutual TLS 1.3 with the Console. Raises FolderError."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -81,13 +81,13 @@ class Folder:
         except (OSError, ssl.SSLError) as error:
             raise FolderError(
                 f"certificate, key and authority in {self.path} cannot be used "
-                f"({error.strerror or error}); {ENROL}"
+                f"({error.strerror or error}); {ENROL_HINT}"
             ) from error
         return context
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class AgentStatus:
     """What `twistlock-defender status` shows, *at* a moment."""
 
     at: datetime
@@ -109,7 +109,7 @@ class Status:
     troubles: tuple[str, ...] = ()
 
 
-_status: TypeAdapter[Status] = TypeAdapter(Status)
+_status: TypeAdapter[AgentStatus] = TypeAdapter(AgentStatus)
 
 
 class StatusFile:
@@ -122,22 +122,22 @@ class StatusFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o600)
         with suppress(OSError):
-            os.posix_fallocate(self._fd, 0, STATUS_BYTES)
+            os.posix_fallocate(self._fd, 0, STATUS_FILE_BYTES)
 
-    def write(self, status: Status) -> None:
+    def write(self, status: AgentStatus) -> None:
         """Show *status* from now on. Raises OSError."""
         text = _status.dump_json(status, indent=1)
-        if len(text) >= STATUS_BYTES:
+        if len(text) >= STATUS_FILE_BYTES:
             fewer = replace(status, troubles=status.troubles[: MAX_PROBLEMS // 4])
             text = _status.dump_json(fewer, indent=1)
-        os.pwrite(self._fd, text[:STATUS_BYTES].ljust(STATUS_BYTES), 0)
+        os.pwrite(self._fd, text[:STATUS_FILE_BYTES].ljust(STATUS_FILE_BYTES), 0)
 
     def close(self) -> None:
         """Close the file; it stays as it is."""
         os.close(self._fd)
 
 
-def read_status(path: Path) -> Status:
+def read_status(path: Path) -> AgentStatus:
     """Read the status file. Raises FolderError."""
     try:
         return _status.validate_json(path.read_bytes().strip())
@@ -153,7 +153,7 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Take it and return true, unless another process has it."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

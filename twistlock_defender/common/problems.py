@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from twistlock_console.protocol import UNNUMBERED, Event, TroubleEvent
 from twistlock_defender.common.clock import boottime, utc_now
 
-REPEATED_AFTER_SECONDS = 3600.0
-MAX_SENTENCE = 1024
+REPEAT_INTERVAL_S = 3600.0
+MAX_SENTENCE_CHARACTERS = 1024
 log = logging.getLogger(__name__)
 
 Report = Callable[[Sequence[Event]], None]
@@ -25,18 +25,18 @@ class Problems:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._lock = threading.Lock()
-        self._present: dict[str, str] = {}
+        self._current: dict[str, str] = {}
         self._reported: dict[str, float] = {}
 
     def add(
         self, topic: str, sentence: str, rule: str = "", *, alike: str = ""
     ) -> None:
         """Note that *sentence* holds for *topic* until it is cleared."""
-        now, sentence = boottime(), printable(sentence, MAX_SENTENCE)
+        now, sentence = boottime(), printable(sentence, MAX_SENTENCE_CHARACTERS)
         with self._lock:
-            if self._present.get(topic) == sentence:
+            if self._current.get(topic) == sentence:
                 return
-            self._present[topic] = sentence
+            self._current[topic] = sentence
             is_new = self._is_new(alike or sentence, now)
         log.error("%s", sentence)
         if is_new:
@@ -45,7 +45,7 @@ class Problems:
     def clear(self, topic: str) -> None:
         """Note that *topic* has no problem any more."""
         with self._lock:
-            sentence = self._present.pop(topic, None)
+            sentence = self._current.pop(topic, None)
         if sentence:
             log.info("no more: %s", sentence)
 
@@ -56,23 +56,23 @@ class Problems:
         else:
             self.clear(topic)
 
-    def present(self) -> list[str]:
+    def current(self) -> list[str]:
         """Return all sentences that hold now."""
         with self._lock:
-            return list(self._present.values())
+            return list(self._current.values())
 
     def _is_new(self, reported: str, now: float) -> bool:
         """Return whether it was not *reported* within the last hour, and note that."""
         recent = {
             each: then
             for each, then in self._reported.items()
-            if now - then <= REPEATED_AFTER_SECONDS
+            if now - then <= REPEAT_INTERVAL_S
         }
         self._reported = recent | {reported: now}
         return reported not in recent
 
 
-def printable(text: str, most: int) -> str:
+def printable(text: str, max_characters: int) -> str:
     """Return *text* as the protocol takes it: valid Unicode, *most* characters."""
     whole = text.encode(errors="surrogateescape").decode(errors="replace")
-    return whole if len(whole) <= most else whole[: most - 1] + "…"
+    return whole if len(whole) <= max_characters else whole[: max_characters - 1] + "…"

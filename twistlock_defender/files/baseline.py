@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from twistlock_console.protocol import WatchedPath
-from twistlock_defender.files.rules import Record
+from twistlock_defender.files.rules import FileRecord
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -29,7 +29,7 @@ class Baseline:
     written, on a full disk, stays in *unsaved*, which the next baseline is given.
     """
 
-    def __init__(self, path: Path, unsaved: dict[str, Record | None]) -> None:
+    def __init__(self, path: Path, unsaved: dict[str, FileRecord | None]) -> None:
         self.rebuilt: str | None = None
         self._unsaved = unsaved
         try:
@@ -38,20 +38,20 @@ class Baseline:
             raise
         except sqlite3.DatabaseError as error:
             self.rebuilt = f"{path} is damaged ({error}) and is begun anew"
-            self._database = _open(remove(path))
+            self._database = _open(delete_baseline(path))
 
     def close(self) -> None:
         """Close it; may be called twice."""
         self._database.close()
 
-    def get(self, path: str) -> Record | None:
+    def get(self, path: str) -> FileRecord | None:
         """Return what *path* was."""
         if path in self._unsaved:
             return self._unsaved[path]
         row = self._database.execute(FIND, (os.fsencode(path),)).fetchone()
-        return Record(*row) if row else None
+        return FileRecord(*row) if row else None
 
-    def save(self, records: Sequence[tuple[str, Record | None]]) -> None:
+    def save(self, records: Sequence[tuple[str, FileRecord | None]]) -> None:
         """Save what the paths are now; None for nothing there."""
         self._unsaved.update(records)
         rows = [
@@ -87,7 +87,7 @@ class Baseline:
             )
 
 
-def remove(path: Path) -> Path:
+def delete_baseline(path: Path) -> Path:
     """Remove a baseline that is not open; return its path."""
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)

@@ -29,7 +29,7 @@ EVENT = Struct("=IBBHQii")
 """Length, version, reserved, header's length, mask, descriptor, process."""
 #: For 64 events: each opens a file.
 READ_BYTES = 64 * EVENT.size
-PAUSE_SECONDS = 0.02
+COALESCE_S = 0.02
 MAX_FILES = 10_000
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class WriterTracker:
 
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[int, int], str] = OrderedDict()
-        self._ending = os.eventfd(0, os.EFD_CLOEXEC)
+        self._stop_event = os.eventfd(0, os.EFD_CLOEXEC)
         self._events = _open() if has_capability(Capability.SYS_ADMIN) else -1
         self._thread = threading.Thread(target=self._read, name="writers", daemon=True)
         if self._events >= 0:
@@ -49,11 +49,11 @@ class WriterTracker:
 
     def close(self) -> None:
         """Stop."""
-        os.eventfd_write(self._ending, 1)
+        os.eventfd_write(self._stop_event, 1)
         if self._events >= 0:
             self._thread.join()
             os.close(self._events)
-        os.close(self._ending)
+        os.close(self._stop_event)
 
     def watch(self, folder: str) -> None:
         """Track who writes to the files in *folder*, as far as that works."""
@@ -61,7 +61,7 @@ class WriterTracker:
             path = os.fsencode(folder)
             _libc.fanotify_mark(self._events, FAN_MARK_ADD, WRITTEN, AT_FDCWD, path)
 
-    def take(self, path: str) -> str | None:
+    def pop_writer(self, path: str) -> str | None:
         """Return who wrote to *path* since the last call, as ``name (pid)``."""
         try:
             found = os.lstat(path)
@@ -72,13 +72,13 @@ class WriterTracker:
     def _read(self) -> None:
         poll = select.poll()
         poll.register(self._events, select.POLLIN)
-        poll.register(self._ending, select.POLLIN)
-        while all(ready != self._ending for ready, _ in poll.poll()):
+        poll.register(self._stop_event, select.POLLIN)
+        while all(ready != self._stop_event for ready, _ in poll.poll()):
             # The kernel opens each file for us, which can fail for one of them.
             with suppress(OSError):
                 self._read_events(os.read(self._events, READ_BYTES))
             # Meanwhile it makes one event of all that a process writes to a file.
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(COALESCE_S)
 
     def _read_events(self, data: bytes) -> None:
         for start in range(0, len(data), EVENT.size):
@@ -89,9 +89,9 @@ class WriterTracker:
                 continue
             # Each descriptor is ours to close, whatever becomes of the one before.
             with suppress(OSError):
-                self._note(file, pid, wrote=bool(mask & FAN_MODIFY))
+                self._record_writer(file, pid, wrote=bool(mask & FAN_MODIFY))
 
-    def _note(self, file: int, pid: int, *, wrote: bool) -> None:
+    def _record_writer(self, file: int, pid: int, *, wrote: bool) -> None:
         try:
             found = os.fstat(file)
         finally:

@@ -30,17 +30,17 @@ from watchdog.observers.inotify import InotifyObserver
 from twistlock_console.protocol import HostRule, WatchedPath
 from twistlock_defender.common.clock import boottime
 from twistlock_defender.common.problems import Problems
-from twistlock_defender.files.rules import below
+from twistlock_defender.files.rules import is_below
 
 INODE = re.compile(r"^inotify .*\bino:([0-9a-f]+)", re.MULTILINE)
-SETTLE_SECONDS = 0.5
-RETRY_SECONDS = 600.0
+SETTLE_S = 0.5
+RETRY_INTERVAL_S = 600.0
 NO_MORE_WATCHES = (
     "too many inotify watches; raise fs.inotify.max_user_watches "
     "(it is compared every 10 s instead)"
 )
 # Not that a file was opened or read: we do so ourselves.
-KINDS: list[type[FileSystemEvent]] = [
+EVENT_TYPES: list[type[FileSystemEvent]] = [
     DirAttribEvent,
     DirCreatedEvent,
     DirDeletedEvent,
@@ -58,8 +58,8 @@ KINDS: list[type[FileSystemEvent]] = [
 class InotifyWatcher(FileSystemEventHandler):
     """Calls *changed*, on a thread of its own, with each path that may have changed."""
 
-    def __init__(self, changed: Callable[[str], None]) -> None:
-        self._changed = changed
+    def __init__(self, on_change: Callable[[str], None]) -> None:
+        self._on_change = on_change
         self._observer: BaseObserver | None = None
         self._refusal: OSError | None = None
         try:
@@ -92,7 +92,7 @@ class InotifyWatcher(FileSystemEventHandler):
         identity = _identity(path)
         # With a slash at its end the kernel follows a link to a folder.
         watch = self._observer.schedule(
-            self, f"{path.rstrip('/')}/", recursive=recursive, event_filter=KINDS
+            self, f"{path.rstrip('/')}/", recursive=recursive, event_filter=EVENT_TYPES
         )
         return WatchedFolder(path, identity, watch)
 
@@ -119,7 +119,7 @@ class InotifyWatcher(FileSystemEventHandler):
         """Pass the paths on, as watchdog calls it."""
         for path in (event.src_path, event.dest_path):
             if path:
-                self._changed(os.fsdecode(path).rstrip("/") or "/")
+                self._on_change(os.fsdecode(path).rstrip("/") or "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class WatchedRoots:
         self._rule = rule
         self._watcher = watcher
         self._problems = problems
-        self.missing = list(rule.files.paths)
+        self.unwatched_roots = list(rule.files.paths)
         self.incomplete = False
         self._retry_at = 0.0
         self._watched: dict[WatchedPath, WatchedFolder] = {}
@@ -157,7 +157,7 @@ class WatchedRoots:
 
     def close(self) -> None:
         """Clear the problems that were reported."""
-        for root in self.missing:
+        for root in self.unwatched_roots:
             self._problems.clear(f"watching {root.path}")
         for root in self._rule.files.paths:
             self._problems.clear(f"below {root.path}")
@@ -167,16 +167,16 @@ class WatchedRoots:
         for root, folder in list(self._watched.items()):
             if not self._watcher.is_watched(folder):
                 self._watcher.unwatch(self._watched.pop(root))
-                self.missing.append(root)
-        for root in list(self.missing):
+                self.unwatched_roots.append(root)
+        for root in list(self.unwatched_roots):
             topic = f"watching {root.path}"
             try:
                 self._watched[root] = self._watcher.watch(root)
             except (OSError, ValueError) as error:
-                sentence = f"{root.path} cannot be watched: {_reason(error)}"
+                sentence = f"{root.path} cannot be watched: {_describe_refusal(error)}"
                 self._problems.add(topic, sentence, self._rule.name)
             else:
-                self.missing.remove(root)
+                self.unwatched_roots.remove(root)
                 self._problems.clear(topic)
 
     def check(self, folders: Sequence[str]) -> None:
@@ -184,40 +184,40 @@ class WatchedRoots:
 
         watchdog passes over a folder for which no watch is left, and says nothing.
         """
-        if lost := _lost(folders):
+        if unwatched := _find_unwatched(folders):
             # A new folder has its watch a moment after it is there.
-            time.sleep(SETTLE_SECONDS)
-            lost = _lost(folders)
-        if lost and boottime() >= self._retry_at:
+            time.sleep(SETTLE_S)
+            unwatched = _find_unwatched(folders)
+        if unwatched and boottime() >= self._retry_at:
             # There may be watches again.
-            self._retry_at = boottime() + RETRY_SECONDS
-            self._watch_again(lost)
-            lost = _lost(folders)
-        self.incomplete = bool(lost)
+            self._retry_at = boottime() + RETRY_INTERVAL_S
+            self._rewatch(unwatched)
+            unwatched = _find_unwatched(folders)
+        self.incomplete = bool(unwatched)
         for root in self._rule.files.paths:
             topic = f"below {root.path}"
-            if any(below(root.path, path) for path in lost):
+            if any(is_below(root.path, path) for path in unwatched):
                 sentence = f"folders below {root.path} are not watched: "
                 self._problems.add(topic, sentence + NO_MORE_WATCHES, self._rule.name)
             else:
                 self._problems.clear(topic)
 
-    def _watch_again(self, lost: Sequence[str]) -> None:
+    def _rewatch(self, unwatched: Sequence[str]) -> None:
         for root, folder in list(self._watched.items()):
-            if any(below(folder.path, path) for path in lost):
+            if any(is_below(folder.path, path) for path in unwatched):
                 self._watcher.unwatch(self._watched.pop(root))
-                self.missing.append(root)
+                self.unwatched_roots.append(root)
         self.watch()
 
 
-def _lost(folders: Sequence[str]) -> list[str]:
+def _find_unwatched(folders: Sequence[str]) -> list[str]:
     """Return those of *folders* that the kernel does not watch.
 
     Some file systems show inotify other numbers than us: of one where no folder seems
     to be watched, nothing is said.
     """
-    known = _watched_by_the_kernel()
-    found = {path: at for path in folders if (at := _inode_of(path))}
+    known = _kernel_watched_inodes()
+    found = {path: at for path in folders if (at := _read_inode(path))}
     comparable = {device for device, number in found.values() if number in known}
     return [
         path
@@ -226,7 +226,7 @@ def _lost(folders: Sequence[str]) -> list[str]:
     ]
 
 
-def _watched_by_the_kernel() -> set[int]:
+def _kernel_watched_inodes() -> set[int]:
     """Return the inode numbers of all that this process has inotify watch.
 
     Source: man 5 proc, /proc/pid/fdinfo.
@@ -240,7 +240,7 @@ def _watched_by_the_kernel() -> set[int]:
     return found
 
 
-def _inode_of(path: str) -> tuple[int, int] | None:
+def _read_inode(path: str) -> tuple[int, int] | None:
     """Return the device of the folder at *path*, and its inode number."""
     try:
         found = os.stat(path)  # noqa: PTH116
@@ -249,7 +249,7 @@ def _inode_of(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _describe_refusal(error: OSError | ValueError) -> str:
     if isinstance(error, ValueError):
         return f"no path can be so ({error}); mend it in the rule"
     match error.errno:

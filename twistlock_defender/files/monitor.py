@@ -17,22 +17,22 @@ from pathlib import Path
 
 from twistlock_console.protocol import UNNUMBERED, FileEvent, HostRule
 from twistlock_defender.common.clock import boottime, utc_now
-from twistlock_defender.common.errors import describe_error, is_damage
+from twistlock_defender.common.errors import describe_error, is_corruption
 from twistlock_defender.common.problems import Problems, Report, printable
-from twistlock_defender.files.baseline import Baseline, remove
+from twistlock_defender.files.baseline import Baseline, delete_baseline
 from twistlock_defender.files.fanotify import WriterTracker
 from twistlock_defender.files.inotify import InotifyWatcher, WatchedRoots
-from twistlock_defender.files.rules import Record, Watched, change_of, covers
-from twistlock_defender.files.snapshot import record_of, stamp_of, walk
+from twistlock_defender.files.rules import FileRecord, Watched, covers, find_change
+from twistlock_defender.files.snapshot import read_record, read_stamp, walk
 
-COMPARE_SECONDS = 60.0
-COMPARE_UNWATCHED_SECONDS = 10.0
-GATHER_SECONDS = 0.1
+SCAN_INTERVAL_S = 60.0
+UNWATCHED_SCAN_INTERVAL_S = 10.0
+DEBOUNCE_S = 0.1
 PAUSE_FACTOR = 20
 BATCH_SIZE = 200
 MAX_FILES = 100_000
 WRITTEN = ("created", "modified")
-BASELINE = "baseline.db"
+BASELINE_FILE = "baseline.db"
 NOT_WATCHED, REBUILT = "files", "files anew"
 TOO_MANY, UNREAD = "files most", "files that cannot be read"
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class FileMonitor:
         self._report = report
         self._problems = problems
         self._rule: HostRule | None = None
-        self._unsaved: dict[str, Record | None] = {}
+        self._unsaved: dict[str, FileRecord | None] = {}
         self._changed = False
         self._stopping = False
         self._paths: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -101,7 +101,7 @@ class FileMonitor:
                     f"files are not watched: {describe_error(error)}; tried again soon"
                 )
                 self._problems.add(NOT_WATCHED, sentence, rule.name if rule else "")
-                self._wait(COMPARE_UNWATCHED_SECONDS)
+                self._wait(UNWATCHED_SCAN_INTERVAL_S)
             else:
                 for topic in (NOT_WATCHED, UNREAD, REBUILT, TOO_MANY):
                     self._problems.clear(topic)
@@ -109,9 +109,9 @@ class FileMonitor:
 
     def _rebuild_if_damaged(self, error: Exception) -> None:
         """Remove a damaged baseline: some damage shows only when it is read."""
-        if is_damage(error):
+        if is_corruption(error):
             with suppress(OSError):
-                path = remove(self._folder / BASELINE)
+                path = delete_baseline(self._folder / BASELINE_FILE)
                 sentence = f"{path} is damaged ({error}) and is begun anew"
                 self._problems.add(REBUILT, sentence)
 
@@ -119,7 +119,7 @@ class FileMonitor:
         """Watch the files of *rule* until there is another one."""
         watched = Watched(rule.files, str(self._folder))
         with (
-            closing(Baseline(self._folder / BASELINE, self._unsaved)) as baseline,
+            closing(Baseline(self._folder / BASELINE_FILE, self._unsaved)) as baseline,
             closing(InotifyWatcher(self._paths.put)) as watcher,
             closing(WatchedRoots(rule, watcher, self._problems)) as roots,
             closing(WriterTracker()) as writers,
@@ -131,8 +131,8 @@ class FileMonitor:
             if self._compare_all(state):
                 baseline.save_roots(watched.roots)
             while not self._changed:
-                gaps = roots.missing or roots.incomplete
-                every = COMPARE_UNWATCHED_SECONDS if gaps else COMPARE_SECONDS
+                gaps = roots.unwatched_roots or roots.incomplete
+                every = UNWATCHED_SCAN_INTERVAL_S if gaps else SCAN_INTERVAL_S
                 self._compare_notified(state, boottime() + every)
                 if not self._changed:
                     roots.watch()
@@ -146,7 +146,7 @@ class FileMonitor:
             state.rule,
             self._report,
             lambda path: not any(covers(r, path) for r in known),
-            state.writers.take,
+            state.writers.pop_writer,
         )
         whole = scan(comparison, state.watched, self._problems, lambda: self._changed)
         if whole:
@@ -161,9 +161,12 @@ class FileMonitor:
         paused: dict[str, float] = {}
         waiting: set[str] = set()
         while not self._changed and (left := until - boottime()) > 0:
-            waiting |= self._gather(min(left, 1.0) if waiting else left)
+            waiting |= self._debounce(min(left, 1.0) if waiting else left)
             comparison = Comparison(
-                state.baseline, state.rule, self._report, writer=state.writers.take
+                state.baseline,
+                state.rule,
+                self._report,
+                find_writer=state.writers.pop_writer,
             )
             for path in sorted(waiting):
                 began = boottime()
@@ -176,14 +179,14 @@ class FileMonitor:
                     paused[path] = boottime() + PAUSE_FACTOR * (boottime() - began)
             comparison.flush()
 
-    def _gather(self, seconds: float) -> set[str]:
+    def _debounce(self, seconds: float) -> set[str]:
         """Return the paths that come within *seconds*, and shortly after the first."""
         try:
             first = self._paths.get(timeout=seconds)
         except queue.Empty:
             return set()
         if first is not None and not self._changed:
-            time.sleep(GATHER_SECONDS)
+            time.sleep(DEBOUNCE_S)
         paths = {first}
         while not self._paths.empty():
             paths.add(self._paths.get())
@@ -252,27 +255,27 @@ class Comparison:
     baseline: Baseline
     rule: HostRule
     report: Report
-    silent: Callable[[str], bool] = lambda path: False
-    writer: Callable[[str], str | None] = lambda path: None
+    is_unknown: Callable[[str], bool] = lambda path: False
+    find_writer: Callable[[str], str | None] = lambda path: None
     unread: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     _found: list[FileEvent] = field(default_factory=list)
-    _records: list[tuple[str, Record | None]] = field(default_factory=list)
+    _records: list[tuple[str, FileRecord | None]] = field(default_factory=list)
 
     def compare(self, path: str) -> None:
         """Compare *path* and note what changed."""
         before = self.baseline.get(path)
         try:
-            after = record_of(path)
+            after = read_record(path)
         except OSError:
             self.unread.append(path)
             return
         if before == after:
             return
         # Asked in any case: who wrote then has not written next time.
-        writer = self.writer(path)
-        event = self._event(path, before, after, writer)
-        if event and not self.silent(path):
+        find_writer = self.find_writer(path)
+        event = self._event(path, before, after, find_writer)
+        if event and not self.is_unknown(path):
             self._found.append(event)
         self._records.append((path, after))
         if len(self._records) >= BATCH_SIZE:
@@ -281,7 +284,7 @@ class Comparison:
     def compare_if_touched(self, path: str) -> None:
         """Do the same, but do not read what was not touched since."""
         try:
-            stamp = stamp_of(path)
+            stamp = read_stamp(path)
         except OSError:
             self.unread.append(path)
             return
@@ -299,11 +302,11 @@ class Comparison:
     def _event(
         self,
         path: str,
-        before: Record | None,
-        after: Record | None,
-        writer: str | None,
+        before: FileRecord | None,
+        after: FileRecord | None,
+        find_writer: str | None,
     ) -> FileEvent | None:
-        change = change_of(before, after)
+        change = find_change(before, after)
         shown = after or before
         if change is None or shown is None:
             return None
@@ -318,5 +321,5 @@ class Comparison:
             after.hash or None if after else None,
             shown.mode,
             printable(shown.owner, 255),
-            printable(writer, 255) if writer and change in WRITTEN else None,
+            printable(find_writer, 255) if find_writer and change in WRITTEN else None,
         )

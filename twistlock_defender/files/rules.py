@@ -9,7 +9,7 @@ from twistlock_console.protocol.findings import Change
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class FileRecord:
     """A file, folder or link; *hash* is empty for what has no content we read.
 
     `stamp` changes whenever anything of it does; while it stays, nothing is read.
@@ -39,26 +39,26 @@ class Watched:
 
     def excludes(self, path: str) -> bool:
         """Return whether *path* is excluded, and with it all that is below."""
-        if below(self._own, path):
+        if is_below(self._own, path):
             return True
         return bool(self._excluded and self._excluded.match(path))
 
 
 def covers(root: WatchedPath, path: str) -> bool:
     """Return whether *path* is what *root* means."""
-    if not below(root.path, path):
+    if not is_below(root.path, path):
         return False
     start = root.path.rstrip("/")
     return root.recursive or "/" not in path[len(start) + 1 :]
 
 
-def below(folder: str, path: str) -> bool:
+def is_below(folder: str, path: str) -> bool:
     """Return whether *path* is *folder* or something in it."""
     start = folder.rstrip("/")
     return path in (start, folder) or path.startswith(f"{start}/")
 
 
-def change_of(before: Record | None, after: Record | None) -> Change | None:
+def find_change(before: FileRecord | None, after: FileRecord | None) -> Change | None:
     """Return what happened from *before* to *after*, of which None means nothing there.
 
     Returns None when nothing happened that counts.

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 from twistlock_console.protocol import WatchedPath
 from twistlock_defender.common.rights import group_name, user_name
-from twistlock_defender.files.rules import Record, Watched, covers
+from twistlock_defender.files.rules import FileRecord, Watched, covers
 
-LARGEST_HASHED = 256 * 1024 * 1024
+MAX_HASHED_BYTES = 256 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 FRESH_NS = 50_000_000
 
 
 def walk(
-    root: WatchedPath, watched: Watched, unread: list[str], looked_into: list[str]
+    root: WatchedPath, watched: Watched, unread: list[str], visited: list[str]
 ) -> Iterator[str]:
     """Yield every path that *root* covers and *watched* does not exclude.
 
@@ -28,10 +28,10 @@ def walk(
     yield root.path
     while folders:
         folder = folders.pop()
-        entries = _entries(folder, unread)
+        entries = _list_folder(folder, unread)
         if entries is None:
             continue
-        looked_into.append(folder)
+        visited.append(folder)
         for entry in entries:
             if watched.excludes(entry.path) or not covers(root, entry.path):
                 continue
@@ -40,7 +40,7 @@ def walk(
                 folders.append(entry.path)
 
 
-def _entries(folder: str, unread: list[str]) -> list["os.DirEntry[str]"] | None:
+def _list_folder(folder: str, unread: list[str]) -> list["os.DirEntry[str]"] | None:
     """Return what is in *folder*; None when it is none, or may not be read."""
     try:
         with os.scandir(folder) as entries:
@@ -52,7 +52,7 @@ def _entries(folder: str, unread: list[str]) -> list["os.DirEntry[str]"] | None:
         return None
 
 
-def stamp_of(path: str) -> str | None:
+def read_stamp(path: str) -> str | None:
     """Return the stamp of *path*; None where nothing is. Raises OSError."""
     try:
         return _stamp(os.lstat(path))
@@ -60,7 +60,7 @@ def stamp_of(path: str) -> str | None:
         return None
 
 
-def record_of(path: str) -> Record | None:
+def read_record(path: str) -> FileRecord | None:
     """Return what *path* is now; None where nothing is. Raises OSError."""
     try:
         status = os.lstat(path)
@@ -71,7 +71,7 @@ def record_of(path: str) -> Record | None:
     # Within one tick of the kernel's clock it could change again unnoticed.
     fresh = abs(time.time_ns() - status.st_ctime_ns) < FRESH_NS
     stamp = "" if fresh else _stamp(status)
-    return Record(content, f"{stat.S_IMODE(status.st_mode):04o}", owner, stamp)
+    return FileRecord(content, f"{stat.S_IMODE(status.st_mode):04o}", owner, stamp)
 
 
 def _stamp(status: os.stat_result) -> str:
@@ -85,7 +85,7 @@ def _hash(path: str, status: os.stat_result) -> str:
     if stat.S_ISLNK(status.st_mode):
         target = os.fsencode(os.readlink(path))  # noqa: PTH115
         return hashlib.sha256(target).hexdigest()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_HASHED:
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_HASHED_BYTES:
         return ""
     found = hashlib.sha256()
     # O_NOFOLLOW, O_NONBLOCK: it may have become something else since.

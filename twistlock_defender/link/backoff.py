@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from twistlock_console.protocol import Goodbye
 
-FIRST_PAUSE = (0.1, 0.5)
-LONGEST_PAUSE = 15.0
-SETTLED_SECONDS = 10.0
+INITIAL_PAUSE_S = (0.1, 0.5)
+MAX_PAUSE_S = 15.0
+STABLE_CONNECTION_S = 10.0
 GROWTH = 1.5
-PATIENCE = 3.0
-LONGEST_PATIENCE = 30.0
-TRY_AGAIN_AFTER = 10.0
-TRIES_AT_ONCE = 2
+MIN_SILENCE_TIMEOUT_S = 3.0
+MAX_SILENCE_TIMEOUT_S = 30.0
+SECOND_ATTEMPT_AFTER_S = 10.0
+MAX_CONCURRENT_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,46 +29,50 @@ class Target:
         return f"{host}:{self.port}{found}"
 
 
-def pause(round_: int, chance: float) -> float:
+def backoff_s(failed_attempts: int, chance: float) -> float:
     """Return the seconds before attempt *round_*; *chance* in [0, 1) spreads agents.
 
     It grows slowly at first, so that a failover of some seconds is not slept through.
     """
-    shortest, longest = (edge * GROWTH ** min(round_, 20) for edge in FIRST_PAUSE)
-    longest = min(longest, LONGEST_PAUSE)
-    shortest = min(shortest, LONGEST_PAUSE / 2)
+    shortest, longest = (
+        edge * GROWTH ** min(failed_attempts, 20) for edge in INITIAL_PAUSE_S
+    )
+    longest = min(longest, MAX_PAUSE_S)
+    shortest = min(shortest, MAX_PAUSE_S / 2)
     return shortest + chance * (longest - shortest)
 
 
-def failures(before: int, lasted: float, *, later_epoch: bool) -> int:
+def count_failures(before: int, lasted: float, *, later_epoch: bool) -> int:
     """Return the failures in a row, after a connection that *lasted* some seconds.
 
     *before* is their number until then. The first connection under a later epoch is no
     failure: of several failovers in a row, each is answered as fast as the first.
     """
-    return 0 if later_epoch or lasted > SETTLED_SECONDS else before + 1
+    return 0 if later_epoch or lasted > STABLE_CONNECTION_S else before + 1
 
 
-def hinted_pause(goodbye: Goodbye, chance: float) -> float:
+def goodbye_pause_s(goodbye: Goodbye, chance: float) -> float:
     """Return the seconds to stay away after *goodbye*."""
     return (goodbye.retry_after_ms + chance * goodbye.spread_ms) / 1000
 
 
-def patience(mistaken: int) -> float:
+def silence_timeout_s(false_timeouts: int) -> float:
     """Return the seconds of silence after which the Console is considered gone.
 
     *mistaken* times before it was there after all: it was slow, and leaving it would
     make it slower. So each mistake doubles the patience.
     """
-    return float(min(PATIENCE * 2 ** min(mistaken, 10), LONGEST_PATIENCE))
+    return float(
+        min(MIN_SILENCE_TIMEOUT_S * 2 ** min(false_timeouts, 10), MAX_SILENCE_TIMEOUT_S)
+    )
 
 
-def in_turn(targets: Sequence[Target], chances: Sequence[float]) -> list[Target]:
+def shuffle(targets: Sequence[Target], chances: Sequence[float]) -> list[Target]:
     """Return the targets in the order of their *chances*, so that load is spread."""
     return [target for _, target in sorted(zip(chances, targets, strict=True))]
 
 
-def due(
+def targets_to_try(
     targets: Sequence[Target], ages: Mapping[Target, Sequence[float]]
 ) -> list[Target]:
     """Return those to try now; *ages* are the seconds that present tries have lasted.
@@ -80,6 +84,6 @@ def due(
     return [
         target
         for target in targets
-        if len(ages.get(target, ())) < TRIES_AT_ONCE
-        and all(age >= TRY_AGAIN_AFTER for age in ages.get(target, ()))
+        if len(ages.get(target, ())) < MAX_CONCURRENT_ATTEMPTS
+        and all(age >= SECOND_ATTEMPT_AFTER_S for age in ages.get(target, ()))
     ]

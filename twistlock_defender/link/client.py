@@ -1,8 +1,8 @@
-"""Keeps one websocket to the Console that serves, and talks over it until it ends.
+"""Maintains the websocket connection to the Console that serves.
 
-A `Link` connects again and again, and gives each connection to a `Session`. Findings
-are sent in order from the first that is not acknowledged, some messages ahead of the
-acknowledgements.
+A `Link` reconnects with backoff and gives each connection to a `LinkSession`. A session
+sends findings in order, from the first that is not acknowledged, and at most
+MAX_UNACKNOWLEDGED messages ahead of the acknowledgements.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from twistlock_console.protocol import (
-    MOST_EVENTS,
+    MAX_EVENTS,
     Acknowledged,
     CertificateRenewed,
     ConsoleHello,
@@ -41,46 +41,46 @@ from twistlock_defender.common.clock import boottime, utc_now
 from twistlock_defender.common.errors import ConsoleTimeout, DefenderError
 from twistlock_defender.link.backoff import (
     Target,
-    failures,
-    hinted_pause,
-    patience,
-    pause,
+    backoff_s,
+    count_failures,
+    goodbye_pause_s,
+    silence_timeout_s,
 )
 from twistlock_defender.link.connection import (
-    Greeted,
+    Handshake,
     HighestEpoch,
     Keepalive,
     connect_to,
-    reason_of,
+    describe_failure,
 )
 from twistlock_defender.link.dialer import Dialer, Resolver
 from twistlock_defender.link.outbox import Outbox
 
-FACTS_SECONDS = 3600.0
-RENEWAL_SECONDS = 3600.0
-LINGER_SECONDS = 0.02
+FACTS_INTERVAL_S = 3600.0
+RENEWAL_INTERVAL_S = 3600.0
+BATCH_DELAY_S = 0.02
 BATCH_BYTES = 256 * 1024
 #: More would lie unread at the Console while it stores, and our pings behind them.
-MESSAGES_AHEAD = 3
-GOODBYE_SECONDS = 5.0
-GOODBYE = "it said goodbye"
-RENEWED = "reconnecting with the renewed certificate"
+MAX_UNACKNOWLEDGED = 3
+GOODBYE_TIMEOUT_S = 5.0
+GOODBYE_REASON = "it said goodbye"
+RENEWED_REASON = "reconnecting with the renewed certificate"
 log = logging.getLogger(__name__)
 
 
 class CommandHandler(Protocol):
     """Carries out what the Console says; its calls may block."""
 
-    def hello(self) -> DefenderHello:
+    def create_hello(self) -> DefenderHello:
         """Return our first message."""
 
     def handle_command(self, command: PolicyPushed | Scan | CertificateRenewed) -> None:
         """Carry out *command*."""
 
-    def renewal(self) -> RenewalRequested | None:
+    def create_renewal_request(self) -> RenewalRequested | None:
         """Ask for another certificate, when ours ends soon."""
 
-    def malformed(self, sentence: str) -> None:
+    def report_malformed(self, sentence: str) -> None:
         """Report a message that could not be read, and was ignored."""
 
 
@@ -115,8 +115,8 @@ class Link:
         self._epochs = epochs
         self._handler = handler
         self._outbox = outbox
-        self._session: Session | None = None
-        self._obeyed = self._mistaken = 0
+        self._session: LinkSession | None = None
+        self._latest_epoch = self._false_timeouts = 0
         self.state = LinkState(None, utc_now(), epochs.value)
 
     @property
@@ -135,53 +135,61 @@ class Link:
         dialer = Dialer(
             self._resolver,
             self._attempt,
-            lambda greeted: self._epochs.admits(greeted.epoch),
+            lambda handshake: self._epochs.accept(handshake.epoch),
             lambda late: late.connection.transport.abort(),
         )
         failed = 0
         try:
             while True:
-                greeted = await dialer.dial(failed)
-                began, later = boottime(), greeted.epoch > self._obeyed
-                rest = await self._serve(greeted)
-                failed = failures(failed, boottime() - began, later_epoch=later)
-                await asyncio.sleep(rest or pause(failed, _chance()))
+                handshake = await dialer.dial(failed)
+                began, later = boottime(), handshake.epoch > self._latest_epoch
+                rest = await self._serve(handshake)
+                failed = count_failures(failed, boottime() - began, later_epoch=later)
+                await asyncio.sleep(rest or backoff_s(failed, _random_fraction()))
         finally:
             self._outbox.on_new = lambda: None
             self._resolver.close()
 
-    async def _attempt(self, target: Target) -> Greeted | None:
+    async def _attempt(self, target: Target) -> Handshake | None:
         try:
             return await connect_to(target, self._tls(), self._epochs)
         except (OSError, WebSocketException, ProtocolError, DefenderError) as error:
-            self._set_state(connected=None, error=f"{target}: {reason_of(error)}")
+            self._set_state(
+                connected=None, error=f"{target}: {describe_failure(error)}"
+            )
             return None
 
-    async def _serve(self, greeted: Greeted) -> float:
+    async def _serve(self, handshake: Handshake) -> float:
         """Talk to the Console; return the seconds it asked us to stay away, or 0."""
-        if greeted.epoch > self._obeyed:
-            self._obeyed, self._mistaken = greeted.epoch, 0
-        seconds = patience(self._mistaken)
-        session = Session(greeted, self._handler, self._outbox, seconds)
+        if handshake.epoch > self._latest_epoch:
+            self._latest_epoch, self._false_timeouts = handshake.epoch, 0
+        seconds = silence_timeout_s(self._false_timeouts)
+        session = LinkSession(handshake, self._handler, self._outbox, seconds)
         self._session = session
-        log.info("connected to %s, epoch %d", greeted.target, greeted.epoch)
-        self._set_state(connected=str(greeted.target))
+        log.info("connected to %s, epoch %d", handshake.target, handshake.epoch)
+        self._set_state(connected=str(handshake.target))
         try:
             await session.run()
         except ConsoleTimeout as error:
-            self._mistaken += 1
-            self._leave(greeted, str(error))
+            self._false_timeouts += 1
+            self._leave(handshake, str(error))
         except (OSError, WebSocketException) as error:
-            self._leave(greeted, reason_of(error))
+            self._leave(handshake, describe_failure(error))
         else:
-            self._leave(greeted, GOODBYE if session.goodbye else RENEWED)
+            self._leave(
+                handshake, GOODBYE_REASON if session.goodbye else RENEWED_REASON
+            )
         finally:
             self._session = None
-            greeted.connection.transport.abort()
-        return hinted_pause(session.goodbye, _chance()) if session.goodbye else 0.0
+            handshake.connection.transport.abort()
+        return (
+            goodbye_pause_s(session.goodbye, _random_fraction())
+            if session.goodbye
+            else 0.0
+        )
 
-    def _leave(self, greeted: Greeted, reason: str) -> None:
-        self._set_state(connected=None, error=f"{greeted.target}: {reason}")
+    def _leave(self, handshake: Handshake, reason: str) -> None:
+        self._set_state(connected=None, error=f"{handshake.target}: {reason}")
 
     def _set_state(self, *, connected: str | None, error: str | None = None) -> None:
         before = self.state
@@ -199,7 +207,7 @@ class Link:
             self._session.new.set()
 
 
-class Session:
+class LinkSession:
     """Talks to the Console that *greeted* us, until the connection ends.
 
     *seconds* is how long the Console may be silent. `new` is set when there is more to
@@ -207,17 +215,21 @@ class Session:
     """
 
     def __init__(
-        self, greeted: Greeted, handler: CommandHandler, outbox: Outbox, seconds: float
+        self,
+        handshake: Handshake,
+        handler: CommandHandler,
+        outbox: Outbox,
+        seconds: float,
     ) -> None:
-        self._connection: ClientConnection = greeted.connection
-        self._renews = greeted.renews
+        self._connection: ClientConnection = handshake.connection
+        self._renews = handshake.renews
         self._handler = handler
         self._outbox = outbox
-        self._keepalive = Keepalive(greeted.connection, seconds)
+        self._keepalive = Keepalive(handshake.connection, seconds)
         self._sent = 0
         self._unacknowledged: deque[int] = deque()
         self._acknowledged = asyncio.Event()
-        self._leaving = asyncio.Event()
+        self._goodbye_received = asyncio.Event()
         self.new = asyncio.Event()
         self.goodbye: Goodbye | None = None
 
@@ -226,14 +238,14 @@ class Session:
 
         Raises ConsoleTimeout, or ConnectionClosed with the Console's words.
         """
-        hello = await asyncio.to_thread(self._handler.hello)
+        hello = await asyncio.to_thread(self._handler.create_hello)
         await self._connection.send(encode(hello))
-        await first_of(
+        await run_until_first(
             self._receive(),
             self._send_findings(),
             self._send_facts(hello.facts),
             self._renew(),
-            self._keepalive.watch(),
+            self._keepalive.run(),
             self._leave(),
         )
 
@@ -241,30 +253,30 @@ class Session:
         while True:
             self.new.clear()
             batch = await asyncio.to_thread(
-                self._outbox.batch, self._sent, MOST_EVENTS, BATCH_BYTES
+                self._outbox.batch, self._sent, MAX_EVENTS, BATCH_BYTES
             )
             if not batch:
                 await self.new.wait()
-                await asyncio.sleep(LINGER_SECONDS)
+                await asyncio.sleep(BATCH_DELAY_S)
                 continue
             self._sent = batch[-1].number
             self._unacknowledged.append(self._sent)
             self._keepalive.expect_reply()
             text = encode_events((entry.number, entry.body) for entry in batch)
             await self._connection.send(text)
-            while len(self._unacknowledged) >= MESSAGES_AHEAD:
+            while len(self._unacknowledged) >= MAX_UNACKNOWLEDGED:
                 self._acknowledged.clear()
                 await self._acknowledged.wait()
 
     async def _receive(self) -> None:
         while True:
             frame = await self._connection.recv()
-            self._keepalive.heard()
+            self._keepalive.record_message()
             try:
                 message = decode_from_console(frame)
             except ProtocolError as error:
                 sentence = f"the Console's message is left aside: {error}"
-                await asyncio.to_thread(self._handler.malformed, sentence)
+                await asyncio.to_thread(self._handler.report_malformed, sentence)
                 continue
             await self._handle(message)
             if isinstance(message, CertificateRenewed):
@@ -279,7 +291,7 @@ class Session:
                 await asyncio.to_thread(self._handler.handle_command, message)
             case Goodbye():
                 self.goodbye = message
-                self._leaving.set()
+                self._goodbye_received.set()
             case ConsoleHello() | Pong():
                 pass
 
@@ -295,29 +307,29 @@ class Session:
 
     async def _send_facts(self, sent: Facts) -> None:
         while True:
-            await asyncio.sleep(FACTS_SECONDS)
-            facts = (await asyncio.to_thread(self._handler.hello)).facts
+            await asyncio.sleep(FACTS_INTERVAL_S)
+            facts = (await asyncio.to_thread(self._handler.create_hello)).facts
             if facts != sent:
                 await self._connection.send(encode(FactsChanged(facts)))
                 sent = facts
 
     async def _renew(self) -> None:
         # Not all at the same time: whole fleets are deployed in one day.
-        await asyncio.sleep(random.random() * RENEWAL_SECONDS)  # noqa: S311
+        await asyncio.sleep(random.random() * RENEWAL_INTERVAL_S)  # noqa: S311
         while True:
             if self._renews and (
-                request := await asyncio.to_thread(self._handler.renewal)
+                request := await asyncio.to_thread(self._handler.create_renewal_request)
             ):
                 await self._connection.send(encode(request))
-            await asyncio.sleep(RENEWAL_SECONDS)
+            await asyncio.sleep(RENEWAL_INTERVAL_S)
 
     async def _leave(self) -> None:
         """End some time after a goodbye, should the Console not end it itself."""
-        await self._leaving.wait()
-        await asyncio.sleep(GOODBYE_SECONDS)
+        await self._goodbye_received.wait()
+        await asyncio.sleep(GOODBYE_TIMEOUT_S)
 
 
-async def first_of(*acts: Coroutine[object, object, None]) -> None:
+async def run_until_first(*acts: Coroutine[object, object, None]) -> None:
     """Run all of *acts* until one ends; cancel the others. Raises its error."""
     tasks = [asyncio.create_task(act) for act in acts]
     try:
@@ -330,5 +342,5 @@ async def first_of(*acts: Coroutine[object, object, None]) -> None:
         task.result()
 
 
-def _chance() -> float:
+def _random_fraction() -> float:
     return random.random()  # noqa: S311  spreads agents, no secret

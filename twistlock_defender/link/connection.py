@@ -14,8 +14,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 from twistlock_console.protocol import (
-    HELLO_SECONDS,
-    LARGEST_MESSAGE,
+    HELLO_TIMEOUT_S,
+    MAX_MESSAGE_CHARACTERS,
     ConsoleHello,
     check_protocol,
     decode_from_console,
@@ -24,17 +24,17 @@ from twistlock_defender.common.clock import boottime
 from twistlock_defender.common.errors import ConsoleRejected, ConsoleTimeout
 from twistlock_defender.link.backoff import Target
 
-CONNECT_SECONDS = 5.0
-CLOSE_SECONDS = 1.0
-PING_SECONDS = 30.0
+CONNECT_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
+PING_AFTER_SILENCE_S = 30.0
 # The kernel notices within 20 s that the host at the other end is gone.
-KEEPALIVE = (
+TCP_KEEPALIVE_OPTIONS = (
     (socket.TCP_KEEPIDLE, 10),
     (socket.TCP_KEEPINTVL, 3),
     (socket.TCP_KEEPCNT, 3),
     (socket.TCP_NODELAY, 1),
 )
-SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
+FAILURE_SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
     (
         InvalidMessage,
         "it ended the connection before its first word; our certificate may have "
@@ -56,7 +56,7 @@ class HighestEpoch:
         except (FileNotFoundError, ValueError):
             self.value = 0
 
-    def admits(self, epoch: int) -> bool:
+    def accept(self, epoch: int) -> bool:
         """Return whether a Console with this *epoch* may be obeyed; store a higher one.
 
         A lower epoch is that of a Console which lost its role and may not know it.
@@ -81,7 +81,7 @@ class HighestEpoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Greeted:
+class Handshake:
     """A Console at *target* that may be obeyed, under *epoch*.
 
     *renews* is whether it said that it renews certificates.
@@ -95,31 +95,31 @@ class Greeted:
 
 async def connect_to(
     target: Target, tls: ssl.SSLContext, epochs: HighestEpoch
-) -> Greeted:
+) -> Handshake:
     """Connect to *target* and read its hello.
 
     Raises ConsoleRejected, ProtocolError, OSError or what websockets raises.
     """
     reached = await _connect_socket(target)
     connection = await connect(
-        f"wss://{_bracketed(target.name)}:{target.port}",
+        f"wss://{_bracket_ipv6(target.name)}:{target.port}",
         sock=reached,
         server_hostname=target.name,
         ssl=tls,
-        open_timeout=HELLO_SECONDS,
+        open_timeout=HELLO_TIMEOUT_S,
         ping_interval=None,
-        close_timeout=CLOSE_SECONDS,
-        max_size=LARGEST_MESSAGE * 4,
+        close_timeout=CLOSE_TIMEOUT_S,
+        max_size=MAX_MESSAGE_CHARACTERS * 4,
         compression=None,
     )
     try:
-        async with asyncio.timeout(HELLO_SECONDS):
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
             frame = await connection.recv()
         hello = _check_hello(frame, epochs)
     except BaseException:
         connection.transport.abort()
         raise
-    return Greeted(connection, target, hello.epoch, hello.renews)
+    return Handshake(connection, target, hello.epoch, hello.renews)
 
 
 async def _connect_socket(target: Target) -> socket.socket:
@@ -128,9 +128,9 @@ async def _connect_socket(target: Target) -> socket.socket:
     try:
         reached.setblocking(False)
         reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
+        for option, value in TCP_KEEPALIVE_OPTIONS:
             reached.setsockopt(socket.IPPROTO_TCP, option, value)
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await asyncio.get_running_loop().sock_connect(
                 reached, (target.address, target.port)
             )
@@ -140,7 +140,7 @@ async def _connect_socket(target: Target) -> socket.socket:
     return reached
 
 
-def _bracketed(name: str) -> str:
+def _bracket_ipv6(name: str) -> str:
     return f"[{name}]" if ":" in name else name
 
 
@@ -150,7 +150,7 @@ def _check_hello(frame: str | bytes, epochs: HighestEpoch) -> ConsoleHello:
     if not isinstance(hello, ConsoleHello):
         raise ConsoleRejected("its first message is no hello")
     check_protocol(hello)
-    if not epochs.admits(hello.epoch):
+    if not epochs.accept(hello.epoch):
         raise ConsoleRejected(
             f"it serves under epoch {hello.epoch}, which is over; "
             f"epoch {epochs.value} was seen"
@@ -165,17 +165,17 @@ class Keepalive:
     *patience* is in seconds.
     """
 
-    def __init__(self, connection: ClientConnection, patience: float) -> None:
+    def __init__(self, connection: ClientConnection, timeout_s: float) -> None:
         self._connection = connection
-        self._patience = patience
-        self._heard = boottime()
-        self._waiting_since: float | None = None
-        self._asked_since: float | None = None
+        self._timeout_s = timeout_s
+        self._last_message_at = boottime()
+        self._unacknowledged_since: float | None = None
+        self._pinged_at: float | None = None
         self._ping: asyncio.Task[None] | None = None
 
-    def heard(self) -> None:
+    def record_message(self) -> None:
         """Note that something arrived."""
-        self._heard = boottime()
+        self._last_message_at = boottime()
 
     def expect_reply(self) -> None:
         """Note that something is sent that must be acknowledged.
@@ -183,54 +183,54 @@ class Keepalive:
         Other messages do not end this: a slow database is waited for, and its Console
         may die meanwhile.
         """
-        self._waiting_since = self._waiting_since or boottime()
+        self._unacknowledged_since = self._unacknowledged_since or boottime()
 
     def expect_nothing(self) -> None:
         """Note that everything is acknowledged."""
-        self._waiting_since = None
+        self._unacknowledged_since = None
 
-    async def watch(self) -> None:
+    async def run(self) -> None:
         """Ping after a long silence; raise ConsoleTimeout when no answer comes."""
         try:
             while True:
                 self._check(boottime())
-                await asyncio.sleep(min(1.0, self._patience / 12))
+                await asyncio.sleep(min(1.0, self._timeout_s / 12))
         finally:
             if self._ping:
                 self._ping.cancel()
                 await asyncio.gather(self._ping, return_exceptions=True)
 
     def _check(self, now: float) -> None:
-        waited = self._waited(now)
-        if waited >= self._patience:
+        waited = self._silence_s(now)
+        if waited >= self._timeout_s:
             raise ConsoleTimeout(
-                f"the Console has been silent for {self._patience:g} s"
+                f"the Console has been silent for {self._timeout_s:g} s"
             )
-        quiet = now - self._heard >= PING_SECONDS
-        if (quiet or waited >= self._patience / 2) and self._ping is None:
-            self._asked_since = now
+        quiet = now - self._last_message_at >= PING_AFTER_SILENCE_S
+        if (quiet or waited >= self._timeout_s / 2) and self._ping is None:
+            self._pinged_at = now
             # Beside us: it may have to wait for a peer that reads no more.
-            self._ping = asyncio.create_task(self._ask())
+            self._ping = asyncio.create_task(self._send_ping())
 
-    def _waited(self, now: float) -> float:
+    def _silence_s(self, now: float) -> float:
         """Return the seconds of silence since something should bring an answer."""
-        since = min(self._waiting_since or now, self._asked_since or now)
-        return now - max(since, self._heard)
+        since = min(self._unacknowledged_since or now, self._pinged_at or now)
+        return now - max(since, self._last_message_at)
 
-    async def _ask(self) -> None:
+    async def _send_ping(self) -> None:
         await (await self._connection.ping())
-        self._ping = self._asked_since = None
-        self.heard()
+        self._ping = self._pinged_at = None
+        self.record_message()
 
 
-def reason_of(error: BaseException) -> str:
+def describe_failure(error: BaseException) -> str:
     """Say in words why a connection ended or never came about."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             return _tls_reason(cause)
     if isinstance(error, ConnectionClosed) and error.rcvd:
         return f"it closed the connection: {error.rcvd.reason or error.rcvd.code}"
-    for kind, sentence in SENTENCES:
+    for kind, sentence in FAILURE_SENTENCES:
         if isinstance(error, kind):
             return sentence
     if isinstance(error, HTTPException):

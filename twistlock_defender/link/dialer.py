@@ -15,11 +15,11 @@ from typing import Generic, Protocol, TypeVar
 
 from twistlock_defender.common.clock import boottime
 from twistlock_defender.common.errors import FolderError
-from twistlock_defender.link.backoff import Target, due, in_turn, pause
+from twistlock_defender.link.backoff import Target, backoff_s, shuffle, targets_to_try
 
-PORT = 8084
-RESOLVE_SECONDS = 1.0
-STAGGER_SECONDS = 0.25
+DEFAULT_PORT = 8084
+RESOLVE_TIMEOUT_S = 1.0
+STAGGER_S = 0.25
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -32,14 +32,14 @@ class Resolver:
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        names = [parse(address) for address in addresses]
+        names = [parse_address(address) for address in addresses]
         self._names = [name for name in names if not _is_address(name[0])]
         self._known = {
             (name, port): [Target(name, port, name)]
             for name, port in names
             if _is_address(name)
         }
-        self._asked: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._queries: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._problems: dict[str, str] = {}
 
     @property
@@ -50,47 +50,47 @@ class Resolver:
     async def targets(self) -> list[Target]:
         """Return all addresses that are known now, each once."""
         for name in self._names:
-            if name not in self._asked:
-                self._asked[name] = asyncio.create_task(self._ask(*name))
-        if self._asked:
-            await asyncio.wait(self._asked.values(), timeout=RESOLVE_SECONDS)
-        for name, asked in list(self._asked.items()):
+            if name not in self._queries:
+                self._queries[name] = asyncio.create_task(self._resolve(*name))
+        if self._queries:
+            await asyncio.wait(self._queries.values(), timeout=RESOLVE_TIMEOUT_S)
+        for name, asked in list(self._queries.items()):
             if asked.done():
-                del self._asked[name]
+                del self._queries[name]
             else:
-                self._note(name[0], "the name server does not answer")
+                self._record_problem(name[0], "the name server does not answer")
         return sorted({t for known in self._known.values() for t in known})
 
     def close(self) -> None:
         """Cancel all queries."""
-        for asked in self._asked.values():
+        for asked in self._queries.values():
             asked.cancel()
 
-    async def _ask(self, name: str, port: int) -> None:
+    async def _resolve(self, name: str, port: int) -> None:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
-            self._note(name, reason or str(error))
+            self._record_problem(name, reason or str(error))
             return
         self._known[name, port] = [Target(str(f[4][0]), port, name) for f in found]
         self._problems.pop(name, None)
 
-    def _note(self, name: str, reason: str) -> None:
+    def _record_problem(self, name: str, reason: str) -> None:
         sentence = f"{name} cannot be resolved: {reason}"
         if sentence != self._problems.get(name):
             log.warning("%s", sentence)
         self._problems[name] = sentence
 
 
-def parse(address: str, usual: int = PORT) -> tuple[str, int]:
+def parse_address(address: str, default_port: int = DEFAULT_PORT) -> tuple[str, int]:
     """Read ``name:port``; brackets around an IPv6 address. Raises FolderError."""
     name, _, port = address.rpartition(":")
     if not name or (":" in name and not name.startswith("[")):
-        name, port = address, str(usual)
+        name, port = address, str(default_port)
     if not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise FolderError(f"{address!r} is not an address; write name:{usual}")
+        raise FolderError(f"{address!r} is not an address; write name:{default_port}")
     return name.strip("[]"), int(port)
 
 
@@ -102,7 +102,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-class Names(Protocol):
+class AddressSource(Protocol):
     """A source of addresses; see `Resolver`."""
 
     async def targets(self) -> list[Target]:
@@ -118,69 +118,73 @@ class Dialer(Generic[T]):
 
     def __init__(
         self,
-        names: Names,
+        names: AddressSource,
         attempt: Callable[[Target], Awaitable[T | None]],
-        stands: Callable[[T], bool],
+        is_current: Callable[[T], bool],
         discard: Callable[[T], object],
     ) -> None:
         self._names = names
         self._attempt = attempt
-        self._stands = stands
+        self._is_current = is_current
         self._discard = discard
-        self._began: dict[asyncio.Task[T | None], tuple[Target, float]] = {}
+        self._attempts: dict[asyncio.Task[T | None], tuple[Target, float]] = {}
 
-    async def dial(self, round_: int) -> T:
+    async def dial(self, failed_attempts: int) -> T:
         """Return the result of the first successful attempt, however long that takes.
 
         *round_* says how many rounds failed just before.
         """
         try:
             while True:
-                if (found := await self._round()) is not None:
+                if (found := await self._start_attempts()) is not None:
                     return found
-                seconds = pause(round_, random.random())  # noqa: S311  no secret
-                if (found := await self._settle(seconds, every=True)) is not None:
+                seconds = backoff_s(failed_attempts, random.random())  # noqa: S311  no secret
+                if (
+                    found := await self._wait_for_success(seconds, every=True)
+                ) is not None:
                     return found
-                round_ += 1
+                failed_attempts += 1
         finally:
-            await self._end_others()
+            await self._cancel_others()
 
-    async def _round(self) -> T | None:
+    async def _start_attempts(self) -> T | None:
         targets = await self._names.targets()
         ages: dict[Target, list[float]] = {}
-        for target, began in self._began.values():
+        for target, began in self._attempts.values():
             ages.setdefault(target, []).append(boottime() - began)
         chances = [random.random() for _ in targets]  # noqa: S311  no secret
-        for target in due(in_turn(targets, chances), ages):
+        for target in targets_to_try(shuffle(targets, chances), ages):
             task = asyncio.ensure_future(self._attempt(target))
-            self._began[task] = (target, boottime())
-            if (found := await self._settle(STAGGER_SECONDS)) is not None:
+            self._attempts[task] = (target, boottime())
+            if (found := await self._wait_for_success(STAGGER_S)) is not None:
                 return found
         return None
 
-    async def _end_others(self) -> None:
-        for task in self._began:
+    async def _cancel_others(self) -> None:
+        for task in self._attempts:
             task.cancel()
-        results = await asyncio.gather(*self._began, return_exceptions=True)
-        self._began.clear()
+        results = await asyncio.gather(*self._attempts, return_exceptions=True)
+        self._attempts.clear()
         for result in results:
             if result is not None and not isinstance(result, BaseException):
                 self._discard(result)
 
-    async def _settle(self, seconds: float, *, every: bool = False) -> T | None:
+    async def _wait_for_success(
+        self, seconds: float, *, every: bool = False
+    ) -> T | None:
         """Wait for a success; without *every* until one attempt has ended."""
         end = boottime() + seconds
         while (left := end - boottime()) > 0:
-            if not self._began:
+            if not self._attempts:
                 await asyncio.sleep(left if every else 0)
                 return None
             done, _ = await asyncio.wait(
-                self._began, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                self._attempts, timeout=left, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                del self._began[task]
+                del self._attempts[task]
                 if (found := task.result()) is not None:
-                    if self._stands(found):
+                    if self._is_current(found):
                         return found
                     self._discard(found)
             if done and not every:

@@ -22,11 +22,11 @@ from twistlock_console.protocol import (
     encode_unnumbered,
 )
 from twistlock_defender.common.clock import utc_now
-from twistlock_defender.common.errors import is_damage
+from twistlock_defender.common.errors import is_corruption
 
-HELD_AT_MOST = 10_000
+MAX_HELD_EVENTS = 10_000
 ROW_BYTES = 64
-BUSY_SECONDS = 5.0
+BUSY_TIMEOUT_S = 5.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class OutboxEntry:
     """One finding with its number; *body* is JSON without the number."""
 
     number: int
@@ -94,8 +94,8 @@ class Outbox:
         self._limit = limit
         self._lock = threading.Lock()
         self._held: deque[str] = deque()
-        self._overheld = 0
-        self._given = 0
+        self._dropped_held = 0
+        self._last_given = 0
         self._trouble: str | None = None
         self._file: OutboxFile | None = None
         self._closed = False
@@ -129,18 +129,18 @@ class Outbox:
             self._write_held()
         self.on_new()
 
-    def batch(self, after: int, count: int, size: int) -> list[Entry]:
+    def batch(self, after: int, count: int, size: int) -> list[OutboxEntry]:
         """Return the findings after number *after*: at most *count*, of *size* bytes.
 
         One at least is returned, however big, if there is any.
         """
-        found: list[Entry] = []
+        found: list[OutboxEntry] = []
         with self._lock:
             self._attempt(lambda file: file.add_notice())
             self._attempt(lambda file: found.extend(file.after(after, count)))
             if found:
-                self._given = max(self._given, found[-1].number)
-        fitting: list[Entry] = []
+                self._last_given = max(self._last_given, found[-1].number)
+        fitting: list[OutboxEntry] = []
         for entry in found:
             size -= len(entry.body)
             if size < 0 and fitting:
@@ -155,7 +155,7 @@ class Outbox:
 
     def state(self) -> OutboxState:
         """Return how full it is now."""
-        found: list[Entry] = []
+        found: list[OutboxEntry] = []
         with self._lock:
             self._attempt(lambda file: found.extend(file.after(0, 1)))
             oldest = found[0].body if found else next(iter(self._held), None)
@@ -164,7 +164,7 @@ class Outbox:
                 count, size = count + self._file.count, self._file.bytes
             return OutboxState(count, size, oldest, self._trouble)
 
-    def _set_aside(self, error: sqlite3.Error) -> None:
+    def _quarantine_file(self, error: sqlite3.Error) -> None:
         if self._file:
             self._file.close()
             self._file = None
@@ -179,15 +179,15 @@ class Outbox:
         )
 
     def _write_held(self) -> None:
-        bodies, skipped = list(self._held), self._overheld
+        bodies, skipped = list(self._held), self._dropped_held
         if self._attempt(lambda file: file.add(bodies, skipped)):
             self._held.clear()
-            self._overheld = 0
+            self._dropped_held = 0
             self._trouble = None
             return
-        while len(self._held) > HELD_AT_MOST:
+        while len(self._held) > MAX_HELD_EVENTS:
             self._held.popleft()
-            self._overheld += 1
+            self._dropped_held += 1
 
     def _attempt(self, act: "Callable[[OutboxFile], object]") -> bool:
         """Call *act*; where the file does not let us, note why and go on."""
@@ -197,25 +197,25 @@ class Outbox:
             try:
                 self._do(act)
             except sqlite3.DatabaseError as error:
-                if not is_damage(error):
+                if not is_corruption(error):
                     raise
                 # Opening reads not every page: some damage shows only now.
-                self._set_aside(error)
+                self._quarantine_file(error)
                 self._do(act)
             return True
         except (sqlite3.Error, OSError) as error:
-            self._note(error)
+            self._record_failure(error)
             return False
 
     def _do(self, act: "Callable[[OutboxFile], object]") -> None:
         if not self._file:
-            self._file = OutboxFile(self._path, self._limit, self._given)
+            self._file = OutboxFile(self._path, self._limit, self._last_given)
         act(self._file)
 
-    def _note(self, error: sqlite3.Error | OSError) -> None:
+    def _record_failure(self, error: sqlite3.Error | OSError) -> None:
         sentence = (
             f"{self._path} cannot be written ({error}); "
-            f"findings are held in memory, {HELD_AT_MOST:,} at most"
+            f"findings are held in memory, {MAX_HELD_EVENTS:,} at most"
         )
         if sentence != self._trouble:
             log.error("%s", sentence)
@@ -236,7 +236,7 @@ class OutboxFile:
         # knows for a repetition. Milliseconds outrun findings, but for a moment.
         self._begin = max(time.time_ns() // 1_000_000, given)
         self._database = sqlite3.connect(
-            path, BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
             self._prepare()
@@ -257,21 +257,21 @@ class OutboxFile:
                 self._database.execute(SKIP_NUMBERS, (skipped,))
                 self._database.execute(ADD_LOST, (skipped, last + 1, last + skipped))
             self._database.executemany("INSERT INTO events (body) VALUES (?)", rows)
-            self._grow(len(rows), sum(map(_bytes, bodies)))
+            self._update_totals(len(rows), sum(map(_bytes, bodies)))
             if self.bytes > self._limit:
                 self._drop_oldest()
 
-    def after(self, number: int, count: int) -> list[Entry]:
+    def after(self, number: int, count: int) -> list[OutboxEntry]:
         """Return the findings after *number*, at most *count*."""
         rows = self._database.execute(NEXT, (number, count)).fetchall()
-        return [Entry(*row) for row in rows]
+        return [OutboxEntry(*row) for row in rows]
 
     def delete(self, through: int) -> None:
         """Delete every finding with a number up to *through*."""
         with self._transaction():
             [(count, size)] = self._database.execute(SIZE, (through,)).fetchall()
             self._database.execute("DELETE FROM events WHERE number <= ?", (through,))
-            self._grow(-count, -size)
+            self._update_totals(-count, -size)
 
     def add_notice(self) -> None:
         """Append one finding that says which findings were dropped, if any were."""
@@ -285,7 +285,7 @@ class OutboxFile:
             self._database.execute(
                 "INSERT INTO events (body, notice) VALUES (?, 1)", (body,)
             )
-            self._grow(1, _bytes(body))
+            self._update_totals(1, _bytes(body))
 
     def _prepare(self) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
@@ -293,7 +293,7 @@ class OutboxFile:
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(SCHEMA)
         self._database.execute(BEGIN_NUMBERS, (self._begin,))
-        self._measure()
+        self._recount_totals()
 
     def _drop_oldest(self) -> None:
         """Drop a little more than is needed, so that it lasts."""
@@ -309,13 +309,13 @@ class OutboxFile:
             "DELETE FROM events WHERE NOT notice AND number <= ?", (numbers[-1],)
         )
         self._database.execute(ADD_LOST, (len(numbers), numbers[0], numbers[-1]))
-        self._grow(-len(numbers), -size)
+        self._update_totals(-len(numbers), -size)
 
-    def _grow(self, count: int, size: int) -> None:
+    def _update_totals(self, count: int, size: int) -> None:
         self.count += count
         self.bytes += size
 
-    def _measure(self) -> None:
+    def _recount_totals(self) -> None:
         [(self.count, self.bytes)] = self._database.execute(SIZE, (ALL,)).fetchall()
 
     @contextmanager
@@ -339,7 +339,7 @@ class OutboxFile:
             with suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
             with suppress(sqlite3.Error):
-                self._measure()
+                self._recount_totals()
             raise
 
 

@@ -15,19 +15,19 @@ from twistlock_defender.common.errors import describe_error
 from twistlock_defender.common.problems import Problems, Report, printable
 from twistlock_defender.common.rights import Capability, has_capability, user_name
 from twistlock_defender.processes.proc import (
-    all_pids,
-    command_of,
     kill_process,
-    owner_of,
+    list_pids,
+    read_command,
+    read_owner,
     read_process,
 )
 from twistlock_defender.processes.rules import Denied, Process
 
-SCAN_SECONDS = 0.2
-YOUNG_SECONDS = 1.0
-SCANS_UNTIL_ALL = 4
-TOPIC = "processes"
-RIGHTS = "rights over processes"
+SCAN_INTERVAL_S = 0.2
+YOUNG_PROCESS_S = 1.0
+FULL_SCAN_EVERY = 4
+SCAN_TOPIC = "processes"
+RIGHTS_TOPIC = "rights over processes"
 log = logging.getLogger(__name__)
 
 
@@ -63,29 +63,29 @@ class ProcessMonitor:
         self._changed.set()
 
     def _run(self) -> None:
-        round_ = 0
+        scans = 0
         while not self._stopping:
-            self._try_scan(everyone=round_ % SCANS_UNTIL_ALL == 0)
-            round_ += 1
-            self._changed.wait(SCAN_SECONDS if self._denied else None)
+            self._try_scan(is_full=scans % FULL_SCAN_EVERY == 0)
+            scans += 1
+            self._changed.wait(SCAN_INTERVAL_S if self._denied else None)
 
-    def _try_scan(self, *, everyone: bool) -> None:
+    def _try_scan(self, *, is_full: bool) -> None:
         try:
             if self._changed.is_set():
                 self._changed.clear()
                 self._load_rule()
             if self._denied:
-                self._scan(everyone=everyone)
+                self._scan(is_full=is_full)
             if not self._rights_checked:
                 self._check_rights()
         except Exception as error:
             # Hosts hold what nobody foresaw; this thread must not end for it.
             log.debug("processes cannot be looked at", exc_info=True)
             self._problems.add(
-                TOPIC, f"processes cannot be looked at: {describe_error(error)}"
+                SCAN_TOPIC, f"processes cannot be looked at: {describe_error(error)}"
             )
         else:
-            self._problems.clear(TOPIC)
+            self._problems.clear(SCAN_TOPIC)
 
     def _load_rule(self) -> None:
         rule = self._rule
@@ -96,21 +96,21 @@ class ProcessMonitor:
 
     def _check_rights(self) -> None:
         rule = self._current
-        if rule and rule.processes.denied and (sentence := _powerless(rule)):
-            self._problems.add(RIGHTS, sentence, rule.name)
+        if rule and rule.processes.denied and (sentence := _missing_rights(rule)):
+            self._problems.add(RIGHTS_TOPIC, sentence, rule.name)
         else:
-            self._problems.clear(RIGHTS)
+            self._problems.clear(RIGHTS_TOPIC)
         self._rights_checked = True
 
-    def _scan(self, *, everyone: bool) -> None:
-        now, pids = boottime(), all_pids()
+    def _scan(self, *, is_full: bool) -> None:
+        now, pids = boottime(), list_pids()
         gone = self._known.keys() - set(pids)
         for pid in gone:
             del self._known[pid]
         found = []
         for pid in pids:
             known = self._known.get(pid)
-            if known and not everyone and now - known[1] > YOUNG_SECONDS:
+            if known and not is_full and now - known[1] > YOUNG_PROCESS_S:
                 continue
             process = read_process(pid)
             if process is None or (known and known[0] == process):
@@ -120,15 +120,15 @@ class ProcessMonitor:
             else:
                 self._known[pid] = (process, now)
         if found and self._current:
-            self._act_on(found, self._current, now)
+            self._enforce_all(found, self._current, now)
 
-    def _act_on(self, found: list[Process], rule: HostRule, now: float) -> None:
+    def _enforce_all(self, found: list[Process], rule: HostRule, now: float) -> None:
         """Act on all of *found*; one with which that fails is found again soon."""
         events = []
         failure: Exception | None = None
         for process in found:
             try:
-                events.append(_act(process, rule))
+                events.append(_enforce(process, rule))
                 self._known[process.pid] = (process, now)
             except Exception as error:
                 failure = error
@@ -138,10 +138,10 @@ class ProcessMonitor:
             raise failure
 
 
-def _act(process: Process, rule: HostRule) -> ProcessEvent:
+def _enforce(process: Process, rule: HostRule) -> ProcessEvent:
     effect = rule.processes.effect
     # Read first: a process that was ended tells nothing.
-    command, user, time = command_of(process.pid), owner_of(process.pid), utc_now()
+    command, user, time = read_command(process.pid), read_owner(process.pid), utc_now()
     outcome = kill_process(process) if effect == "prevent" else "alerted"
     log.warning("%s (%d), which %s denies: %s", *_names(process), rule.name, outcome)
     return ProcessEvent(
@@ -159,7 +159,7 @@ def _act(process: Process, rule: HostRule) -> ProcessEvent:
     )
 
 
-def _powerless(rule: HostRule) -> str | None:
+def _missing_rights(rule: HostRule) -> str | None:
     """Return what we cannot do to the processes of other users, if anything."""
     user = f"the Defender runs as {user_name(os.geteuid())}"
     if rule.processes.effect == "prevent" and not has_capability(Capability.KILL):
@@ -176,4 +176,4 @@ def _powerless(rule: HostRule) -> str | None:
 
 
 def _names(process: Process) -> tuple[str, int]:
-    return printable(process.called or process.name, 255), process.pid
+    return printable(process.invoked_as or process.name, 255), process.pid

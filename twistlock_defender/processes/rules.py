@@ -20,27 +20,27 @@ class Process:
     started: int
     path: str
     name: str
-    called: str
+    invoked_as: str
 
 
 class Denied:
     """The processes that *part* denies: by name, or by path where a glob has a /."""
 
     def __init__(self, part: ProcessPart) -> None:
-        self._paths = _one([glob for glob in part.denied if "/" in glob])
-        self._names = _one([glob for glob in part.denied if "/" not in glob])
+        self._paths = _combine([glob for glob in part.denied if "/" in glob])
+        self._names = _combine([glob for glob in part.denied if "/" not in glob])
 
     def __bool__(self) -> bool:
         return bool(self._paths or self._names)
 
     def __contains__(self, process: Process) -> bool:
-        called = process.called
-        if self._paths and self._paths.match(called):
+        invoked_as = process.invoked_as
+        if self._paths and self._paths.match(invoked_as):
             return True
-        names = (called.rpartition("/")[2], process.name)
+        names = (invoked_as.rpartition("/")[2], process.name)
         return bool(self._names and any(map(self._names.match, names)))
 
 
-def _one(globs: Sequence[str]) -> re.Pattern[str] | None:
+def _combine(globs: Sequence[str]) -> re.Pattern[str] | None:
     """One pattern for all *globs*: hundreds are matched as fast as one."""
     return re.compile("|".join(map(translate, globs))) if globs else None

@@ -79,7 +79,7 @@ def set_sync_source(replica_set: ReplicaSet, self_address: str, host: str) -> No
         if boottime_ns() > deadline:
             raise Refused(f"the database of {self_address} does not follow {host}")
         time.sleep(POLL_INTERVAL_S)
-        source = replica_set.status().source_of(self_address)
+        source = replica_set.status().sync_source_of(self_address)
         stable_polls = stable_polls + 1 if source == address_of(host) else 0
         if not source and not is_retried:
             replica_set.sync_from(host)

@@ -20,11 +20,11 @@ from twistlock_console.database.client import Db
 from twistlock_console.defenders import enrolled, register
 from twistlock_console.defenders.deployment import (
     check_token,
-    new_token,
+    create_token,
     revoke_token,
     token_id,
 )
-from twistlock_console.defenders.enrolled import Issued
+from twistlock_console.defenders.enrolled import IssuedCertificate
 from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
 from twistlock_console.pki.identity_files import make_key, make_request
 from twistlock_console.revocation.store import RevocationKind, is_revoked, read_revoked
@@ -63,7 +63,7 @@ def _enrol(node: BackupNode, name: str, key: str = "first") -> str:
     asked = EnrolmentRequest(name, make_request(path, name).decode())
     folder = node.settings.folders.certificates
     made = enrol(node.database, folder, asked).certificate
-    return Issued.of(made.encode()).serial
+    return IssuedCertificate.of(made.encode()).serial
 
 
 def test_a_decommissioned_defender(
@@ -93,15 +93,15 @@ def test_a_certificate_that_was_replaced(
     first = _enrol(node, "web-1")
     file = node.make().file
     second = _enrol(node, "web-1")
-    held = Issued(second, LATER)
-    enrolled.add_follower(database, "web-1", held, Issued("f00", LATER))
+    held = IssuedCertificate(second, LATER)
+    enrolled.add_successor(database, "web-1", held, IssuedCertificate("f00", LATER))
     follower = {"_id": second, "defender": "web-1", "serial": "f00"}
-    database[enrolled.FOLLOWERS].insert_one(follower)
+    database[enrolled.SUCCESSORS].insert_one(follower)
 
     restore(file)
 
     assert read_revoked(database, RevocationKind.CERTIFICATE) == {first}
-    assert database[enrolled.FOLLOWERS].find_one({"_id": second})
+    assert database[enrolled.SUCCESSORS].find_one({"_id": second})
     assert enrolled.decommission(database, "WEB-1") == "web-1"
     assert read_revoked(database, RevocationKind.CERTIFICATE) == {first, second, "f00"}
 
@@ -128,7 +128,7 @@ def test_a_deploy_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those of the backup are passed over, also in a backup of a release before."""
-    kept, revoked_one, ended = (new_token(database)[0] for _ in range(3))
+    kept, revoked_one, ended = (create_token(database)[0] for _ in range(3))
     new = node.make("new").file
     monkeypatch.setattr(create, "is_dumped", manifest.is_kept)
     old = node.make("old").file
@@ -372,7 +372,7 @@ def test_what_a_release_before_revoked(
     entry = {"_id": "Web-1", "certificate": {"serial": "1a", "expires": LATER}}
     follower = {"_id": "1a", "defender": "Web-1", "serial": "1b", "expires": LATER}
     database[register.COLLECTION].insert_one(entry)
-    database[enrolled.FOLLOWERS].insert_one(follower)
+    database[enrolled.SUCCESSORS].insert_one(follower)
     gone = {"_id": "2a", "defender": "web-2", "expires": LATER}
     database["revoked_certificates"].insert_one(gone)
     database["revoked_sessions"].insert_one({"_id": "s", "expires": LATER})
@@ -403,7 +403,7 @@ def test_what_a_release_before_stored_while_it_was_put_back(
     entry = {"_id": "Web-4", "certificate": {"serial": "4a", "expires": LATER}}
     database[register.COLLECTION].insert_one(entry)
     follower = {"_id": serial, "defender": "web-1", "serial": "1b", "expires": LATER}
-    database[enrolled.FOLLOWERS].insert_one(follower)
+    database[enrolled.SUCCESSORS].insert_one(follower)
     admin = database["users"].find_one({"_id": "admin"}) or {}
     database["users"].insert_one({**admin, "_id": "Admin", "nameKey": None})
 

@@ -23,7 +23,7 @@ from twistlock_console.protocol import (
     TroubleEvent,
     WatchedPath,
     encode,
-    hash_of,
+    hash_rule,
 )
 from twistlock_defender.cli.main import main
 from twistlock_defender.common.folder import Folder
@@ -113,7 +113,7 @@ def test_it_needs_no_console(
 
     asyncio.run(scene())
     assert [event.pid for event in processes(fake)] == ended
-    assert fake.hellos[0].policy == hash_of(rule)
+    assert fake.hellos[0].policy == hash_rule(rule)
 
 
 def processes(fake: FakeConsole) -> list[ProcessEvent]:

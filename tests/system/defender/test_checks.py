@@ -30,7 +30,7 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
 
 def failed(root: Path) -> dict[str, str]:
     """The checks that fail, and why."""
-    return {r.id: r.detail for r in checks.run(None, root) if not r.passed}
+    return {r.id: r.detail for r in checks.run_checks(None, root) if not r.passed}
 
 
 @pytest.mark.needs(root=True)
@@ -113,15 +113,15 @@ def test_what_is_wrong_is_told(
 
 def test_checks_are_chosen_by_id(root: Path) -> None:
     """And unknown ids are known to be unknown."""
-    assert [r.id for r in checks.run(["other-roots"], root)] == ["other-roots"]
-    assert checks.unknown(["other-roots", "x"]) == ["x"]
+    assert [r.id for r in checks.run_checks(["other-roots"], root)] == ["other-roots"]
+    assert checks.unknown_ids(["other-roots", "x"]) == ["x"]
 
 
 def test_a_check_that_fails_in_an_unforeseen_way_stops_no_other(root: Path) -> None:
     """It has not passed, and the run goes on."""
     write(root / "etc/docker/daemon.json", '{"hosts": 7}')
 
-    found = {result.id: result for result in checks.run(None, root)}
+    found = {result.id: result for result in checks.run_checks(None, root)}
 
     assert "it cannot be looked at" in found["docker-network"].detail
     assert len(found) == len(checks.CHECKS)

@@ -17,7 +17,7 @@ from twistlock_console.pki.authority import create_authority, sign_request
 from twistlock_console.pki.certificates import issue_node_certificate, public_key_pin
 from twistlock_console.pki.tls import Usage, server_context
 from twistlock_defender.cli.main import main
-from twistlock_defender.common.folder import DefenderSettings, Folder
+from twistlock_defender.common.folder import AgentSettings, Folder
 from twistlock_defender.link.connection import HighestEpoch
 
 TOKEN = "deploy-secret"
@@ -96,10 +96,10 @@ def test_it_gets_all_it_needs(
 
     assert (code, asked) == (0, ["/api/v1/defenders/enrol"])
     folder = Folder(place)
-    assert folder.settings() == DefenderSettings(
+    assert folder.read_settings() == AgentSettings(
         "web-7", ("console.example:8084", "10.0.0.1:9084")
     )
-    assert folder.tls().minimum_version is ssl.TLSVersion.TLSv1_3
+    assert folder.create_tls_context().minimum_version is ssl.TLSVersion.TLSv1_3
     assert {path.stat().st_mode & 0o077 for path in place.iterdir()} == {0}
 
 
@@ -147,7 +147,7 @@ def test_a_host_asks_again_with_the_key_that_it_has(
     second = deploy(monkeypatch, console, place)
     kept = (place / "key.pem").read_bytes()
     folder = Folder(place)
-    folder.write_settings(replace(folder.settings(), defender="web-6"))
+    folder.write_settings(replace(folder.read_settings(), defender="web-6"))
     deploy(monkeypatch, console, place)
 
     assert "certificate" not in first
@@ -181,7 +181,7 @@ def test_another_console_is_obeyed_whatever_its_epoch(
     names = {"checks-ran", "policy.json", "outbox.db", "baseline.db"}
     for name in names:
         (place / name).touch()
-    assert HighestEpoch(place / "epoch").admits(9)
+    assert HighestEpoch(place / "epoch").accept(9)
 
     deploy(monkeypatch, console, place)
     deploy(monkeypatch, console, place)

@@ -26,9 +26,9 @@ from twistlock_console.protocol import (
 from twistlock_defender.common.problems import Problems
 from twistlock_defender.files import baseline, fanotify, inotify, monitor
 from twistlock_defender.files.monitor import FileMonitor
-from twistlock_defender.files.rules import Record, Watched, change_of
+from twistlock_defender.files.rules import FileRecord, Watched, find_change
 
-OLD = Record("h1", "0644", "root:root", "1")
+OLD = FileRecord("h1", "0644", "root:root", "1")
 
 
 class Found(list[Event]):
@@ -99,22 +99,26 @@ def part(*paths: Path, recursive: bool = True, without: Sequence[str] = ()) -> F
     [
         pytest.param(None, OLD, "created", id="created"),
         pytest.param(OLD, None, "deleted", id="deleted"),
-        pytest.param(OLD, Record("h2", "0600", "a:a", "2"), "modified", id="content"),
         pytest.param(
-            OLD, Record("h1", "0600", "root:root", "2"), "attributes", id="mode"
+            OLD, FileRecord("h2", "0600", "a:a", "2"), "modified", id="content"
         ),
         pytest.param(
-            OLD, Record("h1", "0644", "a:root", "2"), "attributes", id="owner"
+            OLD, FileRecord("h1", "0600", "root:root", "2"), "attributes", id="mode"
         ),
-        pytest.param(OLD, Record("h1", "0644", "root:root", "2"), None, id="touched"),
+        pytest.param(
+            OLD, FileRecord("h1", "0644", "a:root", "2"), "attributes", id="owner"
+        ),
+        pytest.param(
+            OLD, FileRecord("h1", "0644", "root:root", "2"), None, id="touched"
+        ),
         pytest.param(None, None, None, id="never-there"),
     ],
 )
 def test_what_counts_as_a_change(
-    before: Record | None, after: Record | None, change: str | None
+    before: FileRecord | None, after: FileRecord | None, change: str | None
 ) -> None:
     """Content goes before rights; a new time alone is nothing."""
-    assert change_of(before, after) == change
+    assert find_change(before, after) == change
 
 
 @pytest.mark.parametrize(
@@ -231,7 +235,7 @@ def test_what_nobody_foresaw_is_told_and_outlived(
     def broken(*_: object) -> bool:
         raise ValueError("unforeseen")
 
-    monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.1)
+    monkeypatch.setattr(monitor, "UNWATCHED_SCAN_INTERVAL_S", 0.1)
     watch = start(part(tree))
     with monkeypatch.context() as context:
         context.setattr(monitor, "scan", broken)
@@ -265,9 +269,9 @@ paths = (WatchedPath("{tree}/deep", True),)
 watch = FileMonitor(Path(tempfile.mkdtemp()), print, problems)
 watch.open()
 watch.apply(HostRule("r", files=FilePart(paths)))
-while not problems.present():
+while not problems.current():
     time.sleep(0.02)
-print(*problems.present())
+print(*problems.current())
 watch.close()
 """
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -290,7 +294,7 @@ def test_without_notices_files_are_still_compared(
         raise OSError(errno.EMFILE, "too many")
 
     monkeypatch.setattr(inotify, "InotifyObserver", refused)
-    monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "UNWATCHED_SCAN_INTERVAL_S", 0.2)
     start(part(tree))
     (tree / "one").write_text("changed")
 
@@ -307,7 +311,7 @@ def test_a_baseline_damaged_inside_is_begun_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its beginning is sound, so that shows only when the damaged part is read."""
-    monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.1)
+    monkeypatch.setattr(monitor, "UNWATCHED_SCAN_INTERVAL_S", 0.1)
     for number in range(2000):
         (tree / f"file-{number}").touch()
     start(part(tree)).close()
@@ -328,7 +332,7 @@ def test_a_path_that_is_no_text_can_be_told(tmp_path: Path) -> None:
     problems = Problems(lambda _: None)
     problems.add("files", f"{name} cannot be read")
 
-    [told] = problems.present()
+    [told] = problems.current()
     assert told.encode().endswith(b" cannot be read")
 
 
@@ -339,13 +343,13 @@ def test_a_folder_made_anew_is_watched_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The kernel's notices belong to the folder that was there before."""
-    monkeypatch.setattr(monitor, "COMPARE_SECONDS", 0.3)
+    monkeypatch.setattr(monitor, "SCAN_INTERVAL_S", 0.3)
     start(part(tree / "deep"))
     shutil.rmtree(tree / "deep")
     wait_for(lambda: ("deep", "deleted") in found.files(), 10, "its end")
     (tree / "deep").mkdir()
     wait_for(lambda: ("deep", "created") in found.files(), 10, "its return")
-    monkeypatch.setattr(monitor, "COMPARE_SECONDS", 60)
+    monkeypatch.setattr(monitor, "SCAN_INTERVAL_S", 60)
     time.sleep(0.5)
 
     (tree / "deep" / "three").touch()
@@ -360,7 +364,7 @@ def test_what_cannot_be_kept_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The disk is full: the baseline stays behind what was told, in memory."""
-    monkeypatch.setattr(monitor, "COMPARE_UNWATCHED_SECONDS", 0.1)
+    monkeypatch.setattr(monitor, "UNWATCHED_SCAN_INTERVAL_S", 0.1)
     start(part(tree))
     with monkeypatch.context() as broken:
         broken.setattr(baseline, "SAVE", "INSERT INTO nothing VALUES (?,?,?,?,?)")
@@ -423,8 +427,8 @@ def test_without_the_right_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     writers = fanotify.WriterTracker()
     writers.watch("/etc")
 
-    assert writers.take("/etc/passwd") is None
-    assert writers.take("/nothing") is None
+    assert writers.pop_writer("/etc/passwd") is None
+    assert writers.pop_writer("/nothing") is None
     writers.close()
 
 
@@ -444,12 +448,12 @@ watch = file_watch.FileMonitor(Path(tempfile.mkdtemp()), print, problems)
 watch.open()
 watch.apply(HostRule("r", files=FilePart((WatchedPath("{tree}", True),))))
 time.sleep(2)
-assert not problems.present(), problems.present()
+assert not problems.current(), problems.current()
 for number in range(5):
     Path("{tree}", f"more-{{number}}").mkdir()
-while not problems.present():
+while not problems.current():
     time.sleep(0.02)
-print(*problems.present())
+print(*problems.current())
 watch.close()
 """
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", script]

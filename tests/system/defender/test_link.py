@@ -24,9 +24,9 @@ from twistlock_console.protocol import (
 )
 from twistlock_defender.common.clock import boottime
 from twistlock_defender.common.folder import Folder
-from twistlock_defender.link.backoff import PATIENCE
+from twistlock_defender.link.backoff import MIN_SILENCE_TIMEOUT_S
 from twistlock_defender.link.client import Link
-from twistlock_defender.link.connection import PING_SECONDS, HighestEpoch
+from twistlock_defender.link.connection import PING_AFTER_SILENCE_S, HighestEpoch
 from twistlock_defender.link.outbox import Outbox
 
 PUSHED = PolicyPushed(3, "abc", None)
@@ -40,11 +40,11 @@ class Duty:
         self.renews: RenewalRequested | None = None
         self.left_aside: list[str] = []
 
-    def hello(self) -> DefenderHello:
+    def create_hello(self) -> DefenderHello:
         """Who we are."""
         return DefenderHello(NAME, "26.11.1")
 
-    def renewal(self) -> RenewalRequested | None:
+    def create_renewal_request(self) -> RenewalRequested | None:
         """Ask as the test says."""
         return self.renews
 
@@ -52,7 +52,7 @@ class Duty:
         """Note it."""
         self.orders.append(command)
 
-    def malformed(self, sentence: str) -> None:
+    def report_malformed(self, sentence: str) -> None:
         """Note it."""
         self.left_aside.append(sentence)
 
@@ -64,7 +64,9 @@ class Scene:
         self.duty = Duty()
         self.outbox = Outbox(folder / "outbox.db", 1 << 24)
         epochs = HighestEpoch(folder / "epoch")
-        self.link = Link(addresses, folder.tls, epochs, self.duty, self.outbox)
+        self.link = Link(
+            addresses, folder.create_tls_context, epochs, self.duty, self.outbox
+        )
 
     def find(self, *sentences: str) -> None:
         """Have findings to send."""
@@ -129,7 +131,7 @@ def test_it_never_obeys_a_console_of_an_earlier_epoch(
     console: Path, folder: Folder
 ) -> None:
     """Not after a restart either: an old primary may not know that it is over."""
-    assert HighestEpoch(folder / "epoch").admits(9)
+    assert HighestEpoch(folder / "epoch").accept(9)
 
     async def scene() -> None:
         old, new = FakeConsole(console, 8, PUSHED, Scan()), FakeConsole(console, 9)
@@ -229,11 +231,13 @@ def test_a_console_that_falls_silent_is_left(console: Path, folder: Folder) -> N
             async with scene.running():
                 scene.find("never acknowledged")
                 await until(lambda: fake.events, "a finding")
-                await asyncio.sleep(PATIENCE + 0.5)
+                await asyncio.sleep(MIN_SILENCE_TIMEOUT_S + 0.5)
                 assert scene.connected == serving
                 # What was asked meanwhile was answered, and yet it waits.
                 fake.connections[0].transport.pause_reading()
-                await until(lambda: not scene.connected, "the end", PING_SECONDS / 2)
+                await until(
+                    lambda: not scene.connected, "the end", PING_AFTER_SILENCE_S / 2
+                )
                 assert "silent for 3 s" in str(scene.link.state.error)
 
     play(scene())

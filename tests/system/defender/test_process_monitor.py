@@ -136,9 +136,9 @@ watch.open()
 least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
 watch.apply(HostRule("r", processes=ProcessPart(("{miner.name}",), "prevent")))
-while not problems.present():
+while not problems.current():
     time.sleep(0.02)
-print(*problems.present())
+print(*problems.current())
 resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
 print(subprocess.Popen(["{miner}", "1000"]).wait(10))
 watch.close()

@@ -242,7 +242,7 @@ def test_a_certificate_that_expired(
     """Told before, too; and the Console's refusal is told as it comes."""
     enforce(folder, rule(miner))
     soon = datetime.now(UTC) + timedelta(days=5)
-    assert "our certificate expires on" in str(certificate.fault(soon))
+    assert "our certificate expires on" in str(certificate.expiry_problem(soon))
     certificate_of(folder, console, days=0)
     fake = FakeConsole(console)
 
@@ -271,7 +271,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_certificate_is_renewed(folder: Folder, console: Path) -> None:
     """By the Console, long before its end; the Defender comes anew with it."""
     certificate_of(folder, console, days=99)
-    before = certificate.expires(folder)
+    before = certificate.read_expiry(folder)
     fake = FakeConsole(console)
     fake.renewing = True
 
@@ -282,9 +282,9 @@ def test_a_certificate_is_renewed(folder: Folder, console: Path) -> None:
                 await until(lambda: len(fake.hellos) == 2, "it comes anew")
 
     asyncio.run(scene())
-    assert certificate.expires(folder) > before + timedelta(days=900)
-    assert certificate.renewal(folder, NAME) is None
-    folder.tls()
+    assert certificate.read_expiry(folder) > before + timedelta(days=900)
+    assert certificate.create_renewal_request(folder, NAME) is None
+    folder.create_tls_context()
 
 
 def certificate_of(folder: Folder, console: Path, *, days: int) -> None:
@@ -312,7 +312,7 @@ def test_a_wrong_certificate_is_left_aside(folder: Folder, console: Path) -> Non
         (sooner, "not end later"),
     ):
         with pytest.raises(FolderError, match=told_):
-            certificate.keep(folder, wrong)
+            certificate.store_renewed(folder, wrong)
 
     assert (folder / "certificate.pem").read_bytes() == ours
 
@@ -367,7 +367,7 @@ def test_what_was_told_is_forgotten_when_it_would_be_told_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Sentences hold names and numbers: there is no end to them."""
-    monkeypatch.setattr(problems, "REPEATED_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(problems, "REPEAT_INTERVAL_S", 0.0)
     found: list[Event] = []
     kept = problems.Problems(found.extend)
 

@@ -15,7 +15,11 @@ from tests.fleet.defender_client import NOON
 from twistlock_console.defenders import register
 from twistlock_console.defenders.control import read_defender_settings
 from twistlock_console.defenders.event_quota import EventQuota
-from twistlock_console.defenders.register import Arrival, Server, ServiceClock
+from twistlock_console.defenders.register import (
+    ConnectedDefender,
+    ServiceClock,
+    ServingProcess,
+)
 from twistlock_console.pki.tls import Identity, Usage
 from twistlock_console.protocol import DefenderHello, Facts
 from twistlock_console.servers.defenders import periodic_tasks
@@ -31,18 +35,20 @@ from twistlock_console.servers.defenders.periodic_tasks import PeriodicTasks
 from twistlock_console.settings import Settings
 
 Documents = Database[dict[str, Any]]
-OLD = Server("old process", 7, "10.0.0.1")
-NEW = Server("new process", 8, "10.0.0.2")
+OLD = ServingProcess("old process", 7, "10.0.0.1")
+NEW = ServingProcess("new process", 8, "10.0.0.2")
 HOUR = 3600
 
 
-def arrive(database: Documents, server: Server, *names: str) -> None:
+def arrive(database: Documents, server: ServingProcess, *names: str) -> None:
     """Note that these Defenders connected to *server*."""
     later = NOON + timedelta(days=1000)
     facts = Facts(fqdn="host.example", cpu_count=2)
-    one = Arrival("", 1, "10.1.0.1", "26.11.1", "", facts, "1f", later)
+    one = ConnectedDefender("", 1, "10.1.0.1", "26.11.1", "", facts, "1f", later)
     arrivals = [replace(one, name=name) for name in names]
-    register.write(database, [register.arrived(server, a, NOON) for a in arrivals])
+    register.write(
+        database, [register.connected_update(server, a, NOON) for a in arrivals]
+    )
 
 
 def entry(database: Documents, name: str) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def test_who_did_not_come_back_after_a_failover_is_away(database: Documents) -> 
     arrive(database, NEW, "back")
     opened = NOON + timedelta(minutes=5)
 
-    assert register.mark_away(database, NEW, opened, 1000.0) == 1
+    assert register.mark_disconnected(database, NEW, opened, 1000.0) == 1
 
     gone, back = entry(database, "gone"), entry(database, "back")
     told = (gone["connected"], gone["lastModified"], gone["left"])
@@ -71,7 +77,7 @@ def test_absence_is_told_once_then_ends_the_entry(database: Documents) -> None:
     limits = read_defender_settings(database)
     assert (limits.alert_hours, limits.disconnect_period_days) == (6, 1)
     arrive(database, OLD, "away", "here")
-    left = register.left(OLD, "away", 1, NOON, at=100.0)
+    left = register.disconnected_update(OLD, "away", 1, NOON, at=100.0)
     register.write(database, [left])
 
     told = [register.mark_alerted(database, at, NOON) for at in (99.0, 100.0, 101.0)]
@@ -85,7 +91,7 @@ def test_who_returns_may_be_told_of_again(database: Documents) -> None:
     """An absence ends with the next connection, its alert too."""
     arrive(database, OLD, "away")
     for _ in range(2):
-        left = register.left(OLD, "away", 1, NOON, at=100.0)
+        left = register.disconnected_update(OLD, "away", 1, NOON, at=100.0)
         register.write(database, [left])
 
         assert register.mark_alerted(database, 200.0, NOON) == ["away"]

@@ -33,15 +33,15 @@ from twistlock_console.pki.identity_files import make_request, read_key
 from twistlock_console.pki.tls import Identity, Usage
 from twistlock_console.policies.host import write_policy
 from twistlock_console.protocol import (
-    CheckResult,
     ComplianceEvent,
+    ComplianceResult,
     Events,
     Facts,
     FactsChanged,
     HostRule,
     Ping,
     RenewalRequested,
-    hash_of,
+    hash_rule,
 )
 from twistlock_console.revocation.store import RevocationKind, read_revoked
 from twistlock_console.servers.supervisor.child_listener import ChildListener
@@ -120,7 +120,7 @@ def test_a_policy_arrives_within_a_second_of_its_change(
     assert nothing["rule"] is None
     assert pushed["rule"]["name"] == "web"
     assert pushed["rule"]["owner"] == "admin"
-    assert pushed["hash"] == hash_of(written.rules[0])
+    assert pushed["hash"] == hash_rule(written.rules[0])
     assert again.read()["type"] == "pong"
 
 
@@ -321,7 +321,7 @@ def test_the_latest_run_of_the_checks_is_kept(
     """Also when an earlier one is sent again."""
     defender = fleet.dial("web-1").greet()
     runs = [
-        ComplianceEvent(n, NOON, "all", (CheckResult("1", "ssh", "high", n == 1),))
+        ComplianceEvent(n, NOON, "all", (ComplianceResult("1", "ssh", "high", n == 1),))
         for n in (1, 2)
     ]
     assert defender.report(*runs) == 2

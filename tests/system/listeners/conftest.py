@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.listeners.listener_clients import MANY
-from twistlock_console.common.atomic_files import make_secret
+from twistlock_console.common.atomic_files import ensure_secret
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -47,7 +47,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = root / "certificates"
     for made in (folder, root / "secrets"):
         made.mkdir(0o700)
-    make_secret(root / "secrets" / "console.password")
+    ensure_secret(root / "secrets" / "console.password")
     create_authority(folder)
     issue_node_certificate(folder, ["127.0.0.1", "localhost"])
     usages = {"defender-1": Usage.DEFENDER, "defender-3": Usage.DEFENDER}

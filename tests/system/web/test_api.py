@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.web.web_visitor import PASSWORD, USERNAME, Visitor, basic
-from twistlock_console.common.search_terms import words_of
+from twistlock_console.common.search_terms import index_terms
 from twistlock_console.settings import Settings
 from twistlock_console.web.app import create_app
 from twistlock_console.web.common.database import storage_of
@@ -258,7 +258,7 @@ def test_a_list_is_searched_sorted_and_cut(admin: Visitor) -> None:
     entry = {"type": "login", "sourceIP": "", "api": "", "status": "", "diff": ""}
     entry = {**entry, "time": datetime.now(UTC), "failure": False}
     database["audits_mgmt"].insert_many(
-        {**entry, "username": f"user{n:02}", "words": words_of(f"user{n:02}")}
+        {**entry, "username": f"user{n:02}", "words": index_terms(f"user{n:02}")}
         for n in range(60)
     )
     path = "/api/v1/audits/mgmt?search=USER&sort=username"

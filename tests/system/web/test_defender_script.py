@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from twistlock_defender.common.folder import RunLock
 with RunLock(Path(sys.argv[1])) as lock:
-    print(lock.take(), flush=True)
+    print(lock.acquire(), flush=True)
     sys.stdin.read()
 """
 BEGINS = "#!/bin/sh\necho begins\nread -r line\n"
@@ -78,7 +78,7 @@ def test_nobody_else_is_ended(data: Path) -> None:
     """Not who has the number of a Defender that ended, nor one of another folder."""
     other = data.parent / "lock"
     with RunLock(data / "lock") as lock:
-        assert lock.take()
+        assert lock.acquire()
     with running(sys.executable, "-c", SERVES, other) as program:
         (data.parent / "programs/pid").write_text(f"{program.pid}\n")
         remove_program(data)

@@ -13,10 +13,10 @@ from twistlock_console import __version__
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.defenders.control import read_defender_settings
 from twistlock_console.defenders.event_quota import DroppedEvents
-from twistlock_console.defenders.event_store import documents_of, store_events
+from twistlock_console.defenders.event_store import encode_documents, store_events
 from twistlock_console.policies.host import read_policy
 from twistlock_console.protocol import FileEvent, ProcessEvent
-from twistlock_console.protocol.policy import MOST_RULES
+from twistlock_console.protocol.policy import MAX_RULES
 from twistlock_console.revocation.store import RevocationKind, read_revoked
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists.registry import ensure_indexes
@@ -49,8 +49,8 @@ def _events(database: Store) -> None:
         *(1, NOW, "web", "prevent", 12, "/usr/bin/nc", "nc", "nc -l", "root", "ended")
     )
     changed = FileEvent(2, NOW, "web", "alert", "/etc/passwd", "modified", mode="0644")
-    store_events(database, documents_of("web-1", [found, changed]))
-    store_events(database, documents_of("db-1", [found]))
+    store_events(database, encode_documents("web-1", [found, changed]))
+    store_events(database, encode_documents("db-1", [found]))
 
 
 def _get(admin: Visitor, path: str) -> Any:
@@ -252,7 +252,7 @@ def test_rules_that_do_not_go_together_are_refused(
     admin: Visitor, database: Store
 ) -> None:
     """A name that another rule has, and more rules than Defenders are told."""
-    names = [f"rule-{number}" for number in range(MOST_RULES)]
+    names = [f"rule-{number}" for number in range(MAX_RULES)]
     _put(admin, {"rules": [{"name": name} for name in names]})
     form = {"version": "1", "hosts": "*"}
     renamed = admin.send(f"{RULES}/rule", before=names[0], name=names[1], **form)

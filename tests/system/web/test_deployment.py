@@ -20,7 +20,7 @@ from twistlock_console.accounts.rights import UserRole
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders import enrolled
 from twistlock_console.defenders.deployment import PACKAGE, RELEASE, defender_package
-from twistlock_console.defenders.enrolled import Issued
+from twistlock_console.defenders.enrolled import IssuedCertificate
 from twistlock_console.defenders.enrolment import EnrolmentRequest, enrol
 from twistlock_console.pki.authority import sign_request
 from twistlock_console.pki.identity_files import make_key, make_request
@@ -39,7 +39,9 @@ Store = Database[dict[str, Any]]
 @pytest.fixture(autouse=True)
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
     """This node's certificate is for the loopback alone, which no host can use."""
-    monkeypatch.setattr("twistlock_console.defenders.deployment.OWN", {"localhost"})
+    monkeypatch.setattr(
+        "twistlock_console.defenders.deployment.LOCAL_NAMES", {"localhost"}
+    )
 
 
 @pytest.fixture
@@ -296,9 +298,9 @@ def test_whoever_renews_at_this_moment_is_decommissioned_too(
     for number in range(5):
         name = f"web-{number}"
         made = enrol(database, folder, EnrolmentRequest(name, request_pem)).certificate
-        before = Issued.of(made.encode())
+        before = IssuedCertificate.of(made.encode())
 
-        def follow(_: int, name: str = name, before: Issued = before) -> str:
+        def follow(_: int, name: str = name, before: IssuedCertificate = before) -> str:
             signed = sign_request(
                 folder,
                 request_pem.encode(),
@@ -306,8 +308,8 @@ def test_whoever_renews_at_this_moment_is_decommissioned_too(
                 common_name=name,
                 names=[],
             )
-            issued = Issued.of(signed)
-            done = enrolled.add_follower(database, name, before, issued)
+            issued = IssuedCertificate.of(signed)
+            done = enrolled.add_successor(database, name, before, issued)
             return issued.serial if done else ""
 
         with ThreadPoolExecutor(5) as pool:

@@ -14,7 +14,7 @@ from tests.web.web_visitor import Visitor, basic
 from twistlock_console import stored_formats
 from twistlock_console.defenders.event_store import (
     COMPLIANCE,
-    documents_of,
+    encode_documents,
     store_compliance,
 )
 from twistlock_console.defenders.event_times import (
@@ -61,7 +61,7 @@ def _store(
     """Store an event as if it had come at another time."""
     stored: list[dict[str, Any]] = [
         bson.decode(each.raw, bson.CodecOptions(tz_aware=True))
-        for each in documents_of("web-1", [_event(kind, number, time)])
+        for each in encode_documents("web-1", [_event(kind, number, time)])
     ]
     found = {**stored[0], "received": received, "kind": kind}
     database["defender_events"].insert_one(found)

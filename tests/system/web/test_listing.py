@@ -12,7 +12,7 @@ from flask import Flask
 from pymongo.database import Database
 
 from tests.web.web_visitor import USERNAME, Visitor, basic
-from twistlock_console.common.search_terms import words_of
+from twistlock_console.common.search_terms import index_terms
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists import listing
 from twistlock_console.web.lists.listing import csv_cell
@@ -44,7 +44,7 @@ def _fill(database: Store, count: int) -> None:
             "status": "=1+1",
             "failure": n % 10 == 0,
             "diff": "",
-            "words": words_of(f"user{n:03}", "192.0.2.1"),
+            "words": index_terms(f"user{n:03}", "192.0.2.1"),
         }
         for n in range(count)
     )

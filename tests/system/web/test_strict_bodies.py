@@ -18,7 +18,7 @@ from tests.web.web_visitor import HTTPS, PASSWORD, USERNAME, Visitor, basic
 from twistlock_console.accounts.passwords import hash_password
 from twistlock_console.accounts.rights import UserRole
 from twistlock_console.accounts.users import new_document
-from twistlock_console.defenders.deployment import new_token
+from twistlock_console.defenders.deployment import create_token
 from twistlock_console.policies.host import read_policy
 from twistlock_console.settings import Settings
 from twistlock_console.web.actions import backups
@@ -95,7 +95,7 @@ def calls(app: Flask) -> list[Call]:
 def send(app: Flask, call: Call, **content: Any) -> Any:
     """Send one call with the proof of identity that it asks for."""
     bearer = call.path.endswith(("/enrol", "/join-requests"))
-    token = new_token(storage_of(app).database())[0] if bearer else ""
+    token = create_token(storage_of(app).database())[0] if bearer else ""
     return app.test_client().open(
         re.sub("{[^}]+}", "127.0.0.9", call.path),
         method=call.method,

@@ -23,7 +23,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from twistlock_console.common.error_text import UNFORESEEN, describe_error
+from twistlock_console.common.error_text import UNEXPECTED, describe_error
 from twistlock_console.common.errors import Refused
 from twistlock_console.pki.authority import create_authority
 from twistlock_console.pki.certificates import issue_node_certificate
@@ -172,7 +172,7 @@ def test_what_has_no_words_is_in_the_log(
     with caplog.at_level(logging.ERROR):
         words = describe_error(error)
 
-    assert words == UNFORESEEN or words.endswith("the log of this node says why")
+    assert words == UNEXPECTED or words.endswith("the log of this node says why")
     assert str(error) in caplog.text
 
 

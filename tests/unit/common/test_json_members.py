@@ -7,9 +7,9 @@ import pytest
 from twistlock_console.common.json_members import (
     RepeatedMember,
     closed_schema,
-    dotted,
+    closest_match,
     find_unknown_members,
-    nearest,
+    format_path,
     parse_json,
     plain_reason,
 )
@@ -137,6 +137,6 @@ def test_helpers_speak_the_language_of_json() -> None:
     assert plain_reason("Input should be a valid dictionary or instance of Rule") == (
         "input should be an object"
     )
-    assert dotted(("rules", 0, "every-hours", "_id")) == "rules.0.every-hours._id"
-    assert nearest("hosst", ("name", "hosts")) == "hosts"
-    assert nearest("network", ("name", "hosts")) is None
+    assert format_path(("rules", 0, "every-hours", "_id")) == "rules.0.every-hours._id"
+    assert closest_match("hosst", ("name", "hosts")) == "hosts"
+    assert closest_match("network", ("name", "hosts")) is None

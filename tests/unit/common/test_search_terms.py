@@ -2,7 +2,7 @@
 
 import pytest
 
-from twistlock_console.common.search_terms import terms_of, words_of
+from twistlock_console.common.search_terms import index_terms, query_terms
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ from twistlock_console.common.search_terms import terms_of, words_of
 )
 def test_words_of_a_text(texts: tuple[str, ...], words: list[str]) -> None:
     """A document is found by what stands between blanks, and by its parts."""
-    assert words_of(*texts) == words
+    assert index_terms(*texts) == words
 
 
 def test_a_document_has_few_words() -> None:
     """However long its texts are, a document does not swell the index."""
-    assert len(words_of(" ".join(str(n) for n in range(999)))) == 24
+    assert len(index_terms(" ".join(str(n) for n in range(999)))) == 24
 
 
 def test_a_search_is_cut_to_four_terms() -> None:
     """What is typed cannot become a query without end."""
-    assert terms_of(" A  b-1 c d e f ") == ["a", "b-1", "c", "d"]
+    assert query_terms(" A  b-1 c d e f ") == ["a", "b-1", "c", "d"]

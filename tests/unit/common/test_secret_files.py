@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from twistlock_console.common.atomic_files import (
-    make_secret,
+    ensure_secret,
     read_secret,
     read_text_secret,
     write_secret,
@@ -76,7 +76,7 @@ def test_the_folder_must_exist(tmp_path: Path) -> None:
     with pytest.raises(IdentityError, match="No such file"):
         write_secret(tmp_path / "no" / "s", b"x")
     with pytest.raises(IdentityError, match="No such file"):
-        make_secret(tmp_path / "no" / "s")
+        ensure_secret(tmp_path / "no" / "s")
 
 
 @pytest.mark.parametrize("bits", [0o644, 0o640, 0o604, 0o610])
@@ -100,7 +100,7 @@ def test_an_empty_secret_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(IdentityError, match="is empty"):
         read_secret(tmp_path / "s")
     with pytest.raises(IdentityError, match="is empty"):
-        make_secret(tmp_path / "s")
+        ensure_secret(tmp_path / "s")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -125,10 +125,10 @@ def test_a_damaged_secret_is_refused(tmp_path: Path) -> None:
 
 def test_a_made_secret_stays(tmp_path: Path) -> None:
     """The second call gives the first one's secret, fit for a mongod keyfile."""
-    first = make_secret(tmp_path / "s")
+    first = ensure_secret(tmp_path / "s")
 
-    assert make_secret(tmp_path / "s") == first
-    assert make_secret(tmp_path / "other") != first
+    assert ensure_secret(tmp_path / "s") == first
+    assert ensure_secret(tmp_path / "other") != first
     assert len(first) == 64
     assert first.isalnum()
     assert mode(tmp_path / "s") == 0o600
@@ -142,7 +142,7 @@ def test_makers_at_the_same_time_get_the_same_secret(tmp_path: Path) -> None:
 
     def make() -> None:
         gate.wait(10)
-        made.append(make_secret(tmp_path / "s"))
+        made.append(ensure_secret(tmp_path / "s"))
 
     threads = [threading.Thread(target=make) for _ in range(8)]
     for thread in threads:

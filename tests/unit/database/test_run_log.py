@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from twistlock_console.common.log_bounds import KEPT_FILES, rotate_files
+from twistlock_console.common.log_bounds import MAX_LOG_FILES, rotate_files
 from twistlock_console.database.mongod_run import RunLog
 from twistlock_console.settings import Folders
 
@@ -19,13 +19,13 @@ def test_a_small_log_stays(tmp_path: Path) -> None:
 def test_only_so_many_are_kept(tmp_path: Path) -> None:
     """The oldest is dropped, the newest is .1, and none is lost in between."""
     log = tmp_path / "mongod.log"
-    for number in range(KEPT_FILES + 2):
+    for number in range(MAX_LOG_FILES + 2):
         log.write_text(f"log {number}")
         rotate_files(log, 1)
 
-    kept = [Path(f"{log}.{n}").read_text() for n in range(1, KEPT_FILES + 1)]
-    assert kept == [f"log {KEPT_FILES + 1 - n}" for n in range(KEPT_FILES)]
-    assert len(list(tmp_path.iterdir())) == KEPT_FILES
+    kept = [Path(f"{log}.{n}").read_text() for n in range(1, MAX_LOG_FILES + 1)]
+    assert kept == [f"log {MAX_LOG_FILES + 1 - n}" for n in range(MAX_LOG_FILES)]
+    assert len(list(tmp_path.iterdir())) == MAX_LOG_FILES
 
 
 def test_a_reason_is_of_this_run(tmp_path: Path) -> None:

@@ -36,11 +36,11 @@ def test_of_two_that_greet_at_once_the_later_epoch_wins(tmp_path: Path) -> None:
             await both.wait()
             if target == NEW:
                 await heard.wait()
-            assert epochs.admits(EPOCHS[target])
+            assert epochs.accept(EPOCHS[target])
             heard.set()
             return EPOCHS[target]
 
-        dialer = Dialer(Names(), attempt, epochs.admits, discarded.append)
+        dialer = Dialer(Names(), attempt, epochs.accept, discarded.append)
         return await dialer.dial(0)
 
     async def scene() -> list[int]:

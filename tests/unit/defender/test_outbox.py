@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.waiting import wait_for
-from twistlock_defender.link.outbox import HELD_AT_MOST, Outbox
+from twistlock_defender.link.outbox import MAX_HELD_EVENTS, Outbox
 
 MEGABYTE = 1024 * 1024
 
@@ -141,7 +141,7 @@ def test_what_does_not_fit_into_memory_is_counted(tmp_path: Path) -> None:
             "CREATE TRIGGER full BEFORE INSERT ON events "
             "BEGIN SELECT RAISE(FAIL, 'no room'); END"
         )
-    outbox.add([str(number) for number in range(HELD_AT_MOST + 50)])
+    outbox.add([str(number) for number in range(MAX_HELD_EVENTS + 50)])
     assert "no room" in str(outbox.state().trouble)
     with sqlite3.connect(tmp_path / "outbox.db") as other:
         other.execute("DROP TRIGGER full")

@@ -124,7 +124,7 @@ def test_hello_tells_what_our_member_is(
 
 def test_each_member_tells_whom_it_reads_from() -> None:
     """A primary reads from nobody; of a stranger nothing is known."""
-    sources = [STATUS.source_of(address) for address in (ME, OTHER, "10.0.0.9")]
+    sources = [STATUS.sync_source_of(address) for address in (ME, OTHER, "10.0.0.9")]
 
     assert sources == [OTHER, "", None]
 

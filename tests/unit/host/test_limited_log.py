@@ -2,7 +2,7 @@
 
 import pytest
 
-from twistlock_console.common.log_bounds import INTERVAL_S, MAX_SUBJECTS, LimitedLog
+from twistlock_console.common.log_bounds import MAX_SUBJECTS, MIN_INTERVAL_S, LimitedLog
 
 
 def test_a_flood_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
@@ -11,8 +11,8 @@ def test_a_flood_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     for second in range(5):
         log.write("a", "fails", float(second))
     log.write("b", "fails", 4.0)
-    log.write("a", "fails again", INTERVAL_S)
-    log.write("a", "fails", 2 * INTERVAL_S)
+    log.write("a", "fails again", MIN_INTERVAL_S)
+    log.write("a", "fails", 2 * MIN_INTERVAL_S)
 
     assert caplog.messages == [
         "a fails",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from twistlock_console.common.clock import SECOND, boottime_ns
-from twistlock_console.logs.reader import LogLine, latest, read_line
+from twistlock_console.logs.reader import LogLine, parse_line, read_latest_lines
 from twistlock_console.logs.setup import (
     LOG_CONTEXT,
     JsonLines,
@@ -19,7 +19,7 @@ from twistlock_console.logs.setup import (
     log_as_node,
     log_as_server,
     log_file,
-    rotate,
+    rotate_log,
 )
 from twistlock_console.settings import LogFormat, Settings
 
@@ -105,16 +105,16 @@ def test_a_large_file_gives_way_to_a_new_one(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who writes goes on in the new one, and reading spans both."""
-    monkeypatch.setattr("twistlock_console.logs.setup.MOST_BYTES", 10)
+    monkeypatch.setattr("twistlock_console.logs.setup.MAX_FILE_BYTES", 10)
     with log_as_node(settings):
         log.info("first")
-    rotate(settings.folders)
+    rotate_log(settings.folders)
     log_as_server(settings, lambda: 0)
 
     log.info("second")
 
     assert "first" not in log_file(settings.folders).read_text()
-    assert [line.log.split()[1] for line in latest(settings.folders, 5)] == [
+    assert [line.log.split()[1] for line in read_latest_lines(settings.folders, 5)] == [
         "first",
         "second",
     ]
@@ -124,12 +124,12 @@ def test_a_long_log_is_not_continued_from_an_older_file(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where lines in between are left out, older lines would look like their sequel."""
-    monkeypatch.setattr("twistlock_console.logs.reader.MOST_BYTES", 30)
+    monkeypatch.setattr("twistlock_console.logs.reader.MAX_READ_BYTES", 30)
     newest = log_file(settings.folders)
     Path(f"{newest}.1").write_text("an older line\n")
     newest.write_text("".join(f"line {n}\n" for n in range(10)))
 
-    assert [line.log for line in latest(settings.folders, 100)] == [
+    assert [line.log for line in read_latest_lines(settings.folders, 100)] == [
         "line 6",
         "line 7",
         "line 8",
@@ -142,11 +142,14 @@ def test_the_latest_lines_are_the_last_ones(settings: Settings) -> None:
     with log_file(settings.folders).open("w") as file:
         file.writelines(f"line {number}\n" for number in range(200_000))
 
-    assert [line.log for line in latest(settings.folders, 2)] == [
+    assert [line.log for line in read_latest_lines(settings.folders, 2)] == [
         "line 199998",
         "line 199999",
     ]
-    assert latest(replace(settings, data_folder=Path("/nowhere")).folders, 2) == []
+    assert (
+        read_latest_lines(replace(settings, data_folder=Path("/nowhere")).folders, 2)
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_the_latest_lines_are_the_last_ones(settings: Settings) -> None:
 )
 def test_both_formats_are_read_back(text: str, line: LogLine) -> None:
     """And what is neither is shown as it is."""
-    assert read_line(text) == line
+    assert parse_line(text) == line
 
 
 def told(capsys: pytest.CaptureFixture[str], what: str, seconds: float = 20) -> str:

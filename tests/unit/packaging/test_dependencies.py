@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
-from twistlock_console.defenders.deployment import NEEDED
+from twistlock_console.defenders.deployment import NEEDED_PROJECTS
 
 PROJECT = Path(__file__).parents[3]
 OURS = ("twistlock_console", "plugins", "twistlock_defender")
@@ -93,4 +93,4 @@ def test_the_package_for_hosts_holds_all_that_the_defender_requires() -> None:
         wanted |= new
         new = set().union(*map(brought_by, new)) - wanted
 
-    assert {normal(name) for name in NEEDED} == {"twistlock-defender", *wanted}
+    assert {normal(name) for name in NEEDED_PROJECTS} == {"twistlock-defender", *wanted}

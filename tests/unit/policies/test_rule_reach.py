@@ -4,7 +4,7 @@ import pytest
 
 from twistlock_console.policies.rule_reach import covers, newly_shadowed, reach_of_rules
 from twistlock_console.policies.rule_warnings import (
-    listed,
+    format_list,
     saved_sentence,
     warnings_about,
 )
@@ -302,8 +302,8 @@ def test_what_is_said_of_a_saved_rule_is_so(
 
 def test_long_lists_are_cut() -> None:
     """Five names, and the number of the others."""
-    assert listed("abcdefg") == "a, b, c, d, e and 2 more"
-    assert listed("abcde") == "a, b, c, d, e"
+    assert format_list("abcdefg") == "a, b, c, d, e and 2 more"
+    assert format_list("abcde") == "a, b, c, d, e"
 
 
 def test_several_rules_may_shadow_one() -> None:

@@ -24,7 +24,7 @@ from twistlock_console.protocol import (
     encode_events,
     encode_unnumbered,
 )
-from twistlock_console.protocol.findings import members_of
+from twistlock_console.protocol.findings import event_members
 
 NUMBER = st.integers(1, 2**63 - 1)
 TIME = st.datetimes(
@@ -85,9 +85,11 @@ def test_members_are_named_as_on_the_wire_and_times_are_times() -> None:
     event = decode_event(json.dumps(PROCESS))
 
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC) + timedelta(milliseconds=123)
-    assert members_of(event) == PROCESS | {"time": noon}
+    assert event_members(event) == PROCESS | {"time": noon}
     changed = FileEvent(1, noon, "web", "alert", "/etc/passwd", "modified", "a", "b")
-    assert {"hashBefore": "a", "hashAfter": "b"}.items() <= members_of(changed).items()
+    assert {"hashBefore": "a", "hashAfter": "b"}.items() <= event_members(
+        changed
+    ).items()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twistlock_console.protocol import (
-    LARGEST_MESSAGE,
+    MAX_MESSAGE_CHARACTERS,
     PROTOCOL,
     Acknowledged,
     CertificateRenewed,
@@ -175,7 +175,7 @@ def test_members_of_several_words_are_camel_case() -> None:
 def test_a_message_has_a_largest_size() -> None:
     """What is longer is not even looked at."""
     with pytest.raises(ProtocolError, match="at most") as caught:
-        decode_from_console("[" * (LARGEST_MESSAGE + 1))
+        decode_from_console("[" * (MAX_MESSAGE_CHARACTERS + 1))
 
     assert caught.value.code == 1009
 

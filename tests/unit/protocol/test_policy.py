@@ -16,7 +16,7 @@ from twistlock_console.protocol import (
     WatchedPath,
     decode_rule,
     encode_rule,
-    hash_of,
+    hash_rule,
     rule_for,
 )
 
@@ -46,7 +46,7 @@ def test_the_first_enabled_rule_that_matches_counts(host: str, rule: str) -> Non
 def test_a_host_may_have_no_rule() -> None:
     """Then nothing is enforced, and that has a hash too."""
     assert rule_for("db-1", RULES[:2]) is None
-    assert len(hash_of(None)) == 64
+    assert len(hash_rule(None)) == 64
 
 
 def test_the_hash_tells_rules_apart() -> None:
@@ -61,8 +61,8 @@ def test_the_hash_tells_rules_apart() -> None:
     read = decode_rule(encode_rule(rule))
 
     assert read == rule
-    assert hash_of(read) == hash_of(rule)
-    assert hash_of(HostRule("a", modified=when)) != hash_of(rule)
+    assert hash_rule(read) == hash_rule(rule)
+    assert hash_rule(HostRule("a", modified=when)) != hash_rule(rule)
 
 
 def test_the_hash_is_that_of_the_sorted_json_without_spaces() -> None:
@@ -75,8 +75,8 @@ def test_the_hash_is_that_of_the_sorted_json_without_spaces() -> None:
         '"name":"a","notes":"","owner":"","processes":{"denied":[],"effect":"alert"}}'
     )
 
-    assert hash_of(rule) == hashlib.sha256(canonical.encode()).hexdigest()
-    assert hash_of(None) == hashlib.sha256(b"null").hexdigest()
+    assert hash_rule(rule) == hashlib.sha256(canonical.encode()).hexdigest()
+    assert hash_rule(None) == hashlib.sha256(b"null").hexdigest()
 
 
 @pytest.mark.parametrize("pattern", ["nc", "nc*", "/usr/bin/nc", "*/nc"])

@@ -7,7 +7,7 @@ from flask import Flask
 
 import wsgi
 from plugins.ha.settings import HaSettings
-from twistlock_console.common.atomic_files import make_secret
+from twistlock_console.common.atomic_files import ensure_secret
 from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import Settings
 
@@ -20,7 +20,7 @@ def settings_in(folder: Path, *, ha: bool) -> Settings:
         plugin_values=HaSettings(enabled=ha).values(),
     )
     settings.folders.create()
-    make_secret(settings.folders.secrets / "session.key")
+    ensure_secret(settings.folders.secrets / "session.key")
     return settings
 
 

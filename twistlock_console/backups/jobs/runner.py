@@ -21,7 +21,7 @@ import twistlock_console
 from twistlock_console.backups.jobs.responses import JobStatus
 from twistlock_console.backups.storage.work import Progress, ReportProgress, WorkResult
 from twistlock_console.common.clock import SECOND, boottime_ns
-from twistlock_console.common.error_text import UNFORESEEN
+from twistlock_console.common.error_text import UNEXPECTED
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.settings import Settings
 from twistlock_console.system.processes import with_parent_death_signal
@@ -219,7 +219,7 @@ class JobRunner:
             error = str(failed)
         except Exception:
             log.exception("unhandled exception in the %s", job.kind)
-            error = f"it failed: {UNFORESEEN}"
+            error = f"it failed: {UNEXPECTED}"
         try:
             seconds = (boottime_ns() - began) / SECOND
             self._finished(FinishedJob(job, result, error, seconds))

@@ -11,10 +11,10 @@ from twistlock_console import __version__
 from twistlock_console.common.log_bounds import LimitedLog
 from twistlock_console.defenders import register
 from twistlock_console.defenders.register import (
-    Arrival,
-    Server,
+    ConnectedDefender,
     ServiceClock,
-    present_time,
+    ServingProcess,
+    utc_now,
 )
 from twistlock_console.policies.host import StoredPolicy
 from twistlock_console.protocol import (
@@ -26,7 +26,7 @@ from twistlock_console.protocol import (
     ProtocolError,
     Scan,
     encode,
-    hash_of,
+    hash_rule,
     rule_for,
 )
 from twistlock_console.servers.defenders.certificate_check import CertificateCheck
@@ -49,7 +49,10 @@ class ConnectionRegistry:
     """
 
     def __init__(
-        self, server: Server, register_writer: RegisterWriter, clock: ServiceClock
+        self,
+        server: ServingProcess,
+        register_writer: RegisterWriter,
+        clock: ServiceClock,
     ) -> None:
         self.greeting = encode(ConsoleHello(server.epoch, __version__, renews=True))
         self.server = server
@@ -87,7 +90,7 @@ class ConnectionRegistry:
         connection.policy = hello.policy
         self.arrivals += 1
         arrival = _arrival(connection, hello)
-        noted = register.arrived(self.server, arrival, present_time())
+        noted = register.connected_update(self.server, arrival, utc_now())
         self._register.put(name, "link", noted)
         if self._frames:
             self._push(connection)
@@ -98,15 +101,15 @@ class ConnectionRegistry:
         if self._by_name.get(name) is not connection:
             return
         del self._by_name[name]
-        gone = register.left(
-            self.server, name, connection.number, present_time(), self.clock.now()
+        gone = register.disconnected_update(
+            self.server, name, connection.number, utc_now(), self.clock.now()
         )
         self._register.put(name, "link left", gone)
 
     def describe(self, connection: DefenderConnection, changed: FactsChanged) -> None:
         """Write the changed facts of a Defender to the register."""
         name = connection.identity.common_name
-        self._register.put(name, "facts", register.described(name, changed.facts))
+        self._register.put(name, "facts", register.facts_update(name, changed.facts))
 
     def note_dropped(self, name: str, count: int) -> None:
         """Log that a Defender is over its event quota; record the dropped *count*."""
@@ -116,11 +119,11 @@ class ConnectionRegistry:
             f"dropped until 00:00 UTC; {count} were dropped so far",
             asyncio.get_running_loop().time(),
         )
-        self._register.put(name, "dropped", register.dropped(name, count))
+        self._register.put(name, "dropped", register.dropped_update(name, count))
 
     def check(self, connection: DefenderConnection) -> None:
         """Raise ProtocolError if the certificate is refused."""
-        now = present_time()
+        now = utc_now()
         if reason := self.certificates.refusal(connection.identity, now):
             raise ProtocolError(reason, code=1008)
 
@@ -136,7 +139,7 @@ class ConnectionRegistry:
         """Push *policy* to all connected Defenders."""
         frames = {"": _frame(policy.version, None)}
         for rule in policy.rules:
-            pushed = PolicyPushed(policy.version, hash_of(rule), rule)
+            pushed = PolicyPushed(policy.version, hash_rule(rule), rule)
             frames[rule.name] = (pushed.hash, encode(pushed))
         self._policy, self._frames = policy, frames
         async for connection in self._in_turns():
@@ -195,7 +198,7 @@ class ConnectionRegistry:
         if connection.policy != wanted:
             broadcast([connection], frame)
             connection.policy = wanted
-            self._register.put(name, "policy", register.enforces(name, wanted))
+            self._register.put(name, "policy", register.policy_update(name, wanted))
 
     async def _in_turns(self) -> AsyncIterator[DefenderConnection]:
         for count, connection in enumerate(list(self._by_name.values()), 1):
@@ -205,13 +208,13 @@ class ConnectionRegistry:
 
 
 def _frame(version: int, rule: None) -> tuple[str, str]:
-    pushed = PolicyPushed(version, hash_of(rule), rule)
+    pushed = PolicyPushed(version, hash_rule(rule), rule)
     return pushed.hash, encode(pushed)
 
 
-def _arrival(connection: DefenderConnection, hello: DefenderHello) -> Arrival:
+def _arrival(connection: DefenderConnection, hello: DefenderHello) -> ConnectedDefender:
     peer = connection.remote_address
-    return Arrival(
+    return ConnectedDefender(
         name=connection.identity.common_name,
         connection=connection.number,
         address=peer[0] if peer else "",

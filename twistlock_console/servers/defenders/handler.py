@@ -17,7 +17,7 @@ from websockets.protocol import State
 from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.enrolment import check_due, renew
 from twistlock_console.defenders.event_quota import EventQuota
-from twistlock_console.defenders.event_store import documents_of, store_compliance
+from twistlock_console.defenders.event_store import encode_documents, store_compliance
 from twistlock_console.pki.tls import Usage
 from twistlock_console.protocol import (
     CertificateRenewed,
@@ -195,7 +195,7 @@ class ProtocolHandler:
 
     def _pending(self, name: str, message: Events) -> PendingWrite:
         """Return the documents of *message* to store, as far as the quota allows."""
-        documents = documents_of(name, message.events)
+        documents = encode_documents(name, message.events)
         sizes = [len(each.raw) for each in documents]
         fitting, dropped = self._quota.split(name, message.events, sizes)
         return PendingWrite(documents[:fitting], defender=name, dropped=dropped)

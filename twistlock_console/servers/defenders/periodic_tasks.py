@@ -62,7 +62,7 @@ class PeriodicTasks:
         self._commit = commit
         self._quota = quota
         self._database = database
-        self._opened = register.present_time()
+        self._opened = register.utc_now()
         self._opened_ns = boottime_ns()
         self._revoked: frozenset[str] | None = None
         self._policy_error = ""
@@ -141,10 +141,10 @@ class PeriodicTasks:
         served = (boottime_ns() - self._opened_ns) / SECOND
         if served > RECONNECT_GRACE_S:
             at = now - served
-            await do(register.mark_away, registry.server, self._opened, at)
+            await do(register.mark_disconnected, registry.server, self._opened, at)
         limits = await do(read_defender_settings)
         before = now - limits.alert_hours * HOUR
-        for name in await do(register.mark_alerted, before, register.present_time()):
+        for name in await do(register.mark_alerted, before, register.utc_now()):
             log.warning("Defender %s is offline for %d h", name, limits.alert_hours)
         days = limits.disconnect_period_days
         for name in await do(register.remove_absent, now - days * 24 * HOUR):

@@ -18,7 +18,7 @@ from websockets.asyncio.server import Server, ServerConnection
 from websockets.server import ServerProtocol
 
 from twistlock_console.common.request_limits import ServerLoad
-from twistlock_console.protocol import LARGEST_MESSAGE
+from twistlock_console.protocol import MAX_MESSAGE_CHARACTERS
 from twistlock_console.servers.defenders.connection import DefenderConnection
 from twistlock_console.servers.defenders.handler import ProtocolHandler
 from twistlock_console.system.admission import Admission, AdmissionLimits
@@ -36,7 +36,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 TLS_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
 # A peer whose message is a little too large gets a close code, others a reset.
-MAX_FRAME_BYTES = 2 * LARGEST_MESSAGE
+MAX_FRAME_BYTES = 2 * MAX_MESSAGE_CHARACTERS
 log = logging.getLogger(__name__)
 
 Kind = Callable[..., DefenderConnection]

@@ -97,7 +97,7 @@ class DefenderServer:
             lambda *what: database.run(store_events, *what), self._quota
         )
         process_id, node = secrets.token_hex(8), settings.node_address
-        server = register.Server(process_id, fence.epoch, node)
+        server = register.ServingProcess(process_id, fence.epoch, node)
         self._registry = ConnectionRegistry(
             server, self._register_writer, ServiceClock()
         )

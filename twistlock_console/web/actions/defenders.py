@@ -47,7 +47,7 @@ def decommission(name: str) -> None:
     with audited(AuditType.DEFENDER, f"decommissioned the Defender {name}"):
         if enrolled.decommission(store, name) is None:
             raise Refused(f"there is no Defender {name}")
-        listed = register.named(name)
+        listed = register.name_query(name)
         for entry in list(store[register.COLLECTION].find(listed, {})):
             enqueue_command(store, entry["_id"], "leave")
             store[event_store.COMPLIANCE].delete_one({"_id": entry["_id"]})

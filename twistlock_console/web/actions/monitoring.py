@@ -27,7 +27,7 @@ from twistlock_console.alerts.store import ALERTS, QUEUE
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.common.request_limits import SERVER_LOAD, ServerLoad
 from twistlock_console.database.client import Db
-from twistlock_console.logs.reader import MOST_LINES, LogLine, latest
+from twistlock_console.logs.reader import MAX_LINES, LogLine, read_latest_lines
 from twistlock_console.pki.identity_files import NODE, load_certificate
 from twistlock_console.settings import Settings
 from twistlock_console.web.common.database import current_settings, storage_of
@@ -217,8 +217,8 @@ class LinesQuery(BaseModel):
 def requested_line_count(given: Mapping[str, str]) -> int:
     """Return the number of lines in a query string; raises Refused."""
     text = given.get("lines", "") or str(DEFAULT_LINES)
-    if not (count := parse_up_to(text, MOST_LINES)):
-        raise Refused(f"lines: give a whole number from 1 to {MOST_LINES}")
+    if not (count := parse_up_to(text, MAX_LINES)):
+        raise Refused(f"lines: give a whole number from 1 to {MAX_LINES}")
     return count
 
 
@@ -231,6 +231,6 @@ def read_requested_lines(given: Mapping[str, str]) -> list[LogLine]:
     count = requested_line_count(given)
     settings = current_settings()
     try:
-        return latest(settings.folders, count)
+        return read_latest_lines(settings.folders, count)
     except OSError as error:
         raise Refused(f"the log cannot be read: {error.strerror}") from error

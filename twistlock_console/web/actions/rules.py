@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from twistlock_console.audit.trail import AuditType
 from twistlock_console.common.errors import Refused
-from twistlock_console.policies.host import readable_rules, write_policy
+from twistlock_console.policies.host import read_rules_if_valid, write_policy
 from twistlock_console.policies.host_body import parse_policy
 from twistlock_console.policies.rule_errors import RuleRefused
 from twistlock_console.protocol import HostRule
@@ -91,7 +91,7 @@ def parse_rule(form: Mapping[str, str], stored: HostRule | None = None) -> HostR
 
 def replace_rules(given: object, owner: str) -> None:
     """Replace all stored rules for hosts by those of an API body."""
-    rules = parse_policy(given, readable_rules(database()))
+    rules = parse_policy(given, read_rules_if_valid(database()))
     change_rules(rules, owner, "changed the runtime rules for hosts")
 
 

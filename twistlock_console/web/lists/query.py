@@ -15,7 +15,7 @@ from typing import Self
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from twistlock_console.common.errors import Refused
-from twistlock_console.common.search_terms import FIELD, terms_of
+from twistlock_console.common.search_terms import FIELD, query_terms
 from twistlock_console.web.lists.schema import Column, Filter, Listable
 
 #: No bound of ours has as many digits.
@@ -169,7 +169,7 @@ def build_filter(listable: Listable, asked: ListRequest) -> dict[str, object]:
     }
     if listable.time_column and (between := _time_range(asked)):
         found[listable.time_column.path] = between
-    if terms := terms_of(asked.search):
+    if terms := query_terms(asked.search):
         found["$and"] = [{FIELD: {"$regex": f"^{re.escape(term)}"}} for term in terms]
     return found
 

@@ -216,7 +216,7 @@ INDEXES: dict[str, list[IndexModel]] = {
     event_quota.COLLECTION: event_quota.INDEXES,
     register.COLLECTION: register.INDEXES,
     enrolled.COLLECTION: enrolled.INDEXES,
-    enrolled.FOLLOWERS: enrolment.INDEXES,
+    enrolled.SUCCESSORS: enrolment.INDEXES,
     deployment.COLLECTION: deployment.INDEXES,
 }
 

@@ -12,12 +12,12 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.defenders.control import read_defender_settings
 from twistlock_console.defenders.deployment import (
     console_names,
+    create_token,
     deploy_command,
-    new_token,
+    list_tokens,
     revoke_token,
-    tokens,
 )
-from twistlock_console.defenders.enrolled import permissions
+from twistlock_console.defenders.enrolled import list_permissions
 from twistlock_console.defenders.register import count_connected
 from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.actions.defenders import (
@@ -122,7 +122,7 @@ def make() -> ResponseReturnValue:
         deploy_command(own, name, "")
     except Refused as error:
         return _deploy_page(error=str(error)), 400
-    token, expires = new_token(database(), current_username())
+    token, expires = create_token(database(), current_username())
     record_change(
         AuditType.DEFENDER, f"created a deploy command for the Console name {name}"
     )
@@ -174,8 +174,8 @@ def _deploy_page(chosen: str = "", made: object = None, error: str = "") -> str:
         names=console_names(own),
         chosen=chosen,
         made=made,
-        tokens=tokens(database()),
-        permissions=permissions(database()),
+        list_tokens=list_tokens(database()),
+        list_permissions=list_permissions(database()),
         error=error,
     )
 

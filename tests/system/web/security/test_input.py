@@ -12,7 +12,7 @@ from flask import Flask
 
 from tests.web.web_visitor import HTTPS, USERNAME, Visitor, basic
 from twistlock_console.common.search_terms import FIELD
-from twistlock_console.defenders.deployment import new_token
+from twistlock_console.defenders.deployment import create_token
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists.query import ListRequest, build_filter
 from twistlock_console.web.lists.registry import HISTORY, LISTS
@@ -152,7 +152,7 @@ def test_our_own_patterns_are_linear(admin: Visitor, name: str) -> None:
 
 def enrolment(app: Flask) -> dict[str, str]:
     """The proof of a host that installs a Defender."""
-    token, _ = new_token(storage_of(app).database())
+    token, _ = create_token(storage_of(app).database())
     return {"Authorization": f"Bearer {token}"}
 
 
