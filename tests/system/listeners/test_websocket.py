@@ -12,7 +12,12 @@ from websockets.sync.client import ClientConnection, connect
 import twistlock_console
 from tests.hosts.waiting import eventually
 from tests.listeners.listener_clients import PATIENCE_S, refuses
-from twistlock_console.protocol import LARGEST_MESSAGE, DefenderHello, Ping, encode
+from twistlock_console.protocol import (
+    MAX_MESSAGE_CHARACTERS,
+    DefenderHello,
+    Ping,
+    encode,
+)
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
 from twistlock_console.system.serving_permit import Permit
@@ -128,7 +133,7 @@ def test_older_tls_is_refused(open_settings: Settings) -> None:
         pytest.param([HELLO, HELLO], 1002, "second", id="two-hellos"),
         pytest.param([HELLO, '{"type":"x"}'], 1007, "malformed", id="unknown"),
         pytest.param(
-            [HELLO, "x" * (LARGEST_MESSAGE + 1)], 1009, "at most", id="oversized"
+            [HELLO, "x" * (MAX_MESSAGE_CHARACTERS + 1)], 1009, "at most", id="oversized"
         ),
         pytest.param(
             [encode(DefenderHello("defender-1", "1.0", 2))],
@@ -169,7 +174,7 @@ def test_who_sends_far_too_much_is_cut_off(open_settings: Settings) -> None:
     with dial(open_settings) as connection:
         connection.recv(timeout=PATIENCE_S)
         with suppress(ConnectionClosed):
-            connection.send("x" * 5 * LARGEST_MESSAGE)
+            connection.send("x" * 5 * MAX_MESSAGE_CHARACTERS)
 
         assert ending(connection)[0] in {1006, 1009}
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twistlock_console.protocol import (
-    CheckResult,
     ComplianceEvent,
+    ComplianceResult,
     DroppedEvent,
     Event,
     Events,
@@ -33,7 +33,7 @@ TIME = st.datetimes(
 WORD = st.text(max_size=255)
 EFFECT = st.sampled_from(["alert", "prevent"])
 RESULT = st.builds(
-    CheckResult,
+    ComplianceResult,
     st.text(min_size=1, max_size=255),
     st.text(min_size=1, max_size=255),
     st.sampled_from(["low", "medium", "high", "critical"]),

@@ -12,10 +12,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from twistlock_console.protocol import (
-    HELLO_SECONDS,
-    LARGEST_MESSAGE,
-    MOST_EVENTS,
-    RENEWED_DAYS,
+    HELLO_TIMEOUT_S,
+    MAX_EVENTS,
+    MAX_MESSAGE_CHARACTERS,
+    RENEWAL_DAYS,
     HostPolicy,
     Pong,
     ProtocolError,
@@ -327,7 +327,7 @@ def test_a_message_holds_up_to_five_hundred_events() -> None:
     ]
 
     assert taken == [1, 500]
-    assert MOST_EVENTS == 500
+    assert MAX_EVENTS == 500
 
 
 def test_a_message_has_up_to_a_million_characters() -> None:
@@ -336,7 +336,7 @@ def test_a_message_has_up_to_a_million_characters() -> None:
 
     assert decode_from_console(pong.ljust(2**20)) == Pong()
     assert not is_taken(decode_from_console, pong.ljust(2**20 + 1))
-    assert LARGEST_MESSAGE == 2**20
+    assert MAX_MESSAGE_CHARACTERS == 2**20
 
 
 def test_a_policy_has_up_to_two_hundred_rules() -> None:
@@ -416,4 +416,4 @@ def test_only_these_members_may_be_missing(
 
 def test_a_defender_waits_a_minute_and_renews_a_hundred_days_before_the_end() -> None:
     """Both sides must have the same numbers."""
-    assert (HELLO_SECONDS, RENEWED_DAYS) == (60, 100)
+    assert (HELLO_TIMEOUT_S, RENEWAL_DAYS) == (60, 100)
