@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -87,6 +88,13 @@ class Dialled:
         except ConnectionClosed as closed:
             received = closed.rcvd
             return (received.code, received.reason) if received else (1006, "")
+
+
+def seconds_until_acknowledged(neighbour: Dialled, number: int) -> float:
+    """Report one event; return how long its acknowledgement took."""
+    began = time.monotonic()
+    assert neighbour.report(trouble(number)) == number
+    return time.monotonic() - began
 
 
 def is_cut(connection: socket.socket, seconds: float = PATIENCE) -> bool:

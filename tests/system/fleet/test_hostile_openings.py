@@ -13,21 +13,24 @@ import pytest
 from pymongo.database import Database
 
 from tests.fleet.defender_client import (
+    PATIENCE,
     Dialled,
     FleetClient,
     is_cut,
     masked,
     revoke_certificate,
+    seconds_until_acknowledged,
     trouble,
     until,
 )
+from tests.hosts.pace import Pace
 from twistlock_console.protocol import DefenderHello, Events, encode
 from twistlock_console.servers.defenders.handler import OPENING_TIMEOUT_S
 from twistlock_console.servers.supervisor.child_listener import ChildListener
 
 UNFINISHED = masked(b"{" + b" " * 1_900_000, announced=2_000_000)
 LONGEST_ACK_S = 2.0
-"""What a neighbour is answered within, on a busy machine."""
+"""What a neighbour is answered within on an idle machine; see `Pace`."""
 
 
 @pytest.fixture
@@ -41,13 +44,6 @@ def stack() -> Iterator[ExitStack]:
 def neighbour(fleet: FleetClient) -> Dialled:
     """Return another Defender, whose reports must be answered."""
     return fleet.dial("neighbour").greet()
-
-
-def answered(neighbour: Dialled, number: int) -> float:
-    """Return the seconds until the neighbour's event is acknowledged."""
-    began = time.monotonic()
-    assert neighbour.report(trouble(number)) == number
-    return time.monotonic() - began
 
 
 def resident(server: ChildListener) -> float:
@@ -84,15 +80,21 @@ def test_a_revoked_certificate_gets_no_greeting_and_holds_no_memory(
 
     assert resident(server) - before < 3
     assert b'"type":"hello"' not in received[0]
-    assert all(is_cut(client, OPENING_TIMEOUT_S) for client in clients)
+    assert all(is_cut(client) for client in clients)
 
 
 def test_more_than_16_kib_before_the_hello_is_cut_off(fleet: FleetClient) -> None:
-    """Also when it comes in one piece with the request for a websocket."""
+    """Also when it comes in one piece with the request for a websocket.
+
+    At once: who is merely late with the hello is cut off too, but not before its time.
+    """
+    fleet.certificate("rude")
+    began = time.monotonic()
     client = fleet.raw("rude")
     pour(client, UNFINISHED)
 
-    assert is_cut(client, 2.0)
+    assert is_cut(client)
+    assert time.monotonic() - began < OPENING_TIMEOUT_S
 
 
 def test_findings_may_follow_the_hello_at_once(fleet: FleetClient) -> None:
@@ -111,12 +113,15 @@ def test_who_says_no_hello_is_sent_away_in_time(
     fleet: FleetClient, sent: bytes
 ) -> None:
     """Silent, or with a frame that never ends."""
-    client = fleet.raw("silent")
-    client.sendall(sent)
-    began = time.monotonic()
+    with Pace() as pace:
+        began = time.monotonic()
+        client = fleet.raw("silent")
+        client.sendall(sent)
+        cut = is_cut(client)
+        seconds = time.monotonic() - began
 
-    assert is_cut(client)
-    assert OPENING_TIMEOUT_S - 1 < time.monotonic() - began < OPENING_TIMEOUT_S + 5
+    assert cut
+    assert OPENING_TIMEOUT_S <= seconds < OPENING_TIMEOUT_S + pace.limit(5)
 
 
 def test_one_certificate_with_200_connections_is_no_burden(
@@ -125,15 +130,16 @@ def test_one_certificate_with_200_connections_is_no_burden(
     """Each with an unfinished frame before the hello."""
     before, waits = resident(server), []
     clients = []
-    for number in range(1, 201):
-        clients.append(fleet.raw("many"))
-        pour(clients[-1], UNFINISHED, 0.05)
-        if number % 10 == 0:
-            waits.append(answered(neighbour, number))
+    with Pace() as pace:
+        for number in range(1, 201):
+            clients.append(fleet.raw("many"))
+            pour(clients[-1], UNFINISHED, 0.05)
+            if number % 10 == 0:
+                waits.append(seconds_until_acknowledged(neighbour, number))
 
     assert resident(server) - before < 40
-    assert max(waits) < LONGEST_ACK_S
-    assert sum(is_cut(client, 0.2) for client in clients) >= 197
+    assert max(waits) < pace.limit(LONGEST_ACK_S)
+    until(lambda: sum(is_cut(client, 0.01) for client in clients) >= 197)
 
 
 def test_a_lost_connection_is_replaced_at_once(
@@ -154,35 +160,39 @@ def test_another_address_gets_in_through_a_flood_of_one(
     """3,000 connections of one address that send half a handshake."""
     for _ in range(3000):
         client = socket.create_connection(
-            ("127.0.0.1", fleet.port), 10, ("127.0.0.9", 0)
+            ("127.0.0.1", fleet.port), PATIENCE, ("127.0.0.9", 0)
         )
         stack.enter_context(client)
         client.sendall(b"\x16\x03\x01\x02\x00\x01")
-    began = time.monotonic()
-    late = fleet.dial("late").greet()
+    with Pace() as pace:
+        began = time.monotonic()
+        assert fleet.dial("late").greet().report(trouble(1)) == 1
+        waits = [time.monotonic() - began, seconds_until_acknowledged(neighbour, 1)]
 
-    assert late.report(trouble(1)) == 1
-    assert time.monotonic() - began < LONGEST_ACK_S
-    assert answered(neighbour, 1) < LONGEST_ACK_S
+    assert max(waits) < pace.limit(LONGEST_ACK_S)
 
 
 def test_silent_connections_hold_no_slot(fleet: FleetClient, stack: ExitStack) -> None:
     """A Defender of the same address, as behind a load balancer, gets in at once."""
     for _ in range(3000):
-        stack.enter_context(socket.create_connection(("127.0.0.1", fleet.port), 10))
-    began = time.monotonic()
+        stack.enter_context(
+            socket.create_connection(("127.0.0.1", fleet.port), PATIENCE)
+        )
+    with Pace() as pace:
+        began = time.monotonic()
+        assert fleet.dial("late").greet().report(trouble(1)) == 1
+        seconds = time.monotonic() - began
 
-    assert fleet.dial("late").greet().report(trouble(1)) == 1
-    assert time.monotonic() - began < LONGEST_ACK_S
+    assert seconds < pace.limit(LONGEST_ACK_S)
 
 
 def test_half_a_handshake_is_ended_in_time(fleet: FleetClient) -> None:
     """Its slot is free for others then."""
-    client = socket.create_connection(("127.0.0.1", fleet.port), 10)
+    client = socket.create_connection(("127.0.0.1", fleet.port), PATIENCE)
     client.sendall(b"\x16\x03\x01\x02\x00\x01")
 
     with client:
-        assert is_cut(client, 10)
+        assert is_cut(client)
 
 
 def test_a_server_without_file_descriptors_waits_for_some(
@@ -194,15 +204,19 @@ def test_a_server_without_file_descriptors_waits_for_some(
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, before[1]))
     stack.callback(resource.prlimit, pid, resource.RLIMIT_NOFILE, before)
-    with ExitStack() as crowd:
+    with Pace() as pace, ExitStack() as crowd:
         for _ in range(200):
-            crowd.enter_context(socket.create_connection(("127.0.0.1", fleet.port), 5))
+            crowd.enter_context(
+                socket.create_connection(("127.0.0.1", fleet.port), PATIENCE)
+            )
         began, spent = time.monotonic(), cpu_seconds(pid)
-        waits = [answered(neighbour, number) for number in range(1, 20)]
+        waits = [
+            seconds_until_acknowledged(neighbour, number) for number in range(1, 20)
+        ]
         until(lambda: time.monotonic() - began > 1.5)
         share = (cpu_seconds(pid) - spent) / (time.monotonic() - began)
 
-    assert max(waits) < LONGEST_ACK_S
+    assert max(waits) < pace.limit(LONGEST_ACK_S)
     assert share < 0.5
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     assert fleet.dial("late").greet().report(trouble(1)) == 1

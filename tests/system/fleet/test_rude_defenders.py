@@ -4,7 +4,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from statistics import median
@@ -16,7 +15,16 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 from websockets.exceptions import ConnectionClosed
 
-from tests.fleet.defender_client import NOON, Dialled, FleetClient, masked, trouble
+from tests.fleet.defender_client import (
+    NOON,
+    PATIENCE,
+    Dialled,
+    FleetClient,
+    masked,
+    seconds_until_acknowledged,
+    trouble,
+)
+from tests.hosts.pace import Pace
 from twistlock_console.protocol import Events, Ping, ProcessEvent, encode
 from twistlock_console.servers.supervisor.child_listener import ChildListener
 
@@ -36,8 +44,8 @@ MUTATED = st.builds(
     st.dictionaries(st.sampled_from(["number", "time", "kind", "rule"]), JSON),
 )
 FRAME = st.text() | st.binary() | (JSON | MUTATED).map(json.dumps)
-LONGEST = 5.0
-"""Seconds: what the others are answered within, on a busy machine."""
+LONGEST_ACK_S = 2.0
+"""What the others are answered within on an idle machine; see `Pace`."""
 
 
 @pytest.fixture
@@ -46,11 +54,11 @@ def neighbour(fleet: FleetClient) -> Dialled:
     return fleet.dial("neighbour").greet()
 
 
-def answered(neighbour: Dialled, number: int) -> float:
-    """Seconds until the neighbour's event is acknowledged."""
-    began = time.monotonic()
-    assert neighbour.report(trouble(number)) == number
-    return time.monotonic() - began
+def is_answered_soon(neighbour: Dialled, number: int = 1) -> bool:
+    """Whether the neighbour's event is acknowledged as soon as it should."""
+    with Pace() as pace:
+        seconds = seconds_until_acknowledged(neighbour, number)
+    return seconds < pace.limit(LONGEST_ACK_S)
 
 
 def test_no_message_ends_the_server_or_another_connection(
@@ -74,7 +82,7 @@ def test_no_message_ends_the_server_or_another_connection(
             for frame in frames:
                 rude.send(frame)
         rude.connection.close()
-        assert answered(neighbour, next(numbers)) < LONGEST
+        assert is_answered_soon(neighbour, next(numbers))
 
     fuzz()
     assert server.pid == pid
@@ -86,12 +94,12 @@ def test_half_open_connections_are_no_burden(
     """Many who connect and say nothing, or stop in the middle of TLS."""
     with ExitStack() as held:
         for count in range(1000):
-            silent = socket.create_connection(("127.0.0.1", fleet.port), 10)
+            silent = socket.create_connection(("127.0.0.1", fleet.port), PATIENCE)
             held.enter_context(silent)
             if count % 2:
                 silent.sendall(b"\x16\x03\x01\x02\x00\x01")
 
-        assert answered(neighbour, 1) < LONGEST
+        assert is_answered_soon(neighbour)
         assert fleet.dial("late").greet().report(trouble(1)) == 1
 
 
@@ -100,7 +108,7 @@ def test_who_never_reads_disturbs_nobody(
 ) -> None:
     """Its acknowledgements wait for it alone."""
     name, port = "slow", fleet.port
-    plain = socket.create_connection(("127.0.0.1", port), 10)
+    plain = socket.create_connection(("127.0.0.1", port), PATIENCE)
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     with fleet.tls(name).wrap_socket(plain, server_hostname="127.0.0.1") as raw:
         raw.sendall(
@@ -115,7 +123,7 @@ def test_who_never_reads_disturbs_nobody(
             for number in range(1, 3000):
                 raw.sendall(masked(encode(Events((trouble(number),))).encode()))
 
-        assert answered(neighbour, 1) < LONGEST
+        assert is_answered_soon(neighbour)
 
 
 def test_a_flood_of_pings_is_sent_away(fleet: FleetClient, neighbour: Dialled) -> None:
@@ -124,7 +132,7 @@ def test_a_flood_of_pings_is_sent_away(fleet: FleetClient, neighbour: Dialled) -
     with suppress(ConnectionClosed):
         for _ in range(2000):
             flood.send(Ping())
-    assert answered(neighbour, 1) < LONGEST
+    assert is_answered_soon(neighbour)
 
     code, reason = flood.ending()
     assert (code, "without events" in reason) == (1013, True)
@@ -139,7 +147,7 @@ def test_a_flood_of_websocket_pings_is_cut_off(
         for _ in range(2000):
             flood.connection.ping()
 
-    assert answered(neighbour, 1) < LONGEST
+    assert is_answered_soon(neighbour)
     assert flood.ending()[0] == 1006
 
 
@@ -155,9 +163,9 @@ def test_a_flood_of_events_gets_no_more_than_its_share(
     with suppress(ConnectionClosed, TimeoutError):
         for _ in range(10):
             flood.send(Events(tuple(message)))
-    waits = [answered(neighbour, number) for number in range(1, 6)]
+    in_time = [is_answered_soon(neighbour, number) for number in range(1, 6)]
 
-    assert max(waits) < LONGEST
+    assert in_time == [True] * 5
     assert flood.read_type("ack")["through"] == 500
 
 
@@ -180,10 +188,11 @@ def test_a_flood_of_events_does_not_delay_others(
             flooding.send(Events(tuple(message)))
 
     sending = threading.Thread(target=send)
-    sending.start()
     waits = []
-    while sending.is_alive():
-        waits.append(answered(neighbour, len(waits) + 1))
+    with Pace() as pace:
+        sending.start()
+        while sending.is_alive():
+            waits.append(seconds_until_acknowledged(neighbour, len(waits) + 1))
     sending.join()
     while flooding.read_type("ack")["through"] < 12_000:
         pass
@@ -192,7 +201,8 @@ def test_a_flood_of_events_does_not_delay_others(
     record_property(
         "told",
         f"flood of one Defender: another's acknowledgements, median "
-        f"{median(waits):.3f} s, worst of {len(waits)} {max(waits):.3f} s",
+        f"{median(waits):.3f} s, worst of {len(waits)} {max(waits):.3f} s, "
+        f"pace {pace.slowness:.1f}",
     )
     assert stored == 12_000
-    assert sorted(waits)[int(len(waits) * 0.99)] < 0.5
+    assert sorted(waits)[int(len(waits) * 0.99)] < pace.limit(0.5)
