@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from tests.browser.walk import WIDE, Traffic, Walk
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 FOCUSED = """() => {
   const at = document.activeElement, style = getComputedStyle(at);
   const label = at.labels && at.labels[0] ? getComputedStyle(at.labels[0]) : style;

@@ -9,6 +9,7 @@ from tests.faults.stage import Stage, Unsettled
 from tests.faults.steps import heal
 from tests.faults.verdict import judge
 from tests.hosts.cluster import Cluster
+from tests.hosts.pace import Pace
 from tests.hosts.waiting import wait_for
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
@@ -59,34 +60,37 @@ def _play(stage: Stage, scenario: Scenario, result: Result) -> None:
 
 
 def _break(stage: Stage, scenario: Scenario, result: Result) -> None:
-    stage.begin()
-    for step in scenario.steps:
-        step(stage)
-    if scenario.expect is Expect.MOVES:
-        what = f"a write acknowledged by another node than {stage.primary.address}"
-        wait_for(stage.stored_elsewhere, PATIENCE, what, every=0.1)
-    watched = stage.began + round(scenario.watched * SECOND)
-    wait_for(lambda: boottime_ns() > watched, scenario.watched + 1, "time to pass")
-    settled = boottime_ns() + round(SETTLE * SECOND)
-    wait_for(lambda: boottime_ns() > settled, SETTLE + 1, "time to pass")
+    with Pace() as pace:
+        stage.begin()
+        for step in scenario.steps:
+            step(stage)
+        if scenario.expect is Expect.MOVES:
+            what = f"a write acknowledged by another node than {stage.primary.address}"
+            wait_for(stage.stored_elsewhere, PATIENCE, what, every=0.1)
+        watched = stage.began + round(scenario.watched * SECOND)
+        wait_for(lambda: boottime_ns() > watched, scenario.watched + 1, "time to pass")
+        settled = boottime_ns() + round(SETTLE * SECOND)
+        wait_for(lambda: boottime_ns() > settled, SETTLE + 1, "time to pass")
     until = boottime_ns()
     ended, lasted = rules.outage(stage.writes(), stage.began, until)
     result.service = (ended - stage.began) / SECOND
     result.outage = lasted / SECOND
-    _check_expectation(stage, scenario, result)
+    _check_expectation(stage, scenario, result, pace.limit(scenario.budget))
 
 
-def _check_expectation(stage: Stage, scenario: Scenario, result: Result) -> None:
+def _check_expectation(
+    stage: Stage, scenario: Scenario, result: Result, budget: float
+) -> None:
     outage, service = result.outage or 0.0, result.service or 0.0
     if scenario.expect is Expect.CLOSES:
-        limit = stage.began + round(scenario.budget * SECOND)
+        limit = stage.began + round(budget * SECOND)
         if late := [a for a in stage.answers() if a.sent > limit]:
             node = late[0].address
-            result.broken.append(f"{node} served after {scenario.budget} s")
+            result.broken.append(f"{node} served after {budget:.1f} s")
         return
     measured = service if scenario.expect is Expect.MOVES else outage
-    if measured > scenario.budget:
-        result.broken.append(f"{measured:.1f} s to service, not {scenario.budget:g}")
+    if measured > budget:
+        result.broken.append(f"{measured:.1f} s to service, not {budget:.1f}")
     if scenario.expect is Expect.STAYS:
         epochs = {a.epoch for a in stage.answers() if a.epoch}
         if epochs != {stage.epoch}:

@@ -20,9 +20,9 @@ class Expect(StrEnum):
 class Scenario:
     """One fault. *cases* are its numbers in the list of faults.
 
-    Time to service may be *budget* seconds. *watched* is how many seconds pass, at
-    least, before it is healed. With *thaws* nothing that was asked of a frozen host
-    may be answered after the thaw.
+    Time to service may be *budget* seconds of an idle machine (`Pace`). *watched* is
+    how many seconds pass, at least, before it is healed. With *thaws* nothing that was
+    asked of a frozen host may be answered after the thaw.
     """
 
     name: str

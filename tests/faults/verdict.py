@@ -97,7 +97,7 @@ def _closed_means_closed(stage: Stage, serving: HostedNode) -> Iterable[str]:
 def _refuses(stage: Stage, address: str, port: int) -> bool:
     try:
         with stage.cluster.client.network():
-            socket.create_connection((address, port), timeout=2).close()
+            socket.create_connection((address, port), timeout=10).close()
     except ConnectionRefusedError:
         return True
     except OSError:

@@ -17,6 +17,7 @@ from tests.hosts.cluster import Cluster
 from tests.hosts.console_api import PASSWORD
 from tests.hosts.laboratory import PREFIX
 from tests.hosts.node import PROJECT, HostedNode
+from tests.hosts.pace import Pace
 from tests.hosts.waiting import wait_for
 from twistlock_console.common.clock import SECOND, boottime_ns
 
@@ -72,14 +73,14 @@ class HostileStage:
         with (
             memory_watched(self.cluster) as memory,
             self._honest(notes, through or serving.address),
+            Pace() as pace,
         ):
             with self._attack(attacks, targets) as counts:
                 until = boottime_ns() + round(seconds * SECOND)
                 wait_for(lambda: boottime_ns() > until, seconds + 5, "time to pass")
             records = list(read_records(notes))
-        return Outcome(
-            name, records, (first, self._last_epoch()), dict(memory), dict(counts)
-        )
+        epochs = (first, self._last_epoch())
+        return Outcome(name, records, epochs, dict(memory), dict(counts), pace.slowness)
 
     def prepare_revocations(self) -> None:
         """Revoke what the attacks with revoked things try."""

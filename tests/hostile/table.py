@@ -10,7 +10,6 @@ from tests.hostile.verdict import (
     Outcome,
     broken_rules,
     by_kind,
-    is_good,
     percentile_ms,
 )
 
@@ -22,8 +21,8 @@ def show(outcome: Outcome) -> None:
     console = Console(width=120)
     table = Table(*COLUMNS, title=outcome.name)
     for kind, answers in by_kind(outcome.answers):
-        table.add_row(*_row(kind, answers))
-    table.add_row(*_row("all", outcome.answers))
+        table.add_row(*_row(outcome, kind, answers))
+    table.add_row(*_row(outcome, "all", outcome.answers))
     console.print(table)
     for sentence in [*sentences(outcome), *broken_rules(outcome)]:
         console.print(sentence, markup=False, soft_wrap=True)
@@ -50,8 +49,8 @@ def sentences(outcome: Outcome) -> Iterator[str]:
         yield f"attack: {what}: {count:,}"
 
 
-def _row(kind: str, answers: Sequence[Answer]) -> tuple[str, ...]:
-    good = sum(map(is_good, answers))
+def _row(outcome: Outcome, kind: str, answers: Sequence[Answer]) -> tuple[str, ...]:
+    good = sum(map(outcome.is_good, answers))
     part = 100 * good / len(answers) if answers else 0.0
     times = [percentile_ms(answers, part) for part in (0.5, 0.99, 1.0)]
     return kind, f"{len(answers):,}", f"{part:.2f} %", *map(str, times)

@@ -50,8 +50,8 @@ class Pace:
 
     @property
     def slowness(self) -> float:
-        """Return the most that was measured; see `measure_slowness`."""
-        return max(self._found)
+        """Return the mean of what was measured; see `measure_slowness`."""
+        return sum(self._found) / len(self._found)
 
     def limit(self, seconds: float) -> float:
         """Return how long may take here what takes *seconds* on an idle machine."""

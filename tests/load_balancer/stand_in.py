@@ -26,7 +26,7 @@ from twistlock_console.pki.tls import server_context
 NODES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 BALANCER = "127.0.0.1"
 NEVER_S = 3600.0
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class StandIn:
@@ -108,7 +108,7 @@ class StandIns:
 
     def run(self, work: Any) -> Any:
         """Run the coroutine *work* in the loop and return what it gives."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def stop(self) -> None:
         """Close all stand-ins and end the thread."""

@@ -12,7 +12,6 @@ from tests.backups.alone_node import BackupsOfNode, serving
 from tests.hosts.waiting import wait_for
 from twistlock_console.pki.tls import client_context
 
-pytestmark = pytest.mark.timeout(180)
 PASSWORD = "Password-of-tests-1"
 PAGE = "/manage/system/backups"
 
@@ -27,7 +26,7 @@ class Browser:
             settings.management_port_https,
             ssl_context=client_context(settings.folders.certificates),
             retries=False,
-            timeout=40,
+            timeout=120,
         )
         self._base = f"https://{settings.node_address}:{settings.management_port_https}"
         self._cookies: dict[str, str] = {}

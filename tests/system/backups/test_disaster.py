@@ -25,7 +25,7 @@ from tests.hosts.waiting import wait_for
 pytestmark = [
     pytest.mark.unmeasured,
     pytest.mark.needs("ip", "nsenter", "unshare", root=True),
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 KEY = "a key of the administrator\n"
 DEFENDERS_PORT = 8084
@@ -307,7 +307,7 @@ def is_trusted(shared: Shared, node: HostedNode, papers: Path) -> bool:
     context.load_cert_chain(papers / "certificate.pem", papers / "key.pem")
     with (
         shared.cluster.client.network(),
-        socket.create_connection((node.address, DEFENDERS_PORT), timeout=5) as plain,
+        socket.create_connection((node.address, DEFENDERS_PORT), timeout=120) as plain,
         context.wrap_socket(plain, server_hostname=node.address) as secured,
     ):
         return secured.version() == "TLSv1.3"

@@ -12,8 +12,6 @@ from tests.backups.kill_rounds import Rounds
 from tests.hosts.waiting import wait_for
 from twistlock_console.common.errors import Refused
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest) -> Iterator[BackupsOfNode]:
@@ -31,7 +29,7 @@ def command(node: BackupsOfNode, *words: str, typed: str = "") -> tuple[int, str
         stderr=subprocess.STDOUT,
         input=typed,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.returncode, done.stdout

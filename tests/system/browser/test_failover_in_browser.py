@@ -16,7 +16,6 @@ from tests.hosts.waiting import wait_for
 pytestmark = [
     pytest.mark.unmeasured,
     pytest.mark.needs("chromium", "haproxy", "ip", "nsenter", "unshare", root=True),
-    pytest.mark.timeout(240),
 ]
 PICTURES = Path("build/pictures")
 

@@ -20,7 +20,6 @@ from tests.hosts.waiting import wait_for
 pytestmark = [
     pytest.mark.unmeasured,
     pytest.mark.needs("chromium", "ip", "nsenter", "unshare", root=True),
-    pytest.mark.timeout(240),
 ]
 PICTURES = Path("build/pictures/pages")
 FILLED = ("--history", "60", "--defenders", "40", "--events", "200")

@@ -12,7 +12,6 @@ from tests.cluster.alone_node import NETWORK, PROJECT, AloneNode
 from tests.hosts.waiting import wait_for
 from twistlock_console.pki.identity_files import load_certificate, names_in
 
-pytestmark = pytest.mark.timeout(180)
 BEFORE, AFTER = f"{NETWORK}.85", f"{NETWORK}.86"
 Start = Callable[[str, str], AloneNode]
 
@@ -25,7 +24,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def one(address: str, ha: str) -> AloneNode:
         for earlier in started:
             earlier.process.send_signal(signal.SIGTERM)
-            earlier.process.wait(30)
+            earlier.process.wait(60)
         keys = {"NODE_ADDRESS": address, "HIGH_AVAILABILITY_ENABLED": ha}
         started.append(AloneNode(tmp_path, **keys))
         return started[-1]
@@ -68,7 +67,7 @@ def test_a_single_node_with_high_availability(start: Start) -> None:
         cwd=PROJECT,
         input=f"{AFTER}\n".encode(),
         stdout=subprocess.DEVNULL,
-        timeout=60,
+        timeout=120,
         check=True,
     )
 

@@ -18,8 +18,6 @@ from tests.cluster.alone_node import PROJECT, AloneNode
 from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture(scope="module")
 def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
@@ -37,7 +35,7 @@ def running(folder: Path) -> Iterator[AloneNode]:
     try:
         yield node
         node.process.send_signal(SIGTERM)
-        assert node.process.wait(30) == 0
+        assert node.process.wait(60) == 0
     finally:
         with suppress(OSError):
             node.process.kill()
@@ -65,7 +63,7 @@ def command(node: AloneNode, *words: str) -> str:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     return done.stdout

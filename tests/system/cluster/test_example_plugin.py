@@ -13,7 +13,7 @@ from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 from twistlock_console.backups.storage.volume import read_manifest
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.unmeasured]
+pytestmark = pytest.mark.unmeasured
 
 EXAMPLE = PROJECT / "examples/plugins/maintenance-notice"
 TOOLS = PROJECT / "build/release-tools/bin/python"
@@ -30,11 +30,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["packaging/release.sh", "--help"], cwd=PROJECT, check=True, timeout=150
     )
     wheel = ("wheel", "--no-deps", "--no-build-isolation", "-w", str(made), EXAMPLE)
-    subprocess.run([TOOLS, "-m", "pip", "--quiet", *wheel], check=True, timeout=60)
+    subprocess.run([TOOLS, "-m", "pip", "--quiet", *wheel], check=True, timeout=120)
     install = ("install", "--no-deps", "--no-index", "--target", made / "site")
     built = next(made.glob("*.whl"))
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    subprocess.run([*pip, *install, built], check=True, timeout=60)
+    subprocess.run([*pip, *install, built], check=True, timeout=120)
     return made / "site"
 
 
@@ -67,7 +67,7 @@ def console(node: AloneNode, *words: str) -> str:
     if words[0] != "--help":
         command += ["--config", str(node.config)]
     ran = subprocess.run(
-        command, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=60
+        command, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=120
     )
     return ran.stdout
 

@@ -21,7 +21,6 @@ from twistlock_console.pki.trust_phase import TrustPhase
 pytestmark = [
     pytest.mark.unmeasured,
     pytest.mark.needs("git", "ip", "nsenter", "unshare", root=True),
-    pytest.mark.timeout(300),
 ]
 
 

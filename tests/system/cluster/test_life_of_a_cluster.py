@@ -24,7 +24,6 @@ from twistlock_console.database.client import connect, root_credentials
 CAUSE = "the data files are damaged or incomplete; remove the node"
 pytestmark = [
     pytest.mark.needs("ip", "nsenter", "unshare", root=True),
-    pytest.mark.timeout(300),
 ]
 
 

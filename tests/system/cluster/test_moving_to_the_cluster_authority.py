@@ -23,8 +23,6 @@ from tests.unit.pki.test_cluster_identity import make_earlier
 from twistlock_console.pki.certificates import stored_phase
 from twistlock_console.pki.trust_phase import TrustPhase
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def earlier_node(request: pytest.FixtureRequest) -> Iterator[AloneNode]:
@@ -50,7 +48,7 @@ def is_refused(place: tuple[str, int], context: ssl.SSLContext) -> bool:
     """
     try:
         with (
-            socket.create_connection(place, timeout=10) as plain,
+            socket.create_connection(place, timeout=120) as plain,
             context.wrap_socket(plain, server_hostname=place[0]) as tls,
         ):
             tls.settimeout(2)

@@ -15,8 +15,6 @@ from tests.hosts.waiting import wait_for
 from tests.unit.project.test_docs import documented_commands
 from twistlock_console.pki.tls import client_context
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_high_availability_is_invisible(node: AloneNode) -> None:
     """Neither the API nor the command line knows a cluster."""
@@ -25,7 +23,7 @@ def test_high_availability_is_invisible(node: AloneNode) -> None:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -56,7 +54,7 @@ def test_a_second_node_on_the_same_folder_is_refused(node: AloneNode) -> None:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -88,7 +86,7 @@ def test_commands_of_the_manual_run(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
 
@@ -103,7 +101,7 @@ def test_a_name_is_added_and_no_connection_ends(node: AloneNode) -> None:
     context = client_context(node.settings.folders.certificates)
     here = node.settings.node_address
     with urllib3.HTTPSConnectionPool(
-        here, port, ssl_context=context, retries=False, timeout=5, maxsize=1
+        here, port, ssl_context=context, retries=False, timeout=120, maxsize=1
     ) as standing:
         account = {"username": "admin", "password": "correct horse battery"}
         standing.request("POST", "/api/v1/signup", json=account)
@@ -116,7 +114,7 @@ def test_a_name_is_added_and_no_connection_ends(node: AloneNode) -> None:
         )
 
         def shown() -> bool:
-            raw = socket.create_connection((here, port), timeout=5)
+            raw = socket.create_connection((here, port), timeout=120)
             with context.wrap_socket(raw, server_hostname=here) as secured:
                 found = secured.getpeercert() or {}
             return ("DNS", "lb.example.com") in found["subjectAltName"]
@@ -142,7 +140,7 @@ def test_uploads_are_streamed_and_open_calls_take_little(node: AloneNode) -> Non
         node.settings.management_port_https,
         ssl_context=context,
         retries=False,
-        timeout=20,
+        timeout=120,
     ) as pool:
         pool.request("POST", "/api/v1/signup", json=account)
 
@@ -172,7 +170,7 @@ def test_it_ends_in_an_orderly_way(node: AloneNode) -> None:
     pids = [node.process.pid, *node.status()["pids"].values()]
 
     node.process.send_signal(SIGTERM)
-    node.process.wait(30)
+    node.process.wait(60)
 
     assert node.process.returncode == 0
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
@@ -185,6 +183,6 @@ def answers_ok(node: AloneNode, path: str) -> bool:
         node.settings.management_port_https,
         ssl_context=client_context(node.settings.folders.certificates),
         retries=False,
-        timeout=5,
+        timeout=120,
     ) as pool:
         return pool.request("GET", path).status != 404

@@ -34,8 +34,6 @@ from twistlock_console.pki.identity_files import (
 from twistlock_console.pki.tls import Usage, client_context
 from twistlock_console.protocol import DefenderHello, Ping, encode
 
-pytestmark = pytest.mark.timeout(120)
-
 
 class Visitor:
     """Somebody with a connection to each kind of port, which stands."""
@@ -66,7 +64,7 @@ class Visitor:
         """A new connection to *port*."""
         ours = port != self.ports[1]
         context = client_context(self.folder) if ours else self.defender
-        plain = socket.create_connection((self.address, port), timeout=10)
+        plain = socket.create_connection((self.address, port), timeout=120)
         return context.wrap_socket(plain, server_hostname=self.address)
 
     def serials(self) -> set[int]:
@@ -87,7 +85,7 @@ class Visitor:
             answer += self.page.recv(4096) or b"closed\r\n\r\nOK"
         assert answer.startswith(b"HTTP/1.1 200"), answer
         self.websocket.send(encode(Ping()))
-        while "pong" not in str(self.websocket.recv(timeout=10)).lower():
+        while "pong" not in str(self.websocket.recv(timeout=120)).lower():
             pass  # its policy, after the greeting
         return str(self.database.admin.command("whatsmyuri")["you"])
 
@@ -128,7 +126,7 @@ def run(node: AloneNode, *words: str) -> str:
     """Run the command line; what it printed."""
     command = [sys.executable, "app.py", *words, "--config", str(node.config)]
     return subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=True
     ).stdout
 
 

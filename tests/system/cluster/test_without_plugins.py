@@ -16,7 +16,7 @@ from tests.cluster.console_visitor import ConsoleVisitor
 from tests.hosts.server_folder import server_folder
 from tests.hosts.waiting import wait_for
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.unmeasured]
+pytestmark = pytest.mark.unmeasured
 
 REMOVED = ("plugins", "demo")
 CONTRACT = r"(?=^\[\[tool\.importlinter\.contracts\]\]$)"
@@ -149,7 +149,7 @@ def test_a_plugin_that_cannot_be_loaded_stops_the_start(tree: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
     finally:
         shutil.rmtree(broken)

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -254,13 +253,11 @@ def test_nothing_survives_a_killed_brain(settings: Settings) -> None:
     assert brain.stdout
     with brain.stdout as output:
         pid = int(output.readline())
-    began = time.monotonic()
 
     brain.kill()
     brain.wait()
 
     assert eventually(lambda: gone(pid), seconds=5)
-    assert time.monotonic() - began < 5
     next_one = Kept(settings)
     try:
         assert next_one.answering() != pid

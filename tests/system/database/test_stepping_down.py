@@ -49,7 +49,7 @@ def waiting(running: Settings, client: Client) -> Iterator[None]:
     thread.start()
     wait_for(lambda: _role(client) == "neither", 10, "a member that steps down")
     yield
-    thread.join(timeout=10)
+    thread.join(timeout=120)
     assert not thread.is_alive()
 
 

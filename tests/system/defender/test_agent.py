@@ -29,7 +29,6 @@ from twistlock_defender.cli.main import main
 from twistlock_defender.common.folder import Folder
 
 # Each starts programs, which take their time on a busy machine.
-pytestmark = pytest.mark.timeout(180)
 
 
 def screen(folder: Folder, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -277,7 +277,7 @@ watch.close()
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     command = [*user, sys.executable, "-c", script]
 
-    said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=20)
+    said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=120)
 
     assert "cannot be watched: not permitted; run the Defender as root" in said
 
@@ -458,6 +458,6 @@ watch.close()
 """
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", script]
 
-    said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=20)
+    said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=120)
 
     assert f"folders below {tree} are not watched: too many inotify wat" in said

@@ -25,7 +25,7 @@ from twistlock_defender.common.clock import boottime
 pytestmark = [
     pytest.mark.needs("ip", "iptables", "nsenter", "unshare", root=True),
     pytest.mark.timed,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 
 DEFENDERS, RATE = 200, 20
@@ -74,7 +74,7 @@ def stored(cluster: Cluster, like: str) -> dict[str, list[list[Any]]]:
         cwd=PROJECT,
         stdout=subprocess.PIPE,
     )
-    told, _ = program.communicate(timeout=60)
+    told, _ = program.communicate(timeout=120)
     return dict(json.loads(told))
 
 
@@ -120,7 +120,7 @@ class Agent:
         for pid, line in self._host.processes().items():
             if "twistlock_defender run" in line:
                 os.kill(pid, signal.SIGKILL)
-        self._program.wait(10)
+        self._program.wait(60)
 
     def status(self) -> dict[str, Any]:
         """What `status` shows; {} before there is any."""

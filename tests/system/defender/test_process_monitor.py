@@ -75,7 +75,7 @@ def test_a_denied_process_is_ended(
     watch.apply(rule(f"{miner.name[:-1]}?"))
     program = subprocess.Popen([miner, "1000"])
 
-    assert program.wait(10) == -9
+    assert program.wait(60) == -9
     [event] = wait_for(lambda: found, 5, "a finding")
     assert (event.pid, event.path, event.outcome) == (program.pid, str(miner), "ended")
     assert event.command == f"{miner} 1000"
@@ -145,7 +145,7 @@ watch.close()
 """
     command = [sys.executable, "-c", script]
 
-    said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=20)
+    said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=120)
 
     trouble, ended = said.splitlines()
     assert trouble.startswith("processes cannot be looked at: Too many")

@@ -14,7 +14,6 @@ from tests.hosts.cluster import Cluster
 pytestmark = [
     pytest.mark.needs("ip", "iptables", "nsenter", "unshare", root=True),
     pytest.mark.timed,
-    pytest.mark.timeout(180),
 ]
 
 

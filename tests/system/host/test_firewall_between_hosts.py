@@ -25,7 +25,7 @@ def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
 def set_rules(host: Host, rules: str) -> None:
     """Put *rules* in force on *host*."""
     command = ["nsenter", f"--net=/proc/{host.pid}/ns/net", "nft", "-f", "-"]
-    subprocess.run(command, input=rules, text=True, timeout=20, check=True)
+    subprocess.run(command, input=rules, text=True, timeout=120, check=True)
 
 
 def reachable(source: Host, target: str) -> set[int]:
@@ -34,7 +34,7 @@ def reachable(source: Host, target: str) -> set[int]:
     for port in (*PORTS, OPEN_PORT):
         with source.network():
             try:
-                socket.create_connection((target, port), timeout=5).close()
+                socket.create_connection((target, port), timeout=120).close()
             except ConnectionRefusedError:
                 continue
             found.add(port)

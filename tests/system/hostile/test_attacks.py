@@ -16,7 +16,6 @@ from tests.load_balancer.fronts import HAPROXY, NGINX, Fronts
 pytestmark = [
     pytest.mark.needs("haproxy", "nginx", "dnsmasq", "ip", root=True),
     pytest.mark.timed,
-    pytest.mark.timeout(240),
 ]
 SECONDS = 9.0
 SLOW = ("slow-bodies", "slow-chunks", "slow-heads", "basic-logins")
@@ -53,7 +52,10 @@ def test_an_attack_stops_nobody(
     through: str,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """95 % of honest requests are answered within 2 s, whichever node is primary."""
+    """95 % of honest requests are answered within 2 s, whichever node is primary.
+
+    On a slow machine (`Pace`) they have longer.
+    """
     stage.cluster.switch_to(primary)
 
     outcome = stage.play(", ".join(attacks), attacks, SECONDS, through)

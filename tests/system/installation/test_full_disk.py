@@ -10,7 +10,6 @@ from tests.installation.toy_host import DATA, ToyHost
 
 pytestmark = [
     pytest.mark.needs("ip", "nsenter", "setpriv", "unshare", root=True),
-    pytest.mark.timeout(180),
 ]
 PROGRAMS, COMMANDS = "/opt/twistlock", "/usr/local/bin"
 SIZE = "size=12m"

@@ -13,7 +13,7 @@ from tests.installation.toy_host import DATA, PROGRAMS, ToyHost
 EVERY = int(os.environ.get("EVERY_STEP", "6"))
 pytestmark = [
     pytest.mark.needs("ip", "nsenter", "setpriv", "unshare", root=True),
-    pytest.mark.timeout(1500 if EVERY == 1 else 300),
+    pytest.mark.timeout(3000 if EVERY == 1 else 600),
 ]
 #: What an upgrade does after it has checked; each command in it is a step.
 FUNCTIONS = (

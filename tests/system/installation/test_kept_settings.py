@@ -11,7 +11,6 @@ from tests.installation.toy_host import DATA, ToyHost
 
 pytestmark = [
     pytest.mark.needs("ip", "nsenter", "setpriv", "unshare", root=True),
-    pytest.mark.timeout(120),
 ]
 HERE = b"NODE_ADDRESS=127.0.0.1\n"
 CONFIG = f"{DATA}/scripts/twistlock.cfg"

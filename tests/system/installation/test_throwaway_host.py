@@ -12,7 +12,6 @@ from twistlock_console.settings.config_file import quote
 
 pytestmark = [
     pytest.mark.needs("ip", "nsenter", "setpriv", "unshare", root=True),
-    pytest.mark.timeout(180),
 ]
 #: What useradd keeps of the files it changes.
 FILES_OF_USERADD = ("group", "gshadow", "passwd", "shadow", "subgid", "subuid")

@@ -11,7 +11,6 @@ from tests.join.installed import DATA
 
 pytestmark = [
     pytest.mark.needs("ip", "nsenter", "setpriv", "unshare", root=True),
-    pytest.mark.timeout(120),
 ]
 PARTS = (Path("packaging/twistlock.sh"), Path("plugins/ha/web/scripts/checks.sh"))
 CALL = 'main "$@"\n'

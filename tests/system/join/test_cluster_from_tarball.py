@@ -26,7 +26,7 @@ from twistlock_console.common.clock import MILLISECOND, boottime_ns
 
 pytestmark = [
     pytest.mark.needs("chromium", "curl", "ip", "nft", "nsenter", "unshare", root=True),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
 ]
 SECRETS = ("mongod.key", "console.password", "cluster.password", "session.key")
 RECOVER = as_written("sudo twistlock-console ha recover --force")
@@ -99,7 +99,7 @@ def is_open(site: Site, host: BareHost, port: int) -> bool:
     """Whether the host "client" can connect to *port* of *host*."""
     with site.client.network():
         try:
-            socket.create_connection((host.address, port), timeout=5).close()
+            socket.create_connection((host.address, port), timeout=120).close()
         except ConnectionRefusedError:
             return False
     return True

@@ -12,7 +12,7 @@ from tests.join.installed import CLI, DATA, Site, power_off, states
 
 pytestmark = [
     pytest.mark.needs("curl", "ip", "nsenter", "unshare", root=True),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
 ]
 EXPIRE_ALL = f"""
 from datetime import UTC, datetime

@@ -53,7 +53,7 @@ def test_a_checkout_runs(tmp_path: Path) -> None:
         as_written("cp config/twistlock.cfg /tmp/twistlock.cfg"),
     ):
         here = command.replace("/tmp/twistlock.cfg", str(config))  # noqa: S108
-        subprocess.run(here.split(), cwd=tmp_path, check=True, timeout=60)
+        subprocess.run(here.split(), cwd=tmp_path, check=True, timeout=120)
     for key, value in {
         "DATA_FOLDER": tmp_path / "data",
         "DATA_RECOVERY_VOLUME": tmp_path / "backup",
@@ -76,7 +76,7 @@ def test_a_checkout_runs(tmp_path: Path) -> None:
         wait_for(lambda: b"serving" in log.read_bytes(), 60, "it serves")
     finally:
         node.terminate()
-        node.wait(30)
+        node.wait(60)
 
 
 @pytest.mark.needs("apt-get")
@@ -86,6 +86,6 @@ def test_the_packages_exist() -> None:
     subprocess.run(
         [*command.split(), "--simulate"],
         check=True,
-        timeout=60,
+        timeout=120,
         stdout=subprocess.DEVNULL,
     )

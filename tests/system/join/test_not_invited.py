@@ -35,7 +35,7 @@ def test_a_secondary_without_an_invitation_says_how_to_join(
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -13,7 +13,6 @@ from tests.join.manual import as_written
 
 pytestmark = [
     pytest.mark.needs("curl", "ip", "nsenter", "script", "setpriv", root=True),
-    pytest.mark.timeout(300),
 ]
 DEFENDER = "/opt/twistlock-defender"
 

@@ -16,7 +16,6 @@ from twistlock_console.settings.keys import values_of
 
 pytestmark = [
     pytest.mark.needs("curl", "ip", "nsenter", "unshare", root=True),
-    pytest.mark.timeout(120),
 ]
 NEAR, FAR, NOWHERE = "10.77.0.11", "10.99.0.5", "10.98.0.5"
 NOTHING_INSTALLED = "This host cannot join yet; nothing was installed."

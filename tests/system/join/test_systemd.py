@@ -17,7 +17,6 @@ from tests.join.manual import as_written
 
 pytestmark = [
     pytest.mark.needs("ip", "nsenter", "systemd-analyze", "unshare", root=True),
-    pytest.mark.timeout(300),
 ]
 UNIT = "/etc/systemd/system/twistlock-console.service"
 SYSTEMCTL = rf"""#!/bin/bash

@@ -28,7 +28,7 @@ from twistlock_console.common.clock import SECOND, boottime_ns
 
 pytestmark = [
     pytest.mark.needs("curl", "git", "ip", "nsenter", "script", "unshare", root=True),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
 ]
 UPGRADE = as_written("sudo ./twistlock.sh -sj console")
 CONFIG = f"{DATA}/scripts/twistlock.cfg"

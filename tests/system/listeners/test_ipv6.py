@@ -67,7 +67,7 @@ def test_a_host_without_ipv6_is_served_without() -> None:
         ["unshare", "--net", sys.executable, "-c", BIND],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
 

@@ -104,12 +104,12 @@ def test_a_frozen_node_takes_its_servers_along_at_the_deadline(
     settings: Settings,
 ) -> None:
     """Nobody renews the permit of a stopped node: its servers end by themselves."""
-    with brain(settings, milliseconds=1500) as node:
+    with brain(settings, milliseconds=3000) as node:
         answered = get(settings.management_port_https)[0]
         os.kill(node.pid, signal.SIGSTOP)
 
         assert answered == 200
-        assert eventually(lambda: all(group_of(pid) == [] for pid in node.servers), 2.0)
+        assert eventually(lambda: all(group_of(pid) == [] for pid in node.servers))
         assert eventually(lambda: refuses(settings.management_port_https), 0.5)
         assert eventually(lambda: refuses(settings.communication_port), 0.5)
 

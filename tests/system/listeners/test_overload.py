@@ -37,8 +37,6 @@ LONGEST_ANSWER_S = 2.0
 """On an idle machine; see `Pace`."""
 DESCRIPTORS = 12_000
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:

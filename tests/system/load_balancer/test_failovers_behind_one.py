@@ -14,6 +14,7 @@ from tests.faults.records import Answer
 from tests.faults.steps import heal
 from tests.hosts.console_api import PASSWORD, USERNAME
 from tests.hosts.node import HostedNode
+from tests.hosts.pace import Pace
 from tests.hosts.waiting import wait_for
 from tests.load_balancer.fronts import HAPROXY, NAME, NGINX, WAYS, Fronts, Round
 from twistlock_console.common.clock import SECOND, boottime_ns
@@ -21,7 +22,6 @@ from twistlock_console.common.clock import SECOND, boottime_ns
 pytestmark = [
     pytest.mark.needs("chromium", "haproxy", "nginx", "dnsmasq", "ip", root=True),
     pytest.mark.timed,
-    pytest.mark.timeout(240),
 ]
 Fault = Callable[[Fronts, HostedNode], None]
 PICTURES = Path("build/pictures")
@@ -57,14 +57,14 @@ def test_clients_come_back_with_the_nodes(
     fault: Fault,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Within a second of the nodes' own outage; nothing acknowledged is lost.
+    """Within a second (`Pace`) of the nodes' own outage; nothing acknowledged is lost.
 
     Whoever was logged in before still is.
     """
     cluster = fronts.cluster
     first = cluster.nodes[cluster.wait_converged()]
     visitor("log_in", HAPROXY, USERNAME, PASSWORD)
-    with fronts.clients() as played:
+    with Pace() as pace, fronts.clients() as played:
         epoch = int(cluster.view(first)["epoch"])
         since = boottime_ns()
         fault(fronts, first)
@@ -87,7 +87,7 @@ def test_clients_come_back_with_the_nodes(
     assert falling_epochs(played) == []
     # Other tests of this cluster added users of their own.
     assert USERNAME in users
-    assert max(lengths.values()) < lengths["direct"] + 1.0, told
+    assert max(lengths.values()) < lengths["direct"] + pace.limit(1.0), told
 
 
 def outage(played: Round, way: str, since: int) -> float:

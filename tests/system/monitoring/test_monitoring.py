@@ -19,7 +19,7 @@ PARTS = re.compile(r"_(bucket|sum|count)$")
 
 def promtool(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["promtool", *words], capture_output=True, text=True, timeout=50, check=False
+        ["promtool", *words], capture_output=True, text=True, timeout=120, check=False
     )
 
 

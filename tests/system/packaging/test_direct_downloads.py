@@ -61,7 +61,7 @@ def run_behind(
         capture_output=True,
         text=True,
         env={**os.environ, **unset, variable: address},
-        timeout=30,
+        timeout=120,
     )
     assert select.select([proxy], [], [], 0)[0] == []
     return ran

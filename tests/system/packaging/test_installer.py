@@ -34,7 +34,7 @@ def run(installer: Path, calls: str) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=20,
+        timeout=120,
         # Signals for its group are for nobody else.
         start_new_session=True,
     )

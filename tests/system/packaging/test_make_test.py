@@ -38,7 +38,7 @@ def test_every_part_runs_and_is_counted(tmp_path: Path, failing: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     parts = [line for line in calls.read_text().splitlines() if "pytest" in line]
 

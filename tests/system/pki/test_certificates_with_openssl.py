@@ -29,7 +29,7 @@ def test_certificates_satisfy_openssl(
         cwd=node,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
 
@@ -43,7 +43,7 @@ def test_fingerprint_and_pin_are_those_of_openssl(node: Path) -> None:
         "openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary"
     )
     answer = subprocess.run(
-        ["sh", "-c", command], cwd=node, capture_output=True, timeout=20, check=True
+        ["sh", "-c", command], cwd=node, capture_output=True, timeout=120, check=True
     )
     pem = (node / "node.pem").read_bytes()
 

@@ -66,7 +66,7 @@ def test_an_import_that_points_upwards_is_refused(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
     assert ran.returncode == 1
@@ -90,7 +90,7 @@ def test_the_defender_may_import_the_protocol_alone(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
     assert ran.returncode == 1

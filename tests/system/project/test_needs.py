@@ -48,7 +48,7 @@ def run(folder: Path, test: str, *, ci: str) -> subprocess.CompletedProcess[str]
         env={**os.environ, "CI": ci},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

@@ -74,7 +74,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     ).stdout
 

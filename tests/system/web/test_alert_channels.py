@@ -156,7 +156,7 @@ def answering(behaviour: Callable[[socket.socket], None]) -> Iterator[int]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield server.getsockname()[1]
-        thread.join(15)
+        thread.join(60)
         assert not thread.is_alive()
 
 

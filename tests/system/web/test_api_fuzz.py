@@ -98,7 +98,6 @@ def attempt(app: Flask, operation: Any, mode: GenerationMode, examples: int) -> 
     send()
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("mode", GenerationMode)
 def test_no_call_answers_what_is_not_described(
     whole: Flask, mode: GenerationMode

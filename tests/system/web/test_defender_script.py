@@ -39,7 +39,7 @@ def remove_program(data: Path) -> None:
     assert text.endswith(CALL)
     folders = f"FOLDER={data.parent}/programs DATA={data} UNIT={data}/unit\n"
     script = f"set -euo pipefail\n{text.removesuffix(CALL)}{folders}remove_program\n"
-    subprocess.run(["bash"], input=script, text=True, check=True, timeout=20)
+    subprocess.run(["bash"], input=script, text=True, check=True, timeout=120)
     assert not (data.parent / "programs").exists()
 
 
@@ -59,7 +59,7 @@ def test_a_defender_that_was_started_by_hand_is_ended(data: Path) -> None:
     with running(sys.executable, "-c", SERVES, data / "lock") as defender:
         remove_program(data)
 
-        assert defender.wait(10) < 0
+        assert defender.wait(60) < 0
 
 
 def test_a_defender_that_only_begins_is_ended(data: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_defender_that_only_begins_is_ended(data: Path) -> None:
         (data.parent / "programs/pid").write_text(f"{defender.pid}\n")
         remove_program(data)
 
-        assert defender.wait(10) < 0
+        assert defender.wait(60) < 0
 
 
 def test_nobody_else_is_ended(data: Path) -> None:
@@ -100,7 +100,7 @@ def call(arguments: str, *, unit: str = "/none") -> subprocess.CompletedProcess[
     folders = f"FOLDER=/tmp/none DATA=/tmp UNIT={unit}\n"
     script = f"set -euo pipefail\n{text}{folders}{steps}main {arguments}\n"
     return subprocess.run(
-        ["bash"], input=script, text=True, capture_output=True, timeout=20
+        ["bash"], input=script, text=True, capture_output=True, timeout=120
     )
 
 
@@ -124,7 +124,7 @@ def find_python(python: Path | str, folder: Path) -> subprocess.CompletedProcess
     find = 'find_python; echo "$PYTHON"\n'
     script = f"set -euo pipefail\n{text}GIVEN_PYTHON={shlex.quote(str(python))}\n{find}"
     return subprocess.run(
-        ["bash"], input=script, cwd=folder, text=True, capture_output=True, timeout=20
+        ["bash"], input=script, cwd=folder, text=True, capture_output=True, timeout=120
     )
 
 

@@ -43,7 +43,7 @@ def full_queue(*, known: bool = True) -> Iterator[None]:
 
     def hold(caller: HashCaller) -> None:
         with suppress(Busy), passwords.queue.slot(caller):
-            assert leave.wait(30)
+            assert leave.wait(60)
 
     def arrived() -> int:
         return passwords.queue.running + passwords.queue.waiting
@@ -228,7 +228,7 @@ def test_who_was_known_before_comes_before_strangers(
         known = pool.submit(office.call, AUTHENTICATE, RIGHT)
         wait_for(lambda: passwords.queue.waiting == FULL, 5, "a place", every=0.01)
         refused = stranger.call(AUTHENTICATE, {**RIGHT, "password": "wrong"})
-    answer = known.result(20)
+    answer = known.result(60)
 
     assert answer.status_code == 200
     assert is_told_to_wait(refused)
@@ -246,7 +246,7 @@ def test_a_login_that_is_being_checked_is_not_counted(
 
     def hold() -> None:
         with passwords.queue.slot(HashCaller()):
-            assert leave.wait(30)
+            assert leave.wait(60)
 
     with ThreadPoolExecutor(MAX_CONCURRENT_HASHES + 1) as pool:
         for _ in range(MAX_CONCURRENT_HASHES):
@@ -262,7 +262,7 @@ def test_a_login_that_is_being_checked_is_not_counted(
             meanwhile = failures.count_documents({})
         finally:
             leave.set()
-        answer = login.result(20)
+        answer = login.result(60)
 
     assert meanwhile == 0
     assert answer.status_code == 401

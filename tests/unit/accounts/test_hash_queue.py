@@ -39,7 +39,7 @@ class Occupant:
     def _hold(self) -> None:
         with self.queue.slot(self.caller):
             self.entered.set()
-            assert self.leave.wait(30)
+            assert self.leave.wait(60)
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def test_few_run_few_wait_and_the_next_is_refused_at_once(
             pytest.fail("a sixth caller got a slot")
         assert refused.value.retry_after_s > 0
     for one in inside:
-        one.done.result(5)
+        one.done.result(60)
     assert arrivals(queue) == 0
 
 
@@ -90,10 +90,10 @@ def test_a_stranger_who_gives_way_is_told_to_try_again(
     with occupied(queue, callers, 2) as (first, second):
         third = Occupant(queue, callers, known)
         with pytest.raises(Busy):
-            second.done.result(5)
+            second.done.result(60)
         third.leave.set()
         first.leave.set()
-        third.done.result(5)
+        third.done.result(60)
 
 
 def test_slots_are_given_in_the_order_of_arrival(callers: ThreadPoolExecutor) -> None:
@@ -103,7 +103,7 @@ def test_slots_are_given_in_the_order_of_arrival(callers: ThreadPoolExecutor) ->
         for leaves, follows in pairwise(inside):
             assert not follows.entered.is_set()
             leaves.leave.set()
-            assert follows.entered.wait(5)
+            assert follows.entered.wait(60)
 
 
 def test_a_caller_waits_for_a_bounded_time(callers: ThreadPoolExecutor) -> None:
@@ -113,7 +113,7 @@ def test_a_caller_waits_for_a_bounded_time(callers: ThreadPoolExecutor) -> None:
         with pytest.raises(Busy), queue.slot(LOGIN):
             pytest.fail("a second caller got the only slot")
         first.leave.set()
-        first.done.result(5)
+        first.done.result(60)
     with queue.slot(LOGIN):
         assert arrivals(queue) == 1
 

@@ -54,7 +54,7 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield server.getsockname()[1]
-        thread.join(5)
+        thread.join(60)
 
 
 def failure_of(url: str, **options: object) -> Exception:

@@ -141,14 +141,14 @@ def test_makers_at_the_same_time_get_the_same_secret(tmp_path: Path) -> None:
     made: list[str] = []
 
     def make() -> None:
-        gate.wait(10)
+        gate.wait(60)
         made.append(ensure_secret(tmp_path / "s"))
 
     threads = [threading.Thread(target=make) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert len(made) == 8
     assert set(made) == {read_text_secret(tmp_path / "s")}

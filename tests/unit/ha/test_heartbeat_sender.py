@@ -19,7 +19,7 @@ from twistlock_console.common.errors import (
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.system.serving_permit import FOREVER
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 GOOD = heartbeat_payload(holder(), "serving under epoch 7", NOW).as_json()
 
 

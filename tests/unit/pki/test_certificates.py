@@ -98,13 +98,13 @@ def serving(context: ssl.SSLContext) -> Iterator[tuple[int, list[object]]]:
         try:
             yield listener.getsockname()[1], outcome
         finally:
-            thread.join(20)
+            thread.join(60)
 
 
 def call(port: int, context: ssl.SSLContext, name: str = "127.0.0.1") -> str:
     """Connect to *port* and give what the server says first."""
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=120) as plain,
         context.wrap_socket(plain, server_hostname=name) as tls,
     ):
         return tls.recv(100).decode()
