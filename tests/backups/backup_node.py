@@ -16,7 +16,7 @@ from twistlock_console.backups.operations.create import (
     create_backup,
 )
 from twistlock_console.backups.operations.restore import RestoreRequest, load
-from twistlock_console.backups.storage.work import Progress
+from twistlock_console.backups.storage.work import JobProgress
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -30,7 +30,7 @@ from twistlock_console.settings import Settings
 PASSPHRASE = b"correct horse battery"
 
 
-def ignore_progress(_progress: Progress) -> None:
+def ignore_progress(_progress: JobProgress) -> None:
     """Take progress that no test looks at."""
 
 

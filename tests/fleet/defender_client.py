@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.hosts.waiting import wait_for
-from twistlock_console.pki.authority import CERTIFICATE_DAYS, sign_request
+from twistlock_console.pki.authority import CERTIFICATE_VALIDITY_DAYS, sign_request
 from twistlock_console.pki.identity_files import make_key, make_request
 from twistlock_console.pki.tls import Usage
 from twistlock_console.protocol import (
@@ -207,7 +207,7 @@ def revoke_certificate(
     database: Database[dict[str, Any]], defender: str, serial: str
 ) -> None:
     """Revoke the certificate *serial* (hex), whose end is not known."""
-    expires = datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)
+    expires = datetime.now(UTC) + timedelta(days=CERTIFICATE_VALIDITY_DAYS)
     store.revoke(
         database, RevocationKind.CERTIFICATE, serial, owner=defender, expires=expires
     )

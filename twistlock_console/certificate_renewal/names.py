@@ -18,7 +18,7 @@ from twistlock_console.settings.parsers import names
 
 SETTINGS = "settings"
 CERTS = "certs"
-MOST = 50
+MAX_EXTRA_NAMES = 50
 
 
 def read_names(database: Db) -> tuple[str, ...]:
@@ -36,17 +36,17 @@ def write_names(database: Db, new: Sequence[str]) -> None:
 def checked_names(wanted: Sequence[str]) -> tuple[str, ...]:
     """Return *wanted* as names for a certificate, each once; raises Refused."""
     try:
-        found = [name for text in wanted for name in _one(text)]
+        found = [name for text in wanted for name in _parse_name(text)]
     except ValueError as error:
         raise Refused(str(error)) from error
     # DNS knows no case: of two spellings the first one stays.
     each_once = {name.lower(): name for name in reversed(found)}
-    if len(each_once) > MOST:
-        raise Refused(f"a certificate can have {MOST} more names at most")
+    if len(each_once) > MAX_EXTRA_NAMES:
+        raise Refused(f"a certificate can have {MAX_EXTRA_NAMES} more names at most")
     return tuple(name for name in dict.fromkeys(found) if name in each_once.values())
 
 
-def _one(text: str) -> tuple[str, ...]:
+def _parse_name(text: str) -> tuple[str, ...]:
     if "," in text or not text.strip():
         raise ValueError(f"{text[:80]!r} is neither a DNS name nor an IP address")
     return names(text.strip())

@@ -35,13 +35,14 @@ from twistlock_console.pki.identity_files import (
 from twistlock_console.pki.trust_phase import TrustPhase
 from twistlock_console.settings import Settings
 
-#: Before the pages warn (`identity_files.SOON`): they shall only where this failed.
+#: Before the pages warn (`identity_files.EXPIRY_WARNING_PERIOD`): they warn only if
+#: the renewal failed.
 RENEW_BEFORE = timedelta(days=100)
-ROTATE_MS = 10_000
+ROTATE_TIMEOUT_MS = 10_000
 log = logging.getLogger(__name__)
 
 
-def why_renew(
+def renewal_reason(
     certificate: x509.Certificate, wanted: Sequence[str], now: datetime
 ) -> str | None:
     """Return why *certificate* must be renewed, for the names *wanted*; None if not."""
@@ -73,15 +74,15 @@ class NodeCertificateRenewer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._folder = settings.folders.certificates
-        self._one_at_a_time = threading.Lock()
-        self._mongod_knows = True
+        self._lock = threading.Lock()
+        self._is_loaded_by_mongod = True
         self._logged_problem = ""
         self.more_names: Callable[[], Sequence[str]] = lambda: ()
 
-    def look(self) -> None:
+    def renew_if_due(self) -> None:
         """Renew if it is due; for the scheduler. What hinders it is logged once."""
         try:
-            self._look()
+            self._renew_if_due()
         except ConsoleError as error:
             if str(error) != self._logged_problem:
                 log.warning("the certificate is not renewed: %s", error)
@@ -89,8 +90,8 @@ class NodeCertificateRenewer:
         else:
             self._logged_problem = ""
 
-    def _look(self) -> None:
-        with self._one_at_a_time:
+    def _renew_if_due(self) -> None:
+        with self._lock:
             certificate = load_certificate(self._folder / NODE)
             try:
                 wanted = self._names()
@@ -102,27 +103,27 @@ class NodeCertificateRenewer:
             now = datetime.now(UTC)
             for file in (NODE, CLUSTER_BUNDLE):
                 used = load_certificate(self._folder / file)
-                if reason := why_renew(used, wanted, now):
+                if reason := renewal_reason(used, wanted, now):
                     self._renew(wanted, reason)
                     break
-            if not self._mongod_knows:
-                self._tell_mongod()
+            if not self._is_loaded_by_mongod:
+                self._reload_mongod()
 
     @property
     def is_in_force(self) -> bool:
         """Return whether mongod has read what was issued last."""
-        return self._mongod_knows
+        return self._is_loaded_by_mongod
 
     def enter_phase(self, phase: TrustPhase) -> None:
         """Show and accept what nodes in *phase* do, from now on.
 
         Raises IdentityError, DatabaseError.
         """
-        with self._one_at_a_time:
-            self._mongod_knows = False
+        with self._lock:
+            self._is_loaded_by_mongod = False
             enter_phase(self._folder, phase)
             reload_certificate(self._settings)
-            self._tell_mongod()
+            self._reload_mongod()
 
     def expires(self) -> str | None:
         """Return when this node's certificate ends; None if it cannot be read."""
@@ -137,9 +138,9 @@ class NodeCertificateRenewer:
 
         Raises IdentityError, DatabaseError.
         """
-        with self._one_at_a_time:
+        with self._lock:
             self._renew(self._names(), reason)
-            self._tell_mongod()
+            self._reload_mongod()
             return load_certificate(self._folder / NODE)
 
     def _names(self) -> list[str]:
@@ -147,17 +148,17 @@ class NodeCertificateRenewer:
         return list(dict.fromkeys([*own, *self.more_names()]))
 
     def _renew(self, names: Sequence[str], reason: str) -> None:
-        self._mongod_knows = False
+        self._is_loaded_by_mongod = False
         issue_node_certificate(self._folder, names)
         reload_certificate(self._settings)
         log.info("renewed the certificate for %s: %s", ", ".join(names), reason)
 
-    def _tell_mongod(self) -> None:
+    def _reload_mongod(self) -> None:
         """Have our mongod read its certificate again; a later look tries again."""
         root = root_credentials(self._settings)
         try:
             with connect(
-                self._settings, root, app_name="renewal", timeout_ms=ROTATE_MS
+                self._settings, root, app_name="renewal", timeout_ms=ROTATE_TIMEOUT_MS
             ) as client:
                 client.admin.command("rotateCertificates", 1)
         except PyMongoError as error:
@@ -165,4 +166,4 @@ class NodeCertificateRenewer:
                 "mongod has not read it yet and will be told again: "
                 f"{describe_error(error)}"
             ) from error
-        self._mongod_knows = True
+        self._is_loaded_by_mongod = True

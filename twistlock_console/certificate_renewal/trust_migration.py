@@ -18,8 +18,8 @@ from twistlock_console.pki.trust_phase import TrustPhase, next_phase
 from twistlock_console.settings import Settings
 
 #: The servers and clients of a node follow its files within two seconds.
-SETTLE_SECONDS = 5
-ASK_TIMEOUT_SECONDS = 2.0
+SETTLE_TIME_S = 5
+REQUEST_TIMEOUT_S = 2.0
 PATH = "/v1/certificates"
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class TrustMigration:
             phase = stored_phase(self._settings.folders.certificates)
             if phase is not self._phase:
                 self._phase, self._since = phase, boottime_ns()
-            settled = boottime_ns() - self._since >= SETTLE_SECONDS * SECOND
+            settled = boottime_ns() - self._since >= SETTLE_TIME_S * SECOND
         if settled and self._renewal.is_in_force:
             return phase
         return TrustPhase(max(phase - 1, TrustPhase.UNKNOWN))
@@ -57,7 +57,7 @@ class TrustMigration:
         if phase is TrustPhase.CLUSTER_ONLY or self.settled_phase() is not phase:
             return
         try:
-            others = {address: self._ask(address) for address in self.peers()}
+            others = {address: self._fetch_phase(address) for address in self.peers()}
             if following := next_phase(phase, others.values()):
                 self._renewal.enter_phase(following)
                 log.info("moved on to the cluster's certificates: %s", following.name)
@@ -67,10 +67,10 @@ class TrustMigration:
         except ConsoleError as error:
             self._log_once(str(error))
 
-    def _ask(self, address: str) -> TrustPhase:
+    def _fetch_phase(self, address: str) -> TrustPhase:
         try:
             with NodeClient(
-                self._settings, address, timeout=ASK_TIMEOUT_SECONDS
+                self._settings, address, timeout=REQUEST_TIMEOUT_S
             ) as client:
                 return TrustPhase(client.get(PATH)["phase"])
         except (ConsoleError, KeyError, TypeError, ValueError) as error:

@@ -27,7 +27,7 @@ from twistlock_console.pki.identity_files import (
 from twistlock_console.pki.trust_phase import TrustPhase
 
 TIMEOUT_S = 30.0
-EXPLAINED = {
+PHASE_TEXTS = {
     TrustPhase.UNKNOWN: "not known; the node has not started with this release yet",
     TrustPhase.ACCEPT_BOTH: (
         f"accept {CLUSTER_AUTHORITY} and {AUTHORITY}, show {NODE}; the node moves on "
@@ -79,7 +79,7 @@ def show(config: Path) -> None:
         ends = found.not_valid_after_utc
         names = ", ".join(sorted(names_in(found)))
         print_line(f"{name:<18} ends on {ends:%Y-%m-%d}  {names}".rstrip())
-    print_line(f"MongoDB and node API: {EXPLAINED[stored_phase(folder)]}")
+    print_line(f"MongoDB and node API: {PHASE_TEXTS[stored_phase(folder)]}")
 
 
 @certs_command.command(

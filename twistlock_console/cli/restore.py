@@ -12,7 +12,7 @@ import click
 from twistlock_console.backups.format.manifest import ENDING, BackupName, Manifest
 from twistlock_console.backups.operations import restore_journal
 from twistlock_console.backups.operations.identity import (
-    put_in_force,
+    install_identity,
     read_key_file,
     read_sealed_identity,
     unseal,
@@ -20,7 +20,7 @@ from twistlock_console.backups.operations.identity import (
 from twistlock_console.backups.operations.restore import RestoreRequest, load
 from twistlock_console.backups.operations.verify import running_database
 from twistlock_console.backups.storage.volume import Volume, read_manifest
-from twistlock_console.backups.storage.work import Progress
+from twistlock_console.backups.storage.work import JobProgress
 from twistlock_console.cli.options import config_option, print_line, show_progress
 from twistlock_console.common.errors import Refused, SettingsError
 from twistlock_console.database.epoch import raise_epoch
@@ -146,11 +146,16 @@ def _restore_here(settings: Settings, path: Path, options: Options) -> None:
     with running_database(settings) as database:
         restore_journal.complete(database)
         restore_journal.sweep(database, None)
-        load(database, RestoreRequest(RUN, path, "root"), settings.data_folder, _tell)
+        load(
+            database,
+            RestoreRequest(RUN, path, "root"),
+            settings.data_folder,
+            _show_progress,
+        )
         restore_journal.complete(database)
         raise_epoch(database, manifest.epoch)
     if files:
-        put_in_force(settings.folders, files)
+        install_identity(settings.folders, files)
         create_identity(settings, names)
 
 
@@ -176,6 +181,6 @@ def _identity(
     return unseal(read_sealed_identity(path), typed.encode())
 
 
-def _tell(progress: Progress) -> None:
+def _show_progress(progress: JobProgress) -> None:
     done, total = progress.done / 1e6, progress.total / 1e6
     show_progress(f"{progress.phase}: {done:.0f} of {total:.0f} MB")

@@ -34,7 +34,7 @@ from twistlock_console.settings import (
     load_settings,
 )
 
-RETRY_SECONDS = 2.0
+RETRY_INTERVAL_S = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -67,7 +67,7 @@ def run_node(settings: Settings, signals: Signals) -> None:
         node.open_api()
         while not _is_ready(node, None if has_joined else prepare, signals):
             node.start(controller)
-            if signals.wait_for(RETRY_SECONDS):
+            if signals.wait_for(RETRY_INTERVAL_S):
                 return
         controller = controller or _standalone_controller(node)
         node.start(controller)

@@ -57,13 +57,13 @@ def collect(
 ) -> dict[str, dict[str, object]]:
     """Ask this host's node, those it knows, and *more*; a silent one says why not."""
     mine = settings.node_address
-    here = _ask(settings, mine)
+    here = _fetch(settings, mine)
     known = here.get("peers", [])
     peers = [*(known if isinstance(known, list) else []), *more]
     parts = _parts(here)
-    found = {mine: _of_a_dead_node(settings, here) if parts is None else parts}
+    found = {mine: _collect_offline(settings, here) if parts is None else parts}
     for peer in dict.fromkeys(peers):
-        answer = _ask(settings, peer)
+        answer = _fetch(settings, peer)
         parts = _parts(answer)
         found[peer] = answer if parts is None else parts
     return found
@@ -74,7 +74,7 @@ def _parts(answer: dict[str, object]) -> dict[str, object] | None:
     return parts if isinstance(parts, dict) else None
 
 
-def _ask(settings: Settings, address: str) -> dict[str, object]:
+def _fetch(settings: Settings, address: str) -> dict[str, object]:
     try:
         with NodeClient(settings, address, timeout=TIMEOUT_S) as client:
             return dict(client.get("/v1/support"))
@@ -82,7 +82,9 @@ def _ask(settings: Settings, address: str) -> dict[str, object]:
         return {"err": str(error)}
 
 
-def _of_a_dead_node(settings: Settings, answer: dict[str, object]) -> dict[str, object]:
+def _collect_offline(
+    settings: Settings, answer: dict[str, object]
+) -> dict[str, object]:
     """Read what is there without the node; why it died is in its log."""
     try:
         return {**answer, "versions": versions(), "log": log_text(settings)}

@@ -37,7 +37,9 @@ def command() -> None:
 def reset(name: str, config: Path) -> None:
     """Read a password and give it to the user *name*."""
     settings = settings_of_running_node(config)
-    password = _ask() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    password = (
+        _prompt_password() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    )
     # Any node of the set can do it: the client finds the primary.
     with connect(
         settings,
@@ -73,5 +75,5 @@ def reset_password(database: Store, username: str, password: str) -> None:
     )
 
 
-def _ask() -> str:
+def _prompt_password() -> str:
     return getpass.getpass("New password: ")

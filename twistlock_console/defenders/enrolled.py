@@ -20,7 +20,7 @@ from pymongo.errors import DuplicateKeyError
 from twistlock_console.database.client import Db, Document
 from twistlock_console.defenders import register
 from twistlock_console.names import name_key
-from twistlock_console.pki.authority import CERTIFICATE_DAYS
+from twistlock_console.pki.authority import CERTIFICATE_VALIDITY_DAYS
 from twistlock_console.pki.certificates import fingerprint
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import EXPIRY_MARGIN, RevocationKind
@@ -51,7 +51,7 @@ class IssuedCertificate:
     @classmethod
     def read(cls, stored: Document) -> "IssuedCertificate":
         """Read a stored one; a release before did not always store its end."""
-        latest = datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)
+        latest = datetime.now(UTC) + timedelta(days=CERTIFICATE_VALIDITY_DAYS)
         expires = stored.get("expires") or latest
         return cls(str(stored["serial"]), expires, str(stored.get("key", "")))
 

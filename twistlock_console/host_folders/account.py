@@ -51,10 +51,10 @@ def find_account(name: str, wanted_id: int) -> Account:
     return Account(name, uid, gid)
 
 
-def _first_free(number: int, look_up: Callable[[int], object]) -> int:
+def _first_free(number: int, find: Callable[[int], object]) -> int:
     while True:
         try:
-            look_up(number)
+            find(number)
         except KeyError:
             return number
         number += 1
@@ -69,7 +69,7 @@ def attempt(account: Account, action: Callable[[], str]) -> str:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _be(account, action, writing)
+        _run_as(account, action, writing)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
         result, text = answer.read(1), answer.read(MAX_ANSWER_BYTES).decode()
@@ -81,7 +81,7 @@ def attempt(account: Account, action: Callable[[], str]) -> str:
     return text
 
 
-def _be(account: Account, action: Callable[[], str], writing: int) -> NoReturn:
+def _run_as(account: Account, action: Callable[[], str], writing: int) -> NoReturn:
     """Become *account*, run *action*, write its result to *writing*, and end."""
     answer = _FAILED
     try:

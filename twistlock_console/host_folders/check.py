@@ -57,11 +57,11 @@ def find(values: Mapping[str, str], options: argparse.Namespace) -> Iterator[Fin
 
 def _places(probe: Probe, values: Mapping[str, str], programs: Path) -> Iterator[Place]:
     volume = Path(values[Use.VOLUME])
-    yield probe.look(Use.PROGRAMS, programs)
+    yield probe.inspect(Use.PROGRAMS, programs)
     for use in FROM_SETTINGS:
         text = values.get(use) or (use is Use.MONGOD and shutil.which("mongod")) or ""
         if text:
-            yield probe.look(use, Path(text), volume)
+            yield probe.inspect(use, Path(text), volume)
 
 
 def _pairs(lines: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from twistlock_console.host_folders.account import Account, AttemptFailed, attempt
-from twistlock_console.host_folders.rules import Kind
+from twistlock_console.host_folders.rules import PathKind
 
 IN_MEMORY = frozenset({"ramfs", "tmpfs"})
 MOUNTS = Path("/proc/self/mountinfo")
@@ -79,7 +79,7 @@ def why_not_mongod(program: Path, timeout_s: float = VERSION_TIMEOUT_S) -> str |
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class FileStatus:
     """Mode and owner of a file that is there."""
 
     mode: int
@@ -102,32 +102,32 @@ class Inspection:
 
     account: Account
 
-    def status(self, path: Path) -> Status | None:
+    def status(self, path: Path) -> FileStatus | None:
         """Return what is at *path*, links followed; None if nothing is."""
 
-        def look() -> str:
+        def read() -> str:
             found = path.stat()
             return f"{found.st_mode} {found.st_uid}"
 
-        text = self._as_either(look)
-        return Status(*map(int, text.split())) if text else None
+        text = self._as_either(read)
+        return FileStatus(*map(int, text.split())) if text else None
 
     def names(self, folder: Path) -> tuple[str, ...]:
         """Return the names in *folder*; none if it cannot be read."""
 
-        def look() -> str:
+        def read() -> str:
             return "\n".join(sorted(path.name for path in folder.iterdir()))
 
-        return tuple((self._as_either(look) or "").splitlines())
+        return tuple((self._as_either(read) or "").splitlines())
 
-    def kind(self, given: Path) -> Kind:
+    def kind(self, given: Path) -> PathKind:
         """Return what is at *given*; a link on the way to it may lead nowhere."""
         found = self.status(given)
         if found is not None:
-            return Kind.FOLDER if found.is_folder else Kind.FILE
+            return PathKind.FOLDER if found.is_folder else PathKind.FILE
         links = (path for path in (given, *given.parents) if _is_link(path))
         broken = any(self.status(link) is None for link in links)
-        return Kind.BROKEN_LINK if broken else Kind.MISSING
+        return PathKind.BROKEN_LINK if broken else PathKind.MISSING
 
     def nearest(self, path: Path) -> Path:
         """Return *path*, or the nearest above it that exists."""
@@ -148,12 +148,12 @@ class Inspection:
                 return f"everyone may write in {folder}"
         return None
 
-    def _as_either(self, look: Callable[[], str]) -> str | None:
+    def _as_either(self, read: Callable[[], str]) -> str | None:
         try:
-            return look()
+            return read()
         except PermissionError:
             try:
-                return attempt(self.account, look)
+                return attempt(self.account, read)
             except AttemptFailed:
                 return None
         except OSError:

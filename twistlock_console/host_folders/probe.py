@@ -20,7 +20,7 @@ from twistlock_console.host_folders.inspection import (
 from twistlock_console.host_folders.rules import (
     DATA_SIGNS,
     MARK,
-    Kind,
+    PathKind,
     Place,
     Use,
     recognise_data,
@@ -45,13 +45,13 @@ class Probe:
     root_makes: bool = True
     installed: Mapping[Use, Path] = field(default_factory=dict)
 
-    def look(self, use: Use, given: Path, volume: Path | None = None) -> Place:
+    def inspect(self, use: Use, given: Path, volume: Path | None = None) -> Place:
         """Return what is at *given*; *volume* is where the backups are."""
         real = Path(os.path.realpath(given))
-        above = self._see.nearest(real)
+        above = self._inspection.nearest(real)
         with _unchanged(above):
-            kind, ours = self._see.kind(given), self._is_ours(use, real, volume)
-            found = self._see.status(real)
+            kind, ours = self._inspection.kind(given), self._is_ours(use, real, volume)
+            found = self._inspection.status(real)
             theirs = found is not None and found.uid != self.account.uid
             # What is ours is given back to the account.
             problem = None if ours and theirs else self._problem(use, kind, real)
@@ -61,18 +61,18 @@ class Probe:
             given=PurePosixPath(given),
             real=PurePosixPath(real),
             kind=kind,
-            entries=self._see.names(real) if kind is Kind.FOLDER else (),
+            entries=self._inspection.names(real) if kind is PathKind.FOLDER else (),
             is_ours=ours,
             is_installed=self.installed.get(use) == given,
             account_problem=problem,
-            replaceable_at=self._see.replaceable(above, trusted),
+            replaceable_at=self._inspection.replaceable(above, trusted),
             is_shared=found is not None and found.is_folder and found.is_open_to_all,
             forbids_programs=forbids_programs(above),
             is_in_memory=is_in_memory(above),
         )
 
     @property
-    def _see(self) -> Inspection:
+    def _inspection(self) -> Inspection:
         return Inspection(self.account)
 
     def _is_ours(self, use: Use, real: Path, volume: Path | None) -> bool:
@@ -88,23 +88,23 @@ class Probe:
         signs = [sign for sign in DATA_SIGNS if self._is_there(real / sign)]
         backups = Path(os.path.realpath(volume)) if volume else Path("/")
         inner = backups.name if backups.parent == real else ""
-        return recognise_data(self._see.names(real), signs, inner)
+        return recognise_data(self._inspection.names(real), signs, inner)
 
     def _is_there(self, path: Path) -> bool:
-        return self._see.status(path) is not None
+        return self._inspection.status(path) is not None
 
-    def _problem(self, use: Use, kind: Kind, real: Path) -> str | None:
+    def _problem(self, use: Use, kind: PathKind, real: Path) -> str | None:
         match use, kind:
-            case Use.KEY_FILE, Kind.FILE:
+            case Use.KEY_FILE, PathKind.FILE:
                 return self._cannot(partial(_read, real), "be read")
-            case Use.MONGOD, Kind.FILE:
+            case Use.MONGOD, PathKind.FILE:
                 return self._cannot(lambda: why_not_mongod(real) or "", "be run")
-            case Use.PROGRAMS, Kind.MISSING | Kind.FOLDER:
+            case Use.PROGRAMS, PathKind.MISSING | PathKind.FOLDER:
                 closed = self._not_reached([*real.parents, real])
-                return closed or _root_cannot_write(self._see.nearest(real))
-            case ((Use.DATA | Use.VOLUME), Kind.FOLDER):
+                return closed or _root_cannot_write(self._inspection.nearest(real))
+            case ((Use.DATA | Use.VOLUME), PathKind.FOLDER):
                 return self._not_reached(real.parents) or self._not_written(real)
-            case ((Use.DATA | Use.VOLUME), Kind.MISSING):
+            case ((Use.DATA | Use.VOLUME), PathKind.MISSING):
                 return self._not_reached(real.parents) or self._not_made(real)
             case _:
                 return None
@@ -121,8 +121,11 @@ class Probe:
         try:
             closed = attempt(self.account, first_closed)
         except AttemptFailed as error:
-            return f"cannot be reached by {self._who}: {error}"
-        return closed and f"cannot be reached by {self._who}: it may not enter {closed}"
+            return f"cannot be reached by {self._account_text}: {error}"
+        return (
+            closed
+            and f"cannot be reached by {self._account_text}: it may not enter {closed}"
+        )
 
     def _not_written(self, folder: Path) -> str | None:
         wrong = self._cannot(partial(_write_in, folder), "be written")
@@ -135,7 +138,7 @@ class Probe:
         )
 
     def _not_made(self, folder: Path) -> str | None:
-        above = self._see.nearest(folder)
+        above = self._inspection.nearest(folder)
         wrong = self._cannot(partial(_make_in, above), "be made")
         if wrong is None:
             return None
@@ -164,10 +167,10 @@ class Probe:
         try:
             return attempt(self.account, action) or None
         except AttemptFailed as error:
-            return f"cannot {what} by {self._who}: {error}"
+            return f"cannot {what} by {self._account_text}: {error}"
 
     @property
-    def _who(self) -> str:
+    def _account_text(self) -> str:
         return f"the account {self.account.name} (id {self.account.uid})"
 
 

@@ -31,9 +31,9 @@ DATA_PARTS = (
 #: What twistlock.sh keeps in the install folder.
 PROGRAM_PARTS = ("current", "releases", "twistlock.cfg", "twistlock.sh")
 #: Characters that no path of a program may have.
-ODD = frozenset("'\"\\`$:%")
+FORBIDDEN_CHARACTERS = frozenset("'\"\\`$:%")
 #: New file systems have it.
-ALWAYS_THERE = "lost+found"
+LOST_AND_FOUND = "lost+found"
 
 
 class Use(StrEnum):
@@ -46,7 +46,7 @@ class Use(StrEnum):
     MONGOD = "MONGOD_BINARY"
 
 
-class Kind(StrEnum):
+class PathKind(StrEnum):
     """What is found at a path."""
 
     MISSING = "missing"
@@ -93,7 +93,7 @@ class Place:
     use: Use
     given: PurePosixPath
     real: PurePosixPath
-    kind: Kind
+    kind: PathKind
     entries: tuple[str, ...] = ()
     is_ours: bool = False
     is_installed: bool = False
@@ -105,7 +105,7 @@ class Place:
 
     def __str__(self) -> str:
         """Name it in a finding."""
-        return f"{self.use} {_shown(str(self.given))}"
+        return f"{self.use} {_on_one_line(str(self.given))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,9 @@ def _judge_one(place: Place, host: Host) -> Iterator[Finding]:
 def _wrong_place(place: Place, host: Host) -> Finding | None:
     if is_system_folder(place.real) and place.use in _FOLDERS:
         return _error(
-            f"{place}{_really(place)} is a folder of the system, in which others keep "
-            f"their files; name a folder of its own, for example {_better(place)}"
+            f"{place}{_resolved(place)} is a folder of the system, in which others "
+            "keep their files; name a folder of its own, for example "
+            f"{_suggest_place(place)}"
         )
     if reason := why_hidden(place.real):
         # Where no unit hides it, one that is in use goes on.
@@ -159,22 +160,22 @@ def _wrong_place(place: Place, host: Host) -> Finding | None:
         )
         return Finding(
             severity,
-            f"{place}{_really(place)} {reason}; choose another place, for example "
-            f"{_better(place)}.",
+            f"{place}{_resolved(place)} {reason}; choose another place, for example "
+            f"{_suggest_place(place)}.",
         )
     return None
 
 
 def _wrong_kind(place: Place, _host: Host) -> Finding | None:
     match place.kind, place.use:
-        case Kind.BROKEN_LINK, _:
+        case PathKind.BROKEN_LINK, _:
             return _error(
                 f"{place} is a link to {place.real}, which is not there; make that "
                 "folder, or remove the link"
             )
-        case Kind.FILE, use if use in _FOLDERS:
+        case PathKind.FILE, use if use in _FOLDERS:
             return _error(f"{place} is a file; name a folder")
-        case ((Kind.MISSING | Kind.FOLDER), (Use.KEY_FILE | Use.MONGOD)):
+        case ((PathKind.MISSING | PathKind.FOLDER), (Use.KEY_FILE | Use.MONGOD)):
             return _error(
                 f"{place} is not a file on this host; {_FILE_HINT[place.use]}"
             )
@@ -185,7 +186,7 @@ def _wrong_kind(place: Place, _host: Host) -> Finding | None:
 def _foreign_content(place: Place, _host: Host) -> Finding | None:
     if place.use not in (Use.DATA, Use.PROGRAMS) or place.is_ours:
         return None
-    foreign = [name for name in place.entries if name != ALWAYS_THERE]
+    foreign = [name for name in place.entries if name != LOST_AND_FOUND]
     if not foreign:
         return None
     shown = ", ".join(foreign[:3]) + (" and more" if len(foreign) > 3 else "")
@@ -196,11 +197,13 @@ def _foreign_content(place: Place, _host: Host) -> Finding | None:
 
 
 def _unusable(place: Place, host: Host) -> Finding | None:
-    odd = {c for c in str(place.given) if c in ODD or not c.isprintable()}
+    odd = {
+        c for c in str(place.given) if c in FORBIDDEN_CHARACTERS or not c.isprintable()
+    }
     if place.use is Use.PROGRAMS and odd:
         return _error(
-            f"{place} has the character {_shown(min(odd))} in its name, which neither "
-            "systemd nor Python takes in the path of a program"
+            f"{place} has the character {_on_one_line(min(odd))} in its name, which "
+            "neither systemd nor Python accepts in the path of a program"
         )
     if place.use is Use.PROGRAMS and place.forbids_programs:
         return _error(
@@ -279,7 +282,7 @@ def recognise_data(entries: Sequence[str], signs: Sequence[str], volume: str) ->
         volume: The name within it of the folder for backups; "" if that is elsewhere.
 
     """
-    known = {*DATA_PARTS, MARK, ALWAYS_THERE, volume}
+    known = {*DATA_PARTS, MARK, LOST_AND_FOUND, volume}
     return bool(signs) and set(entries) <= known
 
 
@@ -296,16 +299,16 @@ def _error(sentence: str) -> Finding:
     return Finding(Severity.ERROR, f"{sentence}.")
 
 
-def _shown(text: str) -> str:
+def _on_one_line(text: str) -> str:
     """Return *text* on one line: a finding is one."""
     return text if text.isprintable() else repr(text)
 
 
-def _really(place: Place) -> str:
+def _resolved(place: Place) -> str:
     return "" if place.real == place.given else f", which is {place.real},"
 
 
-def _better(place: Place) -> PurePosixPath:
+def _suggest_place(place: Place) -> PurePosixPath:
     return _EXAMPLES.get(place.use, DEFAULT)
 
 

@@ -81,10 +81,10 @@ def _parser() -> argparse.ArgumentParser:
 def _values(options: argparse.Namespace) -> str:
     """Return each setting of this run as a line KEY=value, without quotes."""
     content, name = _content(options)
-    return _as_lines(values_of(parse_settings(content, name, os.environ, _look)))
+    return _as_lines(values_of(parse_settings(content, name, os.environ, _check_host)))
 
 
-def _look(settings: Settings) -> Iterator[Finding]:
+def _check_host(settings: Settings) -> Iterator[Finding]:
     """Find what the host lacks, but for paths: the account looks at those."""
     yield from check_address(settings)
     yield from check_plugins(settings, os.environ, Path("/"))
@@ -132,7 +132,7 @@ def _read_as(account: Account, file: Path) -> bytes:
 
     def read() -> str:
         with file.open("rb") as opened:
-            return opened.read(config_file.LARGEST + 1).decode("latin-1")
+            return opened.read(config_file.MAX_FILE_BYTES + 1).decode("latin-1")
 
     try:
         return attempt(account, read).encode("latin-1")

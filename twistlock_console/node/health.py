@@ -12,7 +12,11 @@ from twistlock_console.database.bootstrap import is_answering
 from twistlock_console.database.mongod import Mongod
 from twistlock_console.events.bus import Bus
 from twistlock_console.events.types import HealthChanged
-from twistlock_console.pki.identity_files import NODE, SOON, read_certificate
+from twistlock_console.pki.identity_files import (
+    EXPIRY_WARNING_PERIOD,
+    NODE,
+    read_certificate,
+)
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.settings import Settings
 from twistlock_console.system.scheduler import Scheduler
@@ -93,6 +97,6 @@ class CoreChecks:
         except ConsoleError as error:
             return str(error)
         left = found.not_valid_after_utc - datetime.now(UTC)
-        if left < SOON:
+        if left < EXPIRY_WARNING_PERIOD:
             return f"this node's certificate ends in {left.days} days"
         return None

@@ -111,7 +111,7 @@ class Signals:
 
     def pause(self, seconds: float) -> None:
         """Wait that long; raises Interrupted if a signal arrives meanwhile."""
-        self._look(seconds)
+        self._wait_for_signal(seconds)
         if self._ended:
             raise Interrupted("stopped before this node had joined a cluster")
 
@@ -122,15 +122,15 @@ class Signals:
 
     def wait_for(self, seconds: float) -> bool:
         """Wait that long for a signal; return whether one arrived."""
-        self._look(seconds)
+        self._wait_for_signal(seconds)
         return self._ended
 
     def wait(self) -> None:
         """Return when a signal arrived."""
         while not self._ended:
-            self._look(3600)
+            self._wait_for_signal(3600)
 
-    def _look(self, seconds: float) -> None:
+    def _wait_for_signal(self, seconds: float) -> None:
         select([self._woken], [], [], 0 if self._ended else seconds)
         with suppress(BlockingIOError):
             self._woken.recv(64)

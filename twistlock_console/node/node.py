@@ -49,11 +49,11 @@ from twistlock_console.system.scheduler import Scheduler
 from twistlock_console.system.serving_permit import Permit
 from twistlock_console.web.lists.registry import ensure_indexes
 
-DATABASE_START_SECONDS = 60.0
+DATABASE_START_TIMEOUT_S = 60.0
 #: A release that adds an index to a large collection builds it once.
-INDEX_MS = 30 * 60 * 1000
-LOOK_AT_CERTIFICATE_SECONDS = 2.0
-LOOK_AT_HANDSHAKES_SECONDS = 2.0
+INDEX_TIMEOUT_MS = 30 * 60 * 1000
+CERTIFICATE_CHECK_INTERVAL_S = 2.0
+HANDSHAKE_CHECK_INTERVAL_S = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -119,7 +119,7 @@ class Node:
     def _ensure_indexes(self) -> None:
         credentials = credentials_for(self.settings, "console")
         client = connect(
-            self.settings, credentials, app_name="indexes", timeout_ms=INDEX_MS
+            self.settings, credentials, app_name="indexes", timeout_ms=INDEX_TIMEOUT_MS
         )
         with client:
             try:
@@ -139,7 +139,10 @@ class Node:
             return is_cancelled() or self.mongod.failures > failures
 
         wait_until_answering(
-            self.settings, DATABASE_START_SECONDS, self.mongod, is_cancelled=has_failed
+            self.settings,
+            DATABASE_START_TIMEOUT_S,
+            self.mongod,
+            is_cancelled=has_failed,
         )
 
     def open_api(self) -> None:
@@ -175,11 +178,13 @@ class Node:
         poll = self.cluster_poll
         self.scheduler.every(poll.interval_s, "cluster-poll", poll.poll)
         self.backups.start()
-        self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "renewal", self.renewal.look)
+        self.scheduler.every(
+            CERTIFICATE_CHECK_INTERVAL_S, "renewal", self.renewal.renew_if_due
+        )
         advance = self.trust_migration.advance
-        self.scheduler.every(LOOK_AT_CERTIFICATE_SECONDS, "trust-phase", advance)
+        self.scheduler.every(CERTIFICATE_CHECK_INTERVAL_S, "trust-phase", advance)
         close_silent = self.mongod.close_silent_connections
-        self.scheduler.every(LOOK_AT_HANDSHAKES_SECONDS, "handshakes", close_silent)
+        self.scheduler.every(HANDSHAKE_CHECK_INTERVAL_S, "handshakes", close_silent)
 
     def _add_routes(self) -> None:
         self.node_api.register_blueprint(

@@ -15,9 +15,9 @@ from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.system.processes import abort_process
 from twistlock_console.system.serving_permit import FOREVER, Permit
 
-FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 15.0
-GRACE_SECONDS = 1.0
+MIN_BACKOFF_S = 0.2
+MAX_BACKOFF_S = 15.0
+CLOSE_GRACE_S = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +48,7 @@ class StandaloneRole:
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
-        self._ports.close_all(grace=GRACE_SECONDS)
+        self._ports.close_all(grace=CLOSE_GRACE_S)
         self._permit.revoke()
 
     def _run(self) -> None:
@@ -58,14 +58,14 @@ class StandaloneRole:
             abort_process("the keeper of the ports ended in an error nobody foresaw")
 
     def _keep_open(self) -> None:
-        pause = FIRST_PAUSE
+        pause = MIN_BACKOFF_S
         while not self._ended.is_set():
             self._closed.clear()
             if self._open():
                 self._closed.wait()
-                pause = FIRST_PAUSE
+                pause = MIN_BACKOFF_S
             self._ended.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, MAX_BACKOFF_S)
 
     def _open(self) -> bool:
         """Open what is closed; say whether everything is open now."""
@@ -77,10 +77,10 @@ class StandaloneRole:
         except ConsoleError as error:
             log.error("service ports stay closed: %s", error)  # noqa: TRY400
         if not was_open and self._ports.is_open:
-            self._tell()
+            self._publish_role()
         return not self._ports.closed()
 
-    def _tell(self) -> None:
+    def _publish_role(self) -> None:
         reason = "this Console runs without high availability"
         log.info("serving: %s", reason)
         self._bus.publish(

@@ -21,14 +21,14 @@ class NodeClient:
         self._timeout = urllib3.Timeout(connect=min(timeout, 2.0), read=timeout)
         folder = settings.folders.certificates
         self._tls = ReloadingTlsContext(lambda: client_context(folder), folder)
-        self._shown = self._tls.current()
+        self._current_tls = self._tls.current()
         self._pool = self._new_pool()
 
     def _new_pool(self) -> urllib3.HTTPSConnectionPool:
         return urllib3.HTTPSConnectionPool(
             self.address,
             self._port,
-            ssl_context=self._shown,
+            ssl_context=self._current_tls,
             timeout=self._timeout,
             retries=False,
             maxsize=4,
@@ -36,33 +36,35 @@ class NodeClient:
 
     def get(self, path: str, *, timeout: float | None = None) -> Any:
         """Return the JSON at *path*; raises NodeUnreachable or Refused."""
-        return self._ask("GET", path, None, timeout)
+        return self._request("GET", path, None, timeout)
 
     def post(
         self, path: str, body: object = None, *, timeout: float | None = None
     ) -> Any:
         """Send *body* as JSON to *path*; raises NodeUnreachable or Refused."""
-        return self._ask("POST", path, body, timeout)
+        return self._request("POST", path, body, timeout)
 
-    def _ask(self, method: str, path: str, body: object, timeout: float | None) -> Any:
+    def _request(
+        self, method: str, path: str, body: object, timeout: float | None
+    ) -> Any:
         wait = self._timeout if timeout is None else urllib3.Timeout(total=timeout)
-        if (tls := self._tls.current()) is not self._shown:
+        if (tls := self._tls.current()) is not self._current_tls:
             # What other threads ask just now ends in the pool of before.
-            self._shown, self._pool = tls, self._new_pool()
+            self._current_tls, self._pool = tls, self._new_pool()
         try:
             answer = self._pool.request(method, path, json=body, timeout=wait)
             content = answer.json() if answer.data else None
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise NodeUnreachable(
-                f"the node at {self.address} does not answer: {_why(error)}",
+                f"the node at {self.address} does not answer: {_reason_of(error)}",
                 refused=isinstance(error.__cause__, ConnectionRefusedError),
             ) from error
         if answer.status == 410:
-            raise Removed(_sentence(content, answer.status))
+            raise Removed(_error_text(content, answer.status))
         if answer.status == 503:
-            raise NodeUnreachable(_sentence(content, answer.status))
+            raise NodeUnreachable(_error_text(content, answer.status))
         if answer.status != 200:
-            raise Refused(_sentence(content, answer.status))
+            raise Refused(_error_text(content, answer.status))
         return content
 
     def close(self) -> None:
@@ -76,13 +78,13 @@ class NodeClient:
         self.close()
 
 
-def _why(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return "the answer cannot be understood"
     return describe_error(error)
 
 
-def _sentence(content: object, status: int) -> str:
+def _error_text(content: object, status: int) -> str:
     if isinstance(content, dict) and isinstance(content.get("err"), str):
         return str(content["err"])
     return f"the node answered with status {status}"

@@ -17,11 +17,11 @@ from twistlock_console.common.log_bounds import LimitedLog
 from twistlock_console.system.admission import Admission, AdmissionLimits
 from twistlock_console.system.processes import abort_process
 
-STRANGERS = AdmissionLimits(total=1024, waiting=512, opening=32, per_address=8)
-MEMBERS = AdmissionLimits(total=1024, waiting=256, opening=32, per_address=16)
-ACCEPTS_AT_ONCE = 32
+STRANGER_LIMITS = AdmissionLimits(total=1024, waiting=512, opening=32, per_address=8)
+MEMBER_LIMITS = AdmissionLimits(total=1024, waiting=256, opening=32, per_address=16)
+ACCEPT_BATCH_SIZE = 32
 CHECK_INTERVAL_S = 0.25
-RETRY_ACCEPT_S = 0.5
+ACCEPT_RETRY_INTERVAL_S = 0.5
 STOP_TIMEOUT_S = 2.0
 #: Close with a reset: a refused connection leaves nothing behind in the kernel.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -51,8 +51,8 @@ class Gate:
         self._begin = begin
         self._check = check
         self._lock = threading.Lock()
-        self._for_members: Queue = Admission(MEMBERS)
-        self._for_strangers: Queue = Admission(STRANGERS)
+        self._for_members: Queue = Admission(MEMBER_LIMITS)
+        self._for_strangers: Queue = Admission(STRANGER_LIMITS)
         self._waiting: dict[socket.socket, str] = {}
         self._opening: dict[socket.socket, Cut] = {}
         self._selector = selectors.DefaultSelector()
@@ -85,7 +85,7 @@ class Gate:
                     self._read_first(key.fileobj)
             if monotonic() >= next_check:
                 next_check = monotonic() + CHECK_INTERVAL_S
-                self._look()
+                self._check_deadlines()
             self._begin_next()
 
     def stop(self) -> None:
@@ -102,7 +102,7 @@ class Gate:
                 queue.establish(connection, monotonic())
         self._wake()
 
-    def end(self, connection: socket.socket) -> None:
+    def release(self, connection: socket.socket) -> None:
         """Free the slot of *connection*, if it has one: it ended."""
         with self._lock:
             self._opening.pop(connection, None)
@@ -121,7 +121,7 @@ class Gate:
             os.read(self._woken, 65536)
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTS_AT_ONCE):
+        for _ in range(ACCEPT_BATCH_SIZE):
             try:
                 connection, address = self._listening.accept()
             except (BlockingIOError, InterruptedError):
@@ -138,7 +138,7 @@ class Gate:
         sentence = f"accepts no connection for a moment: {error.strerror}"
         self._log.write("the node API", sentence, monotonic())
         self._selector.unregister(self._listening)
-        self._retry_at = monotonic() + RETRY_ACCEPT_S
+        self._retry_at = monotonic() + ACCEPT_RETRY_INTERVAL_S
 
     def _add(self, connection: socket.socket, address: str) -> None:
         connection.setblocking(False)
@@ -181,7 +181,7 @@ class Gate:
                         queue.discard(connection)
                         _reset(connection)
 
-    def _look(self) -> None:
+    def _check_deadlines(self) -> None:
         """Drop what waited for too long, and what keeps a slot from others."""
         now = monotonic()
         if self._retry_at and now >= self._retry_at:

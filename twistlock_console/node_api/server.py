@@ -51,7 +51,7 @@ REQUEST_TIMEOUT_S = 10.0
 """From the first line of a request to the end of its body."""
 ANSWER_TIMEOUT_S = 30.0
 """An answer must have been taken within this time."""
-MOST_BYTES = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 CALLER = "twistlock.caller"
 THREAD_NAME = "node-api-connection"
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def caller() -> Caller:
 def node_app() -> Flask:
     """Return an application for routes, whose errors are sentences in JSON."""
     app = Flask("node_api")
-    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
     @app.errorhandler(ConsoleError)
     def refused(error: ConsoleError) -> ResponseReturnValue:
@@ -137,7 +137,7 @@ class NodeApi:
     def close(self) -> None:
         """Free the port; requests in flight get no answer."""
         for server in self._servers:
-            server.end()
+            server.stop()
         self._servers.clear()
 
 
@@ -203,12 +203,12 @@ class Handler(WSGIRequestHandler):
 
     def _body(self) -> bytes | None:
         """Read the body; None, and the connection ends, if it cannot be read whole."""
-        told = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not told.isdecimal():
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdecimal():
             self.send_error(HTTPStatus.LENGTH_REQUIRED)
-        elif int(told) > MOST_BYTES:
+        elif int(length) > MAX_BODY_BYTES:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        elif len(body := self.rfile.read(int(told))) == int(told):
+        elif len(body := self.rfile.read(int(length))) == int(length):
             return body
         self.close_connection = True
         return None
@@ -248,7 +248,7 @@ class NodeServer(BaseWSGIServer):
             target=self._gate.run, name=f"node-api-{self.host}", daemon=True
         ).start()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Free the port, and end the connections that stand.
 
         A node that stops must look gone to the others, not frozen.
@@ -300,13 +300,13 @@ class NodeServer(BaseWSGIServer):
         except Exception:
             log.exception("a request of %s failed", address)
         finally:
-            self._gate.end(plain)
+            self._gate.release(plain)
             self._connections.remove(secured)
             self.shutdown_request(secured)
 
     def _admit(self, connection: NodeConnection, address: str) -> bool:
         """Return whether the peer is a node that may have one more connection."""
-        caller = _caller(connection.secured)
+        caller = _identify(connection.secured)
         if caller is None:
             reason = "it shows no node's certificate"
         elif not self._connections.admit(connection, caller):
@@ -323,7 +323,7 @@ def _status(line: str) -> tuple[int, str]:
     return int(code), words
 
 
-def _caller(connection: ssl.SSLSocket) -> Caller | None:
+def _identify(connection: ssl.SSLSocket) -> Caller | None:
     """Return which node is at the other end; None if it is no node."""
     der = connection.getpeercert(binary_form=True)
     if der is None or peer_identity(der).usage is not Usage.NODE:

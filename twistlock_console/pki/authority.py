@@ -34,11 +34,11 @@ from twistlock_console.pki.identity_files import (
 )
 from twistlock_console.pki.tls import Usage
 
-AUTHORITY_DAYS = 3650
-CERTIFICATE_DAYS = 1095
+AUTHORITY_VALIDITY_DAYS = 3650
+CERTIFICATE_VALIDITY_DAYS = 1095
 #: Of 48 bytes modulo the order of P-256, each key is as likely as any other.
 DERIVED_BYTES = 48
-DERIVATION = b"twistlock cluster authority 1"
+DERIVATION_LABEL = b"twistlock cluster authority 1"
 # The order of P-256's group: FIPS 186-4, D.1.2.3.
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 PURPOSES = {
@@ -75,7 +75,7 @@ def create_authority(folder: Path) -> None:
         return
     make_key(folder / AUTHORITY_KEY)
     key = read_key(folder / AUTHORITY_KEY)
-    pem = _self_signed("Twistlock Console CA", key, _valid_for(AUTHORITY_DAYS))
+    pem = _self_signed("Twistlock Console CA", key, _valid_for(AUTHORITY_VALIDITY_DAYS))
     write_whole(folder / AUTHORITY, pem, mode=0o644)
 
 
@@ -104,7 +104,7 @@ def sign_request(
     usage: Usage,
     common_name: str,
     names: Sequence[str],
-    days: int = CERTIFICATE_DAYS,
+    days: int = CERTIFICATE_VALIDITY_DAYS,
 ) -> bytes:
     """Return a certificate (PEM) for the key in *csr_pem*, valid from yesterday.
 
@@ -119,7 +119,11 @@ def sign_request(
 
 
 def sign_cluster_request(
-    folder: Path, csr_pem: bytes, names: Sequence[str], *, days: int = CERTIFICATE_DAYS
+    folder: Path,
+    csr_pem: bytes,
+    names: Sequence[str],
+    *,
+    days: int = CERTIFICATE_VALIDITY_DAYS,
 ) -> bytes:
     """Return a node's certificate (PEM) of the cluster's authority; see `sign_request`.
 
@@ -133,7 +137,9 @@ def sign_cluster_request(
 
 def _derived_key(key: ec.EllipticCurvePrivateKey) -> ec.EllipticCurvePrivateKey:
     secret = key.private_numbers().private_value.to_bytes(32, "big")
-    hkdf = HKDF(algorithm=SHA256(), length=DERIVED_BYTES, salt=None, info=DERIVATION)
+    hkdf = HKDF(
+        algorithm=SHA256(), length=DERIVED_BYTES, salt=None, info=DERIVATION_LABEL
+    )
     number = int.from_bytes(hkdf.derive(secret), "big")
     return ec.derive_private_key(number % (P256_ORDER - 1) + 1, ec.SECP256R1())
 
@@ -231,11 +237,11 @@ def _with_names(
 ) -> x509.CertificateBuilder:
     if not names:
         return builder
-    alternatives = x509.SubjectAlternativeName([_general(name) for name in names])
+    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
     return builder.add_extension(alternatives, critical=False)
 
 
-def _general(name: str) -> x509.GeneralName:
+def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:

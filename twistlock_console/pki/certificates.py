@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from twistlock_console.common.atomic_files import read_secret, write_secret, write_whole
 from twistlock_console.common.errors import IdentityError
 from twistlock_console.pki.authority import (
-    CERTIFICATE_DAYS,
+    CERTIFICATE_VALIDITY_DAYS,
     create_cluster_authority,
     sign_cluster_request,
     sign_request,
@@ -46,7 +46,7 @@ from twistlock_console.pki.tls import (
 from twistlock_console.pki.trust_phase import TrustPhase
 from twistlock_console.settings import Settings
 
-BEGIN = b"-----BEGIN CERTIFICATE-----"
+CERTIFICATE_HEADER = b"-----BEGIN CERTIFICATE-----"
 
 
 def node_names(settings: Settings, address: str) -> list[str]:
@@ -56,7 +56,7 @@ def node_names(settings: Settings, address: str) -> list[str]:
 
 
 def issue_node_certificate(
-    folder: Path, names: Sequence[str], *, days: int = CERTIFICATE_DAYS
+    folder: Path, names: Sequence[str], *, days: int = CERTIFICATE_VALIDITY_DAYS
 ) -> None:
     """Make this node's certificate in *folder*, where our authority is.
 
@@ -171,7 +171,7 @@ def _is_complete(folder: Path, phase: TrustPhase) -> bool:
 
 def _accepted_count(folder: Path) -> int:
     try:
-        return (folder / CLUSTER_TRUST).read_bytes().count(BEGIN)
+        return (folder / CLUSTER_TRUST).read_bytes().count(CERTIFICATE_HEADER)
     except OSError:
         return 0
 
@@ -186,7 +186,10 @@ def _shows_cluster_certificate(folder: Path) -> bool:
 
 
 def issue_cluster_certificate(
-    folder: Path, phase: TrustPhase, names: list[str], days: int = CERTIFICATE_DAYS
+    folder: Path,
+    phase: TrustPhase,
+    names: list[str],
+    days: int = CERTIFICATE_VALIDITY_DAYS,
 ) -> None:
     """Make what a node in *phase* shows and accepts, in *folder*. Raises IdentityError.
 

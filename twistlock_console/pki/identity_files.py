@@ -35,7 +35,7 @@ CLUSTER_TRUST = "cluster-trust.pem"
 CLUSTER_FILES = (CLUSTER_AUTHORITY, CLUSTER_BUNDLE, CLUSTER_TRUST)
 
 #: From here on people are warned that a certificate ends.
-SOON = timedelta(days=90)
+EXPIRY_WARNING_PERIOD = timedelta(days=90)
 
 REMEDY = (
     "restore it from a backup of this host, or remove the node from the cluster "
@@ -142,7 +142,7 @@ def expiry_warnings(folder: Path, now: datetime | None = None) -> list[str]:
         except IdentityError as error:
             found.append(f"{error}.")
             continue
-        if ends - now < SOON:
+        if ends - now < EXPIRY_WARNING_PERIOD:
             verb = "ends" if ends > now else "ended"
             found.append(f"{what} {verb} on {ends:%Y-%m-%d}. {remedy}.")
     return found

@@ -27,7 +27,7 @@ from twistlock_console.pki.identity_files import (
     read_key,
 )
 
-LOOK_EVERY_SECONDS = 1.0
+POLL_INTERVAL_S = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -63,10 +63,10 @@ def server_context(folder: Path, *, client: Usage | None) -> ssl.SSLContext:
     """
     if client is Usage.NODE:
         context = _context(ssl.PROTOCOL_TLS_SERVER, folder, CLUSTER_BUNDLE)
-        _accept(context, folder, CLUSTER_TRUST)
+        _trust(context, folder, CLUSTER_TRUST)
     else:
         context = _context(ssl.PROTOCOL_TLS_SERVER, folder, NODE)
-        _accept(context, folder, AUTHORITY)
+        _trust(context, folder, AUTHORITY)
     # A ticket could not be used after a failover, and costs a third of a handshake.
     context.num_tickets = 0
     if client is not None:
@@ -85,9 +85,9 @@ def client_context(folder: Path) -> ssl.SSLContext:
     is_old = not (folder / CLUSTER_BUNDLE).exists()
     shown = NODE if is_old else CLUSTER_BUNDLE
     context = _context(ssl.PROTOCOL_TLS_CLIENT, folder, shown)
-    _accept(context, folder, AUTHORITY)
+    _trust(context, folder, AUTHORITY)
     if not is_old:
-        _accept(context, folder, CLUSTER_TRUST)
+        _trust(context, folder, CLUSTER_TRUST)
     return context
 
 
@@ -99,8 +99,8 @@ def peer_identity(der: bytes) -> Identity:
     try:
         certificate = x509.load_der_x509_certificate(der)
         serial = certificate.serial_number
-        name = _of(certificate, NameOID.COMMON_NAME)
-        unit = _of(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME)
+        name = _subject_attribute(certificate, NameOID.COMMON_NAME)
+        unit = _subject_attribute(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME)
     except (ValueError, TypeError) as error:
         raise IdentityError("the peer's certificate cannot be read") from error
     usage = Usage(unit) if unit in Usage.__members__.values() else None
@@ -124,12 +124,14 @@ def _context(protocol: int, folder: Path, shown: str) -> ssl.SSLContext:
     return context
 
 
-def _accept(context: ssl.SSLContext, folder: Path, authorities: str) -> None:
+def _trust(context: ssl.SSLContext, folder: Path, authorities: str) -> None:
     read_certificate(folder / authorities)
     context.load_verify_locations(folder / authorities)
 
 
-def _of(certificate: x509.Certificate, part: x509.ObjectIdentifier) -> str:
+def _subject_attribute(
+    certificate: x509.Certificate, part: x509.ObjectIdentifier
+) -> str:
     found = certificate.subject.get_attributes_for_oid(part)
     return str(found[0].value) if found else ""
 
@@ -142,11 +144,11 @@ class CertificateWatch:
 
     def __init__(self, folder: Path) -> None:
         self._files = [folder / name for name in (NODE, CLUSTER_BUNDLE, CLUSTER_TRUST)]
-        self._known = [_version(file) for file in self._files]
+        self._known = [_file_version(file) for file in self._files]
 
     def changed(self) -> bool:
         """Return whether one was replaced since the last call that said so."""
-        found = [_version(file) for file in self._files]
+        found = [_file_version(file) for file in self._files]
         versions = [new or old for new, old in zip(found, self._known, strict=True)]
         if versions == self._known:
             return False
@@ -154,7 +156,7 @@ class CertificateWatch:
         return True
 
 
-def _version(file: Path) -> tuple[int, int] | None:
+def _file_version(file: Path) -> tuple[int, int] | None:
     try:
         status = file.stat()
     except OSError:
@@ -184,7 +186,7 @@ class ReloadingTlsContext:
         return self._context
 
 
-async def follow(
+async def reload_on_change(
     context: ssl.SSLContext, folder: Path, renewed: Callable[[], object]
 ) -> None:
     """Keep *context*, which only this loop uses, at the certificate in *folder*.
@@ -193,7 +195,7 @@ async def follow(
     """
     watch = CertificateWatch(folder)
     while True:
-        await asyncio.sleep(LOOK_EVERY_SECONDS)
+        await asyncio.sleep(POLL_INTERVAL_S)
         if watch.changed():
             try:
                 context.load_cert_chain(folder / NODE, folder / NODE_KEY)

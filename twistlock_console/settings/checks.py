@@ -14,7 +14,7 @@ from twistlock_console.host_folders.system import is_system_folder
 from twistlock_console.settings.host import bind_problem
 from twistlock_console.settings.values import Settings
 
-VERSION_SECONDS = 10.0
+VERSION_TIMEOUT_S = 10.0
 
 Finding = tuple[tuple[str, ...], str]
 """The keys that a mistake is about, and the sentence."""
@@ -139,5 +139,5 @@ def unwritable(folder: Path) -> str | None:
 
 def not_mongod(program: Path) -> str | None:
     """Return why *program* cannot be run as mongod, if so. Takes at most 10 s."""
-    why = why_not_mongod(program, VERSION_SECONDS)
+    why = why_not_mongod(program, VERSION_TIMEOUT_S)
     return why and f"{program} {why}"

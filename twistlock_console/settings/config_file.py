@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-INSTEAD = (
+PLAIN_VALUE_HINT = (
     "write the plain value, ${VAR-default} to take it from the environment, "
     "or put special characters in 'single quotes'"
 )
-LARGEST = 1_000_000
+MAX_FILE_BYTES = 1_000_000
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:?-)([^}$`\\'\"]*)\}"
@@ -30,7 +30,7 @@ _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ConfigEntry:
     """One key, its value after quotes and variables, and where it stands.
 
     *text* is its line, without white space around it.
@@ -55,7 +55,7 @@ class Mistake:
 class ConfigFile:
     """All that could be read, and all that could not."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ConfigEntry, ...]
     mistakes: tuple[Mistake, ...] = ()
 
 
@@ -64,7 +64,7 @@ def parse(content: bytes, environ: Mapping[str, str]) -> ConfigFile:
     lines = decode_lines(content)
     if isinstance(lines, Mistake):
         return ConfigFile((), (lines,))
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ConfigEntry] = {}
     mistakes = []
     for number, line in enumerate(lines, start=1):
         found = _parse_line(number, line.strip(), environ)
@@ -79,8 +79,10 @@ def parse(content: bytes, environ: Mapping[str, str]) -> ConfigFile:
 
 def decode_lines(content: bytes) -> list[str] | Mistake:
     """Split *content* into its lines; a byte order mark is left out."""
-    if len(content) > LARGEST:
-        return Mistake(0, f"the file has more than {LARGEST} bytes, a wrong file?")
+    if len(content) > MAX_FILE_BYTES:
+        return Mistake(
+            0, f"the file has more than {MAX_FILE_BYTES} bytes, a wrong file?"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -103,7 +105,7 @@ def decode_lines(content: bytes) -> list[str] | Mistake:
 
 def _parse_line(
     number: int, line: str, environ: Mapping[str, str]
-) -> Entry | Mistake | None:
+) -> ConfigEntry | Mistake | None:
     if not line or line.startswith("#"):
         return None
     assignment = _ASSIGNMENT.fullmatch(line)
@@ -116,8 +118,8 @@ def _parse_line(
     key, raw = assignment.groups()
     value, rest = _take_word(raw, environ)
     if rest and not re.match(r"\s+#|\s*$", rest):
-        return Mistake(number, _complaint(key, rest), key)
-    return Entry(key, value, number, line)
+        return Mistake(number, _describe_rest(key, rest), key)
+    return ConfigEntry(key, value, number, line)
 
 
 def quote(value: str) -> str:
@@ -147,7 +149,7 @@ def _take_word(raw: str, environ: Mapping[str, str]) -> tuple[str, str]:
     return value, raw[position:]
 
 
-def _complaint(key: str, rest: str) -> str:
+def _describe_rest(key: str, rest: str) -> str:
     rest_shown = _clip(rest.strip())
     if rest[0] in "'\"" and rest[0] not in rest[1:]:
         return f"{key}: a quote is not closed on this line: {rest_shown}"
@@ -156,10 +158,10 @@ def _complaint(key: str, rest: str) -> str:
             f"{key}: more words follow the value: {rest_shown}; "
             "put a value with spaces in quotes"
         )
-    return f"{key}: shell code is not run: {rest_shown}; {INSTEAD}"
+    return f"{key}: shell code is not run: {rest_shown}; {PLAIN_VALUE_HINT}"
 
 
-def _set_twice(first: Entry, second: Entry) -> Mistake:
+def _set_twice(first: ConfigEntry, second: ConfigEntry) -> Mistake:
     return Mistake(
         second.line,
         f"{second.key} is set twice, on line {first.line} and here; keep one",

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LOOK_UP_SECONDS = 3.0
+LOOKUP_TIMEOUT_S = 3.0
 DOCUMENTATION_ADDRESS = "192.0.2.1"
 ORCHESTRATOR_VARIABLES = {
     "KUBERNETES_SERVICE_HOST": "Kubernetes",
@@ -29,7 +29,7 @@ ORCHESTRATOR_PATHS = {
 def full_name() -> str:
     """Return this host's full name; its plain name when DNS is slow or too long."""
     plain = socket.gethostname()
-    name = plain if "." in plain else _in_time(socket.getfqdn, plain)
+    name = plain if "." in plain else _call_with_timeout(socket.getfqdn, plain)
     return name if len(name) <= 64 else plain[:64]
 
 
@@ -40,7 +40,7 @@ def find_address(beyond: str = DOCUMENTATION_ADDRESS) -> str | None:
             # Connecting a UDP socket chooses a route and sends nothing.
             probe.connect((beyond, 9))
         except OSError:
-            return _in_time(_address_of_name, None)
+            return _call_with_timeout(_address_of_name, None)
         return str(probe.getsockname()[0])
 
 
@@ -82,12 +82,12 @@ def _address_of_name() -> str | None:
         return None
 
 
-def _in_time(call: Callable[[], T], otherwise: T) -> T:
+def _call_with_timeout(call: Callable[[], T], otherwise: T) -> T:
     """Call with a deadline: name look-ups have none of their own."""
     answers: list[T] = []
     thread = threading.Thread(target=lambda: answers.append(call()), daemon=True)
     thread.start()
-    thread.join(LOOK_UP_SECONDS)
+    thread.join(LOOKUP_TIMEOUT_S)
     return answers[0] if answers else otherwise
 
 

@@ -169,7 +169,7 @@ def all_keys() -> tuple[Key, ...]:
     return (*KEYS, *added)
 
 
-ACCEPTED = frozenset(
+IGNORED_KEYS = frozenset(
     {
         "DEFENDER_CN",
         "DEFENDER_LISTENER_TYPE",

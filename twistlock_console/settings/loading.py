@@ -10,15 +10,15 @@ from typing import Any
 from twistlock_console import plugins
 from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import checks, config_file
-from twistlock_console.settings.config_file import Entry, Mistake
+from twistlock_console.settings.config_file import ConfigEntry, Mistake
 from twistlock_console.settings.host import find_address, full_name, is_loopback
-from twistlock_console.settings.keys import ACCEPTED, KEYS, Key, all_keys
+from twistlock_console.settings.keys import IGNORED_KEYS, KEYS, Key, all_keys
 from twistlock_console.settings.values import Settings
 
 log = logging.getLogger(__name__)
 
 #: How alike a key must be to be suggested, from 0 to 1: a letter or a word differs.
-NEAR = 0.8
+MIN_SIMILARITY = 0.8
 
 _ENVIRONMENT = -1  # stands for a line number
 
@@ -47,9 +47,9 @@ class _Mistakes:
     def refuse(self) -> None:
         """Raise SettingsError if there are any."""
         if self._found:
-            raise SettingsError("\n".join(map(self._tell, sorted(self._found))))
+            raise SettingsError("\n".join(map(self._format, sorted(self._found))))
 
-    def _tell(self, mistake: tuple[int, str]) -> str:
+    def _format(self, mistake: tuple[int, str]) -> str:
         line, sentence = mistake
         if line == _ENVIRONMENT:
             return f"environment: {sentence}"
@@ -74,34 +74,34 @@ def load_settings(
     if not on_this_host:
         return parse_settings(content, str(path), environ)
 
-    def look(settings: Settings) -> Iterator[checks.Finding]:
+    def check(settings: Settings) -> Iterator[checks.Finding]:
         yield from checks.check_host(settings)
         yield from check_plugins(settings, environ, root)
 
-    return parse_settings(content, str(path), environ, look)
+    return parse_settings(content, str(path), environ, check)
 
 
 def parse_settings(
     content: bytes,
     name: str,
     environ: Mapping[str, str],
-    look: Callable[[Settings], Iterable[checks.Finding]] = lambda _: (),
+    check_more: Callable[[Settings], Iterable[checks.Finding]] = lambda _: (),
 ) -> Settings:
     """Read the settings from *content*, which mistakes call *name*.
 
-    *look* finds what the host lacks for them. Raises SettingsError as `load_settings`.
+    *check_more* yields problems of the host. Raises SettingsError as `load_settings`.
     """
     file = config_file.parse(content, environ)
     texts = {entry.key: entry.value for entry in file.entries}
     overriding = {key: environ[key] for key in _known() if key in environ}
     lines = {entry.key: entry.line for entry in file.entries}
     mistakes = _Mistakes(name, lines | dict.fromkeys(overriding, _ENVIRONMENT))
-    _judge_file(name, file.entries, file.mistakes, mistakes)
+    _check_file(name, file.entries, file.mistakes, mistakes)
     settings = _fill(_parse_values(texts | overriding, mistakes), mistakes)
     mistakes.add_all(checks.check_values(settings))
     for plugin in plugins.installed():
         mistakes.add_all(plugin.check_settings(settings))
-    mistakes.add_all(look(settings))
+    mistakes.add_all(check_more(settings))
     mistakes.refuse()
     return settings
 
@@ -120,7 +120,7 @@ def read_config(path: Path) -> bytes:
         if not path.is_file():
             raise SettingsError(f"Configuration file {path} must be present")
         with path.open("rb") as file:
-            return file.read(config_file.LARGEST + 1)
+            return file.read(config_file.MAX_FILE_BYTES + 1)
     except OSError as error:
         raise SettingsError(
             f"Configuration file {path} cannot be read: {error.strerror}"
@@ -130,12 +130,12 @@ def read_config(path: Path) -> bytes:
 
 
 def _known() -> list[str]:
-    return [key.name for key in all_keys()] + sorted(ACCEPTED)
+    return [key.name for key in all_keys()] + sorted(IGNORED_KEYS)
 
 
-def _judge_file(
+def _check_file(
     name: str,
-    entries: Iterable[Entry],
+    entries: Iterable[ConfigEntry],
     found: Iterable[Mistake],
     mistakes: _Mistakes,
 ) -> None:
@@ -157,7 +157,7 @@ def _judge_file(
 def _hint(key: str) -> str:
     """Name the key that *key* may be a misspelling of; "" where none is near."""
     ours = [each.name for each in all_keys()]
-    near = difflib.get_close_matches(key.upper(), ours, n=1, cutoff=NEAR)
+    near = difflib.get_close_matches(key.upper(), ours, n=1, cutoff=MIN_SIMILARITY)
     return f"; the nearest is {near[0]}" if near else ""
 
 

@@ -39,11 +39,11 @@ class Support:
 
     def collect(self) -> dict[str, object]:
         """Collect every part; plain JSON."""
-        parts = {name: _collected(part) for name, part in self.parts.items()}
-        return {"parts": parts, "peers": _collected(self.peers)}
+        parts = {name: _collect_part(part) for name, part in self.parts.items()}
+        return {"parts": parts, "peers": _collect_part(self.peers)}
 
 
-def _collected(part: Part) -> object:
+def _collect_part(part: Part) -> object:
     try:
         return json.loads(json.dumps(redact(part()), default=str))
     except (ConsoleError, PyMongoError, OSError) as error:

@@ -25,7 +25,7 @@ SLOT_TIMEOUT_S = 60.0
 PREEMPT_AFTER_S = 2.0
 """An opening connection this old gives way when nothing else makes progress."""
 STALLED_AFTER_S = 1.0
-RESERVED_FILES = 256
+RESERVED_DESCRIPTORS = 256
 """File descriptors kept for the database, the log and everything else."""
 
 
@@ -41,7 +41,7 @@ class AdmissionLimits:
     @classmethod
     def for_open_files(cls, open_files: int) -> "AdmissionLimits":
         """Return limits that fit in a limit of *open_files* file descriptors."""
-        total = max(16, open_files - min(RESERVED_FILES, open_files // 4))
+        total = max(16, open_files - min(RESERVED_DESCRIPTORS, open_files // 4))
         opening = min(512, max(4, total // 8))
         return cls(
             total=total,

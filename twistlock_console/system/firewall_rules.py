@@ -19,7 +19,7 @@ table inet {table} {{
     }}
 }}
 """
-ACCEPTED = "        ip saddr {addresses} tcp dport {ports} accept\n"
+ACCEPT_RULE = "        ip saddr {addresses} tcp dport {ports} accept\n"
 
 
 def firewall_rules(own: str, others: Iterable[str], ports: Sequence[int]) -> str:
@@ -36,7 +36,7 @@ def firewall_rules(own: str, others: Iterable[str], ports: Sequence[int]) -> str
     nodes = sorted({IPv4Address(address) for address in others} - {IPv4Address(own)})
     allowed = _set(str(node) for node in nodes)
     listed = _set(str(port) for port in sorted(ports))
-    accepted = ACCEPTED.format(addresses=allowed, ports=listed) if nodes else ""
+    accepted = ACCEPT_RULE.format(addresses=allowed, ports=listed) if nodes else ""
     return TEMPLATE.format(own=own, table=TABLE, accepted=accepted, ports=listed)
 
 

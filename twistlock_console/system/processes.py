@@ -16,8 +16,8 @@ from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 MAX_OPEN_FILES = 1_048_576
 """What is reckoned with where there is no limit."""
 PR_SET_PDEATHSIG = 1
-SLICE_MS = 200
-KILL_SECONDS = 5
+POLL_SLICE_MS = 200
+KILL_TIMEOUT_S = 5
 
 #: Becomes the program in argv[2:], unless the parent argv[1] has died meanwhile.
 _BOUND_EXEC = (
@@ -74,7 +74,7 @@ def end_group(pid: int, *, grace: float) -> bool:
 
     SIGTERM first, and SIGKILL for what is left after *grace* seconds. Says whether
     *pid* ended within the grace. A group that is gone already is fine, and one that
-    SIGKILL does not end within KILL_SECONDS (it hangs in a disk) is left behind.
+    SIGKILL does not end within KILL_TIMEOUT_S (it hangs in a disk) is left behind.
     """
     if pid <= 1:
         raise ValueError(f"{pid} leads no group of ours")
@@ -85,10 +85,10 @@ def end_group(pid: int, *, grace: float) -> bool:
         return True
     try:
         _signal_group(pid, watch, signal.SIGTERM)
-        graceful = _ended_by(watch, deadline)
+        graceful = _wait_for_exit(watch, deadline)
         # While the leader is not reaped, its number cannot belong to another group.
         _signal_group(pid, watch, signal.SIGKILL)
-        _ended_by(watch, boottime_ns() + KILL_SECONDS * SECOND)
+        _wait_for_exit(watch, boottime_ns() + KILL_TIMEOUT_S * SECOND)
     finally:
         os.close(watch)
     with suppress(ChildProcessError):
@@ -115,12 +115,12 @@ def _signal_group(pid: int, watch: int, number: signal.Signals) -> None:
             signal.pidfd_send_signal(watch, number)
 
 
-def _ended_by(watch: int, deadline: int) -> bool:
+def _wait_for_exit(watch: int, deadline: int) -> bool:
     """Wait for the process behind the pidfd *watch*, at most until *deadline*."""
     poll = select.poll()
     poll.register(watch, select.POLLIN)
     # In slices, because poll's own time-out stands still while the host sleeps.
     while (left := deadline - boottime_ns()) > 0:
-        if poll.poll(min(left // MILLISECOND + 1, SLICE_MS)):
+        if poll.poll(min(left // MILLISECOND + 1, POLL_SLICE_MS)):
             return True
     return bool(poll.poll(0))

@@ -12,7 +12,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from twistlock_console.common.clock import SECOND, boottime_ns
 
-STEP_SECONDS = 1.0
+MIN_CLOCK_STEP_S = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -70,7 +70,7 @@ class Scheduler:
             self._scheduler.start()
             self._stopped.clear()
             threading.Thread(
-                target=self._follow_steps, name="clock-steps", daemon=True
+                target=self._watch_clock, name="clock-steps", daemon=True
             ).start()
 
     def stop(self) -> None:
@@ -79,11 +79,11 @@ class Scheduler:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
-    def _follow_steps(self) -> None:
+    def _watch_clock(self) -> None:
         offset = _wall_offset()
-        while not self._stopped.wait(STEP_SECONDS):
+        while not self._stopped.wait(MIN_CLOCK_STEP_S):
             step = _wall_offset() - offset
-            if abs(step) < STEP_SECONDS:
+            if abs(step) < MIN_CLOCK_STEP_S:
                 continue
             log.warning("the wall clock was stepped by %.0f s", step)
             offset += step

@@ -164,13 +164,13 @@ HALF_LOADED = """
 from datetime import UTC, datetime
 from pathlib import Path
 from twistlock_console.backups.operations import restore_journal as journal
-from twistlock_console.backups.operations.restore_plan import Journal, State
+from twistlock_console.backups.operations.restore_plan import Journal, RestoreState
 from twistlock_console.database.client import connect, credentials_for
 from twistlock_console.settings import load_settings
 settings = load_settings(Path({config!r}), {{}}, on_this_host=False)
 with connect(settings, credentials_for(settings, "console"), app_name="t") as client:
     database = client["twistlock"]
-    began = Journal("dead", State.LOADING, "f", "admin", datetime.now(UTC))
+    began = Journal("dead", RestoreState.LOADING, "f", "admin", datetime.now(UTC))
     journal.begin(database, began)
     database["restoring.dead.g_first"].insert_one({{"generation": 1}})
 """

@@ -21,7 +21,12 @@ from twistlock_console.backups.format.manifest import IDENTITY
 from twistlock_console.backups.operations import identity
 from twistlock_console.backups.operations.create import BackupRequest, create_backup
 from twistlock_console.backups.storage.volume import Volume, verify
-from twistlock_console.backups.storage.work import FOLDER, Progress, WorkFolder, sweep
+from twistlock_console.backups.storage.work import (
+    FOLDER,
+    JobProgress,
+    WorkFolder,
+    sweep,
+)
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.pki.authority import create_authority
 from twistlock_console.pki.identity_files import AUTHORITY_KEY
@@ -181,7 +186,7 @@ def test_a_key_file_must_be_a_secret_and_long_enough(tmp_path: Path) -> None:
 def test_progress_is_told_in_bytes(node: BackupNode) -> None:
     """Each phase begins at nothing and knows its total."""
     fill(node.database)
-    told: list[Progress] = []
+    told: list[JobProgress] = []
     create_backup(
         node.settings, node.database, BackupRequest(("x",), 5, 1), None, told.append
     )

@@ -16,7 +16,7 @@ from twistlock_console.backups.operations.restore_plan import (
     Drop,
     Journal,
     Rename,
-    State,
+    RestoreState,
     active_run,
     steps,
 )
@@ -26,7 +26,7 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.database.client import Db
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-SWITCHING = Journal("r", State.SWITCHING, "f", "admin", NOW, ("a", "b"))
+SWITCHING = Journal("r", RestoreState.SWITCHING, "f", "admin", NOW, ("a", "b"))
 
 
 def fingerprint(
@@ -150,7 +150,7 @@ def test_a_damaged_backup_changes_nothing(node: BackupNode, place: float) -> Non
     assert not any("restoring" in n for n in node.database.list_collection_names())
     noted = restore_journal.read(node.database)
     assert noted is not None
-    assert noted.state is State.FAILED
+    assert noted.state is RestoreState.FAILED
 
 
 def test_a_backup_that_is_not_the_sealed_one_changes_nothing(node: BackupNode) -> None:
@@ -190,7 +190,7 @@ def test_another_version_is_refused(
 
 def test_the_identity_costs_little_memory() -> None:
     """A backup may use 150 MB in all; deriving the key takes a fifth of it."""
-    assert identity.COST * 8 * 128 <= 32 * 1024**2
+    assert identity.SCRYPT_COST * 8 * 128 <= 32 * 1024**2
 
 
 def test_one_restore_at_a_time(node: BackupNode) -> None:
@@ -210,7 +210,7 @@ def test_one_restore_at_a_time(node: BackupNode) -> None:
 def test_a_killed_restore_is_given_up_by_whoever_serves_next(node: BackupNode) -> None:
     """Its collections are dropped; it cannot be committed any more."""
     fill(node.database)
-    order = Journal("dead", State.LOADING, "f", "admin", NOW)
+    order = Journal("dead", RestoreState.LOADING, "f", "admin", NOW)
     restore_journal.begin(node.database, order)
     node.database["restoring.dead.events"].insert_one({"_id": 1})
     node.database["restoring.dead.more"].insert_one({"_id": 1})
@@ -255,7 +255,7 @@ def test_the_steps_end_with_what_the_backup_does_not_hold() -> None:
         Rename("restoring.r.b", "b"),
         Drop("c"),
     ]
-    assert steps(replace(SWITCHING, state=State.DONE), present) == []
+    assert steps(replace(SWITCHING, state=RestoreState.DONE), present) == []
 
 
 def test_some_collections_are_added_to_and_never_dropped() -> None:
@@ -275,10 +275,10 @@ def test_some_collections_are_added_to_and_never_dropped() -> None:
 
 def test_only_a_living_or_committed_restore_keeps_its_collections() -> None:
     """One that loads and is not ours died with its node."""
-    loading = replace(SWITCHING, state=State.LOADING)
+    loading = replace(SWITCHING, state=RestoreState.LOADING)
 
     assert active_run(None, "r") is None
     assert active_run(loading, "r") == "r"
     assert active_run(loading, None) is None
     assert active_run(SWITCHING, None) == "r"
-    assert active_run(replace(SWITCHING, state=State.FAILED), None) is None
+    assert active_run(replace(SWITCHING, state=RestoreState.FAILED), None) is None

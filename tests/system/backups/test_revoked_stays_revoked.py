@@ -130,7 +130,7 @@ def test_a_deploy_token(
     """Those of the backup are passed over, also in a backup of a release before."""
     kept, revoked_one, ended = (create_token(database)[0] for _ in range(3))
     new = node.make("new").file
-    monkeypatch.setattr(create, "is_dumped", manifest.is_kept)
+    monkeypatch.setattr(create, "is_dumped", manifest.is_allowed)
     old = node.make("old").file
     revoke_token(database, str(token_id(database, revoked_one)))
     begins = {"$regex": f"^{token_id(database, ended)}"}

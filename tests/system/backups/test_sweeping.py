@@ -11,7 +11,7 @@ from twistlock_console.backups.format.manifest import BackupKind
 from twistlock_console.backups.jobs.runner import Actor, Job, JobKind
 from twistlock_console.backups.jobs.runtime import Backups
 from twistlock_console.backups.jobs.service import (
-    CUT_SHORT,
+    INTERRUPTED_ERROR,
     last_results,
     record_start,
 )
@@ -98,7 +98,7 @@ def test_what_was_killed_is_noted_as_cut_short(node: BackupNode) -> None:
         backups.stop()
 
     outcome = last_results(node.database)["manual"]
-    assert (outcome.state, outcome.error) == ("failed", CUT_SHORT)
+    assert (outcome.state, outcome.error) == ("failed", INTERRUPTED_ERROR)
 
 
 def test_a_restore_that_is_decided_is_put_in_force_at_once(node: BackupNode) -> None:

@@ -16,7 +16,7 @@ from twistlock_console.host_folders.account import (
     find_account,
 )
 from twistlock_console.host_folders.probe import Probe
-from twistlock_console.host_folders.rules import MARK, Kind, Use
+from twistlock_console.host_folders.rules import MARK, PathKind, Use
 
 pytestmark = pytest.mark.needs(root=True)
 ACCOUNT = Account("twistlock", 62674, 62674)
@@ -46,17 +46,17 @@ def give(folder: Path, mode: int = 0o700) -> Path:
 
 def problem(probe: Probe, path: Path, use: Use = Use.DATA) -> str:
     """Why the account cannot use *path*; "" if it can."""
-    return probe.look(use, path).account_problem or ""
+    return probe.inspect(use, path).account_problem or ""
 
 
 def test_a_missing_folder_is_tried(probe: Probe, base: Path) -> None:
     """As root may make it; nothing is left, not even a time of change."""
     before = base.stat().st_mtime_ns
 
-    place = probe.look(Use.DATA, base / "a/b")
+    place = probe.inspect(Use.DATA, base / "a/b")
 
     assert (place.kind, place.account_problem, place.entries) == (
-        Kind.MISSING,
+        PathKind.MISSING,
         None,
         (),
     )
@@ -69,9 +69,9 @@ def test_a_folder_of_the_account_is_fine(probe: Probe, base: Path) -> None:
     folder = give(base / "data")
     (folder / "x").touch()
 
-    place = probe.look(Use.VOLUME, folder)
+    place = probe.inspect(Use.VOLUME, folder)
 
-    assert (place.kind, place.account_problem) == (Kind.FOLDER, None)
+    assert (place.kind, place.account_problem) == (PathKind.FOLDER, None)
     assert place.entries == ("x",)
     assert not place.is_ours
 
@@ -141,7 +141,7 @@ def test_a_full_file_system_is_told(base: Path, probe: Probe) -> None:
         fill = ["dd", "if=/dev/zero", f"of={folder}/filling", "status=none"]
         subprocess.run(fill, check=False, stderr=subprocess.DEVNULL)
         said = problem(probe, folder)
-        in_memory = probe.look(Use.DATA, folder).is_in_memory
+        in_memory = probe.inspect(Use.DATA, folder).is_in_memory
     finally:
         subprocess.run(["umount", folder], check=True)
 
@@ -156,7 +156,7 @@ def test_mount_options_are_seen(base: Path, probe: Probe) -> None:
     subprocess.run(mount, check=True)
     try:
         read_only = problem(probe, folder)
-        programs = probe.look(Use.PROGRAMS, folder)
+        programs = probe.inspect(Use.PROGRAMS, folder)
     finally:
         subprocess.run(["umount", folder], check=True)
 
@@ -172,19 +172,19 @@ def test_kinds_are_told_apart(probe: Probe, base: Path) -> None:
     (base / "loop").symlink_to(base / "loop")
     (base / "link").symlink_to(base)
     kinds = {
-        "file": Kind.FILE,
-        "link": Kind.FOLDER,
-        "link/none": Kind.MISSING,
-        "lost": Kind.BROKEN_LINK,
-        "lost/data": Kind.BROKEN_LINK,
-        "loop": Kind.BROKEN_LINK,
-        "none": Kind.MISSING,
+        "file": PathKind.FILE,
+        "link": PathKind.FOLDER,
+        "link/none": PathKind.MISSING,
+        "lost": PathKind.BROKEN_LINK,
+        "lost/data": PathKind.BROKEN_LINK,
+        "loop": PathKind.BROKEN_LINK,
+        "none": PathKind.MISSING,
     }
 
-    found = {name: probe.look(Use.DATA, base / name).kind for name in kinds}
+    found = {name: probe.inspect(Use.DATA, base / name).kind for name in kinds}
 
     assert found == kinds
-    assert str(probe.look(Use.DATA, base / "link/x").real) == str(base / "x")
+    assert str(probe.inspect(Use.DATA, base / "link/x").real) == str(base / "x")
 
 
 def test_files_are_read_and_programs_run_as_the_account(
@@ -218,14 +218,14 @@ def test_ours_is_recognised(base: Path) -> None:
     probe = Probe(ACCOUNT, installed={Use.DATA: used})
 
     def ours(path: Path, volume: Path | None = None) -> bool:
-        return probe.look(Use.DATA, path, volume).is_ours
+        return probe.inspect(Use.DATA, path, volume).is_ours
 
     assert ours(marked)
     assert ours(used)
     assert ours(old, old / "backup")
     assert not ours(old, Path("/backup"))
     assert not ours(other)
-    assert probe.look(Use.DATA, used).is_installed
+    assert probe.inspect(Use.DATA, used).is_installed
 
 
 def test_what_is_ours_is_given_back_whoever_has_it_now(base: Path) -> None:
@@ -243,9 +243,9 @@ def test_programs_are_recognised(probe: Probe, base: Path) -> None:
     (base / "releases/1/VERSION").touch()
     (base / "current").symlink_to("releases/1")
 
-    assert probe.look(Use.PROGRAMS, base).is_ours
-    assert not probe.look(Use.PROGRAMS, Path("/usr/local")).is_ours
-    assert not probe.look(Use.VOLUME, base).is_ours
+    assert probe.inspect(Use.PROGRAMS, base).is_ours
+    assert not probe.inspect(Use.PROGRAMS, Path("/usr/local")).is_ours
+    assert not probe.inspect(Use.VOLUME, base).is_ours
 
 
 def test_who_could_replace_a_folder_is_named(probe: Probe, base: Path) -> None:
@@ -261,13 +261,13 @@ def test_who_could_replace_a_folder_is_named(probe: Probe, base: Path) -> None:
     os.chown(stranger, 65534, 65534)
 
     def replaceable(path: Path, use: Use = Use.DATA) -> str | None:
-        return probe.look(use, path).replaceable_at
+        return probe.inspect(use, path).replaceable_at
 
     assert replaceable(open_to_all / "x") == f"everyone may write in {open_to_all}"
     assert replaceable(open_to_all) == f"everyone may write in {open_to_all}"
     assert replaceable(shared / "x") is None
-    assert probe.look(Use.DATA, shared).is_shared
-    assert not probe.look(Use.DATA, own).is_shared
+    assert probe.inspect(Use.DATA, shared).is_shared
+    assert not probe.inspect(Use.DATA, own).is_shared
     assert replaceable(own / "x") is None
     assert replaceable(own / "x", Use.PROGRAMS) == (
         f"{own} belongs to the account with id 62674"

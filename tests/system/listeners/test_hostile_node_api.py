@@ -16,7 +16,12 @@ from tests.listeners.listener_clients import PATIENCE_S, is_cut
 from twistlock_console.node_api import connections, server
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.node_api.connections import Caller, NodeConnections
-from twistlock_console.node_api.gate import MEMBERS, RETRY_ACCEPT_S, STRANGERS, Gate
+from twistlock_console.node_api.gate import (
+    ACCEPT_RETRY_INTERVAL_S,
+    MEMBER_LIMITS,
+    STRANGER_LIMITS,
+    Gate,
+)
 from twistlock_console.node_api.server import NodeApi, node_app
 from twistlock_console.pki.tls import client_context
 from twistlock_console.settings import Settings
@@ -76,7 +81,7 @@ def is_answered(node: Settings, source: str, stack: ExitStack) -> bool:
 def flood(node: Settings, stack: ExitStack) -> list[socket.socket]:
     """Begin handshakes from twenty addresses, more than there are slots."""
     clients = []
-    for number in range(20 * STRANGERS.per_address):
+    for number in range(20 * STRANGER_LIMITS.per_address):
         client = stack.enter_context(connect(node, f"127.0.1.{number % 20 + 1}"))
         client.sendall(HALF_A_HANDSHAKE)
         clients.append(client)
@@ -138,7 +143,7 @@ def test_connections_of_strangers_cost_few_threads(
     flood(node, stack)
 
     assert eventually(lambda: connection_threads() > 0)
-    assert connection_threads() <= STRANGERS.opening
+    assert connection_threads() <= STRANGER_LIMITS.opening
     assert is_answered(node, MEMBER, stack)
 
 
@@ -148,13 +153,13 @@ def test_too_many_silent_connections_of_an_address_are_reset(
     """Those of other addresses stay."""
     other = stack.enter_context(connect(node, "127.0.0.2"))
     crowd: list[socket.socket] = []
-    for _ in range(STRANGERS.waiting + 20):
+    for _ in range(STRANGER_LIMITS.waiting + 20):
         # Some are reset before they know that they are connected.
         with suppress(ConnectionResetError):
             crowd.append(stack.enter_context(connect(node, "127.0.0.3")))
 
     def count_reset() -> int:
-        missing = STRANGERS.waiting + 20 - len(crowd)
+        missing = STRANGER_LIMITS.waiting + 20 - len(crowd)
         return missing + sum(is_cut(client, 0.001) for client in crowd[-40:])
 
     assert eventually(lambda: count_reset() >= 20)
@@ -301,8 +306,8 @@ def test_without_file_descriptors_it_waits_for_some(stack: ExitStack) -> None:
     listening.exhausted = False
 
     assert eventually(lambda: begun == ["127.0.0.1"])
-    assert waited > 1.5 * RETRY_ACCEPT_S
-    assert MEMBERS.opening > 0
+    assert waited > 1.5 * ACCEPT_RETRY_INTERVAL_S
+    assert MEMBER_LIMITS.opening > 0
 
 
 def test_what_ends_after_the_node_api_writes_to_no_other_file() -> None:

@@ -13,7 +13,7 @@ from tests.hosts.waiting import wait_for
 from tests.listeners.listener_clients import PATIENCE_S
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable
 from twistlock_console.node_api.client import NodeClient
-from twistlock_console.node_api.server import MOST_BYTES, NodeApi, caller, node_app
+from twistlock_console.node_api.server import MAX_BODY_BYTES, NodeApi, caller, node_app
 from twistlock_console.pki.tls import client_context
 from twistlock_console.settings import Settings
 
@@ -62,7 +62,7 @@ def test_a_connection_stays(connection: http.client.HTTPSConnection) -> None:
     assert b"GET / HTTP/1.1" in told[3][1]
 
 
-@pytest.mark.parametrize("length", [str(MOST_BYTES + 1), "many", "-1"])
+@pytest.mark.parametrize("length", [str(MAX_BODY_BYTES + 1), "many", "-1"])
 def test_what_is_not_read_ends_it(
     connection: http.client.HTTPSConnection, length: str
 ) -> None:

@@ -82,7 +82,7 @@ def test_ports_open_again_when_the_warm_process_was_killed(
 ) -> None:
     """Its servers go with it; the next opening is slower, and that is all."""
     ports.open_all()
-    warm.end()
+    warm.stop()
     noticed = eventually(lambda: ports.pids() == {})
     ports.close_all()
     ports.open_all()

@@ -140,7 +140,7 @@ def test_a_mongod_that_does_not_answer_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program that hangs does not hang the Console."""
-    monkeypatch.setattr("twistlock_console.settings.checks.VERSION_SECONDS", 0.2)
+    monkeypatch.setattr("twistlock_console.settings.checks.VERSION_TIMEOUT_S", 0.2)
     program = tmp_path / "mongod"
     program.write_text("#!/bin/sh\nexec sleep 20\n")
     program.chmod(0o755)

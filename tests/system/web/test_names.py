@@ -5,7 +5,7 @@ from flask import Flask
 
 from tests.web.web_visitor import Visitor, basic
 from twistlock_console.certificate_renewal.names import (
-    MOST,
+    MAX_EXTRA_NAMES,
     ExtraNamesReader,
     checked_names,
 )
@@ -45,7 +45,7 @@ def test_what_is_no_name_is_refused(admin: Visitor, name: str) -> None:
 
 def test_there_is_a_limit() -> None:
     """A certificate must still fit where it is sent."""
-    names = [f"n{number}.test" for number in range(MOST)]
+    names = [f"n{number}.test" for number in range(MAX_EXTRA_NAMES)]
 
     assert checked_names([*names, names[0]]) == tuple(names)
     with pytest.raises(Refused, match="50 more names at most"):

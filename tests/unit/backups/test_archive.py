@@ -14,10 +14,10 @@ import bson
 import pytest
 
 from twistlock_console.backups.format.archive import (
-    BLOCK,
-    CHUNK,
-    LEVEL,
-    MAX_GROWTH,
+    BLOCK_BYTES,
+    CHUNK_BYTES,
+    COMPRESSION_LEVEL,
+    MAX_EXPANSION_RATIO,
     MAX_TEXT_BYTES,
     ArchiveEntry,
     ArchiveWriter,
@@ -125,10 +125,10 @@ def test_every_tar_reads_a_backup(backup: Path) -> None:
 def test_a_backup_ends_with_two_empty_blocks(backup: Path) -> None:
     """As tar demands; and each file fills whole blocks."""
     tar = gzip.decompress(backup.read_bytes())
-    blocks = sum(1 + -(-len(data) // BLOCK) for _, data in FILES)
+    blocks = sum(1 + -(-len(data) // BLOCK_BYTES) for _, data in FILES)
 
-    assert len(tar) == (blocks + 2) * BLOCK
-    assert not tar[-2 * BLOCK :].strip(b"\0")
+    assert len(tar) == (blocks + 2) * BLOCK_BYTES
+    assert not tar[-2 * BLOCK_BYTES :].strip(b"\0")
 
 
 def test_the_same_content_makes_the_same_file(backup: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_of_a_file_that_became_longer_the_beginning_is_kept(tmp_path: Path) -> N
 
 def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     """It is written and read a megabyte at a time."""
-    large = bytes(2 * CHUNK + 1)
+    large = bytes(2 * CHUNK_BYTES + 1)
     held = replace(HELD, packed=len(large))
     source = CountingReader(large)
     path = tmp_path / "large.tar.gz"
@@ -182,8 +182,8 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     with open_archive(path) as reader:
         *_, chunks = ([len(c) for c in each.chunks()] for each in reader.entries())
 
-    assert source.asked == [CHUNK, CHUNK, 1]
-    assert chunks == [CHUNK, CHUNK, 1]
+    assert source.asked == [CHUNK_BYTES, CHUNK_BYTES, 1]
+    assert chunks == [CHUNK_BYTES, CHUNK_BYTES, 1]
 
 
 def test_what_is_not_read_is_skipped(backup: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_file_that_is_no_small_text_is_refused() -> None:
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_a_backup_may_grow_to_four_times_its_size_and_a_megabyte(size: int) -> None:
     """What grows more when it is unpacked is there to fill the memory."""
-    most = MAX_GROWTH * size + CHUNK
+    most = MAX_EXPANSION_RATIO * size + CHUNK_BYTES
 
     assert BoundedSource(io.BytesIO(bytes(most)), size).exactly(most) == bytes(most)
     with pytest.raises(Refused, match=r"^it grows without end when it is unpacked$"):
@@ -217,9 +217,9 @@ def test_a_backup_may_grow_to_four_times_its_size_and_a_megabyte(size: int) -> N
 
 def test_the_growth_of_all_files_counts_together() -> None:
     """Many small files make a bomb too."""
-    source = BoundedSource(io.BytesIO(bytes(2 * CHUNK)), 0)
+    source = BoundedSource(io.BytesIO(bytes(2 * CHUNK_BYTES)), 0)
 
-    assert source.read(CHUNK) == bytes(CHUNK)
+    assert source.read(CHUNK_BYTES) == bytes(CHUNK_BYTES)
     with pytest.raises(Refused, match="grows without end"):
         source.read(1)
 
@@ -306,7 +306,7 @@ def test_a_backup_holds_plain_files_alone(
     backup: Path, block: bytes, sentence: str
 ) -> None:
     """Of a name that somebody chose a hundred letters are shown."""
-    repack(backup, lambda tar: tar[: -2 * BLOCK] + block + bytes(2 * BLOCK))
+    repack(backup, lambda tar: tar[: -2 * BLOCK_BYTES] + block + bytes(2 * BLOCK_BYTES))
 
     with pytest.raises(Refused) as caught:
         read(backup)
@@ -316,7 +316,7 @@ def test_a_backup_holds_plain_files_alone(
 
 def test_nothing_follows_the_end_of_a_backup(backup: Path) -> None:
     """But zeros, with which tar may fill its last record."""
-    repack(backup, lambda tar: tar + bytes(20 * BLOCK))
+    repack(backup, lambda tar: tar + bytes(20 * BLOCK_BYTES))
     assert len(read(backup)) == 3
 
     repack(backup, lambda tar: tar + b"x")
@@ -351,7 +351,11 @@ def test_a_backup_that_was_changed_after_its_seal_is_refused(backup: Path) -> No
 
 @pytest.mark.parametrize(
     "content",
-    [b"hello", gzip.compress(bytes([255]) * BLOCK), gzip.compress(b"x" * 2000)[:-9]],
+    [
+        b"hello",
+        gzip.compress(bytes([255]) * BLOCK_BYTES),
+        gzip.compress(b"x" * 2000)[:-9],
+    ],
     ids=["text", "no-tar", "cut-off"],
 )
 def test_another_file_is_no_backup(tmp_path: Path, content: bytes) -> None:
@@ -435,11 +439,11 @@ def _entry(packed: bytes, file: BinaryIO | None = None) -> ArchiveEntry:
 
 def test_a_packed_file_comes_out_as_it_went_in() -> None:
     """A megabyte at a time, and no more than the manifest says."""
-    whole = bytes(3 * CHUNK) + b"end"
+    whole = bytes(3 * CHUNK_BYTES) + b"end"
     parts = list(unpacked(_entry(gzip.compress(whole)), len(whole)))
 
     assert b"".join(parts) == whole
-    assert max(map(len, parts)) <= CHUNK
+    assert max(map(len, parts)) <= CHUNK_BYTES
     with pytest.raises(Refused) as caught:
         list(unpacked(_entry(gzip.compress(whole)), len(whole) - 1))
     assert str(caught.value) == "events in it holds more than its manifest says"
@@ -447,12 +451,12 @@ def test_a_packed_file_comes_out_as_it_went_in() -> None:
 
 def test_a_packed_file_may_come_in_several_chunks() -> None:
     """One that hardly shrinks is longer than a chunk itself."""
-    whole = zlib.compress(b"x") * (CHUNK // 4)
+    whole = zlib.compress(b"x") * (CHUNK_BYTES // 4)
     packed = gzip.compress(whole, 0)
 
-    assert len(packed) > 2 * CHUNK
+    assert len(packed) > 2 * CHUNK_BYTES
     assert b"".join(unpacked(_entry(packed), len(whole))) == whole
-    assert LEVEL == 1
+    assert COMPRESSION_LEVEL == 1
 
 
 @pytest.mark.parametrize(
@@ -461,8 +465,8 @@ def test_a_packed_file_may_come_in_several_chunks() -> None:
         gzip.compress(b"hello")[:-1],
         gzip.compress(b"hello") + b"x",
         gzip.compress(b"hello") * 2,
-        gzip.compress(bytes(CHUNK), 0)[:CHUNK] + b"x",
-        gzip.compress(bytes(CHUNK - 100), 0).ljust(CHUNK + 5, b"x"),
+        gzip.compress(bytes(CHUNK_BYTES), 0)[:CHUNK_BYTES] + b"x",
+        gzip.compress(bytes(CHUNK_BYTES - 100), 0).ljust(CHUNK_BYTES + 5, b"x"),
         b"",
     ],
     ids=["cut-off", "longer", "two", "cut-in-a-chunk", "more-chunks", "empty"],
@@ -470,4 +474,4 @@ def test_a_packed_file_may_come_in_several_chunks() -> None:
 def test_a_packed_file_that_is_damaged_is_refused(packed: bytes) -> None:
     """Cut off, or with something behind its end."""
     with pytest.raises(Refused, match=r"^events in it is damaged$"):
-        list(unpacked(_entry(packed), 2 * CHUNK))
+        list(unpacked(_entry(packed), 2 * CHUNK_BYTES))

@@ -7,8 +7,8 @@ import bson
 import pytest
 
 from twistlock_console.backups.format.bson_stream import (
-    LARGEST_DOCUMENT,
-    Counting,
+    MAX_DOCUMENT_BYTES,
+    DocumentCounter,
     count,
     split,
 )
@@ -19,14 +19,14 @@ from twistlock_console.backups.format.manifest import (
     CollectionEntry,
     Manifest,
     check_name,
+    is_allowed,
     is_dumped,
-    is_kept,
     is_leftover,
     is_replaced,
     restore_refusal,
     temporary,
 )
-from twistlock_console.backups.jobs.schedule import Past, due
+from twistlock_console.backups.jobs.schedule import BackupHistory, due
 from twistlock_console.common.errors import Refused
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
@@ -123,8 +123,8 @@ def test_what_is_about_the_cluster_itself_is_left_out() -> None:
     """A restore changes neither who serves nor who has logged out."""
     left_out = ["lease", "ha_nodes", "revoked_sessions", "backup_results", "system.js"]
 
-    assert not any(is_kept(name) for name in [*left_out, temporary("r", "users")])
-    assert is_kept("users")
+    assert not any(is_allowed(name) for name in [*left_out, temporary("r", "users")])
+    assert is_allowed("users")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_restore_replaces_what_is_only_content(
 ) -> None:
     """Accounts and revocations are added to; what an older backup has beside is not."""
     assert (
-        is_kept(collection),
+        is_allowed(collection),
         is_dumped(collection),
         is_replaced(collection),
     ) == (kept, dumped, replaced)
@@ -164,28 +164,31 @@ def test_leftovers_are_those_of_other_restores() -> None:
         pytest.param({}, SINCE + HOUR, tuple(BackupKind), id="first"),
         pytest.param({}, SINCE - HOUR, (), id="clock-before-the-first-start"),
         pytest.param(
-            {k: Past(SINCE) for k in BackupKind},
+            {k: BackupHistory(SINCE) for k in BackupKind},
             SINCE + DAY,
             (BackupKind.DAILY,),
             id="next-day",
         ),
         pytest.param(
-            {k: Past(SINCE) for k in BackupKind}, SINCE + DAY - MINUTE, (), id="not-yet"
+            {k: BackupHistory(SINCE) for k in BackupKind},
+            SINCE + DAY - MINUTE,
+            (),
+            id="not-yet",
         ),
         pytest.param(
-            {k: Past(SINCE) for k in BackupKind},
+            {k: BackupHistory(SINCE) for k in BackupKind},
             SINCE + 7 * DAY,
             (BackupKind.DAILY, BackupKind.WEEKLY),
             id="next-week",
         ),
         pytest.param(
-            {k: Past(SINCE + DAY) for k in BackupKind},
+            {k: BackupHistory(SINCE + DAY) for k in BackupKind},
             SINCE + HOUR,
             (),
             id="clock-back",
         ),
         pytest.param(
-            {k: Past(SINCE + 90 * DAY) for k in BackupKind},
+            {k: BackupHistory(SINCE + 90 * DAY) for k in BackupKind},
             SINCE + HOUR,
             tuple(BackupKind),
             id="noted-under-a-wrong-clock",
@@ -193,7 +196,7 @@ def test_leftovers_are_those_of_other_restores() -> None:
     ],
 )
 def test_each_kind_has_its_period(
-    past: dict[BackupKind, Past], now: datetime, kinds: tuple[BackupKind, ...]
+    past: dict[BackupKind, BackupHistory], now: datetime, kinds: tuple[BackupKind, ...]
 ) -> None:
     """A day, a week, thirty days; the first an hour after the start."""
     assert due(SINCE, past, now) == kinds
@@ -201,10 +204,16 @@ def test_each_kind_has_its_period(
 
 def test_a_failure_is_tried_again_and_not_at_once() -> None:
     """Fifteen minutes after an error, seconds after the end of the node."""
-    done = {BackupKind.WEEKLY: Past(SINCE), BackupKind.MONTHLY: Past(SINCE)}
+    done = {
+        BackupKind.WEEKLY: BackupHistory(SINCE),
+        BackupKind.MONTHLY: BackupHistory(SINCE),
+    }
     at = SINCE + DAY
-    failed = {**done, BackupKind.DAILY: Past(SINCE, failed=at)}
-    cut_short = {**done, BackupKind.DAILY: Past(SINCE, failed=at, interrupted=True)}
+    failed = {**done, BackupKind.DAILY: BackupHistory(SINCE, failed=at)}
+    cut_short = {
+        **done,
+        BackupKind.DAILY: BackupHistory(SINCE, failed=at, interrupted=True),
+    }
 
     assert due(SINCE, failed, at + 14 * MINUTE) == ()
     assert due(SINCE, failed, at + 15 * MINUTE) == (BackupKind.DAILY,)
@@ -298,7 +307,7 @@ def test_documents_are_found_across_chunks() -> None:
     for size in (1, 3, 100, 10_000):
         cut = [stream[at : at + size] for at in range(0, len(stream), size)]
         assert [d for chunk in split(cut) for d in chunk] == documents
-        counting = Counting()
+        counting = DocumentCounter()
         for chunk in cut:
             counting.feed(chunk)
         counting.close()
@@ -319,11 +328,11 @@ NO_DOCUMENTS = "it holds bytes that are no documents"
     ("stream", "sentence"),
     [
         (begun(4), NO_DOCUMENTS),
-        (begun(LARGEST_DOCUMENT + 1), NO_DOCUMENTS),
+        (begun(MAX_DOCUMENT_BYTES + 1), NO_DOCUMENTS),
         (b"\xff\xff\xff\xff", NO_DOCUMENTS),
         (bson.encode({}) + begun(4), NO_DOCUMENTS),
         (begun(5), CUT_OFF),
-        (begun(LARGEST_DOCUMENT), CUT_OFF),
+        (begun(MAX_DOCUMENT_BYTES), CUT_OFF),
         (begun(6) + b"\0", CUT_OFF),
         (b"\1\2", CUT_OFF),
     ],
@@ -338,7 +347,7 @@ def test_other_bytes_are_no_documents(stream: bytes, sentence: str) -> None:
 
 def test_a_document_has_from_five_bytes_to_a_little_over_sixteen_megabytes() -> None:
     """As MongoDB has it."""
-    for size in (5, LARGEST_DOCUMENT):
+    for size in (5, MAX_DOCUMENT_BYTES):
         document = begun(size).ljust(size, b"\0")
         assert list(split([document])) == [[document]]
         assert count(document) == 1
@@ -347,6 +356,6 @@ def test_a_document_has_from_five_bytes_to_a_little_over_sixteen_megabytes() -> 
 def test_what_is_no_document_is_refused_as_soon_as_its_length_is_there() -> None:
     """Not only at the end of a stream that may be long."""
     with pytest.raises(Refused, match=NO_DOCUMENTS):
-        Counting().feed(begun(4))
+        DocumentCounter().feed(begun(4))
     with pytest.raises(Refused, match=NO_DOCUMENTS):
         next(split([begun(4)]))

@@ -8,7 +8,7 @@ import pytest
 from twistlock_console.host_folders.rules import (
     Finding,
     Host,
-    Kind,
+    PathKind,
     Place,
     Severity,
     Use,
@@ -20,7 +20,7 @@ from twistlock_console.host_folders.system import is_system_folder
 
 def place(use: Use, path: str, **found: object) -> Place:
     """A place at *path* of which nothing bad was found."""
-    kind = Kind.FILE if use in (Use.KEY_FILE, Use.MONGOD) else Kind.MISSING
+    kind = PathKind.FILE if use in (Use.KEY_FILE, Use.MONGOD) else PathKind.MISSING
     where = PurePosixPath(path)
     return replace(Place(use, where, where, kind), **found)  # type: ignore[arg-type]
 
@@ -60,7 +60,7 @@ FREE = _FREE.split()
 @pytest.mark.parametrize("use", FOLDERS)
 def test_no_folder_of_the_system_is_ours(use: Use, path: str) -> None:
     """Whatever is in it, and whoever may write there."""
-    found = findings(place(use, path, kind=Kind.FOLDER, is_ours=True))
+    found = findings(place(use, path, kind=PathKind.FOLDER, is_ours=True))
 
     assert f"{use} {path} is a folder of the system" in found[0].sentence
     assert found[0].severity is Severity.ERROR
@@ -77,7 +77,7 @@ def test_a_link_to_the_system_is_seen_through() -> None:
     """The finding names both."""
     real = PurePosixPath("/var")
 
-    said = only(findings(place(Use.DATA, "/srv/link", real=real, kind=Kind.FOLDER)))
+    said = only(findings(place(Use.DATA, "/srv/link", real=real, kind=PathKind.FOLDER)))
 
     assert said.startswith("DATA_FOLDER /srv/link, which is /var, is a folder of the")
 
@@ -116,7 +116,7 @@ def test_no_program_has_a_path_of_two_lines() -> None:
 def test_a_folder_with_foreign_content_is_refused(use: Use) -> None:
     """Some of the content is named; an empty file system is none."""
     path = "/srv/x"
-    foreign = place(use, path, kind=Kind.FOLDER, entries=("a", "b", "c", "d"))
+    foreign = place(use, path, kind=PathKind.FOLDER, entries=("a", "b", "c", "d"))
     empty = replace(foreign, entries=("lost+found",))
     ours = replace(foreign, is_ours=True)
     few = replace(foreign, entries=("a",))
@@ -130,7 +130,7 @@ def test_a_folder_with_foreign_content_is_refused(use: Use) -> None:
 
 def test_backups_may_be_beside_other_files() -> None:
     """A share for the backups of many programs is usual."""
-    share = place(Use.VOLUME, "/backup", kind=Kind.FOLDER, entries=("other",))
+    share = place(Use.VOLUME, "/backup", kind=PathKind.FOLDER, entries=("other",))
 
     assert findings(share) == []
 
@@ -138,18 +138,20 @@ def test_backups_may_be_beside_other_files() -> None:
 @pytest.mark.parametrize(
     ("use", "kind", "words"),
     [
-        (Use.DATA, Kind.FILE, "is a file; name a folder"),
-        (Use.VOLUME, Kind.FILE, "is a file; name a folder"),
-        (Use.PROGRAMS, Kind.FILE, "is a file; name a folder"),
-        (Use.KEY_FILE, Kind.FOLDER, "is not a file on this host; copy it there"),
-        (Use.KEY_FILE, Kind.MISSING, "is not a file on this host; copy it there"),
-        (Use.MONGOD, Kind.MISSING, "is not a file on this host; install MongoDB"),
-        (Use.MONGOD, Kind.FOLDER, "is not a file on this host; install MongoDB"),
-        (Use.DATA, Kind.BROKEN_LINK, "is a link to /srv/x, which is not there"),
-        (Use.KEY_FILE, Kind.BROKEN_LINK, "is a link to /srv/x, which is not there"),
+        (Use.DATA, PathKind.FILE, "is a file; name a folder"),
+        (Use.VOLUME, PathKind.FILE, "is a file; name a folder"),
+        (Use.PROGRAMS, PathKind.FILE, "is a file; name a folder"),
+        (Use.KEY_FILE, PathKind.FOLDER, "is not a file on this host; copy it there"),
+        (Use.KEY_FILE, PathKind.MISSING, "is not a file on this host; copy it there"),
+        (Use.MONGOD, PathKind.MISSING, "is not a file on this host; install MongoDB"),
+        (Use.MONGOD, PathKind.FOLDER, "is not a file on this host; install MongoDB"),
+        (Use.DATA, PathKind.BROKEN_LINK, "is a link to /srv/x, which is not there"),
+        (Use.KEY_FILE, PathKind.BROKEN_LINK, "is a link to /srv/x, which is not there"),
     ],
 )
-def test_what_is_there_must_be_of_its_kind(use: Use, kind: Kind, words: str) -> None:
+def test_what_is_there_must_be_of_its_kind(
+    use: Use, kind: PathKind, words: str
+) -> None:
     """Folders are folders, files are files."""
     assert words in only(findings(place(use, "/srv/x", kind=kind)))
 
@@ -212,7 +214,7 @@ def test_nobody_else_may_replace_ours(use: Use) -> None:
 @pytest.mark.parametrize("use", [Use.DATA, Use.PROGRAMS])
 def test_a_shared_folder_is_warned_about(use: Use) -> None:
     """As a new file system in memory is; for backups it is usual."""
-    shared = place(use, "/srv/x", kind=Kind.FOLDER, is_shared=True)
+    shared = place(use, "/srv/x", kind=PathKind.FOLDER, is_shared=True)
 
     assert findings(shared) == [
         Finding(

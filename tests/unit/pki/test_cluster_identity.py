@@ -10,7 +10,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from tests.unit.pki.test_certificates import call, defender_context, make_node, serving
-from twistlock_console.backups.operations.identity import put_in_force
+from twistlock_console.backups.operations.identity import install_identity
 from twistlock_console.database.known_members import (
     read_known_members,
     write_known_members,
@@ -209,7 +209,7 @@ def test_restored_keys_bring_the_cluster_authority_back(
     make_node(folders.certificates)
     write_known_members(folders, ["10.0.0.1"])
 
-    put_in_force(folders, backup)
+    install_identity(folders, backup)
     issue_node_certificate(folders.certificates, ["127.0.0.1"])
 
     assert stored_phase(folders.certificates) is CLUSTER_ONLY

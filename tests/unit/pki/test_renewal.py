@@ -11,7 +11,7 @@ from cryptography import x509
 from tests.unit.pki.test_certificates import call, make_node, serving
 from twistlock_console.certificate_renewal.renewal import (
     NodeCertificateRenewer,
-    why_renew,
+    renewal_reason,
 )
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.node.lifecycle import ensure_certificate_current
@@ -61,7 +61,7 @@ def test_when_it_must_be_renewed(
     issue_node_certificate(tmp_path, NAMES, days=days)
     certificate = load_certificate(tmp_path / "node.pem")
 
-    assert why_renew(certificate, names, datetime.now(UTC)) == reason
+    assert renewal_reason(certificate, names, datetime.now(UTC)) == reason
 
 
 def test_a_certificate_from_a_wrong_clock_is_renewed(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_certificate_from_a_wrong_clock_is_renewed(tmp_path: Path) -> None:
     certificate = load_certificate(make_node(tmp_path) / "node.pem")
     before = datetime.now(UTC) - timedelta(days=30)
 
-    reason = why_renew(certificate, ["127.0.0.1", "console.example.com"], before)
+    reason = renewal_reason(certificate, ["127.0.0.1", "console.example.com"], before)
 
     assert reason == "it is not valid yet"
 
@@ -82,7 +82,7 @@ def test_names_from_elsewhere_are_added(settings: Settings) -> None:
     for more in ((), ("lb.example.com", "10.0.0.50"), ("10.0.0.50",)):
         renewal.more_names = lambda more=more: more
 
-        renewal.look()
+        renewal.renew_if_due()
 
         wanted = {*NAMES, *more}
         alternative = own(settings).extensions.get_extension_for_class(
@@ -102,7 +102,7 @@ def test_names_nobody_can_tell_stay(settings: Settings) -> None:
     renewal.more_names = silent
     before = own(settings)
 
-    renewal.look()
+    renewal.renew_if_due()
 
     assert own(settings) == before
 

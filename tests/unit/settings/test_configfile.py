@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistlock_console.settings.config_file import LARGEST, Entry, parse
+from twistlock_console.settings.config_file import MAX_FILE_BYTES, ConfigEntry, parse
 
 ENVIRON = {"SET": "from outside", "EMPTY": "", "CODE": "$(reboot)"}
 
@@ -110,7 +110,7 @@ def test_all_mistakes_are_told_with_their_lines() -> None:
     file = parse(b"# a\n\nA=$(a)\nB=1\r\nB=2\nC\n", {})
 
     assert [mistake.line for mistake in file.mistakes] == [3, 5, 6]
-    assert file.entries == (Entry("B", "1", 4),)
+    assert file.entries == (ConfigEntry("B", "1", 4),)
 
 
 def test_a_key_set_twice_is_a_mistake() -> None:
@@ -131,7 +131,7 @@ def test_a_key_set_twice_is_a_mistake() -> None:
         pytest.param("A=1".encode("utf-16"), 0, id="utf-16"),
         pytest.param(b"# a\rA=1\rB=2\r", 1, id="old-mac"),
         pytest.param(b"A=1\r\nB=2 # b\rC=3\n", 2, id="mixed"),
-        pytest.param(b"A=1\n" * LARGEST, 0, id="huge"),
+        pytest.param(b"A=1\n" * MAX_FILE_BYTES, 0, id="huge"),
     ],
 )
 def test_what_is_not_text_is_one_mistake(content: bytes, line: int) -> None:
@@ -147,7 +147,7 @@ def test_files_from_windows_are_read() -> None:
     """A byte order mark and CRLF line ends change nothing."""
     file = parse(b"\xef\xbb\xbfA=1\r\nB='2'\r\n", {})
 
-    assert file.entries == (Entry("A", "1", 1), Entry("B", "2", 2))
+    assert file.entries == (ConfigEntry("A", "1", 1), ConfigEntry("B", "2", 2))
     assert file.mistakes == ()
 
 

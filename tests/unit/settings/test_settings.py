@@ -20,7 +20,7 @@ from twistlock_console.settings import (
 )
 from twistlock_console.settings.checks import unwritable
 from twistlock_console.settings.host import full_name
-from twistlock_console.settings.keys import ACCEPTED, KEYS, all_keys
+from twistlock_console.settings.keys import IGNORED_KEYS, KEYS, all_keys
 
 HERE = "NODE_ADDRESS=127.0.0.1\n"
 PROJECT = Path(__file__).parents[3]
@@ -78,7 +78,7 @@ def test_every_key_fills_its_field() -> None:
     """The table and the settings agree, and no key is both ours and ignored."""
     attributes = {key.attribute for key in KEYS}
     assert attributes | {"plugin_values"} == {f.name for f in fields(Settings)}
-    assert ACCEPTED.isdisjoint(key.name for key in all_keys())
+    assert IGNORED_KEYS.isdisjoint(key.name for key in all_keys())
 
 
 def test_the_environment_overrides_the_file(load: Load) -> None:
@@ -381,7 +381,7 @@ def test_unknown_keys_are_warned_about(
     load: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the line and the nearest key; the product's other keys are quiet."""
-    accepted = "".join(f"{key}=\n" for key in ACCEPTED)
+    accepted = "".join(f"{key}=\n" for key in IGNORED_KEYS)
 
     load(HERE + "HIGH_AVAILABILTY_ENABLED=true\n" + accepted)
 
@@ -513,4 +513,4 @@ def test_the_manual_has_every_key() -> None:
         (key.name, f"`{key.default}`" if key.default else "empty", key.help)
         for key in all_keys()
     )
-    assert [key for key in ACCEPTED if f"`{key}`" not in text] == []
+    assert [key for key in IGNORED_KEYS if f"`{key}`" not in text] == []

@@ -28,13 +28,13 @@ from twistlock_console.common.errors import Refused
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-BLOCK = tarfile.BLOCKSIZE
-CHUNK = 1024**2
-LEVEL = 1
+BLOCK_BYTES = tarfile.BLOCKSIZE
+CHUNK_BYTES = 1024**2
+COMPRESSION_LEVEL = 1
 MAX_TEXT_BYTES = 4 * 1024**2
 #: A backup hardly shrinks in the outer gzip; what grows by more than this is a bomb.
-MAX_GROWTH = 4
-DAMAGE: tuple[type[Exception], ...] = (
+MAX_EXPANSION_RATIO = 4
+DAMAGE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
     zlib.error,
@@ -47,7 +47,7 @@ DAMAGE: tuple[type[Exception], ...] = (
 def quick_gzip(file: BinaryIO, mode: str) -> BinaryIO:
     """Read or write gzip through *file*, several times as fast as with zlib."""
     untyped: Any = igzip
-    return cast(BinaryIO, untyped.GzipFile("", mode, LEVEL, file, mtime=0))
+    return cast(BinaryIO, untyped.GzipFile("", mode, COMPRESSION_LEVEL, file, mtime=0))
 
 
 class CollectionPacker:
@@ -126,12 +126,12 @@ class ArchiveWriter:
         header.size, header.mtime, header.mode = size, made, 0o600
         self._packer.write(header.tobuf(tarfile.GNU_FORMAT))
         left = size
-        while left and (chunk := source.read(min(left, CHUNK))):
+        while left and (chunk := source.read(min(left, CHUNK_BYTES))):
             self._packer.write(chunk)
             left -= len(chunk)
         if left:
             raise OSError(f"{name} became shorter while it was packed")
-        self._packer.write(bytes(-size % BLOCK))
+        self._packer.write(bytes(-size % BLOCK_BYTES))
 
     def add_bytes(self, name: str, data: bytes, made: int) -> None:
         """Add a small file."""
@@ -139,7 +139,7 @@ class ArchiveWriter:
 
     def close(self) -> None:
         """Write the end of the tar and of the gzip."""
-        self._packer.write(bytes(2 * BLOCK))
+        self._packer.write(bytes(2 * BLOCK_BYTES))
         self._packer.close()
 
 
@@ -148,7 +148,7 @@ class BoundedSource:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
-        self._left = MAX_GROWTH * size + CHUNK
+        self._left = MAX_EXPANSION_RATIO * size + CHUNK_BYTES
 
     def read(self, size: int) -> bytes:
         """Return at most *size* bytes, b"" at the end; raises Refused."""
@@ -181,7 +181,7 @@ class ArchiveEntry:
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes, some at a time."""
         while self._left:
-            chunk = self._source.exactly(min(self._left, CHUNK))
+            chunk = self._source.exactly(min(self._left, CHUNK_BYTES))
             self._left -= len(chunk)
             yield chunk
 
@@ -195,7 +195,7 @@ class ArchiveEntry:
         """Skip the bytes that were not read, and the padding."""
         for _ in self.chunks():
             pass
-        self._source.exactly(-self.size % BLOCK)
+        self._source.exactly(-self.size % BLOCK_BYTES)
 
 
 class ArchiveReader:
@@ -227,13 +227,13 @@ class ArchiveReader:
         if awaited:
             raise Refused(f"{next(iter(awaited))} is missing in it")
         # Read to the end: gzip has its checksum there.
-        while rest := self._source.read(CHUNK):
+        while rest := self._source.read(CHUNK_BYTES):
             if rest.strip(b"\0"):
                 raise Refused("something follows its end")
         self._check()
 
     def _next(self) -> ArchiveEntry | None:
-        block = self._source.exactly(BLOCK)
+        block = self._source.exactly(BLOCK_BYTES)
         if not block.strip(b"\0"):
             return None
         header = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
@@ -260,7 +260,7 @@ class HashingReader(io.RawIOBase):
         self._hash.update(memoryview(buffer)[:count])
         return count
 
-    def must_be(self, sha256: str | None) -> None:
+    def check_hash(self, sha256: str | None) -> None:
         """Raise Refused if *sha256* is known and the bytes read so far have another."""
         if sha256 is not None and self._hash.hexdigest() != sha256:
             raise Refused("it was changed since it was made")
@@ -278,10 +278,10 @@ def open_archive(path: Path, sha256: str | None = None) -> Iterator[ArchiveReade
             outer = raw if sha256 is None else cast(BinaryIO, hashed)
             with quick_gzip(outer, "rb") as file:
                 source = BoundedSource(file, path.stat().st_size)
-                yield ArchiveReader(source, partial(hashed.must_be, sha256))
+                yield ArchiveReader(source, partial(hashed.check_hash, sha256))
     except FileNotFoundError as error:
         raise Refused(f"there is no backup {path.name}") from error
-    except DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise Refused(f"{path.name} cannot be read: {_reason(error)}") from error
     except Refused as error:
         raise Refused(f"{path.name} is no good backup: {error}") from error
@@ -301,7 +301,7 @@ def unpacked(entry: ArchiveEntry, limit: int) -> Iterator[bytes]:
         while rest:
             if packer.eof:
                 raise Refused(f"{entry.name} in it is damaged")
-            data = packer.decompress(rest, CHUNK)
+            data = packer.decompress(rest, CHUNK_BYTES)
             rest = packer.unconsumed_tail
             limit -= len(data)
             if limit < 0:

@@ -5,7 +5,7 @@ from struct import Struct
 
 from twistlock_console.common.errors import Refused
 
-LARGEST_DOCUMENT = 16 * 1024**2 + 16 * 1024
+MAX_DOCUMENT_BYTES = 16 * 1024**2 + 16 * 1024
 _LENGTH = Struct("<i")
 
 
@@ -24,7 +24,7 @@ def split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
         raise Refused("it ends in the middle of a document")
 
 
-class Counting:
+class DocumentCounter:
     """Counts the documents of a stream whose chunks end anywhere; copies none."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Counting:
 
 def count(chunk: bytes) -> int:
     """Count the whole documents in *chunk*; raises Refused if it has others."""
-    counting = Counting()
+    counting = DocumentCounter()
     counting.feed(chunk)
     counting.close()
     return counting.documents
@@ -69,6 +69,6 @@ def _documents(data: bytes) -> tuple[list[bytes], int]:
 
 def _length(data: bytes, at: int) -> int:
     length: int = _LENGTH.unpack_from(data, at)[0]
-    if not 5 <= length <= LARGEST_DOCUMENT:
+    if not 5 <= length <= MAX_DOCUMENT_BYTES:
         raise Refused("it holds bytes that are no documents")
     return length

@@ -34,7 +34,7 @@ _ALTERED = re.compile(r"(?:.*[^A-Za-z0-9_.+-])?" + _STEM + r"(?![0-9]).*", re.DO
 
 #: Collections about this cluster itself: the node that serves, the members, the ended
 #: sessions. A restore leaves them as they are.
-LEFT_OUT = (
+EXCLUDED_COLLECTIONS = (
     "lease",
     "revoked_sessions",
     "login_failures",
@@ -44,7 +44,7 @@ LEFT_OUT = (
 )
 #: A restore adds to these collections and removes nothing, in this order: accounts come
 #: after the revocations, which say what accounts were deleted.
-ADDED_TO = (
+MERGED_COLLECTIONS = (
     "revocations",
     "revoked_certificates",  # of a release before
     "renewed_certificates",
@@ -53,7 +53,7 @@ ADDED_TO = (
 )
 #: Not in a new backup, and ignored in an older one: proofs that are valid for a day,
 #: and orders that were carried out long ago.
-PASSED_OVER = frozenset({"deploy_tokens", "defender_orders"})
+IGNORED_COLLECTIONS = frozenset({"deploy_tokens", "defender_orders"})
 TEMPORARY = "restoring"
 
 MANIFEST = "manifest.json"
@@ -140,25 +140,25 @@ def check_name(name: str) -> str:
     return name
 
 
-def is_kept(collection: str) -> bool:
+def is_allowed(collection: str) -> bool:
     """Return whether a backup may hold *collection*."""
-    return not any(fnmatchcase(collection, pattern) for pattern in left_out())
+    return not any(fnmatchcase(collection, pattern) for pattern in excluded_patterns())
 
 
-def left_out() -> tuple[str, ...]:
+def excluded_patterns() -> tuple[str, ...]:
     """Return the patterns of the collections in no backup, those of plugins too."""
     added = (p for plugin in plugins.installed() for p in plugin.backup_exclusions)
-    return (*LEFT_OUT, *added)
+    return (*EXCLUDED_COLLECTIONS, *added)
 
 
 def is_dumped(collection: str) -> bool:
     """Return whether a backup that is made now holds *collection*."""
-    return is_kept(collection) and collection not in PASSED_OVER
+    return is_allowed(collection) and collection not in IGNORED_COLLECTIONS
 
 
 def is_replaced(collection: str) -> bool:
     """Return whether a restore puts the backup's *collection* in place of ours."""
-    return is_dumped(collection) and collection not in ADDED_TO
+    return is_dumped(collection) and collection not in MERGED_COLLECTIONS
 
 
 def temporary(run: str, collection: str) -> str:
@@ -250,7 +250,7 @@ class Manifest:
         if found.format != FORMAT or len(found.files) < 2 * len(found.collections):
             raise Refused("its manifest is damaged or of another format")
         for held in found.collections:
-            if not is_kept(held.name):
+            if not is_allowed(held.name):
                 raise Refused(
                     f"it holds {held.name!r}, which is the cluster's own and is in no "
                     "backup that a Console made"

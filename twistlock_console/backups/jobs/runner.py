@@ -19,7 +19,11 @@ from pydantic import TypeAdapter
 
 import twistlock_console
 from twistlock_console.backups.jobs.responses import JobStatus
-from twistlock_console.backups.storage.work import Progress, ReportProgress, WorkResult
+from twistlock_console.backups.storage.work import (
+    JobProgress,
+    ReportProgress,
+    WorkResult,
+)
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.error_text import UNEXPECTED
 from twistlock_console.common.errors import ConsoleError, Refused
@@ -28,7 +32,7 @@ from twistlock_console.system.processes import with_parent_death_signal
 
 NICENESS = 15
 ROOT = Path(twistlock_console.__file__).parents[1]
-STARTING = Progress("starting", 0, 0)
+STARTING = JobProgress("starting", 0, 0)
 log = logging.getLogger(__name__)
 
 
@@ -100,7 +104,7 @@ def passphrase_text(passphrase: bytes | None) -> str:
 class WorkerMessage:
     """A line of JSON from the worker process: one of the three is set."""
 
-    progress: Progress | None = None
+    progress: JobProgress | None = None
     result: WorkResult | None = None
     error: str | None = None
 
@@ -203,7 +207,7 @@ class JobRunner:
             seconds_left=_seconds_left(progress, seconds),
         )
 
-    def _update_progress(self, progress: Progress) -> None:
+    def _update_progress(self, progress: JobProgress) -> None:
         if progress.phase != self._progress.phase:
             self._phase_began = boottime_ns()
         self._progress = progress
@@ -228,7 +232,7 @@ class JobRunner:
                 self._job = self._worker = None
 
 
-def _seconds_left(progress: Progress, seconds: float) -> float | None:
+def _seconds_left(progress: JobProgress, seconds: float) -> float | None:
     """Return the seconds until the phase ends, at the speed that it has had."""
     if not progress.done or seconds < 1:
         return None

@@ -12,10 +12,10 @@ from pymongo.errors import PyMongoError
 
 from twistlock_console.backups.format.manifest import BackupKind
 from twistlock_console.backups.jobs.runner import Actor
-from twistlock_console.backups.jobs.schedule import Past, due
+from twistlock_console.backups.jobs.schedule import BackupHistory, due
 from twistlock_console.backups.jobs.service import (
     COLLECTION,
-    CUT_SHORT,
+    INTERRUPTED_ERROR,
     SCHEDULE,
     BackupService,
     JobRecord,
@@ -25,7 +25,7 @@ from twistlock_console.backups.jobs.service import (
     record_interrupted,
 )
 from twistlock_console.backups.operations import restore_journal
-from twistlock_console.backups.operations.restore_plan import State
+from twistlock_console.backups.operations.restore_plan import RestoreState
 from twistlock_console.backups.storage.health import volume_health
 from twistlock_console.backups.storage.work import sweep
 from twistlock_console.common.errors import ConsoleError, Refused
@@ -98,7 +98,7 @@ class Backups:
 
     def stop(self) -> None:
         """Cancel the job under way."""
-        self.service.jobs.cancel(CUT_SHORT)
+        self.service.jobs.cancel(INTERRUPTED_ERROR)
         self._client.close()
 
     def before_serving(self) -> None:
@@ -124,9 +124,9 @@ class Backups:
     def _sweep(self) -> None:
         """Treat what seems to be under way as killed; no job can start meanwhile."""
         found = restore_journal.read(self.database)
-        if found and found.state is State.SWITCHING and self._ports.is_open:
+        if found and found.state is RestoreState.SWITCHING and self._ports.is_open:
             # Data that is written before the ports next open would be lost.
-            self.service.put_in_force(found.file)
+            self.service.activate_restore(found.file)
         restore_journal.sweep(self.database, None)
         record_interrupted(self.database)
         with suppress(ConsoleError):
@@ -137,7 +137,7 @@ class Backups:
             return
         now = datetime.now(UTC)
         since = _first_start(self.database, now)
-        found = _past(last_results(self.database))
+        found = _history_by_kind(last_results(self.database))
         if kinds := due(since, found, now):
             try:
                 secret = self.service.key()
@@ -149,7 +149,7 @@ class Backups:
 
     def _role_changed(self, change: RoleChanged) -> None:
         if change.new is not Role.PRIMARY:
-            self.service.jobs.cancel(CUT_SHORT)
+            self.service.jobs.cancel(INTERRUPTED_ERROR)
 
     def _health_changed(self, change: HealthChanged) -> None:
         """Write to the audit trail that the volume fails, or works again."""
@@ -168,13 +168,15 @@ class Backups:
             return str(error)
 
 
-def _past(results: Mapping[str, JobRecord]) -> dict[BackupKind, Past]:
+def _history_by_kind(
+    results: Mapping[str, JobRecord],
+) -> dict[BackupKind, BackupHistory]:
     """Return the part of *results* that the schedule needs."""
     return {
-        kind: Past(
+        kind: BackupHistory(
             succeeded=found.succeeded,
             failed=found.ended if found.state is JobState.FAILED else None,
-            interrupted=found.error == CUT_SHORT,
+            interrupted=found.error == INTERRUPTED_ERROR,
         )
         for kind in BackupKind
         if (found := results.get(kind)) is not None

@@ -15,14 +15,14 @@ PERIODS = {
     BackupKind.WEEKLY: timedelta(days=7),
     BackupKind.MONTHLY: timedelta(days=30),
 }
-FIRST_AFTER = timedelta(hours=1)
+FIRST_BACKUP_DELAY = timedelta(hours=1)
 #: After a failure; a backup that was cut short starts again sooner.
-RETRY_AFTER = timedelta(minutes=15)
-RESUMED_AFTER = timedelta(seconds=5)
+RETRY_DELAY = timedelta(minutes=15)
+RESUME_DELAY = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class BackupHistory:
     """One kind of backup so far: when it last *succeeded*, when it *failed*.
 
     *interrupted* says that the failure was the end of the node that made it.
@@ -33,25 +33,28 @@ class Past:
     interrupted: bool = False
 
 
-NEVER = Past()
+NO_HISTORY = BackupHistory()
 
 
 def due(
-    since: datetime, past: Mapping[BackupKind, Past], now: datetime
+    since: datetime, past: Mapping[BackupKind, BackupHistory], now: datetime
 ) -> tuple[BackupKind, ...]:
     """Return the backups that are due *now*, in a Console that exists *since*."""
     return tuple(kind for kind in BackupKind if _is_due(kind, since, past, now))
 
 
 def _is_due(
-    kind: BackupKind, since: datetime, past: Mapping[BackupKind, Past], now: datetime
+    kind: BackupKind,
+    since: datetime,
+    past: Mapping[BackupKind, BackupHistory],
+    now: datetime,
 ) -> bool:
-    seen = past.get(kind, NEVER)
+    seen = past.get(kind, NO_HISTORY)
     period = PERIODS[kind]
     last = seen.succeeded
     # A success further ahead than a period was recorded under a wrong clock.
     if last is None or last > now + period:
-        wanted = min(since, now) + FIRST_AFTER
+        wanted = min(since, now) + FIRST_BACKUP_DELAY
     else:
         wanted = last + period
     if now < wanted:
@@ -60,5 +63,5 @@ def _is_due(
 
 
 def _waits(failed: datetime, now: datetime, interrupted: bool) -> bool:
-    pause = RESUMED_AFTER if interrupted else RETRY_AFTER
+    pause = RESUME_DELAY if interrupted else RETRY_DELAY
     return failed <= now < failed + pause

@@ -37,7 +37,7 @@ from twistlock_console.backups.jobs.runner import (
     passphrase_text,
 )
 from twistlock_console.backups.operations import identity, restore_journal
-from twistlock_console.backups.operations.restore_plan import State
+from twistlock_console.backups.operations.restore_plan import RestoreState
 from twistlock_console.backups.operations.snapshot_history import long_history
 from twistlock_console.backups.storage.health import VolumeCalls
 from twistlock_console.backups.storage.volume import StoredBackup, Volume, read_manifest
@@ -51,7 +51,7 @@ from twistlock_console.settings import Settings
 COLLECTION = "backup_results"
 SCHEDULE = "schedule"
 MANUAL = "manual"
-CUT_SHORT = "it was cut short: the node that did it ended, or serves no more"
+INTERRUPTED_ERROR = "it was cut short: the node that did it ended, or serves no more"
 log = logging.getLogger(__name__)
 
 
@@ -142,7 +142,7 @@ def record_interrupted(database: Db) -> None:
 
     Only while no job is under way.
     """
-    ended = {"state": JobState.FAILED, "ended": _now(), "error": CUT_SHORT}
+    ended = {"state": JobState.FAILED, "ended": _now(), "error": INTERRUPTED_ERROR}
     database[COLLECTION].update_many({"state": JobState.RUNNING}, {"$set": ended})
 
 
@@ -249,7 +249,7 @@ class BackupService:
             why = describe_error(error)
             raise DatabaseError(f"it was done and is not on record: {why}") from error
 
-    def put_in_force(self, file: str) -> None:
+    def activate_restore(self, file: str) -> None:
         """Reopen the ports: the restored backup *file* takes effect in between."""
         # Ports that do not close report it themselves, and are closed again.
         with suppress(ConsoleError):
@@ -273,7 +273,7 @@ class BackupService:
 
     def _finish(self, finished: FinishedJob) -> None:
         """Log, record and publish how a job ended."""
-        if finished.error and self._is_decided(finished.job):
+        if finished.error and self._is_committed(finished.job):
             log.warning("the restore is decided, and %s", finished.error)
             finished = replace(finished, error="")
         job, error = finished.job, finished.error
@@ -290,9 +290,9 @@ class BackupService:
             BackupFinished(job.kind, job.what, error, finished.seconds, size)
         )
         if job.kind is JobKind.RESTORE and not error:
-            self.put_in_force(job.file)
+            self.activate_restore(job.file)
 
-    def _is_decided(self, job: Job) -> bool:
+    def _is_committed(self, job: Job) -> bool:
         """Return whether *job* is a restore that takes effect, however it ended."""
         if job.kind is not JobKind.RESTORE:
             return False
@@ -300,7 +300,7 @@ class BackupService:
             found = restore_journal.read(self._database())
         except PyMongoError:
             return False  # the next tick asks again
-        decided = (State.SWITCHING, State.DONE)
+        decided = (RestoreState.SWITCHING, RestoreState.DONE)
         return bool(found and found.run == job.run and found.state in decided)
 
     def _record(self, finished: FinishedJob, what: str) -> None:

@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 from twistlock_console.backups.jobs.runner import Job, JobKind, WorkerMessage
 from twistlock_console.backups.operations import create, restore, verify
 from twistlock_console.backups.storage.volume import Volume
-from twistlock_console.backups.storage.work import Progress, WorkResult
+from twistlock_console.backups.storage.work import JobProgress, WorkResult
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.database.client import Db, connect, credentials_for
@@ -79,7 +79,7 @@ def _restore(job: Job, database: Db) -> WorkResult:
     return WorkResult(job.file, manifest.size)
 
 
-def _report(progress: Progress) -> None:
+def _report(progress: JobProgress) -> None:
     _send(WorkerMessage(progress=progress))
 
 

@@ -47,8 +47,8 @@ from twistlock_console.pki.identity_files import AUTHORITY
 from twistlock_console.settings import Settings
 
 #: Documents a batch: far below the 16 MB that a reply may have, to bound memory.
-BATCH = 4000
-TRIES = 3
+BATCH_DOCUMENTS = 4000
+MAX_ATTEMPTS = 3
 SNAPSHOT_UNAVAILABLE = 246
 SNAPSHOT_TOO_OLD = 239
 
@@ -117,7 +117,7 @@ def dump_database(database: Db, folder: Path, report: ReportProgress) -> Dump:
     MongoDB refuses a snapshot while a collection is created or renamed: then it is
     tried again.
     """
-    for tries_left in reversed(range(TRIES)):
+    for tries_left in reversed(range(MAX_ATTEMPTS)):
         try:
             return _dump(database, folder, report)
         except OperationFailure as error:
@@ -188,7 +188,9 @@ def _collection(
     text = json_util.dumps(metadata, json_options=canonical).encode()
     metadata_path(folder, number).write_bytes(gzip.compress(text, mtime=0))
     with packing(data_path(folder, number)) as packer:
-        batches = collection.find_raw_batches({}, session=session, batch_size=BATCH)
+        batches = collection.find_raw_batches(
+            {}, session=session, batch_size=BATCH_DOCUMENTS
+        )
         for batch in cast(Iterable[bytes], batches):
             packer.put(batch)
             meter.add(len(batch))

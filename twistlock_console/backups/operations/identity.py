@@ -35,14 +35,14 @@ from twistlock_console.pki.identity_files import (
 )
 from twistlock_console.settings import Folders
 
-PURPOSE = b"twistlock backup identity 1"
+ASSOCIATED_DATA = b"twistlock backup identity 1"
 CONFIG = "twistlock.cfg"
 #: Beside the file in force: addresses and folders are those of the lost host.
-FOUND_CONFIG = f"{CONFIG}.from-backup"
+CONFIG_FROM_BACKUP = f"{CONFIG}.from-backup"
 MIN_PASSPHRASE_LENGTH = 12
 MAX_KEY_FILE_BYTES = 64 * 1024
 #: 32 MB and some tenths of a second for each backup, and for each guess.
-COST = 2**15
+SCRYPT_COST = 2**15
 _FILES = TypeAdapter(dict[str, str])
 
 
@@ -73,9 +73,11 @@ def seal(files: Mapping[str, str], passphrase: bytes) -> bytes:
     """Encrypt *files* with *passphrase*."""
     salt, nonce = os.urandom(16), os.urandom(12)
     plain = _FILES.dump_json(dict(files))
-    data = AESGCM(_key(passphrase, salt, COST)).encrypt(nonce, plain, PURPOSE)
+    data = AESGCM(_key(passphrase, salt, SCRYPT_COST)).encrypt(
+        nonce, plain, ASSOCIATED_DATA
+    )
     salted, once, text = (b64encode(part).decode() for part in (salt, nonce, data))
-    sealed = SealedFiles(cost=COST, salt=salted, nonce=once, data=text)
+    sealed = SealedFiles(cost=SCRYPT_COST, salt=salted, nonce=once, data=text)
     return sealed.model_dump_json().encode()
 
 
@@ -97,7 +99,9 @@ def unseal(data: bytes, passphrase: bytes) -> dict[str, str]:
 def _unseal(data: bytes, passphrase: bytes) -> dict[str, str]:
     sealed = SealedFiles.model_validate_json(data)
     salt, nonce, text = map(b64decode, (sealed.salt, sealed.nonce, sealed.data))
-    plain = AESGCM(_key(passphrase, salt, sealed.cost)).decrypt(nonce, text, PURPOSE)
+    plain = AESGCM(_key(passphrase, salt, sealed.cost)).decrypt(
+        nonce, text, ASSOCIATED_DATA
+    )
     return _FILES.validate_json(plain)
 
 
@@ -147,7 +151,7 @@ def read_sealed_identity(path: Path) -> bytes:
     raise Refused(f"{path.name} holds no keys")
 
 
-def put_in_force(folders: Folders, files: dict[str, str]) -> None:
+def install_identity(folders: Folders, files: dict[str, str]) -> None:
     """Take over the authority in *files*, and remove the certificates of the other.
 
     The node's next start issues its certificate anew; its key stays. May be repeated
@@ -160,4 +164,4 @@ def put_in_force(folders: Folders, files: dict[str, str]) -> None:
     write_secret(certificates / AUTHORITY_KEY, files[AUTHORITY_KEY].encode())
     write_whole(certificates / AUTHORITY, files[AUTHORITY].encode(), mode=0o644)
     if CONFIG in files:
-        write_secret(folders.scripts / FOUND_CONFIG, files[CONFIG].encode())
+        write_secret(folders.scripts / CONFIG_FROM_BACKUP, files[CONFIG].encode())

@@ -19,10 +19,10 @@ from twistlock_console.revocation import store
 from twistlock_console.revocation.store import RevocationKind
 from twistlock_console.stored_formats import upgrade
 
-BATCH = 5000
+BATCH_DOCUMENTS = 5000
 
 
-def add_from(database: Db, source: str, target: str) -> tuple[str, ...]:
+def merge_collection(database: Db, source: str, target: str) -> tuple[str, ...]:
     """Add the documents of *source* that *target* lacks.
 
     Returns the accounts that were left out because they were deleted here.
@@ -47,7 +47,7 @@ def add_from(database: Db, source: str, target: str) -> tuple[str, ...]:
     return ()
 
 
-def settle(database: Db) -> tuple[str, ...]:
+def apply_revocations(database: Db) -> tuple[str, ...]:
     """Make the restored data agree with what is revoked, and end all sessions.
 
     Returns the Defenders that were left out because they were decommissioned, or were
@@ -106,7 +106,7 @@ def _missing(
 
 
 def _insert(present: Collection[Document], documents: Iterator[Document]) -> None:
-    while batch := list(islice(documents, BATCH)):
+    while batch := list(islice(documents, BATCH_DOCUMENTS)):
         present.insert_many(batch, ordered=False)
 
 

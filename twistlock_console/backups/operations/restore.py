@@ -30,14 +30,18 @@ from twistlock_console.backups.format.manifest import (
     temporary,
 )
 from twistlock_console.backups.operations import restore_journal
-from twistlock_console.backups.operations.restore_plan import AUDITS, Journal, State
+from twistlock_console.backups.operations.restore_plan import (
+    AUDITS,
+    Journal,
+    RestoreState,
+)
 from twistlock_console.backups.storage.volume import Volume, compare, read_metadata
 from twistlock_console.backups.storage.work import Meter, ReportProgress
 from twistlock_console.common.errors import Refused
 from twistlock_console.database.client import Db, Document
 
 #: Documents of a batch that is read back: see `create.BATCH`.
-READ_BATCH = 4000
+READ_BATCH_DOCUMENTS = 4000
 BATCH_BYTES = 4 * 1024**2
 BATCH_DOCUMENTS = 10_000
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(RawBSONDocument)
@@ -61,7 +65,9 @@ def load(
     anything fails, or if the file is not the one that was sealed. Raises ConsoleError.
     """
     now = datetime.now(UTC)
-    began = Journal(request.run, State.LOADING, request.path.name, request.by, now)
+    began = Journal(
+        request.run, RestoreState.LOADING, request.path.name, request.by, now
+    )
     volume = Volume(request.path.parent)
     with open_archive(request.path, volume.sealed_hash(request.path.name)) as reader:
         free = disk_usage(data_folder).free
@@ -71,12 +77,12 @@ def load(
         try:
             _load(database, request.run, reader, report)
         except Exception as error:
-            _give_up(database, request.run, error)
+            _abandon(database, request.run, error)
             raise
         return reader.manifest
 
 
-def _give_up(database: Db, run: str, error: Exception) -> None:
+def _abandon(database: Db, run: str, error: Exception) -> None:
     try:
         restore_journal.fail(database, run, str(error))
         restore_journal.sweep(database, None)
@@ -158,7 +164,7 @@ def _compare(
 ) -> None:
     """Read the loaded collection from the database, and compare it."""
     digest, documents = hashlib.sha256(), 0
-    batches = collection.find_raw_batches({}, batch_size=READ_BATCH)
+    batches = collection.find_raw_batches({}, batch_size=READ_BATCH_DOCUMENTS)
     for batch in cast(Iterable[bytes], batches):
         digest.update(batch)
         documents += count(batch)

@@ -10,14 +10,17 @@ from pymongo.read_concern import ReadConcern
 from twistlock_console.audit import trail
 from twistlock_console.audit.trail import AuditEntry, AuditType
 from twistlock_console.backups.format.manifest import is_leftover, temporary
-from twistlock_console.backups.operations.merging import add_from, settle
+from twistlock_console.backups.operations.merging import (
+    apply_revocations,
+    merge_collection,
+)
 from twistlock_console.backups.operations.restore_plan import (
     AUDITS,
-    CLOCKS_DIFFER,
+    MAX_CLOCK_DIFFERENCE,
     Add,
     Journal,
     Rename,
-    State,
+    RestoreState,
     active_run,
     steps,
 )
@@ -26,33 +29,36 @@ from twistlock_console.common.errors import DatabaseError, Refused
 from twistlock_console.database.client import Db, Document
 
 COLLECTION = "backup_journal"
-THE_RESTORE = "restore"
+JOURNAL_ID = "restore"
 INTERRUPTED = (
     "the restore was cut short before it took effect, and nothing was changed; "
     "restore again"
 )
 #: So many names of what was left out are in the history.
-MAX_NAMED = 10
+MAX_NAMES_IN_STATUS = 10
 log = logging.getLogger(__name__)
 
 
 def read(database: Db) -> Journal | None:
     """Return the latest restore, as our own member has it."""
     local = database[COLLECTION].with_options(read_concern=ReadConcern("local"))
-    found = local.find_one({"_id": THE_RESTORE})
+    found = local.find_one({"_id": JOURNAL_ID})
     return Journal.from_document(found) if found else None
 
 
 def begin(database: Db, journal: Journal) -> None:
     """Note that *journal* loads; raises Refused while another is under way."""
     before = read(database)
-    if before is not None and before.state in (State.LOADING, State.SWITCHING):
+    if before is not None and before.state in (
+        RestoreState.LOADING,
+        RestoreState.SWITCHING,
+    ):
         raise Refused("a restore is under way already; wait until it has ended")
     database[COLLECTION].replace_one(
-        {"_id": THE_RESTORE},
+        {"_id": JOURNAL_ID},
         {
             "run": journal.run,
-            "state": State.LOADING,
+            "state": RestoreState.LOADING,
             "file": journal.file,
             "by": journal.by,
             "began": journal.began,
@@ -66,14 +72,19 @@ def commit(database: Db, run: str, collections: list[str]) -> None:
 
     Raises Refused if the restore was given up in the meantime.
     """
-    wanted = {"state": State.SWITCHING, "collections": collections}
-    if not _move(database, run, State.LOADING, wanted):
+    wanted = {"state": RestoreState.SWITCHING, "collections": collections}
+    if not _move(database, run, RestoreState.LOADING, wanted):
         raise Refused(INTERRUPTED)
 
 
 def fail(database: Db, run: str, reason: str) -> None:
     """Give the restore up, unless it was committed."""
-    _move(database, run, State.LOADING, {"state": State.FAILED, "reason": reason})
+    _move(
+        database,
+        run,
+        RestoreState.LOADING,
+        {"state": RestoreState.FAILED, "reason": reason},
+    )
 
 
 def complete(database: Db) -> str | None:
@@ -83,13 +94,15 @@ def complete(database: Db) -> str | None:
     """
     try:
         journal = read(database)
-        if journal is None or journal.state is not State.SWITCHING:
+        if journal is None or journal.state is not RestoreState.SWITCHING:
             return None
         log.warning("switching over to the backup %s", journal.file)
-        accounts = _carry_out(database, journal)
-        defenders = settle(database)
+        accounts = _execute_steps(database, journal)
+        defenders = apply_revocations(database)
         trail.record(database, _audit_entry(journal, accounts, defenders))
-        _move(database, journal.run, State.SWITCHING, {"state": State.DONE})
+        _move(
+            database, journal.run, RestoreState.SWITCHING, {"state": RestoreState.DONE}
+        )
     except PyMongoError as error:
         why = describe_error(error)
         raise DatabaseError(f"the restore cannot be completed yet: {why}") from error
@@ -104,7 +117,7 @@ def sweep(database: Db, ours: str | None) -> None:
     """
     journal = read(database)
     needed = active_run(journal, ours)
-    if journal and journal.state is State.LOADING and needed is None:
+    if journal and journal.state is RestoreState.LOADING and needed is None:
         log.warning("%s: %s", journal.file, INTERRUPTED)
         fail(database, journal.run, INTERRUPTED)
     for name in database.list_collection_names():
@@ -128,26 +141,28 @@ def keep_audits(database: Db, run: str, since: datetime | None = None) -> None:
     database[AUDITS].aggregate(stages)
 
 
-def _carry_out(database: Db, journal: Journal) -> tuple[str, ...]:
+def _execute_steps(database: Db, journal: Journal) -> tuple[str, ...]:
     """Take all steps; returns the accounts that were left out."""
-    left_out: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     for step in steps(journal, database.list_collection_names()):
         match step:
             case Rename(source, target):
                 if target == AUDITS:
-                    keep_audits(database, journal.run, journal.began - CLOCKS_DIFFER)
+                    keep_audits(
+                        database, journal.run, journal.began - MAX_CLOCK_DIFFERENCE
+                    )
                 database[source].rename(target, dropTarget=True)
             case Add(source, target):
-                left_out += add_from(database, source, target)
+                skipped += merge_collection(database, source, target)
                 database.drop_collection(source)
             case _:
                 database.drop_collection(step.collection)
-    return left_out
+    return skipped
 
 
-def _move(database: Db, run: str, state: State, wanted: Document) -> bool:
+def _move(database: Db, run: str, state: RestoreState, wanted: Document) -> bool:
     done = database[COLLECTION].update_one(
-        {"_id": THE_RESTORE, "run": run, "state": state}, {"$set": wanted}
+        {"_id": JOURNAL_ID, "run": run, "state": state}, {"$set": wanted}
     )
     return done.matched_count == 1
 
@@ -171,5 +186,7 @@ def _audit_entry(
 
 def _first(names: Sequence[str]) -> str:
     """Return the first of *names*, and how many there are more."""
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMES_IN_STATUS
+    return ", ".join(names[:MAX_NAMES_IN_STATUS]) + (
+        f" and {more} more" if more > 0 else ""
+    )

@@ -12,15 +12,19 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter
 
-from twistlock_console.backups.format.manifest import ADDED_TO, is_replaced, temporary
+from twistlock_console.backups.format.manifest import (
+    MERGED_COLLECTIONS,
+    is_replaced,
+    temporary,
+)
 
 #: Never dropped: what was done here stays on record, whatever is restored.
 AUDITS = "audits_mgmt"
 #: By how much the clock of the node that begins a restore may be ahead of others'.
-CLOCKS_DIFFER = timedelta(minutes=10)
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
 
 
-class State(StrEnum):
+class RestoreState(StrEnum):
     """How far the latest restore is."""
 
     LOADING = "loading"
@@ -34,7 +38,7 @@ class Journal:
     """The latest restore: its name *run*, the backup *file*, and the user *by*."""
 
     run: str
-    state: State
+    state: RestoreState
     file: str
     by: str
     began: datetime
@@ -77,7 +81,7 @@ Step = Rename | Add | Drop
 
 def steps(journal: Journal, present: Collection[str]) -> list[Step]:
     """Return what is left to do for *journal* while *present* collections exist."""
-    if journal.state is not State.SWITCHING:
+    if journal.state is not RestoreState.SWITCHING:
         return []
     loaded = {
         name: source
@@ -85,11 +89,13 @@ def steps(journal: Journal, present: Collection[str]) -> list[Step]:
         if (source := temporary(journal.run, name)) in present
     }
     renames = [Rename(loaded[name], name) for name in loaded if is_replaced(name)]
-    additions = [Add(loaded[name], name) for name in ADDED_TO if name in loaded]
+    additions = [
+        Add(loaded[name], name) for name in MERGED_COLLECTIONS if name in loaded
+    ]
     passed = [
         Drop(loaded[name])
         for name in loaded
-        if not is_replaced(name) and name not in ADDED_TO
+        if not is_replaced(name) and name not in MERGED_COLLECTIONS
     ]
     absent = [
         Drop(name)
@@ -106,6 +112,10 @@ def active_run(journal: Journal | None, ours: str | None) -> str | None:
     """
     if journal is None:
         return None
-    if journal.state is State.LOADING and journal.run != ours:
+    if journal.state is RestoreState.LOADING and journal.run != ours:
         return None
-    return journal.run if journal.state in (State.LOADING, State.SWITCHING) else None
+    return (
+        journal.run
+        if journal.state in (RestoreState.LOADING, RestoreState.SWITCHING)
+        else None
+    )

@@ -45,11 +45,11 @@ class VolumeCalls:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def call(self, work: Callable[[], T], seconds: float = TIMEOUT_S) -> T:
         """Return the result of *work*; raises ConsoleError if it takes too long."""
-        if not self._turn.acquire(timeout=seconds):
+        if not self._lock.acquire(timeout=seconds):
             raise self._slow(seconds)
         outcome: list[T] = []
         failure: list[Exception] = []
@@ -60,7 +60,7 @@ class VolumeCalls:
             except Exception as error:
                 failure.append(error)
             finally:
-                self._turn.release()
+                self._lock.release()
 
         thread = threading.Thread(target=run, name="volume", daemon=True)
         thread.start()

@@ -23,7 +23,7 @@ from twistlock_console.backups.format.archive import (
     open_archive,
     unpacked,
 )
-from twistlock_console.backups.format.bson_stream import Counting, split
+from twistlock_console.backups.format.bson_stream import DocumentCounter, split
 from twistlock_console.backups.format.manifest import (
     SEAL,
     BackupName,
@@ -33,7 +33,7 @@ from twistlock_console.backups.format.manifest import (
 from twistlock_console.backups.storage.work import Meter, ReportProgress
 from twistlock_console.common.errors import ConsoleError, Refused
 
-CHUNK = 1024**2
+CHUNK_BYTES = 1024**2
 MAX_METADATA_BYTES = 4 * 1024**2
 
 
@@ -180,7 +180,7 @@ def copy_file(source: Path, target: Path) -> str:
     digest = hashlib.sha256()
     with source.open("rb") as reader, create_file(target) as writer:
         try:
-            while chunk := reader.read(CHUNK):
+            while chunk := reader.read(CHUNK_BYTES):
                 digest.update(chunk)
                 writer.write(chunk)
             writer.flush()
@@ -252,7 +252,7 @@ def read_metadata(entry: ArchiveEntry, held: CollectionEntry) -> dict[str, objec
 
 def _read(entry: ArchiveEntry, held: CollectionEntry, meter: Meter) -> tuple[int, str]:
     """Return the number of documents, and their hash."""
-    digest, counting = hashlib.sha256(), Counting()
+    digest, counting = hashlib.sha256(), DocumentCounter()
     for chunk in unpacked(entry, held.bytes):
         digest.update(chunk)
         counting.feed(chunk)

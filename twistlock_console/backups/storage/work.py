@@ -16,7 +16,7 @@ from twistlock_console.settings import Folders
 
 REPORT_INTERVAL_S = 0.3
 #: The share of the time in which the work pauses, so that Defenders come first.
-PAUSE_SHARE = 0.05
+THROTTLE_SHARE = 0.05
 FOLDER = "backup-work"
 CLAIMS = "claims"
 MAX_UPLOAD_AGE_S = 3600
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """A *phase* of the work, with the bytes done and the bytes in all."""
 
     phase: str
@@ -50,7 +50,7 @@ class WorkResult:
         return {name: v for name, v in asdict(self).items() if v is not None}
 
 
-ReportProgress = Callable[[Progress], object]
+ReportProgress = Callable[[JobProgress], object]
 
 
 class Meter:
@@ -63,7 +63,7 @@ class Meter:
         self._done = 0
         self._reported_at = 0
         self._since = boottime_ns()
-        self._report(Progress(phase, 0, total))
+        self._report(JobProgress(phase, 0, total))
 
     def add(self, size: int) -> None:
         """Count *size* more bytes, and pause for a share of the time they took."""
@@ -72,8 +72,8 @@ class Meter:
         if now - self._reported_at > REPORT_INTERVAL_S * SECOND:
             self._reported_at = now
             total = max(self._total, self._done)
-            self._report(Progress(self._phase, self._done, total))
-        time.sleep(PAUSE_SHARE * (now - self._since) / SECOND)
+            self._report(JobProgress(self._phase, self._done, total))
+        time.sleep(THROTTLE_SHARE * (now - self._since) / SECOND)
         self._since = boottime_ns()
 
 

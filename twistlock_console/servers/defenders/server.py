@@ -16,7 +16,7 @@ from twistlock_console.defenders.control import DefenderSettings
 from twistlock_console.defenders.event_quota import EventQuota
 from twistlock_console.defenders.event_store import store_events
 from twistlock_console.defenders.register import ServiceClock
-from twistlock_console.pki.tls import Usage, follow, server_context
+from twistlock_console.pki.tls import Usage, reload_on_change, server_context
 from twistlock_console.servers.defenders.backpressure import ReadLimiter
 from twistlock_console.servers.defenders.certificate_check import (
     ConnectionsPerCertificate,
@@ -171,7 +171,7 @@ class DefenderServer:
             tasks.sweep(),
             tasks.send_keepalives(),
             tasks.limit_memory(),
-            follow(
+            reload_on_change(
                 tls, settings.folders.certificates, lambda: reload_certificate(settings)
             ),
         )

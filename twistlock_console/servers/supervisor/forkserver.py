@@ -56,7 +56,7 @@ def start(modules: Sequence[str] = MODULES, *, wait: float = 0.0) -> None:
         probe.join(wait)
 
 
-def end() -> None:
+def stop() -> None:
     """Kill the fork server and all servers; the next opening starts another."""
     server: Any = forkserver._forkserver
     if pid := server._forkserver_pid:

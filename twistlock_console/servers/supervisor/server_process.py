@@ -100,7 +100,7 @@ class ServerProcess:
 
 def _start(process: ForkServerProcess) -> None:
     # Nothing else limits the wait for a fork server that hangs.
-    guard = threading.Timer(START_TIMEOUT_S, forkserver.end)
+    guard = threading.Timer(START_TIMEOUT_S, forkserver.stop)
     guard.start()
     try:
         process.start()
