@@ -1,5 +1,8 @@
 """Holds every API answer of a test to what openapi.json says of it."""
 
+from types import GenericAlias
+from typing import Any
+
 from flask import Flask, Response, current_app, request
 from pydantic import TypeAdapter
 
@@ -27,6 +30,7 @@ def hold_to_description(app: Flask) -> None:
         elif described.answer is None:
             assert response.get_data() == b"", where
         else:
-            kind = list[described.answer] if described.listing else described.answer
+            answer: Any = described.answer
+            kind = GenericAlias(list, answer) if described.listing else answer
             TypeAdapter(kind).validate_json(response.get_data())
         return response

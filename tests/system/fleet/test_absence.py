@@ -12,6 +12,7 @@ from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from tests.fleet.defender_client import NOON
+from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.defenders import register
 from twistlock_console.defenders.control import read_defender_settings
 from twistlock_console.defenders.event_quota import EventQuota
@@ -172,7 +173,7 @@ def test_a_new_console_gives_everybody_time(
     """Nobody counts as away before the Console has served for a minute."""
     arrive(database, OLD, "gone")
     monkeypatch.setattr(periodic_tasks, "RECONNECT_GRACE_S", settled)
-    opened = periodic_tasks.boottime_ns() - 100 * periodic_tasks.SECOND
+    opened = boottime_ns() - 100 * SECOND
     executor = DatabaseExecutor(settings)
 
     async def sweep() -> None:

@@ -323,7 +323,7 @@ def test_what_ends_after_the_node_api_writes_to_no_other_file() -> None:
             for pair in pairs:
                 for each in pair:
                     others.enter_context(each).setblocking(False)
-            gate.end(listening)
+            gate.release(listening)
             gate.stop()
 
             for pair in pairs:
