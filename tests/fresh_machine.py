@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
@@ -23,11 +24,11 @@ BASE = PROJECT / "build/fresh-machine"
 SUITE = "bookworm"
 #: What README.md says that a fresh machine needs; git also gets the checkout.
 PACKAGES = "ca-certificates,git,make,python3"
-USER, USER_ID = "alice", 1234
+USER = "alice"
 CHECKOUT = "home/console"
 DEMO_TIMEOUT_S, TESTS_TIMEOUT_S = 900, 7200
-#: Runs in mount, process and IPC namespaces of its own; $1 is the system, $2 its temporary
-#: folder: an overlay cannot hold the overlays that tests make.
+#: Runs in namespaces of its own for mounts, processes and IPC; $1 is the system, $2 its
+#: temporary folder: an overlay cannot hold the overlays that tests make.
 ENTER = """
 mount -t proc proc "$1/proc"
 mount -t sysfs sysfs "$1/sys"
@@ -52,13 +53,14 @@ def main() -> int:
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         parser.error("it makes namespaces; run it as root, where debootstrap is")
     _make_base()
-    with tempfile.TemporaryDirectory(prefix="fresh-") as folder:
-        systems = [_system(Path(folder), user) for user in ("root", USER)]
-        try:
-            return max(_run_both(system, options.tests) for system in systems)
-        finally:
-            for system in systems:
-                system.close()
+    with tempfile.TemporaryDirectory(prefix="fresh-") as folder, ExitStack() as stack:
+        failed = 0
+        for user in ("root", USER):
+            system = System(Path(folder, user), user)
+            stack.callback(system.close)
+            system.set_up()
+            failed |= _run_both(system, options.tests)
+        return failed
 
 
 class System:
@@ -73,6 +75,9 @@ class System:
         self._temporary.chmod(0o1777)
         layers = f"lowerdir={BASE},upperdir={folder}/upper,workdir={folder}/work"
         _run("mount", "-t", "overlay", "overlay", "-o", layers, str(self.root))
+
+    def set_up(self) -> None:
+        """Give it the checkout, and its user."""
         self._take_over_network()
         _run("git", "clone", "--quiet", str(PROJECT), str(self.root / CHECKOUT))
         if user != "root":
@@ -84,11 +89,12 @@ class System:
     def _take_over_network(self) -> None:
         """Let it find the package servers that this machine uses."""
         shutil.copy("/etc/resolv.conf", self.root / "etc")
-        for place in ("etc/apt", "usr/share/keyrings", "etc/ssl", "etc/xdg/pip"):
+        for place in ("etc/apt", "usr/share/keyrings", "etc/xdg/pip"):
             if (found := Path("/", place)).exists():
                 shutil.copytree(found, self.root / place, dirs_exist_ok=True)
-        if (settings := Path("/etc/pip.conf")).exists():
-            shutil.copy(settings, self.root / "etc")
+        for place in ("etc/pip.conf", "etc/ssl/certs/ca-certificates.crt"):
+            if (found := Path("/", place)).exists():
+                shutil.copy(found, self.root / place)
 
     def execute(
         self, user: str, *command: str, seconds: int = 600, typed: str | None = None
@@ -142,10 +148,6 @@ def _make_base() -> None:
     words = ("--variant=minbase", f"--include={PACKAGES}", SUITE)
     _run("debootstrap", *words, str(partial))
     partial.rename(BASE)
-
-
-def _system(folder: Path, user: str) -> System:
-    return System(folder / user, user)
 
 
 def _run_both(system: System, tests: str) -> int:
