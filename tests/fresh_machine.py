@@ -80,11 +80,9 @@ class System:
         """Give it the checkout, and its user."""
         self._take_over_network()
         _run("git", "clone", "--quiet", str(PROJECT), str(self.root / CHECKOUT))
-        if user != "root":
-            self.execute(
-                "root", "useradd", "--uid", str(USER_ID), "--create-home", user
-            )
-            self.execute("root", "chown", "-R", user, f"/{CHECKOUT}")
+        if self.user != "root":
+            self.execute("root", "useradd", "--create-home", self.user)
+            self.execute("root", "chown", "-R", self.user, f"/{CHECKOUT}")
 
     def _take_over_network(self) -> None:
         """Let it find the package servers that this machine uses."""
