@@ -37,8 +37,8 @@ ADMITTED = "admitted"
 WORDS = {Right.NONE: "-", Right.READ: "read", Right.CHANGE: "read, change"}
 HEAD = """# Roles
 
-Each user has one role; it holds for the pages and for the API alike.
-A test tries each role against every page and path, and this page is what came out.
+Each user has one role, which applies to the pages and to the API.
+A test tries each role against every page and path and writes this page from the results.
 
 | what | {roles} |
 |---|{lines}|
@@ -46,8 +46,8 @@ A test tries each role against every page and path, and this page is what came o
 PATHS = """
 ## Pages and paths
 
-*Anyone* means: without logging in.
-Hosts that join and Defenders that enrol have tokens of their own instead of an account.
+*Anyone* means without logging in.
+Hosts that join and Defenders that enrol use tokens of their own instead of an account.
 
 | method | page or path | {roles} | anyone |
 |---|---|{lines}|---|
