@@ -38,7 +38,7 @@ WORDS = {Right.NONE: "-", Right.READ: "read", Right.CHANGE: "read, change"}
 HEAD = """# Roles
 
 Each user has one role, which applies to the pages and to the API.
-A test tries each role against every page and path and writes this page from the results.
+A test tries each role against every page and path, and writes this page.
 
 | what | {roles} |
 |---|{lines}|
