@@ -1,4 +1,4 @@
-"""A person with a browser, on the host that this program is started on.
+"""A browser on the host of this program, controlled over standard input.
 
 Reads one JSON order a line, [name, argument …], and answers each with one JSON line:
 what it saw, or {"error": …}. Pictures go to the folder that the first argument names.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Error, sync_playwright
 
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import BrowserUser
 from tests.browser.walk import WIDE
 
 FLAGS = [
@@ -25,13 +25,13 @@ FLAGS = [
 
 
 def main() -> None:
-    """Carry out orders until standard input ends."""
+    """Execute commands until standard input ends."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=FLAGS
         )
         context = browser.new_context(ignore_https_errors=True, viewport=WIDE)
-        visitor = Visitor(context.new_page(), Path(sys.argv[1]))
+        visitor = BrowserUser(context.new_page(), Path(sys.argv[1]))
         for line in sys.stdin:
             name, *arguments = json.loads(line)
             answer = _carry_out(getattr(visitor, name), arguments)

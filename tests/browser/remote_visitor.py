@@ -1,4 +1,4 @@
-"""The visitor at a browser on a test host, given orders from here."""
+"""Remote control of a browser on a test host."""
 
 import json
 import subprocess
@@ -12,13 +12,13 @@ from tests.hosts.laboratory import Host
 
 
 class RemoteVisitor:
-    """The visitor's orders, given from here."""
+    """Sends commands to the browser program and returns the results."""
 
     def __init__(self, program: subprocess.Popen[bytes]) -> None:
         self._program = program
 
     def __call__(self, name: str, *arguments: object) -> Any:
-        """Have one order carried out; fails the test if it could not be."""
+        """Execute one command; fail the test if it fails."""
         assert self._program.stdin is not None
         assert self._program.stdout is not None
         self._program.stdin.write(json.dumps([name, *arguments]).encode() + b"\n")
@@ -30,7 +30,7 @@ class RemoteVisitor:
 
 @contextmanager
 def visitor_on(host: Host, pictures: Path) -> Iterator[RemoteVisitor]:
-    """A person with a browser on *host*; pictures go to the folder *pictures*."""
+    """Return a browser on *host*; screenshots go to the folder *pictures*."""
     pictures.mkdir(parents=True, exist_ok=True)
     program = host.start(
         *(sys.executable, "-m", "tests.browser.program", str(pictures)),

@@ -1,4 +1,4 @@
-"""What a person with a browser does; program.py has it done on a test host."""
+"""Actions of a user with a browser; program.py runs them on a test host."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from tests.browser.walk import WIDE, Traffic, Walk
 
-PATIENCE_MS = 60_000
+PAGE_TIMEOUT_MS = 60_000
 FOCUSED = """() => {
   const at = document.activeElement, style = getComputedStyle(at);
   const label = at.labels && at.labels[0] ? getComputedStyle(at.labels[0]) : style;
@@ -20,20 +20,20 @@ BANNERS = "#banners form.banner"
 HA = "/manage/system/high-availability"
 
 
-class Visitor:
-    """What the person does; each method is an order."""
+class BrowserUser:
+    """A user with a browser; each method is a command of program.py."""
 
     def __init__(self, page: Page, pictures: Path) -> None:
         self._page = page
         self._pictures = pictures
         self._messages: list[str] = []
         self._hosts: set[str] = set()
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(PAGE_TIMEOUT_MS)
         page.on("console", lambda message: self._messages.append(message.text))
         page.on("request", lambda asked: self._hosts.add(urlsplit(asked.url).netloc))
 
     def sign_up(self, address: str, username: str, password: str) -> str:
-        """Make the first administrator on the first visit."""
+        """Create the first administrator and return the address of the next page."""
         self._page.goto(f"https://{address}:8443/")
         self._page.fill("input[name=username]", username)
         for field in self._page.locator("input[type=password]").all():
@@ -44,7 +44,7 @@ class Visitor:
         return self._page.url
 
     def log_in(self, address: str, username: str, password: str) -> str:
-        """Log in; gives the address of the page that follows."""
+        """Log in and return the address of the next page."""
         self._page.goto(f"https://{address}:8443/")
         self._page.fill("input[name=username]", username)
         self._page.fill("input[name=password]", password)
@@ -54,7 +54,7 @@ class Visitor:
         return self._page.url
 
     def set_timeout(self, address: str, minutes: int) -> str:
-        """Change the inactivity time-out under Authentication > Logon."""
+        """Change the inactivity timeout under Authentication > Logon."""
         self._page.goto(f"https://{address}:8443/manage/authentication/logon")
         field = self._page.locator("input[type=number]").first
         field.fill(str(minutes))
@@ -62,12 +62,12 @@ class Visitor:
         return self._page.locator(".banner.is-done").first.inner_text()
 
     def timeout(self, address: str) -> str:
-        """Read the inactivity time-out."""
+        """Return the inactivity timeout."""
         self._page.goto(f"https://{address}:8443/manage/authentication/logon")
         return self._page.locator("input[type=number]").first.input_value()
 
     def users(self, address: str) -> list[str]:
-        """Read the list of users."""
+        """Return the list of users."""
         self._page.goto(f"https://{address}:8443/manage/authentication/users")
         return self._page.locator("tbody th").all_inner_texts()
 
@@ -77,7 +77,7 @@ class Visitor:
         return self.nodes()
 
     def nodes(self) -> dict[str, str]:
-        """The state of each node, as the open page shows it now."""
+        """Return the state of each node on the open page."""
         rows = self._page.locator("[aria-label=Nodes] tbody tr").all()
         return {
             row.locator("th").inner_text().split()[0]: row.locator(".pill").inner_text()
@@ -92,7 +92,7 @@ class Visitor:
         return self.nodes()
 
     def join_command(self, address: str) -> str:
-        """Make a join command on the page, and give what the page then shows."""
+        """Create a join command on the page and return it."""
         self._page.goto(f"https://{address}:8443{HA}")
         self._page.click("text=Make a join command")
         shown = self._page.locator("#join-command")
@@ -102,16 +102,16 @@ class Visitor:
         return shown.inner_text()
 
     def source(self) -> str:
-        """All of the open page's HTML."""
+        """Return the HTML of the open page."""
         return self._page.content()
 
     def fingerprint(self, address: str) -> str:
-        """The fingerprint that the open page shows for a host that waits."""
+        """Return the fingerprint of a waiting host on the open page."""
         row = self._page.locator("[aria-label=Nodes] tbody tr", has_text=address)
         return row.locator(".mono").first.inner_text()
 
     def apply(self, address: str) -> str:
-        """Click Apply as soon as the page allows it; gives the message."""
+        """Click Apply when the page allows it, and return the message."""
         self._page.goto(f"https://{address}:8443{HA}")
         button = self._page.locator("button:enabled", has_text="Apply")
         button.wait_for()
@@ -121,7 +121,7 @@ class Visitor:
         return self._page.locator(".banner:visible").first.inner_text()
 
     def remove(self, address: str, node: str) -> str:
-        """Click the X of *node* and confirm; gives the message."""
+        """Click the X of *node*, confirm, and return the message."""
         self._page.goto(f"https://{address}:8443{HA}")
         self._page.click(f"[aria-label='Remove {node}']")
         self._picture("remove")
@@ -153,24 +153,24 @@ class Visitor:
         return self.banners()
 
     def walk(self, address: str) -> list[dict[str, Any]]:
-        """Look at every page, from the first one."""
+        """Inspect every page, from the first one, and return the findings."""
         self._page.goto(f"https://{address}:8443/")
         return list(Walk(self._page, self._pictures).findings())
 
-    def look(self, url: str) -> dict[str, Any]:
-        """Look at one page, as somebody who never logged in."""
+    def inspect(self, url: str) -> dict[str, Any]:
+        """Inspect one page in a new browser without login."""
         assert self._page.context.browser is not None
         context = self._page.context.browser.new_context(
             ignore_https_errors=True, viewport=WIDE
         )
         page = context.new_page()
         page.goto(url)
-        found = Walk(page, self._pictures).look()
+        found = Walk(page, self._pictures).inspect()
         context.close()
         return found
 
     def first_load(self, url: str) -> int:
-        """The bytes that a browser takes that has never been here."""
+        """Return the bytes that a browser with an empty cache loads."""
         assert self._page.context.browser is not None
         context = self._page.context.browser.new_context(ignore_https_errors=True)
         page = context.new_page()
@@ -180,7 +180,7 @@ class Visitor:
         return traffic.bytes
 
     def tab_through(self, url: str) -> list[tuple[str, bool]]:
-        """Press Tab up to 60 times; gives what has the focus, and whether it shows."""
+        """Press Tab up to 60 times; return each focused element and its visibility."""
         self._page.goto(url)
         steps = []
         for _ in range(60):
@@ -189,15 +189,15 @@ class Visitor:
         return [step for step in steps if step[0] != "BODY"]
 
     def hosts(self) -> list[str]:
-        """Every host that the pages have asked for something."""
+        """Return every host to which the pages sent a request."""
         return sorted(self._hosts)
 
     def messages(self) -> list[str]:
-        """What the browser's console said of our pages' own mistakes."""
+        """Return the messages of the browser's console about the content policy."""
         return [text for text in self._messages if "Content Security" in text]
 
     def _picture_of(self, part: str, name: str) -> None:
-        """For the manual: a part of the page, small."""
+        """Take a small screenshot of a part of the page, for the manual."""
         where = self._pictures / f"{name}.png"
         self._page.locator(part).first.screenshot(path=where)
 

@@ -1,4 +1,4 @@
-"""Opens every page that the menu and the pages themselves lead to, and looks at each.
+"""Crawler: opens and inspects every page that the menu and the pages link to.
 
 What is seen of a page is a finding: its address, what axe says of it, how wide it is on
 a telephone. Each page has its picture taken light, dark and narrow.
@@ -33,7 +33,7 @@ LINKS = """() => {
 
 
 class Walk:
-    """One walk through the pages of a Console, from the page that is open now."""
+    """A crawl through the pages of a Console, from the page that is open now."""
 
     def __init__(self, page: Page, pictures: Path) -> None:
         self._page = page
@@ -42,7 +42,7 @@ class Walk:
         self._seen: set[str] = set()
 
     def findings(self) -> Iterator[dict[str, Any]]:
-        """Look at each page once."""
+        """Yield the findings of each page once."""
         waiting = [self._page.url]
         while waiting and len(self._seen) < MOST_PAGES:
             address = waiting.pop(0)
@@ -51,11 +51,11 @@ class Walk:
                 continue
             self._seen.add(kind)
             if status := self._open(address):
-                yield self.look(status)
+                yield self.inspect(status)
                 waiting += self._links()
 
     def _open(self, address: str) -> int | None:
-        """Open a page; gives its status, or None for a file."""
+        """Open a page and return its status; None for a file."""
         try:
             answer = self._page.goto(address)
         except Error as error:
@@ -65,8 +65,8 @@ class Walk:
         page = answer and "text/html" in answer.headers["content-type"]
         return answer.status if answer and page else None
 
-    def look(self, status: int = 200) -> dict[str, Any]:
-        """Take the open page's pictures, and say what is wrong with it."""
+    def inspect(self, status: int = 200) -> dict[str, Any]:
+        """Take screenshots of the open page and return its findings."""
         page, name = self._page, _name(self._page.url)
         if page.locator("#plot").count():
             page.locator("#plot svg").wait_for()
@@ -112,7 +112,7 @@ class Walk:
 
 
 class Traffic:
-    """Counts what a page's load takes from the network."""
+    """Counts the bytes that loading a page takes from the network."""
 
     def __init__(self, session: CDPSession) -> None:
         self.bytes = 0
@@ -124,12 +124,12 @@ class Traffic:
 
 
 def _kind(address: str) -> str:
-    """What two addresses have in common that show the same page."""
+    """Return the part that the addresses of the same page have in common."""
     return urlsplit(address).path
 
 
 def _row_kind(address: str) -> str:
-    """The same for links of a table, where each row's end in a name of their own."""
+    """Return the part that the links of all rows in a table have in common."""
     path = _kind(address)
     return path if urlsplit(address).query else path.rpartition("/")[0]
 

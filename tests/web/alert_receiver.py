@@ -1,4 +1,4 @@
-"""The other side of a webhook, and an outbox that sends to it."""
+"""A server that receives the requests of a webhook, and an outbox that sends to it."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ LAG = Problem(MEMBER_LAG.name, "10.0.0.3", "the database of 10.0.0.3 is 30 s beh
 
 
 class Receiver:
-    """A webhook's other side; answers with *status*."""
+    """A server for the requests of a webhook; it answers with *status*."""
 
     def __init__(self) -> None:
         self.status = 200

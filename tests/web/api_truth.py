@@ -1,4 +1,4 @@
-"""Holds every API answer of a test to what openapi.json says of it."""
+"""Validation of every API answer in tests by openapi.json."""
 
 from types import GenericAlias
 from typing import Any
@@ -11,8 +11,8 @@ from twistlock_console.web.openapi.document import build_document, openapi_path
 
 
 def hold_to_description(app: Flask) -> None:
-    """Let the application fail, in a test, where an answer is not as described."""
-    told = build_document(app)["paths"]
+    """Make the application fail if an answer differs from its description."""
+    paths = build_document(app)["paths"]
 
     @app.after_request
     def check(response: Response) -> Response:
@@ -20,7 +20,7 @@ def hold_to_description(app: Flask) -> None:
         described = api_call_of(current_app.view_functions.get(request.endpoint or ""))
         if rule is None or described is None or request.method in {"HEAD", "OPTIONS"}:
             return response
-        answers = told[openapi_path(rule)][request.method.lower()]["responses"]
+        answers = paths[openapi_path(rule)][request.method.lower()]["responses"]
         where = f"{request.method} {rule.rule} answered {response.status_code}"
         assert str(response.status_code) in answers, f"{where}, which is not described"
         if response.status_code >= 400:

@@ -44,10 +44,10 @@ TOKEN = {"token": "token", "expiresAt": "2026-11-24T10:30:00+00:00"}
 
 
 class FakeNodeApi:
-    """Answers what the web process asks; refuses what a sole node refuses."""
+    """Answers the web process; refuses the requests that a single node refuses."""
 
     def get(self, path: str) -> Any:
-        """Show the cluster, its join tokens, or that there are no backups."""
+        """Return the cluster, its join tokens, or an empty list of backups."""
         if path == "/v1/backups":
             return BACKUPS
         if path.endswith("/join-tokens"):
@@ -55,7 +55,7 @@ class FakeNodeApi:
         return CLUSTER
 
     def post(self, path: str, _body: object) -> Any:
-        """Make a join token; refuse everything else."""
+        """Return a join token; refuse everything else."""
         if path.endswith("/join-token"):
             return TOKEN
         raise Refused("two hosts must ask to join before one can be admitted")

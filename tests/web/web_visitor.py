@@ -1,4 +1,4 @@
-"""A person at a browser: opens pages, and sends the forms with their tokens."""
+"""A test client like a browser: it opens pages and sends forms with their tokens."""
 
 import base64
 import re

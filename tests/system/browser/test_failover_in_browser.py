@@ -1,4 +1,4 @@
-"""What a person with a browser sees of a failover, through a load balancer."""
+"""Rules of a failover as a user with a browser sees it, over a load balancer."""
 
 import signal
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ PICTURES = Path("build/pictures")
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Three hosts with nodes that nobody has started yet."""
+    """Return three hosts with nodes that are not started."""
     with Laboratory(tmp_path) as laboratory:
         yield Cluster(laboratory)
 
 
 @pytest.fixture
 def visitor(cluster: Cluster) -> Iterator[RemoteVisitor]:
-    """A person with a browser on the clients' host."""
+    """Return a browser on the host of the clients."""
     with visitor_on(cluster.client, PICTURES) as person:
         yield person
 
@@ -37,7 +37,7 @@ def visitor(cluster: Cluster) -> Iterator[RemoteVisitor]:
 def test_a_session_survives_the_death_of_the_primary(
     cluster: Cluster, visitor: RemoteVisitor
 ) -> None:
-    """No second log-in, no setting lost, and one banner that says what happened."""
+    """No second login, no lost setting, and one banner about the failover."""
     cluster.form(sign_up=lambda at: visitor("sign_up", at, USERNAME, PASSWORD))
     first = cluster.nodes["h1"].address
     balancer = cluster.laboratory.host("lb")
@@ -53,21 +53,21 @@ def test_a_session_survives_the_death_of_the_primary(
     balancer.signal_all(signal.SIGKILL)
     silence = visitor("wait_for_silence")
     start_haproxy(balancer, cluster)
-    told = visitor("wait_for_banner")
+    banner = visitor("wait_for_banner")
     second = cluster.nodes[wait_for(cluster.primary, 30, "another primary")].address
     seen = visitor("wait_for_state", first, "UNAVAILABLE")
 
     assert "does not answer" in silence
-    assert told.startswith(f"{second} took over from {first} at ")
-    assert "silent" in told
-    assert "You stay logged in" in told
+    assert banner.startswith(f"{second} took over from {first} at ")
+    assert "silent" in banner
+    assert "You stay logged in" in banner
     assert seen[second] == "PRIMARY"
     assert visitor("users", balancer.address) == [USERNAME]
     assert visitor("timeout", balancer.address) == "47"
-    assert visitor("news") == [told]
+    assert visitor("banners") == [banner]
     assert visitor("dismiss_banner") == []
     assert visitor("users", balancer.address) == [USERNAME]
-    assert visitor("news") == []
+    assert visitor("banners") == []
     cluster.nodes["h1"].start()
     cluster.wait_converged(90)
     visitor("open_cluster", balancer.address)

@@ -1,4 +1,4 @@
-"""Every page as a browser shows it: readable by all, small, and from nowhere else.
+"""Rules of pages in a browser: accessible, small, and loaded only from the Console.
 
 The pictures in build/pictures are there to be looked at.
 """
@@ -27,7 +27,7 @@ FILLED = ("--history", "60", "--defenders", "40", "--events", "200")
 
 @pytest.fixture(scope="module")
 def node(request: pytest.FixtureRequest) -> Iterator[HostedNode]:
-    """A node with high availability, alone, with something in every list."""
+    """Return a single node with high availability and an entry in every list."""
     with server_folder(request, "pages") as folder, Laboratory(folder) as laboratory:
         client = laboratory.host("client")
         made = HostedNode(
@@ -43,23 +43,23 @@ def node(request: pytest.FixtureRequest) -> Iterator[HostedNode]:
 
 @pytest.fixture(scope="module")
 def visitor(node: HostedNode) -> Iterator[RemoteVisitor]:
-    """Somebody with a browser on another host."""
+    """Return a browser on another host."""
     with visitor_on(node._asker, PICTURES) as person:
         yield person
 
 
 @pytest.fixture(scope="module")
 def findings(visitor: RemoteVisitor, node: HostedNode) -> list[dict[str, Any]]:
-    """What was seen of each page."""
+    """Return the findings of each page."""
     url = f"https://{node.address}:8443"
-    outside = [visitor("look", f"{url}/signup")]
+    outside = [visitor("inspect", f"{url}/signup")]
     visitor("sign_up", node.address, USERNAME, PASSWORD)
-    outside += [visitor("look", f"{url}/{path}") for path in ("login", "nowhere")]
+    outside += [visitor("inspect", f"{url}/{path}") for path in ("login", "nowhere")]
     return outside + list(visitor("walk", node.address))
 
 
 def test_every_page_is_there(findings: list[dict[str, Any]]) -> None:
-    """Whatever the menu and the pages lead to can be opened."""
+    """Every page that the menu and the pages link to can be opened."""
     paths = {found["path"] for found in findings}
 
     assert {f["path"]: f["status"] for f in findings if f["status"] != 200} == {}
@@ -73,20 +73,20 @@ def test_every_page_is_there(findings: list[dict[str, Any]]) -> None:
     } <= paths
 
 
-def test_nobody_is_kept_out_by_a_page(findings: list[dict[str, Any]]) -> None:
-    """axe finds nothing serious or critical on any page, light or dark."""
+def test_every_page_is_accessible(findings: list[dict[str, Any]]) -> None:
+    """axe finds no serious or critical problem on any page, light or dark."""
     assert {f["path"]: f["grave"] for f in findings if f["grave"]} == {}
 
 
 def test_a_page_fits_a_telephone(findings: list[dict[str, Any]]) -> None:
-    """At 360 pixels nothing sticks out; what is wider scrolls by itself."""
+    """No page is wider than 360 pixels; a wider element scrolls by itself."""
     assert {f["path"]: f["narrow"] for f in findings if f["narrow"] > 360} == {}
 
 
 def test_nothing_comes_from_elsewhere(
     findings: list[dict[str, Any]], visitor: RemoteVisitor, node: HostedNode
 ) -> None:
-    """Pages ask their own Console alone, and obey its policy."""
+    """Pages send requests only to their own Console, and obey its policy."""
     assert findings
     assert visitor("hosts") == [f"{node.address}:8443"]
     assert visitor("messages") == []
@@ -95,7 +95,7 @@ def test_nothing_comes_from_elsewhere(
 def test_a_first_load_is_small(
     findings: list[dict[str, Any]], visitor: RemoteVisitor, node: HostedNode
 ) -> None:
-    """A browser that was never here takes less than 100 KB for the first page."""
+    """A browser with an empty cache loads less than 100 KB for the first page."""
     assert findings
     assert visitor("first_load", f"https://{node.address}:8443/") < 100_000
 
@@ -103,7 +103,7 @@ def test_a_first_load_is_small(
 def test_a_keyboard_reaches_everything(
     findings: list[dict[str, Any]], visitor: RemoteVisitor, node: HostedNode
 ) -> None:
-    """Tab leads first to the skip link, then through the menu; each shows its focus."""
+    """Tab moves first to the skip link, then through the menu; focus is visible."""
     assert findings
     steps = visitor("tab_through", f"https://{node.address}:8443/manage/logs/history")
 

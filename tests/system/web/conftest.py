@@ -1,4 +1,4 @@
-"""A real database, and an application on it that forgets everything each time."""
+"""A real database, and an application whose collections each test finds empty."""
 
 import socket
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def _prepared(root: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A node whose mongod runs, as its management server finds it."""
+    """Start a mongod and return the settings of its node."""
     made = _prepared(tmp_path_factory.mktemp("web") / "node")
     mongod = Mongod(made, Bus())
     mongod.start()
@@ -68,7 +68,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture
 def app(running: Settings) -> Iterator[Flask]:
-    """The application as a plugin-less node serves it, on an empty database."""
+    """Return the application without plugins, on an empty database."""
     made = create_app(running)
     made.testing = True
     hold_to_description(made)
@@ -81,7 +81,7 @@ def app(running: Settings) -> Iterator[Flask]:
 
 @pytest.fixture
 def blind(running: Settings) -> Iterator[Flask]:
-    """The application of a node whose database does not answer."""
+    """Return the application of a node whose database does not answer."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and does not listen: the port refuses
         port = bound.getsockname()[1]
@@ -92,26 +92,26 @@ def blind(running: Settings) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """A browser without cookies."""
+    """Return a browser without cookies."""
     return app.test_client()
 
 
 @pytest.fixture
 def visitor(client: FlaskClient) -> Visitor:
-    """A person at a browser, not logged in; nobody has signed up."""
+    """Return a browser that is not logged in, before the sign-up."""
     return Visitor(client)
 
 
 @pytest.fixture
 def admin(visitor: Visitor) -> Visitor:
-    """The first administrator, who has just signed up at this browser."""
+    """Return a browser in which the first administrator has just signed up."""
     visitor.sign_up()
     return visitor
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """The other side of a webhook."""
+    """Return a server that receives the requests of a webhook."""
     made = Receiver()
     yield made
     made.server.shutdown()
@@ -120,5 +120,5 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def database(app: Flask) -> Db:
-    """The database of the application."""
+    """Return the database of the application."""
     return storage_of(app).database()

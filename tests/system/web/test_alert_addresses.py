@@ -1,4 +1,4 @@
-"""The addresses that alerts are not sent to."""
+"""Rules of the addresses to which no alert is sent."""
 
 import socket
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from twistlock_console.web.common.database import storage_of
 
 @pytest.fixture
 def strict(running: Settings) -> Iterator[Visitor]:
-    """An administrator of a Console that allows no special addresses."""
+    """Return an administrator of a Console that allows no special addresses."""
     made = create_app(replace(running, alert_targets_allowed=()))
     made.testing = True
     database = storage_of(made).database()
@@ -45,7 +45,7 @@ def strict(running: Settings) -> Iterator[Visitor]:
     ],
 )
 def test_a_special_address_is_not_saved(strict: Visitor, host: str) -> None:
-    """Not for a webhook and not for syslog, and the setting that allows it is named."""
+    """Webhook and syslog refuse it, and name the setting that allows it."""
     hook = webhook(url=f"https://{host}:9200/x")
     answers = [strict.call(ALERTS, hook, Authorization=basic())]
     if not host.startswith("["):
@@ -63,7 +63,7 @@ def test_a_special_address_is_not_saved(strict: Visitor, host: str) -> None:
 def test_a_name_is_judged_by_the_address_it_leads_to(
     strict: Visitor, receiver: Receiver, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the connection itself: an open port and a closed one answer the same."""
+    """The check is part of the connection; open and closed ports answer the same."""
     real = socket.getaddrinfo
 
     def rebound(name: str, *rest: Any, **more: Any) -> Any:
@@ -80,9 +80,9 @@ def test_a_name_is_judged_by_the_address_it_leads_to(
             body = {"syslog": {"enabled": True, "addr": address}}
             saved = strict.call(LOGGING, body, Authorization=basic())
         assert saved.status_code == 200, saved.get_json()
-        told = strict.call(f"{ALERTS}/test", {}, Authorization=basic())
-        assert told.status_code == 400
-        sentences.append(told.get_json()["err"].replace(address, "it"))
+        answer = strict.call(f"{ALERTS}/test", {}, Authorization=basic())
+        assert answer.status_code == 400
+        sentences.append(answer.get_json()["err"].replace(address, "it"))
 
     assert sentences[0] == sentences[1]
     reason = "rebound.test leads to 127.0.0.1, which is a loopback address"

@@ -1,4 +1,4 @@
-"""The ways out of an alert: webhooks with and without TLS, and syslog."""
+"""Rules of the channels of alerts: webhooks with and without TLS, and syslog."""
 
 import socket
 import ssl
@@ -17,7 +17,7 @@ from twistlock_console.pki.certificates import issue_node_certificate
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port of the loopback on which nothing listens."""
+    """Return a port of the loopback interface on which nothing listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
@@ -26,7 +26,7 @@ def closed_port() -> Iterator[int]:
 def test_a_test_tries_every_channel(
     admin: Visitor, receiver: Receiver, closed_port: int, tmp_path: Path
 ) -> None:
-    """A channel that fails keeps no other from its test; each has its sentence."""
+    """A failed channel does not stop the test of others; each has its own result."""
     receiver.status = 500
     admin.call(ALERTS, hook(receiver), Authorization=basic())
     with listening("unix", tmp_path) as (address, taken):
@@ -68,7 +68,7 @@ def ending(connection: socket.socket) -> None:
 
 
 def dripping(connection: socket.socket) -> None:
-    """Send a header for ever, each byte in time for a timeout of its own."""
+    """Send a header without end, each byte within the timeout of one read."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
     with suppress(OSError):
         while True:
@@ -80,10 +80,10 @@ def dripping(connection: socket.socket) -> None:
 def test_a_test_tells_no_open_port_from_a_closed_one(
     admin: Visitor, closed_port: int, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever answers there, or nothing: the sentence is one, and has no Python."""
+    """The sentence is the same for any server and for none, and has no Python error."""
     monkeypatch.setattr("twistlock_console.alerts.channels.DELIVERY_TIMEOUT_S", 0.5)
 
-    def told(port: int) -> str:
+    def error_sentence(port: int) -> str:
         url = f"{scheme}://127.0.0.1:{port}/hook"
         body = {"webhook": {"enabled": True, "url": url, "secret": {"plain": SECRET}}}
         admin.call(ALERTS, body, Authorization=basic())
@@ -91,10 +91,10 @@ def test_a_test_tells_no_open_port_from_a_closed_one(
         assert answer.status_code == 400
         return str(answer.get_json()["err"])
 
-    sentences = {told(closed_port)}
+    sentences = {error_sentence(closed_port)}
     for behaviour in (silent, rude, ending, dripping):
         with answering(behaviour) as port:
-            sentences.add(told(port))
+            sentences.add(error_sentence(port))
 
     assert sentences == {
         "the webhook at 127.0.0.1 did not take it: there was no connection, no answer "
@@ -106,7 +106,7 @@ def test_a_test_tells_no_open_port_from_a_closed_one(
 def test_a_webhook_over_tls_proves_its_name(
     admin: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a certificate that the host trusts, for the name in the address."""
+    """Its certificate must be trusted by the host and valid for the name in the URL."""
     create_authority(tmp_path)
     issue_node_certificate(tmp_path, ["localhost", "127.0.0.1"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -125,17 +125,17 @@ def test_a_webhook_over_tls_proves_its_name(
             got.append(request)
             tls.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    def told(host: str) -> int:
+    def error_sentence(host: str) -> int:
         with answering(answer) as port:
             url = f"https://{host}:{port}/hook?x=1"
             admin.call(ALERTS, webhook(url=url), Authorization=basic())
             test = admin.call(f"{ALERTS}/test", {}, Authorization=basic())
         return test.status_code
 
-    untrusted = told("localhost")
+    untrusted = error_sentence("localhost")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    trusted = [told("localhost"), told("127.0.0.1")]
-    other_name = told("127.0.0.2")
+    trusted = [error_sentence("localhost"), error_sentence("127.0.0.1")]
+    other_name = error_sentence("127.0.0.2")
 
     assert (untrusted, trusted, other_name) == (400, [200, 200], 400)
     assert len(got) == 2
@@ -145,7 +145,7 @@ def test_a_webhook_over_tls_proves_its_name(
 
 @contextmanager
 def answering(behaviour: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port whose one connection is dealt with by *behaviour*."""
+    """Serve one connection with *behaviour*, and return the port."""
     with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - 127.0.0.0/8
 
         def serve() -> None:
@@ -163,7 +163,7 @@ def answering(behaviour: Callable[[socket.socket], None]) -> Iterator[int]:
 @pytest.mark.parametrize("form", ["rfc5424", "rfc3164"])
 @pytest.mark.parametrize("way", ["udp", "tcp", "unix"])
 def test_syslog_takes_it(admin: Visitor, tmp_path: Path, form: str, way: str) -> None:
-    """Over each kind of socket, framed as its format has it."""
+    """Alerts arrive over each kind of socket, framed as the format requires."""
     with listening(way, tmp_path) as (address, taken):
         body = {"syslog": {"enabled": True, "addr": address, "format": form}}
         admin.call(LOGGING, body, Authorization=basic())
@@ -180,7 +180,7 @@ def test_syslog_takes_it(admin: Visitor, tmp_path: Path, form: str, way: str) ->
 
 
 class listening:  # noqa: N801 - it reads as a phrase
-    """A syslog server of kind *way*: its address, and what it takes."""
+    """A syslog server over a socket of kind *way*; it collects what it receives."""
 
     def __init__(self, way: str, folder: Path) -> None:
         family = socket.AF_UNIX if way == "unix" else socket.AF_INET

@@ -1,4 +1,4 @@
-"""The watch of the serving node: what it sees, and what it reports."""
+"""Rules of the alert monitor of the primary: problems found, alerts sent."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -33,22 +33,22 @@ from twistlock_console.events.types import Role, RoleChanged
 from twistlock_console.settings import Settings
 
 
-def test_the_serving_node_watches(
+def test_the_primary_reports_problems(
     admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
-    """From a takeover on: that itself, what is wrong, and its end; each once."""
+    """It reports the failover itself, then each problem and its end, each once."""
     admin.call(ALERTS, hook(receiver, nodeLostSeconds=1), Authorization=basic())
     store.record_alerted_epoch(database, 4)
     wrong = [LOST]
     blind = [False]
 
-    def look(*_: object) -> list[Problem]:
+    def find_problems(*_: object) -> list[Problem]:
         if blind[0]:
-            raise DatabaseError("cannot look now")
+            raise DatabaseError("the database does not answer")
         return list(wrong)
 
     watch = AlertMonitor(running)
-    watch.sources.append(ProblemSource(frozenset({NODE_LOST.name}), look))
+    watch.sources.append(ProblemSource(frozenset({NODE_LOST.name}), find_problems))
     phases = {"elected": 0.1, "ports": 0.2}
     reason = "10.0.0.2 fell silent"
     watch.on_role_changed(RoleChanged(Role.STANDBY, Role.PRIMARY, reason, 5, phases))
@@ -63,8 +63,8 @@ def test_the_serving_node_watches(
     finally:
         watch.on_role_changed(RoleChanged(Role.PRIMARY, Role.STANDBY, "over", 5, {}))
 
-    told = [(body["kind"], body["state"]) for body in receiver.bodies()]
-    assert told == [
+    sent = [(body["kind"], body["state"]) for body in receiver.bodies()]
+    assert sent == [
         ("failover", "happened"),
         ("nodeLost", "raised"),
         ("nodeLost", "recovered"),
@@ -72,24 +72,24 @@ def test_the_serving_node_watches(
     assert "10.0.0.2 fell silent" in receiver.bodies()[0]["message"]
 
 
-def test_a_takeover_ends_no_problem(
+def test_a_failover_ends_no_problem(
     admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
-    """What another node told of, and what this one sees too, goes on being told."""
+    """A problem that the earlier primary reported stays open on the new one."""
     admin.call(ALERTS, hook(receiver, nodeLostSeconds=3600), Authorization=basic())
     store.record_alerted_epoch(database, 5)
     store.enqueue(database, [Notice(LOST, 1, AlertState.RAISED)], [])
-    looks: list[int] = []
+    calls: list[int] = []
 
-    def look(*_: object) -> list[Problem]:
-        looks.append(1)
+    def find_problems(*_: object) -> list[Problem]:
+        calls.append(1)
         return [LOST]
 
     watch = AlertMonitor(running)
-    watch.sources.append(ProblemSource(frozenset({NODE_LOST.name}), look))
+    watch.sources.append(ProblemSource(frozenset({NODE_LOST.name}), find_problems))
     watch.on_role_changed(RoleChanged(Role.STANDBY, Role.PRIMARY, "why", 5, {}))
     try:
-        assert eventually(lambda: len(looks) == 2)
+        assert eventually(lambda: len(calls) == 2)
     finally:
         watch.stop()
 
@@ -100,7 +100,7 @@ def test_a_takeover_ends_no_problem(
 
 
 def test_open_problems_are_on_the_page(admin: Visitor, database: Db) -> None:
-    """Whoever looks sees what is wrong, and what waits to be sent."""
+    """The page shows the open problems, and the number of alerts waiting to be sent."""
     store.enqueue(database, [Notice(LOST, 1, AlertState.RAISED)], ["webhook"])
 
     page = admin.get("/manage/alerts/alerts").get_data(as_text=True)
@@ -109,8 +109,8 @@ def test_open_problems_are_on_the_page(admin: Visitor, database: Db) -> None:
     assert "1 alert waits to be sent" in page
 
 
-def test_what_the_console_sees_is_wrong(database: Db) -> None:
-    """Failed backups, while they are repeated too; Defenders that are away too long."""
+def test_problems_of_the_console(database: Db) -> None:
+    """Failed backups, also while they are repeated, and Defenders offline too long."""
     now = datetime.now(UTC)
     database["backup_results"].insert_many(
         [
@@ -141,8 +141,8 @@ def test_what_the_console_sees_is_wrong(database: Db) -> None:
     ]
 
 
-def test_what_is_wrong_in_a_cluster() -> None:
-    """Nodes out of reach, and members too far behind; a waiting host is no problem."""
+def test_problems_of_a_cluster() -> None:
+    """Unreachable nodes and members too far behind; a host that waits is no problem."""
     states = [("PRIMARY", 0.0), ("SECONDARY", 11.0), ("UNAVAILABLE", None)]
     nodes = [
         node(f"10.0.0.{n}", state, lagSeconds=lag)

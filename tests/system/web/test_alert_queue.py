@@ -1,4 +1,4 @@
-"""Alerts that a channel has not taken: they wait, rest and are given up."""
+"""Rules of the alert queue: alerts wait, channels back off, old alerts expire."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,10 +12,10 @@ from twistlock_console.database.client import Db
 from twistlock_console.settings import Settings
 
 
-def test_what_was_not_taken_waits(
+def test_an_alert_that_was_not_delivered_waits(
     admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
-    """In its order, over a failover too: the queue is in the database."""
+    """Alerts keep their order, also over a failover: the queue is in the database."""
     admin.call(ALERTS, hook(receiver), Authorization=basic())
     receiver.status = 503
     notices = [
@@ -38,10 +38,10 @@ def test_what_was_not_taken_waits(
     assert store.read_records(database)[LOST.key].is_open is False
 
 
-def test_a_failed_channel_rests(
+def test_a_failed_channel_backs_off(
     admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
-    """It is not asked again at once; a redirect is no acceptance."""
+    """There is a backoff before the next attempt; a redirect counts as a failure."""
     admin.call(ALERTS, hook(receiver), Authorization=basic())
     receiver.status = 307
     store.enqueue(database, [Notice(LOST, 1, AlertState.RAISED)], ["webhook"])
@@ -54,10 +54,10 @@ def test_a_failed_channel_rests(
     assert len(store.read_queue(database, "webhook", 9)) == 1
 
 
-def test_after_a_day_an_alert_is_given_up(
+def test_an_undelivered_alert_expires_after_a_day(
     admin: Visitor, receiver: Receiver, running: Settings, database: Db
 ) -> None:
-    """And the next one is tried; the queue has its bound."""
+    """The next alert is tried; the length of the queue is limited."""
     admin.call(ALERTS, hook(receiver), Authorization=basic())
     receiver.server.server_close()
     store.enqueue(database, [Notice(LOST, 1, AlertState.RAISED)], ["webhook"])
@@ -70,10 +70,10 @@ def test_after_a_day_an_alert_is_given_up(
 
 
 @pytest.mark.parametrize("address", ["udp://a..b:514", "tcp://[x:514"])
-def test_an_address_that_was_stored_and_is_none_is_a_failed_attempt(
+def test_an_invalid_stored_address_is_a_failed_attempt(
     admin: Visitor, running: Settings, database: Db, address: str
 ) -> None:
-    """The channel rests and gives up as always; the page shows what to mend."""
+    """Backoff and expiry apply as always; the page shows what to correct."""
     syslog = {"enabled": True, "addr": address, "format": "rfc5424"}
     database["settings"].insert_one({"_id": "logging", "syslog": syslog})
     notices = [Notice(LOST, 1, AlertState.RAISED), Notice(LAG, 1, AlertState.RAISED)]
@@ -93,10 +93,10 @@ def test_an_address_that_was_stored_and_is_none_is_a_failed_attempt(
     assert f'value="{address}"' in page
 
 
-def test_a_full_queue_is_that_of_its_channel_alone(
+def test_each_channel_has_a_queue_limit_of_its_own(
     database: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Alerts that syslog does not take leave room for those of the webhook."""
+    """Alerts that wait for syslog do not use the limit of the webhook's queue."""
     monkeypatch.setattr("twistlock_console.alerts.store.MAX_QUEUED", 2)
     notices = [Notice(LOST, number, AlertState.RAISED) for number in (1, 2, 3)]
     store.enqueue(database, notices, ["syslog"])

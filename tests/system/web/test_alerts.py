@@ -1,4 +1,4 @@
-"""Settings of alerts and logging: refused, sealed, shown without secrets, tested."""
+"""Rules of the settings of alerts and logging: validation, secrets, test alerts."""
 
 import hashlib
 import hmac
@@ -26,8 +26,8 @@ from twistlock_console.alerts.settings import (
 from twistlock_console.database.client import Db
 
 
-def test_the_secret_is_sealed(admin: Visitor, receiver: Receiver) -> None:
-    """Neither the API nor the history gives it; what is given can be sent back."""
+def test_the_secret_is_encrypted(admin: Visitor, receiver: Receiver) -> None:
+    """API and history show it encrypted; the encrypted form can be sent back."""
     saved = admin.call(ALERTS, hook(receiver), Authorization=basic())
     shown = admin.get(ALERTS, Authorization=basic()).get_json()
 
@@ -42,7 +42,7 @@ def test_the_secret_is_sealed(admin: Visitor, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "told"),
+    ("path", "body", "sentence"),
     [
         (ALERTS, webhook(url="ftp://a/b"), "write a full address"),
         (ALERTS, webhook(url="https://user:pw@a/b"), "write a full address"),
@@ -62,19 +62,19 @@ def test_the_secret_is_sealed(admin: Visitor, receiver: Receiver) -> None:
     ],
 )
 def test_wrong_settings_are_refused(
-    admin: Visitor, path: str, body: object, told: str
+    admin: Visitor, path: str, body: object, sentence: str
 ) -> None:
-    """In one sentence that says what is right."""
+    """The error is one sentence that says what is valid."""
     answer = admin.call(path, body, Authorization=basic())
 
     assert answer.status_code == 400
-    assert told in answer.get_json()["err"]
+    assert sentence in answer.get_json()["err"]
 
 
 def test_the_page_keeps_the_secret_and_sends_a_test(
     admin: Visitor, receiver: Receiver
 ) -> None:
-    """An empty field leaves what is stored; the test says how it went."""
+    """An empty field keeps the stored secret; the test shows its result."""
     form = "/manage/alerts/alerts"
     fields = {
         "enabled": "on",
@@ -111,10 +111,10 @@ HOST_ONLY = "https://hooks.test:8443/(a secret)"
 
 
 @pytest.mark.parametrize("role", [each.value for each in UserRole])
-def test_nobody_reads_the_path_of_the_webhook(
+def test_the_path_of_the_webhook_is_hidden(
     admin: Visitor, app: Flask, database: Db, role: str
 ) -> None:
-    """Neither in the settings nor in the history, nor in what was recorded before."""
+    """Settings and history hide it, including records of an earlier release."""
     for url in (SLACK, OTHER, SLACK):
         saved = admin.call(ALERTS, webhook(url=url), Authorization=basic())
         assert saved.status_code == 200
@@ -148,8 +148,10 @@ def test_nobody_reads_the_path_of_the_webhook(
     assert (sealed == "(a secret)") is (role != UserRole.ADMIN.value)
 
 
-def test_what_is_shown_can_be_sent_back(admin: Visitor, database: Db) -> None:
-    """The secrets stay; but never for another host than that which they are for."""
+def test_settings_with_hidden_secrets_can_be_sent_back(
+    admin: Visitor, database: Db
+) -> None:
+    """The secrets are kept, but only while the host of the address is unchanged."""
     admin.call(ALERTS, webhook(url=SLACK), Authorization=basic())
     stored = read_settings(database, AlertSettings)
     shown = admin.get(ALERTS, Authorization=basic()).get_json()
@@ -179,7 +181,7 @@ def test_what_is_shown_can_be_sent_back(admin: Visitor, database: Db) -> None:
 
 
 def test_the_logging_page_saves(admin: Visitor) -> None:
-    """Syslog and metrics; a mistake is told on the page."""
+    """Syslog and metrics are stored; the page shows the reason of a refusal."""
     page = "/manage/alerts/logging"
     sent = {"enabled": "on", "format": "rfc3164", "metrics": "on"}
     saved = admin.send(page, addr="udp://127.0.0.1:514", **sent)
@@ -192,8 +194,8 @@ def test_the_logging_page_saves(admin: Visitor) -> None:
     assert 'value="udp://127.0.0.1:514"' in admin.get(page).get_data(as_text=True)
 
 
-def test_nothing_to_test_is_said(admin: Visitor) -> None:
-    """Without a webhook and syslog a test is refused."""
+def test_a_test_without_channels_is_refused(admin: Visitor) -> None:
+    """Without webhook and syslog, a test alert is refused."""
     answer = admin.call(f"{ALERTS}/test", {}, Authorization=basic())
 
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""Rules of the REST API: who may call it, and how it says no."""
+"""Rules of the REST API: authentication, rights, and refusals."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ def test_ping_needs_nothing(blind: Flask) -> None:
         assert (answer.status_code, answer.text) == (200, "OK")
 
 
-def test_a_silent_database_is_said_in_one_sentence(blind: Flask) -> None:
+def test_a_silent_database_gets_one_sentence(blind: Flask) -> None:
     """A write whose outcome is unknown is never reported as done."""
     sent = {"username": USERNAME, "password": PASSWORD}
 
@@ -68,7 +68,7 @@ def test_sign_up_works_once(visitor: Visitor) -> None:
 
 
 def test_basic_and_bearer_open_the_api(admin: Visitor) -> None:
-    """Both ways of the product's manual work."""
+    """HTTP Basic and bearer tokens both work, as in the product's manual."""
     by_password = admin.get(USERS, Authorization=basic())
     by_token = admin.get(USERS, Authorization=f"Bearer {admin.token()}")
 
@@ -80,7 +80,7 @@ def test_basic_and_bearer_open_the_api(admin: Visitor) -> None:
 
 
 def test_a_cookie_never_opens_the_api(admin: Visitor) -> None:
-    """A page elsewhere cannot use a browser's session to call the API."""
+    """A page of another site cannot use a browser's session to call the API."""
     answer = admin.get(USERS)
 
     assert answer.status_code == 401
@@ -112,7 +112,7 @@ def test_basic_authentication_can_be_disabled(admin: Visitor, app: Flask) -> Non
 
 
 def test_logon_settings_are_replaced_as_a_whole(admin: Visitor) -> None:
-    """What a POST leaves out goes back to its default; the answer is empty."""
+    """A field left out of a POST gets its default; the answer is empty."""
     auth = {"Authorization": basic()}
     admin.call(LOGON, {"strongPassword": True, "sessionTimeoutSec": 600}, **auth)
     answer = admin.call(LOGON, {"sessionTimeoutSec": 900}, **auth)
@@ -137,7 +137,7 @@ def test_a_token_says_who_and_how_long(admin: Visitor) -> None:
 
 
 def test_a_token_can_be_renewed_and_ended(admin: Visitor) -> None:
-    """A log-out ends the token and those renewed from it."""
+    """A logout ends the token and those renewed from it."""
     old = {"Authorization": f"Bearer {admin.token()}"}
     answer = admin.get("/api/v1/authenticate/renew", **old)
     new = {"Authorization": f"Bearer {answer.get_json()['token']}"}
@@ -150,7 +150,7 @@ def test_a_token_can_be_renewed_and_ended(admin: Visitor) -> None:
 
 
 def test_forged_and_old_tokens_are_refused(admin: Visitor, app: Flask) -> None:
-    """Only our key, our one algorithm and our time make a token good."""
+    """A token is valid only with our key, our one algorithm, and before its end."""
     good = admin.token()
     claims = jwt.decode(good, options={"verify_signature": False})
     key = app.extensions["token_key"]
@@ -175,7 +175,7 @@ def test_forged_and_old_tokens_are_refused(admin: Visitor, app: Flask) -> None:
 
 
 def test_a_shorter_timeout_ends_older_tokens(admin: Visitor, app: Flask) -> None:
-    """The session timeout in force now counts, whatever a token claims."""
+    """The present session timeout counts, and not the claim in a token."""
     good = {"Authorization": f"Bearer {admin.token()}"}
     claims = jwt.decode(admin.token(), options={"verify_signature": False})
     claims["iat"] -= 120
@@ -208,7 +208,7 @@ def test_a_shorter_timeout_ends_older_tokens(admin: Visitor, app: Flask) -> None
 def test_a_body_is_refused_in_one_sentence(
     visitor: Visitor, body: object, sentence: str
 ) -> None:
-    """Whatever is wrong with a body is said, and nothing of it is repeated."""
+    """The sentence says what is wrong with the body and repeats nothing of it."""
     answer = visitor.call("/api/v1/authenticate", body)
 
     assert answer.status_code == 400
@@ -224,7 +224,7 @@ def test_a_body_is_refused_in_one_sentence(
         pytest.param(b" " * 70_000, "application/json", 413, id="too-large"),
     ],
 )
-def test_a_bad_body_never_reaches_us(
+def test_a_malformed_body_is_refused(
     client: FlaskClient, data: bytes, kind: str, status: int
 ) -> None:
     """Broken, deep, foreign and huge bodies are refused as JSON errors."""
@@ -245,7 +245,7 @@ def test_a_bad_body_never_reaches_us(
     ],
 )
 def test_a_bad_query_is_refused(admin: Visitor, query: str, sentence: str) -> None:
-    """A list says which wish it cannot grant."""
+    """The sentence names the parameter that is invalid."""
     answer = admin.get(f"{USERS}?{query}", Authorization=basic())
 
     assert answer.status_code == 400
@@ -253,7 +253,7 @@ def test_a_bad_query_is_refused(admin: Visitor, query: str, sentence: str) -> No
 
 
 def test_a_list_is_searched_sorted_and_cut(admin: Visitor) -> None:
-    """At most 50 items come at once; Total-Count tells how many there are."""
+    """A page has at most 50 items; Total-Count is the number of all."""
     database = storage_of(admin.client.application).database()
     entry = {"type": "login", "sourceIP": "", "api": "", "status": "", "diff": ""}
     entry = {**entry, "time": datetime.now(UTC), "failure": False}
@@ -295,7 +295,7 @@ def test_every_route_is_guarded_or_known_to_be_open(app: Flask) -> None:
 
 
 def test_a_plugin_adds_a_tab(running: Settings) -> None:
-    """What a plugin adds under Manage > System is found in the menu."""
+    """A tab that a plugin adds under Manage > System is in the menu."""
 
     class Plugin:
         def init_app(self, app: Flask) -> None:

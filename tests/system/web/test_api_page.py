@@ -1,4 +1,4 @@
-"""Rules of the page that shows the API and lets people try it."""
+"""Rules of the API explorer: it describes each call and sends it."""
 
 import pytest
 from flask import Flask
@@ -12,9 +12,9 @@ USER = f"{PAGE}/post_api_users_add"
 
 def test_every_call_can_be_read(admin: Visitor, app: Flask) -> None:
     """The page lists each call, and each has a page of its own."""
-    told = admin.get("/api/v1/openapi.json", Authorization=basic()).get_json()
+    pages = admin.get("/api/v1/openapi.json", Authorization=basic()).get_json()
     listed = admin.get(PAGE).text
-    calls = [call for path in told["paths"].values() for call in path.values()]
+    calls = [call for path in pages["paths"].values() for call in path.values()]
     codes = {admin.get(f"{PAGE}/{c['operationId']}").status_code for c in calls}
 
     assert all(f'"{PAGE}/{call["operationId"]}"' in listed for call in calls)
@@ -23,7 +23,7 @@ def test_every_call_can_be_read(admin: Visitor, app: Flask) -> None:
 
 
 def test_a_call_is_tried_as_oneself(admin: Visitor) -> None:
-    """What comes back is shown with its status and headers."""
+    """The response is shown with its status and headers."""
     page = admin.send(f"{PAGE}/get_api_users_users", **{"query-search": "adm"}).text
 
     assert "GET /api/v1/users?search=adm: 200 OK" in page
@@ -32,7 +32,7 @@ def test_a_call_is_tried_as_oneself(admin: Visitor) -> None:
 
 
 def test_a_tried_change_is_a_change(admin: Visitor) -> None:
-    """It is done, recorded with its author, and refused like any other call."""
+    """It has its effect, is recorded with its user, and is refused like any call."""
     body = '{"username": "jane", "password": "jane has a phrase", "role": "auditor"}'
     done = admin.send(USER, body=body).text
     again = admin.send(USER, body=body).text
@@ -46,7 +46,7 @@ def test_a_tried_change_is_a_change(admin: Visitor) -> None:
 
 
 def test_rights_hold_for_tried_calls(admin: Visitor, app: Flask) -> None:
-    """An Auditor may look at every call, and may do what the API allows."""
+    """An Auditor may read about every call, and send those that the API allows."""
     admin.send(USER, body='{"username": "jane", "password": "jane has a phrase"}')
     jane = Visitor(app.test_client())
     jane.log_in("jane", "jane has a phrase")
@@ -74,5 +74,5 @@ def test_rights_hold_for_tried_calls(admin: Visitor, app: Flask) -> None:
     ],
 )
 def test_an_example_fits_its_schema(schema: dict[str, object], example: str) -> None:
-    """Each field is there, with its default, its first choice or an empty value."""
+    """The example has each field, with its default, first choice or an empty value."""
     assert example_body(schema, {"A": {"type": "boolean", "default": True}}) == example

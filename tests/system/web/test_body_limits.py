@@ -1,4 +1,4 @@
-"""How large a body may be, and that what is refused by its head needs no body."""
+"""Rules of the size of bodies; a request refused by its headers needs no body."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ UPLOAD, USERS, LOGIN = "/api/v1/backups/a.tar.gz", "/api/v1/users", "/login"
 
 @pytest.fixture
 def ask(app: Flask) -> Ask:
-    """Send a head as the server does, before the body was received."""
+    """Return a function that sends headers, as the server does before the body."""
 
     def ask(
         path: str, length: int | None, cookie: str = "", **headers: str
@@ -41,20 +41,20 @@ def ask(app: Flask) -> Ask:
 
 @pytest.mark.parametrize("path", ["/api/v1/authenticate", "/api/v1/signup", LOGIN])
 @pytest.mark.parametrize(("length", "status"), [(LARGE, 413), (None, 411)])
-def test_open_calls_take_little(
+def test_calls_without_login_have_a_small_limit(
     ask: Ask, admin: Visitor, path: str, length: int | None, status: int
 ) -> None:
-    """Nothing of a large body is read, nor of one whose length is not known."""
+    """No part of a large body is read, nor of one without a length."""
     kind = "application/x-www-form-urlencoded" if path is LOGIN else "application/json"
 
     assert ask(path, length, **{"Content-Type": kind})[0] == status
 
 
 @pytest.mark.parametrize("length", [LARGE, HUGE, None])
-def test_who_is_not_known_is_refused_by_the_head(
+def test_an_unknown_client_is_refused_by_its_headers(
     ask: Ask, admin: Visitor, length: int | None
 ) -> None:
-    """Also where a body of that size would be taken from an account."""
+    """This holds also for a size that an account may send."""
     kind = {"Content-Type": "application/json"}
 
     assert ask(USERS, length, **kind)[0] == 401
@@ -63,7 +63,7 @@ def test_who_is_not_known_is_refused_by_the_head(
 
 
 def test_an_account_may_send_more(ask: Ask, admin: Visitor) -> None:
-    """A megabyte, of known length or not; a backup as large as there is room."""
+    """It may send a megabyte, and a backup that fits the free disk space."""
     kind = {"Content-Type": "application/json", "Authorization": basic()}
     for path, length in ((USERS, LARGE), (USERS, None), (UPLOAD, HUGE), (UPLOAD, None)):
         with pytest.raises(BodyRequired):
@@ -73,7 +73,7 @@ def test_an_account_may_send_more(ask: Ask, admin: Visitor) -> None:
 
 
 def test_a_session_may_send_more_until_it_ends(ask: Ask, admin: Visitor) -> None:
-    """The pages read a form before their guards; what has ended counts as nobody."""
+    """Pages read a form before their guards; an ended session has the small limit."""
     found = admin.client.get_cookie("__Host-session", domain="console.test")
     assert found is not None
     cookie = f"__Host-session={found.value}"

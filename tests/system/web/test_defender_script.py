@@ -1,4 +1,4 @@
-"""What the script for Defenders ends when it removes one or installs it anew."""
+"""Rules of the Defender script: options, Python, and the processes it ends."""
 
 import shlex
 import subprocess
@@ -27,14 +27,14 @@ BEGINS = "#!/bin/sh\necho begins\nread -r line\n"
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The folder of the Defender's data; that of its programs is beside it."""
+    """Return the folder of the Defender's data; its programs are beside it."""
     for name in ("data", "programs"):
         (tmp_path / name).mkdir()
     return tmp_path / "data"
 
 
 def remove_program(data: Path) -> None:
-    """Let the script take the programs away that use *data*."""
+    """Let the script remove the programs that use *data*."""
     text = SCRIPT.read_text()
     assert text.endswith(CALL)
     folders = f"FOLDER={data.parent}/programs DATA={data} UNIT={data}/unit\n"
@@ -45,7 +45,7 @@ def remove_program(data: Path) -> None:
 
 @contextmanager
 def running(*command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program from when it has said something until it is told to end."""
+    """Run a program in the context, from its first output to its end."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with process:
         assert process.stdout
@@ -55,15 +55,15 @@ def running(*command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_defender_that_was_started_by_hand_is_ended(data: Path) -> None:
-    """As everybody must after a boot, where there is no systemd."""
+    """Without systemd, an administrator starts it after each boot."""
     with running(sys.executable, "-c", SERVES, data / "lock") as defender:
         remove_program(data)
 
         assert defender.wait(60) < 0
 
 
-def test_a_defender_that_only_begins_is_ended(data: Path) -> None:
-    """It has no lock yet; the script wrote its number down."""
+def test_a_defender_that_is_starting_is_ended(data: Path) -> None:
+    """It has no lock yet; the script stored its process id."""
     program = data.parent / "programs/twistlock-defender"
     program.write_text(BEGINS)
     program.chmod(0o755)
@@ -74,8 +74,8 @@ def test_a_defender_that_only_begins_is_ended(data: Path) -> None:
         assert defender.wait(60) < 0
 
 
-def test_nobody_else_is_ended(data: Path) -> None:
-    """Not who has the number of a Defender that ended, nor one of another folder."""
+def test_no_other_process_is_ended(data: Path) -> None:
+    """The pid of an ended Defender may be reused; another folder is not touched."""
     other = data.parent / "lock"
     with RunLock(data / "lock") as lock:
         assert lock.acquire()
@@ -87,7 +87,7 @@ def test_nobody_else_is_ended(data: Path) -> None:
 
 
 def call(arguments: str, *, unit: str = "/none") -> subprocess.CompletedProcess[str]:
-    """Call the script with *arguments*, and with steps that only say what they do."""
+    """Call the script with *arguments*; its steps only print their names."""
     text = SCRIPT.read_text().removesuffix(CALL)
     steps = """
     id() { echo 0; }
@@ -114,12 +114,12 @@ def call(arguments: str, *, unit: str = "/none") -> subprocess.CompletedProcess[
     ],
 )
 def test_options_are_understood(arguments: str, did: str) -> None:
-    """The long one in both ways of writing."""
+    """The long option works with a blank and with =."""
     assert call(arguments).stdout == f"{did}\n"
 
 
 def find_python(python: Path | str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Let the script say which Python it takes when *python* is named in *folder*."""
+    """Return the Python that the script chooses for *python*, run in *folder*."""
     text = SCRIPT.read_text().removesuffix(CALL)
     find = 'find_python; echo "$PYTHON"\n'
     script = f"set -euo pipefail\n{text}GIVEN_PYTHON={shlex.quote(str(python))}\n{find}"
@@ -130,7 +130,7 @@ def find_python(python: Path | str, folder: Path) -> subprocess.CompletedProcess
 
 @pytest.mark.needs(root=True)
 def test_the_python_is_known_by_its_full_path() -> None:
-    """The Defender is started from another folder than the one of the installation."""
+    """The Defender starts in another folder than the installation."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
         folder = Path(made, "some where")
         folder.mkdir()
@@ -146,8 +146,8 @@ def test_the_python_is_known_by_its_full_path() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["--python", "--other x", "-x", "stop"])
-def test_what_is_not_understood_is_told(arguments: str) -> None:
-    """Nothing is done."""
+def test_an_unknown_argument_is_refused(arguments: str) -> None:
+    """The script names the argument and does nothing."""
     ran = call(arguments)
 
     assert ran.returncode == 1
@@ -156,7 +156,7 @@ def test_what_is_not_understood_is_told(arguments: str) -> None:
 
 
 def test_an_installed_defender_is_started_at_boot(tmp_path: Path) -> None:
-    """By systemd where that runs it, else by the script itself."""
+    """The script uses systemd if that runs the Defender, else it starts it itself."""
     unit = tmp_path / "unit"
     unit.touch()
 

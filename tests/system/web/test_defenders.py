@@ -30,7 +30,7 @@ Store = Database[dict[str, Any]]
 
 @pytest.fixture
 def database(app: Flask) -> Store:
-    """The application's database, empty but for its indexes."""
+    """Return the application's database with indexes and no documents."""
     found = storage_of(app).database()
     ensure_indexes(found)
     return found
@@ -71,7 +71,7 @@ def _put(admin: Visitor, body: object) -> Any:
 def test_defenders_are_listed_in_the_products_shape(
     admin: Visitor, database: Store
 ) -> None:
-    """With filters, names, a summary and a CSV file; the page says the same."""
+    """Filters, names, summary and CSV file agree with the page."""
     _register(database, "web-1")
     _register(database, "db-1", connected=False, version="1.0", alerted=NOW)
 
@@ -94,13 +94,13 @@ def test_defenders_are_listed_in_the_products_shape(
 def test_a_decommissioned_defender_is_gone_with_its_certificate(
     admin: Visitor, database: Store
 ) -> None:
-    """From the page, on record; a second time there is none."""
+    """The page removes it and the audit trail has it; a second attempt is refused."""
     _register(database, "web-1")
     follower = {"_id": "5e0", "defender": "web-1", "serial": "5e1", "pem": "…"}
     database["renewed_certificates"].insert_one(follower)
     admin.send("/manage/defenders/decommission?hostname=web-1", hostname="web-1")
     again = admin.send("/manage/defenders/decommission", hostname="web-1")
-    told = admin.get(again.location).text
+    page = admin.get(again.location).text
 
     assert _get(admin, "/defenders") == []
     assert read_revoked(database, RevocationKind.CERTIFICATE) >= {
@@ -109,12 +109,12 @@ def test_a_decommissioned_defender_is_gone_with_its_certificate(
         "5e1",
     }
     assert database["defender_orders"].find_one({"defender": "web-1"})
-    assert "There is no Defender web-1." in told
+    assert "There is no Defender web-1." in page
     assert "decommissioned the Defender web-1" in str(_get(admin, "/audits/mgmt"))
 
 
 def test_settings_of_defenders_are_kept(admin: Visitor, database: Store) -> None:
-    """From the page or the API; what means nothing is refused."""
+    """Page and API store them; an invalid value is refused."""
     good = {"disconnectPeriodDays": "7", "alertHours": "2", "eventQuotaMegabytes": "64"}
     wrong = (
         ("disconnectPeriodDays", "0"),
@@ -139,7 +139,7 @@ def test_settings_of_defenders_are_kept(admin: Visitor, database: Store) -> None
 
 
 def test_events_over_the_quota_are_shown(admin: Visitor, database: Store) -> None:
-    """Beside the Defender, among the dropped events, and in the metrics."""
+    """Their number is in the list of Defenders, in dropped events, and in metrics."""
     _register(database, "web-1", droppedEvents=1234)
     store_events(database, [], [DroppedEvents("web-1", "2026-11-24", (7, 8), 64)])
     database["defender_counters"].insert_one({"_id": "console", "dropped": 1234})
@@ -161,7 +161,7 @@ def test_events_over_the_quota_are_shown(admin: Visitor, database: Store) -> Non
 
 
 def test_events_are_listed_by_kind(admin: Visitor, database: Store) -> None:
-    """Denied processes and changed files apart, filtered, drawn over time."""
+    """Denied processes and changed files have lists of their own, with a chart."""
     _events(database)
 
     [audit] = _get(admin, "/audits/runtime/host?hostname=web-1&kind=file")
@@ -177,8 +177,8 @@ def test_events_are_listed_by_kind(admin: Visitor, database: Store) -> None:
     assert "nc -l" in admin.get("/monitor/events/host/download").text
 
 
-def test_compliance_tells_of_each_host(admin: Visitor, database: Store) -> None:
-    """The latest run; the checks can be asked for where the Defender is connected."""
+def test_compliance_lists_each_host(admin: Visitor, database: Store) -> None:
+    """It shows the latest run; a connected Defender can be ordered to run checks."""
     result = {"id": "5.2", "title": "ssh", "severity": "high", "passed": False}
     database["defender_compliance"].insert_one(
         {
@@ -205,7 +205,7 @@ def test_compliance_tells_of_each_host(admin: Visitor, database: Store) -> None:
 
 
 def test_rules_are_made_on_the_page(admin: Visitor, database: Store) -> None:
-    """Added, changed, moved, switched off and deleted; each by whom, and on record."""
+    """Each change is stored with its user and is in the audit trail."""
     for name in ("web", "all"):
         admin.send(
             f"{RULES}/rule",
@@ -234,7 +234,7 @@ def test_rules_are_made_on_the_page(admin: Visitor, database: Store) -> None:
 
 
 def test_a_bad_rule_is_refused_with_its_reason(admin: Visitor, database: Store) -> None:
-    """The form comes back as it was; nothing is in force."""
+    """The form keeps its values; nothing is stored."""
     page = admin.send(
         f"{RULES}/rule", version="0", name="web", hosts="*", paths="etc/passwd"
     )
@@ -248,10 +248,8 @@ def test_a_bad_rule_is_refused_with_its_reason(admin: Visitor, database: Store) 
     assert read_policy(database).version == 0
 
 
-def test_rules_that_do_not_go_together_are_refused(
-    admin: Visitor, database: Store
-) -> None:
-    """A name that another rule has, and more rules than Defenders are told."""
+def test_inconsistent_rules_are_refused(admin: Visitor, database: Store) -> None:
+    """Two rules of one name, and more rules than Defenders accept."""
     names = [f"rule-{number}" for number in range(MAX_RULES)]
     _put(admin, {"rules": [{"name": name} for name in names]})
     form = {"version": "1", "hosts": "*"}
@@ -263,10 +261,10 @@ def test_rules_that_do_not_go_together_are_refused(
     assert [rule.name for rule in read_policy(database).rules] == names
 
 
-def test_stored_rules_of_one_name_can_be_mended(
+def test_stored_rules_of_one_name_can_be_corrected(
     admin: Visitor, database: Store
 ) -> None:
-    """They are shown, and may be replaced; what is no rule is told as that."""
+    """They are shown and can be replaced; an invalid document is reported as that."""
     _put(admin, {"rules": [{"name": "web"}]})
     database["policies"].update_one({}, {"$push": {"rules.rules": {"name": "web"}}})
     shown = admin.get(RULES).text
@@ -291,7 +289,7 @@ def test_stored_rules_of_one_name_can_be_mended(
 def test_control_characters_are_refused(
     part: dict[str, object], admin: Visitor, database: Store
 ) -> None:
-    """The sentence names the rule; no Defender could do anything with them."""
+    """The sentence names the rule; no process or path of a host can have them."""
     answer = _put(admin, {"rules": [{"name": "web"} | part]})
 
     assert answer.status_code == 400
@@ -308,10 +306,10 @@ def test_control_characters_are_refused(
         pytest.param("web\u200b", "invisible character U+200B", id="invisible"),
     ],
 )
-def test_a_new_rule_may_not_look_like_another(
+def test_a_new_rule_may_not_resemble_another(
     admin: Visitor, database: Store, name: str, words: str
 ) -> None:
-    """One that the policy has already stays, and can be renamed."""
+    """A similar name that is stored already stays, and can be changed."""
     _put(admin, {"rules": [{"name": "web"}]})
     answer = _put(admin, {"rules": [{"name": "web"}, {"name": name}]})
     stored = {"_id": "hostRuntime"}
@@ -325,8 +323,8 @@ def test_a_new_rule_may_not_look_like_another(
     assert (kept.status_code, renamed.status_code) == (200, 200)
 
 
-def test_who_looked_at_older_rules_is_told(admin: Visitor, database: Store) -> None:
-    """Two administrators do not undo each other's changes unawares."""
+def test_a_form_of_outdated_rules_is_refused(admin: Visitor, database: Store) -> None:
+    """Two administrators cannot overwrite each other's changes unnoticed."""
     assert _put(admin, {"rules": [{"name": "web"}]}).status_code == 200
     late = admin.send(f"{RULES}/delete", form_on=RULES, version="0", name="web")
 
@@ -337,7 +335,7 @@ def test_who_looked_at_older_rules_is_told(admin: Visitor, database: Store) -> N
 def test_an_unchanged_rule_keeps_who_changed_it(
     admin: Visitor, database: Store
 ) -> None:
-    """Only what changed is pushed to Defenders again."""
+    """Only changed rules are sent to Defenders again."""
     _put(admin, {"rules": [{"name": "web"}]})
     before = read_policy(database)
     _put(admin, {"rules": [{"name": "all"}, {"name": "web", "owner": "x"}]})
@@ -348,7 +346,7 @@ def test_an_unchanged_rule_keeps_who_changed_it(
 
 
 def test_a_plot_shows_counts_over_time() -> None:
-    """The highest bar fills the picture; what lies outside is left out."""
+    """The highest bar fills the chart; counts outside its time are left out."""
     drawn = draw_plot({0: 1, 3: 200, BAR_COUNT: 9, -1: 9}, NOW, timedelta(minutes=30))
     nothing = draw_plot({}, NOW, timedelta(seconds=1))
 

@@ -38,7 +38,7 @@ Store = Database[dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This node's certificate is for the loopback alone, which no host can use."""
+    """Allow the loopback name: the certificate of the test's node has no other."""
     monkeypatch.setattr(
         "twistlock_console.defenders.deployment.LOCAL_NAMES", {"localhost"}
     )
@@ -46,7 +46,7 @@ def _named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def request_pem(tmp_path: Path) -> str:
-    """A certificate request."""
+    """Return a certificate request as PEM."""
     make_key(tmp_path / "key.pem")
     return make_request(tmp_path / "key.pem", "anything").decode()
 
@@ -63,7 +63,7 @@ def _delete(admin: Visitor, path: str) -> Any:
 
 @pytest.fixture
 def token(admin: Visitor) -> str:
-    """A deploy token, made on the page by the administrator."""
+    """Return a deploy token that the administrator created on the page."""
     page = admin.send(DEPLOY, name="127.0.0.1").text
     found = re.search(r"deploy-[\w-]{43}", page)
     assert found, page
@@ -71,7 +71,7 @@ def token(admin: Visitor) -> str:
 
 
 def test_the_page_gives_one_command(admin: Visitor, token: str) -> None:
-    """Its token is shown once, can be revoked, and is on record."""
+    """Its token is shown once and can be revoked; the audit trail has both."""
     page = admin.get(DEPLOY).text
     shown = re.search(r'name="id" value="([0-9a-f]{12})"', page)
     assert shown
@@ -103,7 +103,7 @@ def test_an_unknown_name_is_refused(admin: Visitor) -> None:
 def test_the_script_carries_the_token_it_was_asked_with(
     admin: Visitor, token: str
 ) -> None:
-    """An account may read it, and then no host enrols with it."""
+    """Downloaded with an account it has no token, and no host can enrol with it."""
     path = f"{SCRIPT}?consoleaddr=127.0.0.1"
     script = admin.get(path, Authorization=f"Bearer {token}").text
     read = admin.get(path, Authorization=basic()).text
@@ -117,13 +117,13 @@ def test_the_script_carries_the_token_it_was_asked_with(
 
 
 def _serial(answer: Any) -> str:
-    """The serial number of the certificate in *answer*."""
+    """Return the serial number of the certificate in *answer*."""
     pem = answer.get_json()["certificate"].encode()
     return f"{x509.load_pem_x509_certificate(pem).serial_number:x}"
 
 
 def _history(admin: Visitor) -> list[tuple[str, bool]]:
-    """What was done with the deploy command, the latest first."""
+    """Return the uses of the deploy command in the audit trail, the latest first."""
     path = "/api/v1/audits/mgmt?type=defender"
     found = admin.get(path, Authorization=basic()).get_json()
     return [
@@ -136,7 +136,7 @@ def _history(admin: Visitor) -> list[tuple[str, bool]]:
 def test_a_host_gets_a_certificate_for_its_name(
     admin: Visitor, database: Store, token: str, request_pem: str
 ) -> None:
-    """With the same key again it gets another one, and the first is revoked."""
+    """With the same key it gets a new certificate, and the first is revoked."""
     first = _enrol(admin, token, "web-1", request_pem)
     second = _enrol(admin, token, "WEB-1", request_pem)
 
@@ -154,10 +154,10 @@ def test_a_host_gets_a_certificate_for_its_name(
     assert _serial(second) not in read_revoked(database, RevocationKind.CERTIFICATE)
 
 
-def test_of_hosts_that_ask_for_a_new_name_one_gets_it(
+def test_one_of_several_hosts_gets_a_new_name(
     database: Store, running: Settings, tmp_path: Path
 ) -> None:
-    """However many ask at once, in whatever case."""
+    """This holds for concurrent requests, and for names in other cases."""
     folder = running.folders.certificates
 
     def ask(number: int) -> bool:
@@ -181,7 +181,7 @@ def test_of_hosts_that_ask_for_a_new_name_one_gets_it(
 
 
 def _new_request(folder: Path) -> str:
-    """The request of another host, with a key of its own."""
+    """Return the request of another host, with a key of its own."""
     folder.mkdir()
     make_key(folder / "key.pem")
     return make_request(folder / "key.pem", "anything").decode()
@@ -191,7 +191,7 @@ def _new_request(folder: Path) -> str:
 def test_an_existing_name_needs_an_account(
     admin: Visitor, database: Store, token: str, tmp_path: Path, state: str
 ) -> None:
-    """A token alone takes nobody's place; an account allows it, and once."""
+    """A token alone cannot replace a host; an account can allow it once."""
     first = _enrol(admin, token, "web-1", _new_request(tmp_path / "first"))
     here = {"_id": "web-1"}
     match state:
@@ -224,10 +224,10 @@ def test_an_existing_name_needs_an_account(
 
 
 @pytest.mark.parametrize("change", ["deleted", "added again", "auditor", "nothing"])
-def test_a_command_ends_with_the_account_that_made_it(
+def test_a_command_ends_with_the_account_that_created_it(
     admin: Visitor, app: Flask, request_pem: str, change: str
 ) -> None:
-    """Or with its right to deploy; another account of that name is not that account."""
+    """It ends with the right to deploy, too; a new account does not revive it."""
     store = storage_of(app).database()
     password = "a phrase of Jane's"
     hashed = hash_password(password)
@@ -250,10 +250,10 @@ def test_a_command_ends_with_the_account_that_made_it(
     assert answer.status_code == (200 if change == "nothing" else 401)
 
 
-def test_a_permission_can_be_taken_back(
+def test_a_permission_can_be_withdrawn(
     admin: Visitor, token: str, request_pem: str, tmp_path: Path
 ) -> None:
-    """Over the API; a name that never was needs none."""
+    """The API withdraws it; a name that was never enrolled needs none."""
     path = "/api/v1/defenders/web-1/allow-enrolment"
     unknown = admin.call(path, None, Authorization=basic())
     _enrol(admin, token, "web-1", request_pem)
@@ -271,7 +271,7 @@ def test_a_permission_can_be_taken_back(
 def test_what_an_earlier_release_enrolled_is_known_by_its_certificate(
     admin: Visitor, database: Store, token: str, request_pem: str, running: Settings
 ) -> None:
-    """The host shows it with a request for the same key; a stranger's does not do."""
+    """The certificate must belong to the key of the request; another one is refused."""
     folder = running.folders.certificates
     signed = {"usage": Usage.DEFENDER, "names": []}
     request = request_pem.encode()
@@ -290,10 +290,10 @@ def test_what_an_earlier_release_enrolled_is_known_by_its_certificate(
     assert read_revoked(database, RevocationKind.CERTIFICATE) == {f"{serial:x}"}
 
 
-def test_whoever_renews_at_this_moment_is_decommissioned_too(
+def test_a_concurrent_renewal_is_decommissioned_too(
     database: Store, running: Settings, request_pem: str
 ) -> None:
-    """Each follower is either revoked with the name, or refused."""
+    """Each concurrent renewal is either revoked with the name, or refused."""
     folder = running.folders.certificates
     for number in range(5):
         name = f"web-{number}"
@@ -336,7 +336,7 @@ def test_a_name_may_be_refused(
     name: str,
     words: str,
 ) -> None:
-    """Nobody takes the name of a Defender that is at work."""
+    """The name of a Defender that is connected cannot be taken."""
     database["defenders"].insert_one({"_id": "web-1", "connected": True})
 
     answer = _enrol(admin, token, name, request_pem)
@@ -348,7 +348,7 @@ def test_a_name_may_be_refused(
 def test_enrolment_needs_a_deploy_token(
     admin: Visitor, database: Store, token: str, request_pem: str
 ) -> None:
-    """No account does, and no token that is damaged; a request must be one."""
+    """An account is not enough, nor a damaged token; the request must be valid."""
     body = {"defender": "web-1", "request": request_pem}
     by_account = admin.call(ENROL, body, Authorization=basic())
     damaged = _enrol(admin, "deploy-x", "web-1", request_pem)
@@ -362,7 +362,7 @@ def test_enrolment_needs_a_deploy_token(
 def test_the_package_has_the_wheels_that_a_defender_needs(
     admin: Visitor, running: Settings, token: str
 ) -> None:
-    """Out of the release that this node was installed from, and nothing else of it."""
+    """They come from the release that this node was installed from."""
     images = running.folders.images
     images.mkdir(exist_ok=True)
     with pytest.raises(Refused, match="put the release tarball"):

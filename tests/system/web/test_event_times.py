@@ -1,4 +1,4 @@
-"""Lists of findings go by the time of receipt: the clock of a host may be anywhere."""
+"""Rules of times of findings: lists use the time of receipt, not a host's clock."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ Store = Database[dict[str, Any]]
 
 @pytest.fixture
 def database(app: Flask) -> Store:
-    """The application's database, empty but for its indexes."""
+    """Return the application's database with indexes and no documents."""
     found = storage_of(app).database()
     ensure_indexes(found)
     return found
@@ -58,7 +58,7 @@ def _event(kind: str, number: int, time: datetime) -> Event:
 def _store(
     database: Store, kind: str, number: int, time: datetime, received: datetime
 ) -> None:
-    """Store an event as if it had come at another time."""
+    """Store an event with another time of receipt."""
     stored: list[dict[str, Any]] = [
         bson.decode(each.raw, bson.CodecOptions(tz_aware=True))
         for each in encode_documents("web-1", [_event(kind, number, time)])
@@ -76,10 +76,10 @@ def _listed(admin: Visitor, path: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", ["process", "file"])
 @pytest.mark.parametrize("query", ["", *(f"sort={n}&reverse=true" for n in NAMES)])
-def test_a_clock_that_is_ahead_gains_no_place(
+def test_a_clock_that_is_ahead_does_not_change_the_order(
     admin: Visitor, database: Store, kind: str, query: str
 ) -> None:
-    """Sixty events of the year 9998 do not fill the first page for a month."""
+    """Sixty events dated 9998 are sorted by their receipt like all others."""
     for number in range(60):
         _store(database, kind, number, FAR, NOW - timedelta(days=2))
     for number in range(100, 110):
@@ -98,8 +98,10 @@ def test_a_clock_that_is_ahead_gains_no_place(
     assert first[-1]["clockAheadSeconds"] > 10**11
 
 
-def test_a_time_range_speaks_of_receipt(admin: Visitor, database: Store) -> None:
-    """What came within it is found, whatever the host's clock said."""
+def test_a_time_range_means_the_time_of_receipt(
+    admin: Visitor, database: Store
+) -> None:
+    """It selects events received within it, whatever the host's clock said."""
     noon = (NOW - timedelta(days=3)).replace(hour=12, minute=0, second=0)
     _store(database, "process", 1, FAR, noon)
     _store(database, "process", 2, datetime(1971, 1, 1, tzinfo=UTC), noon)
@@ -115,8 +117,8 @@ def test_a_time_range_speaks_of_receipt(admin: Visitor, database: Store) -> None
     assert far == []
 
 
-def test_the_page_and_the_file_say_so(admin: Visitor, database: Store) -> None:
-    """Both times are shown; a clock that is ahead is marked, and drawn by receipt."""
+def test_page_and_file_show_both_times(admin: Visitor, database: Store) -> None:
+    """Both times are shown; a clock that is ahead is marked; the chart uses receipt."""
     late = NOW - timedelta(hours=5)
     for number, kind in enumerate(("process", "file", "trouble")):
         _store(database, kind, number, FAR, NOW - timedelta(hours=2))
@@ -139,8 +141,8 @@ def test_the_page_and_the_file_say_so(admin: Visitor, database: Store) -> None:
         assert "9998" not in file
 
 
-def test_compliance_goes_by_receipt(admin: Visitor, database: Store) -> None:
-    """Also what an earlier release stored without a time of receipt."""
+def test_compliance_is_sorted_by_receipt(admin: Visitor, database: Store) -> None:
+    """This includes results that an earlier release stored without that time."""
     run = {"rule": "r", "results": [], "failed": 0, "severe": 0, "checks": 0}
     ahead = {"time": FAR, "received": NOW - timedelta(days=3)}
     database[COMPLIANCE].insert_many(
@@ -168,15 +170,15 @@ def test_compliance_goes_by_receipt(admin: Visitor, database: Store) -> None:
 
 
 def test_a_run_of_checks_is_stored_with_its_receipt(database: Store) -> None:
-    """From now on the Console's own time is beside the host's."""
+    """The Console stores its own time beside the time of the host."""
     store_compliance(database, "web-1", [ComplianceEvent(1, FAR, "r", ())])
 
     [found] = database[COMPLIANCE].find()
     assert abs(found["received"] - datetime.now(UTC)) < timedelta(seconds=30)
 
 
-def test_indexes_of_an_earlier_release_go(database: Store) -> None:
-    """They would be kept up to date at each write, for nothing."""
+def test_obsolete_indexes_are_dropped(database: Store) -> None:
+    """Each write would have to update them without use."""
     events = database["defender_events"]
     events.create_index([("kind", 1), ("time", 1), ("_id", 1)])
 
@@ -201,7 +203,7 @@ def test_indexes_of_an_earlier_release_go(database: Store) -> None:
 def test_a_time_is_judged_by_its_receipt(
     time: datetime | None, received: datetime | None, shown: datetime, ahead: int | None
 ) -> None:
-    """What had not come by then is not shown as if it had."""
+    """An event is not shown in a period before its receipt."""
     document = {"time": time, "received": received}
 
     assert time_on_host(document) == shown

@@ -1,4 +1,4 @@
-"""Rules of all forms: after an error they hold what was typed, but no secret."""
+"""Rules of all forms: after an error they keep what was typed, except secrets."""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ TYPED = {"text", "number", "search", "url", "datetime-local", "checkbox", "", "e
 
 @dataclass
 class Form:
-    """A form as it is on a page: where it goes, and what its fields hold."""
+    """A form on a page: its target and the values of its fields."""
 
     action: str
     method: str
@@ -37,7 +37,7 @@ class Form:
 
 
 class Forms(HTMLParser):
-    """Reads the forms of a page: fields that a person fills in, and their values."""
+    """Parser of the forms of a page: visible fields and their values."""
 
     def __init__(self, path: str, page: str) -> None:
         super().__init__()
@@ -82,10 +82,10 @@ class Forms(HTMLParser):
 
 
 class NodeApiWithABackup(FakeNodeApi):
-    """Refuses every order; there is one backup."""
+    """A fake of the node API that has one backup and refuses every job."""
 
     def get(self, path: str) -> Any:
-        """Show it."""
+        """Return the list with the backup."""
         if path != "/v1/backups":
             return super().get(path)
         one = {
@@ -102,7 +102,7 @@ class NodeApiWithABackup(FakeNodeApi):
 
 @pytest.fixture
 def app(running: Settings) -> Iterator[Flask]:
-    """The whole application, on an empty database."""
+    """Return the whole application, on an empty database."""
     made = wsgi.create(replace(running, plugin_values=WITH_HA))
     made.testing = True
     made.extensions[node_client.EXTENSION] = NodeApiWithABackup()
@@ -116,7 +116,7 @@ def app(running: Settings) -> Iterator[Flask]:
 
 @dataclass(frozen=True)
 class Case:
-    """A form: the page that it is on, and something that it refuses."""
+    """A form: its page, and values that it refuses."""
 
     page: str
     sent: dict[str, str]
@@ -126,7 +126,7 @@ class Case:
 
     @property
     def target(self) -> str:
-        """Where the form is sent."""
+        """Return the path to which the form is sent."""
         return self.action or urlsplit(self.page).path
 
 
@@ -207,7 +207,7 @@ HARMLESS = {"/manage/system/backups/verify"}
 
 
 def same(case: Case, form: Form) -> dict[str, tuple[str, str]]:
-    """The fields of a form that do not hold what was typed."""
+    """Return the fields of a form that lost what was typed."""
     return {
         name: (typed, form.fields[name])
         for name, typed in case.sent.items()
@@ -216,13 +216,13 @@ def same(case: Case, form: Form) -> dict[str, tuple[str, str]]:
 
 
 def ids(case: Case) -> str:
-    """Name a case by its form."""
+    """Return the name of a case: its form."""
     return case.target
 
 
 @pytest.mark.parametrize("case", CASES, ids=ids)
-def test_a_refused_form_holds_what_was_typed(admin: Visitor, case: Case) -> None:
-    """Each field and each switch; secrets must be typed again, and nothing is lost."""
+def test_a_refused_form_keeps_what_was_typed(admin: Visitor, case: Case) -> None:
+    """Each field and switch keeps its value; only secrets must be typed again."""
     sent = {name: text for name, text in case.sent.items() if text}
     answer = admin.send(case.target, form_on=case.page, **sent, **case.hidden)
     if answer.status_code == 303:
@@ -240,7 +240,7 @@ def test_a_refused_form_holds_what_was_typed(admin: Visitor, case: Case) -> None
 
 
 def pages(app: Flask) -> list[str]:
-    """Every page with a form that can be opened."""
+    """Yield every page with a form."""
     plain = [
         rule.rule
         for rule in app.url_map.iter_rules()
@@ -251,9 +251,7 @@ def pages(app: Flask) -> list[str]:
     return sorted({*plain, *(case.page for case in CASES)})
 
 
-def test_every_form_with_something_to_type_is_tried_here(
-    admin: Visitor, app: Flask
-) -> None:
+def test_every_form_with_fields_is_in_the_table(admin: Visitor, app: Flask) -> None:
     """A form that is added must be added to the table above."""
     tried = {case.target for case in CASES} | HARMLESS
     found = set()
@@ -269,8 +267,8 @@ def test_every_form_with_something_to_type_is_tried_here(
     assert tried - found == set()
 
 
-def test_the_forms_of_strangers_keep_the_name(app: Flask) -> None:
-    """Sign-up and log-in."""
+def test_forms_without_login_keep_the_name(app: Flask) -> None:
+    """The sign-up and login forms keep the username."""
     stranger = Visitor(app.test_client())
     wrong = {"username": "jane", "password": "short", "repeated": "other"}
     signup = stranger.send("/signup", **wrong)
@@ -285,9 +283,9 @@ def test_the_forms_of_strangers_keep_the_name(app: Flask) -> None:
 
 
 def test_a_switch_that_was_on_stays_on_after_an_error(admin: Visitor) -> None:
-    """Webhook on, address missing; filled in and saved: it is on, and the page says so.
+    """A webhook switched on without an address stays on when the address is added.
 
-    Before, the page was drawn anew from what is stored, and the webhook stayed off.
+    An earlier release filled the page from the stored settings: the webhook stayed off.
     """
     path = "/manage/alerts/alerts"
     wrong = admin.send(path, **{**ALERTS, "url": ""})
@@ -314,8 +312,8 @@ LISTS = {
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_a_refused_filter_holds_what_was_typed(admin: Visitor, path: str) -> None:
-    """The list is still there, with the reason; nothing has to be typed again."""
+def test_a_refused_filter_keeps_what_was_typed(admin: Visitor, path: str) -> None:
+    """The page shows the list and the reason; the filter keeps its values."""
     sent = LISTS[path]
     answer = admin.client.get(path, query_string=sent, base_url=HTTPS)
     held: dict[str, str] = {}

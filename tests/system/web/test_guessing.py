@@ -1,4 +1,4 @@
-"""Rules of guessing passwords: slow for who guesses, nothing for the others."""
+"""Rules of the login throttle: it slows down guesses, and no other client."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +24,7 @@ ELSEWHERE = "203.0.113.9"
 
 
 def pretend(app: Flask, key: str, count: int, *, seconds: int = 0) -> None:
-    """Let there have been *count* failures, of which a wait is left."""
+    """Store *count* failures, after which a wait is not over."""
     until = datetime.now(UTC) + timedelta(seconds=seconds)
     storage_of(app).database()["login_failures"].replace_one(
         {"_id": key},
@@ -36,7 +36,7 @@ def pretend(app: Flask, key: str, count: int, *, seconds: int = 0) -> None:
 def test_an_address_that_guesses_many_accounts_waits(
     admin: Visitor, app: Flask
 ) -> None:
-    """Each name is counted for the address, and then everybody there waits."""
+    """Failures of all names count for the address; then all its clients wait."""
     guesser = Visitor(app.test_client(), ELSEWHERE)
     for number in range(4):
         guesser.call(AUTHENTICATE, {**WRONG, "username": f"name{number}"})
@@ -50,8 +50,8 @@ def test_an_address_that_guesses_many_accounts_waits(
     assert guesser.log_in().status_code == 429
 
 
-def test_a_known_device_passes_the_crowd(admin: Visitor, app: Flask) -> None:
-    """With the address and the account under attack, its owner's browser gets in."""
+def test_a_known_device_is_not_throttled_by_others(admin: Visitor, app: Flask) -> None:
+    """The owner's browser logs in while its address and account are under attack."""
     admin.send("/logout", form_on="/profile/password")
     for key in (f"address:{admin.address}", f"account:{USERNAME}"):
         pretend(app, key, 60, seconds=30)
@@ -64,10 +64,8 @@ def test_a_known_device_passes_the_crowd(admin: Visitor, app: Flask) -> None:
     assert admin.log_in().status_code == 303
 
 
-def test_an_address_that_was_logged_in_from_passes_too(
-    admin: Visitor, app: Flask
-) -> None:
-    """A program is known by its address; others at that address wait as before."""
+def test_a_known_address_is_not_throttled_by_others(admin: Visitor, app: Flask) -> None:
+    """A program is recognized by its address; others at that address still wait."""
     program = Visitor(app.test_client(), ELSEWHERE)
     before = program.call(AUTHENTICATE, RIGHT).status_code
     pretend(app, f"address:{ELSEWHERE}", 60, seconds=30)
@@ -79,10 +77,10 @@ def test_an_address_that_was_logged_in_from_passes_too(
     assert program.call(AUTHENTICATE, other).status_code == 429
 
 
-def test_a_known_device_is_slowed_down_by_its_own_failures(
+def test_a_known_device_is_throttled_by_its_own_failures(
     admin: Visitor, app: Flask
 ) -> None:
-    """A stolen browser may not guess for ever."""
+    """A stolen browser cannot guess without limit."""
     admin.send("/logout", form_on="/profile/password")
     codes = [admin.log_in(password="wrong password").status_code for _ in range(5)]
     failures = storage_of(app).database()["login_failures"]
@@ -96,7 +94,7 @@ def test_a_known_device_is_slowed_down_by_its_own_failures(
 
 
 def test_a_success_does_not_end_the_wait_of_others(admin: Visitor, app: Flask) -> None:
-    """Who has an account cannot use it to clear the way for guesses at another."""
+    """An account cannot reset the throttle for guesses at another account."""
     guesser = Visitor(app.test_client(), ELSEWHERE)
     pretend(app, f"address:{ELSEWHERE}", 30)
     success = guesser.call(AUTHENTICATE, RIGHT).status_code
@@ -109,7 +107,7 @@ def test_a_success_does_not_end_the_wait_of_others(admin: Visitor, app: Flask) -
 
 
 def test_a_forged_device_is_a_stranger(admin: Visitor, app: Flask) -> None:
-    """Only our signature makes a browser known."""
+    """A browser is known only with our signature."""
     stranger = Visitor(app.test_client(), admin.address)
     stranger.client.set_cookie(
         DEVICE_COOKIE, "WyJhZG1pbiIsIngiXQ.x", domain="console.test"
@@ -120,7 +118,7 @@ def test_a_forged_device_is_a_stranger(admin: Visitor, app: Flask) -> None:
 
 
 def test_waiting_does_not_tell_which_accounts_exist(admin: Visitor, app: Flask) -> None:
-    """Unknown names are slowed down like known ones."""
+    """Unknown names are throttled like known ones."""
     guesser = Visitor(app.test_client(), ELSEWHERE)
     names = ("nobody", USERNAME)
     for name in names:
@@ -131,7 +129,7 @@ def test_waiting_does_not_tell_which_accounts_exist(admin: Visitor, app: Flask) 
 
 
 def test_another_case_is_no_other_account(admin: Visitor, app: Flask) -> None:
-    """Whoever varies the case of a name has no more free guesses."""
+    """Other cases of a name share its free attempts."""
     guesser = Visitor(app.test_client(), ELSEWHERE)
     names = ["admin", "Admin", "ADMIN", "aDmin", "adMin"]
     codes = [
@@ -150,7 +148,7 @@ def test_another_case_is_no_other_account(admin: Visitor, app: Flask) -> None:
 def test_a_reset_password_works_at_once_from_everywhere(
     admin: Visitor, app: Flask, by: str
 ) -> None:
-    """All failures of the account are forgotten; those of others go on to count."""
+    """All failures of the account are deleted; those of other accounts count on."""
     store = storage_of(app).database()
     users.add(store, "Jane", "hash", UserRole.AUDITOR)
     places = {ELSEWHERE: ELSEWHERE, "2001:db8::7": "2001:db8::/64"}
@@ -185,7 +183,7 @@ def test_a_reset_password_works_at_once_from_everywhere(
 
 
 def test_twenty_wrong_passwords_then_a_reset(admin: Visitor, app: Flask) -> None:
-    """The case of the manual: locked for 15 minutes, and in at once afterwards."""
+    """The account is locked for 15 minutes, and open at once after the reset."""
     store = storage_of(app).database()
     person = Visitor(app.test_client(), ELSEWHERE)
     past = {"$set": {"until": datetime.now(UTC) - timedelta(seconds=1)}}

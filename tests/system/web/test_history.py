@@ -1,4 +1,4 @@
-"""Rules of the history: every login and change, who and from where, and its result."""
+"""Rules of the history: each login and change with user, address and result."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,16 +22,16 @@ Act = Callable[[Visitor], object]
 def trail(
     admin: Visitor, query: str = "", password: str = PASSWORD
 ) -> list[dict[str, Any]]:
-    """The audit trail, the latest first."""
+    """Return the audit trail, the latest first."""
     answer = admin.get(TRAIL + query, Authorization=basic(password=password))
     entries: list[dict[str, Any]] = answer.get_json()
     return entries
 
 
-def delete_nobody(admin: Visitor) -> object:
+def delete_unknown_user(admin: Visitor) -> object:
     """Try to delete a user that does not exist."""
-    form = f"{USERS}/delete?username=nobody"
-    return admin.send(f"{USERS}/delete", form_on=form, username="nobody")
+    form = f"{USERS}/delete?username=absent"
+    return admin.send(f"{USERS}/delete", form_on=form, username="absent")
 
 
 ACTS: list[tuple[Act, AuditType, str, bool]] = [
@@ -61,19 +61,19 @@ ACTS: list[tuple[Act, AuditType, str, bool]] = [
         False,
     ),
     (
-        delete_nobody,
+        delete_unknown_user,
         AuditType.USER,
-        "failed: deleted the user nobody: there is no user nobody",
+        "failed: deleted the user absent: there is no user absent",
         True,
     ),
 ]
 
 
 @pytest.mark.parametrize(("act", "kind", "status", "failure"), ACTS)
-def test_every_act_is_recorded(
+def test_every_action_is_recorded(
     admin: Visitor, act: Act, kind: AuditType, status: str, *, failure: bool
 ) -> None:
-    """Who did what, from where, by which path, and how it ended."""
+    """A record has user, action, address, path and result."""
     act(admin)
     entry = trail(admin)[0]
 
@@ -85,7 +85,7 @@ def test_every_act_is_recorded(
 
 
 def test_a_changed_password_is_recorded_without_it(admin: Visitor) -> None:
-    """The history tells that it changed, and never how it reads."""
+    """The history shows that it changed, and never the password or its hash."""
     admin.send("/profile/password", old=PASSWORD, new=NEW, repeated=NEW)
     entries = trail(admin, password=NEW)
 
@@ -96,7 +96,7 @@ def test_a_changed_password_is_recorded_without_it(admin: Visitor) -> None:
 
 
 def test_the_history_is_filtered_by_type_and_user(admin: Visitor) -> None:
-    """The filters that exist are offered, and hold."""
+    """The filters offer the existing values and select the right records."""
     admin.call("/api/v1/authenticate", STRANGER)
     admin.send(LOGON, minutes="15")
     offered = admin.get(f"{TRAIL}/filters", Authorization=basic()).get_json()
@@ -111,7 +111,7 @@ def test_the_history_is_filtered_by_type_and_user(admin: Visitor) -> None:
 
 
 def test_the_names_are_read_from_an_index(admin: Visitor, app: Flask) -> None:
-    """However many failed logins there are, offering the names stays quick."""
+    """Many failed logins do not slow down the list of usernames."""
     asked = {
         "aggregate": audits.COLLECTION,
         "pipeline": audits.USERNAMES_PIPELINE,
@@ -123,8 +123,8 @@ def test_the_names_are_read_from_an_index(admin: Visitor, app: Flask) -> None:
     assert "COLLSCAN" not in plan
 
 
-def test_what_a_stranger_types_is_one_line(admin: Visitor) -> None:
-    """A username with line ends cannot forge another entry where entries are lines."""
+def test_input_of_a_stranger_is_one_line(admin: Visitor) -> None:
+    """A username with line ends cannot forge a second entry in a file of lines."""
     forged = {"username": "eve\ntime=now user=admin", "password": "x"}
     admin.call("/api/v1/authenticate", forged)
 

@@ -1,4 +1,4 @@
-"""Rules of every list: found, sorted, cut and exported, and always from an index."""
+"""Rules of every list: filters, order, pages and CSV, always from an index."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ Store = Database[dict[str, Any]]
 
 @pytest.fixture
 def database(app: Flask) -> Store:
-    """The application's database, empty but for its indexes."""
+    """Return the application's database with indexes and no documents."""
     found = storage_of(app).database()
     ensure_indexes(found)
     return found
@@ -77,7 +77,7 @@ def _names(admin: Visitor, query: str) -> list[str]:
 def test_a_list_is_narrowed(
     admin: Visitor, database: Store, query: str, names: list[str]
 ) -> None:
-    """Filters, times and the beginnings of words narrow a list; all must hold."""
+    """Filters, times and beginnings of words narrow a list; an item matches all."""
     _fill(database, 30)
 
     assert _names(admin, query) == names
@@ -95,7 +95,7 @@ def test_a_list_is_narrowed(
     ],
 )
 def test_an_impossible_filter_is_refused(admin: Visitor, query: str) -> None:
-    """A filter that means nothing is said, never taken for another."""
+    """An invalid filter gets an error and never another meaning."""
     answer = admin.get(f"{TRAIL}?{query}", Authorization=basic())
 
     assert answer.status_code == 400
@@ -103,19 +103,19 @@ def test_an_impossible_filter_is_refused(admin: Visitor, query: str) -> None:
 
 
 @pytest.mark.parametrize("limit", ["51", "500", "32768", "9" * 200])
-def test_a_larger_limit_than_ours_gives_our_limit(
+def test_a_larger_limit_becomes_the_maximum(
     admin: Visitor, database: Store, limit: str
 ) -> None:
-    """A client cannot know how many items a list gives at most; it gets as many."""
+    """A client cannot know the maximum; a larger limit gets the maximum."""
     _fill(database, 60)
 
     assert len(_names(admin, f"limit={limit}")) == 50
 
 
-def test_the_page_sorts_filters_and_turns_pages(
+def test_links_of_the_page_keep_order_and_filters(
     admin: Visitor, database: Store
 ) -> None:
-    """Each link keeps what the others have chosen."""
+    """Each link keeps the choices of the others."""
     _fill(database, 130)
 
     page = admin.get("/manage/logs/history?search=user&failure=false&sort=time").text
@@ -131,7 +131,7 @@ def test_the_page_sorts_filters_and_turns_pages(
 
 
 def test_an_empty_list_says_what_to_do(admin: Visitor, database: Store) -> None:
-    """Nothing found and nothing there are two things."""
+    """An empty list and a search without results have different texts."""
     nothing_found = admin.get("/manage/logs/history?search=zzz").text
     database["audits_mgmt"].delete_many({})
     nothing_there = admin.get("/manage/logs/history").text
@@ -142,7 +142,7 @@ def test_an_empty_list_says_what_to_do(admin: Visitor, database: Store) -> None:
 
 
 def test_a_csv_file_has_the_whole_list(admin: Visitor, database: Store) -> None:
-    """The file holds what the list would show on all its pages, in its order."""
+    """The file has the items of all pages, in the order of the list."""
     _fill(database, 1200)
 
     page = admin.get("/manage/logs/history/download?search=user&type=login")
@@ -174,14 +174,14 @@ def test_a_csv_file_has_the_whole_list(admin: Visitor, database: Store) -> None:
     ],
 )
 def test_a_cell_is_never_a_formula(value: object, text: str) -> None:
-    """A spreadsheet that opens the file runs nothing that somebody typed."""
+    """A spreadsheet that opens the file evaluates no text that a user typed."""
     assert csv_cell(value) == text
 
 
-def test_a_total_is_exact_as_far_as_is_counted(
+def test_a_total_is_exact_up_to_the_limit_of_counting(
     admin: Visitor, database: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond a limit, which keeps counting quick, the total says what it is."""
+    """Counting stops at a limit; beyond it, the total is marked as not exact."""
     monkeypatch.setattr(listing, "MAX_COUNTED", 20)
     _fill(database, 29)  # and the sign-up
 
@@ -198,7 +198,7 @@ def test_a_total_is_exact_as_far_as_is_counted(
 
 
 def _paged_by_total(admin: Visitor, query: str) -> list[str]:
-    """Return all names, as a client does that goes on until it has the total."""
+    """Return all names, as a client that pages until it has the total."""
     names: list[str] = []
     while True:
         url = f"{TRAIL}?{query}&limit=7&offset={len(names)}"
@@ -212,7 +212,7 @@ def _paged_by_total(admin: Visitor, query: str) -> list[str]:
 def test_a_client_pages_by_the_total_to_the_end(
     admin: Visitor, database: Store, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    """Counting stops at a limit; paging by Total-Count does not, nor does it loop."""
+    """Paging by Total-Count goes beyond the limit of counting and does not loop."""
     monkeypatch.setattr(listing, "MAX_COUNTED", 10)
     _fill(database, 45)
 
@@ -240,10 +240,10 @@ def test_a_client_pages_by_the_total_to_the_end(
         pytest.param(3, False, 0, 0, (0, True), id="empty-and-estimated"),
     ],
 )
-def test_the_total_exceeds_the_piece_exactly_while_more_follow(
+def test_the_total_exceeds_the_page_exactly_while_more_follow(
     counted: int, exact: bool, offset: int, found: int, total: tuple[int, bool]
 ) -> None:
-    """The total agrees with what was read, whatever was counted."""
+    """The total agrees with the page read, whatever was counted."""
     asked = ListRequest(limit=10, offset=offset)
 
     reconciled = listing.reconcile_total(counted, exact, asked, found)
@@ -252,8 +252,8 @@ def test_the_total_exceeds_the_piece_exactly_while_more_follow(
     assert (reconciled[0] > offset + min(found, 10)) is (found > 10)
 
 
-def _wishes(listable: Listable) -> Iterator[ListRequest]:
-    """Every order, every filter, and every pair of them, in one part of it."""
+def _requests(listable: Listable) -> Iterator[ListRequest]:
+    """Yield requests with every order, every filter and every pair of filters."""
     texts = {Filter.BOOLEAN: True, Filter.EXACT: "x"}
     part = {listable.partition_column: "x"} if listable.partition_column else {}
     orders = ["", *(c.name for c in listable.columns if c.sortable)]
@@ -273,9 +273,9 @@ def _wishes(listable: Listable) -> Iterator[ListRequest]:
 
 @pytest.mark.parametrize("listable", LISTS, ids=lambda each: each.collection)
 def test_no_list_scans_its_collection(database: Store, listable: Listable) -> None:
-    """Whatever is asked for, MongoDB answers it from an index."""
+    """MongoDB answers every request from an index."""
     parts = {listable.partition_column}
-    for asked in _wishes(listable):
+    for asked in _requests(listable):
         found = database[listable.collection].find(build_filter(listable, asked))
         plan = (
             found.sort(sort_order(listable, asked)).limit(50).explain()["queryPlanner"]
@@ -286,8 +286,8 @@ def test_no_list_scans_its_collection(database: Store, listable: Listable) -> No
             assert "SORT" not in str(plan["winningPlan"]), asked
 
 
-def test_a_search_runs_no_pattern(admin: Visitor, database: Store) -> None:
-    """What looks like a pattern is text: it matches nothing and costs nothing."""
+def test_a_search_is_no_regular_expression(admin: Visitor, database: Store) -> None:
+    """The characters of a regular expression are text: they match only themselves."""
     _fill(database, 500)
 
     assert _names(admin, "search=(u%2B)%2B$") == []

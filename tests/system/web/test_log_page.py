@@ -1,4 +1,4 @@
-"""The log on the web: its latest lines, names of requests, and no secret in it."""
+"""Rules of the log on the web: latest lines, request ids, and no secrets."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from twistlock_console.settings import Settings
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """All that is logged during a test, down to DEBUG, as a node writes it."""
+    """Return the log of a test, from DEBUG up, in the format of a node."""
     root, kept = logging.getLogger(), io.StringIO()
     handler, level = logging.StreamHandler(kept), root.level
     handler.setFormatter(JsonLines())
@@ -32,24 +32,24 @@ def logged() -> Iterator[io.StringIO]:
 def test_the_page_and_the_api_show_the_latest_lines(
     admin: Visitor, running: Settings
 ) -> None:
-    """As many as asked for; a line of a stranger is no markup."""
+    """They show as many as requested; text of a stranger does not become markup."""
     lines = [
         {"time": "T", "level": "INFO", "logger": "a", "message": f"<b>{n}</b>"}
         for n in range(5)
     ]
     log_file(running.folders).write_text("".join(json.dumps(x) + "\n" for x in lines))
 
-    told = admin.get("/api/v1/logs/console?lines=2", Authorization=basic()).get_json()
+    text = admin.get("/api/v1/logs/console?lines=2", Authorization=basic()).get_json()
     page = admin.get("/manage/logs/console?lines=1").get_data(as_text=True)
 
-    assert [line["log"] for line in told] == ["a: <b>3</b>", "a: <b>4</b>"]
+    assert [line["log"] for line in text] == ["a: <b>3</b>", "a: <b>4</b>"]
     assert "a: &lt;b&gt;4&lt;/b&gt;" in page
     assert "<b>" not in page
 
 
 @pytest.mark.parametrize("lines", ["0", "x", "-1", "1.5", "000"])
 def test_a_bad_number_of_lines_is_refused(admin: Visitor, lines: str) -> None:
-    """With the sentence that says what would be right."""
+    """The sentence says which numbers are valid."""
     answer = admin.get(f"/api/v1/logs/console?lines={lines}", Authorization=basic())
 
     assert answer.status_code == 400
@@ -63,20 +63,20 @@ def test_a_bad_number_of_lines_is_refused(admin: Visitor, lines: str) -> None:
 def test_asking_for_more_lines_than_there_are_gives_all(
     admin: Visitor, running: Settings, lines: str
 ) -> None:
-    """A client cannot know the bound: the page and the API give the most there is."""
+    """A client cannot know the maximum: page and API return all there is."""
     log_file(running.folders).write_text("".join(f"line {n}\n" for n in range(2500)))
 
     api = admin.get(f"/api/v1/logs/console?lines={lines}", Authorization=basic())
     page = admin.get(f"/manage/logs/console?lines={lines}")
 
-    told = [line["log"] for line in api.get_json()]
-    assert told == [f"line {n}" for n in range(500, 2500)]
+    text = [line["log"] for line in api.get_json()]
+    assert text == [f"line {n}" for n in range(500, 2500)]
     assert page.status_code == 200
     assert 'value="2000"' in page.text
 
 
 def test_every_answer_names_its_request(blind: Flask, logged: io.StringIO) -> None:
-    """The header, the page of an error, and the lines that were logged for it."""
+    """The id is in the header, on the error page, and in the lines of the log."""
     page = Visitor(blind.test_client()).get("/login")
     name = page.headers["X-Request-Id"]
 
@@ -87,7 +87,7 @@ def test_every_answer_names_its_request(blind: Flask, logged: io.StringIO) -> No
 
 
 def test_a_line_names_the_user(admin: Visitor, app: Flask, logged: io.StringIO) -> None:
-    """What fails for somebody can be found by the name."""
+    """Failures of a user can be found by the username."""
     app.view_functions["api_version.version"] = _fail
 
     answer = admin.get("/api/v1/version", Authorization=basic())
@@ -105,7 +105,7 @@ PLANTED = "PLANTED-Secret-7391!"
 
 
 def test_no_secret_is_ever_logged(admin: Visitor, logged: io.StringIO) -> None:
-    """Whatever field, header or cookie it is sent in, and however the request ends."""
+    """This holds for each field, header and cookie, and for failed requests."""
     for path in ("/login", "/signup", "/profile/password"):
         fields = ("password", "repeated", "old", "new", "next", "minutes", "csrf_token")
         admin.send(path, **dict.fromkeys(fields, PLANTED), username="admin")

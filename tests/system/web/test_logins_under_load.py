@@ -1,4 +1,4 @@
-"""Rules of many logins at a time: who is right is let in, the others keep waiting."""
+"""Rules of concurrent logins: right passwords succeed, others are throttled."""
 
 import re
 import threading
@@ -33,7 +33,7 @@ FULL = LOGIN_PLACES + OTHER_PLACES
 
 @contextmanager
 def full_queue(*, known: bool = True) -> Iterator[None]:
-    """Have as many callers at work, and waiting, as there may be."""
+    """Fill the queue of password checks: all workers busy, all places taken."""
     leave = threading.Event()
     logins = [
         HashCaller(f"login {n}", known, is_login=True) for n in range(LOGIN_PLACES)
@@ -62,12 +62,12 @@ def full_queue(*, known: bool = True) -> Iterator[None]:
 
 
 def forget_checked_passwords(app: Flask) -> None:
-    """Let no password have been checked a moment ago."""
+    """Empty the cache of verified passwords."""
     app.extensions["password_cache"].__init__()
 
 
-def is_told_to_wait(answer: TestResponse) -> bool:
-    """Return whether the answer is a 503 with seconds to wait and a sentence."""
+def is_busy_answer(answer: TestResponse) -> bool:
+    """Return whether the answer is a 503 with Retry-After and a sentence."""
     sentence = "checking as many passwords as it can; try again"
     return (
         answer.status_code == 503
@@ -76,21 +76,19 @@ def is_told_to_wait(answer: TestResponse) -> bool:
     )
 
 
-def test_right_passwords_sent_at_once_are_never_too_many_failures(
-    admin: Visitor, app: Flask
-) -> None:
-    """100 logins from one address: each gets in, some after they were asked to wait."""
+def test_concurrent_right_passwords_are_no_failures(admin: Visitor, app: Flask) -> None:
+    """All of 100 logins from one address succeed, some after a 503."""
     forget_checked_passwords(app)
 
     def log_in(_: int) -> bool:
         visitor = Visitor(app.test_client(), "203.0.113.5")
 
-        def gets_in() -> bool:
+        def succeeds() -> bool:
             answer = visitor.call(AUTHENTICATE, RIGHT)
-            assert answer.status_code == 200 or is_told_to_wait(answer), answer.text
+            assert answer.status_code == 200 or is_busy_answer(answer), answer.text
             return answer.status_code == 200
 
-        return wait_for(gets_in, 30, "a login", every=0.1)
+        return wait_for(succeeds, 30, "a login", every=0.1)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         inside = list(pool.map(log_in, range(100)))
@@ -99,10 +97,10 @@ def test_right_passwords_sent_at_once_are_never_too_many_failures(
     assert storage_of(app).database()["login_failures"].count_documents({}) == 0
 
 
-def test_wrong_passwords_sent_at_once_get_hardly_more_tries(
+def test_concurrent_wrong_passwords_get_hardly_more_attempts(
     admin: Visitor, app: Flask
 ) -> None:
-    """Five are free; another may be checked while the fifth is."""
+    """Five attempts are free; one more may be checked at the same time."""
 
     def guess(number: int) -> int:
         visitor = Visitor(app.test_client(), "203.0.113.5")
@@ -118,10 +116,10 @@ def test_wrong_passwords_sent_at_once_get_hardly_more_tries(
     )  # and one after each of the first waits
 
 
-def test_beyond_the_bound_every_way_to_check_a_password_says_so(
+def test_a_full_queue_answers_503_to_every_kind_of_login(
     admin: Visitor, app: Flask
 ) -> None:
-    """API, HTTP Basic and the pages: 503, a sentence, and seconds to wait."""
+    """API, HTTP Basic and pages answer 503 with a sentence and Retry-After."""
     token = f"Bearer {admin.token()}"
     forget_checked_passwords(app)
     stranger = Visitor(app.test_client(), "203.0.113.5")
@@ -155,7 +153,7 @@ def test_beyond_the_bound_every_way_to_check_a_password_says_so(
     assert {
         way: answer.status_code
         for way, answer in answers.items()
-        if not is_told_to_wait(answer)
+        if not is_busy_answer(answer)
     } == {}
     assert re.search(r'name="username"[^>]*value="admin"', answers["page"].text)
     assert answers["API"].get_json().keys() == {"err"}
@@ -163,7 +161,7 @@ def test_beyond_the_bound_every_way_to_check_a_password_says_so(
 
 
 def test_other_pages_answer_while_the_queue_is_full(admin: Visitor, app: Flask) -> None:
-    """Nothing but a password waits for passwords, and half of the threads are free."""
+    """Only passwords wait for passwords, and half of the threads are free."""
     token = f"Bearer {admin.token()}"
     with full_queue():
         codes = [
@@ -179,10 +177,10 @@ def test_other_pages_answer_while_the_queue_is_full(admin: Visitor, app: Flask) 
     assert LOGIN_PLACES < limits.LOGIN_THREADS
 
 
-def test_a_password_that_was_right_a_moment_ago_takes_no_turn(
+def test_a_recently_verified_password_needs_no_place_in_the_queue(
     admin: Visitor, app: Flask
 ) -> None:
-    """Who logs in all the time gets in though strangers fill the queue."""
+    """A client that logs in all the time succeeds while strangers fill the queue."""
     program = Visitor(app.test_client(), "203.0.113.5")
     first = program.call(AUTHENTICATE, RIGHT)
     with full_queue():
@@ -194,10 +192,10 @@ def test_a_password_that_was_right_a_moment_ago_takes_no_turn(
 
 
 @pytest.mark.parametrize("way", ["API", "Basic"])
-def test_a_password_checked_a_moment_ago_opens_nothing_during_a_wait(
+def test_a_recently_verified_password_is_refused_during_a_wait(
     admin: Visitor, app: Flask, way: str
 ) -> None:
-    """Else a guesser who is to wait would learn which guess is right."""
+    """Otherwise an attacker during a wait would learn which guess is right."""
     admin.call(AUTHENTICATE, RIGHT)
     guesser = Visitor(app.test_client(), "203.0.113.5")
     codes = []
@@ -216,10 +214,8 @@ def test_a_password_checked_a_moment_ago_opens_nothing_during_a_wait(
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_who_was_known_before_comes_before_strangers(
-    admin: Visitor, app: Flask
-) -> None:
-    """An administrator gets in though strangers have all places."""
+def test_known_clients_have_priority_over_strangers(admin: Visitor, app: Flask) -> None:
+    """An administrator logs in while strangers have all places of the queue."""
     office = Visitor(app.test_client(), "203.0.113.5")
     office.call(AUTHENTICATE, RIGHT)
     forget_checked_passwords(app)
@@ -231,13 +227,13 @@ def test_who_was_known_before_comes_before_strangers(
     answer = known.result(60)
 
     assert answer.status_code == 200
-    assert is_told_to_wait(refused)
+    assert is_busy_answer(refused)
 
 
 def test_a_login_that_is_being_checked_is_not_counted(
     admin: Visitor, app: Flask
 ) -> None:
-    """Only its failure is, once it is known."""
+    """Only a failure counts, when it is known."""
     forget_checked_passwords(app)
     failures = storage_of(app).database()["login_failures"]
     visitor = Visitor(app.test_client(), "203.0.113.5")
@@ -282,7 +278,7 @@ NEED_THE_DATABASE = [
 
 
 def test_without_the_database_every_answer_says_when_to_try_again(blind: Flask) -> None:
-    """Pages, API, enrolment of a Defender: each 503 has Retry-After."""
+    """Each 503 of pages, API and enrolment has Retry-After."""
 
     def ask(case: tuple[str, str, str]) -> tuple[int, str | None]:
         method, path, proof = case

@@ -1,4 +1,4 @@
-"""Metrics: switched on by a setting, complete, and never an error."""
+"""Rules of metrics: a setting enables them, they are complete, and never fail."""
 
 import re
 from pathlib import Path
@@ -37,7 +37,7 @@ VIEW = cluster(NODES, HISTORY, primary="10.0.0.1")
 
 
 def switched_on(admin: Visitor) -> dict[str, float]:
-    """Every sample's value by its name and labels, after switching metrics on."""
+    """Enable metrics and return the samples: values by name and labels."""
     admin.call(LOGGING, {"enableMetricsCollection": True}, Authorization=basic())
     answer = admin.get(PATH, Authorization=basic())
     assert answer.status_code == 200, answer.get_data(as_text=True)
@@ -60,8 +60,8 @@ def test_metrics_are_off_until_switched_on(admin: Visitor) -> None:
     assert "Manage > Alerts > Logging" in answer.get_json()["err"]
 
 
-def test_the_console_tells_of_its_fleet(admin: Visitor, app: Flask) -> None:
-    """Connected, known, events stored, requests answered; under the product's names."""
+def test_metrics_of_the_console(admin: Visitor, app: Flask) -> None:
+    """Connected and known Defenders, events and requests have the product's names."""
     database = storage_of(app).database()
     database["defenders"].insert_many(
         [{"_id": str(n), "connected": n > 0} for n in range(3)]
@@ -78,10 +78,8 @@ def test_the_console_tells_of_its_fleet(admin: Visitor, app: Flask) -> None:
     assert grown == 2
 
 
-def test_a_collector_that_cannot_tell_spoils_nothing(
-    admin: Visitor, app: Flask
-) -> None:
-    """What the others know is given all the same."""
+def test_a_failed_collector_is_left_out(admin: Visitor, app: Flask) -> None:
+    """The metrics of the other collectors are returned."""
 
     def silent(_app: Flask) -> list[Metric]:
         raise NodeUnreachable("the node API does not answer")
@@ -89,10 +87,10 @@ def test_a_collector_that_cannot_tell_spoils_nothing(
     app.extensions["collectors"].insert(0, silent)
     add_collector(app, lambda _app: [gauge("twistlock_more", "More.", 4)])
 
-    told = switched_on(admin)
+    values = switched_on(admin)
 
-    assert told["twistlock_more"] == 4
-    assert "twistlock_total_defenders" in told
+    assert values["twistlock_more"] == 4
+    assert "twistlock_total_defenders" in values
 
 
 @pytest.fixture
@@ -100,26 +98,26 @@ def measures(running: Settings) -> HaMetrics:
     return HaMetrics(ServicePorts(running, Permit(), Bus()))
 
 
-def test_the_cluster_tells_of_all_nodes(measures: HaMetrics) -> None:
-    """Role, health, lag, epoch; the latest takeover's phases; writes of the lease."""
+def test_metrics_of_all_nodes_of_the_cluster(measures: HaMetrics) -> None:
+    """Role, health, lag, epoch, phases of the latest failover, and lease writes."""
     measures.majority_write.observe(0.004)
 
-    told = samples(measures.text(VIEW))
+    values = samples(measures.text(VIEW))
 
-    assert told["twistlock_ha_role10.0.0.1"] == 1
-    assert told["twistlock_ha_role10.0.0.2"] == 0
-    assert told["twistlock_ha_node_up10.0.0.3"] == 0
-    assert told["twistlock_ha_lag_seconds10.0.0.2"] == 1.5
-    assert "twistlock_ha_lag_seconds10.0.0.3" not in told
-    assert told["twistlock_ha_epoch"] == 7
-    assert told["twistlock_ha_failures_survived"] == 1
-    assert told["twistlock_ha_failover_secondselected"] == 0.2
-    assert told["twistlock_ha_majority_write_seconds_bucket0.005"] == 1
-    assert told["twistlock_ha_ports_openmanagement"] == 0
+    assert values["twistlock_ha_role10.0.0.1"] == 1
+    assert values["twistlock_ha_role10.0.0.2"] == 0
+    assert values["twistlock_ha_node_up10.0.0.3"] == 0
+    assert values["twistlock_ha_lag_seconds10.0.0.2"] == 1.5
+    assert "twistlock_ha_lag_seconds10.0.0.3" not in values
+    assert values["twistlock_ha_epoch"] == 7
+    assert values["twistlock_ha_failures_survived"] == 1
+    assert values["twistlock_ha_failover_secondselected"] == 0.2
+    assert values["twistlock_ha_majority_write_seconds_bucket0.005"] == 1
+    assert values["twistlock_ha_ports_openmanagement"] == 0
 
 
-def test_a_cluster_without_history_can_be_told(measures: HaMetrics) -> None:
-    """Nothing is made up."""
+def test_metrics_of_a_cluster_without_history(measures: HaMetrics) -> None:
+    """Metrics without a value are left out."""
     view = cluster([])
 
     names = {family.name for family in cluster_metrics(view) if family.samples}
@@ -128,7 +126,7 @@ def test_a_cluster_without_history_can_be_told(measures: HaMetrics) -> None:
 
 
 def metrics_given(admin: Visitor, measures: HaMetrics) -> set[str]:
-    """The families that the Console gives, high availability included."""
+    """Return the metric families of the Console with high availability."""
     switched_on(admin)
     text = admin.get(PATH, Authorization=basic()).get_data(as_text=True)
     families = text_string_to_metric_families(text + measures.text(VIEW))
@@ -139,7 +137,7 @@ def metrics_given(admin: Visitor, measures: HaMetrics) -> set[str]:
 
 
 def test_every_metric_is_documented(admin: Visitor, measures: HaMetrics) -> None:
-    """And none that does not exist."""
+    """The manual lists every metric and no other."""
     rows = re.findall(r"^\| `(twistlock_\w+)` \|", DOCS.read_text(), re.MULTILINE)
 
     assert sorted(rows) == sorted(metrics_given(admin, measures))

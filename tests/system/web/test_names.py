@@ -1,4 +1,4 @@
-"""The Console's names: checked, stored for all nodes, shown, and put on record."""
+"""Rules of the Console's names: validated, stored for all nodes, and recorded."""
 
 import pytest
 from flask import Flask
@@ -16,8 +16,8 @@ PATH = "/api/v1/settings/certs"
 PAGE = "/manage/defenders/names"
 
 
-def test_names_are_set_in_a_single_shot(admin: Visitor, running: Settings) -> None:
-    """As the product does: get, edit, post; every node reads them from its member."""
+def test_all_names_are_set_by_one_request(admin: Visitor, running: Settings) -> None:
+    """A client gets, edits and posts them; every node reads them from its member."""
     sent = {"consoleSAN": ["LB.example.com", "10.0.0.9", "10.0.0.9"]}
     saved = admin.call(PATH, sent, Authorization=basic())
 
@@ -35,16 +35,16 @@ def test_names_are_set_in_a_single_shot(admin: Visitor, running: Settings) -> No
 @pytest.mark.parametrize(
     "name", ["", " ", "a b", "a,b", "-x.de", "a" * 254, "1.2.3.4.5"]
 )
-def test_what_is_no_name_is_refused(admin: Visitor, name: str) -> None:
-    """And nothing is stored."""
+def test_an_invalid_name_is_refused(admin: Visitor, name: str) -> None:
+    """An invalid name is refused and nothing is stored."""
     answer = admin.call(PATH, {"consoleSAN": ["ok.test", name]}, Authorization=basic())
 
     assert answer.status_code == 400
     assert admin.get(PATH, Authorization=basic()).get_json()["consoleSAN"] == []
 
 
-def test_there_is_a_limit() -> None:
-    """A certificate must still fit where it is sent."""
+def test_the_number_of_names_is_limited() -> None:
+    """The number of names is limited, because a certificate has a maximum size."""
     names = [f"n{number}.test" for number in range(MAX_EXTRA_NAMES)]
 
     assert checked_names([*names, names[0]]) == tuple(names)
@@ -52,8 +52,8 @@ def test_there_is_a_limit() -> None:
         checked_names([*names, "more.test"])
 
 
-def test_the_page_adds_and_removes(admin: Visitor, app: Flask) -> None:
-    """It says which names the certificate has already; a mistake is told in words."""
+def test_the_page_adds_and_removes_names(admin: Visitor, app: Flask) -> None:
+    """It shows which names the certificate has; an error is one sentence."""
     admin.send(f"{PAGE}/add", form_on=PAGE, name="lb.test")
     added = admin.get(PAGE).get_data(as_text=True)
     admin.send(f"{PAGE}/add", form_on=PAGE, name="<b>")
@@ -68,8 +68,8 @@ def test_the_page_adds_and_removes(admin: Visitor, app: Flask) -> None:
     assert 'value="lb.test"' not in after
 
 
-def test_a_name_that_is_not_there_is_not_said_to_be_removed(admin: Visitor) -> None:
-    """A success is told only of what happened."""
+def test_removing_an_unknown_name_is_refused(admin: Visitor) -> None:
+    """An unknown name gets an error and no message of success."""
     admin.send(f"{PAGE}/remove", form_on=PAGE, name="never.test")
     page = admin.get(PAGE).text
 

@@ -1,4 +1,4 @@
-"""The rule that no page and no API call reads a whole collection, seen by MongoDB."""
+"""Rule: no page and no API call scans a collection; MongoDB's profiler checks it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ from twistlock_console.web.lists.registry import ensure_indexes
 
 @pytest.fixture
 def profiled(running: Settings, app: Flask) -> Iterator[Database[dict[str, Any]]]:
-    """The database, which writes down how it carries out each command."""
+    """Return the database with its profiler on."""
     filled = storage_of(app).database()
     ensure_indexes(filled)
     fill_history(filled, 0, 20)
@@ -34,7 +34,7 @@ def profiled(running: Settings, app: Flask) -> Iterator[Database[dict[str, Any]]
 def test_nothing_scans_a_collection(
     admin: Visitor, app: Flask, profiled: Database[dict[str, Any]]
 ) -> None:
-    """Every address that can be opened without an argument is answered by indexes."""
+    """Every path without an argument is answered from indexes."""
     opened = {}
     for rule in app.url_map.iter_rules():
         if "GET" in (rule.methods or ()) and not rule.arguments:

@@ -1,4 +1,4 @@
-"""Rules of openapi.json: it describes every call, and what it says is true."""
+"""Rules of openapi.json: it describes every call, and descriptions are correct."""
 
 from dataclasses import replace
 
@@ -20,18 +20,18 @@ from twistlock_console.web.security.guards import areas_of
 
 WITH_HA = HaSettings(enabled=True).values()
 
-#: Calls whose room has not described them yet.
+#: Calls that are not described yet.
 NOT_YET: set[str] = set()
 
 
 @pytest.fixture(scope="module")
 def whole(running: Settings) -> Flask:
-    """The whole application, high availability included."""
+    """Return the whole application, with high availability."""
     return wsgi.create(replace(running, plugin_values=WITH_HA))
 
 
 def test_every_call_is_described(whole: Flask) -> None:
-    """A call that is added is described beside its route, in one line."""
+    """Each call is described beside its route."""
     missing = {
         openapi_path(rule)
         for rule, _method in api_rules(whole)
@@ -41,12 +41,12 @@ def test_every_call_is_described(whole: Flask) -> None:
     assert missing == NOT_YET
 
 
-def test_every_call_says_what_it_is_for(whole: Flask) -> None:
-    """Each has a summary, who may use it, and the errors that its guard brings."""
+def test_every_call_has_a_summary_and_its_roles(whole: Flask) -> None:
+    """Each call has a summary, its roles, and the errors of its guard."""
     areas = areas_of(whole)
-    told = build_document(whole)["paths"]
+    paths = build_document(whole)["paths"]
     for rule, method in api_rules(whole):
-        operation = told[openapi_path(rule)][method.lower()]
+        operation = paths[openapi_path(rule)][method.lower()]
         guarded = rule.endpoint.rpartition(".")[0] in areas
 
         assert operation["summary"]
@@ -56,7 +56,7 @@ def test_every_call_says_what_it_is_for(whole: Flask) -> None:
 
 
 def test_the_description_is_served_to_accounts(admin: Visitor) -> None:
-    """Tools read it with an account; it says which release it describes."""
+    """Tools read it with an account; it has the version of the API."""
     answer = admin.get("/api/v1/openapi.json", Authorization=basic())
     stranger = admin.get("/api/v1/openapi.json")
 
@@ -65,8 +65,8 @@ def test_the_description_is_served_to_accounts(admin: Visitor) -> None:
     assert stranger.status_code == 401
 
 
-def test_a_list_says_what_it_can_be_asked_for(whole: Flask) -> None:
-    """The parameters of a list are those that it reads."""
+def test_a_list_describes_its_parameters(whole: Flask) -> None:
+    """A list describes all parameters that it reads."""
     call = build_document(whole)["paths"]["/api/v1/users"]["get"]
     names = {parameter["name"] for parameter in call["parameters"]}
 
@@ -74,8 +74,10 @@ def test_a_list_says_what_it_can_be_asked_for(whole: Flask) -> None:
     assert "Total-Count" in call["responses"]["200"]["headers"]
 
 
-def test_a_body_that_is_not_described_is_not_read(admin: Visitor, app: Flask) -> None:
-    """What a route describes and what it reads cannot differ."""
+def test_a_body_of_another_type_than_described_is_not_read(
+    admin: Visitor, app: Flask
+) -> None:
+    """A route fails if it reads another type than it describes."""
     view = app.view_functions["api_settings.set_logon"]
     ApiCall(body=int)(view)
     try:

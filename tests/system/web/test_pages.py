@@ -1,4 +1,4 @@
-"""Rules of the pages: the way in and out, and what a stranger cannot do."""
+"""Rules of the pages: sign-up, login, logout, and limits for strangers."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,8 +13,8 @@ from twistlock_console.web.pages.login import local_path
 LOGON = "/manage/authentication/logon"
 
 
-def test_the_first_visit_leads_to_sign_up(visitor: Visitor) -> None:
-    """A new Console asks for its first administrator."""
+def test_a_new_console_shows_the_sign_up_form(visitor: Visitor) -> None:
+    """A new Console shows the sign-up form."""
     answer = visitor.get("/login")
 
     assert answer.status_code == 303
@@ -30,7 +30,7 @@ def test_signing_up_logs_the_administrator_in(visitor: Visitor) -> None:
 
 
 def test_sign_up_is_closed_once_it_has_happened(admin: Visitor, app: Flask) -> None:
-    """The second sign-up is refused on the page, too."""
+    """The page also refuses a second sign-up."""
     stranger = Visitor(app.test_client())
 
     answer = stranger.get("/signup")
@@ -38,8 +38,8 @@ def test_sign_up_is_closed_once_it_has_happened(admin: Visitor, app: Flask) -> N
     assert answer.location == "/login"
 
 
-def test_of_two_sign_ups_at_once_one_wins(app: Flask) -> None:
-    """A race cannot make two first administrators."""
+def test_one_of_two_concurrent_sign_ups_succeeds(app: Flask) -> None:
+    """Concurrent requests cannot create two first administrators."""
     path = "/api/v1/signup"
     bodies = [{"username": f"admin{n}", "password": PASSWORD} for n in range(4)]
 
@@ -54,8 +54,8 @@ def test_of_two_sign_ups_at_once_one_wins(app: Flask) -> None:
     }
 
 
-def test_a_person_logs_in_and_out(admin: Visitor) -> None:
-    """A log-out closes the pages, a log-in opens them."""
+def test_a_user_logs_in_and_out(admin: Visitor) -> None:
+    """Pages need a login again after a logout."""
     admin.send("/logout", form_on=LOGON)
     closed = admin.get(LOGON)
     admin.log_in()
@@ -101,7 +101,7 @@ def test_after_five_failures_the_next_login_waits(admin: Visitor, app: Flask) ->
 def test_failures_elsewhere_do_not_keep_the_owner_out(
     admin: Visitor, app: Flask
 ) -> None:
-    """Who guesses from one address slows down nobody at another."""
+    """Failures from one address do not slow down clients at another."""
     stranger = Visitor(app.test_client(), "198.51.100.9")
     for _ in range(6):
         stranger.log_in(password="wrong password")
@@ -111,8 +111,8 @@ def test_failures_elsewhere_do_not_keep_the_owner_out(
     assert owner.log_in().status_code == 303
 
 
-def test_guesses_sent_at_once_are_all_counted(admin: Visitor, app: Flask) -> None:
-    """Attempts in parallel get no more tries than attempts in turn."""
+def test_concurrent_guesses_are_all_counted(admin: Visitor, app: Flask) -> None:
+    """Concurrent attempts get no more guesses than sequential ones."""
     sent = {"username": USERNAME, "password": "wrong password"}
 
     def guess(_: int) -> int:
@@ -135,7 +135,7 @@ def test_a_form_without_its_token_is_refused(admin: Visitor) -> None:
 
 
 def test_strong_passwords_can_be_required(admin: Visitor) -> None:
-    """The setting refuses a password that the usual rule accepts."""
+    """With the setting, a password is refused that the default rule accepts."""
     admin.send(LOGON, minutes="30", strongPassword="on")
     weak = "onlylowercase"
 
@@ -146,7 +146,7 @@ def test_strong_passwords_can_be_required(admin: Visitor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "path"),
+    ("target", "path"),
     [
         pytest.param("/manage/logs/history?offset=50", True, id="ours"),
         pytest.param("https://elsewhere.test/", False, id="another-site"),
@@ -158,13 +158,13 @@ def test_strong_passwords_can_be_required(admin: Visitor) -> None:
         pytest.param("//[", False, id="no-address"),
     ],
 )
-def test_only_our_own_pages_are_returned_to(wish: str, *, path: bool) -> None:
-    """A log-in never leads to another site."""
-    assert (local_path(wish) is not None) is path
+def test_a_login_redirects_only_to_own_pages(target: str, *, path: bool) -> None:
+    """A login never redirects to another site."""
+    assert (local_path(target) is not None) is path
 
 
 def test_a_login_leads_back_to_the_page_asked_for(admin: Visitor) -> None:
-    """The page that asked for the log-in is shown after it, and no other site's."""
+    """The login redirects to the page that required it, and never to another site."""
     admin.send("/logout", form_on=LOGON)
     fields = {"username": USERNAME, "password": PASSWORD}
     back = admin.send("/login", next=LOGON, **fields)
@@ -176,8 +176,8 @@ def test_a_login_leads_back_to_the_page_asked_for(admin: Visitor) -> None:
 
 
 @pytest.mark.parametrize("path", ["/login", "/nowhere", "/api/v1/_ping"])
-def test_every_answer_carries_the_protections(visitor: Visitor, path: str) -> None:
-    """Pages, errors and API answers all tell the browser what is allowed."""
+def test_every_answer_has_the_security_headers(visitor: Visitor, path: str) -> None:
+    """Pages, errors and API answers carry the security headers."""
     headers = visitor.get(path).headers
 
     assert headers["Content-Security-Policy"].startswith("default-src 'none'")
@@ -197,7 +197,7 @@ def test_every_answer_carries_the_protections(visitor: Visitor, path: str) -> No
     ],
 )
 def test_pages_obey_their_own_policy(admin: Visitor, path: str) -> None:
-    """No page has a script or a style in it, which the policy would refuse."""
+    """No page has an inline script or style, which the policy would refuse."""
     answer = admin.get(path)
 
     assert answer.status_code == 200
@@ -207,7 +207,7 @@ def test_pages_obey_their_own_policy(admin: Visitor, path: str) -> None:
 
 
 def test_high_availability_is_absent_without_its_plugin(admin: Visitor) -> None:
-    """With HA off there is no tab and no page."""
+    """With high availability off there is no tab and no page."""
     page = admin.get("/manage/system/general")
 
     assert "High Availability" not in page.text
@@ -215,7 +215,7 @@ def test_high_availability_is_absent_without_its_plugin(admin: Visitor) -> None:
 
 
 def test_a_settings_change_is_recorded_with_its_difference(admin: Visitor) -> None:
-    """History shows who changed what, old and new."""
+    """The history shows the user, and the old and the new value."""
     admin.send(LOGON, minutes="15")
 
     page = admin.get("/manage/logs/history").text
@@ -225,8 +225,8 @@ def test_a_settings_change_is_recorded_with_its_difference(admin: Visitor) -> No
     assert "&#34;sessionTimeoutSec&#34;: 1800" in page
 
 
-def test_history_comes_in_pieces(admin: Visitor) -> None:
-    """A long list is read a page at a time."""
+def test_the_history_has_pages(admin: Visitor) -> None:
+    """A long history has several pages."""
     for minutes in range(1, 53):
         admin.send(LOGON, minutes=str(minutes))
 
@@ -237,8 +237,8 @@ def test_history_comes_in_pieces(admin: Visitor) -> None:
     assert "51-53 of 53" in second
 
 
-def test_the_front_door_leads_in(admin: Visitor) -> None:
-    """The bare address leads, by way of the login, to the first page."""
+def test_the_bare_address_leads_to_the_first_page(admin: Visitor) -> None:
+    """The bare address redirects over the login to the first page."""
     login = admin.get("/")
     first = admin.get(login.location)
 
@@ -257,7 +257,7 @@ def test_the_front_door_leads_in(admin: Visitor) -> None:
 def test_a_sign_up_form_says_what_is_wrong(
     visitor: Visitor, fields: tuple[str, str, str], sentence: str
 ) -> None:
-    """A refused sign-up says why, creates nobody and can be repeated."""
+    """A refused sign-up gives the reason, creates no account and can be repeated."""
     name, password, again = fields
     answer = visitor.send("/signup", username=name, password=password, repeated=again)
 
@@ -270,7 +270,7 @@ def test_a_sign_up_form_says_what_is_wrong(
     "minutes", ["", "0", "71581", "ten", "-5", "1.5", "\uff19", "0000301"]
 )
 def test_an_impossible_timeout_is_refused(admin: Visitor, minutes: str) -> None:
-    """The page says which timeouts there are, and stores nothing."""
+    """The page says which timeouts are valid, and stores nothing."""
     answer = admin.send(LOGON, minutes=minutes)
 
     assert answer.status_code == 400
@@ -278,7 +278,7 @@ def test_an_impossible_timeout_is_refused(admin: Visitor, minutes: str) -> None:
     assert 'value="30"' in answer.text
 
 
-def test_a_fault_of_ours_is_admitted_without_details(
+def test_an_internal_error_is_shown_without_details(
     app: Flask, visitor: Visitor
 ) -> None:
     """An unexpected error is logged, and shown as one plain sentence."""

@@ -68,7 +68,7 @@ def test_an_open_page_polls_for_banners(
 
 
 def test_a_browser_remembers_light_or_dark(admin: Visitor) -> None:
-    """The choice holds until another is made, and leads back to where one was."""
+    """The choice is kept until the next one, and returns to the same page."""
     before = admin.get(PAGE).text
     answer = admin.client.post(
         "/profile/appearance",
@@ -90,7 +90,7 @@ def _token(page: str) -> str:
 
 
 def test_only_known_appearances_are_taken(admin: Visitor) -> None:
-    """What is sent never reaches the page unless it is light or dark."""
+    """A value other than light or dark never reaches the page."""
     answer = admin.send("/profile/appearance", form_on=PAGE, appearance='"><script>')
     admin.client.set_cookie("__Host-appearance", "x", domain="console.test")
 
@@ -98,8 +98,8 @@ def test_only_known_appearances_are_taken(admin: Visitor) -> None:
     assert "data-appearance" not in admin.get(PAGE).text
 
 
-def test_static_files_are_packed_and_kept(visitor: Visitor) -> None:
-    """A file has its content in its address, so a browser never asks for it again."""
+def test_static_files_are_compressed_and_cached(visitor: Visitor) -> None:
+    """The address has a hash of the content, so a browser never requests it again."""
     page = visitor.get("/signup").text
     path = page.split('rel="stylesheet" href="')[1].split('"')[0]
     with ExitStack() as opened:
@@ -107,28 +107,28 @@ def test_static_files_are_packed_and_kept(visitor: Visitor) -> None:
         def get(path: str, **headers: str) -> TestResponse:
             return opened.enter_context(visitor.get(path, **headers))
 
-        packed, plain = get(path, **{"Accept-Encoding": "gzip"}), get(path)
+        compressed, plain = get(path, **{"Accept-Encoding": "gzip"}), get(path)
         stale = get(path.split("?")[0] + "?v=old")
-        again = get(path, **{"If-None-Match": packed.headers["ETag"]})
+        again = get(path, **{"If-None-Match": compressed.headers["ETag"]})
 
-        assert packed.headers["Content-Encoding"] == "gzip"
-        assert gzip.decompress(packed.data) == plain.data
-        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
-        assert "immutable" in packed.headers["Cache-Control"]
+        assert compressed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(compressed.data) == plain.data
+        assert plain.headers["Vary"] == compressed.headers["Vary"] == "Accept-Encoding"
+        assert "immutable" in compressed.headers["Cache-Control"]
         assert "immutable" not in stale.headers["Cache-Control"]
         assert again.status_code == 304
 
 
 @pytest.mark.parametrize("query", ["", "?v=1"])
 def test_no_other_file_is_read(visitor: Visitor, query: str) -> None:
-    """Not even to find out that it is not given: it may be larger than the memory."""
+    """Such a file is not even opened: it may be larger than the memory."""
     unreadable = "../" * 12 + "proc/self/mem"
 
     assert visitor.get(f"/static/{unreadable}{query}").status_code == 404
 
 
-def test_pages_are_not_packed(admin: Visitor) -> None:
-    """The length of a packed page would tell of the secrets in it."""
+def test_pages_are_not_compressed(admin: Visitor) -> None:
+    """The length of a compressed page would reveal the secrets in it."""
     answer = admin.get(PAGE, **{"Accept-Encoding": "gzip"})
 
     assert "Content-Encoding" not in answer.headers

@@ -1,8 +1,8 @@
-"""Each role against every page and every API path; docs/roles.md shows what came out.
+"""Rules of rights: each role against every page and API path, as in docs/roles.md.
 
-The guards are the real ones, and the views behind them are replaced: that a role is
-admitted to "delete" is seen without deleting anything. After a change, write the page
-anew with ROLES_PAGE=write and look at what changed.
+The guards are the real ones, and the views behind them are replaced: the test sees that
+a role is admitted to "delete" without deleting anything. After a change, generate the
+page with ROLES_PAGE=write and review the difference.
 """
 
 import os
@@ -55,8 +55,8 @@ Hosts that join and Defenders that enrol use tokens of their own instead of an a
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """A method on a path; *pattern* is the path as the application writes it."""
+class Endpoint:
+    """A method on a path; *pattern* is the path with its variables."""
 
     method: str
     path: str
@@ -66,7 +66,7 @@ class Door:
 
 @pytest.fixture(scope="module")
 def guarded(running: Settings) -> Iterator[Flask]:
-    """The whole application, high availability included, with nothing behind doors."""
+    """Return the whole application; its views only answer that they were reached."""
     made = wsgi.create(replace(running, plugin_values=WITH_HA))
     made.config["WTF_CSRF_ENABLED"] = False  # it is tried elsewhere
     for endpoint in made.view_functions:
@@ -90,10 +90,10 @@ def guarded(running: Settings) -> Iterator[Flask]:
     storage_of(made).close()
 
 
-def doors(app: Flask) -> list[Door]:
-    """Every method on every path of *app*."""
+def endpoints(app: Flask) -> list[Endpoint]:
+    """Return every method on every path of *app*."""
     found = [
-        Door(
+        Endpoint(
             method=method,
             path=re.sub("<[^>]+>", "1", rule.rule),
             pattern=re.sub("<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule),
@@ -102,14 +102,14 @@ def doors(app: Flask) -> list[Door]:
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     ]
-    return sorted(found, key=lambda door: (door.pattern, door.method))
+    return sorted(found, key=lambda endpoint: (endpoint.pattern, endpoint.method))
 
 
-def opens(app: Flask, door: Door, role: UserRole | None) -> bool:
-    """Whether *role*, or a stranger, gets through *door*."""
+def is_admitted(app: Flask, endpoint: Endpoint, role: UserRole | None) -> bool:
+    """Return whether *role*, or a stranger for None, is admitted."""
     client = app.test_client()
     headers = {}
-    if role is not None and door.path.startswith("/api/"):
+    if role is not None and endpoint.path.startswith("/api/"):
         headers["Authorization"] = basic(role.value)
     elif role is not None:
         session = Session("id", role.value, 1, now())
@@ -121,29 +121,31 @@ def opens(app: Flask, door: Door, role: UserRole | None) -> bool:
                 1,
                 session.issued,
             ]
-    answer = client.open(door.path, method=door.method, base_url=HTTPS, headers=headers)
+    answer = client.open(
+        endpoint.path, method=endpoint.method, base_url=HTTPS, headers=headers
+    )
     refused = answer.status_code in {401, 403} or (
         answer.status_code == 303 and answer.location.startswith("/login")
     )
-    assert refused or answer.text == ADMITTED, (door, role, answer.text)
+    assert refused or answer.text == ADMITTED, (endpoint, role, answer.text)
     return not refused
 
 
-def test_each_role_against_every_door(guarded: Flask) -> None:
-    """Whoever the table admits gets in, and nobody else; strangers only where open."""
+def test_each_role_against_every_endpoint(guarded: Flask) -> None:
+    """Only the roles in the table of rights are admitted; strangers to open paths."""
     areas = areas_of(guarded)
     wrong = [
-        (door, role, area)
-        for door in doors(guarded)
-        if (area := areas.get(door.blueprint))
+        (endpoint, role, area)
+        for endpoint in endpoints(guarded)
+        if (area := areas.get(endpoint.blueprint))
         for role in UserRole
-        if opens(guarded, door, role)
-        != may(role, area, change=door.method not in SAFE_METHODS)
+        if is_admitted(guarded, endpoint, role)
+        != may(role, area, change=endpoint.method not in SAFE_METHODS)
     ]
     open_to_all = {
-        door.blueprint
-        for door in doors(guarded)
-        if door.blueprint in areas and opens(guarded, door, None)
+        endpoint.blueprint
+        for endpoint in endpoints(guarded)
+        if endpoint.blueprint in areas and is_admitted(guarded, endpoint, None)
     }
 
     assert wrong == []
@@ -151,7 +153,7 @@ def test_each_role_against_every_door(guarded: Flask) -> None:
 
 
 def test_the_manual_shows_what_came_out(guarded: Flask) -> None:
-    """docs/roles.md is written by this test, so that it cannot be wrong."""
+    """docs/roles.md is generated by this test, so it agrees with the code."""
     shown = page(guarded)
     if os.environ.get("ROLES_PAGE") == "write":
         PAGE.write_text(shown)
@@ -160,7 +162,7 @@ def test_the_manual_shows_what_came_out(guarded: Flask) -> None:
 
 
 def test_the_manual_lists_every_call_of_the_api(running: Settings) -> None:
-    """The table of docs/api.md is written by this test as well."""
+    """The table of docs/api.md is generated by this test as well."""
     app = wsgi.create(replace(running, plugin_values=WITH_HA))
     head, table, _ = API_PAGE.read_text().partition(API_TABLE)
     shown = head + table + "".join(api_calls(app))
@@ -172,14 +174,14 @@ def test_the_manual_lists_every_call_of_the_api(running: Settings) -> None:
 
 
 def api_calls(app: Flask) -> Iterator[str]:
-    """A row for each call, from the description of the API."""
+    """Yield a row for each call, from the OpenAPI document."""
     for path, methods in build_document(app)["paths"].items():
-        for method, told in methods.items():
-            yield f"| {method.upper()} | `{path}` | {told['summary']} |\n"
+        for method, call in methods.items():
+            yield f"| {method.upper()} | `{path}` | {call['summary']} |\n"
 
 
 def page(app: Flask) -> str:
-    """The page, from the table and from what happened at each door."""
+    """Return the page, from the table of rights and from the results."""
     labels = {
         "roles": " | ".join(role.label for role in UserRole),
         "lines": "|".join("---" for _ in UserRole),
@@ -192,11 +194,14 @@ def page(app: Flask) -> str:
     ]
     tried = [
         _row(
-            door.method,
-            f"`{door.pattern}`",
-            *("yes" if opens(app, door, role) else "-" for role in (*UserRole, None)),
+            endpoint.method,
+            f"`{endpoint.pattern}`",
+            *(
+                "yes" if is_admitted(app, endpoint, role) else "-"
+                for role in (*UserRole, None)
+            ),
         )
-        for door in doors(app)
+        for endpoint in endpoints(app)
     ]
     head, paths = HEAD.format(**labels), PATHS.format(**labels)
     return head + "\n".join(areas) + "\n" + paths + "\n".join(tried) + "\n"

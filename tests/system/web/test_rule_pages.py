@@ -1,4 +1,4 @@
-"""Rules of the pages of host rules: what protects nobody is said before it is saved."""
+"""Rules of the pages of host rules: a rule without effect gets a warning first."""
 
 import html
 import re
@@ -20,7 +20,7 @@ Store = Database[dict[str, Any]]
 
 @pytest.fixture
 def database(app: Flask) -> Store:
-    """The application's database, with three Defenders."""
+    """Return the application's database with three Defenders."""
     found: Store = storage_of(app).database()
     found["defenders"].insert_many([{"_id": n} for n in ("db-1", "web-1", "web-2")])
     return found
@@ -35,7 +35,7 @@ def save(admin: Visitor, **fields: str) -> Any:
 
 
 def shown_fields(page: str) -> dict[str, str]:
-    """What the form on a page holds, as a browser would send it."""
+    """Return the fields of the form on a page, as a browser would send them."""
     texts = re.findall(r'<textarea name="(\w+)"[^>]*>(.*?)</textarea>', page, re.DOTALL)
     inputs = re.findall(r'<input[^>]*name="(\w+)"[^>]* value="([^"]*)"', page)
     chosen = re.findall(r'<option value="(\w+)" selected', page)
@@ -54,8 +54,8 @@ def confirm(admin: Visitor, page: str, **others: str) -> Any:
     return admin.send(FORM, **{**fields, "confirmed": button[1], **others})
 
 
-def told(admin: Visitor, answer: Any) -> str:
-    """The page that follows, as text."""
+def page_after(admin: Visitor, answer: Any) -> str:
+    """Return the page after the redirect, as text."""
     assert answer.status_code == 303, answer.text
     return html.unescape(admin.get(answer.location).text)
 
@@ -90,14 +90,14 @@ def told(admin: Visitor, answer: Any) -> str:
         ),
     ],
 )
-def test_what_protects_nobody_is_said_before_it_is_saved(
+def test_a_rule_without_effect_gets_a_warning_before_it_is_saved(
     admin: Visitor,
     database: Store,
     fields: dict[str, str],
     words: str,
     stored: dict[str, object],
 ) -> None:
-    """With what would be saved; one click more saves it as it was shown."""
+    """The warning shows what would be saved; a confirmation saves exactly that."""
     asked = save(admin, **fields)
     text = re.sub("<[^>]+>", "", html.unescape(asked.text))
 
@@ -119,10 +119,10 @@ def test_what_protects_nobody_is_said_before_it_is_saved(
     assert {name: found[name] for name in stored} == stored
 
 
-def test_a_confirmation_counts_for_what_was_shown(
+def test_a_confirmation_covers_only_the_warnings_shown(
     admin: Visitor, database: Store
 ) -> None:
-    """Who changes the form after a warning is warned of the new mistake as well."""
+    """A form changed after a warning is checked again."""
     asked = save(admin, hosts="ui-*")
     again = confirm(admin, asked.text, hosts="k8s-*")
 
@@ -133,8 +133,8 @@ def test_a_confirmation_counts_for_what_was_shown(
 
 
 def test_a_rule_that_works_is_saved_at_once(admin: Visitor, database: Store) -> None:
-    """Names on one line are several; the page says which hosts it applies to."""
-    page = told(admin, save(admin, hosts="web-1, web-2", denied="xmrig, nc"))
+    """Several names may be on one line; the page shows the hosts of the rule."""
+    page = page_after(admin, save(admin, hosts="web-1, web-2", denied="xmrig, nc"))
     [rule] = read_policy(database).rules
 
     assert rule.hosts == ("web-1", "web-2")
@@ -143,11 +143,13 @@ def test_a_rule_that_works_is_saved_at_once(admin: Visitor, database: Store) -> 
     assert "applies to 2 of 3" in page
 
 
-def test_shadowed_rules_are_told_and_marked(admin: Visitor, database: Store) -> None:
-    """A new rule comes first; the one that it leaves without hosts is named."""
+def test_shadowed_rules_are_reported_and_marked(
+    admin: Visitor, database: Store
+) -> None:
+    """A new rule comes first; the warning names a rule that it leaves without hosts."""
     save(admin, name="web", hosts="web-*")
     asked = save(admin, name="all")
-    page = told(admin, confirm(admin, asked.text))
+    page = page_after(admin, confirm(admin, asked.text))
     edited = save(admin, name="web", before="web", hosts="web-1")
 
     assert "comes before web and matches the same hosts" in asked.text
@@ -155,22 +157,22 @@ def test_shadowed_rules_are_told_and_marked(admin: Visitor, database: Store) -> 
     assert ">Shadowed</span> <small>by all</small>" in page
     assert edited.status_code == 400
     assert "The rule all comes before it and matches the same hosts" in edited.text
-    assert "is saved, but the rule all comes before it" in told(
+    assert "is saved, but the rule all comes before it" in page_after(
         admin, confirm(admin, edited.text)
     )
 
 
-def test_other_actions_say_what_became_of_the_rule(
+def test_other_actions_report_the_state_of_the_rule(
     admin: Visitor, database: Store
 ) -> None:
-    """Switched off, on, moved behind another, deleted: never "in force" alone."""
+    """The message says what the rule does after it was switched, moved or deleted."""
     save(admin, name="all")
     save(admin, name="web", hosts="web-*")
 
     def act(name: str, **fields: str) -> str:
         seen = str(read_policy(database).version)
         form = {"version": seen, "name": "web", **fields}
-        return told(admin, admin.send(f"{RULES}/{name}", form_on=RULES, **form))
+        return page_after(admin, admin.send(f"{RULES}/{name}", form_on=RULES, **form))
 
     assert "The rule web is saved. It is off and applies to no host." in act("switch")
     assert "The rule web is saved and applies to 2 of 3 hosts" in act("switch")
@@ -179,7 +181,7 @@ def test_other_actions_say_what_became_of_the_rule(
 
 
 def test_an_error_names_the_field_and_marks_it(admin: Visitor, database: Store) -> None:
-    """At the top and beside the field; what was typed stays, in every field."""
+    """The error is at the top and beside the field; every field keeps its text."""
     typed = {
         "name": "web rule",
         "notes": "why",
@@ -206,7 +208,7 @@ def test_an_error_names_the_field_and_marks_it(admin: Visitor, database: Store) 
 def test_a_form_can_be_saved_after_another_changed_the_rules(
     admin: Visitor, database: Store
 ) -> None:
-    """It is said once; what was typed is not lost, and the next click saves it."""
+    """One warning is shown; the text is kept, and the next click saves it."""
     save(admin, name="other", hosts="db-1")
     late = save(admin, name="mine", hosts="web-1", version="0")
     fields = shown_fields(late.text)
@@ -218,10 +220,10 @@ def test_a_form_can_be_saved_after_another_changed_the_rules(
     assert [r.name for r in read_policy(database).rules] == ["mine", "other"]
 
 
-def test_a_host_on_which_no_check_ran_is_not_clean(
+def test_a_host_on_which_no_check_ran_is_not_compliant(
     admin: Visitor, database: Store
 ) -> None:
-    """A rule whose checks do not exist shows as that, not as nothing wrong."""
+    """A host whose rule names no existing check is not shown as compliant."""
     now = datetime.now(UTC)
     run = {"time": now, "received": now, "rule": "r", "number": 1, "results": []}
     none = {"failed": 0, "severe": 0, "checks": 0}

@@ -1,4 +1,4 @@
-"""Sessions of the pages: their cookie, their age and their end."""
+"""Rules of the sessions of pages: cookie, timeout and end."""
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -10,8 +10,8 @@ from twistlock_console.web.security.sessions import SESSION_COOKIE_KEY, now
 LOGON = "/manage/authentication/logon"
 
 
-def test_a_copied_cookie_ends_with_the_log_out(admin: Visitor, app: Flask) -> None:
-    """A log-out ends the session itself, not only this browser's copy of it."""
+def test_a_copied_cookie_ends_with_the_logout(admin: Visitor, app: Flask) -> None:
+    """A logout ends the session itself, not only the cookie of this browser."""
     cookie = admin.client.get_cookie("__Host-session", domain="console.test")
     assert cookie is not None
     thief = app.test_client()
@@ -25,7 +25,7 @@ def test_a_copied_cookie_ends_with_the_log_out(admin: Visitor, app: Flask) -> No
 
 
 def test_the_cookie_is_kept_from_scripts_and_other_sites(visitor: Visitor) -> None:
-    """The session cookie carries every protection that browsers offer."""
+    """The session cookie has every protective attribute of browsers."""
     cookies = visitor.sign_up().headers.getlist("Set-Cookie")
     parts = {
         cookie.partition("=")[0]: {part.strip() for part in cookie.split(";")[1:]}
@@ -38,7 +38,7 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(visitor: Visitor) -> No
 
 
 def test_logging_in_starts_a_new_session(admin: Visitor, client: FlaskClient) -> None:
-    """Nothing that was in the session before the log-in is in it afterwards."""
+    """Nothing of the session before the login is in it afterwards."""
     admin.send("/logout", form_on=LOGON)
     with client.session_transaction(base_url=HTTPS) as session:
         session["planted"] = "by someone else"
@@ -51,7 +51,7 @@ def test_logging_in_starts_a_new_session(admin: Visitor, client: FlaskClient) ->
 def test_the_inactivity_timeout_ends_a_session(
     admin: Visitor, client: FlaskClient
 ) -> None:
-    """The setting holds for the sessions that are open when it changes."""
+    """A changed setting applies to open sessions."""
     admin.send(LOGON, minutes="10")
     _grow_older(client, 599)
     young = admin.get(LOGON)
@@ -64,7 +64,7 @@ def test_the_inactivity_timeout_ends_a_session(
 def test_activity_renews_a_session_and_a_refresh_does_not(
     admin: Visitor, client: FlaskClient
 ) -> None:
-    """A page left open, refreshing itself, does not keep its session alive."""
+    """An open page that refreshes itself does not renew its session."""
     _grow_older(client, 1000)
     admin.get(LOGON, **{"HX-Request": "true"})
     left = _issued(client)
@@ -75,7 +75,7 @@ def test_activity_renews_a_session_and_a_refresh_does_not(
 
 
 def test_a_refresh_without_a_session_reloads_the_page(visitor: Visitor) -> None:
-    """When the session has ended, a refresh leads to the login page."""
+    """A refresh after the end of the session loads the login page."""
     answer = visitor.get(LOGON, **{"HX-Request": "true"})
 
     assert answer.status_code == 401
@@ -94,7 +94,7 @@ def _issued(client: FlaskClient) -> int:
 
 
 def test_a_new_password_ends_the_other_sessions(admin: Visitor, app: Flask) -> None:
-    """Whoever was logged in with the old password is out."""
+    """All sessions of the old password end."""
     other = Visitor(app.test_client())
     other.log_in()
     new = "another long phrase"

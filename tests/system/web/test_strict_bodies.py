@@ -1,4 +1,4 @@
-"""Nothing that is sent to the API is dropped: what a call does not know it refuses."""
+"""Rule: a call refuses every member that it does not know, and drops nothing."""
 
 import re
 from collections.abc import Iterator
@@ -47,26 +47,26 @@ class Call(NamedTuple):
 
 
 class RecordingNodeApi(FakeNodeApi):
-    """Notes what it is asked to do."""
+    """A fake of the node API that records its requests."""
 
     def __init__(self) -> None:
         self.orders: list[str] = []
 
     def post(self, path: str, body: object) -> Any:
-        """Note the order, and refuse or do it."""
+        """Record the request, and answer as the fake does."""
         self.orders.append(path)
         return super().post(path, body)
 
 
 @pytest.fixture(scope="module")
 def node_api() -> RecordingNodeApi:
-    """The node process, which the web process asks."""
+    """Return the fake of the node API."""
     return RecordingNodeApi()
 
 
 @pytest.fixture(scope="module")
 def whole(running: Settings, node_api: RecordingNodeApi) -> Iterator[Flask]:
-    """The whole application with an administrator, high availability included."""
+    """Return the whole application with an administrator and high availability."""
     made = wsgi.create(replace(running, plugin_values=WITH_HA))
     made.extensions[node_client.EXTENSION] = node_api
     made.extensions[backups.EXTENSION] = node_api
@@ -83,17 +83,17 @@ def whole(running: Settings, node_api: RecordingNodeApi) -> Iterator[Flask]:
 
 
 def calls(app: Flask) -> list[Call]:
-    """Every call that changes something."""
-    told = build_document(app)["paths"]
+    """Return every call that changes something."""
+    document = build_document(app)["paths"]
     return [
-        Call(method, path, told[path][method.lower()])
+        Call(method, path, document[path][method.lower()])
         for rule, method in api_rules(app)
         if method not in {"GET", "HEAD"} and (path := openapi_path(rule))
     ]
 
 
 def send(app: Flask, call: Call, **content: Any) -> Any:
-    """Send one call with the proof of identity that it asks for."""
+    """Send one call with the credentials that it requires."""
     bearer = call.path.endswith(("/enrol", "/join-requests"))
     token = create_token(storage_of(app).database())[0] if bearer else ""
     return app.test_client().open(
@@ -106,7 +106,7 @@ def send(app: Flask, call: Call, **content: Any) -> Any:
 
 
 def filled(schema: dict[str, Any], known: dict[str, Any]) -> Iterator[Any]:
-    """Values of *schema* with each of its objects in one of them, valid or not."""
+    """Return values of *schema* that together contain each of its objects."""
     if "$ref" in schema:
         schema = known[schema["$ref"].rpartition("/")[2]]
     if either := schema.get("anyOf"):
@@ -123,7 +123,7 @@ def filled(schema: dict[str, Any], known: dict[str, Any]) -> Iterator[Any]:
 
 
 def with_extra(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Copies of *value* with one more member in one of its objects, and where."""
+    """Yield copies of *value* with an unknown member in one object, and its path."""
     steps = value.items() if isinstance(value, dict) else enumerate(value)
     for step, part in list(steps) if isinstance(value, (dict, list)) else ():
         for where, changed in with_extra(part, f"{path}{step}."):
@@ -135,7 +135,7 @@ def with_extra(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def stored(app: Flask) -> dict[str, list[Any]]:
-    """Everything that is stored, but for what requests leave behind."""
+    """Return all documents, except those that each request writes."""
     database = storage_of(app).database()
     names = set(database.list_collection_names()) - NOISE
     return {name: list(database[name].find().sort("_id")) for name in sorted(names)}
@@ -144,7 +144,7 @@ def stored(app: Flask) -> dict[str, list[Any]]:
 def test_every_body_refuses_an_unknown_member_at_every_depth(
     whole: Flask, node_api: RecordingNodeApi
 ) -> None:
-    """By name and path; nothing is stored, and the node is asked for nothing."""
+    """The error has its path; nothing is stored, and the node gets no request."""
     schemas = build_document(whole)["components"]["schemas"]
     before, node_api.orders[:] = stored(whole), []
     tried: dict[str, set[str]] = {}
@@ -175,10 +175,10 @@ def test_every_body_refuses_an_unknown_member_at_every_depth(
     assert (stored(whole), node_api.orders) == (before, [])
 
 
-def test_openapi_says_that_bodies_take_nothing_else(whole: Flask) -> None:
-    """Each object in each body, at every depth."""
-    told = build_document(whole)
-    schemas = told["components"]["schemas"]
+def test_openapi_describes_closed_bodies(whole: Flask) -> None:
+    """Each object of each body is closed, at every depth."""
+    document = build_document(whole)
+    schemas = document["components"]["schemas"]
 
     def open_objects(part: Any, seen: frozenset[str] = frozenset()) -> Iterator[str]:
         if isinstance(part, list):
@@ -202,7 +202,7 @@ def test_openapi_says_that_bodies_take_nothing_else(whole: Flask) -> None:
 def test_a_call_without_a_body_refuses_one(
     whole: Flask, node_api: RecordingNodeApi
 ) -> None:
-    """Its sender believes that it counts; nothing, or an empty one, is no matter."""
+    """Its sender believes that the body has an effect; an empty body is accepted."""
     sent: dict[str, int] = {}
     node_api.orders.clear()
     for call in calls(whole):
@@ -224,7 +224,7 @@ def test_a_call_without_a_body_refuses_one(
 def test_a_body_that_may_be_left_out_is_not_dropped(
     whole: Flask, node_api: RecordingNodeApi
 ) -> None:
-    """Whatever its content type says: curl sends a form's unless it is told."""
+    """This holds for any content type: curl sends that of a form by default."""
     node_api.orders.clear()
     for call in calls(whole):
         if call.described.get("requestBody", {}).get("required", True):
@@ -307,7 +307,7 @@ MALWARE = {"deniedProcesses": {"effect": "prevent", "paths": ["/usr/bin/nc"]}}
 def test_a_rule_that_would_not_be_enforced_is_refused(
     admin: Visitor, app: Flask, rule: dict[str, object], words: str
 ) -> None:
-    """400 naming the member, and the rules that are in force stay in force."""
+    """The error names the member; the stored rules stay unchanged."""
     assert put(admin, {"rules": [{"name": "kept"}]}).status_code == 200
     answer = put(admin, {"rules": [{"name": "x", **rule}]})
 
@@ -316,8 +316,8 @@ def test_a_rule_that_would_not_be_enforced_is_refused(
     assert [r.name for r in read_policy(storage_of(app).database()).rules] == ["kept"]
 
 
-def test_entries_that_may_be_are_taken(admin: Visitor, app: Flask) -> None:
-    """Patterns, commas in paths, and every check."""
+def test_valid_entries_are_accepted(admin: Visitor, app: Flask) -> None:
+    """Patterns, paths with commas, and every check are accepted."""
     rule = {
         "name": "x",
         "hosts": ["web-[0-9]?", "*.example.com", "DB_1", "web-[1,2]", "[!a]*"],
@@ -343,10 +343,10 @@ def test_entries_that_may_be_are_taken(admin: Visitor, app: Flask) -> None:
         ),
     ],
 )
-def test_members_beside_the_rules_are_taken_or_named(
+def test_members_beside_the_rules_are_accepted_or_named(
     admin: Visitor, members: dict[str, object], status: int, words: str
 ) -> None:
-    """The policy's own id may be there; the answer never says "send rules"."""
+    """The id of the policy is accepted; an unknown member is named in the error."""
     answer = put(admin, {"rules": [{"name": "x"}], **members})
 
     assert answer.status_code == status
@@ -365,10 +365,10 @@ def test_members_beside_the_rules_are_taken_or_named(
         ({"modified": 0}, "modified"),
     ],
 )
-def test_a_rule_takes_no_value_of_another_type(
+def test_a_rule_refuses_values_of_another_type(
     admin: Visitor, rule: dict[str, object], place: str
 ) -> None:
-    """A guess at what was meant may leave a host without what was asked for."""
+    """Converting a value could leave a host without the protection meant."""
     answer = put(admin, {"rules": [{"name": "r", **rule}]})
 
     assert answer.status_code == 400
@@ -377,15 +377,15 @@ def test_a_rule_takes_no_value_of_another_type(
 
 @pytest.mark.parametrize("body", [{}, [], {"_id": "hostRuntime"}, "rules"])
 def test_a_policy_without_rules_is_refused(admin: Visitor, body: object) -> None:
-    """Nothing sent is not "no rules": that would put all rules out of force."""
+    """A body without rules does not mean "no rules", which would delete all."""
     answer = put(admin, body)
 
     assert answer.status_code == 400
     assert 'send {"rules": [...]}' in answer.get_json()["err"]
 
 
-def test_what_is_given_can_be_sent_back(admin: Visitor, app: Flask) -> None:
-    """Also what an earlier release stored that a new rule may not have."""
+def test_an_answer_can_be_sent_back(admin: Visitor, app: Flask) -> None:
+    """This includes entries of an earlier release that a new rule may not have."""
     assert put(admin, {"rules": [{"name": "old"}, {"name": "new"}]}).status_code == 200
     old = {"rules.rules.0.hosts": ["a, b"], "rules.rules.0.compliance.checks": ["5.1"]}
     storage_of(app).database()["policies"].update_one({}, {"$set": old})
@@ -398,8 +398,8 @@ def test_what_is_given_can_be_sent_back(admin: Visitor, app: Flask) -> None:
     assert put(admin, given).status_code == 400
 
 
-def test_a_member_that_is_there_twice_is_refused(client: FlaskClient) -> None:
-    """One of the two would be dropped; every body is read by the same function."""
+def test_a_repeated_member_is_refused(client: FlaskClient) -> None:
+    """One of the two would be lost; all bodies are parsed by one function."""
     answer = client.post(
         "/api/v1/authenticate",
         data=b'{"username": "a", "username": "b", "password": "c"}',
@@ -412,7 +412,7 @@ def test_a_member_that_is_there_twice_is_refused(client: FlaskClient) -> None:
 
 
 def test_unknown_query_parameters_are_ignored_by_every_call(admin: Visitor) -> None:
-    """Clients of other products send some with everything; docs/api.md says so."""
+    """Clients of other products send some with each request; see docs/api.md."""
     for path in ("/users", "/defenders/names", "/version", "/logs/console"):
         answer = admin.get(f"/api/v1{path}?project=Central", Authorization=basic())
 

@@ -1,4 +1,4 @@
-"""Rules of the users: who is added, changed and deleted, and who always remains."""
+"""Rules of users: add, change and delete; one administrator always remains."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,13 +27,13 @@ def send(admin: Visitor, method: str, path: str, body: object = None) -> TestRes
 
 
 def role_of(admin: Visitor, username: str) -> str | None:
-    """The user's role, as the list of users tells it."""
+    """Return the role of a user in the list of users."""
     found = {u["username"]: u["role"] for u in send(admin, "GET", USERS).get_json()}
     return found.get(username)
 
 
 def test_a_user_is_added_changed_and_deleted(admin: Visitor, app: Flask) -> None:
-    """Each step takes effect at once, answers with nothing, and is in the history."""
+    """Each step takes effect at once, has an empty answer, and is in the history."""
     jane = basic("jane", JANE["password"])
     answers = [send(admin, "POST", USERS, JANE)]
     as_operator = admin.get(USERS, Authorization=jane).status_code
@@ -57,7 +57,7 @@ def test_a_user_is_added_changed_and_deleted(admin: Visitor, app: Flask) -> None
 
 
 def test_a_put_replaces_all_but_the_password(admin: Visitor) -> None:
-    """What a PUT leaves out goes back to its default; the password stays."""
+    """A field left out of a PUT gets its default; the password stays."""
     send(admin, "POST", USERS, JANE)
     (listed,) = send(admin, "GET", f"{USERS}?search=jane").get_json()
     sent_back = send(admin, "PUT", USERS, {**listed, "role": "operator"})
@@ -99,10 +99,10 @@ def test_a_put_replaces_all_but_the_password(admin: Visitor) -> None:
         ("PUT", USERS, {"username": "admin"}, 400, "admin is the last administrator"),
     ],
 )
-def test_what_may_not_be_is_refused(
+def test_an_invalid_change_is_refused(
     admin: Visitor, method: str, path: str, body: object, status: int, sentence: str
 ) -> None:
-    """The sentence says why, nothing changes, and the history knows of the try."""
+    """The sentence gives the reason, nothing changes, and the history has it."""
     answer = send(admin, method, path, body)
     trail = send(admin, "GET", "/api/v1/audits/mgmt?failure=true").get_json()
 
@@ -114,7 +114,7 @@ def test_what_may_not_be_is_refused(
 
 
 def test_an_account_is_named_in_any_case(admin: Visitor, app: Flask) -> None:
-    """At the login and over the API; the history has the account's own name."""
+    """Login and API ignore case; the history has the stored name."""
     send(admin, "POST", USERS, JANE | {"username": "Jane"})
     jane = Visitor(app.test_client())
     logged_in = jane.log_in("JANE", JANE["password"]).status_code
@@ -130,8 +130,10 @@ def test_an_account_is_named_in_any_case(admin: Visitor, app: Flask) -> None:
     assert role_of(admin, "Jane") is None
 
 
-def test_of_two_at_once_one_gets_the_name(admin: Visitor, app: Flask) -> None:
-    """The database itself keeps names apart, however they are written."""
+def test_one_of_two_concurrent_requests_gets_the_name(
+    admin: Visitor, app: Flask
+) -> None:
+    """The database itself keeps names unique without case."""
     store = storage_of(app).database()
 
     def add(name: str) -> bool:
@@ -147,10 +149,10 @@ def test_of_two_at_once_one_gets_the_name(admin: Visitor, app: Flask) -> None:
     assert added.count(True) == 1
 
 
-def test_accounts_from_before_that_differ_only_in_case_go_on(
+def test_older_accounts_that_differ_only_in_case_still_work(
     admin: Visitor, app: Flask
 ) -> None:
-    """Each is found by its exact name, one also by any other; the other can go."""
+    """Each is found by its exact name, one also by other cases; one can be deleted."""
     store = storage_of(app).database()
     before = store["users"].find_one({"_id": "admin"})
     assert before
@@ -175,7 +177,7 @@ def test_accounts_from_before_that_differ_only_in_case_go_on(
 def test_two_administrators_cannot_remove_each_other(
     admin: Visitor, app: Flask
 ) -> None:
-    """Of two requests at the same time that would leave none, one is refused."""
+    """Two concurrent requests that would leave no administrator cannot both succeed."""
     store = storage_of(app).database()
     others = ("ann", "bob")
 
@@ -189,21 +191,21 @@ def test_two_administrators_cannot_remove_each_other(
             return False
         return True
 
-    rounds = []
+    attempts = []
     for _ in range(5):
         store["users"].delete_many({})
         store["settings"].delete_one(users.ADMINISTRATORS)
         for name in others:
             users.add(store, name, "hash", UserRole.ADMIN)
         with ThreadPoolExecutor(2) as pool:
-            rounds.append(sorted(pool.map(demote, others)))
+            attempts.append(sorted(pool.map(demote, others)))
 
-    assert rounds == [[False, True]] * 5
+    assert attempts == [[False, True]] * 5
     assert store["users"].count_documents({"role": "admin"}) == 1
 
 
 def test_another_password_ends_the_users_sessions(admin: Visitor, app: Flask) -> None:
-    """A password that an administrator resets shuts out whoever had the old one."""
+    """After a reset by an administrator, sessions of the old password end."""
     send(admin, "POST", USERS, JANE)
     jane = Visitor(app.test_client())
     jane.log_in("jane", JANE["password"])
@@ -214,10 +216,8 @@ def test_another_password_ends_the_users_sessions(admin: Visitor, app: Flask) ->
     assert jane.get("/profile/password").status_code == 303
 
 
-def test_a_name_that_is_used_again_revives_no_session(
-    admin: Visitor, app: Flask
-) -> None:
-    """A token of a deleted user is worth nothing when the name has another owner."""
+def test_a_reused_name_revives_no_session(admin: Visitor, app: Flask) -> None:
+    """A token of a deleted user is invalid for a new user of the same name."""
     send(admin, "POST", USERS, JANE)
     sent = {"username": "jane", "password": JANE["password"]}
     token = admin.call("/api/v1/authenticate", sent).get_json()["token"]
@@ -229,8 +229,8 @@ def test_a_name_that_is_used_again_revives_no_session(
     assert answer.status_code == 401
 
 
-def test_one_changes_ones_own_password(admin: Visitor) -> None:
-    """Over the API too; tokens end with the old password."""
+def test_a_user_changes_the_own_password(admin: Visitor) -> None:
+    """The API does it, too; tokens end with the old password."""
     token = f"Bearer {admin.token()}"
     body = {"oldPassword": PASSWORD, "newPassword": "another long phrase"}
     path = f"{USERS}/password"
@@ -246,7 +246,7 @@ def test_one_changes_ones_own_password(admin: Visitor) -> None:
 
 
 def test_an_earlier_hash_is_replaced_at_the_login(admin: Visitor, app: Flask) -> None:
-    """It was made of what was typed; afterwards the password is one in every form."""
+    """It was a hash of the typed form; the new one is of the normalized password."""
     store = storage_of(app).database()
     composed, decomposed = "caf\u00e9 creme", "cafe\u0301 creme"
     earlier = PasswordHasher().hash(decomposed)
@@ -265,8 +265,8 @@ def test_an_earlier_hash_is_replaced_at_the_login(admin: Visitor, app: Flask) ->
     assert after.session_epoch == before.session_epoch
 
 
-def test_the_pages_do_the_same(admin: Visitor, app: Flask) -> None:
-    """Add, edit and delete by form; the page says what was done."""
+def test_the_pages_add_edit_and_delete_users(admin: Visitor, app: Flask) -> None:
+    """Forms add, edit and delete users; the page confirms each action."""
     fields = {k: JANE[k] for k in ("username", "password", "role")}
     again = {"repeated": JANE["password"]}
     added = admin.send(f"{PAGE}/add", **fields, **again)
@@ -297,7 +297,7 @@ def test_the_pages_do_the_same(admin: Visitor, app: Flask) -> None:
 def test_a_form_says_what_is_wrong(
     admin: Visitor, fields: dict[str, str], sentence: str
 ) -> None:
-    """What was typed is kept, except for passwords."""
+    """The form keeps what was typed, except passwords."""
     sent = {**JANE, "repeated": JANE["password"], **fields}
     answer = admin.send(f"{PAGE}/add", **sent)
 
@@ -307,7 +307,7 @@ def test_a_form_says_what_is_wrong(
 
 
 def test_auditors_see_no_buttons(admin: Visitor, app: Flask) -> None:
-    """What one may not change offers no change."""
+    """Pages that a user may not change have no buttons to change."""
     send(admin, "POST", USERS, {**JANE, "role": "auditor"})
     jane = Visitor(app.test_client())
     jane.log_in("jane", JANE["password"])

@@ -1,4 +1,4 @@
-"""Rules of the form of a rule: nothing that it shows or takes is lost."""
+"""Rules of the form of a host rule: no value is lost on the way in or out."""
 
 import string
 
@@ -30,7 +30,7 @@ CHECKED = st.lists(st.sampled_from(list(CHECKS)), unique=True).map(tuple)
 
 
 def tuples(one: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, ...]]:
-    """Up to four of them."""
+    """Return a strategy of tuples with up to four items."""
     return st.lists(one, max_size=4).map(tuple)
 
 
@@ -55,8 +55,8 @@ RULES = st.builds(
 
 
 @given(rule=RULES)
-def test_a_rule_that_is_shown_and_saved_stays_as_it_is(rule: HostRule) -> None:
-    """Whatever is in it, "no check" and paths with commas included."""
+def test_a_rule_shown_and_saved_again_is_unchanged(rule: HostRule) -> None:
+    """Any rule, including "no check" and paths with commas."""
     fields = form_fields(rule)
     sent = {
         name: text.replace("\n", "\r\n")
@@ -114,7 +114,7 @@ def test_several_entries_on_one_line_are_several(
     denied: tuple[str, ...],
     checks: tuple[str, ...] | None,
 ) -> None:
-    """Where a name cannot hold what is between them."""
+    """Separators within a line count only where a name cannot contain them."""
     rule = parse_rule({"name": "r", **fields})
 
     assert rule.hosts == hosts
@@ -148,7 +148,7 @@ def test_several_entries_on_one_line_are_several(
 def test_an_error_names_the_field(
     fields: dict[str, str], field: str, reason: str
 ) -> None:
-    """By its label, and nothing of how rules are stored."""
+    """The message has the label of the field, and no name from the stored form."""
     with pytest.raises(FieldRefused) as caught:
         parse_rule({"name": "r", "hosts": "*", **fields})
 
@@ -157,8 +157,8 @@ def test_an_error_names_the_field(
     assert str(caught.value) == f"{FIELD_LABELS[field]}: {caught.value.reason}"
 
 
-def test_what_was_stored_before_can_be_saved_again() -> None:
-    """Also where a new rule may not have it."""
+def test_a_stored_rule_can_be_saved_again() -> None:
+    """A stored value that a new rule may not have is still accepted."""
     stored = HostRule("old", hosts=("web@prod",))
 
     assert parse_rule(form_fields(stored), stored) == stored

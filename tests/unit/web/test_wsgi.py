@@ -1,4 +1,4 @@
-"""The web application is put together from settings, or from the file they are in."""
+"""The web application is created from settings, or from their file."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from twistlock_console.settings import Settings
 
 
 def settings_in(folder: Path, *, ha: bool) -> Settings:
-    """Settings of a node whose secrets are in *folder*."""
+    """Return the settings of a node whose secrets are in *folder*."""
     settings = Settings(
         node_address="127.0.0.1",
         data_folder=folder,
@@ -25,7 +25,7 @@ def settings_in(folder: Path, *, ha: bool) -> Settings:
 
 
 def rules(app: Flask) -> set[str]:
-    """The addresses that an application answers."""
+    """Return the paths that an application answers."""
     return {rule.rule for rule in app.url_map.iter_rules()}
 
 
@@ -40,7 +40,7 @@ def test_high_availability_is_invisible_unless_enabled(tmp_path: Path) -> None:
 
 
 def test_the_application_answers_pings(tmp_path: Path) -> None:
-    """What a load balancer asks needs no database."""
+    """The health check of a load balancer needs no database."""
     client = wsgi.create(settings_in(tmp_path, ha=False)).test_client()
 
     assert client.get("/api/v1/_ping").status_code == 200
@@ -63,7 +63,7 @@ def test_a_foreign_server_reads_the_configuration_file(
 def test_without_a_file_it_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There is no default place from which somebody else's file could be read."""
+    """No default path is tried, which might belong to another installation."""
     monkeypatch.delenv("TWISTLOCK_CONFIG", raising=False)
 
     with pytest.raises(SettingsError, match="TWISTLOCK_CONFIG"):

@@ -1,4 +1,4 @@
-"""One application and one administrator a module: most tests change nothing."""
+"""One application and one administrator per module: most tests change nothing."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from twistlock_console.web.common.database import storage_of
 
 @pytest.fixture(scope="module")
 def app(running: Settings) -> Iterator[Flask]:
-    """The application, on a database that is empty when the module begins."""
+    """Return the application, on a database that is empty when the module begins."""
     made = create_app(running)
     made.testing = True
     made.extensions[backups.EXTENSION] = FakeNodeApi()
@@ -28,7 +28,7 @@ def app(running: Settings) -> Iterator[Flask]:
 
 @pytest.fixture(scope="module")
 def admin(app: Flask) -> Visitor:
-    """The first administrator, who has just signed up at this browser."""
+    """Return a browser in which the first administrator has just signed up."""
     made = Visitor(app.test_client())
     made.sign_up()
     return made
@@ -36,5 +36,5 @@ def admin(app: Flask) -> Visitor:
 
 @pytest.fixture
 def stranger(admin: Visitor, app: Flask) -> Visitor:
-    """Another browser at the same address; the administrator has signed up."""
+    """Return another browser at the same address; the administrator has signed up."""
     return Visitor(app.test_client(), admin.address)

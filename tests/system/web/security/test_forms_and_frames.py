@@ -1,4 +1,4 @@
-"""What another site may not do: send our forms, frame our pages, lead people away."""
+"""Rules against other sites: no forged forms, no framed pages, no redirects."""
 
 import html
 import re
@@ -14,7 +14,7 @@ SENT = {"username": USERNAME, "password": PASSWORD}
 
 
 def forms(app: Flask) -> list[str]:
-    """Every address of a page that takes a form."""
+    """Yield every path of a page that takes a form."""
     return sorted(
         rule.rule
         for rule in app.url_map.iter_rules()
@@ -23,7 +23,7 @@ def forms(app: Flask) -> list[str]:
 
 
 def pages(app: Flask) -> list[str]:
-    """Every page that can be opened without naming anything."""
+    """Yield every page without a variable in its path."""
     return sorted(
         rule.rule
         for rule in app.url_map.iter_rules()
@@ -34,7 +34,7 @@ def pages(app: Flask) -> list[str]:
 
 
 def test_no_form_works_without_its_token(admin: Visitor, app: Flask) -> None:
-    """Each page that takes a form refuses one that did not come from its own page."""
+    """Every form is refused without the token of its page."""
     found = forms(app)
     codes = {
         path: admin.client.post(path, base_url=HTTPS, data=SENT).status_code
@@ -45,10 +45,8 @@ def test_no_form_works_without_its_token(admin: Visitor, app: Flask) -> None:
     assert codes == dict.fromkeys(found, 400)
 
 
-def test_a_token_from_another_browser_is_worth_nothing(
-    admin: Visitor, app: Flask
-) -> None:
-    """A form's token belongs to the session that it was made for."""
+def test_a_token_from_another_browser_is_refused(admin: Visitor, app: Flask) -> None:
+    """The token of a form is valid only in its session."""
     page = app.test_client().get("/login", base_url=HTTPS).text
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)
     assert token is not None
@@ -62,7 +60,7 @@ def test_a_token_from_another_browser_is_worth_nothing(
 
 
 def test_a_form_sent_from_another_site_is_refused(admin: Visitor) -> None:
-    """Even with the right token: the browser tells where it comes from."""
+    """This holds even with the right token: the browser sends the origin."""
     path = "/manage/authentication/logon"
     token = re.search(r'name="csrf_token" value="([^"]+)"', admin.get(path).text)
     assert token is not None
@@ -106,7 +104,7 @@ def test_a_form_sent_from_another_site_is_refused(admin: Visitor) -> None:
 def test_a_form_refused_because_of_a_proxy_says_so(
     visitor: Visitor, headers: dict[str, str], sentence: str
 ) -> None:
-    """Repeating the form would never help; the page says what a proxy does wrong."""
+    """Repeating the form cannot help; the page says what the proxy does wrong."""
     page = visitor.get("/login", Host=headers.get("Host", "console.test")).text
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)
     assert token is not None
@@ -126,7 +124,7 @@ def test_a_form_refused_because_of_a_proxy_says_so(
 
 
 def test_a_form_without_a_cookie_says_so(visitor: Visitor, app: Flask) -> None:
-    """A browser or proxy that drops cookies is named, for a new form will not help."""
+    """The page names the cause, a browser or proxy that drops cookies."""
     page = visitor.get("/login").text
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)
     assert token is not None
@@ -142,7 +140,7 @@ def test_a_form_without_a_cookie_says_so(visitor: Visitor, app: Flask) -> None:
 
 
 def test_a_form_cannot_call_the_api(admin: Visitor) -> None:
-    """What a browser sends across sites is no JSON, and its cookie counts nothing."""
+    """A cross-site form is no JSON, and the API ignores its cookie."""
     answers = [
         admin.client.post("/api/v1/settings/logon", base_url=HTTPS, data={"a": "b"}),
         admin.client.post(
@@ -157,7 +155,7 @@ def test_a_form_cannot_call_the_api(admin: Visitor) -> None:
 
 
 def test_no_page_can_be_framed(admin: Visitor, app: Flask) -> None:
-    """Neither old nor new browsers show one of our pages inside another site."""
+    """The headers for old and new browsers forbid it."""
     for path in pages(app):
         headers = admin.get(path).headers
 
@@ -166,7 +164,7 @@ def test_no_page_can_be_framed(admin: Visitor, app: Flask) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "target",
     [
         f"https://{EVIL}/",
         f"//{EVIL}/",
@@ -182,9 +180,11 @@ def test_no_page_can_be_framed(admin: Visitor, app: Flask) -> None:
         f" /{EVIL}",
     ],
 )
-def test_a_login_leads_nowhere_else(stranger: Visitor, wish: str) -> None:
-    """Whatever the link to the login says, one stays on this Console."""
-    answer = stranger.send("/login", next=wish, **SENT)
+def test_a_login_does_not_redirect_to_another_site(
+    stranger: Visitor, target: str
+) -> None:
+    """A link to the login cannot redirect to another site."""
+    answer = stranger.send("/login", next=target, **SENT)
     place = urlsplit(answer.location)
 
     assert answer.status_code == 303
@@ -210,7 +210,7 @@ def test_a_login_leads_nowhere_else(stranger: Visitor, wish: str) -> None:
 def test_nothing_is_built_from_the_host_header(
     admin: Visitor, path: str, header: str
 ) -> None:
-    """Links and redirects name no host, so a false one leads nobody astray."""
+    """Links and redirects contain no host, so a forged Host has no effect."""
     value = f"host={EVIL}" if header == "Forwarded" else EVIL
     answer = admin.client.get(path, base_url=HTTPS, headers={header: value})
 
@@ -219,8 +219,8 @@ def test_nothing_is_built_from_the_host_header(
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".test", "x" * 5000])
-def test_a_host_that_cannot_be_is_refused(admin: Visitor, host: str) -> None:
-    """In one sentence; it is no failure of the Console."""
+def test_an_invalid_host_is_refused(admin: Visitor, host: str) -> None:
+    """The answer is a 400 with one sentence, and not an internal error."""
     page = admin.get("/", Host=host)
     call = admin.get("/api/v1/users", Host=host)
 
@@ -240,7 +240,7 @@ def test_a_host_that_cannot_be_is_refused(admin: Visitor, host: str) -> None:
     ],
 )
 def test_no_line_end_gets_into_a_header(admin: Visitor, path: str) -> None:
-    """What is asked for cannot add a header to the answer."""
+    """A path cannot add a header to the answer."""
     answer = admin.get(path)
 
     assert answer.status_code < 500

@@ -1,4 +1,4 @@
-"""What is sent is data: no operator, pattern, path or markup, and never too much."""
+"""Rules of input: it is data and never an operator, pattern, path or markup."""
 
 import re
 import time
@@ -52,7 +52,7 @@ BOMBS = [
 def test_an_operator_in_a_query_is_text(
     admin: Visitor, path: str, operator: str
 ) -> None:
-    """It matches nothing, or is not known; it never makes a filter pass everything."""
+    """It matches nothing or is unknown; it never disables a filter."""
     answer = admin.get(path.format(quote(operator)), **AUTH)
 
     assert answer.status_code in {200, 400}
@@ -62,7 +62,7 @@ def test_an_operator_in_a_query_is_text(
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_an_operator_in_a_path_is_text(admin: Visitor, operator: str) -> None:
-    """Deleting "every user" deletes none."""
+    """A user name that is an operator deletes no user."""
     answer = admin.client.delete(
         f"/api/v1/users/{quote(operator)}",
         base_url=HTTPS,
@@ -75,7 +75,7 @@ def test_an_operator_in_a_path_is_text(admin: Visitor, operator: str) -> None:
 
 @pytest.mark.parametrize("value", [{"$ne": None}, {"$gt": ""}, ["a"], 1, True, None])
 def test_an_operator_in_a_body_is_refused(admin: Visitor, value: object) -> None:
-    """A field that is text takes nothing else, wherever it is."""
+    """A text field accepts only text, at any depth."""
     bodies: list[tuple[str, dict[str, Any]]] = [
         ("/api/v1/authenticate", {"username": value, "password": "x"}),
         ("/api/v1/authenticate", {"username": USERNAME, "password": value}),
@@ -88,7 +88,7 @@ def test_an_operator_in_a_body_is_refused(admin: Visitor, value: object) -> None
 
 
 def hostile(listable: Listable, number: int) -> dict[str, Any]:
-    """A document of the list with markup in every text."""
+    """Return a document of the list with markup in every text."""
     document: dict[str, Any] = {"_id": f"{HOSTILE}{number}", FIELD: ["words"]}
     for column in listable.columns:
         value: object = HOSTILE
@@ -108,7 +108,7 @@ def hostile(listable: Listable, number: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def _many_words(app: Flask) -> None:
-    """Entries whose words would keep a careless pattern busy."""
+    """Store entries whose words would make a naive regular expression slow."""
     storage_of(app).database()["audits_mgmt"].insert_many(
         {**hostile(HISTORY, number), FIELD: ["a" * 60 + "!", "aaaa"]}
         for number in range(1_000)
@@ -116,7 +116,7 @@ def _many_words(app: Flask) -> None:
 
 
 def _milliseconds(app: Flask, search: str) -> int:
-    """What the database itself needs for a search."""
+    """Return the time of a search in the database, in milliseconds."""
     list_request = ListRequest.from_arguments({"search": search}, HISTORY)
     trail = storage_of(app).database()["audits_mgmt"]
     plan = trail.find(build_filter(HISTORY, list_request)).limit(50).explain()
@@ -126,8 +126,10 @@ def _milliseconds(app: Flask, search: str) -> int:
 
 @pytest.mark.usefixtures("_many_words")
 @pytest.mark.parametrize("bomb", BOMBS, ids=range(len(BOMBS)))
-def test_a_search_is_no_pattern(admin: Visitor, app: Flask, bomb: str) -> None:
-    """Nothing that is typed into a search makes us or the database think for long."""
+def test_a_search_is_no_regular_expression(
+    admin: Visitor, app: Flask, bomb: str
+) -> None:
+    """No search text makes the Console or the database slow."""
     usual, _ = _search(admin, "admin")
     with Pace() as pace:
         spent, status = _search(admin, bomb)
@@ -139,22 +141,22 @@ def test_a_search_is_no_pattern(admin: Visitor, app: Flask, bomb: str) -> None:
 
 
 def _search(admin: Visitor, search: str) -> tuple[float, int]:
-    """Search; return the processor time that it took us, and the status."""
+    """Search; return the processor time in seconds, and the status."""
     begun = time.process_time()
     answer = admin.get(f"/api/v1/audits/mgmt?search={quote(search)}", **AUTH)
     return time.process_time() - begun, answer.status_code
 
 
 @pytest.mark.parametrize("name", ["a" * 200_000, "a." * 50_000 + "!", "@" * 100_000])
-def test_our_own_patterns_are_linear(admin: Visitor, name: str) -> None:
-    """Long texts that almost fit do not make the rules of names slow."""
+def test_validation_of_names_is_linear(admin: Visitor, name: str) -> None:
+    """Long texts that almost match do not make the validation of names slow."""
     usual = _name_user(admin, name[:20_000])
 
     assert _name_user(admin, name) < 50 * usual
 
 
 def _name_user(admin: Visitor, name: str) -> float:
-    """Have a name of a user refused; return the processor time that it took us."""
+    """Send an invalid user name; return the processor time, in seconds."""
     begun = time.process_time()
     answer = admin.call(
         "/api/v1/users",
@@ -166,13 +168,13 @@ def _name_user(admin: Visitor, name: str) -> float:
 
 
 def enrolment(app: Flask) -> dict[str, str]:
-    """The proof of a host that installs a Defender."""
+    """Return the credentials of a host that installs a Defender."""
     token, _ = create_token(storage_of(app).database())
     return {"Authorization": f"Bearer {token}"}
 
 
 def bodies(app: Flask) -> list[tuple[str, str]]:
-    """Method and address of every call that takes a body."""
+    """Yield method and path of every call that takes a body."""
     return [
         (method, re.sub("<[^>]+>", "1", rule.rule))
         for rule, method in api_rules(app)
@@ -196,7 +198,7 @@ def bodies(app: Flask) -> list[tuple[str, str]]:
         pytest.param(b"", {400}, id="empty"),
     ],
 )
-def test_no_body_is_too_much(
+def test_malformed_bodies_are_refused_by_every_call(
     admin: Visitor, app: Flask, body: bytes, status: set[int]
 ) -> None:
     """Huge, deep and broken bodies are refused by every call, in one sentence."""
@@ -214,8 +216,8 @@ def test_no_body_is_too_much(
         assert set(answer.get_json()) == {"err"}
 
 
-def test_a_body_without_a_length_is_bounded_too(admin: Visitor) -> None:
-    """Chunks that never end are cut off at the same size."""
+def test_a_body_without_a_length_is_limited_too(admin: Visitor) -> None:
+    """A chunked body without end is cut off at the same size."""
     answer = admin.client.post(
         "/api/v1/authenticate",
         input_stream=BytesIO(b" " * 1_500_000),
@@ -242,7 +244,7 @@ def test_a_body_without_a_length_is_bounded_too(admin: Visitor) -> None:
     ],
 )
 def test_no_name_leads_out_of_its_folder(admin: Visitor, app: Flask, name: str) -> None:
-    """Wherever a name is taken, nothing else of the host is given or changed."""
+    """No name in a path or body reads or changes another file of the host."""
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}:
             if not rule.arguments:
@@ -261,7 +263,7 @@ def test_no_name_leads_out_of_its_folder(admin: Visitor, app: Flask, name: str) 
 
 
 def test_no_stored_text_becomes_markup(admin: Visitor, app: Flask) -> None:
-    """What a Defender, a user or a host wrote is shown as typed, on every page."""
+    """Text from Defenders, users and hosts is escaped on every page."""
     database = storage_of(app).database()
     for listable in LISTS:
         database[listable.collection].insert_many(
@@ -284,8 +286,8 @@ def test_no_stored_text_becomes_markup(admin: Visitor, app: Flask) -> None:
 
 
 @pytest.mark.parametrize("field", ["username", "next"])
-def test_what_a_form_gets_is_given_back_as_text(stranger: Visitor, field: str) -> None:
-    """A refused form shows what was typed, and runs none of it."""
+def test_a_refused_form_escapes_its_input(stranger: Visitor, field: str) -> None:
+    """A refused form shows escaped input."""
     fields = {"username": "a", "password": "b", field: HOSTILE}
     page = stranger.send("/login", **fields).text
 

@@ -1,4 +1,4 @@
-"""Proofs of who asks cannot be planted, forged, exchanged or guessed by the clock."""
+"""Rules of credentials: they cannot be planted, forged, exchanged or timed."""
 
 import base64
 import json
@@ -25,21 +25,21 @@ USERS = "/api/v1/users"
 
 
 def cookie_of(visitor: Visitor) -> str:
-    """The session cookie in a browser."""
+    """Return the session cookie of a browser."""
     found = visitor.client.get_cookie(SESSION, domain="console.test")
     assert found is not None
     return found.value
 
 
 def browser_with(app: Flask, cookie: str) -> Visitor:
-    """Another browser, into which a session cookie was put."""
+    """Return another browser with a session cookie."""
     client = app.test_client()
     client.set_cookie(SESSION, cookie, domain="console.test")
     return Visitor(client)
 
 
 def test_a_planted_session_is_not_logged_in(stranger: Visitor, app: Flask) -> None:
-    """Who knows the cookie from before a login does not know the one after it."""
+    """The cookie from before a login gives no access after it."""
     stranger.get("/login")
     planted = cookie_of(stranger)
     stranger.log_in()
@@ -49,10 +49,8 @@ def test_a_planted_session_is_not_logged_in(stranger: Visitor, app: Flask) -> No
     assert browser_with(app, planted).get(PAGE).status_code == 303
 
 
-def test_a_cookie_signed_by_another_key_is_worth_nothing(
-    admin: Visitor, app: Flask
-) -> None:
-    """Neither another secret nor the key of tokens makes a session."""
+def test_a_cookie_signed_by_another_key_is_refused(admin: Visitor, app: Flask) -> None:
+    """A cookie signed by another secret or by the key of tokens is refused."""
     payload = {"_user_id": USERNAME, "login": ["id", USERNAME, 1, 9_999_999_999]}
     for key in (b"k" * 32, app.extensions["token_key"]):
         forged = str(URLSafeTimedSerializer(key, salt="cookie-session").dumps(payload))
@@ -61,7 +59,7 @@ def test_a_cookie_signed_by_another_key_is_worth_nothing(
 
 
 def test_a_cookie_is_no_token_and_a_token_no_cookie(admin: Visitor, app: Flask) -> None:
-    """Each proof opens its own door only."""
+    """A cookie is accepted only by pages, a token only by the API."""
     bearer = {"Authorization": f"Bearer {cookie_of(admin)}"}
 
     assert admin.get(USERS, **bearer).status_code == 401
@@ -69,7 +67,7 @@ def test_a_cookie_is_no_token_and_a_token_no_cookie(admin: Visitor, app: Flask) 
 
 
 def part(value: dict[str, Any]) -> str:
-    """A part of a token, as its sender writes it."""
+    """Return a part of a token in its encoding."""
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
@@ -86,10 +84,10 @@ def part(value: dict[str, Any]) -> str:
         {},
     ],
 )
-def test_no_head_makes_a_forged_token_good(
+def test_no_header_makes_a_forged_token_valid(
     admin: Visitor, head: dict[str, Any]
 ) -> None:
-    """What a token says of its own signature counts for nothing."""
+    """The header of a token does not choose how it is verified."""
     claims = jwt.decode(admin.token(), options={"verify_signature": False})
     bare = f"{part(head)}.{part(claims)}"
     for signature in ("", "AA", admin.token().split(".")[2]):
@@ -99,7 +97,7 @@ def test_no_head_makes_a_forged_token_good(
 
 
 def test_a_token_gives_no_more_than_the_account_has(admin: Visitor, app: Flask) -> None:
-    """The role in a token is for its reader; what counts is the role of the account."""
+    """The role of the account counts, and not the role in a token."""
     token = admin.token()
     users = storage_of(app).database()["users"]
     users.update_one({"_id": USERNAME}, {"$set": {"role": "defenderManager"}})
@@ -110,25 +108,25 @@ def test_a_token_gives_no_more_than_the_account_has(admin: Visitor, app: Flask) 
 
 
 class Commands(monitoring.CommandListener):
-    """Notes which commands the database gets."""
+    """A listener that records the commands to the database."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        """Note one."""
+        """Record a command."""
         self.names.append(event.command_name)
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Of no interest."""
+        """Ignore the event."""
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Of no interest."""
+        """Ignore the event."""
 
 
 @contextmanager
 def counted_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Count the real work of the hasher inside."""
+    """Count the verifications of passwords during the context."""
     done: list[str] = []
     hasher = passwords._hasher
     real: Callable[..., bool] = hasher.verify
@@ -146,7 +144,7 @@ def counted_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_an_unknown_user_costs_the_work_of_a_wrong_password(
     running: Settings, app: Flask, admin: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock does not tell which users exist: hashes and commands are the same."""
+    """The number of hashes and commands is the same for every user name."""
     commands = Commands()
     heard = monitoring._LISTENERS.command_listeners
     heard.append(commands)
@@ -169,8 +167,8 @@ def test_an_unknown_user_costs_the_work_of_a_wrong_password(
     assert work[USERNAME][2][0].startswith("$argon2id$")
 
 
-def test_all_failed_logins_read_alike(admin: Visitor) -> None:
-    """No answer tells whether the name or the password was wrong."""
+def test_all_failed_logins_have_the_same_answer(admin: Visitor) -> None:
+    """No answer reveals whether the name or the password was wrong."""
     texts = {
         admin.client.post(
             "/api/v1/authenticate",
@@ -189,16 +187,16 @@ def test_all_failed_logins_read_alike(admin: Visitor) -> None:
 
 @pytest.fixture
 def next_primary(running: Settings, app: Flask) -> Iterator[Flask]:
-    """The application of the node that serves after a failover: nothing in memory."""
+    """Return the application of the next primary, with nothing in memory."""
     made = create_app(running)
     yield made
     storage_of(made).close()
 
 
-def test_a_session_goes_on_and_ends_on_the_next_primary(
+def test_a_session_continues_and_ends_on_the_next_primary(
     stranger: Visitor, app: Flask, next_primary: Flask
 ) -> None:
-    """Who is logged in stays so after a failover; who logged out stays out."""
+    """A session stays valid after a failover; an ended one stays ended."""
     stranger.log_in()
     cookie = cookie_of(stranger)
     token = {"Authorization": f"Bearer {stranger.token()}"}
@@ -215,7 +213,7 @@ def test_a_session_goes_on_and_ends_on_the_next_primary(
 def test_a_new_password_ends_sessions_on_the_next_primary(
     admin: Visitor, app: Flask, next_primary: Flask
 ) -> None:
-    """Sessions and tokens from before the change open nothing after a failover."""
+    """Sessions and tokens from before the change are invalid after a failover."""
     user = {"username": "jane", "password": "jane has a phrase", "role": "auditor"}
     admin.call(USERS, user, Authorization=basic())
     jane = Visitor(app.test_client(), admin.address)
@@ -229,10 +227,10 @@ def test_a_new_password_ends_sessions_on_the_next_primary(
     assert (before, there.get(PAGE).status_code) == (200, 303)
 
 
-def test_waiting_goes_on_at_the_next_primary(
+def test_the_throttle_continues_on_the_next_primary(
     admin: Visitor, app: Flask, next_primary: Flask
 ) -> None:
-    """A failover is no fresh start for who guesses, and a known browser stays known."""
+    """A failover does not reset the throttle, and a known browser stays known."""
     failures = storage_of(app).database()["login_failures"]
     later = datetime.now(UTC) + timedelta(seconds=60)
     for key in ("pair:203.0.113.9:admin", "account:admin"):
