@@ -19,6 +19,7 @@ from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.pki.identity_files import NODE
 from twistlock_console.servers.service_ports import ServicePorts
 from twistlock_console.servers.supervisor import forkserver as warm
+from twistlock_console.servers.supervisor import server_process
 from twistlock_console.settings import Settings
 
 
@@ -99,6 +100,19 @@ def test_a_warm_process_that_hangs_is_replaced(ports: ServicePorts) -> None:
     ports.close_all()
     with pytest.raises(ListenerError, match="cannot be started"):
         ports.open_all()
+    ports.open_all()
+
+    assert ports.is_open
+
+
+def test_a_warm_process_that_still_imports_is_no_hung_one(
+    ports: ServicePorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy host that takes longer than a server may hang."""
+    monkeypatch.setattr(server_process, "START_TIMEOUT_S", 0.2)
+    ports.open_all()
+    warm.stop()
+    assert eventually(lambda: ports.pids() == {})
     ports.open_all()
 
     assert ports.is_open

@@ -64,6 +64,17 @@ def stop() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def read_cpu_ticks() -> int:
+    """Return the processor time that the fork server has taken; 0 if there is none."""
+    server: Any = forkserver._forkserver
+    try:
+        stat = Path(f"/proc/{server._forkserver_pid}/stat").read_text()
+    except OSError:
+        return 0
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
+
+
 def _import_paths() -> list[str]:
     # Python 3.11 does not hand sys.path to the fork server, and a module that it
     # cannot find it skips without an error: the servers would start slowly.

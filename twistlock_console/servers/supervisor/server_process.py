@@ -27,6 +27,8 @@ from twistlock_console.settings import Settings
 from twistlock_console.system.serving_permit import Permit
 
 START_TIMEOUT_S = 5.0
+"""A fork server that takes no processor time for so long hangs."""
+MAX_START_S = 60.0
 # Starting a process reaps others that have ended; an exit code can be read only once.
 _reap_lock = threading.Lock()
 
@@ -100,15 +102,28 @@ class ServerProcess:
 
 def _start(process: ForkServerProcess) -> None:
     # Nothing else limits the wait for a fork server that hangs.
-    guard = threading.Timer(START_TIMEOUT_S, forkserver.stop)
-    guard.start()
+    is_started = threading.Event()
+    threading.Thread(target=_stop_if_hung, args=(is_started,), daemon=True).start()
     try:
         process.start()
     except (OSError, EOFError) as error:
         why = describe_error(error)
         raise ListenerError(f"{process.name} cannot be started: {why}") from error
     finally:
-        guard.cancel()
+        is_started.set()
+
+
+def _stop_if_hung(is_started: threading.Event) -> None:
+    """Stop a fork server that hangs, but not one that imports slowly on a busy host."""
+    before = forkserver.read_cpu_ticks()
+    for _ in range(round(MAX_START_S / START_TIMEOUT_S)):
+        if is_started.wait(START_TIMEOUT_S):
+            return
+        taken = forkserver.read_cpu_ticks()
+        if taken == before:
+            break
+        before = taken
+    forkserver.stop()
 
 
 @dataclass(frozen=True, slots=True)
