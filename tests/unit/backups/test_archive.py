@@ -314,12 +314,21 @@ def test_a_backup_holds_plain_files_alone(
     assert str(caught.value) == f"good.tar.gz is no good backup: {sentence}"
 
 
+def test_a_file_whose_name_is_no_text_is_refused(backup: Path) -> None:
+    """Names in a backup are UTF-8."""
+    block = _header("\udcff")
+    repack(backup, lambda tar: tar[: -2 * BLOCK_BYTES] + block + bytes(2 * BLOCK_BYTES))
+
+    with pytest.raises(Refused, match="it is damaged, or no backup"):
+        read(backup)
+
+
 def test_nothing_follows_the_end_of_a_backup(backup: Path) -> None:
     """But zeros, with which tar may fill its last record."""
     repack(backup, lambda tar: tar + bytes(20 * BLOCK_BYTES))
     assert len(read(backup)) == 3
 
-    repack(backup, lambda tar: tar + b"x")
+    repack(backup, lambda tar: tar + b"X")
     with pytest.raises(Refused, match="good backup: something follows its end"):
         read(backup)
 
