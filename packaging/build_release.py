@@ -1,4 +1,4 @@
-"""Builds the release tarball: everything that a host needs to install the Console.
+"""Build the release tarball: everything that a host needs to install the Console.
 
     packaging/build_release.py [--version N] [--output DIR]
 
@@ -53,7 +53,7 @@ LICENCE = re.compile(
 
 
 def main() -> None:
-    """Build, and print the tarball's path and size."""
+    """Build the tarball, and print its path and size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--version", help="build as this version, to try an upgrade")
     parser.add_argument("--output", type=Path, default=PROJECT / "dist")
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def build(work: Path, output: Path, version: str | None) -> Path:
-    """Build the tarball in *output*, using *work* for what lies between."""
+    """Build the tarball in *output*, using *work* for temporary files."""
     source = _copy_of_source(work / "source", version)
     version = version_of(source)
     release = work / f"twistlock_console_{version}"
@@ -170,7 +170,7 @@ def _copy_plain_files(source: Path, release: Path, version: str) -> None:
 
 
 def _require_own_wheel(release: Path) -> None:
-    """Have one run of pip install everything, each file's hash known."""
+    """Add our own wheel with its hash, so that one run of pip installs everything."""
     wheel = next(release.glob("wheels/twistlock_console_ha-*.whl"))
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     version = wheel.name.split("-")[1]
@@ -179,27 +179,29 @@ def _require_own_wheel(release: Path) -> None:
 
 
 def collect_licences(wheels: Path, folder: Path) -> None:
-    """Put the licences of all that the *wheels* bring into *folder*, with a list."""
+    """Copy the licences of all *wheels* to *folder*, with a list of them."""
     shutil.copytree(PROJECT / "packaging/licenses", folder)
-    told = []
+    lines = []
     for path in sorted(wheels.glob("*.whl")):
         with zipfile.ZipFile(path) as wheel:
-            told.append(_licence_of(wheel, folder))
-    unique = "".join(f"{line}\n" for line in dict.fromkeys(told))
+            lines.append(_licence_of(wheel, folder))
+    unique = "".join(f"{line}\n" for line in dict.fromkeys(lines))
     (folder / "CARRIED.txt").write_text(unique)
 
 
 def _licence_of(wheel: zipfile.ZipFile, folder: Path) -> str:
     names = wheel.namelist()
     metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
-    said = HeaderParser().parsestr(wheel.read(metadata).decode())
+    fields = HeaderParser().parsestr(wheel.read(metadata).decode())
     for name in names:
         if LICENCE.match(name):
-            place = folder / said["Name"] / Path(name).name
+            place = folder / fields["Name"] / Path(name).name
             place.parent.mkdir(exist_ok=True)
             place.write_bytes(wheel.read(name))
-    terms = said["License-Expression"] or said["License"] or _classified(said.items())
-    return f"{said['Name']} {said['Version']}: {terms.splitlines()[0]}"
+    terms = (
+        fields["License-Expression"] or fields["License"] or _classified(fields.items())
+    )
+    return f"{fields['Name']} {fields['Version']}: {terms.splitlines()[0]}"
 
 
 def _classified(fields: list[tuple[str, str]]) -> str:
@@ -208,7 +210,7 @@ def _classified(fields: list[tuple[str, str]]) -> str:
 
 
 def write_checksums(release: Path) -> None:
-    """Write SHA256SUMS; without twistlock.cfg, which is there to be edited."""
+    """Write SHA256SUMS of all files except twistlock.cfg, which is to be edited."""
     lines = []
     for path in sorted(release.rglob("*")):
         name = str(path.relative_to(release))
@@ -219,7 +221,7 @@ def write_checksums(release: Path) -> None:
 
 
 def pack(release: Path, tarball: Path) -> Path:
-    """Pack *release*; owned by root in it, whoever builds."""
+    """Pack *release* into *tarball*, with every file owned by root."""
 
     def owned_by_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.uid = info.gid = 0

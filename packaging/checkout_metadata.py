@@ -1,4 +1,4 @@
-"""Write the entry points of a checkout where Python looks for them.
+"""Write the entry points of a checkout where Python finds them.
 
 An installed package has them in its metadata. A checkout is used without installing
 it, so this writes `NAME.egg-info` beside the packages, which Python finds because the

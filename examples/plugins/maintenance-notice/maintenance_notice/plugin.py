@@ -1,4 +1,4 @@
-"""What the plugin adds to the Console; docs/plugins.md explains each part."""
+"""Declare what the plugin adds to the Console; docs/plugins.md explains each part."""
 
 import logging
 
@@ -29,7 +29,7 @@ class MaintenanceNotice(ConsolePlugin):
         web.init_app(app)
 
     def init_node(self, node):
-        """Log each change of role, and every ten seconds whom to ask."""
+        """Log each change of role, and every ten seconds the contact for questions."""
         contact = node.settings.plugin_values[CONTACT.name]
         node.bus.subscribe(RoleChanged, lambda event: log.info("now %s", event.new))
         node.scheduler.every(10.0, "notice", lambda: log.info("ask %s", contact))
