@@ -1,7 +1,7 @@
-"""Further names in the certificates of all nodes, as they were added on the pages.
+"""Extra names in the certificates of all nodes, as they were added on the pages.
 
-They are in the database, so every node has them; each looks for itself, and renews
-its certificate when they have changed (`renewal`).
+They are in the database, so every node has them; each node polls them, and renews its
+certificate when they have changed (`renewal`).
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ MAX_EXTRA_NAMES = 50
 
 
 def read_names(database: Db) -> tuple[str, ...]:
-    """Read the names that were added."""
+    """Return the names that were added."""
     found = database[SETTINGS].find_one({"_id": CERTS}) or {}
     return tuple(found.get("consoleSAN", ()))
 
 
 def write_names(database: Db, new: Sequence[str]) -> None:
-    """Store *new* as a whole."""
+    """Store *new* in place of the stored names."""
     kept = {"consoleSAN": list(new)}
     database[SETTINGS].replace_one({"_id": CERTS}, kept, upsert=True)
 
@@ -39,7 +39,7 @@ def checked_names(wanted: Sequence[str]) -> tuple[str, ...]:
         found = [name for text in wanted for name in _parse_name(text)]
     except ValueError as error:
         raise Refused(str(error)) from error
-    # DNS knows no case: of two spellings the first one stays.
+    # DNS ignores case: of two spellings the first one stays.
     each_once = {name.lower(): name for name in reversed(found)}
     if len(each_once) > MAX_EXTRA_NAMES:
         raise Refused(f"a certificate can have {MAX_EXTRA_NAMES} more names at most")
@@ -53,7 +53,7 @@ def _parse_name(text: str) -> tuple[str, ...]:
 
 
 class ExtraNamesReader:
-    """The names, as this node's own member has them; for its renewal."""
+    """Reads the extra names from this node's own database member, for its renewal."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -70,7 +70,7 @@ class ExtraNamesReader:
         )
 
     def read(self) -> tuple[str, ...]:
-        """Return them; raises DatabaseError when the database does not answer."""
+        """Return the extra names; raises DatabaseError if they cannot be read."""
         try:
             # A standby's member answers too.
             here = self._client.get_database(
@@ -79,8 +79,8 @@ class ExtraNamesReader:
             return read_names(here)
         except PyMongoError as error:
             why = describe_error(error)
-            raise DatabaseError(f"the names cannot be read now: {why}") from error
+            raise DatabaseError(f"the extra names cannot be read now: {why}") from error
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the database."""
         self._client.close()

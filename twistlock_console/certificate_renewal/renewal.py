@@ -1,8 +1,8 @@
-"""Renew this node's certificates: when they end soon, or need other names.
+"""Renew this node's certificates when they expire soon, or need other names.
 
-The key stays, and with it the pin, the fingerprint, and who this node is to others.
-Nothing is interrupted: servers and clients follow the files (`pki.tls`), mongod
-is told to read them again, and connections that stand go on.
+The key stays, and with it the pin, the fingerprint and the identity of this node.
+Nothing is interrupted: servers and clients reload the files (`pki.tls`), mongod gets
+the command to reload them, and established connections continue.
 """
 
 import logging
@@ -45,10 +45,10 @@ log = logging.getLogger(__name__)
 def renewal_reason(
     certificate: x509.Certificate, wanted: Sequence[str], now: datetime
 ) -> str | None:
-    """Return why *certificate* must be renewed, for the names *wanted*; None if not."""
+    """Return why *certificate* must be renewed for the names *wanted*; None if not."""
     left = certificate.not_valid_after_utc - now
     if left < RENEW_BEFORE:
-        return f"it ends in {left.days} days"
+        return f"it expires in {left.days} days"
     if now < certificate.not_valid_before_utc:
         return "it is not valid yet"
     if names_in(certificate) != set(wanted):
@@ -58,17 +58,17 @@ def renewal_reason(
 
 @dataclass(frozen=True, slots=True)
 class RenewedCertificate:
-    """The response of the node API: the names in the certificate, and when it ends."""
+    """The response of the node API: the certificate's names and its expiry time."""
 
     names: list[str]
     expires: str
 
 
 class NodeCertificateRenewer:
-    """Renews this node's certificate when it is due, or on request.
+    """Renews this node's certificate when it is due, or on request; any thread.
 
-    *more_names* gives the names that are not in twistlock.cfg, as they are now, or
-    raises DatabaseError if they are not known: then the names stay.
+    *more_names* returns the current names that are not in twistlock.cfg, or raises
+    DatabaseError if they are not known: then the names stay.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -80,12 +80,12 @@ class NodeCertificateRenewer:
         self.more_names: Callable[[], Sequence[str]] = lambda: ()
 
     def renew_if_due(self) -> None:
-        """Renew if it is due; for the scheduler. What hinders it is logged once."""
+        """Renew the certificate if it is due, for the scheduler; log a problem once."""
         try:
             self._renew_if_due()
         except ConsoleError as error:
             if str(error) != self._logged_problem:
-                log.warning("the certificate is not renewed: %s", error)
+                log.warning("renewing the certificate failed: %s", error)
             self._logged_problem = str(error)
         else:
             self._logged_problem = ""
@@ -96,7 +96,7 @@ class NodeCertificateRenewer:
             try:
                 wanted = self._names()
             except DatabaseError:
-                # The first one is who this node is to others.
+                # The first one is the common name, this node's address.
                 mine = self._settings.node_address
                 found = sorted(names_in(certificate))
                 wanted = sorted(found, key=lambda name: name != mine)
@@ -111,11 +111,11 @@ class NodeCertificateRenewer:
 
     @property
     def is_in_force(self) -> bool:
-        """Return whether mongod has read what was issued last."""
+        """Return whether mongod has loaded the certificate that was issued last."""
         return self._is_loaded_by_mongod
 
     def enter_phase(self, phase: TrustPhase) -> None:
-        """Show and accept what nodes in *phase* do, from now on.
+        """Present and accept the certificates of *phase* from now on.
 
         Raises IdentityError, DatabaseError.
         """
@@ -126,7 +126,7 @@ class NodeCertificateRenewer:
             self._reload_mongod()
 
     def expires(self) -> str | None:
-        """Return when this node's certificate ends; None if it cannot be read."""
+        """Return when this node's certificate expires; None if it cannot be read."""
         try:
             found = load_certificate(self._folder / NODE)
         except IdentityError:
@@ -134,7 +134,7 @@ class NodeCertificateRenewer:
         return found.not_valid_after_utc.isoformat(timespec="seconds")
 
     def renew(self, reason: str) -> x509.Certificate:
-        """Issue the certificate again now, and have everything use it.
+        """Issue the certificate again now, and reload it everywhere.
 
         Raises IdentityError, DatabaseError.
         """
@@ -154,7 +154,7 @@ class NodeCertificateRenewer:
         log.info("renewed the certificate for %s: %s", ", ".join(names), reason)
 
     def _reload_mongod(self) -> None:
-        """Have our mongod read its certificate again; a later look tries again."""
+        """Reload the certificate in our mongod; the next run retries a failure."""
         root = root_credentials(self._settings)
         try:
             with connect(
@@ -163,7 +163,7 @@ class NodeCertificateRenewer:
                 client.admin.command("rotateCertificates", 1)
         except PyMongoError as error:
             raise DatabaseError(
-                "mongod has not read it yet and will be told again: "
+                "mongod has not loaded the renewed certificate; retrying: "
                 f"{describe_error(error)}"
             ) from error
         self._is_loaded_by_mongod = True

@@ -1,8 +1,8 @@
-"""Moves this node from the one authority of earlier releases to that of the cluster.
+"""Migrate this node from the one authority of earlier releases to the cluster's own.
 
-Each node goes on by itself, one phase at a time, when all other nodes have come as far
-and use it (`pki/trust_phase`). So at no moment does a node show a certificate that
-another does not accept, and connections that stand go on.
+Each node advances by itself, one phase at a time, when all other nodes have reached and
+use its phase (`pki/trust_phase`). So no node ever presents a certificate that another
+does not accept, and established connections continue.
 """
 
 import logging
@@ -17,7 +17,7 @@ from twistlock_console.pki.certificates import stored_phase
 from twistlock_console.pki.trust_phase import TrustPhase, next_phase
 from twistlock_console.settings import Settings
 
-#: The servers and clients of a node follow its files within two seconds.
+#: The servers and clients of a node reload its files within two seconds.
 SETTLE_TIME_S = 5
 REQUEST_TIMEOUT_S = 2.0
 PATH = "/v1/certificates"
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class TrustMigration:
-    """Carries out the move; `advance` is for the scheduler, `settled_phase` for peers.
+    """Advances the trust phase; the scheduler calls `advance`, peers `settled_phase`.
 
-    *peers* gives the addresses of the other nodes, or raises DatabaseError when they
-    are not known now: then this node stays where it is.
+    *peers* returns the addresses of the other nodes, or raises DatabaseError if they
+    are not known now: then this node stays in its phase.
     """
 
     def __init__(self, settings: Settings, renewal: NodeCertificateRenewer) -> None:
@@ -52,7 +52,7 @@ class TrustMigration:
         return TrustPhase(max(phase - 1, TrustPhase.UNKNOWN))
 
     def advance(self) -> None:
-        """Go on to the next phase if that is due; log once what hinders it."""
+        """Enter the next phase if that is due; log a problem once."""
         phase = stored_phase(self._settings.folders.certificates)
         if phase is TrustPhase.CLUSTER_ONLY or self.settled_phase() is not phase:
             return
@@ -60,7 +60,7 @@ class TrustMigration:
             others = {address: self._fetch_phase(address) for address in self.peers()}
             if following := next_phase(phase, others.values()):
                 self._renewal.enter_phase(following)
-                log.info("moved on to the cluster's certificates: %s", following.name)
+                log.info("entered phase %s of the trust migration", following.name)
                 return
             behind = [address for address, other in others.items() if other < phase]
             self._log_once(f"waiting for {', '.join(behind)}")
@@ -80,7 +80,5 @@ class TrustMigration:
 
     def _log_once(self, reason: str) -> None:
         if reason != self._logged:
-            log.info(
-                "the move to the node's own certificates goes on later: %s", reason
-            )
+            log.info("the trust migration waits: %s", reason)
         self._logged = reason

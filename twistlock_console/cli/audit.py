@@ -1,4 +1,4 @@
-"""What was done from a host's command line, for the history that the pages show."""
+"""Record commands of a host's command line in the audit trail."""
 
 from pymongo.errors import PyMongoError
 
@@ -11,10 +11,10 @@ from twistlock_console.settings import Settings
 
 
 def record_command(settings: Settings, command: str, status: str) -> None:
-    """Record *status*, what root did with `twistlock-console` *command* on this host.
+    """Record *status*, the result of `twistlock-console` *command* on this host.
 
-    Any node can: the client finds the primary. Raises DatabaseError if it is done and
-    not on record.
+    Any node can do it: the client finds the primary. Raises DatabaseError if the
+    record failed; the command itself is done.
     """
     entry = AuditEntry(
         type=AuditType.CLUSTER,
@@ -31,5 +31,5 @@ def record_command(settings: Settings, command: str, status: str) -> None:
             trail.record(client["twistlock"], entry)
     except PyMongoError as error:
         raise DatabaseError(
-            f"it is done, but not on record: {describe_error(error)}"
+            f"done, but the audit record failed: {describe_error(error)}"
         ) from error

@@ -32,7 +32,7 @@ def command() -> None:
     """Group the commands of backups."""
 
 
-@command.command("create", help="Make a backup.")
+@command.command("create", help="Create a backup.")
 @click.argument("name")
 @click.option(
     "--key-file",
@@ -42,7 +42,7 @@ def command() -> None:
 )
 @config_option
 def create(name: str, key_file: Path | None, config: Path) -> None:
-    """Have the serving node make a backup."""
+    """Create a backup on the primary, and show its progress."""
     secret = read_key_file(key_file).decode() if key_file else ""
     _run_job(config, "create", {"name": name, "passphrase": secret})
 
@@ -51,7 +51,7 @@ def create(name: str, key_file: Path | None, config: Path) -> None:
 @json_option
 @config_option
 def list_backups(config: Path, *, as_json: bool) -> None:
-    """Print each backup of the serving node."""
+    """Print each backup that the primary lists."""
     with _client_of_serving_node(settings_of_running_node(config)) as client:
         answer = BackupsOverview.model_validate(client.get("/v1/backups"))
     if as_json:
@@ -64,12 +64,14 @@ def list_backups(config: Path, *, as_json: bool) -> None:
         print_line(f"{each.id:<50} {each.size / 1e6:>10.1f} MB  {seen}")
 
 
-@command.command("verify", help="Read a backup and compare everything.")
-@click.option("--restore", is_flag=True, help="Restore it for a trial as well.")
+@command.command("verify", help="Verify a backup: read it and compare every hash.")
+@click.option(
+    "--restore", is_flag=True, help="Try a restore in a temporary database as well."
+)
 @click.argument("file")
 @config_option
 def verify(file: str, config: Path, *, restore: bool) -> None:
-    """Have the serving node verify the backup *file*."""
+    """Verify the backup *file* on the primary, and show its progress."""
     _run_job(config, "verify", {"id": file, "restore": restore})
 
 
@@ -94,21 +96,21 @@ def delete(file: str, config: Path) -> None:
     print_line(f"Deleted {file}.")
 
 
-@command.command("restore", help="Put a backup in force.")
+@command.command("restore", help="Restore a backup; it takes effect at once.")
 @click.argument("file")
 @config_option
 def restore_backup(file: str, config: Path) -> None:
-    """Have the serving node restore the backup *file*."""
+    """Restore the backup *file* on the primary, and show its progress."""
     _run_job(config, "restore", {"id": file})
-    print_line("The Console closes its ports for a moment and opens them with it.")
+    print_line("The Console reopens its ports now, with the restored data.")
 
 
 def _client_of_serving_node(settings: Settings) -> NodeClient:
-    """Return a client of the node that serves, whichever node this is."""
+    """Return a client of the primary's node API."""
     with NodeClient(settings, settings.node_address) as client:
         primary = client.get("/v1/backups/primary")["primary"]
     if primary is None:
-        raise Refused("No node serves now; see `twistlock-console status`.")
+        raise Refused("No node is primary now; see `twistlock-console status`.")
     return NodeClient(settings, primary, timeout=TIMEOUT_S)
 
 
@@ -121,8 +123,8 @@ def _run_job(config: Path, verb: str, body: dict[str, object]) -> None:
                 job = RunState.model_validate(client.get(f"/v1/backups/runs/{run}"))
             except NodeUnreachable as error:
                 raise ConsoleError(
-                    f"{client.address} does not answer any more; see "
-                    "`twistlock-console backup list` for what became of it"
+                    f"{client.address} does not answer any more; check the outcome "
+                    "with `twistlock-console backup list`"
                 ) from error
             if job.work is None:
                 break

@@ -1,4 +1,4 @@
-"""`twistlock-console defender command`: what deploys a Defender, without the page."""
+"""`twistlock-console defender command`: print the command that deploys a Defender."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def command() -> None:
 )
 @config_option
 def print_command(name: str | None, allow: tuple[str, ...], config: Path) -> None:
-    """Make a deploy token and print the command that holds it."""
+    """Create a deploy token and print the command that contains it."""
     settings = settings_of_running_node(config)
     console = name or settings.node_address
     deploy_command(settings, console, "")
@@ -49,18 +49,18 @@ def print_command(name: str | None, allow: tuple[str, ...], config: Path) -> Non
 
 
 def _prepare(settings: Settings, hosts: Sequence[str]) -> tuple[str, list[str]]:
-    """Return a new token, and those of *hosts* that needed the permission."""
+    """Return a new token, and the *hosts* that were permitted to enrol again."""
     credentials = credentials_for(settings, "console")
     try:
         with connect(settings, credentials, app_name="deploy") as client:
             # The command holds the pin of this node's key.
             if not client.admin.command("hello")["isWritablePrimary"]:
                 raise Refused(
-                    f"{settings.node_address} does not serve; run this on the primary."
+                    f"{settings.node_address} is a standby; run this on the primary."
                 )
             database = client["twistlock"]
             allowed = [host for host in hosts if allow(database, host, "root")]
             return create_token(database)[0], allowed
     except PyMongoError as error:
         why = describe_error(error)
-        raise DatabaseError(f"no deploy token could be made: {why}") from error
+        raise DatabaseError(f"no deploy token could be created: {why}") from error

@@ -41,7 +41,7 @@ PHASE_TEXTS = {
 }
 
 
-@click.command("status", help="Show what this host's node is doing.")
+@click.command("status", help="Show the state of this host's node.")
 @config_option
 @json_option
 def status_command(config: Path, *, as_json: bool) -> int:
@@ -69,16 +69,16 @@ def certs_command() -> None:
     """Group the commands of certificates."""
 
 
-@certs_command.command("show", help="Show what they are for and when they end.")
+@certs_command.command("show", help="Show their names and when they expire.")
 @config_option
 def show(config: Path) -> None:
-    """Print each certificate with its end and its names."""
+    """Print each certificate with its expiry date and its names."""
     folder = settings_of_running_node(config).folders.certificates
     for name in (AUTHORITY, NODE, CLUSTER_AUTHORITY, CLUSTER_BUNDLE):
         found = load_certificate(folder / name)
         ends = found.not_valid_after_utc
         names = ", ".join(sorted(names_in(found)))
-        print_line(f"{name:<18} ends on {ends:%Y-%m-%d}  {names}".rstrip())
+        print_line(f"{name:<18} expires on {ends:%Y-%m-%d}  {names}".rstrip())
     print_line(f"MongoDB and node API: {PHASE_TEXTS[stored_phase(folder)]}")
 
 
@@ -87,7 +87,7 @@ def show(config: Path) -> None:
 )
 @config_option
 def renew(config: Path) -> None:
-    """Have the running node renew its certificate."""
+    """Renew the certificate of the running node, and print its names."""
     settings = settings_of_running_node(config)
     with NodeClient(settings, settings.node_address, timeout=TIMEOUT_S) as client:
         renewed = RenewedCertificate(**client.post("/v1/certificates/renew"))

@@ -1,4 +1,4 @@
-"""What commands have in common: the group that loads them, options, and printing."""
+"""Shared parts of the commands: the group that loads them, options, and printing."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
 
 
 def config_option(function: F) -> F:
-    """Give the command *function* its option `--config FILE`."""
+    """Add the option `--config FILE` to the command *function*."""
     return click.option(
         "--config",
         type=click.Path(path_type=Path),
@@ -58,12 +58,12 @@ def config_option(function: F) -> F:
 
 
 def json_option(function: F) -> F:
-    """Give the command *function* its option `--json`."""
+    """Add the option `--json` to the command *function*."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
 def settings_of_running_node(config: Path) -> Settings:
-    """Read *config* without looking at this host; raises SettingsError."""
+    """Read *config* without checks of this host; raises SettingsError."""
     return load_settings(config, os.environ, on_this_host=False)
 
 

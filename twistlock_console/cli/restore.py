@@ -1,4 +1,4 @@
-"""`twistlock-console restore`: restores a backup while the Console does not run."""
+"""`twistlock-console restore`: restore a backup while the Console is stopped."""
 
 import getpass
 import os
@@ -38,7 +38,7 @@ RUN = "offline"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the keys of the backup are treated."""
+    """Options for the keys in the backup."""
 
     key_file: Path | None
     without_identity: bool
@@ -90,7 +90,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A backup that can be restored: where it lies, and what it holds."""
+    """A backup that can be restored: its path and its name by content."""
 
     path: Path
     name: BackupName
@@ -98,7 +98,7 @@ class Candidate:
 
 
 def find_backups(volume: Volume) -> list[Candidate]:
-    """Return the backups in *volume*, also those whose files were given other names."""
+    """Return the backups in *volume*, those with renamed files included."""
     named = [
         Candidate(volume.path(each.name.file), each.name, each.verified is not None)
         for each in volume.list()
@@ -133,7 +133,7 @@ def _choose(found: Sequence[Candidate], folder: Path) -> Candidate:
     except EOFError:
         typed = ""
     if not typed.isdecimal() or int(typed) >= len(found):
-        raise Refused("That is not one of them; nothing was changed.")
+        raise Refused("This is not a number in the list; nothing was changed.")
     return found[int(typed)]
 
 
@@ -162,7 +162,7 @@ def _restore_here(settings: Settings, path: Path, options: Options) -> None:
 def _identity(
     settings: Settings, path: Path, manifest: Manifest, options: Options
 ) -> dict[str, str]:
-    """Return the keys in the backup, unless this host has the same; raises Refused."""
+    """Return the identity in the backup, {} if this host has the same; or Refused."""
     own = settings.folders.certificates / AUTHORITY
     if options.without_identity or manifest.authority == fingerprint(own.read_bytes()):
         return {}
@@ -170,7 +170,7 @@ def _identity(
         raise Refused(
             f"{path.name} holds no keys, so no Defender will trust this Console; copy "
             "the folder certificates of an old node here first, or add "
-            "--without-identity and deploy the Defenders anew"
+            "--without-identity and deploy the Defenders again"
         )
     key = options.key_file or settings.data_recovery_key_file
     if key is not None:

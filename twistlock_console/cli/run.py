@@ -77,7 +77,7 @@ def run_node(settings: Settings, signals: Signals) -> None:
 
 
 def _is_ready(node: Node, prepare: Callable[[], None] | None, signals: Signals) -> bool:
-    """Start the database and *prepare* it; note and log what keeps it from that."""
+    """Start the database and *prepare* it; record and log a failure."""
     try:
         node.start_database(lambda: signals.has_arrived)
         if prepare is not None:
@@ -124,12 +124,12 @@ def _create_replica_set(settings: Settings, active: Sequence[ConsolePlugin]) -> 
 def _plugins_controller(
     node: Node, active: Sequence[ConsolePlugin]
 ) -> RoleController | None:
-    """Start every plugin on *node*; return the controller of the one that has one."""
+    """Start every plugin on *node*; return the role controller of a plugin, if any."""
     made = [(plugin.name, plugin.init_node(node.context)) for plugin in active]
     controllers = {name: controller for name, controller in made if controller}
     if len(controllers) > 1:
         names = " and ".join(controllers)
-        raise PluginError(f"{names} each want to control the role; switch one off")
+        raise PluginError(f"{names} both control the role; disable one of them")
     return next(iter(controllers.values()), None)
 
 

@@ -1,4 +1,4 @@
-"""`twistlock-console config` and `firewall`: what follows from twistlock.cfg."""
+"""`twistlock-console config` and `firewall`: print results of twistlock.cfg."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ from twistlock_console.system.firewall_rules import firewall_rules
 @click.command("config", help="Check twistlock.cfg and show every setting.")
 @config_option
 def config_command(config: Path) -> None:
-    """Print each setting that *config* and the environment result in."""
+    """Print each setting of *config* and the environment."""
     settings = load_settings(config, os.environ)
     for key, value in values_of(settings).items():
         print_line(f"{key}={quote(value)}")

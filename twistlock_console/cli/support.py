@@ -1,4 +1,4 @@
-"""`twistlock-console support dump`: what support needs from all reachable nodes."""
+"""`twistlock-console support dump`: collect the support data of reachable nodes."""
 
 import io
 import json
@@ -24,7 +24,7 @@ from twistlock_console.support.bundle import log_text, versions
 TIMEOUT_S = 30.0
 
 
-@click.group("support", help="What support needs.")
+@click.group("support", help="Collect data for support.")
 def command() -> None:
     """Group the commands of support."""
 
@@ -39,7 +39,7 @@ def command() -> None:
 )
 @config_option
 def dump(address: tuple[str, ...], output: Path | None, config: Path) -> None:
-    """Write one file with the parts of every node; *address* names further ones."""
+    """Write one file with the parts of every node; *address* names more nodes."""
     settings = settings_of_running_node(config)
     # The account that this runs under may write there, wherever it was started.
     name = f"twistlock-support-{int(time.time())}.tar.gz"
@@ -55,7 +55,7 @@ def dump(address: tuple[str, ...], output: Path | None, config: Path) -> None:
 def collect(
     settings: Settings, more: Sequence[str] = ()
 ) -> dict[str, dict[str, object]]:
-    """Ask this host's node, those it knows, and *more*; a silent one says why not."""
+    """Collect the parts of this host's node, its peers and *more*; or an error each."""
     mine = settings.node_address
     here = _fetch(settings, mine)
     known = here.get("peers", [])
@@ -85,7 +85,7 @@ def _fetch(settings: Settings, address: str) -> dict[str, object]:
 def _collect_offline(
     settings: Settings, answer: dict[str, object]
 ) -> dict[str, object]:
-    """Read what is there without the node; why it died is in its log."""
+    """Collect the parts that need no running node: versions and the log."""
     try:
         return {**answer, "versions": versions(), "log": log_text(settings)}
     except OSError:
@@ -93,7 +93,7 @@ def _collect_offline(
 
 
 def write(output: Path, nodes: dict[str, dict[str, object]]) -> None:
-    """Write one file a part, for the owner alone; raises Refused if it cannot."""
+    """Write a tar with one file per part, for the owner alone; raises Refused."""
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`twistlock-console user reset-password`: a way back in for a locked-out person."""
+"""`twistlock-console user reset-password`: give a locked-out user a new password."""
 
 import getpass
 import sys
@@ -35,7 +35,7 @@ def command() -> None:
 @click.argument("name")
 @config_option
 def reset(name: str, config: Path) -> None:
-    """Read a password and give it to the user *name*."""
+    """Read a password and set it for the user *name*."""
     settings = settings_of_running_node(config)
     password = (
         _prompt_password() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
@@ -56,7 +56,7 @@ def reset(name: str, config: Path) -> None:
 
 
 def reset_password(database: Store, username: str, password: str) -> None:
-    """Give *username* another password, on record; raises Refused if it may not be.
+    """Set and audit a new password of *username*; raises Refused if it is too weak.
 
     The sessions and API tokens of the account end, and its failed logins are forgotten.
     """

@@ -1,7 +1,7 @@
-"""Try a thing as another account: what that may do, only an attempt tells.
+"""Run an action as another account, to find out what that account may do.
 
-Root may write nearly everywhere, and on a network file system with root_squash less
-than others; so permissions are never computed from modes.
+Root may write nearly everywhere, but on a network file system with root_squash less
+than others; so permissions are tried, never computed from modes.
 """
 
 import grp
@@ -21,12 +21,12 @@ _DONE, _FAILED = b"+", b"-"
 
 
 class AttemptFailed(Exception):
-    """The account could not do it; the text is the system's reason."""
+    """The account could not run the action; the text is the system's reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The ids with which the service runs, or will run."""
+    """The user and group ids of the service's account."""
 
     name: str
     uid: int
@@ -35,9 +35,9 @@ class Account:
 
 
 def find_account(name: str, wanted_id: int) -> Account:
-    """Return the account called *name*, or the one that will be made for it.
+    """Return the account *name*, or the one that the installation will create.
 
-    *wanted_id* is its number, if that is free.
+    *wanted_id* is the number of a new one, if that is free.
     """
     with suppress(KeyError):
         entry = pwd.getpwnam(name)

@@ -2,7 +2,7 @@
 
 Standard input has the settings as KEY=value lines, and those of the Console that is
 installed as installed.KEY=value. Each finding is a line: its severity, a tab, and a
-sentence. The exit code is 0: what is wrong with the host is no failure of the check.
+sentence. The exit code is 0: a problem of the host is no failure of the check.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def find(values: Mapping[str, str], options: argparse.Namespace) -> Iterator[Finding]:
-    """Find all that is wrong with the paths in *values*."""
+    """Yield the problems of the paths in *values*."""
     probe = Probe(
         find_account(options.account, options.account_id),
         root_makes=not options.settings_of_account,

@@ -1,6 +1,6 @@
-"""Look at files as root; where root may not, as the account. Ask mounts and programs.
+"""Inspect files as root, or as the account where root may not; mounts and programs.
 
-On a network file system with root_squash root sees less than the account.
+On a network file system with root_squash root may read less than the account.
 """
 
 import os
@@ -56,9 +56,9 @@ def _unescaped(text: str) -> str:
 
 
 def why_not_mongod(program: Path, timeout_s: float = VERSION_TIMEOUT_S) -> str | None:
-    """Return why *program* cannot be run as mongod, if so."""
+    """Return why *program* cannot be run as mongod; None if it can."""
     try:
-        # A file, not a pipe: what the program leaves behind cannot hold us up.
+        # A file, not a pipe: a child that the program leaves behind cannot block us.
         with tempfile.TemporaryFile() as output:
             subprocess.run(
                 [program, "--version"],
@@ -80,7 +80,7 @@ def why_not_mongod(program: Path, timeout_s: float = VERSION_TIMEOUT_S) -> str |
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """Mode and owner of a file that is there."""
+    """Mode and owner of an existing file."""
 
     mode: int
     uid: int
@@ -98,12 +98,12 @@ class FileStatus:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Looks at files; *account* is asked where root is refused."""
+    """Reads the state of files as root, or as *account* where root is refused."""
 
     account: Account
 
     def status(self, path: Path) -> FileStatus | None:
-        """Return what is at *path*, links followed; None if nothing is."""
+        """Return mode and owner of *path*, links followed; None if it is missing."""
 
         def read() -> str:
             found = path.stat()
@@ -121,7 +121,7 @@ class Inspection:
         return tuple((self._as_either(read) or "").splitlines())
 
     def kind(self, given: Path) -> PathKind:
-        """Return what is at *given*; a link on the way to it may lead nowhere."""
+        """Return the kind of *given*; a link on the way to it may be broken."""
         found = self.status(given)
         if found is not None:
             return PathKind.FOLDER if found.is_folder else PathKind.FILE
@@ -134,7 +134,7 @@ class Inspection:
         return next(p for p in (path, *path.parents) if self.status(p) is not None)
 
     def replaceable(self, deepest: Path, trusted: set[int]) -> str | None:
-        """Return in which folder on the way to *deepest* others could put another.
+        """Return which folder on the way to *deepest* others could replace, or None.
 
         Only *trusted* may own one. With the sticky bit set, others cannot replace it.
         """

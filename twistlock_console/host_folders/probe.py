@@ -1,4 +1,4 @@
-"""Look at one path of the settings; nothing is left behind."""
+"""Inspect one path of the settings; every change is undone."""
 
 import os
 import shlex
@@ -31,7 +31,7 @@ PREFIX = ".twistlock-check-"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Looks at paths for the account that is to use them.
+    """Inspects paths for the account that will use them.
 
     Attributes:
         account: The service's account.
@@ -46,14 +46,14 @@ class Probe:
     installed: Mapping[Use, Path] = field(default_factory=dict)
 
     def inspect(self, use: Use, given: Path, volume: Path | None = None) -> Place:
-        """Return what is at *given*; *volume* is where the backups are."""
+        """Return the state of *given*; *volume* is the folder of the backups."""
         real = Path(os.path.realpath(given))
         above = self._inspection.nearest(real)
         with _unchanged(above):
             kind, ours = self._inspection.kind(given), self._is_ours(use, real, volume)
             found = self._inspection.status(real)
             theirs = found is not None and found.uid != self.account.uid
-            # What is ours is given back to the account.
+            # The installation makes the account the owner of our folders.
             problem = None if ours and theirs else self._problem(use, kind, real)
         trusted = {0} if use is Use.PROGRAMS else {0, self.account.uid}
         return Place(
@@ -110,7 +110,7 @@ class Probe:
                 return None
 
     def _not_reached(self, way: Iterable[Path]) -> str | None:
-        """Return which folder of *way* the account may not enter, if any."""
+        """Return a sentence if the account may not enter a folder of *way*."""
 
         def first_closed() -> str:
             closed = (
@@ -176,7 +176,7 @@ class Probe:
 
 @contextmanager
 def _unchanged(folder: Path) -> Iterator[None]:
-    """Give *folder* its time of modification back, which attempts change."""
+    """Restore the modification time of *folder*, which attempts change."""
     before = folder.stat()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Whether the paths in the settings may be used on a host: facts in, findings out.
+"""Judge whether a host may use the paths in the settings: facts in, findings out.
 
 Pure, and without imports from other packages: the join script carries these modules
 to hosts on which nothing is installed.
@@ -32,12 +32,12 @@ DATA_PARTS = (
 PROGRAM_PARTS = ("current", "releases", "twistlock.cfg", "twistlock.sh")
 #: Characters that no path of a program may have.
 FORBIDDEN_CHARACTERS = frozenset("'\"\\`$:%")
-#: New file systems have it.
+#: New file systems contain this folder.
 LOST_AND_FOUND = "lost+found"
 
 
 class Use(StrEnum):
-    """What a path of the settings is for; the value is what findings call it."""
+    """The use of a path in the settings; the value is its name in findings."""
 
     DATA = "DATA_FOLDER"
     VOLUME = "DATA_RECOVERY_VOLUME"
@@ -47,7 +47,7 @@ class Use(StrEnum):
 
 
 class PathKind(StrEnum):
-    """What is found at a path."""
+    """The kind of file at a path."""
 
     MISSING = "missing"
     FOLDER = "folder"
@@ -56,7 +56,7 @@ class PathKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """Whether a finding forbids the installation."""
+    """The severity of a finding; an error forbids the installation."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -72,7 +72,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What was found at one path of the settings.
+    """The state of one path of the settings.
 
     Attributes:
         use: What the path is for.
@@ -104,20 +104,20 @@ class Place:
     is_in_memory: bool = False
 
     def __str__(self) -> str:
-        """Name it in a finding."""
+        """Return its name and path for a finding."""
         return f"{self.use} {_on_one_line(str(self.given))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What matters about the host beyond the places."""
+    """Facts of the host beside the places."""
 
     has_systemd: bool = True
     backups_enabled: bool = True
 
 
 def judge(places: Sequence[Place], host: Host) -> Iterator[Finding]:
-    """Return all that is wrong with *places*; nothing on the host is to be changed."""
+    """Yield the problems of *places*; if there is an error, nothing may be changed."""
     for place in places:
         yield from _judge_one(place, host)
     by_use = {place.use: place for place in places}
@@ -152,7 +152,7 @@ def _wrong_place(place: Place, host: Host) -> Finding | None:
             f"{_suggest_place(place)}"
         )
     if reason := why_hidden(place.real):
-        # Where no unit hides it, one that is in use goes on.
+        # Without systemd nothing hides it, so an installed Console may keep it.
         severity = (
             Severity.WARNING
             if place.is_installed and not host.has_systemd
@@ -300,7 +300,7 @@ def _error(sentence: str) -> Finding:
 
 
 def _on_one_line(text: str) -> str:
-    """Return *text* on one line: a finding is one."""
+    """Return *text* on one line, since a finding is one line."""
     return text if text.isprintable() else repr(text)
 
 

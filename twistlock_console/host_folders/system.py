@@ -23,7 +23,7 @@ SYSTEM_TREES = frozenset(_TREES.split())
 SYSTEM_FOLDERS = frozenset(_FOLDERS.split())
 _IN_USR_LOCAL = frozenset(_BELOW_USR_LOCAL.split())
 
-#: Why the service cannot use what is below these, by the settings of its unit.
+#: Why the service cannot use paths below these: settings of its systemd unit.
 HIDDEN_TREES = {
     "/home": "which the service cannot see (ProtectHome in its unit)",
     "/root": "which the service cannot see (ProtectHome in its unit)",
@@ -49,7 +49,7 @@ def is_system_folder(folder: PurePosixPath) -> bool:
 
 
 def why_hidden(path: PurePosixPath) -> str | None:
-    """Return why the service could not use *path*, if so; links are resolved in it."""
+    """Return why the service cannot use *path*, with links resolved; None if it can."""
     for tree, reason in HIDDEN_TREES.items():
         if _is_below(path, [tree]):
             return f"is below {tree}, {reason}"

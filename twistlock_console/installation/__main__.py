@@ -1,4 +1,4 @@
-"""What twistlock.sh asks: `python -m twistlock_console.installation COMMAND`.
+"""Answer twistlock.sh: `python -m twistlock_console.installation COMMAND`.
 
 It needs nothing but the standard library, and so runs from the wheel of a release
 before anything is installed.
@@ -85,18 +85,18 @@ def _values(options: argparse.Namespace) -> str:
 
 
 def _check_host(settings: Settings) -> Iterator[Finding]:
-    """Find what the host lacks, but for paths: the account looks at those."""
+    """Check the host, except for paths: `host_folders.check` does that."""
     yield from check_address(settings)
     yield from check_plugins(settings, os.environ, Path("/"))
 
 
 def _text(options: argparse.Namespace) -> str:
-    """Return the twistlock.cfg of this run."""
+    """Return the text of the twistlock.cfg to install."""
     return _content(options)[0].decode("utf-8-sig")
 
 
 def _installed(options: argparse.Namespace) -> str:
-    """Return the settings of the Console that is installed."""
+    """Return the settings of the installed Console."""
     content = _read_as(_account(options), options.config)
     settings = parse_settings(content, str(options.config), os.environ)
     return _as_lines(values_of(settings))
@@ -128,7 +128,7 @@ def _refuse_mistakes(content: bytes, name: str) -> None:
 
 
 def _read_as(account: Account, file: Path) -> bytes:
-    """Read a file of the account as the account: it may be a link to one of root's."""
+    """Read a file as *account*, since it may be a link to a file of root."""
 
     def read() -> str:
         with file.open("rb") as opened:
@@ -149,7 +149,7 @@ def _unit(options: argparse.Namespace) -> str:
 
 
 def _removable(options: argparse.Namespace) -> str:
-    """Return a line for each part of DATA_FOLDER that may be removed, or is left."""
+    """Return a line for each part of DATA_FOLDER: to remove, or a warning."""
     real = Path(os.path.realpath(options.folder))
     kept = {
         what: PurePosixPath(os.path.realpath(path))
@@ -167,7 +167,7 @@ def _removable(options: argparse.Namespace) -> str:
 
 
 def _own(options: argparse.Namespace) -> str:
-    """Give the folders of the Console back to its account."""
+    """Make the service's account the owner of the Console's folders."""
     give_back(options.folder, _account(options))
     return ""
 

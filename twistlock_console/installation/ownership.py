@@ -1,4 +1,4 @@
-"""Give what the Console keeps back to its account: root may have written there."""
+"""Make the service's account the owner of the Console's files, also after root."""
 
 import os
 import stat
@@ -9,10 +9,10 @@ from twistlock_console.host_folders.rules import DATA_PARTS, MARK
 
 
 def give_back(folder: Path, account: Account) -> int:
-    """Let *account* own DATA_FOLDER *folder* and all of ours in it.
+    """Make *account* the owner of DATA_FOLDER *folder* and of all our files in it.
 
     Foreign files beside ours stay as they are. Links are not followed, and a file with
-    several names, of which one may be outside, is left alone. Returns the number of
+    several hard links, of which one may be outside, is skipped. Returns the number of
     changes. Raises OSError.
     """
     changed = 0

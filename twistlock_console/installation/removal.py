@@ -1,4 +1,4 @@
-"""What uninstalling removes: what has our mark, and never a backup."""
+"""Plan what uninstalling removes: marked folders, and never a backup."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -16,7 +16,7 @@ def plan_removal(
     *,
     is_ours: bool,
 ) -> Iterator[tuple[str, str]]:
-    """Return the names to remove from DATA_FOLDER *folder*, and what is left and why.
+    """Yield the names to remove from DATA_FOLDER *folder*, and warnings for the rest.
 
     Args:
         folder: The folder, with links resolved.
@@ -39,7 +39,7 @@ def plan_removal(
             f"{folder} has no mark of the Console; nothing in it was removed.",
         )
         return
-    # What tells that the folder is ours goes last: the removal may be interrupted.
+    # The parts that identify the folder go last: the removal may be interrupted.
     for part in sorted(parts, key=lambda name: name == "scripts"):
         within = [w for w, path in kept.items() if path.is_relative_to(folder / part)]
         if within:

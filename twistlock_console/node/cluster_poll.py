@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class ClusterPoll:
-    """Reads the state of the replica set and publishes ClusterPolled.
+    """Polls the state of the replica set and publishes ClusterPolled.
 
     The scheduler calls *poll* every *interval_s* seconds, which a plugin may change
     before the node starts. *status* is the last reading, None if there was none.
@@ -39,7 +39,7 @@ class ClusterPoll:
         )
 
     def poll(self) -> None:
-        """Read once and publish what was read; None if our member did not answer."""
+        """Read the status once and publish it; None if our member did not answer."""
         try:
             self.status = ClusterStatus.from_answer(
                 self._run("replSetGetStatus"), self._run("replSetGetConfig")["config"]
@@ -50,7 +50,7 @@ class ClusterPoll:
         self._bus.publish(ClusterPolled(self.status))
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the database."""
         if "_client" in self.__dict__:
             self._client.close()
 

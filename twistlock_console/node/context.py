@@ -1,4 +1,4 @@
-"""What a plugin may use of the node process."""
+"""The parts of the node process that plugins may use."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class RoleController(Protocol):
     """Decides when the service ports are open."""
 
     def start(self) -> None:
-        """Begin to control the role; return at once."""
+        """Start to control the role; return at once."""
 
     def stop(self) -> None:
-        """Give up the role in an orderly way; the ports refuse when it returns."""
+        """Give up the role; all ports refuse when it returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ Check = Callable[[], str | None]
 
 
 class Health:
-    """Knows which checks of this node fail now, and why; *failing* is by check."""
+    """Runs the health checks of this node; *failing* maps failing checks to reasons."""
 
     def __init__(self, scheduler: Scheduler, bus: Bus) -> None:
         self._scheduler = scheduler
@@ -37,13 +37,13 @@ class Health:
         self.failing: dict[str, str] = {}
 
     def add_check(self, name: str, interval_s: float, check: Check) -> None:
-        """Have *check* run every *interval_s* seconds."""
+        """Run *check* every *interval_s* seconds."""
         self._scheduler.every(
             interval_s, f"health-{name}", partial(self.run_check, name, check)
         )
 
     def run_check(self, name: str, check: Check) -> None:
-        """Run one check; log and publish when its result has changed."""
+        """Run *check*; log and publish a change of its result."""
         reason = check()
         if reason is not None and name in self.failing:
             self.failing[name] = reason
@@ -51,7 +51,7 @@ class Health:
             return
         if reason is None:
             del self.failing[name]
-            log.info("health: %s is right again", name)
+            log.info("health: the check %s passes again", name)
         else:
             self.failing[name] = reason
             log.warning("health: %s", reason)
@@ -67,7 +67,7 @@ class CoreChecks:
     ports: ServicePorts
 
     def add_to(self, health: Health) -> None:
-        """Have *health* run each of them."""
+        """Add each of them to *health*."""
         health.add_check("database", 1.0, self.database)
         health.add_check("disk", 30.0, self.disk)
         health.add_check("certificate", 3600.0, self.certificate)
@@ -75,7 +75,7 @@ class CoreChecks:
         health.add_check("load", 2.0, self.ports.checks.overload)
 
     def database(self) -> str | None:
-        """Return a reason unless our mongod runs, and answers since it last failed."""
+        """Return a reason unless our mongod runs and answers."""
         mongod = self.mongod
         if mongod.problem and mongod.is_prepared and is_answering(self.settings):
             mongod.problem = ""
@@ -91,12 +91,12 @@ class CoreChecks:
         return None
 
     def certificate(self) -> str | None:
-        """Return a reason if the node's certificate ends soon or cannot be read."""
+        """Return a reason if the node's certificate expires soon or cannot be read."""
         try:
             found = read_certificate(self.settings.folders.certificates / NODE)
         except ConsoleError as error:
             return str(error)
         left = found.not_valid_after_utc - datetime.now(UTC)
         if left < EXPIRY_WARNING_PERIOD:
-            return f"this node's certificate ends in {left.days} days"
+            return f"this node's certificate expires in {left.days} days"
         return None

@@ -1,4 +1,4 @@
-"""The life of the node process: one per data folder, from its start to a signal."""
+"""Start and end the node process: lock, identity and signals."""
 
 import fcntl
 import logging
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def lock_data_folder(folders: Folders) -> Iterator[None]:
-    """Hold the data folder for this process.
+    """Lock the data folder for this process.
 
-    Raises SettingsError when it is held, or cannot be used.
+    Raises SettingsError if another process holds it, or if it cannot be used.
     """
     try:
         folders.create()
@@ -56,23 +56,23 @@ def lock_data_folder(folders: Folders) -> Iterator[None]:
 
 
 def create_identity(settings: Settings, names: list[str]) -> None:
-    """Make what the first node of all needs: authority, certificate, secrets.
+    """Create the identity of a first node: authority, certificate, secrets.
 
-    Does nothing where they are; raises IdentityError when some are unusable.
+    Does nothing where they exist; raises IdentityError if some are unusable.
     """
     certificates = settings.folders.certificates
     if not (certificates / NODE).exists():
         create_authority(certificates)
         issue_node_certificate(certificates, names)
-        log.info("made a certificate authority and this node's certificate")
+        log.info("created a certificate authority and this node's certificate")
     prepare_secrets(settings.folders)
 
 
 def ensure_certificate_current(settings: Settings) -> None:
-    """See that this node's certificates are in their time and lack no name they need.
+    """Issue this node's certificates again if they expired or lack a name.
 
-    Names too many stay until the database says which ones are wanted (`renewal`). The
-    folder of an earlier release gets what it lacks.
+    Superfluous names stay until the database says which ones are wanted (`renewal`).
+    The folder of an earlier release gets the files that it lacks.
     """
     folder = settings.folders.certificates
     found = load_certificate(folder / NODE)
@@ -83,15 +83,15 @@ def ensure_certificate_current(settings: Settings) -> None:
         complete_cluster_identity(folder)
         return
     issue_node_certificate(folder, names)
-    log.info("issued this node's certificate anew, for %s", ", ".join(names))
+    log.info("issued this node's certificate again, for %s", ", ".join(names))
 
 
 class Signals:
-    """Waits for the signal that ends the node; make it, and wait, in the main thread.
+    """Waits for the signal that ends the node; for the main thread alone.
 
-    The kernel may hand a signal to any thread, and Python runs the handler when the
-    main thread next runs; one that waits for a lock may not for a long time. So it
-    waits for the byte that the interpreter writes whichever thread was hit.
+    The kernel may deliver a signal to any thread, and Python runs the handler when the
+    main thread next runs; one that waits for a lock may not run for a long time. So it
+    waits for the byte that the interpreter writes for a signal of any thread.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Signals:
         self._ended = True
 
     def pause(self, seconds: float) -> None:
-        """Wait that long; raises Interrupted if a signal arrives meanwhile."""
+        """Wait *seconds*; raise Interrupted if a signal arrives meanwhile."""
         self._wait_for_signal(seconds)
         if self._ended:
             raise Interrupted("stopped before this node had joined a cluster")
@@ -121,12 +121,12 @@ class Signals:
         return self._ended
 
     def wait_for(self, seconds: float) -> bool:
-        """Wait that long for a signal; return whether one arrived."""
+        """Wait *seconds* for a signal; return whether one arrived."""
         self._wait_for_signal(seconds)
         return self._ended
 
     def wait(self) -> None:
-        """Return when a signal arrived."""
+        """Wait until a signal arrives."""
         while not self._ended:
             self._wait_for_signal(3600)
 

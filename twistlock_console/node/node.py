@@ -1,6 +1,6 @@
-"""One node: its database, node API, service ports, bus and jobs, opened and closed.
+"""One node: start and stop its database, node API, service ports, bus and jobs.
 
-A role controller decides when the ports open: that of a plugin, or the one of a
+A role controller decides when the ports open: that of a plugin, or that of a
 Console that runs alone.
 """
 
@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 class Node:
-    """The parts that every node has; *start* and *stop* may be called twice."""
+    """Composes the parts that every node has; *start* and *stop* are idempotent."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -107,12 +107,15 @@ class Node:
         )
 
     def _before_serving(self) -> None:
-        """Make the data ready while the ports are closed; raises DatabaseError."""
+        """Complete a restore and upgrade the data; raise DatabaseError.
+
+        Called while the ports are closed.
+        """
         self.backups.before_serving()
         upgrade_if_needed(self.backups.database)
 
     def _prepare_database(self, change: RoleChanged) -> None:
-        """Make missing indexes on a thread of its own, without a wait for them."""
+        """Create missing indexes in the background, on a primary."""
         if change.new is Role.PRIMARY:
             threading.Thread(target=self._ensure_indexes, daemon=True).start()
 
@@ -128,9 +131,14 @@ class Node:
                 log.warning("indexes are missing until the next start: %s", error)
 
     def start_database(self, is_cancelled: Callable[[], bool]) -> None:
-        """Start mongod and wait until it answers, or fails, or *is_given_up*.
+        """Start mongod and wait until it answers; `Mongod` restarts one that fails.
 
-        One that failed is started again by itself. Raises DatabaseError.
+        Args:
+            is_cancelled: Returns whether to stop waiting.
+
+        Raises:
+            DatabaseError: It failed, did not answer in time, or *is_cancelled*.
+
         """
         self.mongod.start()
         failures = self.mongod.failures
@@ -146,16 +154,16 @@ class Node:
         )
 
     def open_api(self) -> None:
-        """Open the node API: it answers also while the database does not.
+        """Open the node API, which also answers while the database does not.
 
-        So the other nodes and the command line learn why.
+        So the other nodes and the command line can read the reason.
         """
         self._add_jobs()
         self._add_routes()
         self._api.open()
 
     def start(self, controller: RoleController | None) -> None:
-        """Start *controller* and the jobs, each once, after `open_api`.
+        """Start *controller* and the jobs, each once; call it after `open_api`.
 
         Without a controller the service ports stay closed until there is one.
         """
@@ -198,7 +206,7 @@ class Node:
         self.node_api.add_url_rule(TRUST_PHASE_PATH, view_func=self.trust_phase)
 
     def status(self) -> dict[str, object]:
-        """Return what this node is doing, for `twistlock-console status`."""
+        """Return the state of this node, for `twistlock-console status`."""
         return {
             "address": self.settings.node_address,
             "version": __version__,
@@ -213,17 +221,17 @@ class Node:
         }
 
     def trust_phase(self) -> dict[str, object]:
-        """Return the phase of the move to the cluster's certificates, for others."""
+        """Return the settled phase of the trust migration, for the other nodes."""
         return {"phase": int(self.trust_migration.settled_phase())}
 
     def renew_certificate(self) -> dict[str, object]:
         """Renew this node's certificate, for `twistlock-console certs renew`."""
-        certificate = self.renewal.renew("somebody asked for it")
+        certificate = self.renewal.renew("on request")
         expires = certificate.not_valid_after_utc.isoformat(timespec="seconds")
         return asdict(RenewedCertificate(sorted(names_in(certificate)), expires))
 
     def stop(self, controller: RoleController | None) -> None:
-        """Undo everything, the role first; each step is taken even if one fails."""
+        """Stop everything, the role first; continue when a step fails."""
         for step in (
             self.scheduler.stop,
             self.watch.stop,
@@ -238,5 +246,5 @@ class Node:
             try:
                 step()
             except ConsoleError as error:
-                log.error("while stopping: %s", error)  # noqa: TRY400
+                log.error("a step of the shutdown failed: %s", error)  # noqa: TRY400
         log.info("node %s stopped", self.settings.node_address)

@@ -1,4 +1,4 @@
-"""The role keeper of a Console without high availability: it always serves."""
+"""The role controller of a Console without high availability: it always serves."""
 
 import logging
 import threading
@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class StandaloneRole:
-    """Opens the ports at the start under *epoch*, and each again when it closes."""
+    """Opens the ports under *epoch*, and reopens each that closes, with backoff.
+
+    It runs on a thread of its own.
+    """
 
     def __init__(
         self, ports: ServicePorts, permit: Permit, bus: Bus, *, epoch: int = 1
@@ -43,7 +46,7 @@ class StandaloneRole:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the ports, after requests in flight had a moment to finish."""
+        """Close the ports, after a grace period for requests in flight."""
         self._ended.set()
         self._closed.set()
         if self._thread.is_alive():
@@ -55,7 +58,7 @@ class StandaloneRole:
         try:
             self._keep_open()
         except Exception:
-            abort_process("the keeper of the ports ended in an error nobody foresaw")
+            abort_process("unhandled exception in the standalone role controller")
 
     def _keep_open(self) -> None:
         pause = MIN_BACKOFF_S
@@ -68,14 +71,14 @@ class StandaloneRole:
             pause = min(2 * pause, MAX_BACKOFF_S)
 
     def _open(self) -> bool:
-        """Open what is closed; say whether everything is open now."""
+        """Open the closed ports; return whether all are open now."""
         was_open = self._ports.is_open
         try:
             if not was_open:
                 self._ports.close_all()
             self._ports.open_all()
         except ConsoleError as error:
-            log.error("service ports stay closed: %s", error)  # noqa: TRY400
+            log.error("opening the service ports failed: %s", error)  # noqa: TRY400
         if not was_open and self._ports.is_open:
             self._publish_role()
         return not self._ports.closed()

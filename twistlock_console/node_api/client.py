@@ -1,4 +1,4 @@
-"""A client of the node API: of a peer's, or of this node's own."""
+"""A client of the node API, of a peer or of this node."""
 
 from typing import Any, Self
 
@@ -11,7 +11,10 @@ from twistlock_console.settings import Settings
 
 
 class NodeClient:
-    """Asks one node; keeps its connection open between requests."""
+    """Sends requests to one node over persistent connections; any thread may use it.
+
+    *timeout* is in seconds.
+    """
 
     def __init__(
         self, settings: Settings, address: str, *, timeout: float = 5.0
@@ -49,7 +52,7 @@ class NodeClient:
     ) -> Any:
         wait = self._timeout if timeout is None else urllib3.Timeout(total=timeout)
         if (tls := self._tls.current()) is not self._current_tls:
-            # What other threads ask just now ends in the pool of before.
+            # Requests of other threads that are under way end in the old pool.
             self._current_tls, self._pool = tls, self._new_pool()
         try:
             answer = self._pool.request(method, path, json=body, timeout=wait)
@@ -68,7 +71,7 @@ class NodeClient:
         return content
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the idle connections."""
         self._pool.close()
 
     def __enter__(self) -> Self:
@@ -80,7 +83,7 @@ class NodeClient:
 
 def _reason_of(error: Exception) -> str:
     if isinstance(error, ValueError) and not isinstance(error, OSError):
-        return "the answer cannot be understood"
+        return "the response is not JSON"
     return describe_error(error)
 
 

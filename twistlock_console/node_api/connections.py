@@ -1,4 +1,4 @@
-"""The connections of the node API that have a thread: their deadlines and their number.
+"""Limit the connections of the node API that have a thread, by time and by number.
 
 A deadline is for a whole step, the handshake or a request, whatever arrives meanwhile.
 """
@@ -12,12 +12,12 @@ from socket import SHUT_RDWR, socket
 
 MAX_CONNECTIONS = 256
 MAX_PER_CERTIFICATE = 64
-"""A node's process, its pages and its commands have several connections each."""
+"""The process of a node, its pages and its commands have several connections each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The node that asks: the name in its certificate, and its key's fingerprint."""
+    """The node that sent a request: its certificate's name and key fingerprint."""
 
     address: str
     fingerprint: str
@@ -25,7 +25,11 @@ class Caller:
 
 @dataclass(slots=True, eq=False)
 class NodeConnection:
-    """A connection; *deadline* is when it is cut, *idle_since* if nothing is asked."""
+    """A connection with a thread.
+
+    *deadline* is when it is cut, *idle_since* when it became idle, None while a request
+    is in work; both in seconds of *clock*.
+    """
 
     secured: ssl.SSLSocket
     clock: Callable[[], float]
@@ -34,20 +38,20 @@ class NodeConnection:
     idle_since: float | None = None
 
     def set_deadline(self, seconds: float | None, *, idle: bool = False) -> None:
-        """Cut the connection in so many seconds, unless called again; None: never."""
+        """Cut the connection in *seconds*, unless called again; None means never."""
         now = self.clock()
         self.idle_since = now if idle else None
         self.deadline = None if seconds is None else now + seconds
 
     def cut(self) -> None:
-        """End the connection; its thread notices."""
+        """Shut the connection down; its thread then ends."""
         with suppress(OSError):
-            # Not the TLS socket's own, which would change it under its thread.
+            # Not the method of the TLS socket, which its thread is using.
             socket.shutdown(self.secured, SHUT_RDWR)
 
 
 class NodeConnections:
-    """All connections of a server; any thread may use it."""
+    """The connections of a server; any thread may use it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -56,7 +60,7 @@ class NodeConnections:
         self._closed = False
 
     def add(self, secured: ssl.SSLSocket) -> NodeConnection:
-        """Note a connection; raises OSError if the server is closed."""
+        """Add a connection; raises OSError if the server is closed."""
         made = NodeConnection(secured, self._clock)
         with self._lock:
             if self._closed:
@@ -65,20 +69,20 @@ class NodeConnections:
         return made
 
     def find(self, secured: ssl.SSLSocket) -> NodeConnection:
-        """Return what is known of a connection."""
+        """Return the entry of a connection."""
         with self._lock:
             return self._all[secured]
 
     def remove(self, secured: ssl.SSLSocket | None) -> None:
-        """Forget a connection, which ended."""
+        """Remove a connection that ended."""
         with self._lock:
             if secured:
                 self._all.pop(secured, None)
 
     def admit(self, connection: NodeConnection, caller: Caller) -> bool:
-        """Return whether *caller* may have one more connection.
+        """Count *connection* as one of *caller*; return False if it has too many.
 
-        For it, the one that was idle for longest is cut where there are too many.
+        At the limit the connection that was idle for longest is cut for the new one.
         """
         with self._lock:
             known = [each for each in self._all.values() if each.caller.fingerprint]
@@ -96,7 +100,7 @@ class NodeConnections:
         return True
 
     def cut_overdue(self) -> None:
-        """Cut the connections whose deadline has passed."""
+        """Cut all connections whose deadline has passed."""
         now = self._clock()
         with self._lock:
             overdue = [
@@ -108,11 +112,11 @@ class NodeConnections:
             each.cut()
 
     def close(self) -> None:
-        """Cut all, and let none in any more."""
+        """Cut all connections, and refuse new ones."""
         with self._lock:
             self._closed = True
-            standing = list(self._all.values())
-        for each in standing:
+            open_connections = list(self._all.values())
+        for each in open_connections:
             each.cut()
 
 

@@ -1,7 +1,7 @@
-"""Accepts the connections of the node API, on one thread, without a thread for each.
+"""Accept the connections of the node API, on one thread, before each gets a thread.
 
-The members of the cluster have slots of their own: no flood of strangers, from however
-many addresses, delays their handshakes.
+The members of the cluster have slots of their own: a connection burst of other
+addresses does not delay their handshakes.
 """
 
 import os
@@ -23,20 +23,20 @@ ACCEPT_BATCH_SIZE = 32
 CHECK_INTERVAL_S = 0.25
 ACCEPT_RETRY_INTERVAL_S = 0.5
 STOP_TIMEOUT_S = 2.0
-#: Close with a reset: a refused connection leaves nothing behind in the kernel.
+#: Close with a reset: a refused connection takes no memory in the kernel.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 MemberAddresses = Callable[[], frozenset[str]]
 Cut = Callable[[], None]
 Begin = Callable[[socket.socket, str], Cut]
-"""Begins to serve a connection, and returns what ends it; raises OSError."""
+"""Starts to serve a connection; returns the function that cuts it; raises OSError."""
 Queue = Admission[socket.socket]
 
 
 class Gate:
-    """Accepts from *listening*, and calls *begin* for each connection that has a slot.
+    """Accepts from *listening*, and calls *begin* for each connection that gets a slot.
 
-    *members* gives the addresses of the cluster's nodes, *check* is called four times a
-    second. `run` is for a thread of its own; any thread may call the other methods.
+    *members* returns the addresses of the cluster's nodes, *check* is called four times
+    a second. `run` is for a thread of its own; any thread may call the other methods.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Gate:
         self._log = LimitedLog()
 
     def run(self) -> None:
-        """Accept until stopped. An error that was not foreseen ends the process."""
+        """Accept until stopped; an unhandled exception ends the process."""
         try:
             self._run()
         except Exception:
-            abort_process("the node API ended in an error that was not foreseen")
+            abort_process("unhandled exception in the node API")
         finally:
             self._release()
             self._stopped.set()
@@ -89,13 +89,13 @@ class Gate:
             self._begin_next()
 
     def stop(self) -> None:
-        """Accept no more, and drop what waits; returns when that is done."""
+        """Stop accepting, drop the waiting connections, and wait for the thread."""
         self._stopping = True
         self._wake()
         self._stopped.wait(STOP_TIMEOUT_S)
 
     def establish(self, connection: socket.socket) -> None:
-        """Free the slot of *connection*, whose peer is known now."""
+        """Free the slot of *connection*, whose peer has proved who it is."""
         with self._lock:
             self._opening.pop(connection, None)
             for queue in (self._for_members, self._for_strangers):
@@ -103,7 +103,7 @@ class Gate:
         self._wake()
 
     def release(self, connection: socket.socket) -> None:
-        """Free the slot of *connection*, if it has one: it ended."""
+        """Free the slot, if any, of *connection*, which ended."""
         with self._lock:
             self._opening.pop(connection, None)
             for queue in (self._for_members, self._for_strangers):
@@ -111,7 +111,7 @@ class Gate:
         self._wake()
 
     def _wake(self) -> None:
-        # Once it is closed, its number may be that of another file.
+        # The number of a closed descriptor may be reused for another file.
         with self._lock, suppress(OSError):
             if self._waker >= 0:
                 os.write(self._waker, b"x")
@@ -134,8 +134,8 @@ class Gate:
             self._add(connection, str(address[0]))
 
     def _pause(self, error: OSError) -> None:
-        """Stop accepting for a moment, rather than fail again and again."""
-        sentence = f"accepts no connection for a moment: {error.strerror}"
+        """Stop accepting for ACCEPT_RETRY_INTERVAL_S, instead of failing in a loop."""
+        sentence = f"cannot accept connections now; retrying: {error.strerror}"
         self._log.write("the node API", sentence, monotonic())
         self._selector.unregister(self._listening)
         self._retry_at = monotonic() + ACCEPT_RETRY_INTERVAL_S
@@ -154,7 +154,7 @@ class Gate:
         return self._for_members if is_member else self._for_strangers
 
     def _read_first(self, connection: socket.socket) -> None:
-        """Let *connection* compete for a slot, now that its peer sent something."""
+        """Queue *connection* for a slot, now that its peer sent something."""
         try:
             begun = bool(connection.recv(1, socket.MSG_PEEK))
         except OSError:
@@ -182,7 +182,7 @@ class Gate:
                         _reset(connection)
 
     def _check_deadlines(self) -> None:
-        """Drop what waited for too long, and what keeps a slot from others."""
+        """Drop connections that waited or held a slot for too long."""
         now = monotonic()
         if self._retry_at and now >= self._retry_at:
             self._retry_at = None

@@ -28,9 +28,9 @@ TimeInSeconds = Annotated[
 
 
 class NodeMessage(BaseModel):
-    """A body or an answer; members that this release does not know are ignored.
+    """The payload of a request or a response; unknown members are ignored.
 
-    The API of the pages hands some answers on. It promises no other members.
+    The public API passes some responses on, and documents all their members.
     """
 
     model_config = ConfigDict(
@@ -43,17 +43,17 @@ class NodeMessage(BaseModel):
 
     @classmethod
     def from_answer(cls, content: object) -> Self:
-        """Read the JSON that a node answered; raises NodeUnreachable if it is wrong."""
+        """Parse the response of a node; raises NodeUnreachable if it is not valid."""
         try:
             return cls.model_validate(content)
         except ValidationError as error:
             raise NodeUnreachable(
-                f"the node's answer cannot be understood: {_first_problem(error)}"
+                f"the node's response is not valid: {_first_problem(error)}"
             ) from error
 
     @classmethod
     def from_body(cls, content: object) -> Self:
-        """Read the JSON that a node sent; raises Refused if a text is missing or ""."""
+        """Parse the body of a request; raises Refused if a text is missing or ""."""
         try:
             body = cls.model_validate(content if isinstance(content, dict) else {})
         except ValidationError as error:
@@ -64,7 +64,7 @@ class NodeMessage(BaseModel):
         return body
 
     def as_json(self) -> dict[str, object]:
-        """Return the members as JSON has them."""
+        """Return the members as JSON values."""
         return self.model_dump(mode="json", by_alias=True)
 
 

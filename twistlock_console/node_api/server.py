@@ -1,9 +1,9 @@
-"""The node API: the application, its errors, and the server below it.
+"""The node API: the Flask application, its error responses, and the server.
 
-It is always open, on its own port, and speaks mutual TLS with nodes only; a
-Defender's certificate comes from the same authority and is turned away. One thread
-accepts connections and watches their deadlines. A connection has a thread of its own
-from its TLS handshake on; one that sends nothing has none.
+It is always open, on its own port, and accepts nodes only, by mutual TLS; a Defender's
+certificate may come from the same authority and is refused. One thread accepts
+connections and watches their deadlines. A connection has a thread of its own from its
+TLS handshake on; one that sends nothing has none.
 """
 
 import logging
@@ -50,7 +50,7 @@ IDLE_TIMEOUT_S = 60.0
 REQUEST_TIMEOUT_S = 10.0
 """From the first line of a request to the end of its body."""
 ANSWER_TIMEOUT_S = 30.0
-"""An answer must have been taken within this time."""
+"""The client must have read its answer within this time."""
 MAX_BODY_BYTES = 1024 * 1024
 CALLER = "twistlock.caller"
 THREAD_NAME = "node-api-connection"
@@ -58,18 +58,18 @@ log = logging.getLogger(__name__)
 
 
 def caller() -> Caller:
-    """Return the node that sent the present request."""
+    """Return the node that sent the current request."""
     return cast(Caller, request.environ[CALLER])
 
 
 def node_app() -> Flask:
-    """Return an application for routes, whose errors are sentences in JSON."""
+    """Return a Flask application without routes, whose errors are JSON."""
     app = Flask("node_api")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
     @app.errorhandler(ConsoleError)
     def refused(error: ConsoleError) -> ResponseReturnValue:
-        # 410: the caller shall not ask again; 503: it may, in a moment.
+        # 410: the caller must not retry; 503: it may retry in a moment.
         match error:
             case Removed():
                 return {"err": str(error)}, 410
@@ -98,7 +98,7 @@ def _add_retry_after(response: Response) -> Response:
 
 
 class NodeApi:
-    """Serves *app* on the node's private addresses from threads of its own."""
+    """Serves *app* on the node's private addresses, on threads of its own."""
 
     def __init__(self, settings: Settings, app: Flask) -> None:
         self._settings = settings
@@ -111,9 +111,9 @@ class NodeApi:
         self._members = frozenset(members) | frozenset(self._settings.private_addresses)
 
     def open(self) -> None:
-        """Bind every private address and begin to serve.
+        """Bind every private address and start to serve.
 
-        Raises ListenerError when an address cannot be bound.
+        Raises ListenerError if an address cannot be bound.
         """
         if self._servers:
             return
@@ -135,14 +135,14 @@ class NodeApi:
         return server
 
     def close(self) -> None:
-        """Free the port; requests in flight get no answer."""
+        """Close the ports; requests in flight get no answer."""
         for server in self._servers:
             server.stop()
         self._servers.clear()
 
 
 def _listen(address: str, port: int) -> socket:
-    # Bound by us: the server's own bind ends the process when it fails.
+    # Bound here, since the bind of BaseWSGIServer exits the process when it fails.
     listening = socket()
     try:
         listening.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
@@ -151,25 +151,25 @@ def _listen(address: str, port: int) -> socket:
     except OSError as error:
         listening.close()
         raise ListenerError(
-            f"The node API cannot use {address}:{port}: {error.strerror}; "
+            f"the node API cannot listen on {address}:{port}: {error.strerror}; "
             "free the port or set HIGH_AVAILABILITY_PORT"
         ) from error
     return listening
 
 
 class Handler(WSGIRequestHandler):
-    """Quiet, persistent connections: handshakes would cost far more than heartbeats."""
+    """Serves one persistent connection: a handshake per heartbeat would cost more."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        """Begin; who asks is known for the whole connection."""
+        """Find the entry of this connection, with its caller."""
         super().setup()
         self._node = cast(NodeServer, self.server).connection_of(self.connection)
 
     def make_environ(self) -> dict[str, Any]:
-        """Add who asks."""
+        """Add the caller to the WSGI environment."""
         return {**super().make_environ(), CALLER: self._node.caller}
 
     def handle_one_request(self) -> None:
@@ -178,14 +178,14 @@ class Handler(WSGIRequestHandler):
         super().handle_one_request()
 
     def parse_request(self) -> bool:
-        """Read the head of a request, whose first line has arrived."""
+        """Parse the head of a request, whose first line has arrived."""
         self._node.set_deadline(REQUEST_TIMEOUT_S)
         return super().parse_request()
 
     def run_wsgi(self) -> None:
-        """Answer one request, and be ready for the next.
+        """Answer one request, and keep the connection for the next.
 
-        Werkzeug's own ends each connection, as it does not know where a body ends.
+        Werkzeug's own closes each connection, as it does not know where a body ends.
         """
         body = self._body()
         if body is None:
@@ -202,7 +202,7 @@ class Handler(WSGIRequestHandler):
         self.wfile.write(b"".join(pieces))
 
     def _body(self) -> bytes | None:
-        """Read the body; None, and the connection ends, if it cannot be read whole."""
+        """Read the body; return None, and close the connection, if that fails."""
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal():
             self.send_error(HTTPStatus.LENGTH_REQUIRED)
@@ -214,15 +214,15 @@ class Handler(WSGIRequestHandler):
         return None
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing of what went well; heartbeats come several a second."""
+        """Log nothing: heartbeats arrive several times a second."""
 
     def log(self, type: str, message: str, *args: object) -> None:
-        """Send the server's own words to our log."""
+        """Log the messages of the server at level DEBUG."""
         log.debug(message, *args)
 
 
 class NodeServer(BaseWSGIServer):
-    """Serves *app* on the socket *fd*; shakes hands on each connection's own thread."""
+    """Serves *app* on the socket *fd*, each connection on a thread of its own."""
 
     multithread = True
 
@@ -243,28 +243,33 @@ class NodeServer(BaseWSGIServer):
         )
 
     def start(self) -> None:
-        """Begin to serve, on threads of its own."""
+        """Start to serve, on a thread of its own."""
         threading.Thread(
             target=self._gate.run, name=f"node-api-{self.host}", daemon=True
         ).start()
 
     def stop(self) -> None:
-        """Free the port, and end the connections that stand.
+        """Close the port and all connections.
 
-        A node that stops must look gone to the others, not frozen.
+        The other nodes must see that a node that stops is gone, not frozen.
         """
         self._gate.stop()
         self.server_close()
         self._connections.close()
 
     def connection_of(self, secured: ssl.SSLSocket) -> NodeConnection:
-        """Return what is known of a connection that is being served."""
+        """Return the entry of a connection that is being served."""
         return self._connections.find(secured)
 
     def _begin(self, plain: socket, address: str) -> Cut:
-        """Serve a connection on a thread of its own; returns what cuts it.
+        """Serve a connection on a thread of its own.
 
-        Raises OSError.
+        Returns:
+            The function that cuts it.
+
+        Raises:
+            OSError: No TLS, or no thread, could be started.
+
         """
         # Blocking from now on: deadlines are watched by the gate's thread.
         plain.setblocking(True)
@@ -305,15 +310,15 @@ class NodeServer(BaseWSGIServer):
             self.shutdown_request(secured)
 
     def _admit(self, connection: NodeConnection, address: str) -> bool:
-        """Return whether the peer is a node that may have one more connection."""
+        """Return whether the peer is a node with fewer connections than the limit."""
         caller = _identify(connection.secured)
         if caller is None:
-            reason = "it shows no node's certificate"
+            reason = "its certificate is not a node's"
         elif not self._connections.admit(connection, caller):
             reason = "that node has too many connections"
         else:
             return True
-        sentence = f"is turned away from the node API: {reason}"
+        sentence = f"connection to the node API refused: {reason}"
         self._refusals.write(address, sentence, monotonic())
         return False
 
@@ -324,7 +329,7 @@ def _status(line: str) -> tuple[int, str]:
 
 
 def _identify(connection: ssl.SSLSocket) -> Caller | None:
-    """Return which node is at the other end; None if it is no node."""
+    """Return the node that the peer's certificate names; None if it names no node."""
     der = connection.getpeercert(binary_form=True)
     if der is None or peer_identity(der).usage is not Usage.NODE:
         return None

@@ -1,8 +1,8 @@
-"""Our two certificate authorities, and the certificates that they issue.
+"""Create the two certificate authorities of a Console, and sign with them.
 
-One is for the service ports, and for Defenders. The other is for what only nodes may
-reach: MongoDB and the node API. Its key is derived from that of the first, so that
-every node has it, and every backup of the first one's key brings both back.
+One is for the service ports, and for Defenders. The other is for the ports that only
+nodes may reach: MongoDB and the node API. Its key is derived from that of the first, so
+that every node has it, and a backup of the first key restores both.
 Keys are ECDSA P-256; a certificate's subject is O=Twistlock, OU=its usage.
 """
 
@@ -36,7 +36,7 @@ from twistlock_console.pki.tls import Usage
 
 AUTHORITY_VALIDITY_DAYS = 3650
 CERTIFICATE_VALIDITY_DAYS = 1095
-#: Of 48 bytes modulo the order of P-256, each key is as likely as any other.
+#: 48 random bytes modulo the order of P-256 give practically uniform keys.
 DERIVED_BYTES = 48
 DERIVATION_LABEL = b"twistlock cluster authority 1"
 # The order of P-256's group: FIPS 186-4, D.1.2.3.
@@ -66,7 +66,7 @@ class Request:
 
 
 def create_authority(folder: Path) -> None:
-    """Make ca.pem (10 years) and ca-key.pem in *folder*, unless they are there.
+    """Create ca.pem (10 years) and ca-key.pem in *folder*, unless they exist.
 
     Raises IdentityError if they cannot be written, or if ca.pem is unusable.
     """
@@ -80,9 +80,9 @@ def create_authority(folder: Path) -> None:
 
 
 def create_cluster_authority(folder: Path) -> x509.Certificate:
-    """Return the cluster's authority; cluster-ca.pem is written where it is missing.
+    """Return the cluster's authority; write cluster-ca.pem if it is missing.
 
-    One that was derived from another authority is replaced. It ends when ca.pem ends,
+    A file that was derived from another authority is replaced. It expires with ca.pem,
     and is the same on every node. Raises IdentityError.
     """
     key = _derived_key(read_key(folder / AUTHORITY_KEY))
@@ -108,7 +108,7 @@ def sign_request(
 ) -> bytes:
     """Return a certificate (PEM) for the key in *csr_pem*, valid from yesterday.
 
-    Of the request, only the key counts. *names* are DNS names and IP addresses.
+    Only the key of the request is used. *names* are DNS names and IP addresses.
     Raises IdentityError if the request, a name or our authority cannot be used.
     """
     public = parse_pem(_requested_key, csr_pem, "the certificate request")
@@ -153,7 +153,7 @@ def _sign(issuer: Issuer, request: Request, days: int) -> bytes:
         builder = builder.serial_number(x509.random_serial_number())
     except ValueError as error:
         raise IdentityError(
-            f"{request.common_name!r} or {request.names!r} is no name"
+            f"{request.common_name!r} or {request.names!r} is not a valid name"
         ) from error
     builder = _for_usage(builder, request.usage, issuer.key.public_key())
     return builder.sign(issuer.key, SHA256()).public_bytes(Encoding.PEM)
@@ -164,7 +164,7 @@ def _self_signed(
     key: ec.EllipticCurvePrivateKey,
     validity: tuple[datetime, datetime],
 ) -> bytes:
-    """Return an authority's certificate, which follows from the arguments alone."""
+    """Return an authority's certificate (PEM), a pure function of the arguments."""
     name = _subject(common_name, "authority")
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
@@ -189,7 +189,7 @@ def _requested_key(pem: bytes) -> ec.EllipticCurvePublicKey:
 
 def _valid_for(days: int) -> tuple[datetime, datetime]:
     now = datetime.now(UTC)
-    # A day early: the clocks of the hosts need not agree.
+    # Valid since yesterday: the clocks of the hosts may differ.
     return now - timedelta(days=1), now + timedelta(days=days)
 
 

@@ -1,8 +1,8 @@
 """Issue and store a node's certificates: for the service ports, and for other nodes.
 
-The second one is for MongoDB and the node API. Its files themselves say in which phase
-of the move from one authority to two the node is (`trust_phase`): which certificate the
-bundle holds, and how many authorities are accepted.
+The second one, the cluster certificate, is for MongoDB and the node API. Its files
+define the phase of the trust migration (`trust_phase`): which certificate the bundle
+holds, and how many authorities are accepted.
 """
 
 import base64
@@ -50,7 +50,7 @@ CERTIFICATE_HEADER = b"-----BEGIN CERTIFICATE-----"
 
 
 def node_names(settings: Settings, address: str) -> list[str]:
-    """Return the names in a node's certificate: its own, and the load balancer's."""
+    """Return the names for a node's certificate: its own, and the load balancer's."""
     names = [address, "127.0.0.1", "localhost", settings.console_cn]
     return list(dict.fromkeys([*names, *settings.console_san]))
 
@@ -58,12 +58,20 @@ def node_names(settings: Settings, address: str) -> list[str]:
 def issue_node_certificate(
     folder: Path, names: Sequence[str], *, days: int = CERTIFICATE_VALIDITY_DAYS
 ) -> None:
-    """Make this node's certificate in *folder*, where our authority is.
+    """Issue this node's certificate in *folder*, where our authority is.
 
-    The node's key is kept if there is one, so that its pin stays the same. The
-    first of *names* becomes the common name. The certificate for MongoDB and the node
-    API is issued with it, in the phase of before: a new node begins with the last, one
-    of an earlier release with the first. Raises IdentityError.
+    An existing key of the node is kept, so that its pin stays the same. The cluster
+    certificate is issued with it, in the present phase: a new node starts with the last
+    phase, one of an earlier release with the first.
+
+    Args:
+        folder: The folder of certificates.
+        names: The first becomes the common name.
+        days: How long it is valid.
+
+    Raises:
+        IdentityError: The authority cannot be used.
+
     """
     phase = stored_phase(folder)
     if phase is TrustPhase.UNKNOWN:
@@ -85,7 +93,7 @@ def issue_node_certificate(
 
 
 def store_node_certificate(folder: Path, certificate_pem: bytes) -> None:
-    """Keep *certificate_pem* as this node's, with the key that is in *folder*.
+    """Store *certificate_pem* as this node's, with the key that is in *folder*.
 
     Raises IdentityError if it is not for that key.
     """
@@ -105,12 +113,12 @@ def fingerprint(csr_or_cert_pem: bytes) -> str:
 
 
 def public_key_pin(cert_pem: bytes) -> str:
-    """Return the public key's hash as ``curl --pinnedpubkey`` takes it."""
+    """Return the public key's hash in the form of ``curl --pinnedpubkey``."""
     return pin_of(fingerprint(cert_pem))
 
 
 def pin_of(shown: str) -> str:
-    """Return the pin of the key that has the fingerprint *shown*: the same hash."""
+    """Return the pin of the key whose fingerprint is *shown* as AB:CD:…."""
     digest = bytes.fromhex(shown.replace(":", ""))
     return f"sha256//{base64.b64encode(digest).decode()}"
 
@@ -126,9 +134,9 @@ def _public_key_hash(pem: bytes) -> bytes:
 
 
 def stored_phase(folder: Path) -> TrustPhase:
-    """Return the phase that the files in *folder* are of; UNKNOWN without any.
+    """Return the phase that the files in *folder* define; UNKNOWN without files.
 
-    Where one is missing or damaged it is the phase that the other leaves possible.
+    If one of the two is missing or damaged, the other decides.
     """
     accepted = _accepted_count(folder)
     if accepted == 1:
@@ -141,7 +149,7 @@ def stored_phase(folder: Path) -> TrustPhase:
 
 
 def complete_cluster_identity(folder: Path) -> TrustPhase:
-    """Make what is missing in *folder*, or does not go together; return the phase.
+    """Repair missing or inconsistent cluster files in *folder*; return the phase.
 
     The folder of an earlier release gets the first phase. Raises IdentityError.
     """
@@ -191,10 +199,10 @@ def issue_cluster_certificate(
     names: list[str],
     days: int = CERTIFICATE_VALIDITY_DAYS,
 ) -> None:
-    """Make what a node in *phase* shows and accepts, in *folder*. Raises IdentityError.
+    """Write the cluster certificate and accepted authorities of *phase* to *folder*.
 
-    What is shown is replaced before less is accepted: a crash in between leaves a node
-    that accepts both.
+    The certificate is replaced before fewer authorities are accepted: a crash in
+    between leaves a node that accepts both. Raises IdentityError.
     """
     create_cluster_authority(folder)
     if phase is TrustPhase.ACCEPT_BOTH:
@@ -206,7 +214,7 @@ def issue_cluster_certificate(
 
 
 def enter_phase(folder: Path, phase: TrustPhase) -> None:
-    """Go on to *phase*, with a certificate that ends when node.pem ends."""
+    """Enter *phase*, with a certificate that expires with node.pem."""
     own = load_certificate(folder / NODE)
     common_name = own.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
     names = list(dict.fromkeys([str(common_name), *sorted(names_in(own))]))
@@ -223,7 +231,7 @@ def accepted_authorities(folder: Path, phase: TrustPhase) -> bytes:
 
 
 def store_cluster_identity(folder: Path, certificate: bytes, accepted: bytes) -> None:
-    """Keep *certificate* (PEM) as the one that is shown, and whom is accepted.
+    """Store the cluster *certificate* and the *accepted* authorities, both PEM.
 
     Raises IdentityError if one is unusable, or not for the key in *folder*.
     """

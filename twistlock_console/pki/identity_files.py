@@ -1,4 +1,4 @@
-"""The certificates and keys of a node, as files in one folder."""
+"""Read and write the certificates and keys of a node, files in one folder."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -27,30 +27,30 @@ NODE_KEY = "node-key.pem"
 NODE_BUNDLE = "node-bundle.pem"
 #: The authority of the nodes' own certificates; its key is derived, and in no file.
 CLUSTER_AUTHORITY = "cluster-ca.pem"
-#: The certificate that MongoDB and the node API show, with the node's key.
+#: The certificate that MongoDB and the node API present, with the node's key.
 CLUSTER_BUNDLE = "cluster-bundle.pem"
 #: The authorities whose certificates MongoDB and the node API accept.
 CLUSTER_TRUST = "cluster-trust.pem"
-#: All that is not kept where a node changes its authority.
+#: The files that are deleted when a node changes its authority.
 CLUSTER_FILES = (CLUSTER_AUTHORITY, CLUSTER_BUNDLE, CLUSTER_TRUST)
 
-#: From here on people are warned that a certificate ends.
+#: People are warned so long before a certificate expires.
 EXPIRY_WARNING_PERIOD = timedelta(days=90)
 
 REMEDY = (
     "restore it from a backup of this host, or remove the node from the cluster "
-    "and let it join anew"
+    "and let it join again"
 )
 T = TypeVar("T")
 REMEDIES = {
     NODE: (
         "The certificate of this node",
-        "It should have been renewed by itself; the node's log says what hinders it",
+        "It should have been renewed automatically; the node's log has the reason",
     ),
     AUTHORITY: (
         "The Console's certificate authority",
         "Install a new Console before then, restore a backup there, and deploy the "
-        "Defenders anew",
+        "Defenders again",
     ),
 }
 
@@ -66,7 +66,7 @@ def read_certificate(path: Path) -> x509.Certificate:
         ended = certificate.not_valid_after_utc
         raise IdentityError(
             f"{path} expired on {ended:%Y-%m-%d}; check this host's clock, or remove "
-            "the node from the cluster and let it join anew"
+            "the node from the cluster and let it join again"
         )
     if now < certificate.not_valid_before_utc:
         begins = certificate.not_valid_before_utc
@@ -77,7 +77,7 @@ def read_certificate(path: Path) -> x509.Certificate:
 
 
 def load_certificate(path: Path) -> x509.Certificate:
-    """Return the certificate at *path*, in its time or not. Raises IdentityError."""
+    """Return the certificate at *path*, expired or not. Raises IdentityError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -88,7 +88,7 @@ def load_certificate(path: Path) -> x509.Certificate:
 
 
 def names_in(certificate: x509.Certificate) -> set[str]:
-    """Return the names and addresses that *certificate* is for."""
+    """Return the DNS names and addresses in *certificate*."""
     try:
         found = certificate.extensions.get_extension_for_class(
             x509.SubjectAlternativeName
@@ -108,14 +108,14 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def make_key(path: Path) -> None:
-    """Make a new private key at *path*. Raises IdentityError."""
+    """Create a new private key at *path*. Raises IdentityError."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_secret(path, pem)
 
 
 def parse_pem(load: Callable[[bytes], T], data: bytes, what: str) -> T:
-    """Return what *load* makes of *data*; IdentityError if that is nothing."""
+    """Return *data*, called *what* in errors, as parsed by *load*; or IdentityError."""
     if not data.strip():
         raise IdentityError(f"{what} is empty; {REMEDY}")
     try:
@@ -125,7 +125,7 @@ def parse_pem(load: Callable[[bytes], T], data: bytes, what: str) -> T:
 
 
 def make_request(key_path: Path, common_name: str) -> bytes:
-    """Make a certificate request (PEM) for the key at *key_path*."""
+    """Create a certificate request (PEM) for the key at *key_path*."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     request = builder.sign(read_key(key_path), SHA256())
@@ -133,7 +133,7 @@ def make_request(key_path: Path, common_name: str) -> bytes:
 
 
 def expiry_warnings(folder: Path, now: datetime | None = None) -> list[str]:
-    """Return a sentence for each certificate that ends soon or has ended."""
+    """Return a sentence for each certificate that expires soon or has expired."""
     now = now or datetime.now(UTC)
     found = []
     for file, (what, remedy) in REMEDIES.items():
@@ -143,6 +143,6 @@ def expiry_warnings(folder: Path, now: datetime | None = None) -> list[str]:
             found.append(f"{error}.")
             continue
         if ends - now < EXPIRY_WARNING_PERIOD:
-            verb = "ends" if ends > now else "ended"
+            verb = "expires" if ends > now else "expired"
             found.append(f"{what} {verb} on {ends:%Y-%m-%d}. {remedy}.")
     return found

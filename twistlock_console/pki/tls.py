@@ -1,7 +1,7 @@
-"""TLS of the nodes and their clients: contexts, renewed ones, and the peer's identity.
+"""TLS contexts of the nodes and their clients, with reload, and the peer's identity.
 
-A context follows this node's certificates when they are renewed. Connections that stand
-go on as they are; each new one shows the new certificate.
+A context is reloaded when this node's certificates are renewed. Established connections
+continue; each new one presents the new certificate.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Usage(StrEnum):
-    """What a certificate of ours was issued for."""
+    """The purpose for which a certificate of ours was issued."""
 
     NODE = "node"
     DEFENDER = "defender"
@@ -40,7 +40,7 @@ class Usage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who holds a certificate; *usage* is None if it is neither of ours.
+    """The contents of a peer's certificate; *usage* is None if it is neither of ours.
 
     It is valid from *begins*, if that is known, until *expires*.
     """
@@ -53,13 +53,20 @@ class Identity:
 
 
 def server_context(folder: Path, *, client: Usage | None) -> ssl.SSLContext:
-    """Make the context of a server of this node.
+    """Return the context of a server of this node.
 
-    With *client*, a certificate is demanded and TLS is 1.3. A server for nodes shows
-    and accepts what `certificates` says; one for Defenders accepts what our first
-    authority issued. That one issues to nodes too, and so may the former while a
-    cluster moves to its own authority: the server must still compare
-    peer_identity(...).usage with *client*. Raises IdentityError.
+    A server for nodes presents and accepts the files of `certificates`; one for
+    Defenders accepts our first authority. Either authority may have issued to nodes and
+    to Defenders, so the server must still compare peer_identity(...).usage with
+    *client*.
+
+    Args:
+        folder: The folder of certificates.
+        client: With a usage, clients need a certificate and TLS 1.3.
+
+    Raises:
+        IdentityError: A file is missing, damaged or expired.
+
     """
     if client is Usage.NODE:
         context = _context(ssl.PROTOCOL_TLS_SERVER, folder, CLUSTER_BUNDLE)
@@ -76,11 +83,12 @@ def server_context(folder: Path, *, client: Usage | None) -> ssl.SSLContext:
 
 
 def client_context(folder: Path) -> ssl.SSLContext:
-    """Make the context of a client that is this node; names are checked.
+    """Return the context of a client on this node; it checks the server's name.
 
-    It may ask any port of a node, so a server of either authority is trusted: neither
-    issues a server's certificate to a Defender. A command that runs before the node of
-    this release has started finds the files of the earlier one. Raises IdentityError.
+    It may connect to any port of a node, so a server of either authority is trusted:
+    neither issues a server's certificate to a Defender. A command that runs before the
+    node of this release has started finds the files of the earlier one. Raises
+    IdentityError.
     """
     is_old = not (folder / CLUSTER_BUNDLE).exists()
     shown = NODE if is_old else CLUSTER_BUNDLE
@@ -92,7 +100,7 @@ def client_context(folder: Path) -> ssl.SSLContext:
 
 
 def peer_identity(der: bytes) -> Identity:
-    """Return whose certificate *der* is; TLS has verified it before.
+    """Return the identity in the certificate *der*, which TLS has verified.
 
     Raises IdentityError if it cannot be read.
     """
@@ -109,7 +117,7 @@ def peer_identity(der: bytes) -> Identity:
 
 
 def _context(protocol: int, folder: Path, shown: str) -> ssl.SSLContext:
-    # These two say what is wrong with a file, which OpenSSL does not.
+    # These two name the file and the problem, which OpenSSL does not.
     read_certificate(folder / shown)
     read_key(folder / NODE_KEY)
     context = ssl.SSLContext(protocol)
@@ -137,9 +145,9 @@ def _subject_attribute(
 
 
 class CertificateWatch:
-    """Notices that a certificate of the node in *folder*, or whom it accepts, changed.
+    """Detects changes of the certificates and trusted authorities in *folder*.
 
-    A file that is missing has not changed.
+    A missing file counts as unchanged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -147,7 +155,7 @@ class CertificateWatch:
         self._known = [_file_version(file) for file in self._files]
 
     def changed(self) -> bool:
-        """Return whether one was replaced since the last call that said so."""
+        """Return whether a file was replaced since the last call that returned True."""
         found = [_file_version(file) for file in self._files]
         versions = [new or old for new, old in zip(found, self._known, strict=True)]
         if versions == self._known:
@@ -165,10 +173,10 @@ def _file_version(file: Path) -> tuple[int, int] | None:
 
 
 class ReloadingTlsContext:
-    """The context that *make* returns; made again when the certificate is replaced.
+    """The context that *make* returns, reloaded when a certificate is replaced.
 
-    Making it raises IdentityError at first; later that is logged, and the context
-    of before goes on being used.
+    The first call of *make* may raise IdentityError; a later failure is logged, and
+    the previous context stays in use. *folder* holds the certificates.
     """
 
     def __init__(self, make: Callable[[], ssl.SSLContext], folder: Path) -> None:
@@ -189,9 +197,10 @@ class ReloadingTlsContext:
 async def reload_on_change(
     context: ssl.SSLContext, folder: Path, renewed: Callable[[], object]
 ) -> None:
-    """Keep *context*, which only this loop uses, at the certificate in *folder*.
+    """Load the certificate in *folder* into *context* whenever it is renewed.
 
-    Calls *renewed* after each renewal. Runs until cancelled.
+    Calls *renewed* after each renewal. Runs until cancelled, on the event loop that
+    uses *context*.
     """
     watch = CertificateWatch(folder)
     while True:

@@ -1,8 +1,8 @@
-"""The phases in which a cluster moves to the certificates of its own authority.
+"""The phases in which a cluster migrates to the certificates of its own authority.
 
-A node of an earlier release shows, and accepts, certificates of the one authority
-that Defenders have too. No node may show what another does not accept, so every node
-goes on only when all others have come as far.
+A node of an earlier release presents, and accepts, certificates of the one authority
+that Defenders have too. No node may present a certificate that another does not accept,
+so each node enters the next phase only when all others have reached its own.
 """
 
 from collections.abc import Iterable
@@ -10,15 +10,15 @@ from enum import IntEnum
 
 
 class TrustPhase(IntEnum):
-    """What a node shows to MongoDB and node API of others, and accepts at its own."""
+    """A phase: the certificate that a node presents to others, and those it accepts."""
 
     #: Not known: the node does not answer, or its release has no such certificates.
     UNKNOWN = 0
-    #: Shows the certificate of before, accepts both kinds.
+    #: Presents the old certificate, accepts both kinds.
     ACCEPT_BOTH = 1
-    #: Shows that of the cluster's authority, accepts both kinds.
+    #: Presents that of the cluster's authority, accepts both kinds.
     PRESENT_CLUSTER = 2
-    #: Shows and accepts certificates of the cluster's authority alone.
+    #: Presents and accepts certificates of the cluster's authority alone.
     CLUSTER_ONLY = 3
 
 

@@ -1,4 +1,4 @@
-"""What the operator chose, from twistlock.cfg and the environment."""
+"""The settings of a node, from twistlock.cfg and the environment."""
 
 from twistlock_console.settings.checks import check_ports_free
 from twistlock_console.settings.loading import load_settings

@@ -17,12 +17,12 @@ from twistlock_console.settings.values import Settings
 VERSION_TIMEOUT_S = 10.0
 
 Finding = tuple[tuple[str, ...], str]
-"""The keys that a mistake is about, and the sentence."""
+"""The keys that a problem is about, and a sentence."""
 log = logging.getLogger(__name__)
 
 
 def listeners(settings: Settings) -> Iterator[tuple[str, int | None, tuple[str, ...]]]:
-    """Return each key of a port, its port and the addresses it is opened on."""
+    """Yield each key of a port, its port and the addresses that it listens on."""
     everywhere, ours = settings.service_addresses, settings.private_addresses
     yield "MANAGEMENT_PORT_HTTPS", settings.management_port_https, everywhere
     yield "MANAGEMENT_PORT_UI", settings.management_port_ui, everywhere
@@ -32,7 +32,7 @@ def listeners(settings: Settings) -> Iterator[tuple[str, int | None, tuple[str, 
 
 
 def check_ports_free(settings: Settings) -> None:
-    """Refuse with SettingsError if a port cannot be opened, now or as primary.
+    """Raise SettingsError if a port cannot be opened, now or as primary.
 
     Service ports are checked on a standby too: it may have to open them later.
     """
@@ -57,7 +57,7 @@ def _sentence(key: str, port: int, address: str, problem: OSError) -> str:
 
 
 def check_values(settings: Settings) -> Iterator[Finding]:
-    """Find the values that do not go together."""
+    """Yield problems of values that conflict."""
     yield from _check_ports(settings)
 
 
@@ -73,7 +73,7 @@ def _check_ports(settings: Settings) -> Iterator[Finding]:
 
 
 def check_host(settings: Settings) -> Iterator[Finding]:
-    """Find what this host does not have or forbids. Leaves nothing behind."""
+    """Yield problems of the settings on this host; undo every change."""
     yield from check_address(settings)
     yield from _check_folders(settings)
     if settings.mongod_binary and (wrong := not_mongod(settings.mongod_binary)):
@@ -81,7 +81,7 @@ def check_host(settings: Settings) -> Iterator[Finding]:
 
 
 def check_address(settings: Settings) -> Iterator[Finding]:
-    """Find an address that is not this host's."""
+    """Yield a problem if NODE_ADDRESS is not an address of this host."""
     address = settings.node_address
     if problem := bind_problem(address):
         yield (
@@ -92,14 +92,14 @@ def check_address(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_folders(settings: Settings) -> Iterator[Finding]:
-    """Find folders that are not the Console's, or cannot be used."""
+    """Yield problems of folders that are not the Console's, or unusable."""
     folder, volume = settings.data_folder, settings.data_recovery_volume
     if wrong := _belongs_to_the_system(folder) or unwritable(folder):
         yield ("DATA_FOLDER",), f"DATA_FOLDER {wrong}"
     if wrong := _is_part_of(folder, volume):
         yield ("DATA_RECOVERY_VOLUME",), f"DATA_RECOVERY_VOLUME {wrong}"
     elif settings.data_recovery_enabled and (wrong := unwritable(volume)):
-        # No reason to stay down: a lost mount must not stop the Console.
+        # Only a warning: a lost mount must not stop the Console.
         log.warning("no backups can be made: DATA_RECOVERY_VOLUME %s", wrong)
 
 
@@ -124,13 +124,13 @@ def _is_part_of(data: Path, volume: Path) -> str | None:
 
 
 def unwritable(folder: Path) -> str | None:
-    """Return why *folder* cannot be written or made, if so."""
+    """Return why *folder* cannot be written or created; None if it can."""
     try:
         if folder.exists():
             usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
             return None if usable else f"{folder} is not a folder that can be written"
         parent = next(above for above in folder.parents if above.exists())
-        # Only an attempt tells: to root, /proc looks writable.
+        # Only an attempt is reliable: for root, /proc seems to be writable.
         with tempfile.TemporaryDirectory(prefix=".twistlock-", dir=parent):
             return None
     except OSError as error:
@@ -138,6 +138,6 @@ def unwritable(folder: Path) -> str | None:
 
 
 def not_mongod(program: Path) -> str | None:
-    """Return why *program* cannot be run as mongod, if so. Takes at most 10 s."""
+    """Return why *program* cannot be run as mongod; None if it can (in 10 s)."""
     why = why_not_mongod(program, VERSION_TIMEOUT_S)
     return why and f"{program} {why}"

@@ -1,4 +1,4 @@
-"""The text of twistlock.cfg, read as data: it looks like shell and is never run.
+"""Parse the text of twistlock.cfg: it has shell syntax, and is never executed.
 
 A line is ``KEY=value``, a ``#`` comment or empty. A value is one word, partly or
 wholly in quotes; outside single quotes ``${VAR-default}`` and ``${VAR:-default}``
@@ -24,14 +24,14 @@ _PART = re.compile(
     r"|(?P<plain>[^\s'\"$`\\;&|<>()]+)"
 )
 _EXPANSION = re.compile(_VARIABLE)
-#: Alone it ends a line in files of old Macs; here the rest would be part of the line.
+#: Files of old Macs end lines with it; here the next line would be part of the line.
 _LONE_RETURN = re.compile(r"\r(?![\r\n]|$)")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigEntry:
-    """One key, its value after quotes and variables, and where it stands.
+    """One key, its value after quotes and variables, and its line number.
 
     *text* is its line, without white space around it.
     """
@@ -44,7 +44,7 @@ class ConfigEntry:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is wrong, in one sentence; *line* is 0 for the file as a whole."""
+    """A problem in one sentence; *line* is 0 for the file as a whole."""
 
     line: int
     sentence: str
@@ -53,14 +53,14 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """All that could be read, and all that could not."""
+    """The parsed entries, and the lines that could not be parsed."""
 
     entries: tuple[ConfigEntry, ...]
     mistakes: tuple[Mistake, ...] = ()
 
 
 def parse(content: bytes, environ: Mapping[str, str]) -> ConfigFile:
-    """Read *content*, taking variables from *environ*. Raises nothing."""
+    """Parse *content* with variables from *environ*; raise nothing."""
     lines = decode_lines(content)
     if isinstance(lines, Mistake):
         return ConfigFile((), (lines,))
@@ -78,7 +78,7 @@ def parse(content: bytes, environ: Mapping[str, str]) -> ConfigFile:
 
 
 def decode_lines(content: bytes) -> list[str] | Mistake:
-    """Split *content* into its lines; a byte order mark is left out."""
+    """Split *content* into lines, without a byte order mark."""
     if len(content) > MAX_FILE_BYTES:
         return Mistake(
             0, f"the file has more than {MAX_FILE_BYTES} bytes, a wrong file?"
@@ -86,19 +86,19 @@ def decode_lines(content: bytes) -> list[str] | Mistake:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return Mistake(0, "the file is not UTF-8 text; write it anew as plain text")
+        return Mistake(0, "the file is not UTF-8 text; save it as plain text")
     if found := _NOT_TEXT.search(text):
         line = text.count("\n", 0, found.start()) + 1
         return Mistake(
             line,
             f"the file is not plain text: control character {found[0]!r}; "
-            "write it anew as plain text",
+            "save it as plain text",
         )
     if found := _LONE_RETURN.search(text):
         return Mistake(
             text.count("\n", 0, found.start()) + 1,
-            "the file has a carriage return alone at the end of a line; write it anew "
-            "with the line ends of Linux",
+            "the file has a carriage return alone at the end of a line; save it with "
+            "the line ends of Linux",
         )
     return text.split("\n")
 
@@ -123,7 +123,7 @@ def _parse_line(
 
 
 def quote(value: str) -> str:
-    """Write *value* so that `parse` reads it again; it has no line breaks."""
+    """Quote *value*, which has no line breaks, so that `parse` returns it."""
     if re.fullmatch(r"[^\s'\"$`\\;&|<>()#]*", value):
         return value
     return "'" + value.replace("'", "'\"'\"'") + "'"

@@ -1,4 +1,4 @@
-"""What this host tells about itself: its name, its addresses, and a cluster manager."""
+"""Read this host's name and addresses, and detect a cluster manager."""
 
 import errno
 import socket
@@ -34,7 +34,7 @@ def full_name() -> str:
 
 
 def find_address(beyond: str = DOCUMENTATION_ADDRESS) -> str | None:
-    """Return our IPv4 address on the route to *beyond*, else that of our name."""
+    """Return our IPv4 address on the route to *beyond*, or that of our name."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Connecting a UDP socket chooses a route and sends nothing.
@@ -50,7 +50,7 @@ def is_loopback(address: str) -> bool:
 
 
 def lacks_ipv6(address: str, problem: OSError) -> bool:
-    """Return whether *problem* is that this host has no IPv6, which *address* needs."""
+    """Return whether *problem* is that this host lacks IPv6 for *address*."""
     return ":" in address and problem.errno in (
         errno.EAFNOSUPPORT,
         errno.EADDRNOTAVAIL,
@@ -59,9 +59,9 @@ def lacks_ipv6(address: str, problem: OSError) -> bool:
 
 
 def bind_problem(address: str, port: int = 0) -> OSError | None:
-    """Return why *port* cannot be opened on *address*, if so; port 0 is any port.
+    """Return why *port* cannot be opened on *address*; None if it can. 0 is any port.
 
-    That this host has no IPv6 is no problem: the port is then opened without.
+    A host without IPv6 is no problem: the port is then opened on IPv4 alone.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
@@ -83,7 +83,7 @@ def _address_of_name() -> str | None:
 
 
 def _call_with_timeout(call: Callable[[], T], otherwise: T) -> T:
-    """Call with a deadline: name look-ups have none of their own."""
+    """Return the result of *call*, or *otherwise* after LOOKUP_TIMEOUT_S."""
     answers: list[T] = []
     thread = threading.Thread(target=lambda: answers.append(call()), daemon=True)
     thread.start()
@@ -94,7 +94,7 @@ def _call_with_timeout(call: Callable[[], T], otherwise: T) -> T:
 def detect_orchestrator(
     environ: Mapping[str, str], root: Path = Path("/")
 ) -> str | None:
-    """Name the cluster manager and the sign of it, or None on a plain host.
+    """Return the cluster manager and the evidence of it, or None on a plain host.
 
     *root* is where the host's file system begins.
     """

@@ -29,7 +29,7 @@ from twistlock_console.settings.values import Settings
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key; *parse* raises ValueError whose text says what would be right."""
+    """One key; *parse* raises ValueError, whose text describes a valid value."""
 
     name: str
     default: str
@@ -125,7 +125,7 @@ KEYS = (
         "LOG_FORMAT",
         "json",
         log_format,
-        "How the log is written: json, one object a line for programs, or human.",
+        "Format of the log: json, one object per line for programs, or human.",
     ),
     Key(
         "ALERT_TARGETS_ALLOWED",
@@ -188,11 +188,11 @@ IGNORED_KEYS = frozenset(
         "SYSTEMD_ENABLED",
     }
 )
-"""Keys of the product's own twistlock.cfg that mean nothing here."""
+"""Keys of the original product's twistlock.cfg, accepted and ignored."""
 
 
 def values_of(settings: Settings) -> dict[str, str]:
-    """Every setting as twistlock.cfg would have it."""
+    """Return every setting by key, formatted for twistlock.cfg."""
     core = {key.name: getattr(settings, key.attribute) for key in KEYS}
     values = {**core, **settings.plugin_values}
     return {name: _text(value) for name, value in values.items()}

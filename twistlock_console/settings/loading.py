@@ -1,4 +1,4 @@
-"""From twistlock.cfg and the environment to settings, or to all mistakes at once."""
+"""Load settings from twistlock.cfg and the environment; report all mistakes."""
 
 import difflib
 import logging
@@ -17,14 +17,14 @@ from twistlock_console.settings.values import Settings
 
 log = logging.getLogger(__name__)
 
-#: How alike a key must be to be suggested, from 0 to 1: a letter or a word differs.
+#: Similarity from which a key is suggested, 0 to 1: a letter or a word differs.
 MIN_SIMILARITY = 0.8
 
 _ENVIRONMENT = -1  # stands for a line number
 
 
 class _Mistakes:
-    """The mistakes so far; what only follows from an earlier one is left out."""
+    """Collects mistakes; skips those that only follow from an earlier one."""
 
     def __init__(self, file: str, lines: Mapping[str, int]) -> None:
         self._file = file
@@ -33,12 +33,12 @@ class _Mistakes:
         self._spoilt: set[str] = set()
 
     def add(self, keys: tuple[str, ...], sentence: str, line: int = 0) -> None:
-        """Note *sentence*: the values of *keys* cannot be used."""
+        """Add *sentence*: the values of *keys* cannot be used."""
         self.add_all([(keys, sentence)], line)
         self._spoilt.update(keys)
 
     def add_all(self, findings: Iterable[checks.Finding], line: int = 0) -> None:
-        """Note each finding, at *line* or the last that sets one of its keys."""
+        """Add each finding, at *line* or the last line that sets one of its keys."""
         for keys, sentence in findings:
             if self._spoilt.isdisjoint(keys):
                 set_on = (self._lines[key] for key in keys if key in self._lines)
@@ -64,11 +64,11 @@ def load_settings(
     on_this_host: bool = True,
     root: Path = Path("/"),
 ) -> Settings:
-    """Read the settings. Raises SettingsError with all mistakes, one a line.
+    """Load the settings. Raises SettingsError with all mistakes, one a line.
 
-    *environ* overrides the file. With *on_this_host* false the host is not looked at:
-    right for a command that only talks to a running node. *root* is where signs of a
-    cluster manager are sought.
+    *environ* overrides the file. With *on_this_host* false the host is not checked:
+    right for a command that only talks to a running node. *root* is where evidence of a
+    cluster manager is sought.
     """
     content = read_config(path)
     if not on_this_host:
@@ -87,7 +87,7 @@ def parse_settings(
     environ: Mapping[str, str],
     check_more: Callable[[Settings], Iterable[checks.Finding]] = lambda _: (),
 ) -> Settings:
-    """Read the settings from *content*, which mistakes call *name*.
+    """Parse the settings in *content*, whose name in mistakes is *name*.
 
     *check_more* yields problems of the host. Raises SettingsError as `load_settings`.
     """
@@ -109,13 +109,13 @@ def parse_settings(
 def check_plugins(
     settings: Settings, environ: Mapping[str, str], root: Path
 ) -> Iterator[checks.Finding]:
-    """Find what the host lacks for the plugins that *settings* switch on."""
+    """Yield problems of the host for the plugins that *settings* enable."""
     for plugin in plugins.enabled(settings):
         yield from plugin.check_host(settings, environ, root)
 
 
 def read_config(path: Path) -> bytes:
-    """Return what is in the file at *path*. Raises SettingsError."""
+    """Return the content of the file at *path*. Raises SettingsError."""
     try:
         if not path.is_file():
             raise SettingsError(f"Configuration file {path} must be present")
@@ -146,7 +146,7 @@ def _check_file(
     for entry in entries:
         if entry.key not in known:
             log.warning(
-                "%s, line %s: %s is no key of ours and is ignored%s",
+                "%s, line %s: %s is not a known key and is ignored%s",
                 name,
                 entry.line,
                 entry.key,
@@ -155,7 +155,7 @@ def _check_file(
 
 
 def _hint(key: str) -> str:
-    """Name the key that *key* may be a misspelling of; "" where none is near."""
+    """Return a hint at the key that *key* may misspell; "" if none is similar."""
     ours = [each.name for each in all_keys()]
     near = difflib.get_close_matches(key.upper(), ours, n=1, cutoff=MIN_SIMILARITY)
     return f"; the nearest is {near[0]}" if near else ""
@@ -183,7 +183,7 @@ def _parse_value(key: Key, texts: Mapping[str, str], mistakes: _Mistakes) -> obj
 
 
 def _fill(settings: Settings, mistakes: _Mistakes) -> Settings:
-    """Find the values that were left empty."""
+    """Fill in defaults of the host for values that were left empty."""
     if not settings.console_cn:
         settings = replace(settings, console_cn=full_name())
     if settings.node_address:

@@ -1,6 +1,6 @@
-"""How the text of one value becomes a value.
+"""Parse the text of one value.
 
-Each parser raises ValueError, whose text says what would have been right.
+Each parser raises ValueError, whose text describes a valid value.
 """
 
 import re
@@ -24,31 +24,31 @@ _DNS_NAME = re.compile(rf"(\*\.)?({_LABEL}\.)*(?!\d+$){_LABEL}")
 
 
 def port(text: str) -> int:
-    """Read a TCP port."""
+    """Parse a TCP port."""
     return _whole_number(text, 1, 65_535, "a port is a number")
 
 
 def port_or_none(text: str) -> int | None:
-    """Read a TCP port; nothing disables the listener."""
+    """Parse a TCP port; "" disables the listener."""
     return port(text) if text else None
 
 
 def true_or_false(text: str) -> bool:
-    """Read a switch."""
+    """Parse true or false."""
     if text.lower() not in ("true", "false"):
         raise ValueError("write true or false")
     return text.lower() == "true"
 
 
 def log_format(text: str) -> LogFormat:
-    """Read how records are written."""
+    """Parse the format of the log."""
     if text.lower() not in LogFormat.__members__.values():
         raise ValueError("write json or human")
     return LogFormat(text.lower())
 
 
 def address(text: str) -> str:
-    """Read an IPv4 address that a host can have; nothing means: find it."""
+    """Parse an IPv4 address that a host can have; "" means: find it."""
     try:
         wrong = bool(text) and not _belongs_to_a_host(IPv4Address(text))
     except AddressValueError:
@@ -59,7 +59,7 @@ def address(text: str) -> str:
 
 
 def common_name(text: str) -> str:
-    """Read a certificate's common name; nothing means: find it.
+    """Parse a certificate's common name; "" means: find it.
 
     It is among the certificate's names too, which hold no other characters, and the
     addresses among them in one form.
@@ -73,13 +73,13 @@ def common_name(text: str) -> str:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Read DNS names and IP addresses, ``DNS:`` and ``IP:`` allowed before them."""
+    """Parse DNS names and IP addresses, also with ``DNS:`` or ``IP:`` before them."""
     found = [_name(part.strip()) for part in text.split(",") if part.strip()]
     return tuple(dict.fromkeys(found))
 
 
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Read networks and addresses."""
+    """Parse networks and addresses, separated by commas."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
         return tuple(dict.fromkeys(ip_network(part) for part in parts))
@@ -91,13 +91,13 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def proxies(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Read IP addresses and networks like 10.0.0.0/24, with commas between."""
+    """Parse IP addresses and networks like 10.0.0.0/24, separated by commas."""
     found = [_network(part.strip()) for part in text.split(",") if part.strip()]
     return tuple(dict.fromkeys(found))
 
 
 def folder(text: str) -> Path:
-    """Read an absolute path."""
+    """Parse an absolute path without `..`."""
     if not Path(text).is_absolute() or not text.isprintable():
         raise ValueError("write a full path that begins with /")
     if ".." in Path(text).parts:
@@ -107,13 +107,13 @@ def folder(text: str) -> Path:
 
 
 def file(text: str) -> Path | None:
-    """Read the absolute path of a file; nothing means: there is none."""
+    """Parse the absolute path of a file; "" means: there is none."""
     return folder(text) if text else None
 
 
 def cache(text: str) -> float:
-    """Read gigabytes within MongoDB's own bounds; nothing means 0.5."""
-    # Python's own numbers may have underscores, and digits of any script.
+    """Parse gigabytes within MongoDB's own limits; "" means 0.5."""
+    # float() would accept underscores, and digits of any script.
     size = float(text or "0.5") if _DECIMAL.fullmatch(text or "0.5") else 0
     if not 0.25 <= size <= 10_000:
         raise ValueError("write a number of gigabytes from 0.25 to 10000")
@@ -121,7 +121,7 @@ def cache(text: str) -> float:
 
 
 def milliseconds(low: int, high: int) -> Callable[[str], int]:
-    """Make a parser of whole milliseconds from *low* to *high*."""
+    """Return a parser of whole milliseconds from *low* to *high*."""
     return lambda text: _whole_number(text, low, high, "write whole milliseconds")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class LogFormat(StrEnum):
-    """How a record of the log is written."""
+    """The format of the log."""
 
     JSON = "json"
     HUMAN = "human"
@@ -18,49 +18,49 @@ class LogFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where a node keeps its files, below one root that only it may read."""
+    """The folders of a node, below one root that only its account may read."""
 
     root: Path
 
     @property
     def database(self) -> Path:
-        """Return what mongod stores."""
+        """Return the folder of mongod's files."""
         return self.root / "db"
 
     @property
     def log(self) -> Path:
-        """Logs of the node and of mongod."""
+        """Return the folder of the logs of the node and of mongod."""
         return self.root / "log"
 
     @property
     def certificates(self) -> Path:
-        """Certificates and their keys."""
+        """Return the folder of certificates and their keys."""
         return self.root / "certificates"
 
     @property
     def secrets(self) -> Path:
-        """Passwords and keys that are no certificates."""
+        """Return the folder of passwords and of keys without certificates."""
         return self.root / "secrets"
 
     @property
     def run(self) -> Path:
-        """Files that mean something only while the node runs."""
+        """Return the folder of files that are only valid while the node runs."""
         return self.root / "run"
 
     @property
     def scripts(self) -> Path:
-        """Return the installed copy of twistlock.cfg and the scripts beside it."""
+        """Return the folder of the installed twistlock.cfg and scripts."""
         return self.root / "scripts"
 
     @property
     def images(self) -> Path:
-        """Return the release tarball, kept for hosts that join."""
+        """Return the folder of the release tarball, for hosts that join."""
         return self.root / "images"
 
     def create(self) -> None:
-        """Make all folders, those below the root for their owner alone.
+        """Create all folders, those below the root for their owner alone.
 
-        Raises OSError. A root that is there already keeps its mode.
+        Raises OSError. An existing root keeps its mode.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         # On a disk of its own it may be unusable by itself: then mongod says why.
@@ -85,7 +85,7 @@ def _make_private(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything twistlock.cfg can say. Keys are the fields in capitals.
+    """All settings of twistlock.cfg. The keys are the fields in capitals.
 
     *plugin_values* has the values of the keys that plugins declare, by key.
     """
@@ -117,7 +117,7 @@ class Settings:
 
     @property
     def service_addresses(self) -> tuple[str, ...]:
-        """Return where the service ports listen: everywhere, but for a loopback node.
+        """Return the addresses of the service ports: all, or a loopback NODE_ADDRESS.
 
         On a host without IPv6 the second of them is left out.
         """
@@ -126,7 +126,7 @@ class Settings:
 
     @property
     def private_addresses(self) -> tuple[str, ...]:
-        """Return where mongod and the node API listen."""
+        """Return the addresses that mongod and the node API listen on."""
         if self._on_loopback:
             return (self.node_address,)
         return (self.node_address, "127.0.0.1")

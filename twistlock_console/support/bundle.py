@@ -1,6 +1,6 @@
-"""What support needs of one node: the parts, each collected on its own, no secrets.
+"""Collect the support data of one node: parts without secrets, each on its own.
 
-A part that cannot be collected says why in its place, for that is what is looked for.
+A part that cannot be collected is replaced by the error, which helps support as well.
 """
 
 import json
@@ -23,7 +23,7 @@ Part = Callable[[], object]
 
 
 class Support:
-    """The parts of this node; plugins add theirs, and the *peers* to ask as well."""
+    """Collects the parts of this node; plugins add parts, and addresses of *peers*."""
 
     def __init__(self, settings: Settings, status: Part) -> None:
         self.peers: Callable[[], list[str]] = list
@@ -38,7 +38,7 @@ class Support:
         }
 
     def collect(self) -> dict[str, object]:
-        """Collect every part; plain JSON."""
+        """Return every part, as plain JSON values."""
         parts = {name: _collect_part(part) for name, part in self.parts.items()}
         return {"parts": parts, "peers": _collect_part(self.peers)}
 
@@ -51,7 +51,7 @@ def _collect_part(part: Part) -> object:
 
 
 def versions() -> dict[str, object]:
-    """Return this release, and what it runs on."""
+    """Return the versions of this release, Python, the system and the packages."""
     return {
         "console": __version__,
         "python": platform.python_version(),
@@ -61,7 +61,7 @@ def versions() -> dict[str, object]:
 
 
 def stored_settings(settings: Settings) -> dict[str, Document]:
-    """Return the settings in the database, as our own member has them."""
+    """Return the settings in the database, from our own member."""
     credentials = credentials_for(settings, "console")
     with connect(settings, credentials, app_name="support") as client:
         found = client["twistlock"]["settings"].find(limit=100)

@@ -1,4 +1,4 @@
-"""Decides which accepted connections of a port may open, fairly by address.
+"""Decide which accepted connections of a port may open, fairly by address.
 
 A connection passes through three states. It *waits* until its first bytes have arrived
 and one of the slots is free; it then costs a file descriptor, but no task, no thread
@@ -21,7 +21,7 @@ T = TypeVar("T", bound=Hashable)
 FIRST_BYTE_TIMEOUT_S = 15.0
 """A connection that has sent nothing for so long is closed."""
 SLOT_TIMEOUT_S = 60.0
-"""A connection that waited so long for a slot is closed: its peer gave up by now."""
+"""A connection that waited so long for a slot is closed: its peer has timed out."""
 PREEMPT_AFTER_S = 2.0
 """An opening connection this old gives way when nothing else makes progress."""
 STALLED_AFTER_S = 1.0
@@ -31,7 +31,7 @@ RESERVED_DESCRIPTORS = 256
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """How many connections may exist in each state; *per_address* limits opening."""
+    """Limits of connections in each state; *per_address* limits opening ones."""
 
     total: int
     waiting: int
@@ -87,7 +87,7 @@ class Admission(Generic[T]):
         return len(self._opening)
 
     def add(self, connection: T, address: str, now: float) -> T | None:
-        """Let *connection* wait; return the connection to close for it, if any."""
+        """Queue *connection*; return the connection to close for it, if any."""
         group = group_of(address)
         self._silent[connection] = (group, now)
         self._waiting[group] += 1
@@ -99,7 +99,7 @@ class Admission(Generic[T]):
         return victim
 
     def mark_ready(self, connection: T, now: float) -> None:
-        """Note that the first bytes of *connection* arrived, if it waits here."""
+        """Mark *connection* as ready: its first bytes arrived, if it waits here."""
         if connection not in self._silent:
             return
         group, _ = self._silent.pop(connection)

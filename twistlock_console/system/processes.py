@@ -1,4 +1,4 @@
-"""This process and its children: limits, children that do not outlive it, their end."""
+"""This process and its children: limits, death with the parent, and ending groups."""
 
 import ctypes
 import logging
@@ -14,7 +14,7 @@ from typing import NoReturn
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 
 MAX_OPEN_FILES = 1_048_576
-"""What is reckoned with where there is no limit."""
+"""Assumed where there is no limit."""
 PR_SET_PDEATHSIG = 1
 POLL_SLICE_MS = 200
 KILL_TIMEOUT_S = 5
@@ -41,7 +41,7 @@ def raise_file_limit() -> int:
 
 
 def with_parent_death_signal(argv: Sequence[str]) -> list[str]:
-    """Return the command that runs *argv* and is killed when we end.
+    """Return a command that runs *argv* and is killed when this process ends.
 
     The kernel watches the *thread* that starts it: that thread must live as long as
     the program should. argv[0] is a full path.
@@ -56,10 +56,10 @@ def with_parent_death_signal(argv: Sequence[str]) -> list[str]:
 def die_with_parent(
     number: signal.Signals = signal.SIGKILL, *, parent: int | None = None
 ) -> None:
-    """Have the kernel send *number* to this process when its parent ends.
+    """Ask the kernel to send *number* to this process when its parent ends.
 
-    For the first line of a forked child. A *parent* that was noted before the fork
-    shows that it died even before this call. Raises OSError if the kernel refuses.
+    For the first line of a forked child. A *parent* that was read before the fork
+    reveals that it died even before this call. Raises OSError if the kernel refuses.
     """
     expected = os.getppid() if parent is None else parent
     libc = ctypes.CDLL(None, use_errno=True)
@@ -70,7 +70,7 @@ def die_with_parent(
 
 
 def end_group(pid: int, *, grace: float) -> bool:
-    """End the group that *pid* leads, and reap *pid* if it is our child.
+    """End the process group that *pid* leads, and reap *pid* if it is our child.
 
     SIGTERM first, and SIGKILL for what is left after *grace* seconds. Says whether
     *pid* ended within the grace. A group that is gone already is fine, and one that
@@ -99,7 +99,7 @@ def end_group(pid: int, *, grace: float) -> bool:
 def abort_process(reason: str) -> NoReturn:
     """End this process at once because of the exception that is being handled.
 
-    Its servers and its database end with it, and whatever supervises the node
+    Its servers and its database end with it, and the supervisor (systemd)
     restarts it, which is better than a node that goes on without one of its threads.
     """
     log.critical("%s; the node ends", reason, exc_info=True)  # noqa: LOG014
@@ -110,7 +110,7 @@ def _signal_group(pid: int, watch: int, number: signal.Signals) -> None:
     try:
         os.killpg(pid, number)
     except ProcessLookupError:
-        # Gone, or too young to lead a group.
+        # It ended, or does not lead a group yet.
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(watch, number)
 

@@ -1,4 +1,4 @@
-"""Periodic jobs. Not for fencing: the scheduler uses the wall clock."""
+"""Run periodic jobs. Not for fencing: the scheduler uses the wall clock."""
 
 import logging
 import threading
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Interval(IntervalTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """Runs that were missed count as one.
+    """An interval trigger that coalesces missed runs into one.
 
     APScheduler lists each of them before it takes the last: after a step of a year,
     for minutes, in gigabytes, and with every other job waiting.
@@ -35,7 +35,7 @@ class Scheduler:
     """Runs jobs on a small pool of threads; one run of a job at a time.
 
     APScheduler plans on the wall clock: after a step back of an hour no job would run
-    for that long. So a thread looks for steps, and plans again after one.
+    for that long. So a thread watches for clock steps, and plans again after one.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Scheduler:
         self._stopped = threading.Event()
 
     def every(self, seconds: float, name: str, job: Callable[[], object]) -> None:
-        """Run *job* now and then each *seconds*; its errors are logged."""
+        """Run *job* now and then every *seconds*; its errors are logged."""
 
         def run() -> None:
             try:
@@ -65,7 +65,7 @@ class Scheduler:
         )
 
     def start(self) -> None:
-        """Begin to run jobs."""
+        """Start to run jobs."""
         if not self._scheduler.running:
             self._scheduler.start()
             self._stopped.clear()
@@ -74,7 +74,7 @@ class Scheduler:
             ).start()
 
     def stop(self) -> None:
-        """Let no further job start; a job that runs is not waited for."""
+        """Start no further job; do not wait for a running one."""
         self._stopped.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
@@ -92,5 +92,5 @@ class Scheduler:
 
 
 def _wall_offset() -> float:
-    """Seconds from the boot-time clock to the wall's."""
+    """Return the seconds from the boot-time clock to the wall clock."""
     return time.time() - boottime_ns() / SECOND

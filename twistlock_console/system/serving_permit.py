@@ -13,9 +13,9 @@ FOREVER = 2**63 - 1
 
 
 class Permit:
-    """Says until when (boot-time ns of this host) and as which epoch a node serves.
+    """The deadline (boot-time ns of this host) and the epoch under which a node serves.
 
-    It is born revoked. It can be handed to a child as an argument of its process.
+    It is revoked at first. It can be passed to a child as an argument of its process.
     """
 
     def __init__(self) -> None:

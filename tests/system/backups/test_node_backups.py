@@ -66,7 +66,7 @@ def test_two_at_once_are_refused(running: BackupsOfNode) -> None:
     running.at_database("write", "1", "3000")
     run = running.order("create", name="first")
 
-    with pytest.raises(Refused, match=r"another backup is under way \(first\)"):
+    with pytest.raises(Refused, match=r"another backup is running \(first\)"):
         running.order("create", name="second")
 
     assert running.ended(run)["error"] == ""

@@ -124,7 +124,7 @@ def test_a_restore_that_is_decided_is_put_in_force_at_once(node: BackupNode) -> 
     finally:
         backups.stop()
 
-    assert ports.reasons == [f"the backup {file} is put in force"]
+    assert ports.reasons == [f"the backup {file} takes effect"]
     assert [event.error for event in told] == [""]
     assert last_results(node.database)["restore"].state == "done"
 
@@ -142,5 +142,5 @@ def test_whoever_serves_finds_a_restore_that_was_decided(node: BackupNode) -> No
     finally:
         backups.stop()
 
-    assert ports.reasons == [f"the backup {file} is put in force"]
+    assert ports.reasons == [f"the backup {file} takes effect"]
     assert BackupKind.DAILY not in last_results(node.database)

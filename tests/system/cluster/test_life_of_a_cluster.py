@@ -126,7 +126,7 @@ def test_restores_in_a_row_keep_the_role(cluster: Cluster) -> None:
         wait_for(lambda end=before: len(history(cluster)) >= end + 2, 30, "the restore")
 
         told = [(each["to"], each["reason"]) for each in history(cluster)[before:]]
-        why = f"the backup {file} is put in force"
+        why = f"the backup {file} takes effect"
         again = f"the service ports opened again: {why}"
         assert told == [("standby", why), ("primary", again)]
     assert cluster.wait_converged() == serving

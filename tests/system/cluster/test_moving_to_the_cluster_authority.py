@@ -89,7 +89,7 @@ def test_it_moves_while_it_serves(earlier_node: AloneNode, tmp_path: Path) -> No
         assert visitor.ask() == connection
         assert node.status()["pids"] == pids
     log = (node.settings.folders.log / "console.log").read_text()
-    assert re.findall(r"moved on to the cluster's certificates: (\w+)", log) == [
+    assert re.findall(r"entered phase (\w+) of the trust migration", log) == [
         "PRESENT_CLUSTER",
         "CLUSTER_ONLY",
     ]

@@ -210,7 +210,7 @@ def test_show(node: AloneNode) -> None:
         ("ca.pem", "node.pem", "cluster-ca.pem", "cluster-bundle.pem"),
         strict=False,
     ):
-        assert line.startswith(f"{name:<18} ends on ")
+        assert line.startswith(f"{name:<18} expires on ")
     assert node.settings.node_address in said[1]
     assert node.settings.node_address in said[3]
     assert said[4] == "MongoDB and node API: accept cluster-ca.pem alone"

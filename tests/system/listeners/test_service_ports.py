@@ -237,11 +237,11 @@ def test_ports_that_are_closed_to_be_reopened_have_not_failed(
     ports.open_all()
     events.clear()
 
-    ports.reopen("the backup x is put in force")
+    ports.reopen("the backup x takes effect")
 
     assert ports.pids() == {}
     assert [type(event) for event in events[:-1]] == [ListenerClosed] * 2
-    assert events[-1] == ListenersPaused("the backup x is put in force")
+    assert events[-1] == ListenersPaused("the backup x takes effect")
 
 
 def test_the_worker_goes_with_its_arbiter(

@@ -285,7 +285,7 @@ def test_a_backup_holds_what_its_manifest_says(
     with pytest.raises(Refused) as caught:
         read(path)
 
-    assert str(caught.value) == f"bad.tar.gz is no good backup: {sentence}"
+    assert str(caught.value) == f"invalid backup bad.tar.gz: {sentence}"
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_a_backup_holds_plain_files_alone(
     with pytest.raises(Refused) as caught:
         read(backup)
 
-    assert str(caught.value) == f"good.tar.gz is no good backup: {sentence}"
+    assert str(caught.value) == f"invalid backup good.tar.gz: {sentence}"
 
 
 def test_a_file_whose_name_is_no_text_is_refused(backup: Path) -> None:
@@ -329,7 +329,7 @@ def test_nothing_follows_the_end_of_a_backup(backup: Path) -> None:
     assert len(read(backup)) == 3
 
     repack(backup, lambda tar: tar + b"X")
-    with pytest.raises(Refused, match="good backup: something follows its end"):
+    with pytest.raises(Refused, match=": something follows its end"):
         read(backup)
 
 
@@ -339,7 +339,7 @@ def test_the_checksum_at_the_end_counts(backup: Path) -> None:
     flipped[flipped.index(DATA)] ^= 1
     backup.write_bytes(flipped)
 
-    with pytest.raises(Refused, match="it is damaged, or no backup"):
+    with pytest.raises(Refused, match="it is damaged, or not a backup"):
         walk(backup)
 
 
@@ -354,7 +354,7 @@ def test_a_backup_that_was_changed_after_its_seal_is_refused(backup: Path) -> No
         read(backup, sealed)
 
     assert str(caught.value) == (
-        "good.tar.gz is no good backup: it was changed since it was made"
+        "invalid backup good.tar.gz: it was changed since it was made"
     )
 
 
@@ -376,7 +376,7 @@ def test_another_file_is_no_backup(tmp_path: Path, content: bytes) -> None:
         read(path)
 
     assert str(caught.value) == (
-        "bad.tar.gz cannot be read: it is damaged, or no backup"
+        "bad.tar.gz cannot be read: it is damaged, or not a backup"
     )
 
 

@@ -62,7 +62,7 @@ def test_other_files_are_no_backups(file: str) -> None:
     with pytest.raises(Refused) as caught:
         BackupName.of(file)
     assert str(caught.value) == (
-        f"{file!r} is not the name of a backup; it would look like "
+        f"{file!r} is not the name of a backup; a valid name is "
         "before-upgrade-26.11.0-1795478400.tar.gz"
     )
 

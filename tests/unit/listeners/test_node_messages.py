@@ -50,7 +50,7 @@ def test_a_body_without_its_text_is_refused(content: object, name: str) -> None:
 
 def test_an_answer_that_is_wrong_counts_as_none() -> None:
     """The sentence says what is wrong with it."""
-    with pytest.raises(NodeUnreachable, match="understood: lastSeen: Field required"):
+    with pytest.raises(NodeUnreachable, match="not valid: lastSeen: Field required"):
         Told.from_answer({})
 
 

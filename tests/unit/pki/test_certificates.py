@@ -326,7 +326,7 @@ def test_what_is_no_name_is_not_signed(node: Path, common_name: str, name: str) 
     """An empty or unfit name is refused, not written into a certificate."""
     request = make_request(node / "node-key.pem", "x")
 
-    with pytest.raises(IdentityError, match="is no name"):
+    with pytest.raises(IdentityError, match="is not a valid name"):
         sign_request(
             node, request, usage=Usage.NODE, common_name=common_name, names=[name]
         )

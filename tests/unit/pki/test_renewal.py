@@ -47,8 +47,8 @@ def own(settings: Settings) -> x509.Certificate:
     [
         (1095, NAMES, None),
         (101, NAMES, None),
-        (99, NAMES, "it ends in 98 days"),
-        (0, NAMES, "it ends in -1 days"),
+        (99, NAMES, "it expires in 98 days"),
+        (0, NAMES, "it expires in -1 days"),
         (1095, [*NAMES, "lb.example.com"], "its names have changed"),
         (1095, NAMES[:-1], "its names have changed"),
     ],
@@ -176,12 +176,12 @@ def test_people_are_warned_before_a_certificate_ends(
     assert all(f"on {ends:%Y-%m-%d}. It should have been renewed" in f for f in found)
 
 
-def test_the_end_of_the_authority_is_told_too(tmp_path: Path) -> None:
+def test_the_end_of_the_authority_is_reported_too(tmp_path: Path) -> None:
     """Without it nothing of the Console is trusted any more."""
     ends = load_certificate(make_node(tmp_path) / "ca.pem").not_valid_after_utc
 
     found = expiry_warnings(tmp_path, ends - timedelta(days=30))
 
     assert any(
-        one.startswith("The Console's certificate authority ends") for one in found
+        one.startswith("The Console's certificate authority expires") for one in found
     )

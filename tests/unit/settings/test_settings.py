@@ -356,7 +356,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_binary_garbage_is_one_mistake(load: Load) -> None:
     """Not one for each line."""
     assert mistakes(load, b"\x00\xff\n" * 50, NODE_ADDRESS="127.0.0.1") == [
-        "the file is not UTF-8 text; write it anew as plain text"
+        "the file is not UTF-8 text; save it as plain text"
     ]
 
 
@@ -388,7 +388,7 @@ def test_unknown_keys_are_warned_about(
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().endswith(
-        "twistlock.cfg, line 2: HIGH_AVAILABILTY_ENABLED is no key of ours and is "
+        "twistlock.cfg, line 2: HIGH_AVAILABILTY_ENABLED is not a known key and is "
         "ignored; the nearest is HIGH_AVAILABILITY_ENABLED"
     )
 
@@ -413,7 +413,7 @@ def test_only_a_near_key_is_suggested(
 
     [record] = caplog.records
     assert record.getMessage().endswith(
-        f"line 2: {key} is no key of ours and is ignored{hint}"
+        f"line 2: {key} is not a known key and is ignored{hint}"
     )
 
 

@@ -1,9 +1,9 @@
 """Write and read the file of a backup: a tar inside gzip.
 
-It is written once, from front to back. Its members are compressed already, so the
-outer gzip only frames and checks them. It is read with a reader of our own that knows
-plain files alone: anything else in a damaged or hostile file is refused, and nothing
-is ever unpacked to a disk.
+It is written once, from front to back. Its members are compressed already, so the outer
+gzip only frames and checks them. It is read with a reader of our own that accepts only
+plain files: anything else in a damaged or hostile file is refused, and nothing is
+unpacked to a disk.
 """
 
 import gzip
@@ -32,7 +32,7 @@ BLOCK_BYTES = tarfile.BLOCKSIZE
 CHUNK_BYTES = 1024**2
 COMPRESSION_LEVEL = 1
 MAX_TEXT_BYTES = 4 * 1024**2
-#: A backup hardly shrinks in the outer gzip; what grows by more than this is a bomb.
+#: A backup hardly shrinks in the outer gzip; one that expands by more is a gzip bomb.
 MAX_EXPANSION_RATIO = 4
 DAMAGE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
@@ -51,7 +51,7 @@ def quick_gzip(file: BinaryIO, mode: str) -> BinaryIO:
 
 
 class CollectionPacker:
-    """Counts, hashes and compresses batches on a thread, while the next is read."""
+    """Counts, hashes and compresses batches on *thread*, while the next is read."""
 
     def __init__(self, target: BinaryIO, thread: ThreadPoolExecutor) -> None:
         self._target = target
@@ -63,11 +63,11 @@ class CollectionPacker:
 
     @property
     def sha256(self) -> str:
-        """Return the hash of all bytes that were put."""
+        """Return the hash (hex) of all bytes that were put."""
         return self._hash.hexdigest()
 
     def put(self, batch: bytes) -> None:
-        """Take *batch*; wait for the one before."""
+        """Queue *batch*, after waiting for the previous one."""
         self.flush()
         self._pending = self._thread.submit(self._pack, batch)
 
@@ -98,7 +98,7 @@ def packing(path: Path) -> Iterator[CollectionPacker]:
 
 
 class ArchiveWriter:
-    """Writes a backup to *target*, and knows the hash and size of what was written."""
+    """Writes a backup to *target*, and computes its hash and size."""
 
     def __init__(self, target: BinaryIO) -> None:
         self._target = target
@@ -108,11 +108,11 @@ class ArchiveWriter:
 
     @property
     def sha256(self) -> str:
-        """Return the hash of the whole file, once it is closed."""
+        """Return the hash (hex) of the whole file; complete after ``close``."""
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> int:
-        """Write *data* that gzip made; return its size."""
+        """Write *data*, the output of gzip; return its size."""
         self._hash.update(data)
         self.size += len(data)
         return self._target.write(data)
@@ -144,7 +144,7 @@ class ArchiveWriter:
 
 
 class BoundedSource:
-    """Reads the content of the outer gzip, and limits how large it may be."""
+    """Reads the content of the outer gzip, up to a limit that fits *size*."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
@@ -186,7 +186,7 @@ class ArchiveEntry:
             yield chunk
 
     def read(self) -> bytes:
-        """Return all bytes of a small file; raises Refused if it is not small."""
+        """Return all bytes of a file of up to MAX_TEXT_BYTES; raises Refused."""
         if self.size > MAX_TEXT_BYTES:
             raise Refused(f"{self.name} in it is far too large")
         return b"".join(self.chunks())
@@ -214,7 +214,7 @@ class ArchiveReader:
         first.skip()
 
     def entries(self) -> Iterator[ArchiveEntry]:
-        """Yield every file after the manifest; raises Refused if one differs."""
+        """Yield every file after the manifest; raises Refused if one is unexpected."""
         awaited = self.manifest.files
         while entry := self._next():
             if entry.name not in awaited:
@@ -251,7 +251,7 @@ class HashingReader(io.RawIOBase):
         self._hash = hashlib.sha256()
 
     def readable(self) -> bool:
-        """Return True."""
+        """Return True: it is always readable."""
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
@@ -261,16 +261,23 @@ class HashingReader(io.RawIOBase):
         return count
 
     def check_hash(self, sha256: str | None) -> None:
-        """Raise Refused if *sha256* is known and the bytes read so far have another."""
+        """Raise Refused if *sha256* is known and is not that of the bytes read."""
         if sha256 is not None and self._hash.hexdigest() != sha256:
             raise Refused("it was changed since it was made")
 
 
 @contextmanager
 def open_archive(path: Path, sha256: str | None = None) -> Iterator[ArchiveReader]:
-    """Open the backup at *path*; raises Refused with what is wrong with it.
+    """Open the backup at *path*.
 
-    At the end of its entries the hash of the whole file is compared with *sha256*.
+    Args:
+        path: The file.
+        sha256: The hash (hex) that the whole file must have; compared after the last
+            entry was read.
+
+    Raises:
+        Refused: The backup is missing, damaged or invalid; with the reason.
+
     """
     try:
         with path.open("rb") as raw:
@@ -284,17 +291,17 @@ def open_archive(path: Path, sha256: str | None = None) -> Iterator[ArchiveReade
     except DAMAGE_ERRORS as error:
         raise Refused(f"{path.name} cannot be read: {_reason(error)}") from error
     except Refused as error:
-        raise Refused(f"{path.name} is no good backup: {error}") from error
+        raise Refused(f"invalid backup {path.name}: {error}") from error
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return describe_error(error)
-    return "it is damaged, or no backup"
+    return "it is damaged, or not a backup"
 
 
 def unpacked(entry: ArchiveEntry, limit: int) -> Iterator[bytes]:
-    """Unpack the gzipped *entry*, at most *limit* bytes; raises Refused."""
+    """Yield the unpacked bytes of the gzipped *entry*; raises Refused above *limit*."""
     packer = isal_zlib.decompressobj(wbits=31)
     for chunk in entry.chunks():
         rest = chunk

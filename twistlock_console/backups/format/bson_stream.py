@@ -1,4 +1,4 @@
-"""Documents as they lie one after the other in a BSON file."""
+"""Split and count the documents of a BSON file, in which one follows the other."""
 
 from collections.abc import Iterable, Iterator
 from struct import Struct
@@ -10,9 +10,9 @@ _LENGTH = Struct("<i")
 
 
 def split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Return the documents of a stream, those of each chunk together.
+    """Yield the documents of a stream, those of each chunk together.
 
-    Raises Refused where the bytes are no documents.
+    Raises Refused if the bytes are not documents.
     """
     held = b""
     for chunk in chunks:
@@ -25,7 +25,7 @@ def split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 class DocumentCounter:
-    """Counts the documents of a stream whose chunks end anywhere; copies none."""
+    """Counts the documents of a stream without copying; chunks may end anywhere."""
 
     def __init__(self) -> None:
         self.documents = 0
@@ -33,7 +33,7 @@ class DocumentCounter:
         self._held = b""
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next *chunk*; raises Refused where the bytes are no documents."""
+        """Count the next *chunk*; raises Refused if the bytes are not documents."""
         data = self._held + chunk if self._held else chunk
         at, end = self._begins, len(data)
         while end - at >= _LENGTH.size:
@@ -49,7 +49,7 @@ class DocumentCounter:
 
 
 def count(chunk: bytes) -> int:
-    """Count the whole documents in *chunk*; raises Refused if it has others."""
+    """Count the documents in *chunk*; raises Refused if one is incomplete."""
     counting = DocumentCounter()
     counting.feed(chunk)
     counting.close()

@@ -1,4 +1,4 @@
-"""Name a backup, and say what it holds and whether it may be restored here. Pure.
+"""Names and manifests of backups, and whether one may be restored here. Pure.
 
 The file is called ``{name}-{version}-{unix time}.tar.gz``. Its first member is the
 manifest, which describes each collection of the backup.
@@ -32,8 +32,8 @@ _FILE = re.compile(_STEM + r"\.tar\.gz")
 #: A name that a browser or a person changed: "nightly-26.11.0-1795478400 (1).tar.gz".
 _ALTERED = re.compile(r"(?:.*[^A-Za-z0-9_.+-])?" + _STEM + r"(?![0-9]).*", re.DOTALL)
 
-#: Collections about this cluster itself: the node that serves, the members, the ended
-#: sessions. A restore leaves them as they are.
+#: Patterns of collections about this cluster itself: lease, members, ended sessions. A
+#: restore leaves them as they are.
 EXCLUDED_COLLECTIONS = (
     "lease",
     "revoked_sessions",
@@ -42,8 +42,8 @@ EXCLUDED_COLLECTIONS = (
     "restoring.*",
     "system.*",
 )
-#: A restore adds to these collections and removes nothing, in this order: accounts come
-#: after the revocations, which say what accounts were deleted.
+#: A restore merges these collections and removes nothing, in this order: accounts come
+#: after the revocations, which list the deleted accounts.
 MERGED_COLLECTIONS = (
     "revocations",
     "revoked_certificates",  # of a release before
@@ -51,8 +51,8 @@ MERGED_COLLECTIONS = (
     "enrolled_defenders",
     "users",
 )
-#: Not in a new backup, and ignored in an older one: proofs that are valid for a day,
-#: and orders that were carried out long ago.
+#: Not in a new backup, and ignored in an older one: tokens that are valid for a day,
+#: and commands that were executed long ago.
 IGNORED_COLLECTIONS = frozenset({"deploy_tokens", "defender_orders"})
 TEMPORARY = "restoring"
 
@@ -67,7 +67,7 @@ Text = Annotated[str, Field(max_length=200)]
 
 
 class BackupKind(StrEnum):
-    """The backups that the Console makes by itself; each is the name of its files."""
+    """The kinds of scheduled backups; the values are the names of their files."""
 
     DAILY = "daily"
     WEEKLY = "weekly"
@@ -89,17 +89,17 @@ class BackupName:
 
     @property
     def made(self) -> datetime:
-        """Return when it was made."""
+        """Return when the backup was made."""
         return datetime.fromtimestamp(self.time, UTC)
 
     @property
     def is_system(self) -> bool:
-        """Return whether the Console made it by itself."""
+        """Return whether it is a scheduled backup."""
         return self.name in BackupKind.__members__.values()
 
     @classmethod
     def parse(cls, file: str) -> Self | None:
-        """Read a file name; return None if it is not that of a backup."""
+        """Parse a file name; return None if it is not that of a backup."""
         found = _FILE.fullmatch(file)
         if found is None:
             return None
@@ -107,27 +107,28 @@ class BackupName:
 
     @classmethod
     def of(cls, file: str) -> Self:
-        """Read a file name; raises Refused if it is not that of a backup."""
+        """Parse a file name; raises Refused if it is not that of a backup."""
         if (found := cls.parse(file)) is None:
             raise Refused(
-                f"{file[:100]!r} is not the name of a backup; it would look like "
+                f"{file[:100]!r} is not the name of a backup; a valid name is "
                 "before-upgrade-26.11.0-1795478400.tar.gz"
             )
         return found
 
     @classmethod
     def of_content(cls, file: str, name: str, version: str, time: int) -> Self:
-        """Name a backup by its content; *file* is its name elsewhere.
+        """Return the name of a backup by its content; *file* is its present name.
 
-        Only the given name is taken from *file*, if one can be found in it, for a
-        backup may have been renamed since. Raises Refused where no name results.
+        Only the given name is taken from *file*, if it contains one, since a backup may
+        have been renamed. Otherwise *name* is used. Raises Refused if the result is not
+        a valid name.
         """
         found = _ALTERED.fullmatch(file[:MAX_FILE_NAME])
         return cls.of(cls(found["name"] if found else name, version, time).file)
 
 
 def check_name(name: str) -> str:
-    """Return *name* if a person may give it to a backup; raises Refused."""
+    """Return *name* if a user may give it to a backup; raises Refused."""
     if not _NAME.fullmatch(name):
         raise Refused(
             "give the backup a name of up to 64 letters, digits, - and _, which "
@@ -146,18 +147,18 @@ def is_allowed(collection: str) -> bool:
 
 
 def excluded_patterns() -> tuple[str, ...]:
-    """Return the patterns of the collections in no backup, those of plugins too."""
+    """Return the patterns of excluded collections, those of plugins included."""
     added = (p for plugin in plugins.installed() for p in plugin.backup_exclusions)
     return (*EXCLUDED_COLLECTIONS, *added)
 
 
 def is_dumped(collection: str) -> bool:
-    """Return whether a backup that is made now holds *collection*."""
+    """Return whether a new backup holds *collection*."""
     return is_allowed(collection) and collection not in IGNORED_COLLECTIONS
 
 
 def is_replaced(collection: str) -> bool:
-    """Return whether a restore puts the backup's *collection* in place of ours."""
+    """Return whether a restore replaces our *collection* with the backup's."""
     return is_dumped(collection) and collection not in MERGED_COLLECTIONS
 
 
@@ -191,7 +192,7 @@ class CollectionEntry:
 
     @property
     def data_file(self) -> str:
-        """Return the path of its documents, as ``mongodump --gzip`` has it."""
+        """Return the path of its documents, the same as in ``mongodump --gzip``."""
         return f"dump/twistlock/{quote(self.name, safe='')}.bson.gz"
 
     @property
@@ -227,21 +228,24 @@ class Manifest:
 
     @property
     def files(self) -> dict[str, int | None]:
-        """Return the files that must follow it, with their sizes where known."""
+        """Return the files that must follow the manifest, with their sizes if known."""
         found: dict[str, int | None] = {IDENTITY: None} if self.identity else {}
         for held in self.collections:
             found |= {held.metadata_file: held.metadata, held.data_file: held.packed}
         return found
 
     def as_bytes(self) -> bytes:
-        """Write it as JSON."""
+        """Return the manifest as JSON."""
         return _ADAPTER.dump_json(self, indent=2)
 
     @staticmethod
     def from_bytes(text: bytes) -> "Manifest":
-        """Read it; raises Refused if it is damaged or of another format.
+        """Parse a manifest.
 
-        Also if a restore of it would replace a collection of the cluster itself.
+        Raises:
+            Refused: It is damaged, of another format, or names a collection of the
+                cluster itself, which a restore would replace.
+
         """
         try:
             found = _ADAPTER.validate_json(text)
@@ -262,7 +266,7 @@ _ADAPTER = TypeAdapter(Manifest)
 
 
 def restore_refusal(manifest: Manifest, version: str, free_bytes: int) -> str | None:
-    """Return why a Console of *version* cannot restore it; None if it can.
+    """Return why a Console of *version* cannot restore the backup; None if it can.
 
     *free_bytes* is the free space for the database.
     """

@@ -1,4 +1,4 @@
-"""The responses of the node API about backups, as the node makes and commands read."""
+"""The responses of the node API about backups, for the node and its clients."""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -10,12 +10,12 @@ class _Response(BaseModel):
     )
 
     def to_json(self) -> dict[str, object]:
-        """Return the fields that were given, as JSON values."""
+        """Return the fields that are set, as JSON values."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 class JobStatus(_Response):
-    """The job under way: *verb* is its kind, *seconds_left* those of its phase."""
+    """The running job: *verb* is its kind, *seconds_left* is until its phase ends."""
 
     run: str
     verb: str
@@ -37,7 +37,7 @@ class RunState(_Response):
 
 
 class ListedBackup(_Response):
-    """A backup in the volume; *verified* is when it was, None without a seal."""
+    """A backup in the volume; *verified* is when it was sealed, None if it was not."""
 
     id: str
     name: str
@@ -49,7 +49,7 @@ class ListedBackup(_Response):
 
 
 class BackupsOverview(_Response):
-    """All backups, the job under way, and the latest *results* by kind of job.
+    """All backups, the running job, and the latest *results* by kind of job.
 
     *problem* says why the volume cannot be used; it is empty if it can.
     """

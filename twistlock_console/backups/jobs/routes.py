@@ -1,4 +1,4 @@
-"""The routes of the node API for backups: for pages, API and command line."""
+"""Routes of the node API for backups; pages, API and command line use them."""
 
 from collections.abc import Mapping
 
@@ -113,16 +113,16 @@ def _overview(
 
 
 def _run_state(service: BackupService, run: str) -> RunState:
-    """Return the progress of the job called *run*, or how it ended."""
+    """Return the progress of the job with the id *run*, or its outcome."""
     work = service.jobs.status()
     if work is not None and work.run == run:
         return RunState(state="running", work=work)
     found = next((r for r in service.results().values() if r.run == run), None)
     if found is None:
-        raise Refused(f"there is no work called {run}")
+        raise Refused(f"there is no job {run}")
     error = found.error or ""
     if found.state is JobState.RUNNING:
-        error = "it was cut short: the node that did it ended"
+        error = "it was interrupted: the node that ran it ended"
     return RunState(state="ended", error=error, file=found.file or "")
 
 

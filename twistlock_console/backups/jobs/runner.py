@@ -47,7 +47,7 @@ class JobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The user who wants something, from where, and over which path."""
+    """The user who requested a job, the address, and the API path or command."""
 
     username: str
     source_ip: str = "this host"
@@ -56,7 +56,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The job called *run*; the fields after *by* are for some kinds only.
+    """A job with the id *run*; the fields after *by* are for some kinds only.
 
     *names* are those of the backups to create at Unix *time* under *epoch*, *file* is
     a backup in the volume, *upload* the path of a file that came over the API.
@@ -76,16 +76,16 @@ class Job:
 
     @property
     def what(self) -> str:
-        """Return the names of its backups."""
+        """Return the name of its backup, or the names, for messages."""
         return self.file or ", ".join(self.names)
 
     def as_json(self) -> bytes:
-        """Write it for the worker process."""
+        """Return the job as JSON, for the worker process."""
         return _job_adapter().dump_json(self)
 
     @staticmethod
     def from_json(text: bytes) -> "Job":
-        """Read it in the worker process."""
+        """Parse the job, in the worker process."""
         return _job_adapter().validate_json(text)
 
 
@@ -96,7 +96,7 @@ def _job_adapter() -> TypeAdapter[Job]:
 
 
 def passphrase_text(passphrase: bytes | None) -> str:
-    """Return a passphrase as text that JSON can hold."""
+    """Return a passphrase as base64; "" for None."""
     return b64encode(passphrase).decode() if passphrase else ""
 
 
@@ -109,7 +109,7 @@ class WorkerMessage:
     error: str | None = None
 
     def as_json(self) -> str:
-        """Write it in one line."""
+        """Return the message as one line of JSON."""
         return _MESSAGE.dump_json(self).decode()
 
 
@@ -118,7 +118,7 @@ _MESSAGE = TypeAdapter(WorkerMessage)
 
 @dataclass(frozen=True, slots=True)
 class FinishedJob:
-    """How a *job* ended: with a *result*, or with an *error*."""
+    """The outcome of a *job*: a *result*, or an *error* that is not empty."""
 
     job: Job
     result: WorkResult | None
@@ -127,7 +127,7 @@ class FinishedJob:
 
 
 class JobRunner:
-    """Runs one job at a time, inside the context manager that *context* returns.
+    """Runs one job at a time, within the context manager that *context* returns.
 
     *finished* is called after each job, on the job's thread.
     """
@@ -148,19 +148,19 @@ class JobRunner:
 
     @property
     def current_run(self) -> str | None:
-        """Return the run of the job under way."""
+        """Return the id of the running job."""
         job = self._job
         return job.run if job else None
 
     def start(self, job: Job, record: Callable[[], object]) -> None:
-        """Start *job* on a thread of its own, after *record* has noted that.
+        """Call *record*, then start *job* on a thread of its own.
 
-        Raises Refused while another is under way.
+        Raises Refused while another job runs.
         """
         with self._lock:
             if (other := self._job) is not None:
                 raise Refused(
-                    f"another {other.kind} is under way ({other.what}); wait until it "
+                    f"another {other.kind} is running ({other.what}); wait until it "
                     "has ended"
                 )
             record()
@@ -172,7 +172,7 @@ class JobRunner:
         ).start()
 
     def run_if_idle(self, work: Callable[[], object]) -> bool:
-        """Do *work* unless a job is under way; return whether it was done.
+        """Run *work* unless a job is running; return whether it ran.
 
         No job starts before *work* has ended, so *work* cannot start one.
         """
@@ -183,14 +183,14 @@ class JobRunner:
             return True
 
     def cancel(self, reason: str) -> None:
-        """End the job that is under way, if there is one."""
+        """Kill the running job, if there is one; *reason* becomes its error."""
         if (worker := self._worker) is not None:
             worker.kill(reason)
 
     def status(self) -> JobStatus | None:
-        """Return the job under way: phase, bytes, seconds that its phase still takes.
+        """Return the running job: its phase, bytes, and seconds until the phase ends.
 
-        None when there is none.
+        None without a job.
         """
         job, progress = self._job, self._progress
         if job is None:
@@ -233,7 +233,7 @@ class JobRunner:
 
 
 def _seconds_left(progress: JobProgress, seconds: float) -> float | None:
-    """Return the seconds until the phase ends, at the speed that it has had."""
+    """Return the seconds until the phase ends, at its average speed; None at first."""
     if not progress.done or seconds < 1:
         return None
     left = max(progress.total - progress.done, 0)
@@ -241,7 +241,7 @@ def _seconds_left(progress: JobProgress, seconds: float) -> float | None:
 
 
 class WorkerProcess:
-    """Does one *job*; the thread that calls *run* must live as long as it does."""
+    """A process that does one *job*; it dies with the thread that calls *run*."""
 
     def __init__(self, job: Job, report: ReportProgress) -> None:
         self._job = job
@@ -255,7 +255,7 @@ class WorkerProcess:
         return self._process.pid if self._process else None
 
     def run(self) -> WorkResult:
-        """Do the job and return its result; raises ConsoleError with what failed."""
+        """Start the process, wait for its result and return it; raises ConsoleError."""
         process = self._process = subprocess.Popen(
             with_parent_death_signal(
                 _nice([sys.executable, "-m", f"{__package__}.worker"])
@@ -267,12 +267,12 @@ class WorkerProcess:
         )
         with process:
             if self._killed:
-                process.kill()  # it was ended before it had begun
+                process.kill()  # it was cancelled before it started
             last = self._communicate(process)
         return self._result(last, process.returncode)
 
     def kill(self, reason: str) -> None:
-        """End it at once; `sweep` removes later what it leaves behind."""
+        """Kill the process; `sweep` removes the files that it leaves."""
         self._killed = reason
         if self._process is not None:
             self._process.kill()
@@ -304,7 +304,7 @@ class WorkerProcess:
 
 
 def _python_path() -> str:
-    """Return where the worker finds this checkout, and the plugins that we have."""
+    """Return the PYTHONPATH of the worker: this checkout, and the node's own path."""
     before = os.environ.get("PYTHONPATH", "")
     return os.pathsep.join(filter(None, (str(ROOT), before)))
 

@@ -1,4 +1,4 @@
-"""Backups in a node: its schedule, its health check, and what killed work left."""
+"""Backups in a node: schedule, health check, and removal of files of killed jobs."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -53,11 +53,11 @@ class HealthOfNode(Protocol):
     def add_check(
         self, name: str, interval_s: float, check: Callable[[], str | None]
     ) -> None:
-        """Have *check* run every *interval_s* seconds."""
+        """Run *check* every *interval_s* seconds."""
 
 
 class Backups:
-    """Connects the backups with the bus, scheduler, health and ports of the node."""
+    """Connects backups to the bus, scheduler, health and ports of the node."""
 
     def __init__(
         self,
@@ -84,11 +84,11 @@ class Backups:
 
     @property
     def database(self) -> Db:
-        """Return the database, at our own member."""
+        """Return the database, by our own member."""
         return self._client["twistlock"]
 
     def start(self) -> None:
-        """Follow the schedule and check the volume from now on."""
+        """Start to run scheduled backups and to check the volume."""
         with suppress(OSError):
             self._settings.data_recovery_volume.mkdir(mode=0o700, exist_ok=True)
         self._bus.subscribe(RoleChanged, self._role_changed)
@@ -97,32 +97,32 @@ class Backups:
         self._health.add_check(CHECK, HEALTH_INTERVAL_S, self._volume_problem)
 
     def stop(self) -> None:
-        """Cancel the job under way."""
+        """Cancel the running job."""
         self.service.jobs.cancel(INTERRUPTED_ERROR)
         self._client.close()
 
     def before_serving(self) -> None:
-        """Finish a restore that was decided; the ports are still closed.
+        """Complete a committed restore, while the ports are closed.
 
-        Raises DatabaseError: then they stay closed.
+        Raises DatabaseError if that fails; the ports then stay closed.
         """
         restore_journal.complete(self.database)
 
     def tick(self) -> None:
-        """Sweep up what killed jobs left, and start the backups that are due."""
+        """Remove the files of killed jobs, and start the backups that are due."""
         try:
             # On a standby this keeps the connection of `before_serving` open; no read,
             # which a member that copies its data refuses.
             self.database.command("ping")
             idle = self._ports.is_open and self.service.jobs.run_if_idle(self._sweep)
-            # A restore that was decided has closed them.
+            # A committed restore has closed the ports.
             if idle and self._ports.is_open:
                 self._start_due_backups()
         except PyMongoError as error:
-            log.info("backups are looked after later: %s", error)
+            log.info("the schedule of backups waits for the database: %s", error)
 
     def _sweep(self) -> None:
-        """Treat what seems to be under way as killed; no job can start meanwhile."""
+        """Treat jobs recorded as running as killed; no job can start meanwhile."""
         found = restore_journal.read(self.database)
         if found and found.state is RestoreState.SWITCHING and self._ports.is_open:
             # Data that is written before the ports next open would be lost.
@@ -152,7 +152,7 @@ class Backups:
             self.service.jobs.cancel(INTERRUPTED_ERROR)
 
     def _health_changed(self, change: HealthChanged) -> None:
-        """Write to the audit trail that the volume fails, or works again."""
+        """Record in the audit trail that the volume fails, or works again."""
         if change.check != CHECK or not self._ports.is_open:
             return
         status = "the backup volume works again" if change.healthy else change.reason
@@ -184,7 +184,7 @@ def _history_by_kind(
 
 
 def _first_start(database: Db, now: datetime) -> datetime:
-    """Return when this Console first looked at the schedule: *now*, if never before."""
+    """Return when this Console first ran the schedule; *now* if it never did."""
     found = database[COLLECTION].find_one_and_update(
         {"_id": SCHEDULE},
         {"$setOnInsert": {"since": now}},

@@ -1,4 +1,4 @@
-"""Decide which backups the Console makes by itself now. Pure.
+"""Decide which scheduled backups are due. Pure.
 
 The records are in the database, so that a new primary neither skips nor repeats a day;
 the times are those of the wall clocks of the nodes that wrote them.
@@ -16,16 +16,16 @@ PERIODS = {
     BackupKind.MONTHLY: timedelta(days=30),
 }
 FIRST_BACKUP_DELAY = timedelta(hours=1)
-#: After a failure; a backup that was cut short starts again sooner.
+#: After a failure; an interrupted backup starts again sooner.
 RETRY_DELAY = timedelta(minutes=15)
 RESUME_DELAY = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class BackupHistory:
-    """One kind of backup so far: when it last *succeeded*, when it *failed*.
+    """The history of one kind of backup: when it last *succeeded*, and *failed*.
 
-    *interrupted* says that the failure was the end of the node that made it.
+    *interrupted* if it failed because its node ended.
     """
 
     succeeded: datetime | None = None
@@ -39,7 +39,7 @@ NO_HISTORY = BackupHistory()
 def due(
     since: datetime, past: Mapping[BackupKind, BackupHistory], now: datetime
 ) -> tuple[BackupKind, ...]:
-    """Return the backups that are due *now*, in a Console that exists *since*."""
+    """Return the kinds of backups that are due *now*; the schedule started *since*."""
     return tuple(kind for kind in BackupKind if _is_due(kind, since, past, now))
 
 

@@ -1,8 +1,8 @@
-"""The backups of a node: start jobs, and record how each of them ended.
+"""The backup service of a node: start jobs, and record the outcome of each.
 
-Raises Refused for what cannot be done. The database has one document for each kind of
-backup and each other kind of job, that of its latest run. All nodes see the same, so a
-new primary goes on where the old one ended.
+Raises Refused for impossible requests. The database has one document for each kind of
+backup and each other kind of job, about its latest run. All nodes see the same, so a
+new primary continues where the old one ended.
 """
 
 import logging
@@ -51,7 +51,7 @@ from twistlock_console.settings import Settings
 COLLECTION = "backup_results"
 SCHEDULE = "schedule"
 MANUAL = "manual"
-INTERRUPTED_ERROR = "it was cut short: the node that did it ended, or serves no more"
+INTERRUPTED_ERROR = "it was interrupted: the node that ran it ended or stopped serving"
 log = logging.getLogger(__name__)
 
 
@@ -76,9 +76,9 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """The latest run of a kind of job; None where its document lacks a field.
+    """The latest run of a kind of job; a field is None if its document lacks it.
 
-    *succeeded* is when a job of the kind last went well, *bytes* are those of the
+    *succeeded* is when a job of the kind last succeeded, *bytes* are those of the
     documents in the backup, *size* are those of its *file*.
     """
 
@@ -96,7 +96,7 @@ class JobRecord:
     seconds: float | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Return the fields of its document, times as text."""
+        """Return the fields that are not None, times as ISO 8601."""
         return {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in asdict(self).items()
@@ -118,7 +118,7 @@ def last_results(database: Db) -> dict[str, JobRecord]:
 
 
 def record_start(database: Db, keys: Sequence[str], run: str, node: str) -> None:
-    """Record that the job called *run* starts."""
+    """Record that the job *run* starts on *node*, in the documents *keys*."""
     for key in keys:
         started = {"run": run, "node": node, "began": _now()}
         change = {"$set": {"state": JobState.RUNNING, **started}}
@@ -126,7 +126,7 @@ def record_start(database: Db, keys: Sequence[str], run: str, node: str) -> None
 
 
 def record_end(database: Db, finished: FinishedJob) -> None:
-    """Record how a job ended."""
+    """Record the outcome of a job."""
     now = _now()
     result = finished.result.to_document() if finished.result else {}
     result |= {"seconds": round(finished.seconds, 2), "ended": now}
@@ -138,16 +138,16 @@ def record_end(database: Db, finished: FinishedJob) -> None:
 
 
 def record_interrupted(database: Db) -> None:
-    """Mark the jobs as failed that seem to run: the node that ran them ended.
+    """Mark jobs that are recorded as running as failed: their node ended.
 
-    Only while no job is under way.
+    Only call it while no job is running.
     """
     ended = {"state": JobState.FAILED, "ended": _now(), "error": INTERRUPTED_ERROR}
     database[COLLECTION].update_many({"state": JobState.RUNNING}, {"$set": ended})
 
 
 class BackupService:
-    """Starts jobs and records them; *database* and *epoch* return the present ones."""
+    """Starts jobs and records them; *database* and *epoch* return the current ones."""
 
     def __init__(
         self,
@@ -171,12 +171,12 @@ class BackupService:
         return self.volume_calls.call(self.volume.list)
 
     def create(self, name: str, passphrase: str, by: Actor) -> str:
-        """Start a manual backup; return its run."""
+        """Start a manual backup; return the id of its run."""
         secret = identity.check_passphrase(passphrase) if passphrase else None
         return self.back_up((check_name(name),), secret or self.key(), by)
 
     def back_up(self, names: tuple[str, ...], secret: bytes | None, by: Actor) -> str:
-        """Start backups called *names* of one cluster time; return the run."""
+        """Start backups with the given *names*, of one cluster time; return the run."""
         return self._start(
             replace(
                 self._job(JobKind.BACKUP, by),
@@ -212,7 +212,7 @@ class BackupService:
         """Give a manual backup another name; return the new file name."""
         old = self._find(file).name
         if old.is_system:
-            raise Refused(f"{file} is the Console's own and keeps its name")
+            raise Refused(f"{file} is a scheduled backup and cannot be renamed")
         new = BackupName(check_name(name), old.version, old.time).file
         self._check_idle()
         self.volume_calls.call(lambda: self.volume.rename(file, new))
@@ -227,19 +227,19 @@ class BackupService:
         self.audit(by, f"deleted the backup {file}")
 
     def key(self) -> bytes | None:
-        """Return the content of the key file, if there is one; raises ConsoleError."""
+        """Return the content of the key file, if one is set; raises ConsoleError."""
         path = self._settings.data_recovery_key_file
         return identity.read_key_file(path) if path else None
 
     def results(self) -> dict[str, JobRecord]:
-        """Return the latest results; {} while the database does not answer."""
+        """Return the latest records; {} while the database does not answer."""
         try:
             return last_results(self._database())
         except PyMongoError:
             return {}
 
     def audit(self, by: Actor, status: str, *, failure: bool = False) -> None:
-        """Write what was done to the audit trail; raises DatabaseError."""
+        """Record *status* in the audit trail; raises DatabaseError."""
         entry = AuditEntry(
             AuditType.BACKUP, by.username, by.source_ip, by.api, status, failure
         )
@@ -247,20 +247,20 @@ class BackupService:
             trail.record(self._database(), entry)
         except PyMongoError as error:
             why = describe_error(error)
-            raise DatabaseError(f"it was done and is not on record: {why}") from error
+            raise DatabaseError(f"done, but the audit record failed: {why}") from error
 
     def activate_restore(self, file: str) -> None:
-        """Reopen the ports: the restored backup *file* takes effect in between."""
-        # Ports that do not close report it themselves, and are closed again.
+        """Reopen the ports; the restored backup *file* takes effect in between."""
+        # A port that does not close is reported by the ports, and closed again.
         with suppress(ConsoleError):
-            self._ports.reopen(f"the backup {file} is put in force")
+            self._ports.reopen(f"the backup {file} takes effect")
 
     def _find(self, file: str) -> StoredBackup:
         return self.volume_calls.call(lambda: self.volume.find(file))
 
     def _check_idle(self) -> None:
         if self.jobs.current_run is not None:
-            raise Refused("a backup or a restore is under way; wait until it has ended")
+            raise Refused("a backup or a restore is running; wait until it has ended")
 
     def _job(self, kind: JobKind, by: Actor) -> Job:
         return Job(kind=kind, run=uuid4().hex[:12], settings=self._settings, by=by)
@@ -272,19 +272,19 @@ class BackupService:
         return job.run
 
     def _finish(self, finished: FinishedJob) -> None:
-        """Log, record and publish how a job ended."""
+        """Log, record and publish the outcome of a job."""
         if finished.error and self._is_committed(finished.job):
-            log.warning("the restore is decided, and %s", finished.error)
+            log.warning("the restore is committed and takes effect: %s", finished.error)
             finished = replace(finished, error="")
         job, error = finished.job, finished.error
         what = f"{job.kind} of {job.what}"
         level = logging.ERROR if error else logging.INFO
-        how = f"failed ({error})" if error else "went well"
+        how = f"failed ({error})" if error else "succeeded"
         log.log(level, "%s %s after %.1f s", what, how, finished.seconds)
         try:
             self._record(finished, what)
         except (PyMongoError, ConsoleError) as failed:
-            log.warning("the outcome of the %s is not on record: %s", what, failed)
+            log.warning("recording the outcome of the %s failed: %s", what, failed)
         size = (finished.result and finished.result.size) or 0
         self._bus.publish(
             BackupFinished(job.kind, job.what, error, finished.seconds, size)
@@ -293,7 +293,7 @@ class BackupService:
             self.activate_restore(job.file)
 
     def _is_committed(self, job: Job) -> bool:
-        """Return whether *job* is a restore that takes effect, however it ended."""
+        """Return whether *job* is a committed restore, which takes effect anyway."""
         if job.kind is not JobKind.RESTORE:
             return False
         try:
@@ -309,8 +309,8 @@ class BackupService:
         if error:
             self.audit(job.by, f"{what} failed: {error}", failure=True)
         elif job.kind is not JobKind.RESTORE:
-            # A restore is put on record when it is in force.
-            self.audit(job.by, f"{what} went well")
+            # A restore is recorded when it takes effect.
+            self.audit(job.by, f"{what} succeeded")
 
 
 def _keys(job: Job) -> list[str]:

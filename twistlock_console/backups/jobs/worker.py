@@ -1,4 +1,4 @@
-"""The worker process of a backup job: it reads the job and reports how it goes.
+"""The worker process of a backup job: it reads the job and reports its progress.
 
 It is a child of the node, of low priority. It reads the job as JSON from standard
 input, and writes lines of JSON to standard output: progress, and at last a result or an
@@ -24,7 +24,7 @@ COMMAND_TIMEOUT_MS = 3_600_000
 
 
 def main() -> int:
-    """Do the job on standard input."""
+    """Run the job on standard input; return the exit code."""
     job = Job.from_json(sys.stdin.buffer.read())
     try:
         result = _run(job)

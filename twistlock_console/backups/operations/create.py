@@ -1,7 +1,7 @@
 """Create a backup: dump the database, write the file, read it back and seal it.
 
 All collections are read in one snapshot session, so at one cluster time, however long
-it takes and whatever is written meanwhile. The documents pass through as the bytes that
+it takes and whatever is written meanwhile. The documents are copied as the bytes that
 MongoDB stores: a batch at a time, never decoded.
 """
 
@@ -55,7 +55,7 @@ SNAPSHOT_TOO_OLD = 239
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """The backups to create of one dump: *names*, Unix *time* and *epoch*."""
+    """The backups to create from one dump: *names*, Unix *time* and *epoch*."""
 
     names: tuple[str, ...]
     time: int
@@ -80,8 +80,8 @@ def create_backup(
 ) -> list[FinishedBackup]:
     """Create the backups; raises ConsoleError and pymongo's errors.
 
-    When a backup of the Console's own schedule is sealed, the older ones of its kind
-    that this Console made are deleted.
+    Retention: when a scheduled backup is sealed, the older ones of its kind that this
+    Console made are deleted.
     """
     volume = Volume(settings.data_recovery_volume)
     sealed = b""
@@ -93,7 +93,7 @@ def create_backup(
         except OSError as error:
             raise ConsoleError(
                 f"the backup cannot be prepared in {work.folder}: {error.strerror}; "
-                "make room in DATA_FOLDER"
+                "free space in DATA_FOLDER"
             ) from error
         return [
             _write(
@@ -114,8 +114,8 @@ class Dump:
 def dump_database(database: Db, folder: Path, report: ReportProgress) -> Dump:
     """Read *database* into *folder*; raises ConsoleError and pymongo's errors.
 
-    MongoDB refuses a snapshot while a collection is created or renamed: then it is
-    tried again.
+    MongoDB refuses a snapshot while a collection is created or renamed; that is
+    retried.
     """
     for tries_left in reversed(range(MAX_ATTEMPTS)):
         try:
@@ -123,7 +123,7 @@ def dump_database(database: Db, folder: Path, report: ReportProgress) -> Dump:
         except OperationFailure as error:
             if error.code == SNAPSHOT_TOO_OLD:
                 raise ConsoleError(
-                    "the backup took longer than MongoDB keeps old data; make it when "
+                    "the backup took longer than MongoDB keeps old data; retry when "
                     "less is written"
                 ) from error
             if error.code != SNAPSHOT_UNAVAILABLE or not tries_left:
@@ -306,16 +306,16 @@ def _read_back(target: Path, sha256: str, report: ReportProgress) -> None:
         if hash_of(target) == sha256:
             raise
         raise ConsoleError(
-            f"the backup volume {target.parent} gave back other bytes than were "
-            "written; look at its disk"
+            f"the backup volume {target.parent} returned other bytes than were "
+            "written; check its disk"
         ) from error
 
 
 def _prune(volume: Volume, newest: FinishedBackup) -> None:
-    """Delete the backups that *newest* replaces.
+    """Delete the backups that *newest* replaces, those of this Console alone.
 
-    A volume outlives its Console. Another Console's backup may be all that is left of
-    it, and the file name does not say whose it is.
+    A volume outlives its Console. Another Console's backup may be its last copy, and
+    the file name does not say which Console made it.
     """
     for old in volume.list():
         same_kind = old.name.name == newest.manifest.name
@@ -324,7 +324,7 @@ def _prune(volume: Volume, newest: FinishedBackup) -> None:
 
 
 def _is_ours(volume: Volume, old: StoredBackup, ours: FinishedBackup) -> bool:
-    """Return whether the Console that made *ours* made *old* too; in doubt, False."""
+    """Return whether one Console made *ours* and *old*; in doubt, False."""
     try:
         found = read_manifest(volume.path(old.name.file))
     except Refused:

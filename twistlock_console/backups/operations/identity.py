@@ -1,7 +1,7 @@
-"""The identity of a Console: seal it into a backup, unseal it, and put it in force.
+"""The identity of a Console: seal it into a backup, unseal it, and install it.
 
 It is the certificate authority with its key, which every Defender trusts, and the
-configuration. Without them a restored database is a Console that no Defender trusts.
+configuration. Without it no Defender trusts a Console that was restored.
 """
 
 import os
@@ -37,11 +37,11 @@ from twistlock_console.settings import Folders
 
 ASSOCIATED_DATA = b"twistlock backup identity 1"
 CONFIG = "twistlock.cfg"
-#: Beside the file in force: addresses and folders are those of the lost host.
+#: Stored beside the current file: addresses and folders are those of the lost host.
 CONFIG_FROM_BACKUP = f"{CONFIG}.from-backup"
 MIN_PASSPHRASE_LENGTH = 12
 MAX_KEY_FILE_BYTES = 64 * 1024
-#: 32 MB and some tenths of a second for each backup, and for each guess.
+#: scrypt's N: 32 MB and some tenths of a second for each backup, and for each guess.
 SCRYPT_COST = 2**15
 _FILES = TypeAdapter(dict[str, str])
 
@@ -58,7 +58,7 @@ class SealedFiles(BaseModel):
 
 
 def collect(folders: Folders) -> dict[str, str]:
-    """Read this node's identity; raises IdentityError."""
+    """Return the files of this node's identity, by name; raises IdentityError."""
     found = {
         AUTHORITY: (folders.certificates / AUTHORITY).read_text(),
         AUTHORITY_KEY: read_secret(folders.certificates / AUTHORITY_KEY).decode(),
@@ -70,7 +70,7 @@ def collect(folders: Folders) -> dict[str, str]:
 
 
 def seal(files: Mapping[str, str], passphrase: bytes) -> bytes:
-    """Encrypt *files* with *passphrase*."""
+    """Return *files*, encrypted with *passphrase* (AES-GCM, key by scrypt)."""
     salt, nonce = os.urandom(16), os.urandom(12)
     plain = _FILES.dump_json(dict(files))
     data = AESGCM(_key(passphrase, salt, SCRYPT_COST)).encrypt(
@@ -82,9 +82,9 @@ def seal(files: Mapping[str, str], passphrase: bytes) -> bytes:
 
 
 def unseal(data: bytes, passphrase: bytes) -> dict[str, str]:
-    """Decrypt the result of *seal*; raises Refused if it cannot.
+    """Decrypt the result of *seal*; raises Refused if the passphrase is wrong.
 
-    A passphrase is tried as typed, and in the form that `check_passphrase` gives.
+    A passphrase is tried as typed, and in the form that `check_passphrase` returns.
     """
     forms = dict.fromkeys((passphrase, _opaque(passphrase)))
     for form in forms:
@@ -152,9 +152,9 @@ def read_sealed_identity(path: Path) -> bytes:
 
 
 def install_identity(folders: Folders, files: dict[str, str]) -> None:
-    """Take over the authority in *files*, and remove the certificates of the other.
+    """Install the authority in *files*, and remove certificates of the previous one.
 
-    The node's next start issues its certificate anew; its key stays. May be repeated
+    The node's next start issues its certificate again; its key stays. Idempotent, also
     after an interruption. Raises IdentityError.
     """
     certificates = folders.certificates

@@ -1,8 +1,8 @@
-"""Merge the collections that a restore only adds to: revocations, names, accounts.
+"""Merge the collections that a restore must not replace: revocations, accounts.
 
-A restore brings back data, not rights. What was revoked, deleted, decommissioned or
+A restore brings back data, not rights. Anything revoked, deleted, decommissioned or
 changed since the backup stays so: see docs/decisions/0015-a-restore-revives-nothing.md.
-Each function may be repeated, and runs while nothing is served.
+Each function is idempotent, and runs while the ports are closed.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ BATCH_DOCUMENTS = 5000
 def merge_collection(database: Db, source: str, target: str) -> tuple[str, ...]:
     """Add the documents of *source* that *target* lacks.
 
-    Returns the accounts that were left out because they were deleted here.
+    Returns the accounts that were skipped because they were deleted here.
     """
     loaded, present = database[source], database[target]
     match target:
@@ -37,7 +37,7 @@ def merge_collection(database: Db, source: str, target: str) -> tuple[str, ...]:
             _add_certificates(loaded, present)
             _insert(present, _missing(loaded, present))
         case store.COLLECTION:
-            # Sessions of the time of the backup end anyway.
+            # All sessions of the backup end anyway.
             _insert(
                 present,
                 _missing(loaded, present, {"kind": {"$ne": RevocationKind.SESSION}}),
@@ -48,14 +48,14 @@ def merge_collection(database: Db, source: str, target: str) -> tuple[str, ...]:
 
 
 def apply_revocations(database: Db) -> tuple[str, ...]:
-    """Make the restored data agree with what is revoked, and end all sessions.
+    """Apply revocations to the restored data, and end all sessions.
 
-    Returns the Defenders that were left out because they were decommissioned, or were
+    Returns the Defenders that were skipped because they were decommissioned, or were
     enrolled again since.
     """
     upgrade(database)
     accounts = database[users.COLLECTION]
-    # A number that no session carries: everybody logs in again.
+    # A number that no session has: all users must log in again.
     accounts.update_many({}, {"$set": {"sessionEpoch": 2**40 + randbits(40)}})
     if accounts.find_one({}, {}) is not None:
         users.mark_initialized(database)
@@ -65,9 +65,9 @@ def apply_revocations(database: Db) -> tuple[str, ...]:
 def _new_accounts(
     loaded: Collection[Document], present: Collection[Document], deleted: frozenset[str]
 ) -> Iterator[Document]:
-    """Yield the accounts that this Console does not know, and did not delete.
+    """Yield the accounts that this Console neither has nor deleted.
 
-    One that it knows stays as it is now, with its password and its role.
+    An existing account keeps its password and its role.
     """
     known = {name_key(str(document["_id"])) for document in present.find({}, {})}
     for document in loaded.find():
@@ -79,7 +79,7 @@ def _new_accounts(
 def _add_certificates(
     loaded: Collection[Document], present: Collection[Document]
 ) -> None:
-    """Add to the names that both hold the certificates that only the backup knows."""
+    """Add the certificates that only the backup has to Defenders that both have."""
     ours = {d["_id"]: d["certificates"] for d in present.find({}, {"certificates": 1})}
     for document in loaded.find({"_id": {"$in": list(ours)}}):
         known = {each["serial"] for each in ours[document["_id"]]}
@@ -100,7 +100,7 @@ def _missing(
     known = {document["_id"] for document in present.find({}, {"_id": 1})}
     for document in loaded.find(wanted or {}):
         if document["_id"] not in known:
-            # A permission to enrol is for the day on which it was given.
+            # A permission to enrol is valid for one day only.
             document.pop("allowed", None)
             yield document
 
@@ -111,7 +111,7 @@ def _insert(present: Collection[Document], documents: Iterator[Document]) -> Non
 
 
 def _remove_decommissioned(database: Db) -> tuple[str, ...]:
-    """Take out of the register whose certificate is revoked; return their names."""
+    """Remove Defenders with a revoked certificate from the register; return them."""
     revoked = store.read_revoked(database, RevocationKind.CERTIFICATE)
     entries = database[register.COLLECTION]
     names = [

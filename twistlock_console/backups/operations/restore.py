@@ -1,4 +1,4 @@
-"""Load a backup into collections beside the present ones, and verify them there."""
+"""Load a backup into temporary collections, and verify them there."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -59,7 +59,7 @@ class RestoreRequest:
 def load(
     database: Db, request: RestoreRequest, data_folder: Path, report: ReportProgress
 ) -> Manifest:
-    """Load the backup, verify it, and commit it, for ``restore_journal.complete``.
+    """Load the backup, verify it, and commit it; ``restore_journal.complete`` is next.
 
     Until the commit no collection in use is changed. The loaded ones are dropped if
     anything fails, or if the file is not the one that was sealed. Raises ConsoleError.
@@ -87,7 +87,7 @@ def _abandon(database: Db, run: str, error: Exception) -> None:
         restore_journal.fail(database, run, str(error))
         restore_journal.sweep(database, None)
     except PyMongoError:
-        restore_journal.log.warning("what the failed restore loaded is dropped later")
+        restore_journal.log.warning("the data of the failed restore is dropped later")
 
 
 def _load(
@@ -107,7 +107,7 @@ def _load(
             each = held[entry.name]
             _insert(_raw(database, run, each), entry, each, meter)
         elif entry.name != IDENTITY:
-            raise Refused(f"{entry.name} does not belong in it")
+            raise Refused(f"{entry.name} in it is unexpected")
     meter = Meter("comparing", manifest.size, report)
     for each in manifest.collections:
         _compare(_raw(database, run, each), each, meter)
@@ -128,7 +128,7 @@ def _insert(
     held: CollectionEntry,
     meter: Meter,
 ) -> None:
-    """Insert while the next documents are unpacked; in request, so hashes compare."""
+    """Insert on a thread while more is unpacked; in order, so that hashes compare."""
     digest, documents = hashlib.sha256(), 0
     pending: Future[object] | None = None
     with ThreadPoolExecutor(1, "inserter") as worker:
@@ -162,7 +162,7 @@ def _batches(parts: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
 def _compare(
     collection: Collection[RawBSONDocument], held: CollectionEntry, meter: Meter
 ) -> None:
-    """Read the loaded collection from the database, and compare it."""
+    """Read the loaded collection back from the database, and compare its hash."""
     digest, documents = hashlib.sha256(), 0
     batches = collection.find_raw_batches({}, batch_size=READ_BATCH_DOCUMENTS)
     for batch in cast(Iterable[bytes], batches):
@@ -179,9 +179,9 @@ def _finish(
     metadata: dict[str, Document],
     report: ReportProgress,
 ) -> None:
-    """Make the indexes, keep the audit records of this Console; commit.
+    """Create the indexes, keep the audit records of this Console, and commit.
 
-    The indexes come last: one with a time limit would remove documents before they
+    The indexes come last: a TTL index would remove documents before they
     could be compared.
     """
     meter = Meter("making indexes", len(metadata), report)

@@ -1,4 +1,4 @@
-"""The journal of restores in the database: begun, committed, completed, given up."""
+"""The journal of restores in the database: start, commit, complete, fail."""
 
 import logging
 from collections.abc import Sequence
@@ -31,29 +31,29 @@ from twistlock_console.database.client import Db, Document
 COLLECTION = "backup_journal"
 JOURNAL_ID = "restore"
 INTERRUPTED = (
-    "the restore was cut short before it took effect, and nothing was changed; "
+    "the restore was interrupted before it took effect, and nothing was changed; "
     "restore again"
 )
-#: So many names of what was left out are in the history.
+#: The audit record lists at most so many skipped names.
 MAX_NAMES_IN_STATUS = 10
 log = logging.getLogger(__name__)
 
 
 def read(database: Db) -> Journal | None:
-    """Return the latest restore, as our own member has it."""
+    """Return the journal of the latest restore, from our own member."""
     local = database[COLLECTION].with_options(read_concern=ReadConcern("local"))
     found = local.find_one({"_id": JOURNAL_ID})
     return Journal.from_document(found) if found else None
 
 
 def begin(database: Db, journal: Journal) -> None:
-    """Note that *journal* loads; raises Refused while another is under way."""
+    """Record that *journal* loads; raises Refused while another restore is running."""
     before = read(database)
     if before is not None and before.state in (
         RestoreState.LOADING,
         RestoreState.SWITCHING,
     ):
-        raise Refused("a restore is under way already; wait until it has ended")
+        raise Refused("a restore is running already; wait until it has ended")
     database[COLLECTION].replace_one(
         {"_id": JOURNAL_ID},
         {
@@ -68,9 +68,9 @@ def begin(database: Db, journal: Journal) -> None:
 
 
 def commit(database: Db, run: str, collections: list[str]) -> None:
-    """Decide that the new data count from now on; a majority has it on return.
+    """Commit the restore: the new data is valid from now on, on a majority.
 
-    Raises Refused if the restore was given up in the meantime.
+    Raises Refused if the restore was marked as failed in the meantime.
     """
     wanted = {"state": RestoreState.SWITCHING, "collections": collections}
     if not _move(database, run, RestoreState.LOADING, wanted):
@@ -78,7 +78,7 @@ def commit(database: Db, run: str, collections: list[str]) -> None:
 
 
 def fail(database: Db, run: str, reason: str) -> None:
-    """Give the restore up, unless it was committed."""
+    """Mark the restore as failed, unless it was committed."""
     _move(
         database,
         run,
@@ -88,15 +88,15 @@ def fail(database: Db, run: str, reason: str) -> None:
 
 
 def complete(database: Db) -> str | None:
-    """Finish a committed restore; return its file, or None if there was none.
+    """Complete a committed restore; return its file, or None if there was none.
 
-    For the serving node while its ports are closed. Raises DatabaseError.
+    For the primary while its ports are closed. Idempotent. Raises DatabaseError.
     """
     try:
         journal = read(database)
         if journal is None or journal.state is not RestoreState.SWITCHING:
             return None
-        log.warning("switching over to the backup %s", journal.file)
+        log.warning("replacing the data with the backup %s", journal.file)
         accounts = _execute_steps(database, journal)
         defenders = apply_revocations(database)
         trail.record(database, _audit_entry(journal, accounts, defenders))
@@ -106,14 +106,14 @@ def complete(database: Db) -> str | None:
     except PyMongoError as error:
         why = describe_error(error)
         raise DatabaseError(f"the restore cannot be completed yet: {why}") from error
-    log.warning("the backup %s is in force", journal.file)
+    log.warning("the backup %s took effect", journal.file)
     return journal.file
 
 
 def sweep(database: Db, ours: str | None) -> None:
-    """Give up a restore that was killed, and drop the collections that it loaded.
+    """Mark a killed restore as failed, and drop the collections that it loaded.
 
-    *ours* is the restore that runs in this node now. Only for the serving node.
+    *ours* is the id of the restore that runs in this node now. Only for the primary.
     """
     journal = read(database)
     needed = active_run(journal, ours)
@@ -126,7 +126,7 @@ def sweep(database: Db, ours: str | None) -> None:
 
 
 def keep_audits(database: Db, run: str, since: datetime | None = None) -> None:
-    """Add the audit records of this Console (*since* then) to those of the backup."""
+    """Add this Console's audit records, those *since* a time, to the backup's."""
     stages: list[Document] = [
         {"$match": {"time": {"$gte": since}} if since else {}},
         {
@@ -142,7 +142,7 @@ def keep_audits(database: Db, run: str, since: datetime | None = None) -> None:
 
 
 def _execute_steps(database: Db, journal: Journal) -> tuple[str, ...]:
-    """Take all steps; returns the accounts that were left out."""
+    """Execute all steps; return the accounts that were skipped."""
     skipped: tuple[str, ...] = ()
     for step in steps(journal, database.list_collection_names()):
         match step:
@@ -185,7 +185,7 @@ def _audit_entry(
 
 
 def _first(names: Sequence[str]) -> str:
-    """Return the first of *names*, and how many there are more."""
+    """Return the first MAX_NAMES_IN_STATUS of *names*, and the number of others."""
     more = len(names) - MAX_NAMES_IN_STATUS
     return ", ".join(names[:MAX_NAMES_IN_STATUS]) + (
         f" and {more} more" if more > 0 else ""

@@ -1,8 +1,8 @@
-"""Plan how a restore comes into force: its journal, and the steps that are left. Pure.
+"""Plan how a restore takes effect: its journal, and the remaining steps. Pure.
 
-MongoDB renames one collection at a time, so the decision is one document of its own:
-until it says SWITCHING the old data counts, and from then on the new. A node that finds
-it at SWITCHING finishes it before it serves; each step may be repeated.
+MongoDB renames one collection at a time, so the commit is one document of its own:
+until its state is SWITCHING the old data is valid, and from then on the new. A node
+that finds SWITCHING completes the restore before it serves; each step is idempotent.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,14 +18,14 @@ from twistlock_console.backups.format.manifest import (
     temporary,
 )
 
-#: Never dropped: what was done here stays on record, whatever is restored.
+#: Never dropped: the audit trail of this Console survives every restore.
 AUDITS = "audits_mgmt"
-#: By how much the clock of the node that begins a restore may be ahead of others'.
+#: By how much the clock of the node that starts a restore may be ahead of others'.
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
 
 
 class RestoreState(StrEnum):
-    """How far the latest restore is."""
+    """The states of the latest restore."""
 
     LOADING = "loading"
     SWITCHING = "switching"
@@ -35,7 +35,7 @@ class RestoreState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The latest restore: its name *run*, the backup *file*, and the user *by*."""
+    """The latest restore: its id *run*, the backup *file*, and the user *by*."""
 
     run: str
     state: RestoreState
@@ -46,7 +46,7 @@ class Journal:
 
     @staticmethod
     def from_document(found: Mapping[str, object]) -> "Journal":
-        """Read the document of the database."""
+        """Parse the document of the database."""
         return _JOURNAL.validate_python(found)
 
 
@@ -55,7 +55,7 @@ _JOURNAL = TypeAdapter(Journal)
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """Put *source* in the place of *target*, at once."""
+    """Replace *target* with *source*, atomically."""
 
     source: str
     target: str
@@ -63,7 +63,7 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Add to *target* what only *source* holds, and drop *source*."""
+    """Add the documents that only *source* has to *target*, and drop *source*."""
 
     source: str
     target: str
@@ -71,7 +71,7 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Drop a collection: one that the backup does not hold, or that is passed over."""
+    """Drop a collection that the backup does not hold, or that is ignored."""
 
     collection: str
 
@@ -80,7 +80,7 @@ Step = Rename | Add | Drop
 
 
 def steps(journal: Journal, present: Collection[str]) -> list[Step]:
-    """Return what is left to do for *journal* while *present* collections exist."""
+    """Return the remaining steps of *journal* while *present* collections exist."""
     if journal.state is not RestoreState.SWITCHING:
         return []
     loaded = {
@@ -106,9 +106,9 @@ def steps(journal: Journal, present: Collection[str]) -> list[Step]:
 
 
 def active_run(journal: Journal | None, ours: str | None) -> str | None:
-    """Return the run whose collections are needed; *ours* is the run in this process.
+    """Return the run whose collections are needed; *ours* runs in this process.
 
-    A restore that loads and is not ours was killed: only a serving node loads.
+    A restore that loads and is not ours was killed: only a primary loads.
     """
     if journal is None:
         return None

@@ -1,4 +1,4 @@
-"""Let MongoDB keep old data for as long as a backup reads at one cluster time."""
+"""Extend MongoDB's retention of snapshots while a backup reads at one cluster time."""
 
 import logging
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from twistlock_console.settings import Settings
 
 PARAMETER = "minSnapshotHistoryWindowInSeconds"
 DEFAULT_HISTORY_S = 300
-#: So long old data are kept on disk, at most for the time of one backup.
+#: Old data is kept on disk for so long, while a backup is running.
 BACKUP_HISTORY_S = 24 * 3600
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def long_history(settings: Settings) -> Iterator[None]:
-    """Let our member keep old data, so that a backup may take long."""
+    """Extend the snapshot retention of our member within the context."""
     _set(settings, BACKUP_HISTORY_S)
     try:
         yield
@@ -33,4 +33,4 @@ def _set(settings: Settings, seconds: int) -> None:
             client.admin.command({"setParameter": 1, PARAMETER: seconds})
         except PyMongoError as error:
             # A backup that ends within five minutes does not need it.
-            log.warning("%s stays as it is: %s", PARAMETER, error)
+            log.warning("setting %s failed: %s", PARAMETER, error)

@@ -1,4 +1,4 @@
-"""Verify a stored backup, also by a trial restore, or an uploaded one."""
+"""Verify a stored backup, also by a trial restore, and import an uploaded one."""
 
 import socket
 from collections.abc import Iterator
@@ -36,9 +36,9 @@ LOOPBACK = "127.0.0.1"
 def verify_stored(
     settings: Settings, file: str, report: ReportProgress, *, restored: bool
 ) -> WorkResult:
-    """Verify *file* and seal it again; with *restored* also restore it for a trial.
+    """Verify *file* and seal it again; with *restored* also try a restore of it.
 
-    Raises ConsoleError with what is wrong.
+    The trial runs in a temporary database. Raises ConsoleError with the reason.
     """
     volume = Volume(settings.data_recovery_volume)
     path = volume.path(file)
@@ -74,7 +74,7 @@ def import_upload(
 def _compare(manifest: Manifest, name: BackupName) -> None:
     right = BackupName(name.name, manifest.version, manifest.time)
     if name != right:
-        raise Refused(f"it is not what it was when it was sent: it is {right.file} now")
+        raise Refused(f"it was changed since it was sent: it is {right.file} now")
 
 
 def _store(settings: Settings, upload: Path, file: str, volume: Volume) -> None:
@@ -90,13 +90,13 @@ def _store(settings: Settings, upload: Path, file: str, volume: Volume) -> None:
             raise volume.failure(error) from error
         if not same:
             target.unlink()
-            raise ConsoleError(f"the volume {volume.root} gave back other bytes")
+            raise ConsoleError(f"the volume {volume.root} returned other bytes")
         volume.seal(file, sha256)
 
 
 @contextmanager
 def scratch_database(settings: Settings) -> Iterator[tuple[Db, Path]]:
-    """Run an empty database for a trial; yield it and its data folder."""
+    """Run an empty temporary database; yield it and its data folder."""
     with WorkFolder(settings.folders) as work:
         own = replace(
             settings,

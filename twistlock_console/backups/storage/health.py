@@ -1,4 +1,4 @@
-"""Check the backup volume, and limit how long a volume that hangs is waited for."""
+"""Check the backup volume, and limit the wait for a volume that hangs."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def volume_health(root: Path) -> str | None:
-    """Return what is wrong with the volume at *root*; None if nothing is.
+    """Return the problem of the volume at *root*; None if there is none.
 
     A file is written, read back and deleted: a mounted volume may not be writable.
     """
@@ -30,14 +30,14 @@ def volume_health(root: Path) -> str | None:
     except OSError as error:
         return f"the backup volume {root} cannot be used: {error.strerror}"
     if found != wanted:
-        return f"the backup volume {root} gave back other bytes than were written"
+        return f"the backup volume {root} returned other bytes than were written"
     if free < LOW_BYTES:
         return f"only {free // 1024**2} MB are free on the backup volume {root}"
     return None
 
 
 class VolumeCalls:
-    """Runs one call at a time on the volume called *what*, each on its own thread.
+    """Runs calls on a volume with a timeout, one at a time, each on its own thread.
 
     A network volume can block a thread for ever. While a call blocks, no other is
     started, so that at most one thread is lost.
@@ -48,7 +48,7 @@ class VolumeCalls:
         self._lock = threading.Lock()
 
     def call(self, work: Callable[[], T], seconds: float = TIMEOUT_S) -> T:
-        """Return the result of *work*; raises ConsoleError if it takes too long."""
+        """Return the result of *work*; raises ConsoleError after *seconds*."""
         if not self._lock.acquire(timeout=seconds):
             raise self._slow(seconds)
         outcome: list[T] = []
@@ -73,6 +73,6 @@ class VolumeCalls:
 
     def _slow(self, seconds: float) -> ConsoleError:
         return ConsoleError(
-            f"{self._what} did not answer within {seconds:g} s; look at its disk or "
+            f"{self._what} did not answer within {seconds:g} s; check its disk or "
             "its network"
         )

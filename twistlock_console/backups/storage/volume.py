@@ -1,9 +1,8 @@
 """The backup volume: backups are written once, read back and verified, then sealed.
 
-It is a disk, or an object store that looks like one. Such a store knows no rename, no
-append and no lock. So a backup is written there once, from front to back, under the
-name it keeps; it counts as verified from the moment its seal, a small file with its
-hash, lies beside it.
+It is a disk, or an object store that is mounted like one. Such a store has no rename,
+no append and no locks. So a backup is written there once, from front to back, under its
+final name; it counts as verified once its seal, a small file with its hash, exists.
 """
 
 import hashlib
@@ -47,7 +46,7 @@ class StoredBackup:
 
 
 class Volume:
-    """The folder *root*; raises ConsoleError for what cannot be done there."""
+    """The folder *root* with its backups; raises ConsoleError if an operation fails."""
 
     def __init__(
         self, root: Path, *, rename: Callable[[Path, Path], object] = Path.rename
@@ -56,7 +55,7 @@ class Volume:
         self._rename = rename
 
     def path(self, file: str) -> Path:
-        """Return the path of the backup *file*; raises Refused for another name."""
+        """Return the path of the backup *file*; raises Refused for an invalid name."""
         return self.root / BackupName.of(file).file
 
     def find(self, file: str) -> StoredBackup:
@@ -81,7 +80,7 @@ class Volume:
             try:
                 found.append(_stored(name, self.root / name.file))
             except FileNotFoundError:
-                continue  # removed meanwhile
+                continue  # deleted meanwhile
             except OSError as error:
                 raise self.failure(error) from error
         return sorted(found, key=lambda each: each.name.time, reverse=True)
@@ -97,9 +96,9 @@ class Volume:
             raise self.failure(error) from error
 
     def sealed_hash(self, file: str) -> str | None:
-        """Return the hash that *file* had when it was sealed; None without a seal.
+        """Return the hash (hex) of *file* when it was sealed; None without a seal.
 
-        A file that was given another name has none.
+        A file with an invalid name has none.
         """
         if BackupName.parse(file) is None:
             return None
@@ -173,9 +172,9 @@ def _seal(path: Path) -> Path:
 
 
 def copy_file(source: Path, target: Path) -> str:
-    """Copy a file in one pass; return the hash of the bytes that were read.
+    """Copy a file in one pass; return the hash (hex) of the bytes that were read.
 
-    A copy that fails is removed.
+    An incomplete copy is removed.
     """
     digest = hashlib.sha256()
     with source.open("rb") as reader, create_file(target) as writer:
@@ -198,7 +197,7 @@ def create_file(path: Path) -> BinaryIO:
 
 
 def hash_of(path: Path) -> str:
-    """Read a file from the disk and not from memory; return its hash."""
+    """Read a file from the disk, not from the page cache; return its hash (hex)."""
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -217,11 +216,18 @@ def verify(
     decode: bool = False,
     sha256: str | None = None,
 ) -> Manifest:
-    """Read all of the backup at *path*; raises Refused with what is wrong.
+    """Read the whole backup at *path*, and compare every hash, count and size.
 
-    Every hash, count and size is compared, that of the whole file with *sha256* if it
-    is known. With *decode* every document is decoded too, which is not needed for
-    documents that were read from MongoDB a moment ago.
+    Args:
+        path: The file.
+        report: Called with the progress.
+        decode: Decode every document too; not needed for documents that were just read
+            from MongoDB.
+        sha256: The hash (hex) that the whole file must have, if known.
+
+    Raises:
+        Refused: The backup is damaged; with the reason.
+
     """
     read = _decoded if decode else _read
     with open_archive(path, sha256) as reader:
@@ -264,7 +270,7 @@ def _read(entry: ArchiveEntry, held: CollectionEntry, meter: Meter) -> tuple[int
 def _decoded(
     entry: ArchiveEntry, held: CollectionEntry, meter: Meter
 ) -> tuple[int, str]:
-    """Return the same after decoding each document."""
+    """Return the number of documents and their hash, after decoding each."""
     digest, documents = hashlib.sha256(), 0
     for chunk in split(unpacked(entry, held.bytes)):
         joined = b"".join(chunk)
@@ -276,9 +282,9 @@ def _decoded(
 
 
 def compare(held: CollectionEntry, documents: int, sha256: str) -> None:
-    """Raise Refused unless *held* has so many documents and that hash."""
+    """Raise Refused unless *documents* and *sha256* are those of *held*."""
     if (documents, sha256) != (held.documents, held.sha256):
-        raise Refused(f"the collection {held.name} in it is not what it was")
+        raise Refused(f"the collection {held.name} in it was changed")
 
 
 def _decode(data: bytes, held: CollectionEntry) -> None:

@@ -1,4 +1,4 @@
-"""Work on a backup: its progress, its result, and its local folder."""
+"""The work on a backup: progress, result, throttle, and local folder."""
 
 import logging
 import shutil
@@ -15,7 +15,7 @@ from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.settings import Folders
 
 REPORT_INTERVAL_S = 0.3
-#: The share of the time in which the work pauses, so that Defenders come first.
+#: Throttle: the work pauses for this share of the time, so that Defenders come first.
 THROTTLE_SHARE = 0.05
 FOLDER = "backup-work"
 CLAIMS = "claims"
@@ -54,7 +54,7 @@ ReportProgress = Callable[[JobProgress], object]
 
 
 class Meter:
-    """Counts the bytes of one *phase*, reports them now and then, and pauses."""
+    """Counts the bytes of one *phase*, reports them, and throttles the work."""
 
     def __init__(self, phase: str, total: int, report: ReportProgress) -> None:
         self._phase = phase
@@ -78,7 +78,7 @@ class Meter:
 
 
 class WorkFolder:
-    """A new folder below DATA_FOLDER, removed at the end; a context manager."""
+    """A context manager for a new folder below DATA_FOLDER, removed on exit."""
 
     def __init__(self, folders: Folders) -> None:
         self._root = folders.root / FOLDER
@@ -92,16 +92,16 @@ class WorkFolder:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def claim(self, target: Path) -> None:
-        """Note that *target* is about to be written; `sweep` removes it if unsealed."""
+        """Record that *target* will be written; `sweep` removes it if unsealed."""
         with (self.folder / CLAIMS).open("a", encoding="utf-8") as claims:
             claims.write(f"{target}\n")
             claims.flush()
 
 
 def sweep(folders: Folders) -> None:
-    """Remove the files of work that was killed; none may be under way.
+    """Remove the files of killed jobs; call it only while no job is running.
 
-    Where the volume does not answer, the next call tries again.
+    If the volume does not answer, the next call tries again.
     """
     for folder in (folders.root / FOLDER).glob("work-*"):
         try:
@@ -110,7 +110,7 @@ def sweep(folders: Folders) -> None:
                     target.unlink(missing_ok=True)
             shutil.rmtree(folder)
         except OSError as error:
-            log.warning("the remains of a backup stay for now: %s", error)
+            log.warning("files of a killed job not removed; retrying: %s", error)
     for upload in (folders.root / FOLDER).glob("upload-*"):
         with suppress(OSError):
             # An upload that is being written is younger.
