@@ -237,7 +237,7 @@ def test_a_malformed_body_is_refused(
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("limit=many", "limit: give a whole number; 50 is the most"),
+        ("limit=many", "limit: give a whole number; at most 50 items are returned"),
         ("offset=-1", "offset: give a whole number from 0 to 10000"),
         ("offset=10001", "offset: at most 10000; filter the list or download it"),
         ("role=king", "role: choose one of admin, operator, auditor, defenderManager"),

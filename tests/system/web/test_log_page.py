@@ -55,7 +55,7 @@ def test_a_bad_number_of_lines_is_refused(admin: Visitor, lines: str) -> None:
     assert answer.status_code == 400
     assert (
         answer.get_json()["err"]
-        == "lines: give a whole number from 1; 2000 is the most"
+        == "lines: give a whole number from 1; at most 2000 are returned"
     )
 
 

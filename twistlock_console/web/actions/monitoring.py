@@ -218,7 +218,9 @@ def requested_line_count(given: Mapping[str, str]) -> int:
     """Return the number of lines in a query string; raises Refused."""
     text = given.get("lines", "") or str(DEFAULT_LINES)
     if not (count := parse_up_to(text, MAX_LINES)):
-        raise Refused(f"lines: give a whole number from 1 to {MAX_LINES}")
+        raise Refused(
+            f"lines: give a whole number from 1; at most {MAX_LINES} are returned"
+        )
     return count
 
 

@@ -147,7 +147,9 @@ def _parse_time(given: Mapping[str, str], name: str) -> datetime | None:
 def _parse_limit(given: Mapping[str, str]) -> int:
     limit = parse_up_to(given.get("limit", "") or str(MAX_LIMIT), MAX_LIMIT)
     if limit is None:
-        raise Refused(f"limit: give a whole number, at most {MAX_LIMIT}")
+        raise Refused(
+            f"limit: give a whole number; at most {MAX_LIMIT} items are returned"
+        )
     return limit or MAX_LIMIT
 
 
