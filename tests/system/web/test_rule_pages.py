@@ -230,6 +230,6 @@ def test_a_host_on_which_no_check_ran_is_not_compliant(
     database["defender_compliance"].insert_one({"_id": "web-1", **run, **none})
 
     assert "No check ran</span>" in admin.get("/monitor/compliance/hosts").text
-    assert "No check ran: the rule r names none" in (
+    assert "No check ran: the rule r names no existing check." in (
         admin.get("/monitor/compliance/host?hostname=web-1").text
     )
