@@ -156,4 +156,4 @@ class Faults:
     def _switch_over(self, address: str) -> str:
         body = {"address": address} if address else {}
         self.api.post(f"{API}/switchover", body, seconds=SWITCHOVER_SECONDS)
-        return f"The switchover to {address or 'the best standby'} has begun."
+        return f"The switchover to {address or 'the best standby'} has started."

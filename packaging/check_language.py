@@ -58,7 +58,8 @@ FRAGMENT = re.compile(
 #: Words of messages and docstrings that stand for processes and connections, or say
 #: in an old way what has a plain word.
 UNCLEAR = re.compile(
-    r"\b(anew|anybody|in vain|nobody|takeovers?|whoever|whomever|is no good)\b", re.I
+    r"\b(anew|anybody|in\s+vain|nobody|takeovers?|whoever|whomever|is\s+no\s+good)\b",
+    re.I,
 )
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -126,7 +127,7 @@ def _in_docstring(path: Path, node: ast.Constant) -> Iterator[Finding]:
     prose = re.sub(r"\*\w+\*|`[^`]*`", "", text).lower()
     for word in sorted(METAPHORS & set(re.findall(r"[a-z]+", prose))):
         yield Finding(path, node.lineno, f"{word!r} in a docstring")
-    for unclear in UNCLEAR.findall(text):
+    for unclear in UNCLEAR.findall(prose):
         yield Finding(path, node.lineno, f"{unclear!r} in a docstring")
 
 

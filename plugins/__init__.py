@@ -1,1 +1,1 @@
-"""Plugins of the Console; each is a room that stands on `twistlock_console`."""
+"""Plugins of the Console; each is a package that uses `twistlock_console`."""

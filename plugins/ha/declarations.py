@@ -1,4 +1,4 @@
-"""What high availability declares to the core: its rights and its kinds of alerts."""
+"""Declare the rights and the kinds of alerts of high availability to the core."""
 
 from twistlock_console.accounts.rights import Area, Right
 from twistlock_console.alerts.kinds import AlertKind, Threshold

@@ -1,4 +1,4 @@
-"""What a clustered node does again and again: polls, looks, and keeps records."""
+"""Schedule the periodic jobs of a clustered node: polls, observations, records."""
 
 import logging
 from dataclasses import dataclass
@@ -47,26 +47,26 @@ class HaJobs:
     clock_monitor: ClockMonitor
 
     def schedule(self) -> None:
-        """Have the node's scheduler call each in its time."""
+        """Add all jobs to the node's scheduler."""
         every, settings = self.node.scheduler.every, HaSettings.of(self.node.settings)
-        every(settings.lease_ttl_ms / 18_000, "lease-sighting", self._observe_lease)
+        every(settings.lease_ttl_ms / 18_000, "lease-poll", self._observe_lease)
         every(
             settings.heartbeat_interval_ms / 1000,
-            "detach",
+            "disconnect-silent-peers",
             self._disconnect_silent_peers,
         )
         every(1.0, "history", self.history.deliver)
         every(0.5, "membership", self._advance_membership)
-        every(1.0, "register", self._refresh_node_keys)
+        every(1.0, "node-keys", self._refresh_node_keys)
         self.node.health.add_check("membership", 1.0, self.membership_check.check)
         self.node.health.add_check("clock", 1.0, self.clock_monitor.check)
-        every(30.0, "ports-proved", self._reset_port_failures)
-        every(2.0, "defenders-back", self._record_reconnects)
-        every(1.0, "spares", self.node.service_ports.prepare)
+        every(30.0, "port-failures", self._reset_port_failures)
+        every(2.0, "reconnects", self._record_reconnects)
+        every(1.0, "standby-processes", self.node.service_ports.prepare)
         every(1.0, "closed-servers", self._poll_closed_servers)
 
     def on_cluster_polled(self, event: ClusterPolled) -> None:
-        """Exchange heartbeats with the members that the set has now."""
+        """Exchange heartbeats with the present members of the replica set."""
         if event.status is None:
             return
         members = {m.address: m.member_id for m in event.status.members}
@@ -79,7 +79,7 @@ class HaJobs:
         write_known_members(self.node.settings.folders, members)
 
     def _observe_lease(self) -> None:
-        """Look at the lease in our own member, so that we know when it changed."""
+        """Poll the lease in our own member, to know when it last changed."""
         try:
             document = self.store.read(0.5)
         except DatabaseError:

@@ -1,7 +1,7 @@
-"""The messages of the node API of high availability: its bodies and its answers.
+"""Define the messages of the node API of high availability.
 
-The API of the pages gives some of the answers too; openapi.json describes them.
-Heartbeats have their own, in `peers.heartbeats`.
+The API of the pages returns some of the responses too; openapi.json describes them.
+The heartbeat payload is in `peers.heartbeats`.
 """
 
 from pydantic import ConfigDict, Field
@@ -13,19 +13,19 @@ _OPEN = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": Tru
 
 
 class AddressBody(NodeMessage):
-    """The node that a change is about."""
+    """The address of the node to change."""
 
     address: str
 
 
 class TargetBody(NodeMessage):
-    """The node to switch over to; None is the best standby."""
+    """The node to switch over to; None stands for the best standby."""
 
     address: str | None = None
 
 
 class TokenOwnerBody(NodeMessage):
-    """The account *by* which a join token is made."""
+    """The account *by* which a join token is created."""
 
     by: str = ""
 
@@ -37,14 +37,14 @@ class TokenIdBody(NodeMessage):
 
 
 class TokenUseBody(NodeMessage):
-    """A host, and the join token that it shows."""
+    """A host, and the join token that it presents."""
 
     token: str
     address: str
 
 
 class JoinRequestBody(TokenUseBody):
-    """A request to join: the release of the host, and its certificate *request*."""
+    """A request to join: the host's release, and its certificate *request* (PEM)."""
 
     version: str
     request: str
@@ -53,7 +53,8 @@ class JoinRequestBody(TokenUseBody):
 class NodeResponse(NodeMessage):
     """A node of the cluster, or a host that asks to join.
 
-    *takeover* says whether it would take over if the primary failed now, and why not.
+    *takeover* is the forecast for a failover: whether it would take over now, and why
+    not.
     """
 
     address: str
@@ -74,7 +75,7 @@ class NodeResponse(NodeMessage):
 
 
 class ReconnectsResponse(NodeMessage):
-    """When the first and the last Defender came back under an epoch, if any did."""
+    """The times of the first and last Defender that reconnected under an epoch."""
 
     first: Timestamp | None
     last: Timestamp | None
@@ -82,9 +83,9 @@ class ReconnectsResponse(NodeMessage):
 
 
 class RoleChangeResponse(NodeMessage):
-    """A change of role, with its reason and how long each phase took, in order.
+    """A change of role: its reason, and the seconds of each phase, in order.
 
-    The phases of a takeover begin with the last good answer of the primary before.
+    The phases of a failover start with the last good answer of the former primary.
     """
 
     model_config = _OPEN
@@ -100,7 +101,7 @@ class RoleChangeResponse(NodeMessage):
 
 
 class ClusterResponse(NodeMessage):
-    """The nodes, who serves, and the latest changes of role."""
+    """The nodes, the serving one, and the latest changes of role."""
 
     model_config = _OPEN
 
@@ -120,7 +121,7 @@ class ClusterResponse(NodeMessage):
 
 
 class MetricsResponse(NodeMessage):
-    """The metrics of a node as Prometheus' text."""
+    """The metrics of a node, in the text format of Prometheus."""
 
     text: str
 
@@ -145,7 +146,7 @@ class JoinTokenResponse(NewTokenResponse):
 
 
 class OpenTokenResponse(NodeMessage):
-    """A join token that can still be used; *host* is the one that uses it already."""
+    """A join token that is still valid; *host* is the one that has used it, if any."""
 
     id: str
     expires_at: TimeInSeconds
@@ -153,7 +154,11 @@ class OpenTokenResponse(NodeMessage):
 
 
 class JoinResponse(NodeMessage):
-    """What became of a request to join; *nodes* are those to ask, with their pins."""
+    """The outcome of a request to join.
+
+    Certificates and authorities are PEM. *nodes* are the nodes to ask next: the pins of
+    their keys by address.
+    """
 
     state: str
     certificate: str | None
@@ -169,7 +174,11 @@ class JoinResponse(NodeMessage):
 
 
 class RecoveryResponse(NodeMessage):
-    """What recovery would do: who is left out, and until when this node has data."""
+    """The plan of a forced recovery.
+
+    *others* are the nodes to be excluded, *stored_until* is the time of the last write
+    that this node has.
+    """
 
     address: str
     others: tuple[str, ...]

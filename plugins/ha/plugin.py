@@ -1,7 +1,7 @@
-"""The high availability plugin: everything that it adds to the Console.
+"""Define the high availability plugin: everything that it adds to the Console.
 
-Its parts are imported where they are used: this module is loaded by every program of
-the Console, also where high availability is switched off.
+Its parts are imported where they are used: every program of the Console loads this
+module, also if high availability is disabled.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -48,24 +48,28 @@ class HighAvailabilityPlugin(ConsolePlugin):
         return HaSettings.of(settings).enabled
 
     def check_settings(self, settings: Settings) -> Iterable[Finding]:
-        """Find values that do not go together."""
+        """Yield values that contradict each other."""
         return ha_settings.check_settings(settings)
 
     def check_host(
         self, settings: Settings, environ: Mapping[str, str], root: Path
     ) -> Iterable[Finding]:
-        """Find a cluster manager that runs this host."""
+        """Yield a finding if a cluster manager runs this host."""
         del settings
         return ha_settings.check_host(environ, root)
 
     def init_app(self, app: "Flask") -> None:
-        """Add the pages, the API and the metrics."""
+        """Register the pages, the API and the metrics."""
         from plugins.ha import web
 
         web.init_app(app)
 
     def join(self, settings: Settings, pause: Callable[[float], None]) -> bool:
-        """Join the cluster, unless this node belongs to one or was the first."""
+        """Join the cluster, unless this node is its first one or a member already.
+
+        Returns:
+            Whether this node joined the cluster, now or before.
+        """
         if HaSettings.of(settings).state is not InitialState.SECONDARY:
             return False
         from plugins.ha.membership.join_client import check_secrets, join, must_join
@@ -76,23 +80,23 @@ class HighAvailabilityPlugin(ConsolePlugin):
         return True
 
     def check_database_start(self, settings: Settings) -> None:
-        """Have the vote of this node taken away while its database is empty."""
+        """Ask the primary to remove this node's vote, if its database is empty."""
         from plugins.ha.membership.known_nodes import give_up_vote_if_empty
 
         give_up_vote_if_empty(settings)
 
     def node_addresses(self, settings: Settings) -> Collection[str]:
-        """Return the other members, and the hosts that ask to join."""
+        """Return the addresses of the members and of the hosts that ask to join."""
         from plugins.ha.membership.known_nodes import node_addresses
 
         return node_addresses(settings)
 
     def replica_set_settings(self, settings: Settings) -> Mapping[str, int]:
-        """Return the election timeout."""
+        """Return the election timeout for the replica set's configuration."""
         return {"electionTimeoutMillis": HaSettings.of(settings).election_timeout_ms}
 
     def init_node(self, node: "NodeContext") -> "RoleController":
-        """Return the controller of the role, subscribed to the events of *node*."""
+        """Return the role controller, subscribed to the events of *node*."""
         from plugins.ha.routes import node_routes
         from plugins.ha.runtime import HaRuntime
 
@@ -109,7 +113,7 @@ class HighAvailabilityPlugin(ConsolePlugin):
         return runtime
 
     def commands(self) -> Mapping[str, str]:
-        """Return `ha` and `loadbalancer`."""
+        """Return the commands `ha` and `loadbalancer`."""
         return {
             "ha": "plugins.ha.cli.ha",
             "loadbalancer": "plugins.ha.cli.load_balancer",

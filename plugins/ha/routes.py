@@ -1,4 +1,4 @@
-"""The routes of high availability on the node API, for peers, pages and commands."""
+"""Serve high availability on the node API, to peers, pages and commands."""
 
 from pathlib import Path
 
@@ -30,12 +30,12 @@ ROUTES = Path("/proc/net/route")
 
 
 def node_routes(runtime: HaRuntime) -> Blueprint:
-    """Return the routes under /v1/ha, answered from *runtime*."""
+    """Return the blueprint of /v1/ha, which answers from *runtime*."""
     bp = Blueprint("ha", __name__, url_prefix="/v1/ha")
 
     @bp.before_app_request
     def refuse_removed_nodes() -> None:
-        # From all of the node API; but a removed node may ask itself how it is.
+        # On all of the node API; but a removed node may query its own state.
         asks_itself = caller().address == runtime.settings.node_address
         if asks_itself and request.blueprint != bp.name:
             return
@@ -129,7 +129,9 @@ def _recovery_routes(bp: Blueprint, runtime: HaRuntime) -> None:
         mine = runtime.settings.node_address
         address = AddressBody.from_body(_json_body()).address
         if {address, caller().address} != {mine}:
-            raise Refused("Only this host's own command line can ask for recovery.")
+            raise Refused(
+                "Only the command line of this host can start a forced recovery."
+            )
         runtime.recovery.execute()
         return {}
 

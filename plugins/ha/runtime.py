@@ -1,4 +1,4 @@
-"""High availability in a node: makes the parts, and ties them to bus and jobs."""
+"""Compose high availability in a node: create its parts, connect bus and jobs."""
 
 import time
 from contextlib import suppress
@@ -54,7 +54,7 @@ MAX_HISTORY_RECORDS = 100
 
 
 class HaRuntime:
-    """The role controller of a clustered node, with all that it needs."""
+    """The composition root: the role controller of a clustered node, and its parts."""
 
     def __init__(self, node: NodeContext) -> None:
         self._node = node
@@ -115,12 +115,12 @@ class HaRuntime:
         self._register_with_node()
 
     def start(self) -> None:
-        """Begin to watch, poll and decide."""
+        """Start the control loop and the monitor of our member."""
         self.control_loop.start()
         self._member_monitor.start()
 
     def stop(self) -> None:
-        """Hand over in an orderly way, then close the ports in any case."""
+        """Switch over to a standby if there is one, then always close the ports."""
         if self._recorder.role is Role.PRIMARY:
             with suppress(Refused):
                 self.request_switchover(None, "this node is being stopped")
@@ -139,14 +139,18 @@ class HaRuntime:
         self._member_monitor.stop()
         self._heartbeats.stop()
         self._executor.stop()
-        # Without the others nothing is stored; it is delivered after the next start.
+        # Without a majority nothing can be stored; the next start delivers it.
         if not is_isolated:
             self.history.deliver()
         for client in self._clients:
             client.close()
 
     def request_switchover(self, target: str | None, reason: str) -> None:
-        """Prepare and begin a switchover; raises Refused if it would not work now."""
+        """Prepare and start a switchover to *target*, or to the best standby.
+
+        Raises:
+            Refused: It would not work now; the message says why.
+        """
         observation, now = self.control_loop.observation, boottime_ns()
         if refusal := switchover.refusal_reason(observation, target, now):
             raise Refused(refusal)
@@ -158,7 +162,7 @@ class HaRuntime:
         self.control_loop.request_switchover(target, reason)
 
     def client_of(self, address: str) -> NodeClient:
-        """Return a client of the node API at *address*; the caller closes it."""
+        """Return a new client of the node API at *address*; the caller closes it."""
         return NodeClient(self.settings, address, timeout=2.0)
 
     @property
@@ -168,7 +172,7 @@ class HaRuntime:
         return "" if member and member.alive else self._node.database.problem
 
     def get_cluster(self) -> ClusterResponse:
-        """Return the cluster as this node sees it; a standby can read it too."""
+        """Return the cluster as this node sees it; it works on standbys too."""
         has_no_database = bool(self.database_problem)
         requests, history = ((), ()) if has_no_database else self._load_stored()
         snapshot = ClusterSnapshot(
@@ -188,7 +192,7 @@ class HaRuntime:
     def _load_stored(
         self,
     ) -> tuple[tuple[JoinRequest, ...], tuple[RoleChangeResponse, ...]]:
-        """Read who asks to join, and the history; () where that cannot be read."""
+        """Return the join requests and the history; () for what cannot be read."""
         try:
             requests = self.requests.list()
         except ConsoleError:
@@ -204,16 +208,20 @@ class HaRuntime:
         return [peer.address for peer in self.control_loop.observation.peers]
 
     def _nodes_to_wait_for(self) -> list[str]:
-        """Return the other nodes and those admitted; raises DatabaseError."""
+        """Return the addresses of the other members and of admitted hosts.
+
+        Raises:
+            DatabaseError: The database does not answer, or does not know this node.
+        """
         mine = self.settings.node_address
         members = self.membership.members()
         if mine not in members:
-            raise DatabaseError("this node is no member of its cluster now")
+            raise DatabaseError("this node is not a member of its cluster now")
         admitted = [each.address for each in self.requests.list() if each.approved]
         return [a for a in dict.fromkeys([*members, *admitted]) if a != mine]
 
     def _is_isolated(self) -> bool:
-        """Return whether no other node can take over, or store anything with us."""
+        """Return whether no peer is reachable, to take over or to store writes."""
         observation = self.control_loop.observation
         return observation.held_lease is None and all_peers_silent(
             observation, boottime_ns()
@@ -305,24 +313,24 @@ class HaRuntime:
         self._jobs.schedule()
 
     def on_cluster_polled(self, event: ClusterPolled) -> None:
-        """Follow the members that the scheduled `rs.status()` poll has found."""
+        """Apply the members that the scheduled `rs.status()` poll found."""
         self._jobs.on_cluster_polled(event)
 
     def on_database_stopped(self, event: DatabaseStopped) -> None:
-        """Ask the member for its role again as soon as it answers."""
+        """Note that our member has no role until it answers again."""
         del event
         self._member_monitor.database_ended()
 
     def on_role_changed(self, event: RoleChanged) -> None:
-        """Record the change in the history."""
+        """Record the change of role in the history."""
         self.history.record(event)
 
     def on_listener_failed(self, failure: ListenerFailed) -> None:
-        """Tell the controller that a service server has ended."""
+        """Submit the failure of a service server to the control loop."""
         self.control_loop.submit(self._port_actions.server_failed(failure))
 
     def on_listeners_paused(self, pause: ListenersPaused) -> None:
-        """Tell the controller that the ports are to be opened again."""
+        """Submit a pause of the ports, which must be reopened, to the control loop."""
         self.control_loop.submit(
             lambda observation: transitions.ports_paused(observation, pause.reason)
         )

@@ -1,4 +1,4 @@
-"""The settings of high availability: its keys, their values, and what must agree."""
+"""Define the settings of high availability, and check them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ PREFIX = "HIGH_AVAILABILITY_"
 
 
 class InitialState(StrEnum):
-    """What a node is when it starts without a cluster it could belong to."""
+    """The role of a node that starts and belongs to no cluster yet."""
 
     PRIMARY = "PRIMARY"
     SECONDARY = "SECONDARY"
 
 
 def state(text: str) -> InitialState:
-    """Read the state a node starts in."""
+    """Parse HIGH_AVAILABILITY_STATE; raises ValueError."""
     if text.upper() not in InitialState.__members__:
         raise ValueError("write PRIMARY or SECONDARY")
     return InitialState(text.upper())
@@ -57,7 +57,7 @@ KEYS = (
         "HIGH_AVAILABILITY_POLL_INTERVAL_MS",
         "1000",
         milliseconds(100, 60_000),
-        "Milliseconds between two looks at the state of the whole cluster.",
+        "Milliseconds between two polls of the state of the whole cluster.",
     ),
     Key(
         "HIGH_AVAILABILITY_STEP_UP_AFTER_MS",
@@ -77,7 +77,7 @@ KEYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HaSettings:
-    """The values of KEYS; their names are the fields in capitals after PREFIX."""
+    """The values of KEYS; a key is PREFIX and the name of the field in capitals."""
 
     enabled: bool = False
     state: InitialState = InitialState.PRIMARY
@@ -89,7 +89,7 @@ class HaSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Return the values in *settings*; those that are missing are the defaults."""
+        """Return the values in *settings*, with defaults for missing ones."""
         values = settings.plugin_values
         names = {f"{PREFIX}{field.upper()}": field for field in cls.__slots__}
         return cls(**{f: values[name] for name, f in names.items() if name in values})
@@ -100,7 +100,7 @@ class HaSettings:
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
-    """Find values that do not go together."""
+    """Yield values that contradict each other."""
     yield from _check_times(HaSettings.of(settings))
     if HaSettings.of(settings).enabled and settings.projects_enabled:
         yield (
@@ -127,7 +127,7 @@ def _check_times(ours: HaSettings) -> Iterator[Finding]:
 
 
 def check_host(environ: Mapping[str, str], root: Path) -> Iterator[Finding]:
-    """Find a cluster manager, under which high availability is not for this host."""
+    """Yield a finding if a cluster manager runs this host, which excludes HA."""
     if manager := host.detect_orchestrator(environ, root):
         yield (
             ("HIGH_AVAILABILITY_ENABLED",),

@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from plugins.ha.load_balancer.files import IN_CHECKOUT
-from plugins.ha.load_balancer.templates import FILES, Frontend, LoadBalancerKind, render
+from plugins.ha.load_balancer.templates import (
+    FILES,
+    LoadBalancedCluster,
+    LoadBalancerKind,
+    render,
+)
 from tests.hosts.waiting import wait_for
 from twistlock_console.pki.authority import create_authority
 from twistlock_console.pki.certificates import issue_node_certificate
@@ -32,7 +37,9 @@ PATIENCE_S = 60.0
 class StandIn:
     """A Console on *address*; its methods run in the loop that serves it."""
 
-    def __init__(self, address: str, front: Frontend, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, address: str, front: LoadBalancedCluster, tls: ssl.SSLContext
+    ) -> None:
         self.address = address
         self.delay_s = 0.0
         self.checks = 0
@@ -99,7 +106,9 @@ class StandIns:
         create_authority(folder)
         issue_node_certificate(folder, [*NODES, BALANCER])
         self.folder = folder
-        self.front = Frontend(NODES, "console.test", free_port(), None, free_port())
+        self.front = LoadBalancedCluster(
+            NODES, "console.test", free_port(), None, free_port()
+        )
         tls = server_context(folder, client=None)
         self.nodes = [StandIn(address, self.front, tls) for address in NODES]
         self._loop = asyncio.new_event_loop()

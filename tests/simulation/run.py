@@ -151,4 +151,4 @@ class Run:
                 if self.server == before and any(n.serves() for n in self.nodes):
                     return
         reasons = "; ".join(f"{node.address}: {node.reason}" for node in self.nodes)
-        raise Violated(f"nobody serves long after the faults have ended: {reasons}")
+        raise Violated(f"no node serves long after the faults have ended: {reasons}")

@@ -1,4 +1,4 @@
-"""`twistlock-console ha …`: the cluster from the command line of any of its nodes."""
+"""Provide `twistlock-console ha …`: operate the cluster from any of its nodes."""
 
 from pathlib import Path
 
@@ -31,8 +31,8 @@ RECOVERY_TIMEOUT_S = 60.0
 WARNING = """\
 This makes {address} the only node of its cluster, by force.
 
-  - Left out for good: {others}.
-    If one of them returns, it is refused, and must be uninstalled and join anew.
+  - Excluded for good: {others}.
+    If one of them returns, it is refused, and must be uninstalled and join again.
   - Lost: what the others stored and this node had not copied. The last that this
     node has is from {until}.
   - Do this only when the other hosts are destroyed or switched off. If they run, and
@@ -57,7 +57,7 @@ def status(config: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(cluster.as_json())
         return
-    print_line(f"epoch {cluster.epoch}, {cluster.primary or 'nobody'} serves")
+    print_line(f"epoch {cluster.epoch}, {cluster.primary or 'no node'} serves")
     for node in cluster.nodes:
         reason = "; ".join(filter(None, (node.reason, node.takeover)))
         print_row((node.address, node.state, reason), (16, 13))
@@ -67,7 +67,7 @@ def status(config: Path, *, as_json: bool) -> None:
 @command.command("apply", help="Admit the hosts that ask to join.")
 @config_option
 def apply(config: Path) -> None:
-    """Have the serving node admit the hosts that wait."""
+    """Ask the serving node to admit the waiting hosts."""
     settings = settings_of_running_node(config)
     answer = _post_to_serving_node(settings, "apply", NodeMessage())
     admitted = ", ".join(AdmittedResponse.from_answer(answer).admitted)
@@ -86,7 +86,7 @@ def fingerprint(config: Path) -> None:
 @click.argument("address")
 @config_option
 def remove(address: str, config: Path) -> None:
-    """Have the serving node remove the node at *address*."""
+    """Ask the serving node to remove the node at *address*."""
     settings = settings_of_running_node(config)
     _post_to_serving_node(settings, "remove", AddressBody(address=address))
     record_command(settings, "ha remove", f"removed the node {address}")
@@ -97,17 +97,17 @@ def remove(address: str, config: Path) -> None:
 @click.argument("address", required=False)
 @config_option
 def switchover(address: str | None, config: Path) -> None:
-    """Hand the role over to *address*, or to the best standby."""
+    """Start a switchover to *address*, or to the best standby."""
     settings = settings_of_running_node(config)
     where = address or "the best standby"
     # Recorded first: while the role changes, no node can store the record.
     record_command(settings, "ha switchover", f"asked for a switchover to {where}")
     _post_to_serving_node(settings, "switchover", TargetBody(address=address))
-    print_line("The switchover has begun; see `twistlock-console ha status`.")
+    print_line("The switchover has started; see `twistlock-console ha status`.")
 
 
 def _post_to_serving_node(settings: Settings, verb: str, body: NodeMessage) -> object:
-    """Return the answer of the serving node, whichever node this is."""
+    """Send *body* to the serving node; return its response."""
     with NodeClient(settings, settings.node_address) as client:
         primary = ClusterResponse.from_answer(client.get("/v1/ha/cluster")).primary
     if primary is None:
@@ -122,13 +122,13 @@ def _post_to_serving_node(settings: Settings, verb: str, body: NodeMessage) -> o
 @click.option("--force", is_flag=True, help="Do it.")
 @config_option
 def recover(config: Path, *, force: bool) -> None:
-    """Ask for the confirmation, then have this host's node do it."""
+    """Show the plan, ask for confirmation, and start the forced recovery."""
     settings = settings_of_running_node(config)
     with NodeClient(
         settings, settings.node_address, timeout=RECOVERY_TIMEOUT_S
     ) as client:
         plan = RecoveryResponse.from_answer(client.get("/v1/ha/recovery"))
-        address, others = plan.address, ", ".join(plan.others) or "nobody"
+        address, others = plan.address, ", ".join(plan.others) or "no node"
         stored = plan.stored_until
         until = stored.isoformat(timespec="seconds") if stored else "an unknown time"
         print_line(WARNING.format(address=address, others=others, until=until))
@@ -136,9 +136,9 @@ def recover(config: Path, *, force: bool) -> None:
             raise Refused("Nothing was changed; to do it, add --force.")
         _confirm(address)
         client.post("/v1/ha/recovery", AddressBody(address=address).as_json())
-    print_line(f"{address} is alone now and will serve in a moment.")
+    print_line(f"{address} is the only node now and serves in a moment.")
     print_line("Let two new hosts join from its page, then click APPLY.")
-    done = f"made {address} the only node, by force; left out {others}"
+    done = f"made {address} the only node, by force; excluded {others}"
     record_command(settings, "ha recover --force", done)
 
 

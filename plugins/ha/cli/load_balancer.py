@@ -1,4 +1,4 @@
-"""`twistlock-console loadbalancer …`: the file for a load balancer of this cluster."""
+"""Provide `twistlock-console loadbalancer …`: the file for a load balancer."""
 
 from pathlib import Path
 

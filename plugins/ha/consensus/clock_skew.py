@@ -1,10 +1,10 @@
-"""When a member is started anew because its clock was set back.
+"""Decide when to restart a member whose clock was set back.
 
-Pure. Much in MongoDB 6.0 waits by the wall clock, so that a wait that is under way
-grows by as much as the clock is set back. One of them is between a primary's writes
-and their being shown to the standbys (`WiredTigerOplogManager`): a standby whose thread
-for that is stuck follows and votes as ever, but as primary it has no majority. Only a
-new start ends it sooner.
+Pure. Much in MongoDB 6.0 waits by the wall clock, so that a wait under way grows by as
+much as the clock is set back. One such wait is between a primary's writes and their
+visibility to the standbys (`WiredTigerOplogManager`): a standby whose thread for that
+is stuck replicates and votes as usual, but as primary it gets no majority. Only a
+restart ends the wait sooner.
 """
 
 from dataclasses import dataclass, replace
@@ -12,22 +12,27 @@ from dataclasses import dataclass, replace
 from plugins.ha.consensus.state import Observation, Peer
 
 SECOND = 1_000_000_000
-#: A wait longer by so much changes nothing: an election takes as long.
+#: A step back up to this changes nothing: an election takes as long.
 MAX_HARMLESS_STEP_NS = SECOND
-#: Longer than a member takes to start and to catch up: two must not be away at once.
+#: Time reserved for each restart, longer than a member takes to start and to catch up:
+#: two must not be down at once.
 RESTART_SLOT_NS = 15 * SECOND
 READABLE_STATES = ("PRIMARY", "SECONDARY")
 REASON = (
-    "the clock of this host was set back, and its database waits by it; the database "
-    "starts anew when nobody needs it"
+    "the clock of this host was set back, which delays its database; the database is "
+    "restarted as soon as the cluster can do without it"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class MemberClock:
-    """A member's clock: how far *ahead* of the boot-time clock it was at least.
+    """Estimates the skew of a member's wall clock, from samples of it.
 
-    It was last found set back at *noticed_at*; waits may be too long until *until*.
+    Attributes:
+        offset: Nanoseconds that it was ahead of the boot-time clock at least; None
+            before the first sample.
+        noticed_at: When it was last found set back.
+        until: Until when waits of the member may be too long.
     """
 
     offset: int | None = None
@@ -35,7 +40,10 @@ class MemberClock:
     until: int = 0
 
     def add_sample(self, reported: int, sent: int, received: int) -> "MemberClock":
-        """Return the clock, which *reported* its time between *sent* and *received*."""
+        """Return the estimate after a sample.
+
+        The clock *reported* its time between *sent* and *received*.
+        """
         at_least, at_most = reported - received, reported - sent
         if self.offset is None:
             return replace(self, offset=at_least)
@@ -47,11 +55,11 @@ class MemberClock:
 
 
 def may_restart(observation: Observation, clock: MemberClock, now: int) -> bool:
-    """Return whether our member may be away: no node serves, or all others are well."""
+    """Return whether our member may restart: the cluster can do without it now."""
     if (
         observation.held_lease is not None
         or observation.election_step_pending
-        or not _has_copied(observation)
+        or not _is_synced(observation)
     ):
         return False
     if now < clock.noticed_at + _peers_before_us(observation) * RESTART_SLOT_NS:
@@ -64,7 +72,7 @@ def may_restart(observation: Observation, clock: MemberClock, now: int) -> bool:
     )
 
 
-def _has_copied(observation: Observation) -> bool:
+def _is_synced(observation: Observation) -> bool:
     return (
         observation.member is not None and observation.member.state in READABLE_STATES
     )

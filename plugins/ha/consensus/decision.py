@@ -1,7 +1,8 @@
-"""The decision: what a node does next, and the sentence that says why.
+"""Decide what a node does next, with the sentence that says why.
 
-Pure: `decide(observation, now)` looks at values and returns values. The order of
-the rules is the order of danger: first what must close, then what may open.
+Pure: `decide` is a function of the observation and the time. Its rules are ordered by
+danger: first what must close, then what may open. Ports that fail are reopened with
+exponential backoff.
 """
 
 from dataclasses import dataclass
@@ -34,13 +35,17 @@ from plugins.ha.consensus.switchover import best_candidate
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
-#: A majority stores within a second where it can; catching up may take a few.
+#: A working majority stores a write within a second; to catch up it may take a few.
 MAJORITY_TIMEOUT_NS = 10 * SECOND
+LEASE_POLL_INTERVAL_NS = 50 * MILLISECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now, in order, and why; *wake_at* is when to look again."""
+    """The *actions* to start now, in order, and the *reason*.
+
+    *wake_at* is when to decide again, if no event comes before.
+    """
 
     actions: tuple[Action, ...]
     reason: str
@@ -48,7 +53,7 @@ class Decision:
 
 
 def decide(observation: Observation, now: int) -> Decision:
-    """Say what this node does next. When in doubt, it stands by."""
+    """Return what this node does next; in doubt it stands by."""
     if observation.held_lease is not None:
         return _as_holder(observation, observation.held_lease, now)
     if observation.ports in (Ports.OPEN, Ports.FAILED, Ports.PAUSED):
@@ -63,7 +68,7 @@ def decide(observation: Observation, now: int) -> Decision:
 
 
 def _wait_for_closed_ports(observation: Observation, now: int) -> Decision:
-    """Ports that will not close keep this node from serving, so another must."""
+    """Wait until the ports are closed; let another node become primary meanwhile."""
     writable = observation.member is not None and observation.member.writable
     actions = _step_down_if_primary(observation, now) if writable else ()
     reason = f"the service ports are {observation.ports}"
@@ -71,6 +76,7 @@ def _wait_for_closed_ports(observation: Observation, now: int) -> Decision:
 
 
 def _as_holder(observation: Observation, held: HeldLease, now: int) -> Decision:
+    """Serve under the lease, or close if it is lost, or transfer the role."""
     if loss := _loss_reason(observation, held, now):
         return Decision(
             (RenounceLease(), ClosePorts(), *_step_down_if_primary(observation, now)),
@@ -86,24 +92,24 @@ def _as_holder(observation: Observation, held: HeldLease, now: int) -> Decision:
         reason = f"the lease was acknowledged (epoch {epoch})"
         return Decision((OpenPorts(epoch),), reason, now)
     if _must_reopen(observation, now):
-        return Decision((ClosePorts(),), "opening the service ports again", now)
+        return Decision((ClosePorts(),), "reopening the service ports", now)
     if any(now >= _server_reopen_at(each) for each in _servers_to_reopen(observation)):
-        reason = f"opening again what failed: {_closed_server_names(observation)}"
+        reason = f"reopening the failed servers: {_closed_server_names(observation)}"
         return Decision((ReopenServers(),), reason, now)
-    without = (
+    exception = (
         f", but closed: {_closed_server_names(observation)}"
         if observation.closed_servers
         else ""
     )
     return _renew_if_due(
-        observation, held, f"serving under epoch {epoch}{without}", now
+        observation, held, f"serving under epoch {epoch}{exception}", now
     )
 
 
 def _transfer_role(
     observation: Observation, held: HeldLease, reason: str, now: int
 ) -> Decision:
-    """Hand over: close, then release, then step down; in this order only."""
+    """Close the ports, then release the lease, then step down; in this order only."""
     match observation.ports:
         case Ports.OPEN:
             return Decision((ClosePorts(drain=True),), reason, now)
@@ -118,21 +124,23 @@ def _transfer_role(
 
 
 def _transfer_action(observation: Observation, held: HeldLease, now: int) -> Action:
+    """Return the action that passes the role on, or only gives it up."""
     asked_for = (
         observation.switchover_request.target
         if observation.switchover_request
         else None
     )
-    heir = asked_for or best_candidate(observation, now)
-    if heir is None:
+    target = asked_for or best_candidate(observation, now)
+    if target is None:
         return ReleaseLease(_stored_lease(observation, held))
-    return TransferRole(_stored_lease(observation, held), heir)
+    return TransferRole(_stored_lease(observation, held), target)
 
 
 def _stored_lease(observation: Observation, held: HeldLease) -> LeaseDocument:
-    """Return our lease as the database has it, also after a renewal with no answer.
+    """Return our lease as the database has it, also after a renewal without answer.
 
-    Such a renewal may have been stored; to go on from before it would then fail.
+    Such a renewal may have been stored; a compare-and-set that expects the document
+    before it would fail.
     """
     if observation.observed_lease is None:
         return held.document
@@ -144,6 +152,7 @@ def _stored_lease(observation: Observation, held: HeldLease) -> LeaseDocument:
 def _renew_if_due(
     observation: Observation, held: HeldLease, reason: str, now: int
 ) -> Decision:
+    """Renew the lease if it is time; otherwise wait for the next due time."""
     if now >= held.renew_at and not observation.lease_request_pending:
         return Decision(
             (RenewLease(_stored_lease(observation, held)),), reason, held.deadline
@@ -173,7 +182,7 @@ def _ports_reopen_at(observation: Observation) -> int:
 
 
 def _servers_to_reopen(observation: Observation) -> tuple[FailedServer, ...]:
-    """Return the servers to open again while the others go on."""
+    """Return the servers to reopen while the others go on."""
     if observation.ports is not Ports.OPEN or observation.reopen_pending:
         return ()
     return observation.closed_servers
@@ -184,6 +193,7 @@ def _server_reopen_at(server: FailedServer) -> int:
 
 
 def _backoff(failures: int) -> int:
+    """Return the nanoseconds to wait after so many *failures* in a row."""
     doubled: int = 2 ** min(failures, 8)
     return min(doubled * 50 * MILLISECOND, 10 * SECOND)
 
@@ -193,6 +203,7 @@ def _closed_server_names(observation: Observation) -> str:
 
 
 def _loss_reason(observation: Observation, held: HeldLease, now: int) -> str | None:
+    """Return why the lease must be given up now; None while it may be kept."""
     if now >= held.deadline:
         return "the lease was not renewed in time"
     if observation.member is None:
@@ -205,7 +216,7 @@ def _loss_reason(observation: Observation, held: HeldLease, now: int) -> str | N
 
 
 def _step_down_if_primary(observation: Observation, now: int) -> tuple[Action, ...]:
-    """Make way for another primary, where our member may still be one."""
+    """Return a step-down, if our member may still be primary in a set of several."""
     writable = observation.member is None or observation.member.writable
     if not observation.peers or not writable or observation.election_step_pending:
         return ()
@@ -213,6 +224,7 @@ def _step_down_if_primary(observation: Observation, now: int) -> tuple[Action, .
 
 
 def _as_candidate(observation: Observation, now: int) -> Decision:
+    """Acquire the lease as the elected member, as soon as it is available."""
     actions: tuple[Action, ...]
     if now < observation.cooldown_until:
         actions = _step_down_if_primary(observation, now)
@@ -224,7 +236,7 @@ def _as_candidate(observation: Observation, now: int) -> Decision:
     if observation.observed_lease is None:
         actions = () if observation.lease_request_pending else (ReadLease(),)
         return Decision(
-            actions, "elected; the lease is not read yet", now + LEASE_POLL_INTERVAL_NS
+            actions, "elected; reading the lease", now + LEASE_POLL_INTERVAL_NS
         )
     renounced = _holder_renounced(observation, observation.observed_lease)
     wait_until = available_at(
@@ -235,11 +247,11 @@ def _as_candidate(observation: Observation, now: int) -> Decision:
     holder = observation.observed_lease.document.holder
     if now < wait_until:
         wait = (wait_until - now) / 1e9
-        reason = f"elected; the lease of {holder} runs out in {wait:.1f} s"
+        reason = f"elected; the lease of {holder} expires in {wait:.1f} s"
         return Decision((), reason, wait_until)
     if _is_majority_missing(observation, wait_until, now):
-        # Its entries may be hidden from the others, who hear it and so elect nobody.
-        # It rests, so that no late answer gives it the lease while it steps down.
+        # Its entries may be hidden from the others, which hear it and so elect no
+        # other. The cooldown keeps a late answer from giving it the lease meanwhile.
         reason = (
             f"elected, and for {MAJORITY_TIMEOUT_NS // SECOND} s no majority "
             "stored the lease"
@@ -248,18 +260,19 @@ def _as_candidate(observation: Observation, now: int) -> Decision:
         actions = (RenounceLease(), *actions) if actions else ()
         return Decision(actions, reason, now + SECOND)
     if observation.lease_request_pending:
-        return _wait(observation, "elected; asked for the lease", now)
+        return _wait(observation, "elected; acquiring the lease", now)
     return Decision(
         (AcquireLease(observation.observed_lease.document),),
-        "elected; the lease is free",
+        "elected; the lease is available",
         now + LEASE_POLL_INTERVAL_NS,
     )
 
 
 def _is_majority_missing(observation: Observation, wait_until: int, now: int) -> bool:
-    """Return whether a majority of healthy peers has long kept us from the lease.
+    """Return whether no majority acknowledged our lease, while a quorum could.
 
-    They must be a majority without us: fewer cannot elect anybody in our place.
+    Only if the healthy peers are a quorum without us: fewer could not elect another
+    member in our place.
     """
     free_since = max(
         wait_until,
@@ -267,7 +280,7 @@ def _is_majority_missing(observation: Observation, wait_until: int, now: int) ->
         observation.election_step_ended_at,
         observation.cooldown_until,
     )
-    well = [
+    healthy = [
         peer
         for peer in observation.peers
         if peer.is_healthy_standby
@@ -276,12 +289,15 @@ def _is_majority_missing(observation: Observation, wait_until: int, now: int) ->
     ]
     return (
         now >= free_since + MAJORITY_TIMEOUT_NS
-        and 2 * len(well) > len(observation.peers) + 1
+        and 2 * len(healthy) > len(observation.peers) + 1
     )
 
 
 def _holder_renounced(observation: Observation, observed: ObservedLease) -> bool:
-    """Return whether the holder said so in answer to a request sent after we saw it."""
+    """Return whether the holder renounced the *observed* lease.
+
+    Its answer counts only if the request was sent after the lease was observed.
+    """
     holder = observation.peer(observed.document.holder)
     return (
         holder is not None
@@ -295,9 +311,6 @@ def _as_standby(observation: Observation, now: int) -> Decision:
     election = decide_election(observation, now)
     actions: tuple[Action, ...] = (StepUp(),) if election.now else ()
     return Decision(actions, election.reason, election.wake_at)
-
-
-LEASE_POLL_INTERVAL_NS = 50 * MILLISECOND
 
 
 def _wait(observation: Observation, reason: str, now: int) -> Decision:

@@ -1,7 +1,7 @@
-"""When a standby stands for election, and which silent nodes need no waiting for.
+"""Decide when a standby stands for election, and which silent peers to ignore.
 
-Pure. The vote stays MongoDB's: it decides by majority and term. Standing early only
-saves the detection time, and does nothing where MongoDB's own election would not help.
+Pure. The vote stays with MongoDB, which decides by quorum and term. Standing early only
+saves the detection time; it changes nothing where MongoDB's own election would fail.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from plugins.ha.consensus.state import Observation, Peer
 
 SECOND = 1_000_000_000
-# A second candidate waits, so that two do not split the vote.
+#: How much later each next candidate stands, so that two do not split the vote.
 CANDIDATE_DELAY_NS = SECOND // 2
+#: The shortest time between two attempts of the same member.
 ELECTION_INTERVAL_NS = SECOND
 NEVER = 2**63 - 1
-#: In lease times. Later no member waits for the former primary, and a silent node may
-#: only be slow.
+#: How many ttls after an election members may still wait for the former primary.
+#: Later a silent peer may only be slow.
 POST_ELECTION_TTLS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ElectionDecision:
-    """Whether to stand for election now, and why; else when to look again."""
+    """The answer to "stand for election?": *now*, or decide again at *wake_at*."""
 
     now: bool
     reason: str
@@ -28,7 +29,7 @@ class ElectionDecision:
 
 
 def decide_election(observation: Observation, now: int) -> ElectionDecision:
-    """Say whether our member should stand for election at *now*."""
+    """Return whether our member should stand for election at *now*."""
     later = now + observation.timing.heartbeat_interval
     if observation.member is None or observation.member.state != "SECONDARY":
         state = "silent" if observation.member is None else observation.member.state
@@ -46,7 +47,7 @@ def _primary_lost(
 ) -> ElectionDecision:
     """Decide whether to stand for election because *primary* is lost."""
     later = now + observation.timing.heartbeat_interval
-    name, lost_at = primary.address, _lost_since(observation, primary)
+    name, lost_at = primary.address, _lost_at(observation, primary)
     if now < lost_at:
         return ElectionDecision(
             False, f"{name} was heard a moment ago", min(lost_at, later)
@@ -57,7 +58,7 @@ def _primary_lost(
         )
     if unsure := _peer_with_stale_optime(observation, primary.lost_at, now):
         return ElectionDecision(
-            False, f"{name} is gone; asking {unsure} how recent it is", later
+            False, f"{name} is gone; asking {unsure} for its oplog position", later
         )
     return _run_for_election(
         observation, name, max(lost_at, primary.primary_claimed_at), now
@@ -67,9 +68,10 @@ def _primary_lost(
 def _run_for_election(
     observation: Observation, name: str, lost_at: int, now: int
 ) -> ElectionDecision:
+    """Stand for election against the reachable peers, the best-ranked one first."""
     fresh = [peer for peer in observation.peers if observation.is_reachable(peer, now)]
     if not fresh:
-        reason = f"{name} is silent, and so is everybody else: no majority"
+        reason = f"{name} and all other nodes are silent: no majority"
         return ElectionDecision(
             False, reason, now + observation.timing.heartbeat_interval
         )
@@ -88,7 +90,7 @@ def _run_for_election(
         first = better[0].address if better else observation.self_address
         wake_at = start if now < start else now + observation.timing.heartbeat_interval
         return ElectionDecision(
-            False, f"{name} is silent; {first} stands first", wake_at
+            False, f"{name} is silent; {first} stands for election first", wake_at
         )
     return ElectionDecision(
         True, f"{name} is silent: standing for election", now + ELECTION_INTERVAL_NS
@@ -115,7 +117,7 @@ def _last_primary(observation: Observation) -> Peer | None:
 def _peer_hearing_primary(
     observation: Observation, primary: str, now: int
 ) -> str | None:
-    """Find a peer that still hears *primary*: then only our link is broken."""
+    """Return a peer that still hears *primary*: then only our link is broken."""
     return next(
         (
             peer.address
@@ -130,7 +132,10 @@ def _peer_hearing_primary(
 def _peer_with_stale_optime(
     observation: Observation, lost_at: int, now: int
 ) -> str | None:
-    """Find a peer whose oplog may have grown since its heartbeat: both would stand."""
+    """Return a reachable peer whose last optime is from before *lost_at*.
+
+    Its oplog may have grown since, and both would consider themselves best-ranked.
+    """
     return next(
         (
             peer.address
@@ -141,10 +146,10 @@ def _peer_with_stale_optime(
     )
 
 
-def _lost_since(observation: Observation, primary: Peer) -> int:
-    """Return when *primary* counts as lost: it is gone, or has been silent too long."""
+def _lost_at(observation: Observation, primary: Peer) -> int:
+    """Return when *primary* counts as lost: its process ended, or it was silent."""
     if not primary.heard_at:
-        # Never heard since we know of it: MongoDB itself decides whether it lives.
+        # Never heard since this node started: MongoDB itself decides whether it lives.
         return NEVER
     if primary.lost_at:
         return primary.lost_at
@@ -158,7 +163,10 @@ def _lost_since(observation: Observation, primary: Peer) -> int:
 
 
 def _claims_primary(observation: Observation, primary: Peer) -> bool:
-    """Return whether it says so, or our member says so and it was not asked since."""
+    """Return whether *primary* says that it is primary.
+
+    Our member's word counts too, until the peer was asked after that.
+    """
     if primary.writable:
         return True
     named = (
@@ -168,7 +176,7 @@ def _claims_primary(observation: Observation, primary: Peer) -> bool:
 
 
 def _outranks_us(peer: Peer, observation: Observation) -> bool:
-    """Return whether *peer* stands first: the newer oplog, then the lower member id."""
+    """Return whether *peer* ranks higher: a newer oplog, then a lower member id."""
     if peer.state != "SECONDARY" or peer.in_cooldown:
         return False
     return (-peer.optime[0], -peer.optime[1], peer.member_id) < (
@@ -179,7 +187,10 @@ def _outranks_us(peer: Peer, observation: Observation) -> bool:
 
 
 def unresponsive_peers(observation: Observation, now: int) -> frozenset[str]:
-    """Return the addresses of silent nodes that our member may be waiting for."""
+    """Return the addresses of silent peers that our member may be waiting for.
+
+    Empty without another primary, and from some time after its election on.
+    """
     primary = observation.member.primary if observation.member else None
     if (
         primary is None
@@ -195,7 +206,7 @@ def unresponsive_peers(observation: Observation, now: int) -> frozenset[str]:
 
 
 def all_peers_silent(observation: Observation, now: int) -> bool:
-    """Return whether there are other nodes, and none of them can be asked now."""
+    """Return whether this node has peers, and none of them is reachable."""
     return bool(observation.peers) and not any(
         observation.is_reachable(p, now) for p in observation.peers
     )

@@ -1,24 +1,32 @@
-"""The lease: the one document that says which node may serve, and until when.
+"""Define the lease: the one document that says which node may serve, and until when.
 
-Pure. Times are nanoseconds of this node's own boot-time clock; two nodes' clocks
-are never compared.
+Pure. Each new holder gets a higher epoch, the fencing token of everything that it does.
+Times are nanoseconds of this node's own boot-time clock; the clocks of two nodes are
+never compared.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-# The holder stops this much earlier than others may take over.
+#: The share of the ttl after which the holder has stopped; others wait the full ttl.
 SAFE_FRACTION = 0.8
 RENEWALS_PER_TTL = 6
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseDocument:
-    """The lease as stored; *epoch* grows by one with each new holder.
+    """The lease as the database stores it.
 
-    *ttl* is the holder's, in nanoseconds: others must wait out what it was promised.
-    *token* tells two takings apart that are alike but for a rollback between them.
+    Attributes:
+        holder: Address of the node that holds it; "" if it was never held.
+        epoch: Grows by one with each new holder.
+        seq: Grows by one with each write.
+        ttl: Nanoseconds without renewal after which others may acquire it. It is the
+            holder's own setting: others wait as long as the holder was promised.
+        released: Whether its holder gave it up.
+        token: Random; distinguishes two acquisitions that are equal except for a
+            rollback between them.
     """
 
     holder: str
@@ -30,7 +38,7 @@ class LeaseDocument:
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> Self:
-        """Read the document that the database returns."""
+        """Build the lease from the document that the database returns."""
         return cls(
             holder=str(stored["holder"]),
             epoch=int(stored["epoch"]),
@@ -41,7 +49,7 @@ class LeaseDocument:
         )
 
     def acquired_by(self, holder: str, ttl: int, token: str) -> "LeaseDocument":
-        """Return the lease after *holder* took it, with a *token* never used before."""
+        """Return the lease as *holder* acquires it; *token* was never used before."""
         return LeaseDocument(
             holder=holder,
             epoch=self.epoch + 1,
@@ -52,11 +60,11 @@ class LeaseDocument:
         )
 
     def renewed(self) -> "LeaseDocument":
-        """Return the lease after one more renewal."""
+        """Return the lease as its holder renews it."""
         return replace(self, seq=self.seq + 1)
 
     def as_released(self) -> "LeaseDocument":
-        """Return the lease after its holder released it."""
+        """Return the lease as its holder releases it."""
         return replace(self, seq=self.seq + 1, released=True)
 
 
@@ -65,13 +73,16 @@ NEVER_HELD = LeaseDocument(holder="", epoch=0, seq=0, ttl=0, released=True)
 
 @dataclass(frozen=True, slots=True)
 class ObservedLease:
-    """The lease as this node last saw it change, and when."""
+    """The lease as this node last saw it change; *changed_at* is when."""
 
     document: LeaseDocument
     changed_at: int
 
     def updated(self, document: LeaseDocument, now: int) -> "ObservedLease":
-        """Return the observed lease after *document* was read at *now*."""
+        """Return the observed lease after *document* was read at *now*.
+
+        Reading an unchanged document does not extend the wait.
+        """
         if document == self.document:
             return self
         return ObservedLease(document, now)
@@ -79,9 +90,12 @@ class ObservedLease:
 
 @dataclass(frozen=True, slots=True)
 class HeldLease:
-    """This node's own holding of the lease.
+    """The lease while this node holds it.
 
-    *deadline* is when it must have closed its ports unless it renewed.
+    Attributes:
+        document: The lease as a majority last acknowledged it.
+        deadline: When the ports must be closed, unless it was renewed.
+        renew_at: When the next renewal is due.
     """
 
     document: LeaseDocument
@@ -90,7 +104,11 @@ class HeldLease:
 
     @classmethod
     def acknowledged(cls, document: LeaseDocument, sent_at: int) -> Self:
-        """Return the lease that an acknowledged write, sent at *sent_at*, gives."""
+        """Return the held lease after a majority acknowledged a write.
+
+        The deadline counts from *sent_at*, when the write was sent: others saw the
+        change later than that, so this node stops before one of them starts.
+        """
         return cls(
             document=document,
             deadline=sent_at + int(document.ttl * SAFE_FRACTION),
@@ -101,11 +119,11 @@ class HeldLease:
 def available_at(
     observed: ObservedLease, *, self_address: str, holder_renounced: bool
 ) -> int:
-    """Return when this node may take the lease; 0 means at once.
+    """Return when this node may acquire the *observed* lease; 0 means at once.
 
-    A holder that renounced has said, after we saw this epoch, that its ports are
-    closed and that it will never serve under the epoch again. Our own earlier
-    hold needs no wait: this process closed its ports before it asks.
+    A holder that renounced has said, after we observed this epoch, that its ports are
+    closed and that it never serves under the epoch again. A lease that this node held
+    before needs no wait: this process closed its ports before it asks.
     """
     document = observed.document
     if document.released or document.holder == self_address or holder_renounced:

@@ -1,18 +1,21 @@
-"""Which standby takes over: in a planned switchover, and if the primary failed now.
+"""Choose the standby for a switchover, and forecast the one for a failover.
 
 Pure. A refusal or an obstacle is a sentence that an operator can act on.
 """
 
 from plugins.ha.consensus.state import Observation, Peer
 
-# Seconds of oplog that the next primary may lack when the switchover begins.
+#: Seconds of oplog that the next primary may lack when the switchover starts.
 MAX_LAG_S = 10
 
 
 def refusal_reason(
     observation: Observation, target: str | None, now: int
 ) -> str | None:
-    """Return why a switchover to *target* (None: the best standby) is refused now."""
+    """Return why a switchover is refused now; None if it may start.
+
+    *target* is an address, or None for the best standby.
+    """
     if target == observation.self_address:
         return f"{target} is the primary already."
     if target is None:
@@ -29,7 +32,7 @@ def refusal_reason(
 
 
 def best_candidate(observation: Observation, now: int) -> str | None:
-    """Return the standby that a switchover goes to when none is named."""
+    """Return the address of the best standby for a switchover; None if none is fit."""
     fit = [
         peer
         for peer in observation.peers
@@ -40,7 +43,10 @@ def best_candidate(observation: Observation, now: int) -> str | None:
 
 
 def remaining_secondary(observation: Observation, target: str, now: int) -> str | None:
-    """Return the third node if it can make a majority with *target*; it may rest."""
+    """Return the third node, if it can form a majority with *target*.
+
+    It may be in cooldown: it only votes.
+    """
     others = (peer for peer in observation.peers if peer.address != target)
     return next(
         (p.address for p in others if _voter_obstacle(observation, p, now) is None),
@@ -49,12 +55,14 @@ def remaining_secondary(observation: Observation, target: str, now: int) -> str 
 
 
 def _candidate_obstacle(observation: Observation, peer: Peer, now: int) -> str | None:
+    """Return why *peer* cannot become primary now, as a sentence; None if it can."""
     if peer.in_cooldown:
-        return f"{peer.address} is resting after a failure of its own."
+        return f"{peer.address} is in cooldown after a failure of its own."
     return _voter_obstacle(observation, peer, now)
 
 
 def _voter_obstacle(observation: Observation, peer: Peer, now: int) -> str | None:
+    """Return why *peer* cannot acknowledge writes now; None if it can."""
     if not observation.is_reachable(peer, now):
         return f"{peer.address} is out of reach."
     if peer.database_problem:
@@ -70,14 +78,15 @@ def _voter_obstacle(observation: Observation, peer: Peer, now: int) -> str | Non
 def failover_forecast(
     observation: Observation, address: str, survivable: int, now: int
 ) -> str:
-    """Tell whether the node at *address* would take over now, and why not.
+    """Return whether the node at *address* would take over now, and why not.
 
-    *survivable* nodes may fail before none serves.
+    *survivable* is how many nodes may fail before the cluster has no majority. The
+    answer is a phrase, such as "would take over first".
     """
     standbys = [_self_as_peer(observation, now), *observation.peers]
     node = next((n for n in standbys if n.address == address), None)
     if node is None or (why := _failover_obstacle(node, observation, now)):
-        return f"would not take over: {why if node else 'it is no member yet'}"
+        return f"would not take over: {why if node else 'it is not a member yet'}"
     if survivable < 1:
         return "would not take over: without the primary there is no majority"
     fit = [n for n in standbys if not _failover_obstacle(n, observation, now)]
@@ -99,6 +108,7 @@ def _self_as_peer(observation: Observation, now: int) -> Peer:
 
 
 def _failover_obstacle(node: Peer, observation: Observation, now: int) -> str | None:
+    """Return why *node* would not take over if the primary failed now."""
     if not observation.is_reachable(node, now):
         return "it is out of reach"
     if node.state != "SECONDARY":
@@ -108,7 +118,7 @@ def _failover_obstacle(node: Peer, observation: Observation, now: int) -> str | 
             else f"its database is {node.state}"
         )
     if node.in_cooldown:
-        return "it rests after it gave up the role, or failed"
+        return "it is in cooldown after it gave up the role, or failed"
     newest = max([observation.optime, *(peer.optime for peer in observation.peers)])
     lag = newest[0] - node.optime[0]
     return f"it lags {lag} s behind" if lag > MAX_LAG_S else None

@@ -1,6 +1,7 @@
-"""How what a node knows changes: by what it begins, and by what it learns.
+"""State transitions of `Observation`, for local actions and for incoming events.
 
-Pure. The control loop and the simulation use the same functions.
+Pure. The control loop and the simulation use the same functions. A node that gave up
+the lease enters a cooldown, so that two failing nodes do not pass the role to and fro.
 """
 
 from collections.abc import Collection
@@ -30,25 +31,27 @@ from plugins.ha.consensus.state import (
 from plugins.ha.consensus.switchover import best_candidate
 
 SECOND = 1_000_000_000
+#: The cooldown after the lease was given up; doubled for each failure of the ports.
 COOLDOWN_NS = 5 * SECOND
 MAX_COOLDOWN_NS = 60 * SECOND
-#: So many failures of the ports in a row make it hand over.
+#: Failures of the ports in a row after which the role goes to another node.
 SWITCHOVER_PORT_FAILURES = 2
+#: How long ports must stay open until their earlier failures are forgotten.
 PORTS_STABLE_NS = 30 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFailure:
-    """The service server *name* ended or did not open, and *why*."""
+    """The failure of the service server *name*: it ended, or could not be opened."""
 
     name: str
-    why: str
+    reason: str
 
 
 def action_started(  # noqa: C901, PLR0911  a table
     observation: Observation, action: Action, reason: str, now: int
 ) -> Observation:
-    """Return the observation once *action* has been started."""
+    """Apply the start of *action*, which was decided for *reason*."""
     match action:
         case ReadLease() | AcquireLease() | RenewLease():
             return replace(
@@ -71,28 +74,28 @@ def action_started(  # noqa: C901, PLR0911  a table
 
 
 def _lease_renounced(observation: Observation, reason: str, now: int) -> Observation:
-    """Drop the lease and rest, longer each time that the ports failed."""
+    """Give up the lease, and enter a cooldown that grows with each port failure."""
     epoch = (
         observation.held_lease.document.epoch
         if observation.held_lease
         else observation.last_renounced_epoch
     )
-    rest = (
+    cooldown = (
         min(COOLDOWN_NS * 2 ** min(observation.port_failures, 8), MAX_COOLDOWN_NS)
         if observation.peers
         else 0
     )
-    rested = replace(
+    renounced = replace(
         observation,
         held_lease=None,
         last_renounced_epoch=epoch,
         switchover_request=None,
     )
-    return enter_cooldown(rested, now + rest, f"resting: {reason}")
+    return enter_cooldown(renounced, now + cooldown, f"cooldown: {reason}")
 
 
 def enter_cooldown(observation: Observation, until: int, reason: str) -> Observation:
-    """Keep the node from standing for the role before *until*, if not for longer."""
+    """Start a cooldown that ends at *until*, unless one is longer already."""
     if until <= observation.cooldown_until:
         return observation
     return replace(observation, cooldown_until=until, cooldown_reason=reason)
@@ -101,7 +104,7 @@ def enter_cooldown(observation: Observation, until: int, reason: str) -> Observa
 def request_switchover(
     observation: Observation, target: str | None, reason: str
 ) -> Observation:
-    """Have it hand over, if it serves and no switchover is under way already."""
+    """Start a switchover, if this node holds the lease and none is under way."""
     if observation.switchover_request is not None or observation.held_lease is None:
         return observation
     return replace(observation, switchover_request=SwitchoverRequest(target, reason))
@@ -113,7 +116,10 @@ def member_polled(
     optime: tuple[int, int] | None,
     now: int,
 ) -> Observation:
-    """Apply an answer of our mongod to `hello`; None: it was silent for too long."""
+    """Apply an answer of our mongod to `hello`.
+
+    Both are None when it did not answer in time.
+    """
     before = observation.member.primary if observation.member else None
     named = member.primary if member else None
     was_writable = observation.member is not None and observation.member.writable
@@ -127,7 +133,7 @@ def member_polled(
 
 
 def heartbeat_received(observation: Observation, peer: Peer) -> Observation:
-    """Apply a peer's answer to a heartbeat, or its refusal."""
+    """Apply the new state of *peer*, after its answer to a heartbeat or its refusal."""
     return replace(
         observation,
         peers=tuple(
@@ -152,7 +158,7 @@ def _with_healthy_since(peer: Peer, before: Peer, observation: Observation) -> P
 def members_changed(
     observation: Observation, member_id: int, members: dict[str, int]
 ) -> Observation:
-    """Set the other *members* of the replica set: address to member id."""
+    """Replace the peers by the other *members*: member ids by address."""
     peers = tuple(
         observation.peer(address) or Peer(address, number)
         for address, number in sorted(members.items())
@@ -163,7 +169,7 @@ def members_changed(
 def lease_observed(
     observation: Observation, document: LeaseDocument, now: int
 ) -> Observation:
-    """Apply the lease as it was read; the answer came at *now*."""
+    """Apply the lease as our member has it; the answer came at *now*."""
     if observation.observed_lease is None:
         return replace(observation, observed_lease=ObservedLease(document, now))
     return replace(
@@ -179,11 +185,11 @@ def lease_request_finished(observation: Observation) -> Observation:
 def lease_acknowledged(
     observation: Observation, document: LeaseDocument, sent_at: int, now: int
 ) -> Observation:
-    """Hold the lease: a majority stored *document*, which was sent at *sent_at*.
+    """Hold the lease: a majority acknowledged *document*, sent at *sent_at*.
 
-    A renewal that is acknowledged after the lease was dropped gives nothing back:
-    we have told others that we will not serve under its epoch. Nor does a lease that
-    comes to a node which has begun to rest meanwhile, since it is being stopped.
+    Fencing: a renewal that is acknowledged after the lease was renounced gives nothing
+    back, because peers were promised that this node does not serve under its epoch. Nor
+    does a lease that arrives in a cooldown: this node may be stopping.
     """
     observation = lease_observed(observation, document, now)
     if document.epoch <= observation.last_renounced_epoch:
@@ -194,7 +200,7 @@ def lease_acknowledged(
 
 
 def ports_opened(observation: Observation) -> Observation:
-    """At least one service server answers, unless all have failed since."""
+    """Note that at least one service server answers, unless all failed since."""
     return (
         replace(observation, ports=Ports.OPEN)
         if observation.ports is Ports.OPENING
@@ -203,35 +209,39 @@ def ports_opened(observation: Observation) -> Observation:
 
 
 def server_failed(
-    observation: Observation, end: ServerFailure, now: int, *, others_run: bool
+    observation: Observation, failure: ServerFailure, now: int, *, others_run: bool
 ) -> Observation:
-    """Note that a service server could not be opened, or ended by itself.
+    """Apply the failure of a service server.
 
-    While *others_run* the ports stay open, and it is opened again alone. After the
-    lease that is no failure: servers end themselves then, as they should.
+    While *others_run* the ports stay open, and that server alone is reopened. After the
+    deadline of the lease it is no failure: servers then end themselves, as they must.
     """
-    over = observation.held_lease is not None and now >= observation.held_lease.deadline
-    if over or observation.ports not in (Ports.OPENING, Ports.OPEN):
+    is_expired = (
+        observation.held_lease is not None and now >= observation.held_lease.deadline
+    )
+    if is_expired or observation.ports not in (Ports.OPENING, Ports.OPEN):
         return observation
     before = next(
-        (f.count for f in observation.failed_servers if f.name == end.name), 0
+        (f.count for f in observation.failed_servers if f.name == failure.name), 0
     )
-    failed = _with_failed_server(observation, FailedServer(end.name, before + 1, now))
+    failed = _with_failed_server(
+        observation, FailedServer(failure.name, before + 1, now)
+    )
     if not others_run:
         failed = replace(failed, ports=Ports.FAILED)
     if failed.port_failures < SWITCHOVER_PORT_FAILURES or not observation.peers:
         return failed
     if others_run and best_candidate(observation, now) is None:
-        # To close the others as well would help no client.
+        # Closing the other servers too would help no client.
         return failed
-    # Said once, here: the same failures must not end the next time it serves, too.
+    # Requested once, here: the same failures must not end the next term, too.
     return request_switchover(
-        failed, None, f"the service ports do not stay open here: {end.why}"
+        failed, None, f"the service ports do not stay open here: {failure.reason}"
     )
 
 
 def servers_reopened(observation: Observation, closed: Collection[str]) -> Observation:
-    """Note that failed servers were opened again, all but those in *closed*."""
+    """Note that all failed servers but those in *closed* are open again."""
     servers = (
         replace(each, is_closed=each.is_closed and each.name in closed)
         for each in observation.failed_servers
@@ -242,7 +252,7 @@ def servers_reopened(observation: Observation, closed: Collection[str]) -> Obser
 def servers_polled(
     observation: Observation, closed: Collection[str], now: int
 ) -> Observation:
-    """Record that servers are *closed*; open one whose end was missed again."""
+    """Apply a poll of the servers; reopen *closed* ones whose failure was missed."""
     if observation.ports is not Ports.OPEN or observation.reopen_pending:
         return observation
     for name in set(closed) - {each.name for each in observation.closed_servers}:
@@ -263,10 +273,9 @@ def _with_failed_server(observation: Observation, server: FailedServer) -> Obser
 
 
 def ports_paused(observation: Observation, reason: str) -> Observation:
-    """Note that the service ports were closed on purpose, and are to be opened again.
+    """Note that the service ports were closed on purpose and must be reopened.
 
-    That says nothing against this node: it neither counts as a failure, nor makes up
-    for one.
+    That neither counts as a failure, nor makes up for one.
     """
     if observation.ports not in (Ports.OPENING, Ports.OPEN):
         return observation
@@ -274,7 +283,7 @@ def ports_paused(observation: Observation, reason: str) -> Observation:
 
 
 def ports_close_failed(observation: Observation, now: int) -> Observation:
-    """Note that the service ports did not close; it must be tried again."""
+    """Note that the service ports did not close; the decision closes them again."""
     return replace(observation, ports=Ports.FAILED, ports_failed_at=now)
 
 
@@ -285,13 +294,13 @@ def ports_closed(observation: Observation) -> Observation:
 
 
 def ports_proven_stable(observation: Observation, now: int) -> Observation:
-    """Ports that have stayed open for a while make up for earlier failures."""
-    proved = observation.ports is Ports.OPEN and not observation.closed_servers
-    if proved and now > observation.ports_failed_at + PORTS_STABLE_NS:
+    """Forget earlier failures of ports that stayed open for PORTS_STABLE_NS."""
+    is_stable = observation.ports is Ports.OPEN and not observation.closed_servers
+    if is_stable and now > observation.ports_failed_at + PORTS_STABLE_NS:
         return replace(observation, port_failures=0, failed_servers=())
     return observation
 
 
 def election_step_finished(observation: Observation, now: int) -> Observation:
-    """Note that our member was stepped up or down, or refused to be."""
+    """Note that the step up or down of our member ended, or was refused."""
     return replace(observation, election_step_pending=False, election_step_ended_at=now)

@@ -1,8 +1,8 @@
-"""Run the role of this node: look, decide, act, and record each change.
+"""Control the role of this node: observe, decide, act, and record each change.
 
-What is learned (a hello, a heartbeat, an answer about the lease) arrives in the
-inbox as a function from one observation to the next. One thread applies them, so
-there is no lock, and nothing else changes the role. Nothing in this thread blocks.
+Events (an answer to hello, a heartbeat, an answer about the lease) arrive in an inbox,
+each as a function from one observation to the next. One thread applies them, so no lock
+is needed and nothing else changes the role. Nothing blocks that thread.
 """
 
 import logging
@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class ControlLoop:
-    """Keeps this node's ports in step with its lease, from a thread of its own."""
+    """Keeps the service ports open exactly while this node holds the lease.
+
+    It runs in a thread of its own; all methods may be called from any thread.
+    """
 
     def __init__(
         self,
@@ -51,24 +54,24 @@ class ControlLoop:
 
     @property
     def observation(self) -> Observation:
-        """Return what the node knows now: a value, safe to read from any thread."""
+        """Return what the node knows now, as an immutable value."""
         return self._observation
 
     @property
     def reason(self) -> str:
-        """Return why this node serves, or does not, as the last decision says."""
+        """Return the reason of the last decision: why this node serves, or does not."""
         return self._reason
 
     def start(self) -> None:
-        """Begin to look, decide and act."""
+        """Start the thread."""
         self._thread.start()
 
     def submit(self, update: Update) -> None:
-        """Have the loop replace its observation by *update* of it."""
+        """Queue *update*; the loop applies it to its observation."""
         self._inbox.put(update)
 
     def request_switchover(self, target: str | None, reason: str) -> None:
-        """Give the role to *target*, or to the best standby."""
+        """Start a switchover to *target*, or to the best standby if it is None."""
         self.submit(
             lambda observation: transitions.request_switchover(
                 observation, target, reason
@@ -76,7 +79,7 @@ class ControlLoop:
         )
 
     def resign_for_good(self) -> None:
-        """Give up the role, and never stand for it again in this process."""
+        """Give up the role, and never acquire it again in this process."""
         reason = "this node is being stopped"
         self.submit(
             lambda observation: transitions.enter_cooldown(observation, FOREVER, reason)
@@ -84,7 +87,7 @@ class ControlLoop:
         self.request_switchover(None, reason)
 
     def stop(self) -> None:
-        """End the loop; the ports are the caller's to close."""
+        """Stop the thread; the caller closes the ports."""
         self._inbox.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout=5)
@@ -93,7 +96,7 @@ class ControlLoop:
         try:
             self._loop()
         except Exception:
-            abort_process("the control loop ended in an error that was not foreseen")
+            abort_process("unexpected error in the control loop")
 
     def _loop(self) -> None:
         while True:
@@ -136,10 +139,10 @@ class ControlLoop:
 
 
 class RoleRecorder:
-    """Notes each change of role, with its phases; publishes RoleChanged.
+    """Detects each change of the role, times its phases, and publishes RoleChanged.
 
-    A node serves from when its ports are open under the lease until they begin to
-    close; that is when users see it. Only the control loop calls `follow`.
+    A node serves from the moment its ports are open under the lease until they start to
+    close: what users see. Only the thread of the control loop uses it.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -157,7 +160,7 @@ class RoleRecorder:
     def update(
         self, before: Observation, observation: Observation, reason: str, now: int
     ) -> None:
-        """Take note of the step from *before* to *seen*, made for *reason*."""
+        """Record the transition from *before* to *observation*, made for *reason*."""
         self._record_phases(before, observation, reason, now)
         role = _role_of(observation)
         if role is not self._role:
@@ -167,7 +170,7 @@ class RoleRecorder:
             and not observation.held_lease
             and self._recorded_epoch < observation.last_renounced_epoch
         ):
-            # It held the lease and never got its ports open: that is on record too.
+            # It held the lease and never opened its ports: that is recorded too.
             self._publish(
                 role, observation, f"gave up before its ports were open: {reason}"
             )
@@ -180,7 +183,7 @@ class RoleRecorder:
             observation.self_address,
             _known_primary(before),
         ):
-            # Another was elected: an attempt of ours that came to nothing is over.
+            # Another member won: discard the phases of our failed attempt.
             self._phase_times = {}
         if (
             observation.election_step_pending
@@ -231,7 +234,7 @@ class RoleRecorder:
     def _reason_of_change(
         self, role: Role, observation: Observation, reason: str
     ) -> str:
-        """Return why the role changed; ports may reopen under one lease."""
+        """Return why the role changed; ports may also reopen under the same lease."""
         if role is Role.PRIMARY:
             return self._cause
         if observation.held_lease is not None and observation.ports is Ports.PAUSED:
@@ -249,7 +252,7 @@ def _role_of(observation: Observation) -> Role:
 
 
 def _known_primary(observation: Observation) -> str | None:
-    """Return the primary that our member follows, if it knows one."""
+    """Return the address of the primary that our member follows, if any."""
     return observation.member.primary if observation.member else None
 
 
@@ -258,7 +261,7 @@ def _is_writable(observation: Observation) -> bool:
 
 
 def _is_elected(observation: Observation) -> bool:
-    """Return whether our member names itself; it may still have to apply its oplog."""
+    """Return whether our member was elected; it may still be applying its oplog."""
     return (
         _is_writable(observation)
         or _known_primary(observation) == observation.self_address
@@ -266,7 +269,7 @@ def _is_elected(observation: Observation) -> bool:
 
 
 def _initial_phase_times(observation: Observation, now: int) -> dict[str, int]:
-    """Return the first marks: the former holder's last good answer, and now."""
+    """Return the first phases: the former holder's last good answer, and now."""
     if (
         observation.observed_lease is None
         or observation.observed_lease.document.holder in ("", observation.self_address)
@@ -283,7 +286,7 @@ def _initial_phase_times(observation: Observation, now: int) -> dict[str, int]:
 def _phase_durations(phase_times: dict[str, int]) -> dict[str, float]:
     """Return the seconds that each phase took, in the order they ended.
 
-    They begin with the former holder's last good answer, where there was one.
+    The first one starts with the former holder's last good answer, if there was one.
     """
     ordered = list(phase_times.items())
     return {

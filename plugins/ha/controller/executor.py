@@ -1,8 +1,8 @@
-"""Carry out the actions that a decision asks for, and report the outcome.
+"""Execute the actions of a decision, and report their outcome.
 
-Three workers, one kind of action each: so a database that hangs never keeps a port
-open, nor a slow port a lease unrenewed. Each action calls the database or the ports
-once, and returns how the observation changes.
+Three worker threads, one kind of action each: a database that hangs never keeps a port
+open, and a slow port never delays the renewal of the lease. Each action calls the
+database or the ports once, and returns the transition of the observation.
 """
 
 import logging
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class ActionExecutor:
-    """Performs actions with *lease*, *ports* and *steps*, a worker thread each."""
+    """Executes actions: those of *lease*, *ports* and *steps* in a thread each."""
 
     def __init__(
         self,
@@ -60,20 +60,20 @@ class ActionExecutor:
         self._step_worker = ThreadPoolExecutor(1, "steps")
 
     def execute(self, action: Action, submit: Callable[[Update], None]) -> None:
-        """Have *action* done on its worker; *post* gets what came of it."""
+        """Start *action* on its worker; *submit* gets the transition when it ended."""
 
         def run() -> None:
             try:
                 submit(self._do(action))
             except Exception:
-                # What it was about would be under way for ever; a fresh start is
-                # sooner over, and another node takes over meanwhile.
-                abort_process(f"{action} ended in an error nobody foresaw")
+                # The action would count as pending for ever. A restart is faster, and
+                # another node takes over meanwhile.
+                abort_process(f"unexpected error in {action}")
 
         self._worker(action).submit(run)
 
     def stop(self) -> None:
-        """Take no more work; what runs is not waited for."""
+        """Accept no more actions, and do not wait for the running ones."""
         for worker in (self._lease_worker, self._port_worker, self._step_worker):
             worker.shutdown(wait=False, cancel_futures=True)
 
@@ -114,9 +114,10 @@ class ActionExecutor:
 
 
 class LeaseActions:
-    """Reads and writes the lease in *store*, for the node at *me*.
+    """Reads and writes the lease in *store*, for the node at *self_address*.
 
-    *measure* is called with the seconds of each write that a majority acknowledged.
+    *ttl* is in nanoseconds. *observe_write* is called with the seconds of each write
+    that a majority acknowledged. Only the lease worker uses it.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class LeaseActions:
         self._observe_write = observe_write
 
     def read(self) -> Update:
-        """Look at the lease in our own member."""
+        """Read the lease from our own member."""
         try:
             document = self._store.read(self._timeout_s)
         except DatabaseError as error:
@@ -147,20 +148,20 @@ class LeaseActions:
         return update
 
     def acquire(self, expected: LeaseDocument) -> Update:
-        """Take the lease over from what *expected* says."""
+        """Acquire the lease with a new epoch, if it is still *expected*."""
         acquired = expected.acquired_by(self._me, self._ttl, secrets.token_hex(8))
         return self._write(expected, acquired)
 
     def renew(self, expected: LeaseDocument) -> Update:
-        """Renew the lease that we hold as *expected*."""
+        """Renew the lease that this node holds, if it is still *expected*."""
         return self._write(expected, expected.renewed())
 
     def release(self, expected: LeaseDocument) -> Update:
-        """Write that the lease is free; if that fails, it runs out by itself."""
+        """Mark the lease as released; if that fails, it expires by itself."""
         try:
             self._store.replace(expected, expected.as_released(), self._timeout_s)
         except DatabaseError as error:
-            log.info("the lease could not be released and will run out: %s", error)
+            log.info("releasing the lease failed, it expires by itself: %s", error)
         return lambda observation: observation
 
     def _write(self, expected: LeaseDocument, wanted: LeaseDocument) -> Update:
@@ -171,7 +172,7 @@ class LeaseActions:
             log.info("%s", error)
             stored = False
         if not stored:
-            # It may have been stored all the same: look what is there now.
+            # It may have been stored all the same: read the lease as it is now.
             return self.read()
         now = boottime_ns()
         self._observe_write((now - sent_at) / SECOND)
@@ -184,12 +185,15 @@ class LeaseActions:
 
     @property
     def _timeout_s(self) -> float:
-        """Return how long one request may take, in seconds: half a ttl."""
+        """Return the timeout of one request: half a ttl."""
         return self._ttl / SECOND / 2
 
 
 class ElectionActions:
-    """Steps the member of *replica_set*; *client_of* reaches a peer's node API."""
+    """Steps the member of *replica_set* up or down.
+
+    *client_of* returns a client of the node API at an address.
+    """
 
     def __init__(
         self, replica_set: ReplicaSet, client_of: Callable[[str], NodeClient]
@@ -198,7 +202,7 @@ class ElectionActions:
         self._client_of = client_of
 
     def step_up(self) -> Update:
-        """Have our member stand for election."""
+        """Make our member stand for election."""
         try:
             self._replica_set.step_up()
         except ConsoleError as error:
@@ -206,26 +210,28 @@ class ElectionActions:
         return _step_finished()
 
     def step_down(self, target: str | None) -> Update:
-        """Have our member make way, for *target* if one is named."""
+        """Step our member down, in favour of *target* if one is named."""
         try:
             if target is None or not self._elect_peer(target):
                 self._step_down()
         except ConsoleError as error:
-            log.warning("our member may still be primary: %s", error)
+            log.warning(
+                "stepping down failed, our member may still be primary: %s", error
+            )
         return _step_finished()
 
     def _step_down(self) -> None:
-        """Have it make way; what keeps it from that for too long is ended, once."""
+        """Step down; end operations that block it for too long, and try once more."""
         try:
             self._replica_set.step_down()
         except ConsoleError as error:
             if not self._replica_set.kill_pending_step_downs():
                 raise
-            log.warning("our member steps down again, from the beginning: %s", error)
+            log.warning("stepping our member down again: %s", error)
             self._replica_set.step_down()
 
     def _elect_peer(self, target: str) -> bool:
-        """Have *target* stand for election; our member follows its higher term."""
+        """Make *target* stand for election; our member follows its higher term."""
         try:
             with self._client_of(target) as client:
                 client.post(STEP_UP_PATH)
@@ -241,20 +247,20 @@ def _step_finished() -> Update:
 
 
 class PortActions:
-    """Opens and closes *ports*, and says what became of them."""
+    """Opens and closes the service *ports*."""
 
     def __init__(self, ports: ServicePorts) -> None:
         self._ports = ports
 
     def open(self) -> Update:
-        """Open the ports and see that they answer.
+        """Open the ports and check that they answer.
 
-        A server that fails is heard of by ``server_failed``, as one that ended.
+        A server that fails is reported through `server_failed`, like one that ended.
         """
         try:
             self._ports.open_all()
         except ConsoleError as error:
-            log.error("%s", error)  # noqa: TRY400  the sentence says it all
+            log.error("%s", error)  # noqa: TRY400  the message says it all
             if not self._ports.is_open:
                 return _server_failed(
                     ServerFailure("every server", str(error)), others_run=False
@@ -263,36 +269,36 @@ class PortActions:
         return transitions.ports_opened
 
     def reopen(self) -> Update:
-        """Open the servers that are closed; the others go on."""
+        """Open the closed servers; the others go on."""
         try:
             self._ports.open_all()
         except ConsoleError as error:
-            log.error("%s", error)  # noqa: TRY400  the sentence says it all
+            log.error("%s", error)  # noqa: TRY400  the message says it all
         self._ports.checks.require_answers()
         closed = self._ports.closed()
         return lambda observation: transitions.servers_reopened(observation, closed)
 
     def server_failed(self, failure: ListenerFailed) -> Update:
-        """Say that a server ended by itself or could not be opened."""
+        """Return the transition for a server that ended, or could not be opened."""
         found = ServerFailure(failure.name, failure.reason)
         return _server_failed(found, others_run=self._ports.is_open)
 
     def poll_servers(self) -> Update:
-        """Say which servers are closed at the moment at which that is applied."""
+        """Return the transition for the servers that are closed when it is applied."""
         now, ports = boottime_ns(), self._ports
         return lambda observation: transitions.servers_polled(
             observation, ports.closed(), now
         )
 
     def close(self, *, drain: bool) -> Update:
-        """Close the ports; *drain* gives requests in flight a moment.
+        """Close the ports; *drain* lets requests in flight finish in DRAIN_GRACE_S.
 
-        While one still answers the node takes no lease, and tries again.
+        While a port still answers the node acquires no lease, and closes again.
         """
         try:
             self._ports.close_all(grace=DRAIN_GRACE_S if drain else 0.0)
         except ConsoleError as error:
-            log.error("%s", error)  # noqa: TRY400  the sentence says it all
+            log.error("%s", error)  # noqa: TRY400  the message says it all
             now = boottime_ns()
             return lambda observation: transitions.ports_close_failed(observation, now)
         return transitions.ports_closed

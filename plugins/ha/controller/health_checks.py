@@ -1,7 +1,7 @@
-"""The health checks of a clustered node: its membership, and its database's clock.
+"""Check the health of a clustered node: its membership, and its database's clock.
 
-Both act on what they find: a node that was removed is shown as such, and a member
-whose clock was set back is started anew.
+Both checks act on their findings: a removed node is shown as such, and a member whose
+clock was set back is restarted.
 """
 
 import logging
@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 
 
 class MembershipCheck:
-    """Learns it from peers, which refuse a removed node, and from our own member."""
+    """Checks whether this node still belongs to the cluster.
+
+    Peers refuse a removed node, and our own member has a configuration without it.
+    """
 
     def __init__(
         self, control_loop: ControlLoop, replica_set: ReplicaSet, address: str
@@ -34,11 +37,11 @@ class MembershipCheck:
         self._control_loop = control_loop
         self._replica_set = replica_set
         self._address = address
-        #: Why this node is outside; None while it belongs to the cluster.
+        #: Why this node is outside the cluster; None while it belongs to it.
         self.reason: str | None = None
 
     def check(self) -> str | None:
-        """Return why this node is outside the cluster, or None; a health check."""
+        """Run the check; return why this node is outside the cluster, or None."""
         observation = self._control_loop.observation
         is_removed = (
             observation.cooldown_until >= FOREVER or self._is_removed_from_set()
@@ -56,7 +59,7 @@ class MembershipCheck:
 
 
 class ClockMonitor:
-    """Asks the member of *replica_set* for the time; *check* is a health check."""
+    """Monitors the clock of our member, and restarts the member if needed."""
 
     def __init__(
         self, replica_set: ReplicaSet, control_loop: ControlLoop, mongod: Mongod
@@ -68,21 +71,21 @@ class ClockMonitor:
         self._pid: int | None = None
 
     def check(self) -> str | None:
-        """Look again, about once a second; the answer is a health check's."""
+        """Run the health check, about once a second; return the problem, or None."""
         if self._mongod.pid != self._pid:
-            # A new one waits for nothing yet.
+            # A new process waits for nothing yet.
             self._pid, self._clock = self._mongod.pid, MemberClock()
         self._sample_clock()
         now = boottime_ns()
         if now >= self._clock.until:
             return None
-        # Who stood for election now might find nobody to make a majority with.
-        until, reason = now + COOLDOWN_NS, f"resting: {REASON}"
+        # If this member were elected now, it might get no majority.
+        until, reason = now + COOLDOWN_NS, f"cooldown: {REASON}"
         self._control_loop.submit(
             lambda observation: transitions.enter_cooldown(observation, until, reason)
         )
         if may_restart(self._control_loop.observation, self._clock, now):
-            log.warning("starting our database anew: %s", REASON)
+            log.warning("restarting our database: %s", REASON)
             self._clock = MemberClock()
             self._mongod.restart()
         return REASON
@@ -92,6 +95,6 @@ class ClockMonitor:
         try:
             reported = self._replica_set.read_clock()
         except DatabaseError as error:
-            log.debug("no time from our database: %s", error)
+            log.debug("reading the clock of our database failed: %s", error)
             return
         self._clock = self._clock.add_sample(reported, sent, boottime_ns())

@@ -1,4 +1,4 @@
-"""The shipped examples of load balancers, filled in for this cluster."""
+"""Fill in the shipped examples of load balancers for this cluster."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -7,7 +7,7 @@ from pathlib import Path
 from plugins.ha.load_balancer.templates import (
     EXAMPLE_NODES,
     FILES,
-    Frontend,
+    LoadBalancedCluster,
     LoadBalancerKind,
     render,
 )
@@ -27,13 +27,17 @@ def shipped(kind: LoadBalancerKind) -> Path:
 def for_cluster(
     kind: LoadBalancerKind, settings: Settings, addresses: Sequence[str]
 ) -> str:
-    """Return the file of *kind* for the members at *addresses*. Raises Refused."""
+    """Return the file of *kind* for the members at *addresses*.
+
+    Raises:
+        Refused: The cluster has no members, or too many.
+    """
     if not 0 < len(addresses) <= len(EXAMPLE_NODES):
         raise Refused(
             f"The cluster has {len(addresses)} nodes now; ask again when it has one "
             "to three."
         )
-    front = Frontend(
+    front = LoadBalancedCluster(
         nodes=tuple(addresses),
         name=next(iter(settings.console_san), settings.console_cn),
         api_port=settings.management_port_https,

@@ -1,7 +1,7 @@
-"""The configuration of a load balancer for this cluster.
+"""Render the configuration of a load balancer for this cluster.
 
-Pure. The files that are shipped are those of an example; here its addresses, ports and
-name become the cluster's own.
+Pure. The shipped files describe an example cluster; its addresses, ports and name are
+replaced by those of this cluster.
 """
 
 import re
@@ -16,7 +16,7 @@ _MARKS = re.compile(r"^ *# pages: (?:begin|end)\n", re.M)
 
 
 class LoadBalancerKind(StrEnum):
-    """What a load balancer is made of, as the command line names it."""
+    """The product or service that balances the load, as the command line names it."""
 
     HAPROXY = "haproxy"
     NGINX = "nginx"
@@ -33,10 +33,10 @@ FILES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Frontend:
-    """What stands behind the load balancer: at most three *nodes*, and their ports.
+class LoadBalancedCluster:
+    """The cluster behind the load balancer: at most three *nodes*, and their ports.
 
-    *name* is the one that clients use.
+    *name* is the host name that clients use; without pages *pages_port* is None.
     """
 
     nodes: tuple[str, ...]
@@ -46,8 +46,8 @@ class Frontend:
     defenders_port: int
 
 
-def render(example: str, front: Frontend) -> str:
-    """Return the *example* for *front*, without lines about missing nodes."""
+def render(example: str, front: LoadBalancedCluster) -> str:
+    """Return *example* for the cluster of *front*, without lines of missing nodes."""
     text = example
     if front.pages_port is None:
         text = _PAGES_PART.sub("", text)
@@ -55,7 +55,7 @@ def render(example: str, front: Frontend) -> str:
     text = "".join(
         line
         for line in text.splitlines(keepends=True)
-        if not _about_the_missing(line, len(front.nodes))
+        if not _names_missing_node(line, len(front.nodes))
     )
     values = {
         **dict(zip(EXAMPLE_NODES, front.nodes, strict=False)),
@@ -68,7 +68,7 @@ def render(example: str, front: Frontend) -> str:
     return re.sub(rf"\b(?:{words})\b", lambda found: values[found[0]], text)
 
 
-def _about_the_missing(line: str, nodes: int) -> bool:
+def _names_missing_node(line: str, nodes: int) -> bool:
     missing = range(nodes, len(EXAMPLE_NODES))
     names = [re.escape(EXAMPLE_NODES[place]) for place in missing]
     names += [rf"NODE_{place + 1}" for place in missing]

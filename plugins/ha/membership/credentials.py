@@ -1,13 +1,13 @@
-"""The credentials of nodes, all revocable: join tokens, and the nodes' own keys.
+"""Manage the credentials of nodes, all revocable: join tokens, and the nodes' own keys.
 
 A join token lets one host ask to join, for half an hour. Only its hash is stored, and
 it is bound to the first host that uses it.
 
-A node is known by its key, which outlives the renewal of its certificate. A node that
-was removed keeps a valid certificate; its key is revoked like any other credential,
-and the node API of the others refuses it. The revoked keys are kept in memory, and in
-a file, so that a node that starts refuses them from its first answer on, before its
-database can be read.
+A node is identified by its key, which outlives the renewal of its certificate. A node
+that was removed keeps a valid certificate; its key is revoked like any other
+credential, and the node API of the others refuses it. The revoked keys are kept in
+memory and in a file, so that a node that starts refuses them from its first answer on,
+before its database can be read.
 """
 
 import hashlib
@@ -34,16 +34,16 @@ from twistlock_console.revocation.store import RevocationKind
 TOKEN_LIFETIME_MIN = 30
 EXPIRED_TOKEN_RETENTION = timedelta(days=1)
 TOKEN_PATTERN = re.compile(r"join-[A-Za-z0-9_-]{43}")
-# What an account's token looks like: three parts, each in base64.
+#: The token of an account has three parts, each in base64.
 ACCOUNT_TOKEN_PATTERN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
-COPY_COMMAND = "copy the join command anew from Manage > System > High Availability"
+COPY_COMMAND = "copy a new join command from Manage > System > High Availability"
 TOKEN_ID_CHARS = 12
 COLLECTION = "ha_nodes"
 log = logging.getLogger(__name__)
 
 
 class JoinTokens:
-    """The join tokens, through *collections*; pymongo's errors pass through."""
+    """Stores the join tokens, through *collections*; raises pymongo's errors."""
 
     def __init__(self, collections: Collections) -> None:
         self._database = collections.database
@@ -51,7 +51,11 @@ class JoinTokens:
         self._local = collections.local("ha_join_tokens")
 
     def create(self, by: str = "") -> tuple[str, datetime]:
-        """Make a token for one host, for the account *by*; return when it ends, too."""
+        """Create a token for one host; return it and its expiry.
+
+        *by* is the account that creates it; the token is valid only as long as that
+        account may manage high availability.
+        """
         now = datetime.now(UTC)
         self._tokens.delete_many({"expires": {"$lt": now - EXPIRED_TOKEN_RETENTION}})
         token = f"join-{secrets.token_urlsafe(32)}"
@@ -61,7 +65,11 @@ class JoinTokens:
         return token, expires
 
     def check(self, token: str, host: str) -> None:
-        """Bind *token* to *host*, unless it is; raises Refused if it is no good."""
+        """Check *token*, and bind it to *host* at its first use.
+
+        Raises:
+            Refused: It is unknown, damaged, expired, revoked, or bound to another host.
+        """
         _check_pattern(token)
         key = hash_token(token)
         found = self._tokens.find_one({"_id": key})
@@ -91,7 +99,7 @@ class JoinTokens:
         return bound or self._tokens.find_one({"_id": key}) or {"host": None}
 
     def list(self) -> tuple[OpenTokenResponse, ...]:
-        """List the tokens that can still be used, the latest first."""
+        """List the valid tokens, the newest first."""
         alive = {"expires": {"$gt": datetime.now(UTC)}, "revoked": {"$ne": True}}
         return tuple(
             _open_token(stored)
@@ -99,9 +107,13 @@ class JoinTokens:
         )
 
     def revoke(self, token_id: str) -> str:
-        """Revoke the token and return its hash; raises Refused if it is not known."""
+        """Revoke the token with the id *token_id*; return its hash.
+
+        Raises:
+            Refused: It is unknown.
+        """
         named = {"_id": {"$regex": f"^{re.escape(token_id)}"}}
-        # A shorter one might name another token.
+        # A shorter id might match another token.
         found = (
             self._tokens.find_one(named) if len(token_id) >= TOKEN_ID_CHARS else None
         )
@@ -111,14 +123,14 @@ class JoinTokens:
         return str(found["_id"])
 
     def revoke_for(self, host: str) -> None:
-        """Revoke the tokens that *host* has used."""
+        """Revoke the tokens that are bound to *host*."""
         for found in list(self._tokens.find({"host": host})):
             self._revoke(found)
 
     def _revoke(self, stored: Document) -> None:
         key, expires = str(stored["_id"]), stored["expires"]
         store.revoke(self._database, RevocationKind.JOIN_TOKEN, key, expires=expires)
-        # For the lists, and for a release before.
+        # For the lists, and for the release before this one.
         self._tokens.update_one({"_id": key}, {"$set": {"revoked": True}})
 
     def _is_revoked(self, stored: Document) -> bool:
@@ -130,7 +142,7 @@ class JoinTokens:
 
 
 def hash_token(token: str) -> str:
-    """Return the hash that is stored in place of *token*."""
+    """Return the hash that is stored instead of *token*."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -139,7 +151,7 @@ def _check_pattern(token: str) -> None:
         return
     if ACCOUNT_TOKEN_PATTERN.fullmatch(token):
         raise Refused(
-            "This is the token of an account, and no host joins with it; use the "
+            "This is the token of an account, which cannot join a host; use the "
             "command from Manage > System > High Availability as it is."
         )
     raise Refused(f"The join token is damaged; {COPY_COMMAND}, as a whole.")
@@ -154,9 +166,10 @@ def _open_token(stored: Document) -> OpenTokenResponse:
 
 
 class NodeKeyRegistry:
-    """The register, through *collections*; writing raises pymongo's errors.
+    """Stores which node keys are admitted and which are revoked.
 
-    *file* holds the keys that were revoked when this node last read them.
+    Writing raises pymongo's errors. Reading uses the last `refresh`, so any thread may
+    ask at any time. *file* keeps the revoked keys of the last refresh.
     """
 
     def __init__(self, collections: Collections, file: Path) -> None:
@@ -169,9 +182,9 @@ class NodeKeyRegistry:
         self._admitted: dict[str, str] = {}
 
     def admit(self, address: str, fingerprint: str) -> None:
-        """Let the node at *address* have this key; revoke another that it had.
+        """Admit this key for the node at *address*; revoke its other keys.
 
-        A key that was revoked counts again: an administrator applied it.
+        A revoked key is admitted again, because an administrator applied it.
         """
         store.lift(self._database, RevocationKind.NODE_KEY, fingerprint)
         self._nodes.update_one(
@@ -182,35 +195,35 @@ class NodeKeyRegistry:
         self._revoke({"address": address, "_id": {"$ne": fingerprint}})
 
     def ensure_admitted(self, address: str, fingerprint: str) -> None:
-        """Admit this node unless the last refresh found it admitted or removed."""
+        """Admit this key unless the last refresh found it admitted or removed."""
         if self._removed is None:
             return
         if fingerprint not in self._removed.union(self._admitted):
             self.admit(address, fingerprint)
 
     def remove(self, address: str) -> None:
-        """Revoke the key of the node at *address*."""
+        """Revoke the keys of the node at *address*."""
         self._revoke({"address": address})
 
     def has(self, address: str) -> bool:
-        """Return whether a node at *address* has a key that counts."""
+        """Return whether the node at *address* has an admitted key."""
         return self._nodes.find_one({"address": address, "removed": False}) is not None
 
     def _revoke(self, which: Document) -> None:
         for node in list(self._nodes.find({**which, "removed": {"$ne": True}})):
             key, address = str(node["_id"]), str(node["address"])
             store.revoke(self._database, RevocationKind.NODE_KEY, key, owner=address)
-            # What a release before knows the removed ones by.
+            # For the release before this one.
             self._nodes.update_one({"_id": key}, {"$set": {"removed": True}})
 
     def refresh(self) -> None:
-        """Read again who is in and out; keeps the last answer if there is none."""
+        """Read the keys again; keep the last ones if the database does not answer."""
         revoked = {"$match": store.revocations_query(RevocationKind.NODE_KEY)}
         both = [{"$unionWith": {"coll": store.COLLECTION, "pipeline": [revoked]}}]
         try:
             found = list(self._local.aggregate(both))
         except PyMongoError as error:
-            log.debug("the register of nodes cannot be read: %s", error)
+            log.debug("reading the keys of nodes failed: %s", error)
             return
         nodes = [each for each in found if "kind" not in each]
         removed = {str(node["_id"]) for node in nodes if node["removed"]}
@@ -230,22 +243,25 @@ class NodeKeyRegistry:
             text = json.dumps(sorted(removed)).encode()
             write_whole(self._file, text, mode=0o600)
         except IdentityError as error:
-            log.warning("the keys of removed nodes are not stored here: %s", error)
+            log.warning(
+                "storing the keys of removed nodes on this host failed: %s", error
+            )
             return
         self._saved = removed
 
     def pins(self) -> dict[str, str]:
-        """Return the pins of the cluster's nodes by address, as of the last refresh."""
+        """Return the pins of the nodes' keys by address, as of the last refresh."""
         return {address: pin_of(key) for key, address in self._admitted.items()}
 
     def is_removed(self, fingerprint: str) -> bool:
-        """Return whether the node with this key is removed, as of the last refresh."""
+        """Return whether this key is revoked, as of the last refresh."""
         return self._removed is not None and fingerprint in self._removed
 
     def was_removed_before_start(self, fingerprint: str) -> bool:
-        """Return whether it was when this node stopped, and nothing is read since.
+        """Return whether this key was revoked when this node stopped.
 
-        It may have been admitted again: so it is no reason to tell it to give up.
+        False after the first refresh. The key may have been admitted again, so the
+        answer to the node must not say that it was removed.
         """
         return self._removed is None and fingerprint in self._saved
 

@@ -1,9 +1,9 @@
-"""Recovery: makes a survivor a set of one when the other two nodes are lost.
+"""Force a surviving node to be the only member, after the other two were lost.
 
-MongoDB's majority is what keeps two nodes from serving at once, and this overrules
-it. So it is refused while another node answers, and it leaves two marks by which the
-lost ones are refused if they return: a replica-set configuration without them, newer
-than theirs, and an epoch higher than they could reach. See docs/recovery.md.
+The quorum keeps two nodes from serving at once, and this overrides it. So it is refused
+while another node answers. Two fences refuse the lost nodes if they return: a newer
+replica-set configuration without them, and an epoch higher than they can reach. See
+docs/recovery.md.
 """
 
 import logging
@@ -28,7 +28,7 @@ from twistlock_console.common.errors import DatabaseError, NodeUnreachable, Refu
 from twistlock_console.events.cluster_status import address_of
 from twistlock_console.node_api.client import NodeClient
 
-# Two nodes that were left out could elect each other this often and still be behind.
+#: The excluded nodes could elect each other this often and still have a lower epoch.
 EPOCH_INCREMENT = 1_000_000
 WRITABLE_TIMEOUT_S = 30
 RETRY_TIMEOUT_S = 45
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ForcedRecovery:
-    """Carries it out on this node, *address*."""
+    """Plans and executes the forced recovery of this node, *address*."""
 
     address: str
     port: int
@@ -49,7 +49,11 @@ class ForcedRecovery:
     client_of: Callable[[str], NodeClient]
 
     def plan(self) -> RecoveryResponse:
-        """Return what it would do; raises Refused where nothing is to recover."""
+        """Return the plan.
+
+        Raises:
+            Refused: A recovery is not needed, or would lose data.
+        """
         if self.control_loop.observation.held_lease is not None:
             raise Refused(f"{self.address} serves; there is nothing to recover from.")
         self._check_initial_sync()
@@ -63,15 +67,20 @@ class ForcedRecovery:
         )
 
     def execute(self) -> None:
-        """Make this node a set of one; raises Refused, DatabaseError."""
+        """Make this node the only member of its replica set.
+
+        Raises:
+            Refused: As in `plan`.
+            DatabaseError: The database did not do it in RETRY_TIMEOUT_S.
+        """
         plan = self.plan()
-        log.warning("recovering by force: leaving out %s", ", ".join(plan.others))
-        # A lease request of ours is under way: the control loop shall not make another.
+        log.warning("forced recovery: excluding %s", ", ".join(plan.others))
+        # Keep the control loop from sending lease requests of its own meanwhile.
         self.control_loop.submit(
             lambda observation: replace(observation, lease_request_pending=True)
         )
         try:
-            # Half of it done could not be asked for again: then this node serves.
+            # A half-done recovery cannot be requested again: this node then serves.
             deadline = boottime_ns() + RETRY_TIMEOUT_S * SECOND
             _retry_until(self._become_single_member, deadline)
             _retry_until(self._raise_epoch, deadline)
@@ -79,16 +88,18 @@ class ForcedRecovery:
                 _retry_until(partial(self.node_keys.remove, other), deadline)
         finally:
             self.control_loop.submit(transitions.lease_request_finished)
-        log.warning("recovered: %s is the only node of its cluster", self.address)
+        log.warning(
+            "forced recovery finished: %s is the only node of its cluster", self.address
+        )
 
     def _check_initial_sync(self) -> None:
-        """Refuse it to a node whose database still copies all data.
+        """Raise Refused if our member is still in its initial sync.
 
-        That takes the configuration and never becomes writable, and those who have the
-        data are out as soon as they hear of it.
+        It would take the new configuration but never become writable, and the nodes
+        that have the data would be excluded as soon as they hear of it.
         """
         if self.replica_set.hello().member.state != NodeState.RECOVERING:
-            return  # a member that is out tells no status
+            return  # a member outside its set has no status
         members = self.replica_set.status().members
         own = next((m.state for m in members if m.address == self.address), None)
         if own == NodeState.STARTUP2:
@@ -105,8 +116,8 @@ class ForcedRecovery:
         except NodeUnreachable:
             return
         except Refused as error:
-            raise Refused(f"{other} answers, and says: {error}") from error
-        # A node whose answer cannot be read is not silent: that error is raised.
+            raise Refused(f"{other} answers: {error}") from error
+        # A node with an unreadable answer is not silent: that error is raised.
         if cause := Heartbeat.from_answer(answer).database_problem:
             raise Refused(
                 f"{other} answers, and its database does not run: {cause}. Repair it; "
@@ -161,12 +172,12 @@ class ForcedRecovery:
 
 
 def _retry_until(step: Callable[[], None], deadline: int) -> None:
-    """Take *step* again until it is taken; raises the error at the *deadline*."""
+    """Retry *step* until it succeeds; raise its error after the *deadline*."""
     while True:
         try:
             return step()
         except (DatabaseError, PyMongoError) as error:
             if boottime_ns() > deadline:
                 raise
-            log.warning("recovering: tried again: %s", error)
+            log.warning("forced recovery: retrying: %s", error)
         time.sleep(RETRY_INTERVAL_S)

@@ -1,10 +1,10 @@
-"""A new host's side of joining: asks the primary, waits for APPLY, takes its secrets.
+"""Join the cluster from a new host: ask the primary, wait for APPLY, install secrets.
 
-The join command leaves an invitation on the host for the node to find. Before APPLY
-the host has no certificate of ours; it knows the primary by the pin of its key, and
-the primary knows it by its join token. While it waits it learns of the other nodes,
-and asks them when the role has moved. After APPLY its secrets come over the node API,
-where it must prove with its own key who it is.
+The join command leaves an invitation on the host, which the node reads. Before APPLY
+the host has no certificate of the cluster: it identifies the primary by the pin of its
+key, and the primary identifies it by its join token. While it waits it learns the
+addresses of the other nodes, and asks them if the role has moved. After APPLY it gets
+the secrets over the node API, where it proves its identity with its own key.
 """
 
 import json
@@ -60,22 +60,22 @@ NOT_INVITED = (
 )
 RETRY_INTERVAL_S = 1.0
 REQUEST_TIMEOUT_S = 10.0
-#: So many tries are left to a failover; then a person may have to help.
+#: A failover takes fewer tries; after these an operator may have to help.
 TRIES_BEFORE_ADVICE = 60
 ADVICE = (
-    "; if another node is the primary now, copy the join command anew from its page, "
-    "and run it here"
+    "; if another node is the primary now, copy a new join command from its page and "
+    "run it here"
 )
 log = logging.getLogger(__name__)
 
 
 def must_join(settings: Settings) -> bool:
-    """Return whether this node has yet to be admitted to a cluster."""
+    """Return whether this node was not admitted to a cluster yet."""
     return not (settings.folders.certificates / NODE).exists()
 
 
 def check_secrets(settings: Settings) -> None:
-    """Raise IdentityError if a secret that each node of a cluster has is missing."""
+    """Raise IdentityError if a secret of the cluster is missing on this host."""
     for name in CLUSTER_SECRETS:
         path = _secret_path(settings.folders, name)
         if not path.exists():
@@ -88,10 +88,15 @@ def check_secrets(settings: Settings) -> None:
 
 
 def join(settings: Settings, pause: Callable[[float], None]) -> None:
-    """Ask to join and wait until admitted; then this node has all its secrets.
+    """Ask to join, wait for APPLY, and install the secrets of the cluster.
 
-    *pause* waits some seconds, and raises what shall end the wait. Raises Refused
-    when the primary turns the request down for good.
+    Args:
+        settings: The settings of this node.
+        pause: Waits the given seconds; it raises an exception to end the wait.
+
+    Raises:
+        Refused: The primary refuses the request for good.
+        IdentityError: There is no invitation, or it is damaged.
     """
     invitation = JoinInvitation.read(settings.folders)
     key = settings.folders.certificates / NODE_KEY
@@ -119,13 +124,13 @@ def _wait_for_apply(
 ) -> JoinResponse:
     request = PinnedRequest("GET", f"{REQUESTS}/{settings.node_address}")
     while True:
-        # An earlier release tells of no nodes.
+        # A primary of an earlier release sends no nodes.
         content = {"nodes": {}, **primary.request_until_answered(request, pause)}
         answer = JoinResponse.from_answer(content)
         if answer.is_approved:
             return answer
-        if (told := invitation.with_peers(answer.nodes)) != invitation:
-            invitation = told
+        if (found := invitation.with_peers(answer.nodes)) != invitation:
+            invitation = found
             invitation.write(settings.folders)
             primary.update_endpoints(invitation)
         pause(RETRY_INTERVAL_S)
@@ -145,7 +150,7 @@ def _install_secrets(
         for name, content in cluster_secrets.items():
             write_secret(_secret_path(folders, name), content.encode())
         write_known_members(folders, invitation.pins)
-        # Last of all: with it the node counts as admitted at its next start.
+        # Last: with this file the node counts as admitted at its next start.
         store_node_certificate(folders.certificates, certificate.encode())
     except BaseException:
         forget_known_members(folders)
@@ -153,11 +158,11 @@ def _install_secrets(
             (folders.certificates / name).unlink(missing_ok=True)
         raise
     (folders.secrets / INVITATION).unlink(missing_ok=True)
-    log.info("admitted to the cluster")
+    log.info("joined the cluster")
 
 
 def _install_certificates(folders: Folders, answer: JoinResponse) -> str:
-    """Store the identity in the cluster; return the certificate to be stored last."""
+    """Store the certificates of the cluster; return the one to be stored last."""
     if answer.certificate is None or answer.cluster_certificate is None:
         raise Refused(
             "This host was admitted by an earlier release of the Console; remove it on "
@@ -179,7 +184,7 @@ def _secret_path(folders: Folders, name: str) -> Path:
 
 
 def cluster_secrets(folders: Folders) -> dict[str, str]:
-    """Return the secrets that every node of the cluster has, by file name."""
+    """Return the contents of the secrets of the cluster, by file name."""
     return {
         name: read_secret(_secret_path(folders, name)).decode()
         for name in CLUSTER_SECRETS
@@ -194,9 +199,14 @@ def fingerprint_of(settings: Settings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JoinInvitation:
-    """Where the primary is, how to know it, and the token to ask with.
+    """The file that the join command leaves: how to reach and identify the primary.
 
-    *others* are the pins, by address, of the nodes that the cluster has told of since.
+    Attributes:
+        address: Address of the primary that made the join command.
+        port: Its management port.
+        pin: The pin of its key.
+        token: The join token.
+        others: Pins by address of the other nodes, learned from the cluster since.
     """
 
     address: str
@@ -211,7 +221,7 @@ class JoinInvitation:
         return {self.address: self.pin, **self.others}
 
     def with_peers(self, nodes: Mapping[str, str] | None) -> Self:
-        """Return the invitation with the pins of *nodes*, if the cluster told any."""
+        """Return the invitation with *nodes*, pins by address, if there are any."""
         return replace(self, others=dict(nodes)) if nodes else self
 
     @classmethod
@@ -236,13 +246,13 @@ class JoinInvitation:
             ) from error
 
     def write(self, folders: Folders) -> None:
-        """Leave the invitation where the node looks for it at its start."""
+        """Write the invitation to the file that the node reads when it starts."""
         write_secret(folders.secrets / INVITATION, json.dumps(asdict(self)).encode())
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedRequest:
-    """One request; *body* becomes JSON."""
+    """A request for `PinnedClient`; *body* is sent as JSON, None sends no body."""
 
     method: str
     path: str
@@ -250,7 +260,10 @@ class PinnedRequest:
 
 
 class PinnedClient:
-    """Asks the Console of *invitation*, from our address *source*."""
+    """Calls the API of the nodes of *invitation*, from our address *source*.
+
+    It checks the pin of each node's key instead of a certificate chain. One thread.
+    """
 
     def __init__(self, invitation: JoinInvitation, *, source: str) -> None:
         self._invitation = invitation
@@ -258,7 +271,7 @@ class PinnedClient:
         self.address = invitation.address
 
     def update_endpoints(self, invitation: JoinInvitation) -> None:
-        """Ask the nodes of *invitation* from now on, first the one that answered."""
+        """Use the nodes of *invitation*, first the one that answered last."""
         self._invitation = invitation
         if self.address not in invitation.pins:
             self.address = invitation.address
@@ -266,9 +279,12 @@ class PinnedClient:
     def request_until_answered(
         self, request: PinnedRequest, pause: Callable[[float], None]
     ) -> dict[str, object]:
-        """Ask one node after the other until there is an answer.
+        """Send *request* to one node after the other until one answers.
 
-        The role may be moving just now, or have moved since the last answer.
+        The role may have moved to another one. *pause* is that of `join`.
+
+        Raises:
+            Refused: A node refused the request.
         """
         tries = 0
         while True:
@@ -278,13 +294,19 @@ class PinnedClient:
                 tries += 1
                 advice = ADVICE if tries > TRIES_BEFORE_ADVICE else ""
                 why = describe_error(error)
-                told = f"{self.address} does not answer ({why}); asking again"
-                log.warning("%s%s", told, advice)
+                log.warning(
+                    "%s does not answer (%s); asking again%s", self.address, why, advice
+                )
             self.address = _next_address(self.address, list(self._invitation.pins))
             pause(RETRY_INTERVAL_S)
 
     def send_once(self, request: PinnedRequest) -> dict[str, object]:
-        """Ask once; raises Refused, or what http.client and json raise."""
+        """Send *request* once; return the JSON of the response.
+
+        Raises:
+            Refused: The node refused it, or its key has another pin.
+            OSError, HTTPException, ValueError: No valid response came.
+        """
         connection = HTTPSConnection(
             self.address,
             self._invitation.port,
@@ -319,19 +341,19 @@ class PinnedClient:
         shown = public_key_pin(ssl.DER_cert_to_PEM_cert(der).encode())
         if shown != self._invitation.pins[self.address]:
             raise Refused(
-                f"{self.address} shows another key than the join command "
-                "was made for; somebody may be in between. Copy the command anew and "
+                f"{self.address} shows another key than the join command was made for; "
+                "the connection may be intercepted. Copy a new join command and "
                 "compare."
             )
 
 
 def _next_address(address: str, addresses: list[str]) -> str:
-    """Return the address after *address*; after the last, the first again."""
+    """Return the address after *address*, in a ring."""
     return addresses[(addresses.index(address) + 1) % len(addresses)]
 
 
 def _pinned_context() -> ssl.SSLContext:
-    # The pin takes the place of the chain, which this host cannot know yet.
+    # The pin replaces the chain, which this host cannot verify yet.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

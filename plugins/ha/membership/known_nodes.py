@@ -1,9 +1,10 @@
 """Use the members that this host knows, without its role controller.
 
-MongoDB lets a member whose database was emptied vote as soon as it knows the set. A
-majority of it and of a member that lags behind could then elect the latter, and lose
-what the emptied one had stored. So the primary takes its vote before its mongod
-starts, and gives it back as at a join. The firewall's rules need the members too.
+MongoDB lets a member whose database was emptied vote as soon as it knows the set. It
+could then form a quorum with a member that lags behind and elect that one, which loses
+writes that the emptied member had acknowledged. So the primary removes its vote before
+its mongod starts, and grants it again as at a join. The firewall rules need the members
+too.
 """
 
 import logging
@@ -29,10 +30,13 @@ log = logging.getLogger(__name__)
 
 
 def give_up_vote_if_empty(settings: Settings) -> None:
-    """Return when mongod may start.
+    """Ask the primary to remove this node's vote, if its database is empty.
 
-    Raises DatabaseError while it may not: its database is empty, and no primary has
-    taken the vote that this node may have.
+    Returns when mongod may start.
+
+    Raises:
+        DatabaseError: It must not start: the database is empty, and no primary has
+            removed the vote that this node may have.
     """
     members = read_known_members(settings.folders)
     if not members or not is_database_empty(settings.folders.database):
@@ -46,7 +50,7 @@ def give_up_vote_if_empty(settings: Settings) -> None:
                     AddressBody(address=settings.node_address).as_json(),
                 )
         except Removed:
-            log.info("the database is empty, and this node is no member any more")
+            log.info("the database is empty; this node is not a member any more")
             return
         except (NodeUnreachable, Refused) as error:
             failures.append(f"{address}: {error}")
@@ -54,9 +58,9 @@ def give_up_vote_if_empty(settings: Settings) -> None:
             log.info("the database is empty; it has no vote until it has caught up")
             return
     raise DatabaseError(
-        "the database of this node is empty, and until the primary has taken its vote "
-        "it waits, because with it the others could elect one that lacks data; if all "
-        "of them are lost, install a new Console and restore a backup "
+        "the database of this node is empty; it does not start until the primary has "
+        "removed its vote, because that vote could elect a node that lacks data; if "
+        "all other nodes are lost, install a new Console and restore a backup "
         f"({'; '.join(failures)})"
     )
 
@@ -67,10 +71,13 @@ def is_database_empty(folder: Path) -> bool:
 
 
 def node_addresses(settings: Settings) -> Collection[str]:
-    """Return the members and the hosts that ask to join, as this host's node sees them.
+    """Return the addresses of the members and of the hosts that ask to join.
 
-    While the node does not answer: the members that it knew last. Raises Refused where
-    that is not known either: rules without them would cut the cluster.
+    While the node of this host does not answer: the members that it knew last.
+
+    Raises:
+        Refused: Those are unknown too; firewall rules without them would cut the
+            cluster apart.
     """
     try:
         with NodeClient(settings, settings.node_address) as client:

@@ -1,8 +1,9 @@
-"""What may change in the replica set, and the next single step of a change.
+"""Decide whether members may change, and the next single step of a change.
 
-Pure. MongoDB allows one voting member to change at a time, and a member that
-copies must not vote yet; so each pass makes at most one step, and the next pass
-looks again. A failover in between changes nothing: the new primary goes on.
+Pure. MongoDB allows one voting member to change at a time, and a member in its initial
+sync must not vote yet, since it would count for a quorum. So each pass makes at most
+one step from the present state. A failover in between is harmless: the new primary
+continues.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,9 +19,11 @@ MAX_CAUGHT_UP_LAG_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """A host that asked to join; *approved* once APPLY admitted it.
+    """A host that asks to join.
 
-    *routed* when the primary reaches it only through a router.
+    Attributes:
+        approved: Whether APPLY admitted it.
+        routed: Whether the primary reaches it only through a router.
     """
 
     address: str
@@ -32,7 +35,7 @@ class JoinRequest:
 
 @dataclass(frozen=True, slots=True)
 class ConfigStep:
-    """The replica set's next configuration, and why."""
+    """The next configuration of the replica set, and the reason of the step."""
 
     config: SetConfig
     reason: str
@@ -41,7 +44,7 @@ class ConfigStep:
 def apply_refusal(
     members: Sequence[str], waiting: Sequence[JoinRequest], version: str
 ) -> str | None:
-    """Return why APPLY is refused now, as a sentence; None when it may go ahead."""
+    """Return why APPLY is refused now, as a sentence; None if it is allowed."""
     if not waiting:
         return "No host waits to join; run the join command on a host first."
     total = len({*members, *(request.address for request in waiting)})
@@ -71,7 +74,7 @@ def apply_refusal(
 
 
 def join_refusal(request: JoinRequest, config: SetConfig, version: str) -> str | None:
-    """Return why a host may not even ask to join, as a sentence; None when it may."""
+    """Return why a host may not ask to join, as a sentence; None if it may."""
     if request.version != version:
         return (
             f"This host has version {request.version} of the Console and the cluster "
@@ -82,7 +85,7 @@ def join_refusal(request: JoinRequest, config: SetConfig, version: str) -> str |
     if request.address in voting:
         return (
             f"{request.address} is a node of this cluster already; remove it on the "
-            "primary's page before it joins anew."
+            "primary's page before it joins again."
         )
     return None
 
@@ -95,15 +98,21 @@ def next_step(
     *,
     emptied: Collection[str] = (),
 ) -> ConfigStep | None:
-    """Return the next change towards a set in which every *approved* address votes.
+    """Return the next step towards a set in which every *approved* address votes.
 
-    Members at *emptied* get no vote now: they are about to copy all data, and their
-    status may still be that of before.
+    Args:
+        config: The present configuration.
+        status: The present status, by `rs.status()`.
+        approved: Addresses of the admitted hosts.
+        port: Port of the databases.
+        emptied: Members that lost their data. They get no vote now: they start an
+            initial sync, and their status may still be from before.
     """
     if config["settings"]["chainingAllowed"]:
         settings: SetSettings = {**config["settings"], "chainingAllowed": False}
         return ConfigStep(
-            {**config, "settings": settings}, "all follow the primary again"
+            {**config, "settings": settings},
+            "all members replicate from the primary again",
         )
     members = list(config["members"])
     if step := _remove_vote(config, status):
@@ -120,7 +129,7 @@ def next_step(
 
 
 def without_vote(config: SetConfig, address: str) -> ConfigStep | None:
-    """Return the set without the vote of the member at *address*, if it has one."""
+    """Return the step that removes the vote of *address*; None if it has none."""
     found = [m for m in config["members"] if address_of(m["host"]) == address]
     if not any(member["votes"] for member in found):
         return None
@@ -137,7 +146,7 @@ def _with_votes(member: MemberConfig, votes: int) -> MemberConfig:
 
 
 def config_without(config: SetConfig, address: str) -> ConfigStep | None:
-    """Return the set without the member at *address*; None when there is none."""
+    """Return the step that removes the member at *address*; None if it is unknown."""
     kept = [m for m in config["members"] if address_of(m["host"]) != address]
     if len(kept) == len(config["members"]):
         return None
@@ -145,7 +154,10 @@ def config_without(config: SetConfig, address: str) -> ConfigStep | None:
 
 
 def _remove_vote(config: SetConfig, status: ClusterStatus) -> ConfigStep | None:
-    """Take the vote of a member that copies all data; one that only starts has some."""
+    """Return the step that removes the vote of a member in its initial sync.
+
+    A member that only restarts is in the same state, but has an optime.
+    """
     copying = [
         member.address
         for member in status.members
@@ -160,7 +172,7 @@ def _add_member(
     number = 1 + max(member["_id"] for member in members)
     added: MemberConfig = {"_id": number, "host": host, "priority": 0, "votes": 0}
     return ConfigStep(
-        {**config, "members": [*members, added]}, f"{host} begins to copy"
+        {**config, "members": [*members, added]}, f"{host} starts its initial sync"
     )
 
 
@@ -188,10 +200,11 @@ _ROUTE_GATEWAY = 0x2
 
 
 def is_behind_router(address: str, table: str) -> bool:
-    """Return whether the best route to *address* in *table* leads through a router.
+    """Return whether the best route to *address* leads through a router.
 
-    This host's own addresses are in no such table and count as near, and so does
-    every address if there is no route at all: then it could not have asked.
+    *table* is the content of /proc/net/route. This host's own addresses are not in it
+    and count as local; so does every address if there is no route at all, because the
+    host could not have asked then.
     """
     sought = IPv4Address(address)
     routes = [_route(line.split()) for line in table.splitlines()[1:]]
@@ -204,11 +217,11 @@ def is_behind_router(address: str, table: str) -> bool:
 
 
 def _route(columns: list[str]) -> tuple[IPv4Network, int]:
-    """Read one line: interface, destination, gateway, flags, …, mask in column 7."""
+    """Parse one line: interface, destination, gateway, flags, …, mask in column 7."""
     destination, mask = _route_address(columns[1]), _route_address(columns[7])
     return IPv4Network(f"{destination}/{mask}", strict=False), int(columns[3], 16)
 
 
 def _route_address(text: str) -> IPv4Address:
-    # The bytes stand in the order of the processor: on x86-64 the last one first.
+    # The bytes are in the order of the processor: on x86-64 the last one first.
     return IPv4Address(bytes.fromhex(text)[::-1])

@@ -1,7 +1,8 @@
-"""Join, apply, remove: the requests to join, and the changes of the members.
+"""Change the members of the cluster: join, apply, remove.
 
-`Membership` acts on the node that serves; `JoinRequests` keeps in the database which
-hosts ask to join, and hands out their certificates once they are admitted.
+`Membership` acts on the serving node. `JoinRequests` stores which hosts ask to join,
+and returns their certificates once they are admitted. All steps are idempotent: after
+a failover the next primary continues.
 """
 
 import logging
@@ -44,14 +45,18 @@ from twistlock_console.pki.tls import Usage
 from twistlock_console.pki.trust_phase import TrustPhase
 from twistlock_console.settings import Settings
 
-#: A member that vanished is shown as it was for the heartbeat's timeout, and longer.
+#: MongoDB reports the old status of a vanished member for its heartbeat timeout, and
+#: longer.
 STALE_STATUS_S = 5
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Changes to who belongs to the cluster; call it only where Console serves."""
+    """Changes the members of the cluster; use it only on the serving node.
+
+    Any thread may call it; a lock lets one change of the replica set through at a time.
+    """
 
     settings: Settings
     replica_set: ReplicaSet
@@ -62,31 +67,39 @@ class Membership:
     _vote_removed_at: dict[str, int] = field(default_factory=dict)
 
     def members(self) -> list[str]:
-        """Return the addresses of the members, as configured."""
+        """Return the addresses of the configured members."""
         return [address_of(m["host"]) for m in self.replica_set.config()["members"]]
 
     def request_join(self, token: str, request: JoinRequest, csr: str) -> None:
-        """Note that a host asks to join; what an earlier try left is cleaned up.
+        """Store a host's request to join, and clean up after its earlier attempt.
 
-        Raises Refused, with the reason, when it may not.
+        Args:
+            token: The join token that the host presents.
+            request: The host's address, version and key.
+            csr: Its certificate request (PEM).
+
+        Raises:
+            Refused: It may not join; the message says why.
         """
         if self.requests.has_request(token, request):
-            return  # it started again while it waits
+            return  # it restarted while it waits
         self.requests.tokens.check(token, request.address)
         with self._change_lock:
             config = self.replica_set.config()
             if refusal := join_refusal(request, config, __version__):
                 raise Refused(refusal)
-            # Added once without a vote, and never arrived: its key is another now.
+            # An earlier attempt added it without a vote; its key is another now.
             if leftover := config_without(config, request.address):
                 self._reconfigure(leftover)
             self.requests.add(token, request, csr)
 
     def apply(self) -> list[str]:
-        """Admit every host that waits; returns their addresses.
+        """Admit all waiting hosts and sign their certificates; return their addresses.
 
-        Signs their certificates; `advance` then adds them one step at a time.
-        Raises Refused, with the reason, when the rules do not allow it now.
+        `advance` then adds them to the replica set, one step at a time.
+
+        Raises:
+            Refused: The rules do not allow it now; the message says why.
         """
         waiting = [r for r in self.requests.list() if not r.approved]
         if refusal := apply_refusal(self.members(), waiting, __version__):
@@ -98,7 +111,7 @@ class Membership:
         return [request.address for request in waiting]
 
     def check_admitted(self, address: str, fingerprint: str) -> None:
-        """Raise Refused unless the host with this key was admitted and is expected."""
+        """Raise Refused unless the host at *address*, with this key, was admitted."""
         expected = [
             r.fingerprint
             for r in self.requests.list()
@@ -117,9 +130,12 @@ class Membership:
         return Certificates(service.decode(), cluster.decode())
 
     def join_response(self, token: str, address: str) -> JoinResponse:
-        """Tell the host at *address* what became of its request; raises Refused.
+        """Return the outcome of the request of the host at *address*.
 
-        While it waits it learns which nodes to ask: the role may move meanwhile.
+        It contains the nodes to ask next, because the role may move meanwhile.
+
+        Raises:
+            Refused: No request with this *token* is known.
         """
         found = self.requests.certificates(token, address)
         nodes = self.node_keys.pins()
@@ -138,9 +154,9 @@ class Membership:
         )
 
     def advance(self) -> None:
-        """Make the next single step towards what was applied, if one is due.
+        """Make the next single step towards the applied members, if one is due.
 
-        Not while something else changes the set: then the next pass looks again.
+        Does nothing while another change is under way; the next call tries again.
         """
         if not self._change_lock.acquire(blocking=False):
             return
@@ -165,9 +181,12 @@ class Membership:
         self._delete_completed(config, approved)
 
     def remove_vote(self, address: str) -> None:
-        """Leave the member at *address*, which was emptied, without a vote for now.
+        """Remove the vote of the member at *address*, whose database is empty.
 
-        Returns when a majority knows it; raises DatabaseError.
+        Returns when a majority has the new configuration.
+
+        Raises:
+            DatabaseError: The configuration could not be changed.
         """
         with self._change_lock:
             self._vote_removed_at[address] = boottime_ns()
@@ -175,7 +194,7 @@ class Membership:
                 self._reconfigure(step)
 
     def _recently_emptied(self) -> set[str]:
-        """Return the members whose status may be older than their loss of data."""
+        """Return the members whose status may still be from before their data loss."""
         since = boottime_ns() - STALE_STATUS_S * SECOND
         return {address for address, at in self._vote_removed_at.items() if at > since}
 
@@ -185,14 +204,18 @@ class Membership:
             self.requests.delete(address)
 
     def prepare_switchover(self, target: str, secondary: str) -> None:
-        """Have *follower* follow *target*, the next primary, before the switchover."""
+        """Make *secondary* replicate from *target*, the next primary."""
         with self._change_lock:
             SwitchoverPreparation(self.replica_set, self.client_of).run(
                 target, secondary
             )
 
     def remove(self, address: str) -> None:
-        """Remove the member at *address*, or the host that asks to join from there."""
+        """Remove the member at *address*, or reject the host that asks to join.
+
+        Raises:
+            Refused: It is the primary, or unknown.
+        """
         if address == self.settings.node_address:
             raise Refused(
                 f"{address} is the primary; switch over to another node first, then "
@@ -207,24 +230,24 @@ class Membership:
             self.requests.tokens.revoke_for(address)
             if step:
                 self._reconfigure(step)
-            # Also where an earlier try got no further than the step.
+            # Also if an earlier attempt failed after the step.
             self.node_keys.remove(address)
 
     def _reconfigure(self, step: ConfigStep) -> None:
         try:
             self.replica_set.reconfigure(step.config)
         except DatabaseError as error:
-            # The set may be between two configurations; the next pass tries again.
-            log.warning("%s: not yet: %s", step.reason, error)
+            # The set may be between two configurations; the next pass retries.
+            log.warning("%s: failed, will be retried: %s", step.reason, error)
             raise
         log.info("membership: %s", step.reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """A new node's certificates (PEM): for the service ports, and for the nodes.
+    """A new node's certificates (PEM): for the service ports, and for the node API.
 
-    It has none until it is admitted; if an earlier release did that, one alone.
+    Both are None until it is admitted; an earlier release signed only the first.
     """
 
     service: str | None
@@ -232,10 +255,10 @@ class Certificates:
 
 
 class JoinRequests:
-    """The requests to join, and the *tokens* to ask with, through *collections*.
+    """Stores the requests to join; its attribute `tokens` stores the join tokens.
 
-    Methods raise Refused when a token or a request is not to be had; `list` raises
-    DatabaseError when the database does not answer, the others pymongo's errors.
+    Methods raise Refused for an unknown token or request; `list` raises DatabaseError
+    if the database does not answer, the others raise pymongo's errors.
     """
 
     def __init__(self, collections: Collections) -> None:
@@ -244,7 +267,7 @@ class JoinRequests:
         self._local = collections.local("ha_join_requests")
 
     def add(self, token: str, request: JoinRequest, csr: str) -> None:
-        """Note that a host asks to join; asking again replaces its request."""
+        """Store a request; a second one of the same host replaces it (idempotent)."""
         self._requests.replace_one(
             {"_id": request.address},
             {
@@ -260,12 +283,12 @@ class JoinRequests:
         )
 
     def revoke_token(self, token_id: str) -> None:
-        """Revoke a token, and forget the host that waits with it."""
+        """Revoke a token, and delete the request of the host that waits with it."""
         token = self.tokens.revoke(token_id)
         self._requests.delete_many({"token": token, "approved": False})
 
     def has_request(self, token: str, request: JoinRequest) -> bool:
-        """Return whether this very request, with the same key, waits already."""
+        """Return whether the same request, with the same key, is stored already."""
         same = {
             "_id": request.address,
             "token": hash_token(token),
@@ -275,9 +298,10 @@ class JoinRequests:
         return self._requests.find_one(same) is not None
 
     def certificates(self, token: str, address: str) -> "Certificates":
-        """Return the certificates of *address*; it has none until it is admitted.
+        """Return the certificates of the host at *address*.
 
-        Raises Refused where the host that shows *token* has made no request.
+        Raises:
+            Refused: No request of that host with this *token* is stored.
         """
         found = self._requests.find_one({"_id": address, "token": hash_token(token)})
         if found is None:
@@ -288,7 +312,7 @@ class JoinRequests:
         return Certificates(found.get("certificate"), found.get("clusterCertificate"))
 
     def list(self) -> tuple[JoinRequest, ...]:
-        """List every request; raises DatabaseError when they cannot be read."""
+        """List all requests; raises DatabaseError if they cannot be read."""
         try:
             found = list(self._local.find(sort=[("_id", 1)]))
         except PyMongoError as error:
@@ -297,14 +321,14 @@ class JoinRequests:
         return tuple(_request(stored) for stored in found)
 
     def csr(self, address: str) -> bytes:
-        """Return the certificate request that *address* sent."""
+        """Return the certificate request (PEM) that the host at *address* sent."""
         found = self._requests.find_one({"_id": address})
         if found is None:
             raise Refused(f"{address} does not ask to join.")
         return str(found["csr"]).encode()
 
     def approve(self, address: str, signed: Certificates) -> None:
-        """Admit *address*, and hand it its certificates when it asks again."""
+        """Admit the host at *address*, which gets *signed* with its next poll."""
         changes = {
             "approved": True,
             "certificate": signed.service,
@@ -313,7 +337,7 @@ class JoinRequests:
         self._requests.update_one({"_id": address}, {"$set": changes})
 
     def delete(self, address: str) -> None:
-        """Delete the request of *address*, admitted or not."""
+        """Delete the request of the host at *address*, admitted or not."""
         self._requests.delete_one({"_id": address})
 
 

@@ -1,4 +1,7 @@
-"""Heartbeats: asks each peer, several times a second, what it knows of itself."""
+"""Exchange heartbeats: request each peer's state several times a second.
+
+A peer that stays silent for `Timing.step_up_after` counts as unreachable.
+"""
 
 import logging
 import threading
@@ -62,7 +65,10 @@ class Heartbeat(NodeMessage):
 def heartbeat_payload(
     observation: Observation, reason: str, now: int, cause: str = ""
 ) -> Heartbeat:
-    """Return what this node tells its peers of itself."""
+    """Return this node's heartbeat payload.
+
+    *reason* is that of the last decision, *cause* why the database cannot be used.
+    """
     serving = (
         observation.last_renounced_epoch if observation.ports is not Ports.CLOSED else 0
     )
@@ -70,7 +76,7 @@ def heartbeat_payload(
         address=observation.self_address,
         state=observation.member.state if observation.member else "UNKNOWN",
         writable=bool(observation.member and observation.member.writable),
-        # A silent mongod may only be slow; the lease tells when it is too slow.
+        # A silent mongod may only be slow; its lease expires if it is too slow.
         mongod_alive=observation.member is None or observation.member.alive,
         primary=observation.member.primary if observation.member else None,
         optime=observation.optime,
@@ -91,7 +97,7 @@ def heartbeat_payload(
 
 
 def peer_from_heartbeat(old: Peer, heartbeat: Heartbeat, sent_at: int) -> Peer:
-    """Return the peer as its answer to the request sent at *sent_at* tells."""
+    """Return the peer after its *heartbeat*, the answer to a request of *sent_at*."""
     return replace(
         old,
         heard_at=sent_at,
@@ -114,10 +120,10 @@ def peer_from_heartbeat(old: Peer, heartbeat: Heartbeat, sent_at: int) -> Peer:
 
 
 class HeartbeatSender:
-    """One thread a peer; posts what each answers, or that its host refuses.
+    """Sends heartbeats from one thread per peer, and submits the outcomes.
 
-    When one is found lost, the others are asked at once: who stands for election must
-    know how recent they are.
+    When a peer is found lost, the others get a heartbeat at once: a candidate needs
+    their current oplog positions.
     """
 
     def __init__(
@@ -133,7 +139,7 @@ class HeartbeatSender:
         self._lost_peers: set[str] = set()
 
     def set_peers(self, addresses: set[str]) -> None:
-        """Send heartbeats to exactly these *addresses* from now on."""
+        """Send heartbeats to exactly the peers at *addresses* from now on."""
         for gone in self._wake_events.keys() - addresses:
             self._wake_events.pop(gone).set()
         for new in addresses - self._wake_events.keys():
@@ -143,7 +149,7 @@ class HeartbeatSender:
             ).start()
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop all threads; a heartbeat in flight may still end."""
         self.set_peers(set())
 
     def _run(self, address: str, wake: threading.Event) -> None:
@@ -151,12 +157,10 @@ class HeartbeatSender:
             while self._wake_events.get(address) is wake:
                 self._send_heartbeats(address, wake)
         except Exception:
-            abort_process(
-                f"the heartbeats to {address} ended in an error nobody foresaw"
-            )
+            abort_process(f"unexpected error in the heartbeats to {address}")
 
     def _send_heartbeats(self, address: str, wake: threading.Event) -> None:
-        """Send heartbeats, until they are not wanted or our certificate is no good."""
+        """Send heartbeats until the peer is dropped or our certificate is invalid."""
         try:
             with self._client_of(address) as client:
                 while self._wake_events.get(address) is wake:
@@ -166,7 +170,7 @@ class HeartbeatSender:
                     spent = (boottime_ns() - started) / SECOND
                     wake.wait(max(self._interval - spent, 0.01))
         except ConsoleError as error:
-            log.warning("%s gets no heartbeats now: %s", address, error)
+            log.warning("no heartbeats to %s for now: %s", address, error)
             wake.clear()
             wake.wait(RETRY_INTERVALS * self._interval)
 
@@ -180,7 +184,10 @@ class HeartbeatSender:
                     wake.set()
 
     def _exchange(self, client: NodeClient) -> bool:
-        """Ask once; says whether the node is lost: it refuses, or has no mongod."""
+        """Send one heartbeat; return whether the peer is lost.
+
+        It is if its host refuses, or its mongod does not run.
+        """
         address = client.address
         sent_at = boottime_ns()
         try:
@@ -205,7 +212,7 @@ class HeartbeatSender:
         try:
             heartbeat = Heartbeat.model_validate(answer)
         except ValueError as error:
-            log.warning("%s answered a heartbeat with %r: %s", address, answer, error)
+            log.warning("%s sent an invalid heartbeat %r: %s", address, answer, error)
             return False
         self._submit(
             lambda observation: record_heartbeat(

@@ -1,7 +1,8 @@
-"""The replicated collections of high availability, and the lease among them.
+"""Access the replicated collections of high availability, and the lease among them.
 
-A write needs the primary. What is shown is read from our own member, which answers
-also while there is no primary; it may lag behind by a moment.
+Writes need the primary. Pages read from our own member, which also answers while there
+is no primary; it may lag a moment behind. The lease is changed by compare-and-set,
+acknowledged by a majority (quorum); its epoch is the fencing token.
 """
 
 from dataclasses import dataclass
@@ -27,32 +28,32 @@ Client = MongoClient[Document]
 
 @dataclass(frozen=True, slots=True)
 class Collections:
-    """Clients of the whole set and, directly, of our own member."""
+    """The collections, through clients of the whole set and of our own member."""
 
     whole_set: Client
     own_member: Client
 
     @property
     def database(self) -> Database[Document]:
-        """Return the database at the primary."""
+        """Return the database on the primary."""
         return self.whole_set["twistlock"]
 
     def primary(self, name: str) -> Collection[Document]:
-        """Return the collection at the primary."""
+        """Return the collection on the primary."""
         return self.database[name]
 
     def local(self, name: str) -> Collection[Document]:
-        """Return the collection as our own member has it now."""
+        """Return the collection as our own member has it, for reading only."""
         return self.own_member["twistlock"][name].with_options(
             read_concern=ReadConcern("local"), read_preference=ReadPreference.NEAREST
         )
 
 
 class LeaseStore:
-    """The lease, through *client*, a direct connection to our own member.
+    """Stores the lease, through *client*, a direct connection to our own member.
 
-    Every method raises DatabaseError when there is no answer within its timeout;
-    a write may then have happened or not.
+    Every method raises DatabaseError if no answer comes within *timeout_s* seconds; a
+    write may then have happened or not. Any thread may use it.
     """
 
     def __init__(self, client: Client) -> None:
@@ -66,7 +67,7 @@ class LeaseStore:
         )
 
     def read(self, timeout_s: float) -> LeaseDocument:
-        """Read the lease from our own member, which may lag behind."""
+        """Return the lease as our own member has it; it may lag behind."""
         try:
             with client_timeout(timeout_s):
                 stored = self._local.find_one({"_id": LEASE_ID})
@@ -78,9 +79,10 @@ class LeaseStore:
     def replace(
         self, expected: LeaseDocument, wanted: LeaseDocument, timeout_s: float
     ) -> bool:
-        """Store *wanted* if the lease is still *expected*, on a majority.
+        """Store *wanted* on a majority, if the lease is still *expected*.
 
-        False when it is not: somebody else changed it.
+        Returns:
+            False if another node changed it.
         """
         try:
             with client_timeout(timeout_s):
@@ -110,8 +112,8 @@ class LeaseStore:
                     "token": wanted.token,
                 }
             },
-            # The first holder of all inserts the document; a second one to try
-            # the same runs into the unique _id.
+            # The first holder ever inserts the document; a second one that tries the
+            # same violates the unique _id.
             upsert=expected == NEVER_HELD,
             return_document=ReturnDocument.AFTER,
         )

@@ -1,4 +1,4 @@
-"""The state of members as values: an answer of `hello`, and what is shown of a node.
+"""Parse the state of members: the answer to `hello`, and the state that pages show.
 
 Pure. See the MongoDB manual, "hello", version 6.0.
 """
@@ -13,7 +13,7 @@ from twistlock_console.events.cluster_status import MemberStatus, address_of
 
 
 class MemberConfig(TypedDict):
-    """A member in the configuration of the set; it has more fields than these."""
+    """A member in the configuration of the replica set; it has more fields."""
 
     _id: int
     host: str
@@ -22,13 +22,13 @@ class MemberConfig(TypedDict):
 
 
 class SetSettings(TypedDict):
-    """The settings in the configuration of the set; there are more than these."""
+    """The settings in the configuration of the replica set; it has more fields."""
 
     chainingAllowed: bool
 
 
 class SetConfig(TypedDict):
-    """The configuration of the set, with the fields that a change of it needs."""
+    """The configuration of the replica set, with the fields that a change needs."""
 
     version: int
     members: list[MemberConfig]
@@ -37,7 +37,11 @@ class SetConfig(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class HelloResponse:
-    """One answer of `hello`: our member's view, and the token to wait for the next."""
+    """One answer to `hello`.
+
+    *topology_version* is the token to wait for the next change with; *optime* is the
+    newest oplog entry (seconds, increment).
+    """
 
     member: Member
     topology_version: Mapping[str, object] | None
@@ -45,7 +49,7 @@ class HelloResponse:
 
     @classmethod
     def from_answer(cls, answer: Mapping[str, Any]) -> Self:
-        """Read the document that `hello` returns."""
+        """Parse the document that `hello` returns."""
         primary = answer.get("primary")
         member = Member(
             state=_state(answer),
@@ -58,7 +62,7 @@ class HelloResponse:
 
 
 def _state(answer: Mapping[str, Any]) -> str:
-    """MongoDB's word for the member's state, as far as `hello` tells."""
+    """Return MongoDB's name of the member's state, as far as `hello` shows it."""
     if answer.get("isWritablePrimary"):
         return "PRIMARY"
     if answer.get("secondary"):
@@ -69,7 +73,7 @@ def _state(answer: Mapping[str, Any]) -> str:
 
 
 class NodeState(StrEnum):
-    """What the page, the API and the command line call a node."""
+    """The state of a node, as the page, the API and the command line show it."""
 
     PRIMARY = "PRIMARY"
     SECONDARY = "SECONDARY"
@@ -89,5 +93,5 @@ def member_state(member: MemberStatus) -> NodeState:
     try:
         return NodeState(member.state)
     except ValueError:
-        # DOWN, UNKNOWN, "(not reachable/healthy)": words for one thing.
+        # DOWN, UNKNOWN, "(not reachable/healthy)" all mean the same.
         return NodeState.UNAVAILABLE

@@ -1,8 +1,8 @@
-"""Command our own member, and watch its role.
+"""Send commands to our own member, and monitor its role.
 
 `ReplicaSet` is the one place that sends replica-set commands. `MemberMonitor` is a
-thread that sits in an awaitable `hello`: MongoDB answers it as soon as the role
-changes, which is ten to twenty milliseconds after an election.
+thread that waits in an awaitable `hello`: MongoDB answers it as soon as the role
+changes, ten to twenty milliseconds after an election.
 """
 
 import logging
@@ -23,17 +23,18 @@ from twistlock_console.events.cluster_status import ClusterStatus
 
 HELLO_AWAIT_MS = 250
 RETRY_INTERVAL_S = 0.05
-#: For so long our member does not stand again. Short: another failure may follow, for
-#: which it is the best standby; long enough for the others, who stand within 0.1 s.
+#: How long our member does not stand for election again. Short: another failure may
+#: follow, for which it is the best standby. Long enough for the others, which stand
+#: within 0.1 s.
 STEP_DOWN_S = 3
 log = logging.getLogger(__name__)
 
 
 class ReplicaSet:
-    """Commands to our own member over *client*, a direct connection.
+    """Sends commands to our own member over *client*, a direct connection.
 
-    Every method raises DatabaseError when the member refuses or does not answer
-    within the client's timeout.
+    Every method raises DatabaseError if the member refuses, or does not answer within
+    the client's timeout. Any thread may use it.
     """
 
     def __init__(self, client: Client) -> None:
@@ -44,13 +45,16 @@ class ReplicaSet:
         return ClusterStatus.from_answer(self.raw_status(), self.config())
 
     def raw_status(self) -> Document:
-        """Return the whole answer of replSetGetStatus."""
+        """Return the whole answer to replSetGetStatus."""
         return dict(self._run({"replSetGetStatus": 1}))
 
     def hello(
         self, after: Mapping[str, object] | None = None, wait_ms: int = 0
     ) -> HelloResponse:
-        """Return our member's role; with *after*, await a change for *wait_ms*."""
+        """Return our member's role.
+
+        With *after*, a topology version, wait up to *wait_ms* for another one.
+        """
         command: Document = {"hello": 1}
         if after is not None:
             command |= {"topologyVersion": after, "maxAwaitTimeMS": wait_ms}
@@ -62,11 +66,11 @@ class ReplicaSet:
         return round(local_time.timestamp() * SECOND)
 
     def step_up(self) -> None:
-        """Have our member stand for election now."""
+        """Make our member stand for election now."""
         self._run({"replSetStepUp": 1})
 
     def step_down(self) -> None:
-        """Have our member give up being primary, to the most recent standby."""
+        """Step our member down, in favour of the most recent standby."""
         command = {
             "replSetStepDown": STEP_DOWN_S,
             "secondaryCatchUpPeriodSecs": 1,
@@ -75,10 +79,10 @@ class ReplicaSet:
         self._run(command)
 
     def kill_pending_step_downs(self) -> int:
-        """End what our member was told to step down by and still waits; say how many.
+        """Kill pending step-down operations of our member; return how many.
 
-        It waits by its wall clock: set back meanwhile, that keeps it for as long in
-        between, neither primary nor standby, where it hears of no election.
+        They wait by the wall clock: if it is set back, they keep the member for as long
+        between the roles, neither primary nor standby, and it notices no election.
         """
         waiting = {"currentOp": 1, "command.replSetStepDown": {"$exists": True}}
         found = self._run(waiting)["inprog"]
@@ -87,11 +91,11 @@ class ReplicaSet:
         return len(found)
 
     def sync_from(self, host: str) -> None:
-        """Have our member read the oplog of *host* ("address:port") from now on."""
+        """Make our member read the oplog of *host* ("address:port") from now on."""
         self._run({"replSetSyncFrom": host})
 
     def drop_connections(self, host: str) -> None:
-        """Have our member give up what it waits for from *host* ("address:port")."""
+        """Drop our member's outgoing connections to *host* ("address:port")."""
         self._run({"dropConnections": 1, "hostAndPort": [host]})
 
     def config(self) -> SetConfig:
@@ -100,12 +104,12 @@ class ReplicaSet:
         return config
 
     def is_config_committed(self) -> bool:
-        """Return whether a majority has our configuration; only a primary can tell."""
+        """Return whether a majority has our configuration; only a primary knows."""
         command = {"replSetGetConfig": 1, "commitmentStatus": True}
         return bool(self._run(command)["commitmentStatus"])
 
     def reconfigure(self, config: SetConfig, *, force: bool = False) -> None:
-        """Install *config*, one version on."""
+        """Install *config* with the next version number."""
         document = {**config, "version": config["version"] + 1}
         self._run({"replSetReconfig": document, "force": force})
 
@@ -119,7 +123,10 @@ class ReplicaSet:
 
 
 class MemberMonitor:
-    """Posts what `hello` tells; *running* says whether our mongod's process lives."""
+    """Submits our member's role from a thread of its own, whenever `hello` answers.
+
+    *running* says whether the process of our mongod runs.
+    """
 
     def __init__(
         self,
@@ -134,15 +141,15 @@ class MemberMonitor:
         self._thread = threading.Thread(target=self._run, name="hello", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End within a second."""
+        """Stop the thread within a second."""
         self._stopped.set()
 
     def database_ended(self) -> None:
-        """Note at once that our mongod's process is gone."""
+        """Report at once that the process of our mongod ended."""
         self._report(DEAD_MEMBER, None)
 
     def _run(self) -> None:
@@ -156,7 +163,7 @@ class MemberMonitor:
                 answer = self._replica_set.hello(after, HELLO_AWAIT_MS)
                 self._report(answer.member, answer.optime)
                 if answer.topology_version == after:
-                    # Outside a set a member answers at once, though nothing changed.
+                    # Outside a replica set a member answers at once, without a change.
                     spent_ms = (boottime_ns() - started_at) // MILLISECOND
                     self._stopped.wait(max(HELLO_AWAIT_MS - spent_ms, 0) / 1000)
             except DatabaseError as error:

@@ -1,13 +1,13 @@
-"""Direct which node a member reads the oplog from, around a change of the primary.
+"""Control the sync source of members around a change of the primary.
 
-A member that follows the old primary would wait up to a second and a half before
-it looks for the new one, and until then no write reaches a majority.
+A member that replicates from the old primary would wait up to 1.5 s before it turns to
+the new one, and until then no write reaches a majority.
 
-* Before a planned switchover the third node is told to follow the next primary, while
-  the old one still serves. That needs chaining allowed; the next primary forbids it
-  again (see `membership.rules`).
-* After a failover our member stops waiting for the node that went silent in the
-  middle, also where it only reports to it what it has stored.
+* Before a planned switchover the third node switches to the next primary, while the old
+  one still serves. That needs chained replication; the next primary forbids it again
+  (see `membership.rules`).
+* After a failover our member drops its connections to the silent node: it may wait for
+  its oplog, or for its answer to a progress report.
 """
 
 import logging
@@ -26,15 +26,19 @@ from twistlock_console.node_api.client import NodeClient
 SYNC_FROM_PATH = "/v1/ha/follow"
 SYNC_TIMEOUT_S = 4.0
 POLL_INTERVAL_S = 0.02
-#: Seen so often in a row, a source is settled; a trial of one takes ten milliseconds.
+#: Polls in a row with the same source until it counts as settled; a member tries one
+#: for ten milliseconds.
 STABLE_POLLS = 4
-#: So often in a row: what is ended may be begun once more before the member turns.
+#: Consecutive attempts: mongod may reconnect before it chooses another source.
 MAX_DISCONNECTS = 8
 log = logging.getLogger(__name__)
 
 
 class SwitchoverPreparation:
-    """Prepares over *replica_set*, our member's, and the peers' node APIs."""
+    """Prepares a switchover, through our member and the node APIs of peers.
+
+    *client_of* returns a client of the node API at an address.
+    """
 
     def __init__(
         self, replica_set: ReplicaSet, client_of: Callable[[str], NodeClient]
@@ -43,9 +47,9 @@ class SwitchoverPreparation:
         self._client_of = client_of
 
     def run(self, target: str, secondary: str) -> bool:
-        """Have *follower* follow *target*; False if it does not within seconds.
+        """Make *secondary* replicate from *target*; return whether it does.
 
-        The switchover then works all the same, and takes about a second longer.
+        If it does not, the switchover works all the same and takes a second longer.
         """
         try:
             self._allow_chaining()
@@ -54,7 +58,9 @@ class SwitchoverPreparation:
                     SYNC_FROM_PATH, {"address": target}, timeout=SYNC_TIMEOUT_S + 1
                 )
         except ConsoleError as error:
-            log.warning("%s does not follow %s yet: %s", secondary, target, error)
+            log.warning(
+                "%s does not replicate from %s yet: %s", secondary, target, error
+            )
             return False
         return True
 
@@ -65,11 +71,14 @@ class SwitchoverPreparation:
 
 
 def set_sync_source(replica_set: ReplicaSet, self_address: str, host: str) -> None:
-    """Have our member, at *me*, read the oplog of *host*; return once it does so.
+    """Make our member, at *self_address*, replicate from *host*; return once it does.
 
-    A member turns down a source that is not ahead of it, and then looks for another
-    only after a second. So it is asked once more, and not again: one that is asked to
-    follow whom it follows already stops for a second, too. Raises Refused.
+    A member refuses a source that is not ahead of it, and then chooses another only
+    after a second. So the request is repeated once, and no more: a request for the
+    present source makes it pause for a second too.
+
+    Raises:
+        Refused: It did not within SYNC_TIMEOUT_S.
     """
     replica_set.sync_from(host)
     is_retried = False
@@ -77,7 +86,9 @@ def set_sync_source(replica_set: ReplicaSet, self_address: str, host: str) -> No
     deadline = boottime_ns() + int(SYNC_TIMEOUT_S * SECOND)
     while stable_polls < STABLE_POLLS:
         if boottime_ns() > deadline:
-            raise Refused(f"the database of {self_address} does not follow {host}")
+            raise Refused(
+                f"the database of {self_address} does not replicate from {host}"
+            )
         time.sleep(POLL_INTERVAL_S)
         source = replica_set.status().sync_source_of(self_address)
         stable_polls = stable_polls + 1 if source == address_of(host) else 0
@@ -87,9 +98,9 @@ def set_sync_source(replica_set: ReplicaSet, self_address: str, host: str) -> No
 
 
 class PeerDisconnector:
-    """Detaches the member of *replica_set*, whose process *pid_of* tells, from nodes.
+    """Disconnects our member from silent peers, so that it stops waiting for them.
 
-    *port* is that of the nodes' databases.
+    *pid_of* returns the process id of our mongod; *port* is that of all databases.
     """
 
     def __init__(
@@ -101,13 +112,13 @@ class PeerDisconnector:
         self._attempts: dict[str, int] = {}
 
     def disconnect(self, silent: Iterable[str]) -> None:
-        """Have it wait for none of the *silent*; call it several times a second."""
+        """Disconnect the *silent* peers; call it several times a second."""
         self._attempts = {
             address: self._attempts.get(address, 0) + 1 for address in silent
         }
         for address, attempts in self._attempts.items():
             if attempts == 1:
-                log.info("our database waits no longer for %s", address)
+                log.info("disconnecting our database from %s, which is silent", address)
             if attempts <= MAX_DISCONNECTS:
                 self._disconnect(address)
 
@@ -120,4 +131,4 @@ class PeerDisconnector:
         try:
             shut_down_connections_to(pid, address, self._port)
         except OSError as error:
-            log.debug("connections to %s cannot be cut: %s", address, error)
+            log.debug("cutting the connections to %s failed: %s", address, error)

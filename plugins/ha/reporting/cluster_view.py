@@ -1,6 +1,6 @@
-"""The cluster as the page, the API and the command line show it.
+"""Build the view of the cluster for the page, the API and the command line.
 
-Pure: from what the control loop knows, the last poll, and who asks to join.
+Pure: a function of the observation, the last poll, and the join requests.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from plugins.ha.messages import ClusterResponse, NodeResponse, RoleChangeRespons
 from plugins.ha.replication.member_state import NodeState, member_state
 from twistlock_console.events.cluster_status import ClusterStatus, MemberStatus
 
-#: Heartbeats come several times a second; a busy host may miss some.
+#: A heartbeat younger than this is recent; a busy host may miss some.
 RECENT_HEARTBEAT_NS = 5_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """One moment on both clocks: boot-time nanoseconds, and the wall's."""
+    """One moment on both clocks: boot-time nanoseconds, and wall-clock time."""
 
     boottime: int
     wall: datetime
@@ -28,7 +28,14 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """What the view is made from; *reason* is this node's own."""
+    """The input of the view.
+
+    Attributes:
+        reason: The sentence on why this node serves, or does not.
+        status: The last answer to the poll; None if there is none.
+        removed: Whether this node was removed from the cluster.
+        has_no_database: Whether the database of this node cannot be used.
+    """
 
     observation: Observation
     reason: str
@@ -43,7 +50,7 @@ class ClusterSnapshot:
 def build_cluster_view(
     snapshot: ClusterSnapshot, reading: ClockReading
 ) -> ClusterResponse:
-    """Return the answer to GET /high-availability."""
+    """Return the response to GET /high-availability."""
     observation = snapshot.observation
     members = snapshot.status.members if snapshot.status else ()
     waiting = [request for request in snapshot.requests if not request.approved]
@@ -71,7 +78,7 @@ def build_cluster_view(
 
 
 def _serving_address(observation: Observation) -> str | None:
-    """Return the node that serves under the lease, as far as this one knows."""
+    """Return the address of the node that serves, as far as this one knows."""
     if observation.held_lease is not None and observation.ports is Ports.OPEN:
         return observation.self_address
     return next(
@@ -105,7 +112,7 @@ def _member_node(
 def _failover_forecast(
     snapshot: ClusterSnapshot, member: MemberStatus, reading: ClockReading
 ) -> str | None:
-    """Tell whether it would take over now; None for the primary, or without one."""
+    """Return the failover forecast; None for the primary, or without one."""
     serving = _serving_address(snapshot.observation)
     if serving is None or member.address == serving or snapshot.status is None:
         return None
@@ -132,9 +139,9 @@ def _reason(
 
 
 def _why_unavailable(peer: Peer | None, reading: ClockReading) -> str:
-    """Return why our database does not reach that of *peer*, and what to do."""
+    """Return why our database does not reach the one of *peer*, and what to do."""
     if peer is not None and peer.refused:
-        return "out of reach: its host refuses; see whether the Console runs there"
+        return "out of reach: its host refuses; check whether the Console runs there"
     if peer is None or reading.boottime > peer.heard_at + RECENT_HEARTBEAT_NS:
         return "out of reach: it does not answer"
     if peer.database_problem:
@@ -152,7 +159,7 @@ def _is_outside_set(snapshot: ClusterSnapshot) -> bool:
 
 
 def _single_node(snapshot: ClusterSnapshot) -> NodeResponse:
-    """Return this node alone: it was removed, or its database tells of no members."""
+    """Return the row of this node alone, which was removed or has no database."""
     return NodeResponse(
         address=snapshot.observation.self_address,
         state=NodeState.REMOVED if snapshot.removed else NodeState.UNAVAILABLE,
@@ -168,7 +175,7 @@ def _single_node(snapshot: ClusterSnapshot) -> NodeResponse:
 def _joining_nodes(
     snapshot: ClusterSnapshot, members: Sequence[MemberStatus]
 ) -> list[NodeResponse]:
-    """Return the hosts that asked to join and are no members yet."""
+    """Return the hosts that asked to join and are not members yet."""
     known = {member.address for member in members}
     return [
         _joining_node(request)

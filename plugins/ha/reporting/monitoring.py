@@ -1,7 +1,7 @@
-"""What monitoring gets from the cluster's view: Prometheus metrics, and problems.
+"""Export Prometheus metrics of the cluster, and find problems for alerts.
 
-The node API gives the metrics as text. Their counts live as long as the node process:
-a failover does not end them. Problems become alerts.
+The node API returns the metrics as text. Their counters live as long as the node
+process, so a failover does not reset them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,12 +28,12 @@ from twistlock_console.servers.service_ports import ServicePorts
 HEALTHY_STATES = (NodeState.PRIMARY, NodeState.SECONDARY)
 LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
-# Else the time at which the histogram began would be a metric too.
+# Otherwise the start time of the histogram would be a metric too.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class HaMetrics:
-    """Counts majority writes, and reads the rest from the cluster's view."""
+    """Counts majority writes, and computes the other metrics from the cluster view."""
 
     def __init__(self, ports: ServicePorts) -> None:
         self._ports = ports
@@ -46,7 +46,7 @@ class HaMetrics:
         )
 
     def text(self, view: ClusterResponse) -> str:
-        """Write everything that can be told of *view* and of this node."""
+        """Return all metrics of *view* and of this node, in Prometheus' text format."""
         registry = CollectorRegistry(auto_describe=False)
         families = [*cluster_metrics(view), _ports_metric(self._ports)]
         registry.register(_FamilyCollector(families))
@@ -58,7 +58,7 @@ class _FamilyCollector:
         self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        """Give them; the library asks for it so."""
+        """Return the families, as `prometheus_client` requires."""
         return self._families
 
 
@@ -96,10 +96,10 @@ def cluster_metrics(view: ClusterResponse) -> Iterable[Metric]:
 def _failover_metric(history: Iterable[RoleChangeResponse]) -> Metric:
     family = GaugeMetricFamily(
         "twistlock_ha_failover_seconds",
-        "How long each phase of the latest takeover took.",
+        "How long each phase of the latest failover took.",
         labels=["phase"],
     )
-    # Ports that only closed and opened again were no takeover, and have no phases.
+    # Ports that only closed and opened again were no failover, and have no phases.
     failovers = (change.phases for change in history if change.after == Role.PRIMARY)
     for phase, seconds in next(filter(None, failovers), {}).items():
         family.add_metric([phase], seconds)
@@ -128,7 +128,7 @@ def _by_node(name: str, about: str, values: Mapping[str, float]) -> Metric:
 def cluster_sources(
     view: Callable[[], ClusterResponse], client_of: Callable[[str], NodeClient]
 ) -> list[ProblemSource]:
-    """Return the sources of the serving node.
+    """Return the problem sources of the serving node.
 
     *view* returns the cluster as this node sees it, *client_of* a client of the node
     API at an address.
@@ -151,7 +151,7 @@ def cluster_sources(
 
 
 def problems_in(view: ClusterResponse, max_lag_s: float) -> Iterable[Problem]:
-    """Find the problems in *view*; a member may lag *most_lag* seconds."""
+    """Yield the problems in *view*; a member may lag *max_lag_s* seconds."""
     for node in view.nodes:
         address, lag = node.address, node.lag_seconds
         if node.state is NodeState.UNAVAILABLE:

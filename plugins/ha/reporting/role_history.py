@@ -1,9 +1,9 @@
-"""The history of role changes: written down here first, then in the database.
+"""Record the history of role changes: first in a local spool, then in the database.
 
-A node that just lost its role cannot write to the database, so each record goes to
-a file at once and to the replica set as soon as a primary takes it. Its id makes a
-second delivery harmless: one change, one record. The record of a takeover says later
-when the Defenders came back.
+A node that just lost its role cannot write to the database, so each record goes to a
+file at once, and to the replica set as soon as a primary accepts it. The id of a record
+makes its delivery idempotent. The times of reconnected Defenders are added to the
+record of a failover later.
 """
 
 import json
@@ -24,25 +24,28 @@ from twistlock_console.common.clock import SECOND
 from twistlock_console.defenders.register import ReconnectStats, reconnect_stats
 from twistlock_console.events.types import Role, RoleChanged
 
-#: Who comes later than this was not sent away by the takeover.
+#: A Defender that connects later than this was not disconnected by the failover.
 RECONNECT_WINDOW_NS = 600 * SECOND
 log = logging.getLogger(__name__)
 
 
 class RoleHistory:
-    """Records of this node at *address*, spooled in *spool*."""
+    """Records the role changes of this node, at *address*, in the file *spool*.
+
+    Any thread may use it.
+    """
 
     def __init__(self, address: str, spool: Path, collections: Collections) -> None:
         self._address = address
         self._spool = spool
         self._records = collections.primary("ha_history")
         self._local = collections.local("ha_history")
-        #: Held for a moment only: who notes a change of role must not wait.
+        #: Held for a moment only: recording a change of role must not wait.
         self._spool_lock = threading.Lock()
         self._delivery_lock = threading.Lock()
 
     def record(self, change: RoleChanged) -> None:
-        """Write *change* to the spool; it outlives a crash of this node."""
+        """Write *change* to the spool, which survives a crash of this node."""
         entry = {
             "_id": uuid4().hex,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -57,7 +60,7 @@ class RoleHistory:
             spool.write(json.dumps(entry) + "\n")
 
     def deliver(self) -> None:
-        """Move what is spooled into the database, if a primary takes it now."""
+        """Move the spooled records to the database, if a primary accepts them now."""
         with self._delivery_lock:
             with self._spool_lock:
                 text = self._spool.read_bytes() if self._spool.exists() else b""
@@ -71,7 +74,7 @@ class RoleHistory:
                 self._truncate_spool(len(text))
 
     def _truncate_spool(self, size: int) -> None:
-        """Take the first *size* bytes off the spool: they were delivered."""
+        """Remove the first *size* bytes of the spool, which were delivered."""
         with self._spool_lock:
             rest = self._spool.read_bytes()[size:]
             if rest:
@@ -82,7 +85,11 @@ class RoleHistory:
                 self._spool.unlink()
 
     def record_reconnects(self, epoch: int, returns: ReconnectStats) -> bool:
-        """Add to our takeover under *epoch* who came back; False if that failed."""
+        """Add the reconnected Defenders to the record of our failover in *epoch*.
+
+        Returns:
+            Whether the record was found and changed.
+        """
         defenders = ReconnectsResponse(
             first=returns.first, last=returns.last, count=returns.count
         )
@@ -92,7 +99,7 @@ class RoleHistory:
                 failover, {"$set": {"defenders": defenders.as_json()}}
             )
         except PyMongoError as error:
-            log.debug("the Defenders' return is not noted yet: %s", error)
+            log.debug("recording the reconnected Defenders failed for now: %s", error)
             return False
         return done.matched_count > 0
 
@@ -108,16 +115,16 @@ class RoleHistory:
             try:
                 entries.append(json.loads(line))
             except ValueError:
-                # A crash in the middle of a line: that record is lost, no other.
-                log.warning("left out a torn record in %s", self._spool)
+                # A crash in the middle of a line loses that record, and no other.
+                log.warning("skipping an incomplete record in %s", self._spool)
         return entries
 
     def latest(self, limit: int) -> tuple[RoleChangeResponse, ...]:
-        """Return the newest records of all nodes, newest first; () when unreadable."""
+        """Return the newest records of all nodes, newest first; () if unreadable."""
         try:
             found = list(self._local.find(sort=[("time", DESCENDING)], limit=limit))
         except PyMongoError as error:
-            log.debug("the history cannot be read now: %s", error)
+            log.debug("reading the history failed: %s", error)
             return ()
         return tuple(filter(None, map(_role_change, found)))
 
@@ -126,12 +133,15 @@ def _role_change(stored: Document) -> RoleChangeResponse | None:
     try:
         return RoleChangeResponse.model_validate({**stored, "_id": str(stored["_id"])})
     except ValidationError as error:
-        log.warning("left out a damaged record of the history: %s", error)
+        log.warning("skipping a damaged record of the history: %s", error)
         return None
 
 
 class ReconnectRecorder:
-    """Follows the arrivals in *database* under each epoch, for ten minutes."""
+    """Records which Defenders reconnected after a failover, for ten minutes each.
+
+    One scheduled job uses it.
+    """
 
     def __init__(self, database: Database[Document], history: RoleHistory) -> None:
         self._database = database
@@ -141,7 +151,7 @@ class ReconnectRecorder:
         self._count = 0
 
     def update(self, epoch: int, now: int) -> None:
-        """Note who is back under *epoch*, which this node serves under."""
+        """Record the Defenders reconnected under *epoch*, if their number changed."""
         if epoch != self._epoch:
             self._epoch, self._since, self._count = epoch, now, 0
         if now > self._since + RECONNECT_WINDOW_NS:

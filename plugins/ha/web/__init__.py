@@ -1,6 +1,6 @@
 """Pages and API of high availability.
 
-Both ask this node over the node API, and decide nothing themselves.
+Both call the node process of this host over the node API; all decisions are made there.
 """
 
 from flask import Flask
@@ -10,7 +10,7 @@ from twistlock_console.web.ui.layout import add_system_tab
 
 
 def init_app(app: Flask) -> None:
-    """Add the tab, its pages, the API, the banner and the metrics to *app*."""
+    """Register the tab, its pages, the API, the banner and the metrics in *app*."""
     page.init_app(app)
     api.init_app(app)
     joining.init_app(app)

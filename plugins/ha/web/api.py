@@ -1,4 +1,4 @@
-"""The API of high availability: /api/v1/high-availability and below."""
+"""Serve the API of high availability, below /api/v1/high-availability."""
 
 from flask import Blueprint, Flask, Response, abort, jsonify
 from flask.typing import ResponseReturnValue
@@ -28,13 +28,13 @@ guard_api(bp, HIGH_AVAILABILITY)
 
 
 class SwitchoverBody(Body):
-    """Where to switch over to; to the best standby when it is left out."""
+    """The body of a switchover: the target, or None for the best standby."""
 
     address: str | None = Field(None, max_length=64)
 
 
 def init_app(app: Flask) -> None:
-    """Add the API calls."""
+    """Register the API calls."""
     app.register_blueprint(bp)
 
 
@@ -55,7 +55,7 @@ def load_balancer(kind: str) -> ResponseReturnValue:
 @bp.post("/apply")
 @ApiCall()
 def apply() -> ResponseReturnValue:
-    """Admit the hosts that wait."""
+    """Admit the waiting hosts."""
     node_client.call_audited(
         "apply", NodeMessage(), "admitted the waiting hosts to the cluster"
     )
@@ -65,7 +65,7 @@ def apply() -> ResponseReturnValue:
 @bp.post("/switchover")
 @ApiCall(body=SwitchoverBody, body_required=False)
 def switchover() -> ResponseReturnValue:
-    """Hand the role over."""
+    """Switch over to another node."""
     body = read_optional_json_body(SwitchoverBody)
     target = TargetBody(address=body.address)
     node_client.call_audited("switchover", target, "asked for a switchover")
@@ -75,7 +75,7 @@ def switchover() -> ResponseReturnValue:
 @bp.delete("/nodes/<address>")
 @ApiCall()
 def remove(address: str) -> ResponseReturnValue:
-    """Remove a node, or turn down a host that waits."""
+    """Remove a node, or reject a waiting host."""
     body = AddressBody(address=address)
     node_client.call_audited("remove", body, f"removed the node {address}")
     return Response()
@@ -84,7 +84,7 @@ def remove(address: str) -> ResponseReturnValue:
 @bp.post("/join-token")
 @ApiCall(answer=JoinTokenResponse)
 def join_token() -> ResponseReturnValue:
-    """Make a token with which one host may ask to join."""
+    """Create a token with which one host may ask to join."""
     made = node_client.make_join_token()
     command = join_command(node_client.settings(), made.token)
     return JoinTokenResponse(
@@ -95,21 +95,21 @@ def join_token() -> ResponseReturnValue:
 @bp.get("/join-tokens")
 @ApiCall(answer=list[OpenTokenResponse])
 def join_tokens() -> ResponseReturnValue:
-    """List the join tokens that can still be used."""
+    """List the valid join tokens."""
     return jsonify([token.as_json() for token in node_client.list_tokens()])
 
 
 @bp.delete("/join-tokens/<token_id>")
 @ApiCall()
 def revoke(token_id: str) -> ResponseReturnValue:
-    """Let nobody use a join token again."""
+    """Revoke a join token."""
     body = TokenIdBody(id=token_id)
     node_client.call_audited("revoke-token", body, f"revoked join token {token_id}")
     return Response()
 
 
 def load_balancer_file(kind: str) -> Response:
-    """Give the file of the *kind* that the address names, for the page and the API."""
+    """Return the file of this *kind* as a download, for the page and the API."""
     if kind not in list(LoadBalancerKind):
         abort(404)
     wanted = LoadBalancerKind(kind)

@@ -1,6 +1,6 @@
-"""Extend the Console's own pages and metrics: the takeover banner, and HA metrics.
+"""Extend the Console's own pages and metrics: the failover banner, and HA metrics.
 
-A web process serves under one epoch: once the record of its takeover is there, the
+A web process serves under one epoch: once the record of its failover is stored, the
 banner stays.
 """
 
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 
 class FailoverBanner:
-    """Asks this node until the record of this epoch is there, once a second."""
+    """Provides the banner; polls this node once a second until the record is stored."""
 
     def __init__(self) -> None:
         self._banners: tuple[Banner, ...] | None = None
         self._next_request_at = 0
 
     def banners(self) -> Iterable[Banner]:
-        """Give the banner; nothing after a first start, or while none is known."""
+        """Return the banner, if the record of a failover is stored."""
         if self._banners is None and clock.boottime_ns() >= self._next_request_at:
             self._next_request_at = clock.boottime_ns() + RETRY_NS
             self._banners = _load_banners()
@@ -45,7 +45,7 @@ class FailoverBanner:
 
 
 def init_app(app: Flask) -> None:
-    """Add the takeover banner and the metrics."""
+    """Register the failover banner and the metrics."""
     add_collector(app, _collect)
     app.extensions["ha_failover_banner"] = FailoverBanner()
     add_banners(app, _banners)
@@ -56,11 +56,11 @@ def _banners() -> Iterable[Banner]:
 
 
 def _load_banners() -> tuple[Banner, ...] | None:
-    """Give what there is to tell; None while the record has not been stored yet."""
+    """Return the banners to show; None while the record is not stored yet."""
     try:
         cluster = node_client.get_cluster()
     except ConsoleError as error:
-        log.debug("no record of a takeover: %s", error)
+        log.debug("reading the record of the failover failed: %s", error)
         return None
     failover = latest_failover(cluster.history)
     if failover is None or failover.epoch != cluster.epoch:
@@ -70,7 +70,7 @@ def _load_banners() -> tuple[Banner, ...] | None:
 
 
 def _collect(app: Flask) -> Iterable[Metric]:
-    """Ask this node; raises NodeUnreachable when it does not answer."""
+    """Yield the metrics; raises NodeUnreachable if this node does not answer."""
     database = storage_of(app).database()
     yield gauge(
         "twistlock_ha_defenders_connected",
@@ -87,7 +87,7 @@ def _collect(app: Flask) -> Iterable[Metric]:
 
 
 def latest_backup(database: Database[Document]) -> datetime | None:
-    """Return when a backup of any kind was made last; None before the first."""
+    """Return when the last backup of any kind was made; None before the first."""
     results = last_results(database)
     kinds = [kind for kind in (*BackupKind, "manual") if kind in results]
     made = [results[kind].succeeded for kind in kinds]

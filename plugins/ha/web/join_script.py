@@ -1,4 +1,4 @@
-"""The join command, and the script that it runs on a host with this node's values."""
+"""Build the join command, and the script that it runs with this node's values."""
 
 import shlex
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from twistlock_console.settings import Settings
 from twistlock_console.settings.config_file import quote
 
 SCRIPT_PARTS = ("checks.sh", "console.sh")
-#: The modules that check the folders of the settings; they need nothing else.
+#: The modules that check the folders of the settings; they need no others.
 CHECKER_MODULES = (
     "__init__",
     "account",
@@ -22,7 +22,7 @@ CHECKER_MODULES = (
     "system",
 )
 CHECKER_PACKAGE = "twistlock_console.host_folders"
-#: What the check of the folders reads.
+#: The settings that the check of the folders reads.
 FOLDER_KEYS = (
     "DATA_FOLDER",
     "DATA_RECOVERY_ENABLED",
@@ -31,7 +31,8 @@ FOLDER_KEYS = (
     "MONGOD_BINARY",
 )
 HEREDOC_END = "END_OF_MODULE"
-# What is each host's own, and not to be copied from the primary.
+#: Settings that differ by host and are not copied from the primary; None leaves a key
+#: out.
 OWN_SETTINGS = {
     "NODE_ADDRESS": None,
     "CONSOLE_CN": "",
@@ -41,7 +42,7 @@ OWN_SETTINGS = {
 
 
 def own_pin(settings: Settings) -> str:
-    """Return the pin of this Console's key, as ``curl --pinnedpubkey`` takes it."""
+    """Return the pin of this Console's key, as `curl --pinnedpubkey` accepts it."""
     return public_key_pin((settings.folders.certificates / NODE).read_bytes())
 
 
@@ -65,7 +66,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """The primary, as a host that joins sees it; *token* is "" for an account."""
+    """The primary, for a host that joins; *token* is "" for an account."""
 
     address: str
     port: int
@@ -76,7 +77,10 @@ class Console:
 def join_script(
     console: Console, release: Release, settings: Mapping[str, str], now: int
 ) -> str:
-    """Return the script for bash as root; *now* is this host's Unix time."""
+    """Return the script for bash as root; *now* is this host's Unix time.
+
+    *settings* are the primary's own, as texts by key.
+    """
     values = {
         "PRIMARY": console.address,
         "PORT": str(console.port),
@@ -98,7 +102,7 @@ def join_script(
 
 
 def _unpack_checker() -> str:
-    """Return a shell function that writes the modules of the checker to a folder."""
+    """Return a shell function that writes the modules of the check to a folder."""
     lines = ["unpack_checker() { # FOLDER"]
     folder = '"$1"/' + CHECKER_PACKAGE.replace(".", "/")
     lines += [
@@ -116,10 +120,10 @@ def _unpack_checker() -> str:
 
 
 def refusal_script(sentence: str) -> str:
-    """Return a script that only says why there is none.
+    """Return a script that only prints *sentence* as an error, and fails.
 
-    The join command gives what it gets to bash; of an error's status it would show
-    the number alone.
+    The join command passes the response to bash; with an error status it would show
+    only the number.
     """
     said = shlex.quote(f"Error: {sentence}")
     return f"#!/usr/bin/env bash\nprintf '%s\\n' {said} >&2\nexit 1\n"
@@ -137,7 +141,7 @@ def _ports(settings: Mapping[str, str]) -> list[str]:
 
 
 def _setting_lines(settings: Mapping[str, str]) -> list[str]:
-    """Return the settings of a node that joins, as lines of twistlock.cfg."""
+    """Return the settings of the joining node, as lines of twistlock.cfg."""
     joined = {**settings, **OWN_SETTINGS}
     return [
         f"{key}={quote(value)}" for key, value in joined.items() if value is not None

@@ -1,7 +1,7 @@
-"""The API for a host that joins: the script, the release, and its request to join.
+"""Serve the API for a host that joins: script, release, and its request to join.
 
-A join token opens all of it. The downloads are open to an account that may manage
-Defenders, too.
+A join token gives access to all of it. The downloads are also open to accounts with the
+right to them.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ exempt_from_csrf(joining)
 
 
 class JoinBody(Body):
-    """What a host says of itself when it asks to join."""
+    """The body of a request to join, as the host sends it."""
 
     address: str = Field(max_length=64)
     version: str = Field(max_length=32)
@@ -52,14 +52,14 @@ class JoinBody(Body):
 
 
 def init_app(app: Flask) -> None:
-    """Add the downloads, and the API of hosts that join."""
+    """Register the downloads, and the API for hosts that join."""
     app.register_blueprint(bp)
     app.register_blueprint(joining)
 
 
 @bp.before_request
 def _admit() -> ResponseReturnValue | None:
-    """Let in who has a join token, or an account; tell others why not."""
+    """Authenticate by a join token or an account; refuse others with the reason."""
     g.join_token = ""
     given = request.authorization
     token = given.token if given and given.type == "bearer" else None
@@ -81,7 +81,7 @@ def _check(token: str) -> None:
         node_client.call("join-check", TokenUseBody(token=token, address=host))
         g.join_token = token
     except Refused as error:
-        # It may be the token of an account, which may read the script.
+        # It may be the token of an account, which may download the script.
         if token.count(".") != 2:
             raise
         try:
@@ -93,7 +93,7 @@ def _check(token: str) -> None:
 @bp.get(SCRIPT)
 @ApiCall(media="text/x-shellscript")
 def script() -> ResponseReturnValue:
-    """Give the script that prepares a host, and lets it ask to join."""
+    """Download the script that prepares a host and lets it ask to join."""
     own = node_client.settings()
     console = Console(
         address=own.node_address,
@@ -112,7 +112,7 @@ def script() -> ResponseReturnValue:
 @bp.get(f"/images/{TARBALL}")
 @ApiCall(media="application/gzip")
 def tarball() -> ResponseReturnValue:
-    """Give the release that this node was installed from."""
+    """Download the release that this node was installed from."""
     return send_file(_tarball(), mimetype="application/gzip", as_attachment=True)
 
 
@@ -121,7 +121,7 @@ def _tarball() -> Path:
     if not path.exists():
         raise Refused(
             "The Console was not installed by twistlock.sh with high availability, so "
-            f"it has no release to hand on; put the release tarball at {path}."
+            f"it has no release to offer; put the release tarball at {path}."
         )
     return path
 
@@ -134,7 +134,7 @@ def _sha256(path: Path) -> str:
 @joining.post("")
 @ApiCall(body=JoinBody, answer=dict[str, str])
 def ask_to_join() -> ResponseReturnValue:
-    """Note that a host asks to join."""
+    """Store a host's request to join."""
     body = read_json_body(JoinBody)
     if request.remote_addr != body.address:
         raise Refused(

@@ -1,4 +1,4 @@
-"""The calls of the web process to this node's own process, over its node API."""
+"""Call the node process of this host from the web process, over the node API."""
 
 from typing import cast
 
@@ -22,12 +22,12 @@ EXTENSION = "ha_node_client"
 
 
 def settings() -> Settings:
-    """Return the settings of the node that this page comes from."""
+    """Return the settings of this node."""
     return cast(Settings, current_app.extensions["settings"])
 
 
 def _client(app: Flask) -> NodeClient:
-    # Made when a process first needs it, after its server forked.
+    # Created when a process first needs it, after its server forked.
     if EXTENSION not in app.extensions:
         own = cast(Settings, app.extensions["settings"])
         app.extensions[EXTENSION] = NodeClient(own, own.node_address)
@@ -35,29 +35,29 @@ def _client(app: Flask) -> NodeClient:
 
 
 def get_cluster() -> ClusterResponse:
-    """Return the cluster now; raises NodeUnreachable when this node does not answer."""
+    """Return the present view of the cluster; raises NodeUnreachable."""
     return ClusterResponse.from_answer(_client(current_app).get("/v1/ha/cluster"))
 
 
 def get_metrics() -> str:
-    """Return this node's metrics as Prometheus' text; raises NodeUnreachable."""
+    """Return this node's metrics in Prometheus' text format; raises NodeUnreachable."""
     answer = _client(current_app).get("/v1/ha/metrics")
     return MetricsResponse.from_answer(answer).text
 
 
 def list_tokens() -> list[OpenTokenResponse]:
-    """List the join tokens that can still be used."""
+    """List the valid join tokens."""
     answer = _client(current_app).get("/v1/ha/join-tokens")
     return [OpenTokenResponse.from_answer(each) for each in answer]
 
 
 def call(path: str, body: NodeMessage) -> object:
-    """Send *body* for no account in particular; raises Refused."""
+    """Send *body* without an audit record; raises Refused."""
     return _client(current_app).post(f"/v1/ha/{path}", body.as_json())
 
 
 def make_join_token() -> NewTokenResponse:
-    """Make a join token for the present user."""
+    """Create a join token for the present user."""
     body = TokenOwnerBody(by=current_username())
     return NewTokenResponse.from_answer(
         call_audited("join-token", body, "made a join token")
@@ -65,6 +65,6 @@ def make_join_token() -> NewTokenResponse:
 
 
 def call_audited(path: str, body: NodeMessage, action: str) -> object:
-    """Send *body* for the present user; the *action* is put on record."""
+    """Send *body* for the present user, and write *action* to the audit trail."""
     with audited(AuditType.CLUSTER, action):
         return call(path, body)

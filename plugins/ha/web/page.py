@@ -1,4 +1,4 @@
-"""Manage > System > High Availability: the nodes, who served when, and why."""
+"""Serve the page Manage > System > High Availability: nodes, roles and reasons."""
 
 from datetime import UTC, datetime
 
@@ -34,7 +34,7 @@ guard_pages(bp, HIGH_AVAILABILITY)
 
 
 def init_app(app: Flask) -> None:
-    """Add the page."""
+    """Register the page."""
     app.register_blueprint(bp)
 
 
@@ -46,13 +46,13 @@ def cluster() -> ResponseReturnValue:
 
 @bp.get("/load-balancer/<kind>")
 def load_balancer(kind: str) -> ResponseReturnValue:
-    """Give the configuration of a load balancer for this cluster."""
+    """Return the configuration of a load balancer for this cluster."""
     return load_balancer_file(kind)
 
 
 @bp.post("/join-command")
 def join_command() -> ResponseReturnValue:
-    """Show the cluster, and once the command with which one host may join."""
+    """Create a join command, and show it once with the cluster."""
     made = node_client.make_join_token()
     command = join_script.join_command(node_client.settings(), made.token)
     tokens = node_client.list_tokens()
@@ -65,7 +65,7 @@ def join_command() -> ResponseReturnValue:
 
 @bp.post("/revoke-token")
 def revoke() -> ResponseReturnValue:
-    """Let nobody use a join command again."""
+    """Revoke a join command."""
     token_id = request.form.get("id", "")
     return _call_and_redirect(
         "revoke-token", TokenIdBody(id=token_id), f"{token_id} was revoked."
@@ -74,13 +74,13 @@ def revoke() -> ResponseReturnValue:
 
 @bp.get("/live")
 def live() -> ResponseReturnValue:
-    """Show the part of the page that refreshes itself."""
+    """Return the part of the page that refreshes itself."""
     return _render("ha/live.html")
 
 
 @bp.post("/apply")
 def apply() -> ResponseReturnValue:
-    """Admit the hosts that wait."""
+    """Admit the waiting hosts."""
     return _call_and_redirect(
         "apply", NodeMessage(), "The waiting hosts are being added."
     )
@@ -88,19 +88,19 @@ def apply() -> ResponseReturnValue:
 
 @bp.post("/switchover")
 def switchover() -> ResponseReturnValue:
-    """Hand the role over to the node that was named."""
+    """Start a switchover to the named node, or to the best standby."""
     address = request.form.get("address") or None
     where = address or "the best standby"
     return _call_and_redirect(
         "switchover",
         TargetBody(address=address),
-        f"The switchover to {where} has begun; this page shows when it is done.",
+        f"The switchover to {where} has started; this page shows when it is done.",
     )
 
 
 @bp.get("/remove")
 def confirm_remove() -> ResponseReturnValue:
-    """Ask whether a node shall be removed, and say what that does."""
+    """Show the consequences of removing a node, and ask for confirmation."""
     address = request.args.get("address", "")
     cluster = node_client.get_cluster()
     states = {node.address: node.state for node in cluster.nodes}

@@ -1,4 +1,4 @@
-"""Pictures of the history of role changes: who served when, and each takeover.
+"""Draw the history of role changes: the serving node over time, and each failover.
 
 Pure. Records of the history become numbers for an SVG, and a sentence for the banner.
 """
@@ -15,7 +15,7 @@ ROW_PX = 34
 LEFT_PX = 130
 MIN_SPAN = timedelta(minutes=5)
 MAX_TIMELINES = 3
-#: What each phase is, in words; the time is that from the one before.
+#: The end of each phase in words; its duration counts from the phase before.
 PHASE_NAMES = {
     "noticed": "noticed that the primary is lost",
     "elected": "elected",
@@ -28,7 +28,7 @@ SESSION_NOTE = "You stay logged in, and what was saved is kept"
 
 @dataclass(frozen=True, slots=True)
 class ServingBar:
-    """A stretch of time in which one node served; *x* and *width* in pixels."""
+    """A period in which one node served; *x*, *y* and *width* in pixels."""
 
     address: str
     x: float
@@ -39,7 +39,10 @@ class ServingBar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars in one row a node; *ticks* are times with their place."""
+    """The chart: one row of bars per node.
+
+    *rows* are addresses with their y, *ticks* x with their time; all in pixels.
+    """
 
     width: int
     height: int
@@ -82,7 +85,10 @@ def draw_chart(
 def _serving_periods(
     history: Sequence[RoleChangeResponse], now: datetime
 ) -> list[tuple[str, datetime, datetime]]:
-    """Return who served from when to when; a lost node ends where the next begins."""
+    """Return the periods: address, start and end.
+
+    The period of a lost node ends when the next one starts.
+    """
     periods: list[tuple[str, datetime, datetime]] = []
     serving: tuple[str, datetime] | None = None
     for record in reversed(history):
@@ -99,7 +105,7 @@ def _serving_periods(
 
 @dataclass(frozen=True, slots=True)
 class PhaseBar:
-    """A phase as a bar; *x* and *width* in pixels. *tooltip* says what it is."""
+    """A phase of a failover as a bar; *x* and *width* in pixels."""
 
     name: str
     x: float
@@ -109,7 +115,7 @@ class PhaseBar:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A moment after the ports were open."""
+    """A moment after the ports were open; *x* in pixels."""
 
     x: float
     tooltip: str
@@ -117,7 +123,7 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """One takeover: *title* says whose, when and how long it took."""
+    """The timeline of one failover; *title* has its node, time and duration."""
 
     title: str
     phases: tuple[PhaseBar, ...]
@@ -125,7 +131,7 @@ class Timeline:
 
 
 def timelines(history: Sequence[RoleChangeResponse]) -> tuple[Timeline, ...]:
-    """Draw the latest takeovers of *history*, newest first as it is."""
+    """Draw the latest failovers of *history*, newest first."""
     failovers = [
         r for r in history if r.after == Role.PRIMARY and sum(r.phases.values()) > 0
     ]
@@ -133,7 +139,7 @@ def timelines(history: Sequence[RoleChangeResponse]) -> tuple[Timeline, ...]:
 
 
 def draw_failover(record: RoleChangeResponse) -> Timeline:
-    """Draw one takeover."""
+    """Draw one failover."""
     took = sum(record.phases.values())
     reconnects = _reconnects(record, took)
     scale = WIDTH_PX / max([took, *(seconds for seconds, _ in reconnects)])
@@ -153,7 +159,7 @@ def draw_failover(record: RoleChangeResponse) -> Timeline:
 
 
 def sort_phases(phases: Mapping[str, float]) -> dict[str, float]:
-    """Put the phases in the order they happen: JSON has none."""
+    """Return the phases in the order in which they happen; JSON has no order."""
     known = [name for name in PHASE_NAMES if name in phases]
     return {
         name: phases[name] for name in [*known, *(phases.keys() - PHASE_NAMES.keys())]
@@ -161,7 +167,7 @@ def sort_phases(phases: Mapping[str, float]) -> dict[str, float]:
 
 
 def _reconnects(record: RoleChangeResponse, took: float) -> list[tuple[float, str]]:
-    """Return when the first and the last Defender were back: seconds, and in words."""
+    """Return the first and the last reconnect of a Defender: seconds, and a text."""
     reconnects = record.defenders
     if reconnects is None or not reconnects.count:
         return []
@@ -175,12 +181,12 @@ def _reconnects(record: RoleChangeResponse, took: float) -> list[tuple[float, st
 
 
 def latest_failover(history: Sequence[RoleChangeResponse]) -> RoleChangeResponse | None:
-    """Give the record of the latest change of role to primary."""
+    """Return the record of the latest change of role to primary, if any."""
     return next((record for record in history if record.after == Role.PRIMARY), None)
 
 
 def failover_sentence(history: Sequence[RoleChangeResponse]) -> str | None:
-    """Say what the latest takeover was; None when there was none before it."""
+    """Return the sentence on the latest failover; None if only one node ever served."""
     failovers = [r for r in history if r.after == Role.PRIMARY][:2]
     if len(failovers) < 2:
         return None

@@ -320,7 +320,7 @@ def test_an_emptied_member_elects_nobody(cluster: Cluster) -> None:
     wait_for(lambda: not primary.running, 10, "the death of the primary")
 
     victim.start()
-    waits = "the database of this node is empty, and until the primary has taken"
+    waits = "the database of this node is empty; it does not start until the primary"
     wait_for(lambda: victim.log.read_text().count(waits) >= 3, 40, "it waits")
     assert cluster.primary() is None
 

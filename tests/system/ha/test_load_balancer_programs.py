@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from plugins.ha.load_balancer.templates import FILES, Frontend, LoadBalancerKind, render
+from plugins.ha.load_balancer.templates import (
+    FILES,
+    LoadBalancedCluster,
+    LoadBalancerKind,
+    render,
+)
 from tests.unit.ha.test_load_balancers import example
 from twistlock_console.pki.authority import create_authority
 
@@ -39,7 +44,7 @@ def test_the_real_program_takes_it(
 ) -> None:
     """Each can check its own file."""
     create_authority(tmp_path)
-    front = Frontend(NODES, "console.test", 9083, pages_port, 9084)
+    front = LoadBalancedCluster(NODES, "console.test", 9083, pages_port, 9084)
     file = tmp_path / FILES[kind]
     text = render(example(kind), front)
     text = text.replace("/etc/haproxy/twistlock-ca.pem", str(tmp_path / "ca.pem"))

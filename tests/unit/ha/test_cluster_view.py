@@ -104,7 +104,7 @@ def test_the_primary_is_who_serves(
         pytest.param(
             standby(peers=(peer(OTHER, refused=True),)),
             member(OTHER, "DOWN", healthy=False),
-            "out of reach: its host refuses; see whether the Console runs there",
+            "out of reach: its host refuses; check whether the Console runs there",
             id="refuses",
         ),
         pytest.param(

@@ -114,43 +114,47 @@ def test_without_the_lease_ports_are_closed(
     [
         pytest.param(
             replace(ELECTED, observed_lease=None),
-            Decision((ReadLease(),), "elected; the lease is not read yet", SOON),
+            Decision((ReadLease(),), "elected; reading the lease", SOON),
             id="not-read",
         ),
         pytest.param(
             replace(ELECTED, observed_lease=None, lease_request_pending=True),
-            Decision((), "elected; the lease is not read yet", SOON),
+            Decision((), "elected; reading the lease", SOON),
             id="reading",
         ),
         pytest.param(
             ELECTED,
             Decision(
-                (AcquireLease(LEASE_OF_B),), "elected; the lease is free", NOW + 50 * MS
+                (AcquireLease(LEASE_OF_B),),
+                "elected; the lease is available",
+                NOW + 50 * MS,
             ),
             id="renounced",
         ),
         pytest.param(
             replace(ELECTED, observed_lease=observed(LEASE_OF_B, ago=1500), peers=()),
-            Decision((AcquireLease(LEASE_OF_B),), "elected; the lease is free", SOON),
+            Decision(
+                (AcquireLease(LEASE_OF_B),), "elected; the lease is available", SOON
+            ),
             id="waited-out",
         ),
         pytest.param(
             replace(ELECTED, observed_lease=observed(LEASE_OF_B.as_released(), ago=0)),
             Decision(
                 (AcquireLease(LEASE_OF_B.as_released()),),
-                "elected; the lease is free",
+                "elected; the lease is available",
                 SOON,
             ),
             id="released",
         ),
         pytest.param(
             replace(ELECTED, observed_lease=observed(LEASE, ago=0)),
-            Decision((AcquireLease(LEASE),), "elected; the lease is free", SOON),
+            Decision((AcquireLease(LEASE),), "elected; the lease is available", SOON),
             id="our-own-of-before",
         ),
         pytest.param(
             replace(ELECTED, lease_request_pending=True),
-            Decision((), "elected; asked for the lease", BEAT),
+            Decision((), "elected; acquiring the lease", BEAT),
             id="asked-for",
         ),
         pytest.param(
@@ -166,7 +170,7 @@ def test_without_the_lease_ports_are_closed(
         *(
             pytest.param(
                 replace(STUCK, lease_request_pending=True, **{since: NOW - 9 * SECOND}),
-                Decision((), "elected; asked for the lease", BEAT),
+                Decision((), "elected; acquiring the lease", BEAT),
                 id=f"not-stored-for-nine-seconds-of-{since}",
             )
             for since in ("writable_since", "election_step_ended_at", "cooldown_until")
@@ -195,45 +199,45 @@ def test_without_the_lease_ports_are_closed(
         ),
         pytest.param(
             replace(STUCK, lease_request_pending=True, peers=(peer(B),)),
-            Decision((), "elected; asked for the lease", BEAT),
+            Decision((), "elected; acquiring the lease", BEAT),
             id="not-stored-in-a-set-of-two",
         ),
         *(
             pytest.param(
                 replace(STUCK, lease_request_pending=True, peers=(peer(B), other)),
-                Decision((), "elected; asked for the lease", BEAT),
+                Decision((), "elected; acquiring the lease", BEAT),
                 id=f"not-stored-and-the-other-{why}",
             )
             for why, other in {
                 "silent": peer(C, ago=900),
                 "syncing": peer(C, state="STARTUP2"),
-                "in_cooldown": peer(C, in_cooldown=True),
+                "cooldown": peer(C, in_cooldown=True),
                 "well-for-nine-seconds": peer(C, healthy_since=NOW - 9 * SECOND),
             }.items()
         ),
         pytest.param(
             replace(
-                ELECTED, cooldown_until=NOW + 300 * MS, cooldown_reason="resting: x"
+                ELECTED, cooldown_until=NOW + 300 * MS, cooldown_reason="cooldown: x"
             ),
-            Decision((StepDown(),), "resting: x", NOW + 300 * MS),
-            id="in_cooldown",
+            Decision((StepDown(),), "cooldown: x", NOW + 300 * MS),
+            id="cooldown",
         ),
         pytest.param(
             replace(
-                ELECTED, cooldown_until=NOW + 9 * SECOND, cooldown_reason="in_cooldown"
+                ELECTED, cooldown_until=NOW + 9 * SECOND, cooldown_reason="cooldown"
             ),
-            Decision((StepDown(),), "in_cooldown", NOW + SECOND),
-            id="resting-for-long",
+            Decision((StepDown(),), "cooldown", NOW + SECOND),
+            id="cooldown-for-long",
         ),
         pytest.param(
             replace(
                 ELECTED,
                 cooldown_until=NOW + 9 * SECOND,
-                cooldown_reason="in_cooldown",
+                cooldown_reason="cooldown",
                 election_step_ended_at=NOW - 900 * MS,
             ),
-            Decision((), "in_cooldown", NOW + SECOND),
-            id="resting-and-stepped-down-a-moment-ago",
+            Decision((), "cooldown", NOW + SECOND),
+            id="cooldown-and-stepped-down-a-moment-ago",
         ),
     ],
 )
@@ -260,7 +264,7 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
     peers = (holder, peer(C)) if holder else (peer(C),)
 
     assert decide(replace(ELECTED, peers=peers), NOW) == Decision(
-        (), "elected; the lease of 10.0.0.2 runs out in 1.0 s", NOW + 1000 * MS
+        (), "elected; the lease of 10.0.0.2 expires in 1.0 s", NOW + 1000 * MS
     )
 
 
@@ -312,7 +316,7 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
                 "port_failures": 1,
                 "ports_failed_at": NOW - 100 * MS,
             },
-            Decision((ClosePorts(),), "opening the service ports again", NOW),
+            Decision((ClosePorts(),), "reopening the service ports", NOW),
             id="ports-failed-once",
         ),
         pytest.param(
@@ -321,7 +325,7 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
                 "port_failures": 99,
                 "ports_failed_at": NOW - 10 * SECOND,
             },
-            Decision((ClosePorts(),), "opening the service ports again", NOW),
+            Decision((ClosePorts(),), "reopening the service ports", NOW),
             id="ports-failed-often",
         ),
         pytest.param(
@@ -336,7 +340,9 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
                     FailedServer("management", 2, NOW, is_closed=False),
                 )
             },
-            Decision((ReopenServers(),), "opening again what failed: defenders", NOW),
+            Decision(
+                (ReopenServers(),), "reopening the failed servers: defenders", NOW
+            ),
             id="one-server-failed",
         ),
         pytest.param(
@@ -365,7 +371,7 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
         ),
         pytest.param(
             {"ports": Ports.PAUSED, "port_failures": 1, "ports_failed_at": NOW},
-            Decision((ClosePorts(),), "opening the service ports again", NOW),
+            Decision((ClosePorts(),), "reopening the service ports", NOW),
             id="ports-paused",
         ),
     ],
@@ -506,7 +512,7 @@ def test_a_lost_lease_closes_the_ports_at_once(
 def test_a_handover_closes_then_releases_then_steps_down(
     changes: dict[str, object], expected: Decision
 ) -> None:
-    """Requests in flight end first; no port is open once the lease is free."""
+    """Requests in flight end first; no port is open once the lease is available."""
     observation = replace(replace(SERVING, switchover_request=ASKED), **changes)
 
     assert decide(observation, NOW) == expected

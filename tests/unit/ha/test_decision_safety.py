@@ -97,7 +97,7 @@ def observations(draw: st.DrawFn) -> Observation:
             st.sampled_from([None, SwitchoverRequest(THIRD, "asked by admin")])
         ),
         cooldown_until=draw(AROUND_NOW),
-        cooldown_reason="resting: why",
+        cooldown_reason="cooldown: why",
         election_step_pending=draw(st.booleans()),
         election_step_ended_at=draw(AROUND_NOW),
     )
@@ -106,7 +106,7 @@ def observations(draw: st.DrawFn) -> Observation:
 @settings(deadline=None)
 @given(observations())
 def test_a_decision_says_why_and_when_to_look_again(observation: Observation) -> None:
-    """An operator reads the reason; the keeper sleeps no longer than the deadline."""
+    """An operator reads the reason; the loop sleeps no longer than the deadline."""
     decision = decide(observation, NOW)
 
     assert decision.reason

@@ -103,19 +103,19 @@ def gone(**changes: object) -> Peer:
                 )
             ),
             False,
-            "10.0.0.2 is silent, and so is everybody else: no majority",
+            "10.0.0.2 and all other nodes are silent: no majority",
             id="everybody-is-silent",
         ),
         pytest.param(
             orphan(peers=(orphan().peers[0], peer(THIRD, refused=True))),
             False,
-            "10.0.0.2 is silent, and so is everybody else: no majority",
+            "10.0.0.2 and all other nodes are silent: no majority",
             id="two-of-three-are-gone",
         ),
         pytest.param(
             orphan(peers=(orphan().peers[0], peer(THIRD, heard_at=0))),
             False,
-            "10.0.0.2 is silent, and so is everybody else: no majority",
+            "10.0.0.2 and all other nodes are silent: no majority",
             id="the-other-was-never-heard",
         ),
         pytest.param(
@@ -127,7 +127,7 @@ def gone(**changes: object) -> Peer:
         pytest.param(
             standby(peers=(gone(), peer(THIRD))),
             False,
-            "10.0.0.2 is gone; asking 10.0.0.3 how recent it is",
+            "10.0.0.2 is gone; asking 10.0.0.3 for its oplog position",
             id="refused-and-the-other-not-asked-since",
         ),
         pytest.param(
@@ -148,33 +148,33 @@ def gone(**changes: object) -> Peer:
             id="never-heard-so-mongodb-decides",
         ),
         pytest.param(
-            orphan(cooldown_until=NOW + 1, cooldown_reason="resting: sick"),
+            orphan(cooldown_until=NOW + 1, cooldown_reason="cooldown: sick"),
             False,
-            "resting: sick",
+            "cooldown: sick",
             id="we-rest",
         ),
         pytest.param(
             orphan(election_step_pending=True),
             False,
-            "10.0.0.2 is silent; 10.0.0.1 stands first",
+            "10.0.0.2 is silent; 10.0.0.1 stands for election first",
             id="standing-already",
         ),
         pytest.param(
             orphan(election_step_ended_at=NOW - 999 * MS),
             False,
-            "10.0.0.2 is silent; 10.0.0.1 stands first",
+            "10.0.0.2 is silent; 10.0.0.1 stands for election first",
             id="stood-a-moment-ago",
         ),
         pytest.param(
             orphan(peers=(orphan().peers[0], peer(THIRD, optime=(100, 2)))),
             False,
-            "10.0.0.2 is silent; 10.0.0.3 stands first",
+            "10.0.0.2 is silent; 10.0.0.3 stands for election first",
             id="the-other-knows-more",
         ),
         pytest.param(
             orphan(member_id=9),
             False,
-            "10.0.0.2 is silent; 10.0.0.3 stands first",
+            "10.0.0.2 is silent; 10.0.0.3 stands for election first",
             id="the-other-has-the-lower-number",
         ),
         pytest.param(
@@ -333,7 +333,7 @@ def test_the_second_best_counts_from_when_the_primary_last_claimed_its_role() ->
 
     assert election == ElectionDecision(
         now=False,
-        reason="10.0.0.2 is silent; 10.0.0.3 stands first",
+        reason="10.0.0.2 is silent; 10.0.0.3 stands for election first",
         wake_at=NOW + 450 * MS,
     )
     assert NEVER > NOW

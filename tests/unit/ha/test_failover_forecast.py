@@ -48,8 +48,9 @@ NO_MAJORITY = "would not take over: without the primary there is no majority"
         pytest.param(
             holder(peers=(RESTS, peer(THIRD))),
             OTHER,
-            "would not take over: it rests after it gave up the role, or failed",
-            id="resting",
+            "would not take over: it is in cooldown after it gave up the role, or "
+            "failed",
+            id="cooldown",
         ),
         pytest.param(
             holder(
@@ -95,7 +96,7 @@ NO_MAJORITY = "would not take over: without the primary there is no majority"
         pytest.param(
             holder(),
             "10.0.0.9",
-            "would not take over: it is no member yet",
+            "would not take over: it is not a member yet",
             id="stranger",
         ),
     ],

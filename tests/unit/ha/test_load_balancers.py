@@ -8,7 +8,7 @@ from plugins.ha.load_balancer.files import IN_CHECKOUT, for_cluster
 from plugins.ha.load_balancer.templates import (
     EXAMPLE_NODES,
     FILES,
-    Frontend,
+    LoadBalancedCluster,
     LoadBalancerKind,
     render,
 )
@@ -18,7 +18,7 @@ from twistlock_console.settings import Settings
 
 NODES = ("192.0.2.1", "192.0.2.2", "192.0.2.3")
 NGINX = pytest.mark.needs("nginx", root=True)
-FRONT = Frontend(NODES, "console.test", 9083, 9443, 9084)
+FRONT = LoadBalancedCluster(NODES, "console.test", 9083, 9443, 9084)
 
 
 def example(kind: LoadBalancerKind) -> str:
@@ -39,7 +39,7 @@ def test_nothing_of_the_example_is_left(kind: LoadBalancerKind) -> None:
 @pytest.mark.parametrize("kind", LoadBalancerKind)
 def test_the_example_of_a_cluster_like_it_is_itself(kind: LoadBalancerKind) -> None:
     """What is shipped can be read as it is, and differs only in marks."""
-    front = Frontend(EXAMPLE_NODES, "console.example.com", 8083, 8443, 8084)
+    front = LoadBalancedCluster(EXAMPLE_NODES, "console.example.com", 8083, 8443, 8084)
     marked = [line for line in example(kind).splitlines() if "# pages: " not in line]
 
     assert render(example(kind), front).splitlines() == marked
@@ -48,7 +48,9 @@ def test_the_example_of_a_cluster_like_it_is_itself(kind: LoadBalancerKind) -> N
 @pytest.mark.parametrize("kind", LoadBalancerKind)
 def test_fewer_nodes_and_no_second_port(kind: LoadBalancerKind) -> None:
     """A cluster that lost a node has a load balancer too."""
-    text = render(example(kind), Frontend(NODES[:2], "console.test", 8083, None, 8084))
+    text = render(
+        example(kind), LoadBalancedCluster(NODES[:2], "console.test", 8083, None, 8084)
+    )
 
     assert NODES[1] in text
     assert "10.0.0.13" not in text

@@ -104,7 +104,7 @@ def test_apply_is_refused_with_the_reason(
         pytest.param(
             asks(ME),
             "10.0.0.1 is a node of this cluster already; remove it on the primary's "
-            "page before it joins anew.",
+            "page before it joins again.",
             id="member",
         ),
         pytest.param(
@@ -147,7 +147,7 @@ VOTES = config(member(ME), member(OTHER))
             config(member(ME)),
             status(),
             COPYING,
-            "10.0.0.2:27017 begins to copy",
+            "10.0.0.2:27017 starts its initial sync",
             id="added-without-a-vote",
         ),
         pytest.param(
@@ -171,7 +171,7 @@ VOTES = config(member(ME), member(OTHER))
             config(member(ME), chaining=True),
             status(),
             config(member(ME)),
-            "all follow the primary again",
+            "all members replicate from the primary again",
             id="chaining-ends-after-a-switchover",
         ),
         pytest.param(

@@ -62,8 +62,8 @@ SILENT = peer(OTHER, heard_at=NOW - 701 * MS)
         pytest.param(
             holder(peers=(peer(OTHER, in_cooldown=True),)),
             OTHER,
-            "10.0.0.2 is resting after a failure of its own.",
-            id="resting",
+            "10.0.0.2 is in cooldown after a failure of its own.",
+            id="cooldown",
         ),
         pytest.param(
             holder(peers=(peer(OTHER, optime=(90, 1)),)),
@@ -110,9 +110,9 @@ def test_the_best_standby_is_the_heir(
 
 def test_a_third_node_that_rests_follows_all_the_same() -> None:
     """It may not serve for a while; its vote and its oplog are as good as any."""
-    resting = peer(THIRD, in_cooldown=True)
+    cooling = peer(THIRD, in_cooldown=True)
     assert (
-        remaining_secondary(holder(peers=(peer(OTHER), resting)), OTHER, NOW) == THIRD
+        remaining_secondary(holder(peers=(peer(OTHER), cooling)), OTHER, NOW) == THIRD
     )
 
 

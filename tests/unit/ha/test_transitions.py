@@ -105,7 +105,7 @@ def test_a_node_that_dropped_the_lease_rests(failures: int, seconds: int) -> Non
     assert dropped.last_renounced_epoch == 7
     assert dropped.switchover_request is None
     assert dropped.cooldown_until == NOW + seconds * SECOND
-    assert dropped.cooldown_reason == "resting: why"
+    assert dropped.cooldown_reason == "cooldown: why"
 
 
 def test_opening_all_ports_opens_what_had_failed() -> None:
