@@ -1,4 +1,4 @@
-"""The demo's three nodes as child processes, that can be killed, frozen and thawed."""
+"""Run the demo's three nodes as child processes, which can be killed or frozen."""
 
 import importlib.util
 import os
@@ -13,25 +13,26 @@ import psutil
 
 from demo.events import NODES
 from demo.plugin import VARIABLE
-from demo.state import State
+from demo.state import DemoState
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, Refused
 from twistlock_console.settings.host import ORCHESTRATOR_VARIABLES
 from twistlock_console.system.processes import with_parent_death_signal
 
-#: Enough for standbys. A primary that finds no heir would take longer, and only wait.
-STOP_SECONDS = 3.0
-REAP_SECONDS = 5.0
-GONE_SECONDS = 5.0
+#: Enough for standbys. A primary without another candidate would only wait longer.
+STOP_TIMEOUT_S = 3.0
+REAP_TIMEOUT_S = 5.0
+KILL_TIMEOUT_S = 5.0
 
 
 class DemoNode:
-    """One node; use it from one thread, and let that live as long as the node.
+    """The processes of one node.
 
-    *group* is the group its processes run as, None for our own.
+    Use it from one thread that lives as long as the node. *group* is the id of the
+    group that its processes run as, None for our own.
     """
 
-    def __init__(self, address: str, state: State, group: int | None) -> None:
+    def __init__(self, address: str, state: DemoState, group: int | None) -> None:
         self.address = address
         self._config = state.configure(address)
         self._log = self._config.with_name("node.log")
@@ -41,11 +42,11 @@ class DemoNode:
 
     @property
     def pid(self) -> int | None:
-        """Return the id of the node process, as it was last started."""
+        """Return the id of the node process; None if it was never started."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the node; returns at once. Raises Refused if it runs."""
+        """Start the node and return at once; raises Refused if it runs."""
         if self.condition in ("running", "frozen"):
             raise Refused(f"{self.address} is {self.condition} already.")
         with self._log.open("ab") as log:
@@ -67,26 +68,26 @@ class DemoNode:
         return ["--config", str(self._config)]
 
     def kill(self) -> None:
-        """End the node and all its processes at one moment, as a dying host would."""
+        """Kill the node and all its processes at once, as if the host failed."""
         process = self._alive("running", "frozen")
         left = kill_tree(process.pid)
-        process.wait(REAP_SECONDS)
+        process.wait(REAP_TIMEOUT_S)
         self.condition = "killed"
         if left:
             raise ConsoleError(f"These processes do not end: {sorted(left)}.")
 
     def freeze(self) -> None:
-        """Stop the node and all its processes, as a host that hangs."""
+        """Stop the node and all its processes, as if the host hung."""
         signal_tree(self._alive("running").pid, signal.SIGSTOP)
         self.condition = "frozen"
 
     def thaw(self) -> None:
-        """Let a frozen node go on."""
+        """Continue a frozen node."""
         signal_tree(self._alive("frozen").pid, signal.SIGCONT)
         self.condition = "running"
 
-    def ended(self) -> int | None:
-        """Return the exit code, once, of a node that ended by itself."""
+    def poll_exit(self) -> int | None:
+        """Return the exit code of a node that ended by itself, once; otherwise None."""
         if self.condition != "running" or self._process is None:
             return None
         code = self._process.poll()
@@ -95,12 +96,12 @@ class DemoNode:
         return code
 
     def terminate(self) -> None:
-        """Ask the node to end in an orderly way; returns at once."""
+        """Ask the node to stop in an orderly way, and return at once."""
         if self.condition == "running" and self._process:
             self._process.terminate()
 
     def reap(self, seconds: float) -> None:
-        """Wait so long for its end, then kill what is left."""
+        """Wait up to *seconds* for the node to end, then kill the rest."""
         if self._process is None or self.condition not in ("running", "frozen"):
             return
         if self.condition == "running":
@@ -114,7 +115,7 @@ class DemoNode:
         self.kill()
 
     def last_log_line(self) -> str:
-        """Return the last line of its log, which says why it ended."""
+        """Return the last line of the node's log, which says why it ended."""
         lines = self._log.read_text(errors="replace").splitlines()
         return lines[-1] if lines else "it wrote nothing"
 
@@ -145,14 +146,14 @@ def _environment() -> dict[str, str]:
 class Cluster:
     """The three nodes."""
 
-    def __init__(self, state: State, groups: dict[str, int]) -> None:
+    def __init__(self, state: DemoState, groups: dict[str, int]) -> None:
         self.nodes = {
             address: DemoNode(address, state, groups.get(address)) for address in NODES
         }
 
     def stop(self) -> None:
-        """End all nodes, in an orderly way if they do so in STOP_SECONDS."""
-        deadline = boottime_ns() + int(STOP_SECONDS * SECOND)
+        """Stop all nodes; kill those that take longer than STOP_TIMEOUT_S."""
+        deadline = boottime_ns() + int(STOP_TIMEOUT_S * SECOND)
         for node in self.nodes.values():
             node.terminate()
         for node in self.nodes.values():
@@ -162,7 +163,7 @@ class Cluster:
 def signal_tree(root: int, number: signal.Signals) -> set[psutil.Process]:
     """Send *number* to *root* and to all below it; return the processes it reached.
 
-    Looks again until there is no new one: processes start others meanwhile.
+    Repeats until there is no new one, because processes start others meanwhile.
     """
     reached: set[psutil.Process] = set()
     while new := _tree_of(root) - reached:
@@ -175,17 +176,17 @@ def signal_tree(root: int, number: signal.Signals) -> set[psutil.Process]:
 
 
 def kill_tree(root: int) -> set[int]:
-    """Kill *root* and all below it at one moment, as if the host had died.
+    """Kill *root* and all below it at once, as if the host failed.
 
-    Returns when they are gone, at most after GONE_SECONDS, the ids of those that are
-    not.
+    Returns:
+        The ids of processes that still run after KILL_TIMEOUT_S.
     """
     # Stopped first: otherwise the last ones would react to the death of the first.
     doomed = signal_tree(root, signal.SIGSTOP)
     for process in doomed:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    deadline = boottime_ns() + int(GONE_SECONDS * SECOND)
+    deadline = boottime_ns() + int(KILL_TIMEOUT_S * SECOND)
     # Not psutil.wait_procs: it would take the root's exit code from subprocess.
     while left := {each.pid for each in doomed if _is_alive(each)}:
         if boottime_ns() >= deadline:

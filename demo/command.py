@@ -1,4 +1,4 @@
-"""The command `twistlock-console demo`."""
+"""Provide the command `twistlock-console demo`."""
 
 import logging
 import sys
@@ -10,15 +10,15 @@ import click
 
 from demo.commands import CommandQueue, Verb, parse
 from demo.demo import Demo
-from demo.events import Answer, DemoStatus, Event, Ready
+from demo.events import CommandResult, DemoStatus, Event, Ready
 from demo.headless import Headless
 from demo.screen import Screen
-from demo.state import State, default_folder
+from demo.state import DemoState, default_folder
 from twistlock_console.cli.options import print_error
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError, Interrupted
 
-TICK_SECONDS = 0.2
+TICK_INTERVAL_S = 0.2
 
 
 @click.command("demo", help="Run three nodes on this machine, to fail and recover.")
@@ -38,7 +38,7 @@ TICK_SECONDS = 0.2
 def command(folder: Path | None, *, headless: bool, clean: bool) -> None:
     """Run the demo until the user or a signal ends it."""
     commands = CommandQueue()
-    state = State(folder or default_folder())
+    state = DemoState(folder or default_folder())
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if not headless and not on_terminal:
         print_error("There is no terminal: the demo is headless.")
@@ -55,28 +55,28 @@ def command(folder: Path | None, *, headless: bool, clean: bool) -> None:
 
 
 def _log_to(file: Path) -> None:
-    """Keep the terminal, or the JSON lines, free of anything else."""
+    """Log to *file*, so that the terminal shows nothing but the demo."""
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(filename=file, level="WARNING", format=form, force=True)
 
 
 class Frontend(Protocol):
-    """Where commands come from, and events go to."""
+    """The user interface of the demo: it queues commands and shows events."""
 
     def open(self) -> None:
-        """Begin to read commands."""
+        """Start to read commands."""
 
     def close(self) -> None:
-        """Put everything back as it was."""
+        """Restore the terminal."""
 
     def tell(self, event: Event) -> None:
-        """Pass on what happened; any thread may call it."""
+        """Show *event*; any thread may call it."""
 
     def show(self, status: DemoStatus) -> None:
-        """Pass on how things are."""
+        """Show the present *status*."""
 
 
-def run_session(state: State, frontend: Frontend, commands: CommandQueue) -> None:
+def run_session(state: DemoState, frontend: Frontend, commands: CommandQueue) -> None:
     """Run the demo until `quit` or a signal; raises ConsoleError if it cannot."""
     began = boottime_ns()
     demo = Demo(state, frontend.tell)
@@ -97,8 +97,8 @@ def run_session(state: State, frontend: Frontend, commands: CommandQueue) -> Non
 
 
 def _turn(demo: Demo, frontend: Frontend, commands: CommandQueue) -> bool:
-    """Carry out the next command, if there is one; False after `quit`."""
-    line = commands.next(TICK_SECONDS)
+    """Execute the next command, if there is one; return False after `quit`."""
+    line = commands.next(TICK_INTERVAL_S)
     demo.check_nodes()
     if line:
         answer = _answer(demo, line)
@@ -109,15 +109,15 @@ def _turn(demo: Demo, frontend: Frontend, commands: CommandQueue) -> bool:
     return True
 
 
-def _answer(demo: Demo, line: str) -> Answer:
+def _answer(demo: Demo, line: str) -> CommandResult:
     try:
         asked = parse(line)
         match asked.verb:
             case Verb.QUIT:
-                return Answer(line, True, "ending")
+                return CommandResult(line, True, "ending")
             case Verb.STATUS:
-                return Answer(line, True, "see the status", demo.status())
+                return CommandResult(line, True, "see the status", demo.status())
             case _:
-                return Answer(line, True, demo.carry_out(asked))
+                return CommandResult(line, True, demo.carry_out(asked))
     except ConsoleError as error:
-        return Answer(line, False, str(error))
+        return CommandResult(line, False, str(error))

@@ -1,4 +1,4 @@
-"""The demo's one-line commands: how they are read, and where they wait."""
+"""Parse the demo's one-line commands, and queue them."""
 
 import queue
 import signal
@@ -12,7 +12,7 @@ from twistlock_console.common.errors import Interrupted, Refused
 
 
 class Verb(StrEnum):
-    """What can be asked of the demo."""
+    """The commands of the demo."""
 
     KILL = "kill"
     START = "start"
@@ -25,7 +25,7 @@ class Verb(StrEnum):
     QUIT = "quit"
 
 
-ALONE = (Verb.STATUS, Verb.QUIT)
+VERBS_WITHOUT_ADDRESS = (Verb.STATUS, Verb.QUIT)
 HELP = (
     "kill ADDR, start ADDR, freeze ADDR, thaw ADDR, cut ADDR, heal ADDR, "
     "switchover [ADDR], status, quit"
@@ -34,14 +34,14 @@ HELP = (
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command; *address* is "" where none was given."""
+    """One command; *address* is "" if none was given."""
 
     verb: Verb
     address: str = ""
 
 
 def parse(line: str) -> Command:
-    """Read one command; raises Refused with a sentence that says what is wrong."""
+    """Parse one command; raises Refused with a sentence that says what is wrong."""
     word, *arguments = line.split() or [""]
     try:
         verb = Verb(word.lower())
@@ -51,12 +51,12 @@ def parse(line: str) -> Command:
 
 
 def _address(verb: Verb, arguments: list[str]) -> str:
-    if verb in ALONE and arguments:
+    if verb in VERBS_WITHOUT_ADDRESS and arguments:
         raise Refused(f"{verb} takes no address.")
     if len(arguments) > 1:
         raise Refused(f"{verb} takes one address.")
     if not arguments:
-        if verb in (*ALONE, Verb.SWITCHOVER):
+        if verb in (*VERBS_WITHOUT_ADDRESS, Verb.SWITCHOVER):
             return ""
         raise Refused(f"{verb} takes an address: {', '.join(NODES)}.")
     if arguments[0] not in NODES:
@@ -72,20 +72,20 @@ class CommandQueue:
         self._ended = threading.Event()
 
     def end_on_signals(self) -> None:
-        """End when a signal tells us to; for the main thread."""
+        """Install signal handlers that end every wait; call it from the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
     def put(self, line: str) -> None:
-        """Add a command; any thread may."""
+        """Queue a command; any thread may call it."""
         self._waiting.put(line)
 
     def end(self) -> None:
-        """End every wait, now and later; any thread may ask for it."""
+        """End every wait, now and later; any thread may call it."""
         self._ended.set()
 
     def next(self, seconds: float) -> str | None:
-        """Return the next command, None if none comes in time. Raises Interrupted."""
+        """Return the next command, or None after *seconds*; raises Interrupted."""
         if self._ended.is_set():
             raise Interrupted("the demo received a signal to stop")
         try:
@@ -94,7 +94,7 @@ class CommandQueue:
             return None
 
     def pause(self, seconds: float) -> None:
-        """Wait so long; raises Interrupted if a signal came."""
+        """Wait for *seconds*; raises Interrupted if a signal came."""
         if self._ended.wait(seconds):
             raise Interrupted("the demo received a signal to stop")
 

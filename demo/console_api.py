@@ -1,4 +1,4 @@
-"""The Console's API as a user calls it: at the load balancer, or at any node."""
+"""Call the Console's API as a user does: at the load balancer, or at any node."""
 
 import json
 import ssl
@@ -12,16 +12,16 @@ from demo.events import HTTPS_PORT
 from demo.state import USER
 from twistlock_console.common.errors import NodeUnreachable, Refused
 
-CONNECT_SECONDS = 0.5
-READ_SECONDS = 1.0
+CONNECT_TIMEOUT_S = 0.5
+READ_TIMEOUT_S = 1.0
 UNAUTHORIZED = 401
 FAILED = 500
 
 
 class ConsoleApi:
-    """Asks one of *addresses*, and after a failure the next; for one thread.
+    """Calls one of *addresses*, and after a failure the next; for one thread.
 
-    Logs in as the administrator when it has to.
+    It logs in as the administrator when that is needed.
     """
 
     def __init__(self, addresses: Sequence[str], ca_file: Path, password: str) -> None:
@@ -35,26 +35,26 @@ class ConsoleApi:
         self._password = password
         self._token = ""
 
-    def get(self, path: str, *, seconds: float = READ_SECONDS) -> Any:
+    def get(self, path: str, *, seconds: float = READ_TIMEOUT_S) -> Any:
         """Return the JSON at *path*; raises NodeUnreachable or Refused."""
         return self._with_login("GET", path, None, seconds)
 
     def post(
-        self, path: str, body: object = None, *, seconds: float = READ_SECONDS
+        self, path: str, body: object = None, *, seconds: float = READ_TIMEOUT_S
     ) -> Any:
         """Send *body* to *path*; raises NodeUnreachable or Refused."""
         return self._with_login("POST", path, body, seconds)
 
     def is_serving(self) -> bool:
-        """Return whether the present address answers; if not, use the next one then."""
+        """Return whether the present address answers; if not, use the next one."""
         try:
-            self._ask("GET", "/api/v1/_ping", None, READ_SECONDS)
+            self._ask("GET", "/api/v1/_ping", None, READ_TIMEOUT_S)
         except NodeUnreachable:
             return False
         return True
 
     def sign_up(self) -> None:
-        """Make the administrator's account."""
+        """Create the administrator's account."""
         body = {"username": USER, "password": self._password}
         _checked(*self._ask("POST", "/api/v1/signup", body, 10.0))
 
@@ -80,7 +80,7 @@ class ConsoleApi:
     ) -> tuple[int, Any]:
         pool = self._pools[0]
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds)
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=seconds)
         try:
             answer = pool.request(
                 method, path, json=body, headers=headers, timeout=timeout

@@ -1,4 +1,4 @@
-"""What the demo knows and tells, as values: the screen, the JSON lines and `status`."""
+"""Define the demo's events and status, for the screen and the JSON lines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,23 +10,23 @@ WEBSOCKET_PORT = 8084
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """A step on the way to readiness began."""
+class ProgressReport:
+    """The start of a step on the way to readiness."""
 
     step: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """All three nodes vote and one serves; *seconds* after the start."""
+    """The demo is ready: all nodes vote and one serves; *seconds* after the start."""
 
     seconds: float
     demo: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class RoleSeen:
-    """A node's role, as it tells it itself, is another than before."""
+class RoleObserved:
+    """A change of the role that a node reports of itself."""
 
     address: str
     role: str
@@ -35,7 +35,7 @@ class RoleSeen:
 
 @dataclass(frozen=True, slots=True)
 class NodeEnded:
-    """A node process ended without a command of ours."""
+    """The end of a node process without a command of the demo."""
 
     address: str
     code: int
@@ -43,7 +43,7 @@ class NodeEnded:
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """Writes are stored again, *seconds* after the fault or the command.
+    """A finished failover: writes are stored again *seconds* after the fault.
 
     *lost* counts writes that had been acknowledged before and are gone. *phases*
     maps the name of a phase to its seconds, in order.
@@ -58,8 +58,8 @@ class Failover:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a command."""
+class CommandResult:
+    """The result of a command."""
 
     command: str
     ok: bool
@@ -67,12 +67,12 @@ class Answer:
     status: "DemoStatus | None" = None
 
 
-Event = Progress | Ready | RoleSeen | NodeEnded | Failover | Answer
+Event = ProgressReport | Ready | RoleObserved | NodeEnded | Failover | CommandResult
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node now; *process* is running, frozen, killed or ended."""
+    """The status of a node; *process* is running, frozen, killed or ended."""
 
     address: str
     pid: int | None
@@ -84,7 +84,7 @@ class NodeStatus:
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """The stored writes so far, and those of the last second."""
+    """The counters of the writer; *by* is the node that stored the last write."""
 
     stored: int = 0
     per_second: float = 0.0
@@ -94,7 +94,7 @@ class Writes:
 
 @dataclass(frozen=True, slots=True)
 class DemoStatus:
-    """Everything the screen shows; *entrance* is where users come in."""
+    """Everything that the screen shows; *entrance* are the addresses for users."""
 
     entrance: tuple[str, ...]
     nodes: tuple[NodeStatus, ...]

@@ -1,4 +1,4 @@
-"""Faults of the demo: nodes are killed, frozen, cut off, and brought back."""
+"""Inject faults into the demo: kill, freeze or cut off nodes, and bring them back."""
 
 import os
 import shutil
@@ -15,38 +15,38 @@ from demo.formation import API
 from demo.writer import Writer
 from twistlock_console.common.errors import ConsoleError, Refused
 
-HARMING = (Verb.KILL, Verb.FREEZE, Verb.CUT)
-SWITCHOVER_SECONDS = 5.0
+FAULT_VERBS = (Verb.KILL, Verb.FREEZE, Verb.CUT)
+SWITCHOVER_TIMEOUT_S = 5.0
 CHAIN = "TWISTLOCK-DEMO"
 JUMP = ("OUTPUT", "-o", "lo", "-j", CHAIN)
 FIRST_GROUP = 60_011
-IPTABLES_SECONDS = 5
+IPTABLES_TIMEOUT_S = 5
 
 
 class Network:
-    """Cuts nodes off from the others, where this machine lets us.
+    """Cuts nodes off from the others, if this machine permits it.
 
-    All of them talk over the loopback interface, where no packet carries the address of
-    its sender. So each node runs as a group of its own, and packets are dropped by the
-    group of the process that sends them. Users and load balancer reach every node.
+    All nodes use the loopback interface, where packets do not show which node sent
+    them. So each node runs as a group of its own, and packets are dropped by the group
+    of the sending process. Users and the load balancer reach every node.
     """
 
     def __init__(self) -> None:
         self._program = shutil.which("iptables") or shutil.which(
             "iptables", path="/usr/sbin:/sbin"
         )
-        self._refusal = self._why_not()
+        self._refusal = self._cut_refusal()
         self.cut_off: set[str] = set()
 
     @property
     def groups(self) -> dict[str, int]:
-        """Return the group that each node must run as; {} where nothing can be cut."""
+        """Return the group of each node by address; {} if nothing can be cut."""
         if self._refusal:
             return {}
         return {address: FIRST_GROUP + place for place, address in enumerate(NODES)}
 
     def cut(self, address: str) -> None:
-        """Let no packet pass between *address* and the other nodes. Raises Refused."""
+        """Drop all packets between *address* and the other nodes; raises Refused."""
         if address in self.cut_off:
             raise Refused(f"{address} is cut off already.")
         self._apply(self.cut_off | {address})
@@ -58,7 +58,7 @@ class Network:
         self._apply(self.cut_off - {address})
 
     def close(self) -> None:
-        """Take all our rules away."""
+        """Delete all our firewall rules."""
         if not self._refusal:
             for rule in (["-D", *JUMP], ["-F", CHAIN], ["-X", CHAIN]):
                 with suppress(ConsoleError):
@@ -74,7 +74,7 @@ class Network:
             for target in set(NODES) - {sender}:
                 if cut_off & {sender, target}:
                     self._drop(group, target)
-        # Last, so that the whole cut happens at one moment.
+        # Last, so that the whole cut takes effect at once.
         self._iptables("-I", *JUMP)
         self.cut_off = cut_off
 
@@ -82,13 +82,13 @@ class Network:
         owner = ["-m", "owner", "--gid-owner", str(group)]
         self._iptables("-A", CHAIN, "-d", target, *owner, "-j", "DROP")
 
-    def _why_not(self) -> str:
+    def _cut_refusal(self) -> str:
         if os.geteuid() != 0:
             return "the demo must run as root for that"
         if self._program is None:
             return "there is no iptables"
         try:
-            # As a group of a node, which shows that we may run one so, too.
+            # As the group of a node, which shows that we may run processes so.
             self._iptables("-n", "-L", "OUTPUT", group=FIRST_GROUP)
         except ConsoleError as error:
             return f"iptables may not be used ({error})"
@@ -101,7 +101,7 @@ class Network:
                 check=True,
                 capture_output=True,
                 text=True,
-                timeout=IPTABLES_SECONDS,
+                timeout=IPTABLES_TIMEOUT_S,
                 group=group,
             )
         except subprocess.CalledProcessError as error:
@@ -112,28 +112,28 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Acts on *cluster*, and lets *writer* measure what users notice of it."""
+    """Executes commands on *cluster*; *writer* measures the outage for users."""
 
     cluster: Cluster
     network: Network
     api: ConsoleApi
     writer: Writer
 
-    def make(self, command: Command) -> str:
-        """Carry out *command*; returns what was done, raises ConsoleError if not."""
-        # A switchover is measured from the last stored write: it begins with
+    def execute(self, command: Command) -> str:
+        """Execute *command*; return what was done, or raise ConsoleError."""
+        # A switchover is measured from the last stored write: it starts with
         # preparations, during which the old primary goes on serving.
-        if command.verb in HARMING and command.address == self.writer.count().by:
+        if command.verb in FAULT_VERBS and command.address == self.writer.count().by:
             self.writer.expect_fault()
         try:
             if command.verb is Verb.SWITCHOVER:
                 return self._switch_over(command.address)
-            return self._do(command.verb, self.cluster.nodes[command.address])
+            return self._run_verb(command.verb, self.cluster.nodes[command.address])
         except ConsoleError:
             self.writer.forget_fault()
             raise
 
-    def _do(self, verb: Verb, node: DemoNode) -> str:
+    def _run_verb(self, verb: Verb, node: DemoNode) -> str:
         at = node.address
         doing: dict[Verb, tuple[Callable[[], None], str]] = {
             Verb.KILL: (node.kill, "is killed, with all its processes"),
@@ -155,5 +155,5 @@ class Faults:
 
     def _switch_over(self, address: str) -> str:
         body = {"address": address} if address else {}
-        self.api.post(f"{API}/switchover", body, seconds=SWITCHOVER_SECONDS)
+        self.api.post(f"{API}/switchover", body, seconds=SWITCHOVER_TIMEOUT_S)
         return f"The switchover to {address or 'the best standby'} has started."

@@ -1,4 +1,4 @@
-"""Makes a cluster of the three nodes, by the very calls a person would use."""
+"""Form a cluster of the three nodes, by the same calls as a user makes."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from demo.cluster import Cluster
 from demo.console_api import ConsoleApi
 from demo.events import HTTPS_PORT, NODES
-from demo.state import State, new_password
+from demo.state import DemoState, new_password
 from plugins.ha.membership.join_client import JoinInvitation
 from plugins.ha.replication.replica_set import ReplicaSet
 from twistlock_console.common.clock import SECOND, boottime_ns
@@ -16,18 +16,18 @@ from twistlock_console.database.client import connect, credentials_for
 
 FIRST, *JOINING = NODES
 API = "/api/v1/high-availability"
-SECONDS = 85.0
-LOOK_SECONDS = 0.1
-ALL_WELL = ["PRIMARY", "SECONDARY", "SECONDARY"]
+FORMATION_TIMEOUT_S = 85.0
+POLL_INTERVAL_S = 0.1
+HEALTHY_STATES = ["PRIMARY", "SECONDARY", "SECONDARY"]
 
 
 class Formation:
-    """Forms the *cluster* in *state*; *pause* waits, *tell* hears of each step."""
+    """Forms the *cluster*; *pause* waits some seconds, *tell* reports each step."""
 
     def __init__(
         self,
         cluster: Cluster,
-        state: State,
+        state: DemoState,
         pause: Callable[[float], None],
         tell: Callable[[str], None],
     ) -> None:
@@ -37,43 +37,44 @@ class Formation:
         self._tell = tell
 
     def form(self) -> str:
-        """Make a new cluster; returns the administrator's password when all vote.
+        """Form a new cluster; return the administrator's password when all nodes vote.
 
-        Raises ConsoleError when it takes longer than SECONDS.
+        Raises:
+            ConsoleError: It takes longer than FORMATION_TIMEOUT_S.
         """
         password = new_password()
         self._tell(f"starting the first node on {FIRST}")
         self._nodes[FIRST].start()
         folders = self._state.settings(FIRST).folders
-        self._until(lambda: (folders.certificates / "ca.pem").exists())
+        self._wait_until(lambda: (folders.certificates / "ca.pem").exists())
         self._copy_authority()
         api = ConsoleApi([FIRST], self._state.ca_file, password)
         try:
-            self._until(api.is_serving)
+            self._wait_until(api.is_serving)
             self._tell("signing up, and inviting the other two")
             api.sign_up()
             for address in JOINING:
                 self._invite(address, api)
-            self._until(lambda: bool(api.get(API, seconds=5.0)["applyReady"]))
+            self._wait_until(lambda: bool(api.get(API, seconds=5.0)["applyReady"]))
             self._tell("both ask to join; applying")
             api.post(f"{API}/apply", seconds=10.0)
         finally:
             api.close()
-        self._until(self._all_vote)
-        self._until(self._is_settled)
-        self._state.formed(password)
+        self._wait_until(self._all_vote)
+        self._wait_until(self._is_config_committed)
+        self._state.save_password(password)
         return password
 
     def resume(self) -> str:
-        """Start the cluster that an earlier demo left; returns its password."""
+        """Start the cluster of an earlier demo; return its password."""
         self._tell("starting the three nodes of the earlier demo")
         for node in self._nodes.values():
             node.start()
-        self._until(self._all_vote)
+        self._wait_until(self._all_vote)
         password = self._state.password()
         api = ConsoleApi(NODES, self._state.ca_file, password)
         try:
-            self._until(api.is_serving)
+            self._wait_until(api.is_serving)
         finally:
             api.close()
         return password
@@ -83,7 +84,7 @@ class Formation:
         self._state.ca_file.write_bytes(source.read_bytes())
 
     def _invite(self, address: str, api: ConsoleApi) -> None:
-        """Do what the join command does on a new host: leave the invitation, start."""
+        """Do what the join command does on a new host: write the invitation, start."""
         made = api.post(f"{API}/join-token", seconds=10.0)
         pin = re.search(r"sha256//[^']+", made["command"])
         if pin is None:
@@ -103,12 +104,12 @@ class Formation:
                 return False
         voters = [member for member in config["members"] if member["votes"]]
         states = sorted(member.state for member in status.members)
-        return len(voters) == len(NODES) and states == ALL_WELL
+        return len(voters) == len(NODES) and states == HEALTHY_STATES
 
-    def _is_settled(self) -> bool:
-        """Return whether a majority knows that all three vote.
+    def _is_config_committed(self) -> bool:
+        """Return whether a majority has the configuration in which all three vote.
 
-        Before that, the death of the first node would leave two that do not.
+        Before that, a failure of the first node would leave two that do not vote.
         """
         with self._set_of_first() as replica_set:
             return replica_set.is_config_committed()
@@ -120,18 +121,18 @@ class Formation:
         with connect(settings, login, app_name="twistlock-demo") as client:
             yield ReplicaSet(client)
 
-    def _until(self, done: Callable[[], bool]) -> None:
-        deadline = boottime_ns() + int(SECONDS * SECOND)
+    def _wait_until(self, done: Callable[[], bool]) -> None:
+        deadline = boottime_ns() + int(FORMATION_TIMEOUT_S * SECOND)
         while not done():
             self._check_nodes()
             if boottime_ns() > deadline:
                 raise ConsoleError(
-                    f"The nodes were not ready within {SECONDS:g} s; see the node.log "
-                    f"files below {self._state.root}."
+                    f"The nodes were not ready within {FORMATION_TIMEOUT_S:g} s; see the "
+                    f"node.log files below {self._state.root}."
                 )
-            self._pause(LOOK_SECONDS)
+            self._pause(POLL_INTERVAL_S)
 
     def _check_nodes(self) -> None:
         for node in self._nodes.values():
-            if node.ended() is not None:
+            if node.poll_exit() is not None:
                 raise ConsoleError(f"{node.address} ended: {node.last_log_line()}")

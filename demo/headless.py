@@ -1,4 +1,4 @@
-"""The demo for programs: commands come as lines, events go as one JSON object each."""
+"""Run the demo for programs: commands are lines, events are JSON objects in lines."""
 
 import json
 import re
@@ -8,39 +8,39 @@ from dataclasses import asdict
 
 from demo.commands import CommandQueue
 from demo.events import (
-    Answer,
+    CommandResult,
     DemoStatus,
     Event,
     Failover,
     NodeEnded,
-    Progress,
+    ProgressReport,
     Ready,
-    RoleSeen,
+    RoleObserved,
 )
 
 NAMES: dict[type, str] = {
-    Progress: "progress",
+    ProgressReport: "progress",
     Ready: "ready",
-    RoleSeen: "role",
+    RoleObserved: "role",
     NodeEnded: "nodeEnded",
     Failover: "failover",
-    Answer: "answer",
+    CommandResult: "answer",
 }
 
 
 class Headless:
-    """Speaks on standard output; any thread may tell."""
+    """Reads standard input and writes standard output; any thread may call `tell`."""
 
     def __init__(self, commands: CommandQueue) -> None:
         self._commands = commands
         self._turn = threading.Lock()
 
     def open(self) -> None:
-        """Begin to read commands."""
+        """Start to read commands."""
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
     def close(self) -> None:
-        """Nothing to put back."""
+        """Do nothing: there is no terminal to restore."""
 
     def tell(self, event: Event) -> None:
         """Write *event* as one line."""
@@ -49,26 +49,26 @@ class Headless:
             try:
                 print(line, flush=True)  # noqa: T201
             except BrokenPipeError:
-                # Whoever started us is gone; nobody else would end the nodes.
+                # The program that started the demo ended; stop the nodes too.
                 self._commands.end()
 
     def show(self, status: DemoStatus) -> None:
-        """Programs ask with `status` when they want to know."""
+        """Do nothing: programs use the command `status`."""
 
     def _read(self) -> None:
-        # The end of the input is no command: the demo may have been started without.
+        # The end of the input is no command: the demo may run without input.
         for line in sys.stdin:
             if line.strip():
                 self._commands.put(line.strip())
 
 
 def as_json(event: Event) -> str:
-    """Write *event* as one line of JSON, with names in the API's style."""
+    """Return *event* as one line of JSON, with names in the API's style."""
     facts = asdict(event)
     if isinstance(event, Ready):
         facts |= {k: v for k, v in event.demo.items() if k != "password"}
         del facts["demo"]
-    if isinstance(event, Answer) and event.status is None:
+    if isinstance(event, CommandResult) and event.status is None:
         del facts["status"]
     return json.dumps({"event": NAMES[type(event)], **_camel(facts)})
 

@@ -1,4 +1,4 @@
-"""HAProxy in front of the three nodes, where it is installed."""
+"""Run HAProxy in front of the three nodes, if it is installed."""
 
 import os
 import shutil
@@ -6,29 +6,31 @@ import subprocess
 from collections.abc import Callable
 
 from demo.events import HTTPS_PORT, LOAD_BALANCER, NODES
-from demo.state import State
+from demo.state import DemoState
 from plugins.ha.load_balancer.files import shipped
 from plugins.ha.load_balancer.templates import LoadBalancerKind
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.settings.host import bind_problem
 from twistlock_console.system.processes import end_group, with_parent_death_signal
 
-START_SECONDS = 5.0
-STOP_SECONDS = 2.0
+START_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 2.0
 
 
 class LoadBalancer:
-    """Runs HAProxy with the configuration that is shipped for real use."""
+    """Runs HAProxy with the shipped configuration."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: DemoState) -> None:
         self._state = state
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, pause: Callable[[float], None]) -> bool:
-        """Start it and wait until it listens; False where there is no HAProxy.
+        """Start HAProxy and wait until it listens; return False if it is not installed.
 
-        Raises ConsoleError if it does not start. Call it from a thread that lives as
-        long as it should.
+        Call it from a thread that lives as long as HAProxy should.
+
+        Raises:
+            ConsoleError: It does not start.
         """
         program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
@@ -45,7 +47,7 @@ class LoadBalancer:
                 env={**os.environ, **self._variables()},
                 start_new_session=True,
             )
-        for _ in range(int(START_SECONDS / 0.05)):
+        for _ in range(int(START_TIMEOUT_S / 0.05)):
             if bind_problem(LOAD_BALANCER, HTTPS_PORT):
                 return True
             if self._process.poll() is not None:
@@ -65,8 +67,8 @@ class LoadBalancer:
         }
 
     def stop(self) -> None:
-        """End it; returns when it is gone."""
+        """Stop HAProxy, and return when it ended."""
         if self._process is not None:
-            end_group(self._process.pid, grace=STOP_SECONDS)
+            end_group(self._process.pid, grace=STOP_TIMEOUT_S)
             self._process.wait()
             self._process = None

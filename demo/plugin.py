@@ -1,4 +1,4 @@
-"""The demo as a plugin: its command, and the API call that its writer uses."""
+"""Define the demo as a plugin: its command, and the API call of its writer."""
 
 import os
 from collections.abc import Mapping
@@ -31,13 +31,13 @@ class DemoPlugin(ConsolePlugin):
         return bool(os.environ.get(VARIABLE))
 
     def init_app(self, app: "Flask") -> None:
-        """Add the API call that the demo counts by."""
+        """Register the API call with which the demo counts writes."""
         from demo import writes_api
 
         app.register_blueprint(writes_api.bp)
 
     def commands(self) -> Mapping[str, str]:
-        """Return `demo`."""
+        """Return the command `demo`."""
         return {"demo": "demo.command"}
 
 

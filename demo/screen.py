@@ -1,4 +1,4 @@
-"""The demo for people: a live screen, with a line for commands at its foot."""
+"""Show the demo as a live screen, with a line for commands at the bottom."""
 
 import os
 import sys
@@ -17,27 +17,27 @@ from demo.commands import HELP, CommandQueue
 from demo.events import (
     HTTPS_PORT,
     LOAD_BALANCER,
-    Answer,
+    CommandResult,
     DemoStatus,
     Event,
     Failover,
     NodeEnded,
-    Progress,
+    ProgressReport,
     Ready,
-    RoleSeen,
+    RoleObserved,
 )
 
-KEPT_LINES = 8
+MAX_LINES = 8
 ROLE_STYLES = {"PRIMARY": "bold green", "SECONDARY": "cyan", "UNAVAILABLE": "red"}
 BAR_CELLS = 40
 
 
 class Screen:
-    """Draws on the terminal and reads its keys; any thread may tell."""
+    """Draws on the terminal and reads its keys; any thread may call `tell`."""
 
     def __init__(self, commands: CommandQueue) -> None:
         self._commands = commands
-        self._sentences: deque[str] = deque(maxlen=KEPT_LINES)
+        self._sentences: deque[str] = deque(maxlen=MAX_LINES)
         self._typed = ""
         self._account = ""
         self._status: DemoStatus | None = None
@@ -50,13 +50,13 @@ class Screen:
         )
 
     def open(self) -> None:
-        """Take over the terminal."""
+        """Switch the terminal to the screen, and start to read keys."""
         tty.setcbreak(sys.stdin)
         self._live.start()
         threading.Thread(target=self._read, name="keys", daemon=True).start()
 
     def close(self) -> None:
-        """Give the terminal back as it was."""
+        """Restore the terminal."""
         self._live.stop()
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
@@ -73,7 +73,7 @@ class Screen:
 
     def _read(self) -> None:
         while keys := os.read(sys.stdin.fileno(), 64).decode(errors="ignore"):
-            # Arrows and the like begin with an escape, and mean nothing here.
+            # Arrow keys and the like start with an escape, and have no meaning here.
             if keys[0] != "\x1b":
                 for key in keys:
                     self._type(key)
@@ -113,7 +113,7 @@ def nodes_table(status: DemoStatus) -> RenderableType:
 
 
 def writes_of(status: DemoStatus) -> RenderableType:
-    """Say where users come in, and what they stored."""
+    """Draw the addresses for users, and the count of stored writes."""
     writes = status.writes
     balanced = status.entrance == (LOAD_BALANCER,)
     way = "load balancer" if balanced else "no load balancer; any of"
@@ -145,13 +145,13 @@ def timeline(failover: Failover) -> RenderableType:
 
 
 def sentence(event: Event) -> str:
-    """Say what happened, for people."""
+    """Return a sentence on *event* for people."""
     match event:
-        case Progress(step):
+        case ProgressReport(step):
             return f"… {step}"
         case Ready(seconds):
             return f"Ready after {seconds:.1f} s."
-        case RoleSeen(address, role, reason):
+        case RoleObserved(address, role, reason):
             return f"{address} is {role}: {reason}"
         case NodeEnded(address, code):
             return f"{address} ended by itself (code {code}); `start {address}`"
@@ -160,5 +160,5 @@ def sentence(event: Event) -> str:
                 f"Writes go on after {event.seconds:.2f} s, at {event.after}; "
                 f"{event.lost} lost."
             )
-        case Answer():
+        case CommandResult():
             return f"{event.command}: {event.message}"

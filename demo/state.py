@@ -1,4 +1,4 @@
-"""The demo's folder: configuration, account, and what tells others where it runs."""
+"""Manage the demo's folder: configurations, account, and demo.json."""
 
 import fcntl
 import json
@@ -31,13 +31,13 @@ HIGH_AVAILABILITY_STATE={state}
 
 
 def default_folder() -> Path:
-    """Return the folder of the demo, unless another is given."""
+    """Return the default folder of the demo."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "twistlock-demo"
 
 
-class State:
-    """The folder *root*; touches only what a demo made there."""
+class DemoState:
+    """The folder *root* of the demo; only files that a demo created are touched."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -46,9 +46,10 @@ class State:
         self._account = self.root / "account"
 
     def claim(self, held: ExitStack) -> None:
-        """Make sure that no other demo runs, for as long as *held* is open.
+        """Lock the demo against a second one, for as long as *held* is open.
 
-        Raises Refused if one does, with the same addresses or in the same folder.
+        Raises:
+            Refused: Another demo runs, with the same addresses or in the same folder.
         """
         name = held.enter_context(socket.socket(socket.AF_UNIX))
         try:
@@ -57,7 +58,7 @@ class State:
         except OSError as error:
             raise Refused(f"{self.root} cannot be used: {error.strerror}.") from error
         try:
-            # A name without a file: the kernel frees it, however the demo ends.
+            # An abstract socket name: the kernel frees it, however the demo ends.
             name.bind(LOCK_NAME)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -67,26 +68,26 @@ class State:
 
     @property
     def is_formed(self) -> bool:
-        """Return whether an earlier demo left a whole cluster here."""
+        """Return whether an earlier demo formed its cluster completely."""
         return self._account.exists()
 
     def clean(self) -> None:
-        """Forget the earlier demo."""
+        """Delete the files of the earlier demo."""
         for file in (self._account, self.ca_file, self.demo_file):
             file.unlink(missing_ok=True)
         for address in NODES:
             shutil.rmtree(self.root / address, ignore_errors=True)
 
     def password(self) -> str:
-        """Return the administrator's password of the cluster that is here."""
+        """Return the administrator's password of the formed cluster."""
         return read_text_secret(self._account)
 
-    def formed(self, password: str) -> None:
-        """Note that the cluster is whole, so that the next demo can go on with it."""
+    def save_password(self, password: str) -> None:
+        """Store the password, which marks the cluster as formed for the next demo."""
         write_secret(self._account, password.encode())
 
     def configure(self, address: str) -> Path:
-        """Write the configuration of the node at *address*; give its file."""
+        """Write the configuration of the node at *address*; return its file."""
         folder = self.root / address
         folder.mkdir(mode=0o700, exist_ok=True)
         file = folder / "twistlock.cfg"
@@ -104,8 +105,8 @@ class State:
         """Return the settings of the node at *address*."""
         return load_settings(self.root / address / "twistlock.cfg", {})
 
-    def describe(self, demo: Mapping[str, object]) -> None:
-        """Write demo.json, for this user's eyes alone: it holds the password."""
+    def write_description(self, demo: Mapping[str, object]) -> None:
+        """Write demo.json, readable by this user alone: it contains the password."""
         write_secret(self.demo_file, json.dumps(demo, indent=2).encode() + b"\n")
 
 

@@ -1,4 +1,4 @@
-"""Watches the nodes from outside: their roles, and the phases of each failover."""
+"""Watch the nodes from outside: their roles, and the phases of each failover."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -6,29 +6,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from demo.events import NODES, Event, Failover, RoleSeen
-from demo.state import State
-from demo.writer import Resumed
+from demo.events import NODES, Event, Failover, RoleObserved
+from demo.state import DemoState
+from demo.writer import WritesResumed
 from twistlock_console.common.clock import MILLISECOND, SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
 from twistlock_console.node_api.client import NodeClient
 
-LOOK_SECONDS = 0.2
-ANSWER_SECONDS = 0.5
+POLL_INTERVAL_S = 0.2
+RESPONSE_TIMEOUT_S = 0.5
 RECORD_TRIES = 15
-SILENT = RoleSeen("", "UNAVAILABLE", "it does not answer")
+SILENT = RoleObserved("", "UNAVAILABLE", "it does not answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    """When it began and ended on the wall clock that all nodes of a demo share."""
+class TimeSpan:
+    """The start and end of a failover, on the wall clock that all nodes share."""
 
     began: datetime
     ended: datetime
 
 
 def record_of(
-    history: list[Mapping[str, Any]], address: str, times: Times
+    history: list[Mapping[str, Any]], address: str, times: TimeSpan
 ) -> Mapping[str, Any] | None:
     """Return the record of *address* becoming primary within *times*, if any."""
     return next(
@@ -44,14 +44,14 @@ def record_of(
 
 
 def failover_from(
-    resumed: Resumed, record: Mapping[str, Any] | None, times: Times
+    resumed: WritesResumed, record: Mapping[str, Any] | None, times: TimeSpan
 ) -> Failover:
-    """Return the failover with its phases: those on record, and those around them."""
+    """Return the failover with its phases: the recorded ones, and those around them."""
     seconds = (resumed.ended - resumed.began) / SECOND
     phases: dict[str, float] = {}
     if record is not None:
         recorded = {name: float(took) for name, took in record["phases"].items()}
-        # The product begins with the last good answer, we with the fault.
+        # The record starts with the last good answer, the demo with the fault.
         recorded.pop("noticed", None)
         opened = datetime.fromisoformat(record["time"])
         first_write = max(0.0, (times.ended - opened).total_seconds())
@@ -68,36 +68,38 @@ def failover_from(
 
 
 class Watcher:
-    """Asks each node on a thread of its own; *tell* hears of what changed."""
+    """Polls each node on a thread of its own; *tell* gets the changes."""
 
-    def __init__(self, state: State, tell: Callable[[Event], None]) -> None:
+    def __init__(self, state: DemoState, tell: Callable[[Event], None]) -> None:
         self._state = state
         self._tell = tell
         self._ended = threading.Event()
-        self._roles: dict[str, RoleSeen] = {}
+        self._roles: dict[str, RoleObserved] = {}
 
     def start(self) -> None:
-        """Begin to look; each node has been asked once when it returns."""
+        """Start polling; each node was polled once when it returns."""
         for address in NODES:
-            self._look(self._client(address))
+            self._poll(self._client(address))
             threading.Thread(
                 target=self._watch, args=[address], name=f"watch-{address}", daemon=True
             ).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         self._ended.set()
 
-    def role(self, address: str) -> RoleSeen:
+    def role(self, address: str) -> RoleObserved:
         """Return the role that the node at *address* last reported."""
         return self._roles.get(address, SILENT)
 
-    def story(self, resumed: Resumed) -> None:
-        """Find out how the failover went, and tell; returns at once."""
+    def report_failover(self, resumed: WritesResumed) -> None:
+        """Find the record of the failover and report it; return at once."""
         age = timedelta(milliseconds=(boottime_ns() - resumed.began) / MILLISECOND)
         now = datetime.now(UTC)
         threading.Thread(
-            target=self._find, args=[resumed, Times(now - age, now)], daemon=True
+            target=self._find_record,
+            args=[resumed, TimeSpan(now - age, now)],
+            daemon=True,
         ).start()
 
     def _client(self, address: str) -> NodeClient:
@@ -105,21 +107,24 @@ class Watcher:
 
     def _watch(self, address: str) -> None:
         with self._client(address) as client:
-            while not self._ended.wait(LOOK_SECONDS):
-                self._look(client)
+            while not self._ended.wait(POLL_INTERVAL_S):
+                self._poll(client)
 
-    def _look(self, client: NodeClient) -> None:
+    def _poll(self, client: NodeClient) -> None:
         try:
-            answer = client.get("/v1/ha/heartbeat", timeout=ANSWER_SECONDS)
+            answer = client.get("/v1/ha/heartbeat", timeout=RESPONSE_TIMEOUT_S)
             role, reason = _role_of(answer), str(answer["reason"])
         except ConsoleError:
             role, reason = SILENT.role, SILENT.reason
-        seen, before = RoleSeen(client.address, role, reason), self.role(client.address)
+        seen, before = (
+            RoleObserved(client.address, role, reason),
+            self.role(client.address),
+        )
         self._roles[client.address] = seen
         if role != before.role and not self._ended.is_set():
             self._tell(seen)
 
-    def _find(self, resumed: Resumed, times: Times) -> None:
+    def _find_record(self, resumed: WritesResumed, times: TimeSpan) -> None:
         record = None
         with self._client(resumed.after) as client:
             for _ in range(RECORD_TRIES):
@@ -128,14 +133,14 @@ class Watcher:
                 except ConsoleError:
                     history = []
                 record = record_of(history, resumed.after, times)
-                if record or self._ended.wait(LOOK_SECONDS):
+                if record or self._ended.wait(POLL_INTERVAL_S):
                     break
         self._tell(failover_from(resumed, record, times))
 
 
-def _role_of(testimony: dict[str, Any]) -> str:
-    if testimony["holding"]:
+def _role_of(heartbeat: dict[str, Any]) -> str:
+    if heartbeat["holding"]:
         return "PRIMARY"
-    # Elected by MongoDB, and about to take the lease.
-    state = str(testimony["state"])
+    # Elected by MongoDB, and about to acquire the lease.
+    state = str(heartbeat["state"])
     return "ELECTED" if state == "PRIMARY" else state

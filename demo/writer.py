@@ -1,4 +1,4 @@
-"""A user who stores one thing after the other, and notices when that stops working."""
+"""Write through the API continuously, and measure each outage of it."""
 
 import threading
 import uuid
@@ -13,17 +13,17 @@ from demo.writes_api import PATH
 from twistlock_console.common.clock import SECOND, boottime_ns
 from twistlock_console.common.errors import ConsoleError
 
-PAUSE_SECONDS = 0.02
-START_SECONDS = 20.0
+WRITE_INTERVAL_S = 0.02
+START_TIMEOUT_S = 20.0
 #: A longer silence between two stored writes counts as an outage.
-OUTAGE_SECONDS = 1.0
-#: A command that changed nothing in this time will not do so any more.
-EXPECTED_SECONDS = 60.0
+MIN_OUTAGE_S = 1.0
+#: A fault that caused no outage in this time will not cause one any more.
+FAULT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
-    """Writes are stored again; times are boot-time nanoseconds."""
+class WritesResumed:
+    """The end of an outage: writes are stored again; times in boot-time nanoseconds."""
 
     before: str
     after: str
@@ -33,9 +33,11 @@ class Resumed:
 
 
 class Writer:
-    """Writes through *api* on a thread of its own; tells *on_resumed* of outages."""
+    """Writes through *api* on a thread of its own; calls *on_resumed* after outages."""
 
-    def __init__(self, api: ConsoleApi, on_resumed: Callable[[Resumed], None]) -> None:
+    def __init__(
+        self, api: ConsoleApi, on_resumed: Callable[[WritesResumed], None]
+    ) -> None:
         self._api = api
         self._on_resumed = on_resumed
         self._name = uuid.uuid4().hex
@@ -50,19 +52,20 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self, pause: Callable[[float], None]) -> None:
-        """Begin to write; returns when something is stored.
+        """Start to write, and return after the first stored write.
 
-        Raises ConsoleError if nothing is within START_SECONDS.
+        Raises:
+            ConsoleError: No write was stored within START_TIMEOUT_S.
         """
         self._thread.start()
-        for _ in range(int(START_SECONDS / PAUSE_SECONDS)):
+        for _ in range(int(START_TIMEOUT_S / WRITE_INTERVAL_S)):
             if self._stored:
                 return
-            pause(PAUSE_SECONDS)
+            pause(WRITE_INTERVAL_S)
         raise ConsoleError(f"Nothing can be stored: {self._trouble}")
 
     def stop(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
@@ -73,11 +76,11 @@ class Writer:
         self._fault = boottime_ns()
 
     def forget_fault(self) -> None:
-        """Nothing happened after all."""
+        """Measure the next outage from its last stored write again."""
         self._fault = 0
 
     def count(self) -> Writes:
-        """Return what was stored so far."""
+        """Return the counters so far."""
         since = boottime_ns() - SECOND
         rate = sum(at >= since for at in tuple(self._recent))
         return Writes(self._stored, rate, self._lost, self._by)
@@ -88,11 +91,11 @@ class Writer:
             try:
                 answer = self._api.post(PATH, body)
             except ConsoleError as error:
-                # Whether it was stored is unknown: the same number is sent again.
+                # It may have been stored. Sending the same number again is idempotent.
                 self._trouble = error
             else:
                 self._on_stored(answer, boottime_ns())
-            self._ended.wait(PAUSE_SECONDS)
+            self._ended.wait(WRITE_INTERVAL_S)
 
     def _on_stored(self, answer: dict[str, Any], now: int) -> None:
         lost = max(0, self._stored - int(answer["before"]))
@@ -103,8 +106,8 @@ class Writer:
         self._recent.append(now)
         if before is None:
             return
-        if before != self._by or now - last > OUTAGE_SECONDS * SECOND:
+        if before != self._by or now - last > MIN_OUTAGE_S * SECOND:
             began, self._fault = self._fault or last, 0
-            self._on_resumed(Resumed(before, self._by, began, now, lost))
-        elif now - self._fault > EXPECTED_SECONDS * SECOND:
+            self._on_resumed(WritesResumed(before, self._by, began, now, lost))
+        elif now - self._fault > FAULT_TIMEOUT_S * SECOND:
             self._fault = 0

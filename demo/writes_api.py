@@ -1,6 +1,6 @@
-"""One API call that stores something and nothing else, for the demo to count by.
+"""Provide an API call that only stores a number, for the demo's count of writes.
 
-Nodes have it only when the demo starts them.
+Nodes have it only if the demo started them.
 """
 
 from flask import Blueprint, current_app
@@ -28,7 +28,7 @@ class WriteBody(Body):
 
 @bp.post(PATH)
 def write() -> ResponseReturnValue:
-    """Store a number, journaled on a majority; say which one was there before."""
+    """Store a number, journaled on a majority; return the one before."""
     body = read_json_body(WriteBody)
     found = database()["demo_writes"].find_one_and_update(
         {"_id": body.writer},

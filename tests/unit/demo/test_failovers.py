@@ -3,13 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from demo.watcher import Times, failover_from, record_of
-from demo.writer import Resumed
+from demo.watcher import TimeSpan, failover_from, record_of
+from demo.writer import WritesResumed
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000_000
-TIMES = Times(BEGAN, BEGAN + timedelta(seconds=2))
-RESUMED = Resumed("127.0.0.11", "127.0.0.12", 5 * SECOND, 7 * SECOND, 0)
+SPAN = TimeSpan(BEGAN, BEGAN + timedelta(seconds=2))
+RESUMED = WritesResumed("127.0.0.11", "127.0.0.12", 5 * SECOND, 7 * SECOND, 0)
 
 
 def record(seconds: float, **changes: Any) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def record(seconds: float, **changes: Any) -> dict[str, Any]:
 
 def test_the_phases_add_up_to_the_outage() -> None:
     """What was not recorded lies before the first phase and after the last."""
-    failover = failover_from(RESUMED, record(1.8), TIMES)
+    failover = failover_from(RESUMED, record(1.8), SPAN)
 
     assert dict(failover.phases) == {
         "noticed": 1.0,
@@ -40,7 +40,7 @@ def test_the_phases_add_up_to_the_outage() -> None:
 
 def test_a_failover_without_a_record_has_no_phases() -> None:
     """The outage is measured by the user; only its parts need the record."""
-    failover = failover_from(RESUMED, None, TIMES)
+    failover = failover_from(RESUMED, None, SPAN)
 
     assert (failover.seconds, dict(failover.phases)) == (2.0, {})
 
@@ -54,5 +54,5 @@ def test_only_the_record_of_this_failover_counts() -> None:
         record(1.7, address="127.0.0.13"),
     ]
 
-    assert record_of([*others, right], "127.0.0.12", TIMES) == right
-    assert record_of(others, "127.0.0.12", TIMES) is None
+    assert record_of([*others, right], "127.0.0.12", SPAN) == right
+    assert record_of(others, "127.0.0.12", SPAN) is None
