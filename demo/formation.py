@@ -127,8 +127,8 @@ class Formation:
             self._check_nodes()
             if boottime_ns() > deadline:
                 raise ConsoleError(
-                    f"The nodes were not ready within {FORMATION_TIMEOUT_S:g} s; see the "
-                    f"node.log files below {self._state.root}."
+                    f"The nodes were not ready within {FORMATION_TIMEOUT_S:g} s; see "
+                    f"the node.log files below {self._state.root}."
                 )
             self._pause(POLL_INTERVAL_S)
 

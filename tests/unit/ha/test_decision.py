@@ -194,7 +194,7 @@ def test_without_the_lease_ports_are_closed(
                 observed_lease=observed(LEASE_OF_B, ago=1500 + 9000),
                 peers=(peer(B, acquire_pending=True), peer(C)),
             ),
-            Decision((), "elected; asked for the lease", BEAT),
+            Decision((), "elected; acquiring the lease", BEAT),
             id="not-stored-and-the-lease-ran-out-nine-seconds-ago",
         ),
         pytest.param(
@@ -354,7 +354,7 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
             },
             Decision(
                 (ReopenServers(),),
-                "opening again what failed: defenders and management",
+                "reopening the failed servers: defenders and management",
                 NOW,
             ),
             id="both-servers-failed",

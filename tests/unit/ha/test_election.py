@@ -251,7 +251,7 @@ def gone(**changes: object) -> Peer:
             id="asked-when-it-was-named-and-it-denies",
         ),
         pytest.param(
-            orphan(cooldown_until=NOW, cooldown_reason="resting: sick"),
+            orphan(cooldown_until=NOW, cooldown_reason="cooldown: sick"),
             True,
             STAND,
             id="we-have-rested",

@@ -84,7 +84,8 @@ NO_MAJORITY = "would not take over: without the primary there is no majority"
         pytest.param(
             standby(cooldown_until=NOW + 1),
             ME,
-            "would not take over: it rests after it gave up the role, or failed",
+            "would not take over: it is in cooldown after it gave up the role, or "
+            "failed",
             id="we-rest",
         ),
         pytest.param(
