@@ -319,7 +319,7 @@ def test_a_file_whose_name_is_no_text_is_refused(backup: Path) -> None:
     block = _header("\udcff")
     repack(backup, lambda tar: tar[: -2 * BLOCK_BYTES] + block + bytes(2 * BLOCK_BYTES))
 
-    with pytest.raises(Refused, match="it is damaged, or no backup"):
+    with pytest.raises(Refused, match="it is damaged, or not a backup"):
         read(backup)
 
 
