@@ -216,6 +216,23 @@ def test_without_the_lease_ports_are_closed(
             }.items()
         ),
         pytest.param(
+            replace(ELECTED, cooldown_until=NOW, cooldown_reason="cooldown: x"),
+            Decision(
+                (AcquireLease(LEASE_OF_B),), "elected; the lease is available", SOON
+            ),
+            id="cooldown-is-over",
+        ),
+        pytest.param(
+            replace(
+                ELECTED,
+                cooldown_until=NOW + 9 * SECOND,
+                cooldown_reason="cooldown",
+                election_step_ended_at=NOW - SECOND,
+            ),
+            Decision((StepDown(),), "cooldown", NOW + SECOND),
+            id="cooldown-and-stepped-down-a-second-ago",
+        ),
+        pytest.param(
             replace(
                 ELECTED, cooldown_until=NOW + 300 * MS, cooldown_reason="cooldown: x"
             ),
