@@ -72,7 +72,7 @@ find_python() {
     return 1
 }
 
-# Packages of servers start them, now and at every boot; nobody here wants that.
+# Packages of servers start them, now and at every boot; setup must not do that.
 install_packages() {
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then

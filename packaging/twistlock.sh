@@ -532,7 +532,7 @@ write_as_account() { # FILE [UMASK]
     as_account bash -c 'umask "$2"; rm -f "$1.new"; cat >"$1.new" && mv -T "$1.new" "$1"' bash "$1" "${2-027}"
 }
 
-# The tarball from which hosts that join, and Defenders, install; packed anew, as this one may be gone.
+# The tarball from which hosts that join, and Defenders, install; packed again, as this one may be deleted.
 # Not compressed: the wheels in it are.
 pack_release() {
     # shellcheck disable=SC2046  # our own file names, without spaces

@@ -115,7 +115,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
         yield site
 
 
-def test_a_failover_in_a_backup_begins_it_anew(shared: Shared) -> None:
+def test_a_failover_during_a_backup_starts_it_again(shared: Shared) -> None:
     """The next primary makes the automatic backup; the half one is nowhere."""
     first = shared.serving()
     shared.at_database(first, "make-due")

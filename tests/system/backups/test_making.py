@@ -135,7 +135,7 @@ def _made_at(time: int, node: BackupNode, name: str) -> str:
     return made.file
 
 
-def test_the_identity_is_there_for_who_knows_the_passphrase(node: BackupNode) -> None:
+def test_the_identity_is_unsealed_with_the_passphrase(node: BackupNode) -> None:
     """And for nobody else; the keys stand nowhere in the file."""
     fill(node.database)
     made = node.make(passphrase=PASSPHRASE)
@@ -183,7 +183,7 @@ def test_a_key_file_must_be_a_secret_and_long_enough(tmp_path: Path) -> None:
     )
 
 
-def test_progress_is_told_in_bytes(node: BackupNode) -> None:
+def test_progress_is_reported_in_bytes(node: BackupNode) -> None:
     """Each phase begins at nothing and knows its total."""
     fill(node.database)
     told: list[JobProgress] = []

@@ -207,7 +207,7 @@ def test_one_restore_at_a_time(node: BackupNode) -> None:
     assert restore_journal.complete(node.database) == made.file
 
 
-def test_a_killed_restore_is_given_up_by_whoever_serves_next(node: BackupNode) -> None:
+def test_a_killed_restore_is_failed_by_the_next_primary(node: BackupNode) -> None:
     """Its collections are dropped; it cannot be committed any more."""
     fill(node.database)
     order = Journal("dead", RestoreState.LOADING, "f", "admin", NOW)

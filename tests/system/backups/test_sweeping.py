@@ -129,7 +129,7 @@ def test_a_restore_that_is_decided_is_put_in_force_at_once(node: BackupNode) -> 
     assert last_results(node.database)["restore"].state == "done"
 
 
-def test_whoever_serves_finds_a_restore_that_was_decided(node: BackupNode) -> None:
+def test_the_next_primary_finds_a_committed_restore(node: BackupNode) -> None:
     """Also where nobody was left to say so; nothing else begins before it is done."""
     fill(node.database)
     file = node.make("mine").file

@@ -39,7 +39,7 @@ def test_a_small_full_or_read_only_volume_is_said(small: Path) -> None:
     assert "Read-only file system" in str(volume_health(small))
 
 
-def test_a_silent_volume_holds_nobody_up() -> None:
+def test_a_silent_volume_blocks_no_other_thread() -> None:
     """One thread is lost to it, no more, and it works again when it answers again."""
     silent = threading.Event()
     volume = VolumeCalls("the volume")

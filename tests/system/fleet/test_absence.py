@@ -59,7 +59,9 @@ def entry(database: Documents, name: str) -> dict[str, Any]:
     return found
 
 
-def test_who_did_not_come_back_after_a_failover_is_away(database: Documents) -> None:
+def test_a_defender_that_did_not_reconnect_after_a_failover_is_offline(
+    database: Documents,
+) -> None:
     """Since the next Console opened; who came back has not been away."""
     arrive(database, OLD, "back", "gone")
     arrive(database, NEW, "back")
@@ -73,7 +75,7 @@ def test_who_did_not_come_back_after_a_failover_is_away(database: Documents) -> 
     assert (back["connected"], back["lastModified"]) == (True, NOON)
 
 
-def test_absence_is_told_once_then_ends_the_entry(database: Documents) -> None:
+def test_absence_is_reported_once_then_ends_the_entry(database: Documents) -> None:
     """After 6 hours and after a day of a Console's service, if nobody changed that."""
     limits = read_defender_settings(database)
     assert (limits.alert_hours, limits.disconnect_period_days) == (6, 1)
@@ -88,7 +90,7 @@ def test_absence_is_told_once_then_ends_the_entry(database: Documents) -> None:
     assert [each["_id"] for each in database["defenders"].find()] == ["here"]
 
 
-def test_who_returns_may_be_told_of_again(database: Documents) -> None:
+def test_a_defender_that_returned_may_be_reported_again(database: Documents) -> None:
     """An absence ends with the next connection, its alert too."""
     arrive(database, OLD, "away")
     for _ in range(2):
@@ -187,7 +189,7 @@ def test_a_new_console_gives_everybody_time(
     assert entry(database, "gone")["connected"] is not away
 
 
-def test_who_is_not_read_is_told_that_we_are_here(
+def test_a_paused_connection_gets_keepalives(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its pings lie unread: it would take us for gone, and come again with all else."""

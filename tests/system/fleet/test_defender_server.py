@@ -83,7 +83,7 @@ def test_what_is_acknowledged_is_stored_once(
     assert {event["time"] for event in stored} == {NOON}
 
 
-def test_the_register_tells_who_is_here_and_since_when(
+def test_the_register_holds_who_is_connected_and_since_when(
     fleet: FleetClient, database: Documents
 ) -> None:
     """What a Defender says of itself, and when its connectivity last changed."""
@@ -331,7 +331,7 @@ def test_the_latest_run_of_the_checks_is_kept(
     assert (latest["number"], latest["failed"], latest["severe"]) == (2, 1, 1)
 
 
-def test_who_comes_back_after_a_failover_was_not_away(
+def test_a_defender_that_reconnects_after_a_failover_was_not_offline(
     fleet: FleetClient,
     database: Documents,
     make_server: Callable[[int], ChildListener],

@@ -109,7 +109,7 @@ def test_findings_may_follow_the_hello_at_once(fleet: FleetClient) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x81\xfe", masked(b"{", announced=300)])
-def test_who_says_no_hello_is_sent_away_in_time(
+def test_a_connection_without_a_hello_is_closed_in_time(
     fleet: FleetClient, sent: bytes
 ) -> None:
     """Silent, or with a frame that never ends."""

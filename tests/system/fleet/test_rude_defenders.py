@@ -103,7 +103,7 @@ def test_half_open_connections_are_no_burden(
         assert fleet.dial("late").greet().report(trouble(1)) == 1
 
 
-def test_who_never_reads_disturbs_nobody(
+def test_a_defender_that_never_reads_disturbs_no_other(
     fleet: FleetClient, neighbour: Dialled
 ) -> None:
     """Its acknowledgements wait for it alone."""

@@ -132,7 +132,7 @@ def test_where_nothing_can_be_made_nothing_is(probe: Probe, use: Use) -> None:
     assert "in /proc: No such file or directory" in problem(probe, Path("/proc/x"), use)
 
 
-def test_a_full_file_system_is_told(base: Path, probe: Probe) -> None:
+def test_a_full_file_system_is_reported(base: Path, probe: Probe) -> None:
     """Before the installation fails on it."""
     folder = give(base / "full")
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k,uid=62674,mode=700", "t", folder]
@@ -165,7 +165,7 @@ def test_mount_options_are_seen(base: Path, probe: Probe) -> None:
     assert "cannot be written in" in str(programs.account_problem)
 
 
-def test_kinds_are_told_apart(probe: Probe, base: Path) -> None:
+def test_kinds_are_distinguished(probe: Probe, base: Path) -> None:
     """Files, folders, and links that lead nowhere, also on the way."""
     (base / "file").touch()
     (base / "lost").symlink_to(base / "none")
@@ -228,7 +228,7 @@ def test_ours_is_recognised(base: Path) -> None:
     assert probe.inspect(Use.DATA, used).is_installed
 
 
-def test_what_is_ours_is_given_back_whoever_has_it_now(base: Path) -> None:
+def test_our_folders_may_belong_to_another_account(base: Path) -> None:
     """After the system was installed again the account may have another number."""
     folder = base / "data"
     folder.mkdir(mode=0o700)
@@ -287,7 +287,7 @@ def test_an_attempt_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         attempt(ACCOUNT, wait)
 
 
-def test_an_attempt_that_breaks_is_told() -> None:
+def test_an_attempt_that_breaks_is_reported() -> None:
     """It is no success."""
 
     def end() -> str:

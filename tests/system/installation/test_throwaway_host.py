@@ -242,7 +242,7 @@ def test_what_is_refused_changes_nothing(
     assert host.bash("stat -c '%n %y' /srv /opt /var/lib") == times
 
 
-def test_all_that_is_wrong_is_told_at_once(clean: ToyHost) -> None:
+def test_all_problems_are_reported_at_once(clean: ToyHost) -> None:
     """Of folders, settings of other kinds, and the host."""
     folders = Folders("/var", "/home/backup", "/opt")
 

@@ -223,7 +223,9 @@ def test_a_dripping_request_has_one_deadline(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_who_does_not_take_its_answers_is_cut(node: Settings, stack: ExitStack) -> None:
+def test_a_client_that_does_not_read_its_answers_is_cut(
+    node: Settings, stack: ExitStack
+) -> None:
     """Its thread would wait for ever."""
     plain = connect(node, JOINING)
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

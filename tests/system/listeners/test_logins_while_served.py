@@ -17,7 +17,7 @@ LOGIN = b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
 HELD = LOGIN.replace(b"\r\n\r\n", b"\r\nX-Held: yes\r\n\r\n")
 
 
-def test_logins_hold_up_nobody(data_folder: Path) -> None:
+def test_waiting_logins_delay_no_other_request(data_folder: Path) -> None:
     """60 logins of two clients last: requests and other logins are answered."""
     with served(data_folder / "certificates") as here, ExitStack() as stack:
         logins = [
@@ -40,7 +40,7 @@ def test_logins_hold_up_nobody(data_folder: Path) -> None:
     assert answers == [200] * 60
 
 
-def test_too_many_waiting_logins_are_told_to_try_again(
+def test_too_many_waiting_logins_are_refused_with_retry_after(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound of one client: 503 with seconds to wait."""

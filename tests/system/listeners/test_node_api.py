@@ -92,7 +92,7 @@ def test_an_answer_that_asks_to_wait_says_how_long() -> None:
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_a_node_that_stops_looks_gone(settings: Settings) -> None:
+def test_the_connections_of_a_node_that_stops_are_closed(settings: Settings) -> None:
     """Not frozen: its standing connections end with the port."""
     app = node_app()
     app.add_url_rule("/v1/well", view_func=lambda: {"well": True})

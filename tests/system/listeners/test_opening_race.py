@@ -70,7 +70,7 @@ class Crowd:
         return lambda: self.seen["200"] >= times
 
 
-def test_whoever_asks_while_the_ports_open_is_answered_or_refused(
+def test_a_request_while_the_ports_open_is_answered_or_refused(
     ports: ServicePorts, settings: Settings
 ) -> None:
     """From the first moment at which a connection is accepted."""

@@ -249,7 +249,7 @@ def test_everything_at_once_while_all_threads_are_busy(
     assert busy_threads(ports) == limits.THREADS
 
 
-def test_a_burst_of_handshakes_delays_nobody_for_long(
+def test_a_burst_of_handshakes_delays_no_other_client_for_long(
     port: int, ports: ServicePorts, stack: ExitStack
 ) -> None:
     """They cost most of all, and are made client by client."""

@@ -128,7 +128,7 @@ def test_a_body_in_wrong_pieces_is_the_clients_mistake(
     assert caplog.messages == []
 
 
-def test_a_client_that_asks_before_it_sends_a_body_is_told(serve: ServeHere) -> None:
+def test_a_client_that_expects_100_continue_gets_it(serve: ServeHere) -> None:
     """``Expect: 100-continue``, for small bodies and for large ones."""
     port = serve().port
     answers = []
@@ -233,7 +233,7 @@ def test_a_connection_without_a_request_ends_without_a_word(
         assert is_cut(client)
 
 
-def test_a_download_that_nobody_reads_is_cut(
+def test_a_download_that_is_not_read_is_cut(
     serve: ServeHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client has to keep up a rate, however much it was sent before."""
@@ -377,7 +377,7 @@ def test_a_greedy_address_loses_its_oldest_connections(
     assert not is_cut(other, 0.05)
 
 
-def test_a_full_server_makes_room_at_the_expense_of_the_greediest(
+def test_a_full_server_closes_a_connection_of_the_greediest_client(
     serve: ServeHere, stack: ExitStack
 ) -> None:
     """A client of which it never heard is answered."""

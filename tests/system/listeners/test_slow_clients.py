@@ -80,7 +80,7 @@ def pipelined(port: int) -> ssl.SSLSocket:
 @pytest.mark.parametrize(
     "rude", [silent, half_a_handshake, half_a_head, half_a_form, pipelined]
 )
-def test_a_crowd_of_slow_clients_holds_up_nobody(
+def test_many_slow_clients_delay_no_other_client(
     port: int, stack: ExitStack, rude: Callable[[int], socket.socket]
 ) -> None:
     """A request is answered while more of them than there are threads are slow."""
@@ -112,7 +112,7 @@ def test_slow_clients_are_dropped_in_time(port: int, stack: ExitStack) -> None:
     assert is_cut(silent_one)
 
 
-def test_a_client_that_does_not_hang_up_holds_up_nobody(
+def test_a_client_that_does_not_close_delays_no_other_client(
     port: int, stack: ExitStack
 ) -> None:
     """After a last answer the server waits for the client, but not in its loop."""

@@ -104,7 +104,7 @@ def test_a_node_is_no_defender(open_settings: Settings) -> None:
         pass
 
 
-def test_nobody_comes_in_without_a_certificate(open_settings: Settings) -> None:
+def test_a_connection_without_a_certificate_is_refused(open_settings: Settings) -> None:
     """TLS itself refuses."""
     with (
         pytest.raises((OSError, WebSocketException)),
@@ -149,7 +149,7 @@ def test_older_tls_is_refused(open_settings: Settings) -> None:
         ),
     ],
 )
-def test_who_breaks_the_protocol_is_told_and_sent_away(
+def test_a_peer_that_breaks_the_protocol_is_closed_with_the_reason(
     open_settings: Settings, frames: list[str | bytes], code: int, words: str
 ) -> None:
     """The others notice nothing."""
@@ -169,7 +169,7 @@ def test_who_breaks_the_protocol_is_told_and_sent_away(
     assert answer == {"type": "pong"}
 
 
-def test_who_sends_far_too_much_is_cut_off(open_settings: Settings) -> None:
+def test_a_peer_that_sends_far_too_much_is_reset(open_settings: Settings) -> None:
     """It is not read to its end, so the goodbye may not arrive."""
     with dial(open_settings) as connection:
         connection.recv(timeout=PATIENCE_S)

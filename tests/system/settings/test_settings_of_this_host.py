@@ -121,7 +121,7 @@ def test_the_address_must_be_of_this_host(load: Load) -> None:
         pytest.param("#!/bin/sh\necho v1\n", 0o755, "shows no db version", id="other"),
     ],
 )
-def test_a_wrong_mongod_is_told(
+def test_a_wrong_mongod_is_reported(
     load: Load, tmp_path: Path, content: str | None, bits: int, words: str
 ) -> None:
     """The binary is asked for its version before it is trusted with data."""
@@ -136,7 +136,7 @@ def test_a_wrong_mongod_is_told(
     assert words in mistake
 
 
-def test_a_mongod_that_does_not_answer_is_told(
+def test_a_mongod_that_does_not_answer_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program that hangs does not hang the Console."""
@@ -148,7 +148,7 @@ def test_a_mongod_that_does_not_answer_is_told(
     assert not_mongod(program) == f"{program} is not a mongod: --version did not end"
 
 
-def test_all_mistakes_are_told_at_once(load: Load, tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(load: Load, tmp_path: Path) -> None:
     """In the order of the file; what only follows from another is left out."""
     found = mistakes(
         load,
@@ -213,7 +213,7 @@ def test_the_address_found_is_of_this_host(beyond: str) -> None:
     assert 0 < len(full_name()) <= 64
 
 
-def test_a_disabled_port_is_not_checked_and_other_problems_are_told() -> None:
+def test_a_disabled_port_is_not_checked_and_other_problems_are_reported() -> None:
     """An address that went away since is told with the system's reason."""
     with pytest.raises(SettingsError) as error:
         check_ports_free(Settings(node_address="192.0.2.7", management_port_ui=None))

@@ -380,7 +380,7 @@ def test_another_file_is_no_backup(tmp_path: Path, content: bytes) -> None:
     )
 
 
-def test_what_the_host_says_is_told(tmp_path: Path) -> None:
+def test_an_error_of_the_host_is_reported(tmp_path: Path) -> None:
     """A file that is not there, and one that cannot be read."""
     (tmp_path / "folder.tar.gz").mkdir()
 
@@ -429,7 +429,7 @@ def pack(path: Path, batches: list[bytes]) -> None:
             del batches[0]
 
 
-def test_an_error_of_packing_reaches_who_puts(tmp_path: Path) -> None:
+def test_an_error_of_packing_reaches_the_caller_of_put(tmp_path: Path) -> None:
     """A backup does not go on, nor end well, when its thread cannot pack."""
     wrong = b"\x04\0\0\0"
     left = [BATCHES[0], wrong, *BATCHES]

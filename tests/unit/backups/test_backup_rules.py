@@ -287,7 +287,7 @@ def test_a_backup_of_another_version_says_which_to_install() -> None:
     )
 
 
-def test_a_backup_needs_room() -> None:
+def test_a_backup_needs_free_space() -> None:
     """Each begun megabyte of it counts."""
     size = 1500 * 1024**2 + 1
     large = replace(MANIFEST, collections=(replace(HELD, bytes=size),))

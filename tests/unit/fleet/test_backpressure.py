@@ -190,7 +190,9 @@ def test_some_are_read_again_when_there_is_memory(read_limiter: ReadLimiter) -> 
     assert all(source.read for source in sources)
 
 
-def test_who_ends_holds_nothing_and_is_not_resumed(read_limiter: ReadLimiter) -> None:
+def test_a_connection_that_ends_holds_nothing_and_is_not_resumed(
+    read_limiter: ReadLimiter,
+) -> None:
     """Its bytes are free for others."""
     full, waiting = Source(read_limiter, LIMIT + 1), Source(read_limiter, 5)
     waiting.read = False

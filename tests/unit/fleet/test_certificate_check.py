@@ -74,7 +74,7 @@ def test_the_oldest_goes_where_all_said_hello() -> None:
     assert [bool(each.reason) for each in connections] == [True, False, False]
 
 
-def test_who_ended_is_not_counted() -> None:
+def test_an_ended_connection_is_not_counted() -> None:
     """Nor is one that was closed for another."""
     limit = ConnectionsPerCertificate(2)
     first, second, third = Connection(1), Connection(1), Connection(1)

@@ -93,7 +93,7 @@ def test_all_of_a_write_are_acknowledged_before_the_next_begins() -> None:
     ]
 
 
-def test_what_nobody_waits_for_is_neither_written_nor_acknowledged() -> None:
+def test_a_cancelled_write_is_neither_stored_nor_acknowledged() -> None:
     """Whose Defender left will be sent again; the others do not notice."""
 
     async def play() -> list[str]:

@@ -200,7 +200,7 @@ def test_a_flood_of_tiny_frames_is_cut_off() -> None:
     play(act)
 
 
-def test_who_leaves_waits_no_more_and_takes_everything_along() -> None:
+def test_a_connection_that_ends_releases_its_waits_and_messages() -> None:
     """Its message is not wanted any more, and the next is not stored."""
 
     async def act(case: Case) -> None:
@@ -220,7 +220,7 @@ def test_who_leaves_waits_no_more_and_takes_everything_along() -> None:
     play(act)
 
 
-def test_who_left_is_not_counted_again() -> None:
+def test_an_ended_connection_is_not_counted_again() -> None:
     """What was in work when it left ends later; what was in the queue never does."""
 
     async def act(case: Case) -> None:
@@ -237,7 +237,7 @@ def test_who_left_is_not_counted_again() -> None:
     play(act)
 
 
-def test_who_does_not_read_its_acknowledgements_waits() -> None:
+def test_a_defender_that_does_not_read_its_acknowledgements_waits() -> None:
     """Else they would pile up here. Nobody else is kept waiting for it."""
 
     async def act(case: Case) -> None:

@@ -39,7 +39,7 @@ def test_a_revoked_permit_keeps_its_epoch() -> None:
     assert permit.epoch == 3
 
 
-def test_asking_a_permit_asks_nobody() -> None:
+def test_reading_a_permit_needs_no_other_process() -> None:
     """With every request and frame: it costs a few calls of a function.
 
     To ask another process would cost hundreds of them.

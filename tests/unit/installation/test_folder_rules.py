@@ -198,7 +198,7 @@ def test_no_program_has_an_odd_path(character: str) -> None:
 
 
 @pytest.mark.parametrize("use", [Use.DATA, Use.PROGRAMS])
-def test_nobody_else_may_replace_ours(use: Use) -> None:
+def test_no_other_account_may_replace_our_folders(use: Use) -> None:
     """What is in use is only warned about."""
     open_to_all = place(use, "/srv/x/y", replaceable_at="everyone may write in /srv/x")
     volume = place(Use.VOLUME, "/srv/x/y", replaceable_at="everyone may write in /srv")

@@ -26,7 +26,7 @@ from twistlock_console.servers.management.plain_http import (
         (b"GET / HTTP/1.1\nHost: a\n\n", "https://a/"),
     ],
 )
-def test_a_page_is_looked_for_over_https(received: bytes, location: str | None) -> None:
+def test_a_page_is_redirected_to_https(received: bytes, location: str | None) -> None:
     """At the host and port that were asked, and under the same path."""
     location = location or "https://a.example:8443/x?y=1"
     answer = plain_answer(received)

@@ -122,7 +122,7 @@ def test_a_node_is_let_in_and_known(node: Path, name: str) -> None:
     assert (identity.usage, identity.common_name) == (Usage.NODE, "127.0.0.1")
 
 
-def test_a_defender_is_told_from_a_node(node: Path, tmp_path: Path) -> None:
+def test_a_defender_is_distinguished_from_a_node(node: Path, tmp_path: Path) -> None:
     """Its request asked for another name; only what the authority wrote counts."""
     context = defender_context(node, tmp_path)
     with serving(server_context(node, client=Usage.DEFENDER)) as (port, outcome):
@@ -150,7 +150,7 @@ def test_a_defender_cannot_be_a_server(node: Path, tmp_path: Path) -> None:
         call(port, client)
 
 
-def test_without_a_certificate_nobody_gets_in(node: Path) -> None:
+def test_a_client_without_a_certificate_is_refused(node: Path) -> None:
     """A client that only knows our authority hears nothing."""
     bare = ssl.create_default_context(cafile=node / "cluster-ca.pem")
 

@@ -152,7 +152,7 @@ def test_the_service_certificate_opens_nothing_among_nodes(node: Path) -> None:
     assert not is_accepted(service, server_context(node, client=Usage.NODE))
 
 
-def test_who_knows_the_first_authority_goes_on(node: Path) -> None:
+def test_a_client_that_knows_the_first_authority_still_connects(node: Path) -> None:
     """Browsers, load balancers and Defenders verify the service ports with ca.pem."""
     browser = ssl.create_default_context(cafile=node / "ca.pem")
 

@@ -91,7 +91,7 @@ def test_names_from_elsewhere_are_added(settings: Settings) -> None:
         assert {str(name.value) for name in alternative.value} == wanted
 
 
-def test_names_nobody_can_tell_stay(settings: Settings) -> None:
+def test_names_stay_while_the_database_does_not_answer(settings: Settings) -> None:
     """While the database does not answer, a certificate is not made poorer."""
 
     def silent() -> tuple[str, ...]:

@@ -46,6 +46,6 @@ def test_the_file_system_tells(tmp_path: Path, sign: str, name: str) -> None:
     assert detect_orchestrator({}, tmp_path) == f"{name} (/{sign} exists)"
 
 
-def test_what_cannot_be_looked_at_is_no_sign(tmp_path: Path) -> None:
+def test_an_unreadable_path_is_no_evidence(tmp_path: Path) -> None:
     """A look that fails is no reason to refuse."""
     assert detect_orchestrator({}, tmp_path / ("x" * 5000)) is None

@@ -105,7 +105,7 @@ def test_other_lines_are_mistakes_with_their_reason(line: str, words: str) -> No
     assert words in mistake.sentence
 
 
-def test_all_mistakes_are_told_with_their_lines() -> None:
+def test_all_mistakes_are_reported_with_their_lines() -> None:
     """One round of corrections is enough."""
     file = parse(b"# a\n\nA=$(a)\nB=1\r\nB=2\nC\n", {})
 

@@ -91,7 +91,7 @@ def test_the_environment_overrides_the_file(load: Load) -> None:
     assert settings.management_port_ui is None
 
 
-def test_mistakes_in_the_environment_are_told_as_such(load: Load) -> None:
+def test_mistakes_in_the_environment_are_reported_as_such(load: Load) -> None:
     """Nobody searches the file for them."""
     with pytest.raises(SettingsError) as error:
         load(HERE, {"DATABASE_PORT": "x"})
@@ -301,7 +301,9 @@ def test_ha_is_refused_in_a_swarm(load: Load, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "folder", ["/proc/twistlock", "{tmp}/file/data", "/" + "x" * 5000, "{tmp}/file"]
 )
-def test_an_unwritable_folder_is_told(load: Load, tmp_path: Path, folder: str) -> None:
+def test_an_unwritable_folder_is_reported(
+    load: Load, tmp_path: Path, folder: str
+) -> None:
     """Even to root, and nothing is left of the attempt."""
     (tmp_path / "file").touch()
     before = set(tmp_path.iterdir())
@@ -339,7 +341,7 @@ def test_a_lost_backup_volume_is_a_warning(
     assert message.startswith("no backups can be made: DATA_RECOVERY_VOLUME /proc/")
 
 
-def test_a_missing_file_is_told_as_the_installer_does(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_as_the_installer_does(tmp_path: Path) -> None:
     """The words are the product's."""
     for path in (tmp_path / "twistlock.cfg", tmp_path):
         with pytest.raises(SettingsError) as error:
@@ -347,7 +349,7 @@ def test_a_missing_file_is_told_as_the_installer_does(tmp_path: Path) -> None:
         assert str(error.value) == f"Configuration file {path} must be present"
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     """The reason is the system's."""
     with pytest.raises(SettingsError, match=r"cannot be read: .*too long"):
         load_settings(tmp_path / ("x" * 300), {})
