@@ -29,7 +29,7 @@ def observed(document: LeaseDocument, ago: int) -> ObservedLease:
     return ObservedLease(document, NOW - ago * MS)
 
 
-def peer(address: str, ago: int | None = 100, **told: Any) -> Peer:
+def peer(address: str, ago: int | None = 100, **changes: Any) -> Peer:
     """A healthy standby heard *ago* milliseconds before now, or never."""
     healthy = Peer(
         address,
@@ -40,13 +40,13 @@ def peer(address: str, ago: int | None = 100, **told: Any) -> Peer:
         acquire_pending=False,
         version="1.0",
     )
-    return replace(healthy, **told)
+    return replace(healthy, **changes)
 
 
 def observe(*peers: Peer, **known: Any) -> Observation:
     """What A knows: two healthy standbys, but for *peers* and what is *known*."""
-    told = {p.address: p for p in (peer(B), peer(C), *peers)}
+    by_address = {p.address: p for p in (peer(B), peer(C), *peers)}
     start = Observation(
-        self_address=A, member_id=0, timing=TIMING, peers=tuple(told.values())
+        self_address=A, member_id=0, timing=TIMING, peers=tuple(by_address.values())
     )
     return replace(start, **known)

@@ -9,7 +9,7 @@ import sys
 import time
 
 from tests.simulation.run import Plan, Run
-from tests.simulation.shrink import shrunk, told
+from tests.simulation.shrink import report, shrunk
 from tests.simulation.world import Violated
 
 
@@ -23,7 +23,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.seed is not None:
         plan = Plan.drawn(options.seed)
-        print(told(plan if options.whole else shrunk(plan)))  # noqa: T201
+        print(report(plan if options.whole else shrunk(plan)))  # noqa: T201
         return 0
     return _play(options.first, options.steps)
 
@@ -37,7 +37,7 @@ def _play(first: int, wanted: int) -> int:
         try:
             run.play()
         except Violated:
-            print(told(shrunk(plan)))  # noqa: T201
+            print(report(shrunk(plan)))  # noqa: T201
             return 1
         seed += 1
         steps += run.world.steps

@@ -19,25 +19,27 @@ class Beat:
     def __init__(self, node: "Node", peer: "Node") -> None:
         self._node = node
         self._peer = peer
-        self._life = node.brain.life
+        self._incarnation = node.node_process.incarnation
         self._sent_at = node.clock()
         self._done = False
         node.network.send("node", node.number, peer.number, self._arrive)
-        node.brain.after(SECOND, partial(self._finish, None))
+        node.node_process.after(SECOND, partial(self._finish, None))
 
     def _arrive(self) -> None:
-        if self._peer.brain.alive:
-            self._peer.brain.receive(self._answer)
+        if self._peer.node_process.alive:
+            self._peer.node_process.receive(self._answer)
         else:
             self._reply(partial(self._finish, self._refuse))
 
     def _answer(self) -> None:
         peer = self._peer
-        told = heartbeats.heartbeat_payload(peer.observation, peer.reason, peer.clock())
+        payload = heartbeats.heartbeat_payload(
+            peer.observation, peer.reason, peer.clock()
+        )
 
         def heard(observation: Observation) -> Observation:
             return heartbeats.record_heartbeat(
-                observation, peer.address, told, self._sent_at
+                observation, peer.address, payload, self._sent_at
             )
 
         self._reply(partial(self._finish, heard))
@@ -47,15 +49,15 @@ class Beat:
 
     def _reply(self, call: Call) -> None:
         node = self._node
-        arrive = partial(node.brain.receive, call)
+        arrive = partial(node.node_process.receive, call)
         node.network.send("node", self._peer.number, node.number, arrive)
 
     def _finish(self, update: Update | None) -> None:
         node = self._node
-        if self._done or node.brain.life != self._life:
+        if self._done or node.node_process.incarnation != self._incarnation:
             return
         self._done = True
         if update is not None:
             node.submit(update)
         wait = max(HEARTBEAT - (node.clock() - self._sent_at), 10 * MILLISECOND)
-        node.brain.after(wait, partial(Beat, node, self._peer))
+        node.node_process.after(wait, partial(Beat, node, self._peer))

@@ -62,11 +62,16 @@ def _cuts(*links: tuple[str, int, int]) -> Apply:
     return begin
 
 
-def _freeze(*, brain: bool, mongod: bool) -> Apply:
+def _freeze(*, node_process: bool, mongod: bool) -> Apply:
     def begin(stage: Stage, fault: Fault) -> Callable[[], object]:
         node = stage.nodes[fault.node]
         frozen = [
-            p for p, on in ((node.brain, brain), (node.mongod.process, mongod)) if on
+            p
+            for p, on in (
+                (node.node_process, node_process),
+                (node.mongod.process, mongod),
+            )
+            if on
         ]
         for process in frozen:
             process.freeze()
@@ -82,9 +87,9 @@ def _freeze(*, brain: bool, mongod: bool) -> Apply:
 
 def _crash(stage: Stage, fault: Fault) -> Callable[[], object]:
     node = stage.nodes[fault.node]
-    if node.brain.alive:
+    if node.node_process.alive:
         node.kill()
-    return lambda: None if node.brain.alive else node.start()
+    return lambda: None if node.node_process.alive else node.start()
 
 
 def _power_off(stage: Stage, fault: Fault) -> Callable[[], object]:
@@ -98,7 +103,7 @@ def _database_crash(stage: Stage, fault: Fault) -> Callable[[], object]:
         mongod.kill()
 
     def end() -> None:
-        if not mongod.process.alive and stage.nodes[fault.node].brain.alive:
+        if not mongod.process.alive and stage.nodes[fault.node].node_process.alive:
             mongod.start()
 
     return end
@@ -107,7 +112,7 @@ def _database_crash(stage: Stage, fault: Fault) -> Callable[[], object]:
 def _switchover(stage: Stage, fault: Fault) -> None:
     target = None if fault.length % 2 else f"n{fault.other}"
     node = stage.nodes[fault.node]
-    node.brain.receive(
+    node.node_process.receive(
         lambda: node.submit(
             lambda observation: transitions.request_switchover(
                 observation, target, "asked"
@@ -126,9 +131,9 @@ def _stopped(stage: Stage, fault: Fault) -> Callable[[], object]:
         )
         return transitions.request_switchover(observation, None, "it is being stopped")
 
-    node.brain.receive(lambda: node.submit(retire))
-    node.brain.after(fault.length // 2, node.kill)
-    return lambda: None if node.brain.alive else node.start()
+    node.node_process.receive(lambda: node.submit(retire))
+    node.node_process.after(fault.length // 2, node.kill)
+    return lambda: None if node.node_process.alive else node.start()
 
 
 def _election(stage: Stage, fault: Fault) -> None:
@@ -174,9 +179,9 @@ KINDS: dict[str, Apply] = {
     "loss": _set("network.loss", 0.3),
     "delay": _set("network.delay", 2 * SECOND),
     "repeated": _set("network.repeated", 0.3),
-    "frozen": _freeze(brain=True, mongod=True),
-    "brain frozen": _freeze(brain=True, mongod=False),
-    "database frozen": _freeze(brain=False, mongod=True),
+    "frozen": _freeze(node_process=True, mongod=True),
+    "brain frozen": _freeze(node_process=True, mongod=False),
+    "database frozen": _freeze(node_process=False, mongod=True),
     "killed": _crash,
     "power off": _power_off,
     "database killed": _database_crash,

@@ -47,16 +47,16 @@ class LeaseAsker:
                 then(answer)
 
         def answered(answer: Any) -> None:
-            node.brain.after(self._transit(late=True), partial(finish, answer))
+            node.node_process.after(self._transit(late=True), partial(finish, answer))
 
-        life = node.mongod.process.life
+        incarnation = node.mongod.process.incarnation
 
         def arrive() -> None:
-            if node.mongod.process.life == life:
+            if node.mongod.process.incarnation == incarnation:
                 node.mongod.process.receive(partial(question, answered))
 
-        node.brain.after(self._transit(), arrive)
-        node.brain.after(patience, partial(finish, None))
+        node.node_process.after(self._transit(), arrive)
+        node.node_process.after(patience, partial(finish, None))
 
     def _transit(self, *, late: bool = False) -> int:
         world = self._node.world

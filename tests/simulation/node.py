@@ -52,16 +52,16 @@ class Node:
         self.address = f"n{mongod.number}"
         self.mongod = mongod
         self.timing = timing
-        self.brain = Process(world)
-        self.ports = Ports(world, self.brain, self.clock, Permit())
+        self.node_process = Process(world)
+        self.ports = Ports(world, self.node_process, self.clock, Permit())
         self.peers: Sequence[Node] = ()
         self._rate = rate
         self._offset = world.between(SECOND, 1000 * SECOND)
         self.ports.lost = self.ports_lost
         mongod.changed = self._member_changed
-        self._begin_life()
+        self._reset()
 
-    def _begin_life(self) -> None:
+    def _reset(self) -> None:
         self.observation = Observation(self.address, self.number, self.timing)
         self.reason = "starting"
         self.lease = LeaseAsker(self)
@@ -77,16 +77,16 @@ class Node:
 
     def start(self) -> None:
         """Start the node process and its database."""
-        self.brain.start()
-        self._begin_life()
+        self.node_process.start()
+        self._reset()
         if not self.mongod.process.alive:
             self.mongod.start()
-        self.brain.receive(self._run)
+        self.node_process.receive(self._run)
 
     def _run(self) -> None:
-        self.brain.after(self.world.between(0, SECOND), self._set_peers)
-        self.brain.after(1, self._watch)
-        self.brain.after(self.world.between(0, HEARTBEAT), self._sight)
+        self.node_process.after(self.world.between(0, SECOND), self._set_peers)
+        self.node_process.after(1, self._watch)
+        self.node_process.after(self.world.between(0, HEARTBEAT), self._sight)
         for peer in self.peers:
             Beat(self, peer)
         self._decide()
@@ -94,7 +94,7 @@ class Node:
     def kill(self) -> None:
         """The node process ends, and its servers and its database with it."""
         self.world.note(self.address, "is killed")
-        self.brain.kill()
+        self.node_process.kill()
         self.ports.permit = Permit()
         self.ports.server = None
         self.mongod.kill()
@@ -152,7 +152,7 @@ class Node:
                 self._decide()
 
         if wait < 1000 * SECOND:
-            self.brain.after(max(int(wait / self._rate) + 1, MILLISECOND), due)
+            self.node_process.after(max(int(wait / self._rate) + 1, MILLISECOND), due)
 
     def _change(self, observation: Observation) -> None:
         before, self.observation = self.observation, observation
@@ -175,9 +175,9 @@ class Node:
 
     def _member_changed(self) -> None:
         if not self.mongod.process.alive:
-            self.brain.after(MILLISECOND, partial(self._tell, DEAD_MEMBER, None))
+            self.node_process.after(MILLISECOND, partial(self._tell, DEAD_MEMBER, None))
             return
-        self.brain.after(self.world.between(1, 20) * MILLISECOND, self._hello)
+        self.node_process.after(self.world.between(1, 20) * MILLISECOND, self._hello)
 
     def _hello(self) -> None:
         mongod = self.mongod
@@ -202,7 +202,7 @@ class Node:
         self._hello()
         if self._silences > SECOND // HELLO and self.mongod.process.alive:
             self._tell(None, None)
-        self.brain.after(HELLO, self._watch)
+        self.node_process.after(HELLO, self._watch)
 
     def _sight(self) -> None:
         """The poll of the lease in our own member."""
@@ -217,7 +217,7 @@ class Node:
                 )
 
         self.lease.ask(self.mongod.read, SECOND // 2, seen_now)
-        self.brain.after(self.timing.ttl // 12, self._sight)
+        self.node_process.after(self.timing.ttl // 12, self._sight)
 
     def serves(self) -> bool:
         """Whether it serves users, in its own opinion too."""

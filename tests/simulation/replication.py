@@ -68,7 +68,7 @@ def rolled_back(member: "Mongod", tip: "Entry") -> None:
 def report(member: "Mongod", to: int) -> None:
     """Tell how far our oplog is stored on disk."""
     peer = next(peer for peer in member.peers if peer.number == to)
-    tale = partial(told, peer, member.number, member.term, member.tip)
+    tale = partial(receive_heartbeat, peer, member.number, member.term, member.tip)
     if member.slowness:
         delay = member.world.between(0, member.slowness)
         member.process.after(delay, partial(member.send, peer, tale))
@@ -76,7 +76,7 @@ def report(member: "Mongod", to: int) -> None:
         member.send(peer, tale)
 
 
-def told(member: "Mongod", sender: int, term: int, tip: "Entry") -> None:
+def receive_heartbeat(member: "Mongod", sender: int, term: int, tip: "Entry") -> None:
     """A member has stored its oplog up to *tip*."""
     member.heard[sender] = member.world.now
     if term > member.term:

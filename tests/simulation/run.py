@@ -92,7 +92,7 @@ class Run:
             if not node.ports.serving():
                 return
             self.world.note(node.address, f"serves under epoch {epoch}")
-            who = (node.number, node.brain.life)
+            who = (node.number, node.node_process.incarnation)
             if epoch < self.epoch or (epoch == self.epoch and who != self.server):
                 raise Violated(f"{node.address} serves under epoch {epoch} again")
             if epoch <= node.observation.last_renounced_epoch:

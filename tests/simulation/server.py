@@ -7,7 +7,7 @@ from functools import partial
 from tests.simulation.world import MILLISECOND, Process, World
 
 # An idle server looks at its permit this often; one that works, at each request.
-LOOK_EVERY = 20 * MILLISECOND
+PERMIT_CHECK_INTERVAL = 20 * MILLISECOND
 
 
 class Permit:
@@ -41,10 +41,14 @@ class Ports:
     fenced = True
 
     def __init__(
-        self, world: World, brain: Process, clock: Callable[[], int], permit: Permit
+        self,
+        world: World,
+        node_process: Process,
+        clock: Callable[[], int],
+        permit: Permit,
     ) -> None:
         self._world = world
-        self._brain = brain
+        self._node_process = node_process
         self._clock = clock
         self.permit = permit
         self.lost: Callable[[], object] = lambda: None
@@ -73,7 +77,7 @@ class Ports:
         first = self._world.between(5, 60) * MILLISECOND + self._delay()
         self._world.after(first, partial(self._listen, server))
         later = first + self._world.between(1, 20) * MILLISECOND
-        self._brain.after(later, lambda: done(self.server is server))
+        self._node_process.after(later, lambda: done(self.server is server))
 
     def _listen(self, server: Server) -> None:
         if server is not self.server:
@@ -92,19 +96,21 @@ class Ports:
         if not self._allowed(server) and not self.stuck:
             self.end()
         else:
-            self._world.after(LOOK_EVERY, partial(self._watch, server))
+            self._world.after(PERMIT_CHECK_INTERVAL, partial(self._watch, server))
 
     def revoked(self) -> None:
         """The permit was taken back: a request that passed the check may still end."""
         server = self.server
         if server is not None and server.until is None and self._allowed(server):
-            server.until = self._world.now + self._world.between(0, LOOK_EVERY)
+            server.until = self._world.now + self._world.between(
+                0, PERMIT_CHECK_INTERVAL
+            )
 
     def end(self) -> None:
         """The servers end by themselves, or are killed by someone else."""
         if self.server is not None:
             self.server = None
-            self._brain.receive(self.lost)
+            self._node_process.receive(self.lost)
 
     def close(self, *, drain: bool, done: Callable[[bool], object]) -> None:
         """Stop the servers; *done* learns whether the ports refuse."""
@@ -116,7 +122,7 @@ class Ports:
                 self.server = None
             done(not self.stuck)
 
-        self._brain.after(delay, closed)
+        self._node_process.after(delay, closed)
 
     def _delay(self) -> int:
         return self._world.between(0, self.slowness) if self.slowness else 0

@@ -42,7 +42,7 @@ def _smaller(plan: Plan) -> Sequence[Plan]:
     return plans
 
 
-def told(plan: Plan) -> str:
+def report(plan: Plan) -> str:
     """The whole story of *plan*: how to play it again, its faults and its trace."""
     run = Run(plan, trace=True)
     broken = "no rule was broken"

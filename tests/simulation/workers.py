@@ -125,7 +125,7 @@ class Workers:
                 self._step(node.mongod.step_down, done)
                 return
             order = partial(peer.mongod.process.receive, peer.mongod.step_up)
-            arrive = partial(peer.brain.receive, order)
+            arrive = partial(peer.node_process.receive, order)
             node.network.send("node", node.number, peer.number, arrive)
             self._step(lambda: None, done)
 
@@ -135,7 +135,9 @@ class Workers:
         passes, mine = self._node.network.passes, self._node.number
         there = passes("node", mine, peer.number)
         back = passes("node", peer.number, mine)
-        return there and back and peer.brain.alive and not peer.brain.frozen
+        return (
+            there and back and peer.node_process.alive and not peer.node_process.frozen
+        )
 
     def _step(self, order: Done, done: Done) -> None:
         node = self._node
@@ -149,4 +151,4 @@ class Workers:
             )
 
         node.mongod.process.receive(order)
-        node.brain.after(node.world.between(5, 60) * MILLISECOND, stepped)
+        node.node_process.after(node.world.between(5, 60) * MILLISECOND, stepped)

@@ -56,7 +56,7 @@ class Process:
     def __init__(self, world: World) -> None:
         self._world = world
         self.alive = True
-        self.life = 0
+        self.incarnation = 0
         self._frozen = 0
         self._waiting: list[Call] = []
 
@@ -76,10 +76,10 @@ class Process:
 
     def after(self, delay: int, call: Call) -> None:
         """Make *call* in this life of the process, *delay* from now at the earliest."""
-        life = self.life
+        incarnation = self.incarnation
 
         def due() -> None:
-            if self.life == life:
+            if self.incarnation == incarnation:
                 self.receive(call)
 
         self._world.after(delay, due)
@@ -93,15 +93,15 @@ class Process:
         self._frozen -= 1
         if not self._frozen:
             waiting, self._waiting = self._waiting, []
-            life = self.life
+            incarnation = self.incarnation
             for call in waiting:
-                if self.life == life:
+                if self.incarnation == incarnation:
                     self.receive(call)
 
     def kill(self) -> None:
         """End, and forget what waits."""
         self.alive = False
-        self.life += 1
+        self.incarnation += 1
         self._waiting.clear()
 
     def start(self) -> None:

@@ -33,7 +33,7 @@ def test_a_line_is_read_as_a_command(line: str, order: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         pytest.param("explode", "There is no command 'explode'.", id="unknown"),
         pytest.param("", "There is no command ''.", id="empty"),
@@ -43,9 +43,9 @@ def test_a_line_is_read_as_a_command(line: str, order: Command) -> None:
         pytest.param("quit 127.0.0.11", "quit takes no address", id="no-address"),
     ],
 )
-def test_a_wrong_line_is_refused_with_a_sentence(line: str, told: str) -> None:
-    """Whoever mistypes is told what would be right."""
+def test_a_wrong_line_is_refused_with_a_sentence(line: str, message: str) -> None:
+    """The message names the correct form."""
     with pytest.raises(Refused) as refused:
         parse(line)
 
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)

@@ -1,4 +1,4 @@
-"""The story of a failover, told from the new primary's record."""
+"""The phases of a failover, from the new primary's record."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -38,7 +38,7 @@ def test_a_history_is_drawn_as_bars_in_one_row_a_node() -> None:
         (THIRD, 823.0, 77.0),
     ]
     assert chart.bars[0].tooltip == "10.0.0.1 served from 11:50:00 to 11:51:00 UTC"
-    assert [told for _, told in chart.ticks][::4] == ["11:50:00", "12:00:00"]
+    assert [label for _, label in chart.ticks][::4] == ["11:50:00", "12:00:00"]
 
 
 def test_a_moment_of_service_can_be_seen() -> None:

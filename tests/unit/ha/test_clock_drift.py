@@ -1,4 +1,4 @@
-"""How wrong the hosts' clocks may be."""
+"""The clock drift of hosts that the lease tolerates."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""A member whose clock was set back starts anew, when nobody needs it."""
+"""A member whose clock was set back restarts when the cluster can do without it."""
 
 from dataclasses import replace
 

@@ -57,9 +57,9 @@ def drawn(
 
 def test_a_healthy_cluster_is_shown_with_all_that_is_known() -> None:
     """Also on a standby."""
-    told = {"version": "1", "reason": "it serves"}
+    changes = {"version": "1", "reason": "it serves"}
     observation = standby(
-        peers=(serving_peer(**told), peer(THIRD, heard_at=NOW - SECOND))
+        peers=(serving_peer(**changes), peer(THIRD, heard_at=NOW - SECOND))
     )
 
     shown = drawn(observation, TRIO, history=(CHANGE,))

@@ -1,4 +1,4 @@
-"""What holds of a decision whatever a node knows, also what it should never know."""
+"""Invariants of the decision for all observations, also impossible ones."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +42,7 @@ LEASES = st.builds(
     released=st.booleans(),
 )
 PEERS = st.builds(
-    lambda address, told: peer(address, **told),
+    lambda address, changes: peer(address, **changes),
     st.sampled_from([OTHER, THIRD]),
     st.fixed_dictionaries(
         {
@@ -105,7 +105,9 @@ def observations(draw: st.DrawFn) -> Observation:
 
 @settings(deadline=None)
 @given(observations())
-def test_a_decision_says_why_and_when_to_look_again(observation: Observation) -> None:
+def test_a_decision_has_a_reason_and_a_time_of_the_next_one(
+    observation: Observation,
+) -> None:
     """An operator reads the reason; the loop sleeps no longer than the deadline."""
     decision = decide(observation, NOW)
 

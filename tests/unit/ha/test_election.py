@@ -1,4 +1,4 @@
-"""When a standby stands for election, as tables."""
+"""Rules of `decide_election`: when a standby stands for election, as tables."""
 
 from dataclasses import replace
 
@@ -320,8 +320,8 @@ def test_a_standby_stands_only_for_a_primary_that_is_lost(
         ),
     ],
 )
-def test_it_says_when_to_look_again(observation: Observation, wake_at: int) -> None:
-    """So that the keeper need not ask all the time."""
+def test_it_says_when_to_decide_again(observation: Observation, wake_at: int) -> None:
+    """The control loop need not poll."""
     assert decide_election(observation, NOW).wake_at == wake_at
 
 

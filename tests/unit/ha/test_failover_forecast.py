@@ -14,7 +14,7 @@ NO_MAJORITY = "would not take over: without the primary there is no majority"
 
 
 @pytest.mark.parametrize(
-    ("observation", "address", "told"),
+    ("observation", "address", "forecast"),
     [
         pytest.param(holder(), OTHER, "would take over first", id="first"),
         pytest.param(
@@ -102,11 +102,11 @@ NO_MAJORITY = "would not take over: without the primary there is no majority"
         ),
     ],
 )
-def test_each_standby_has_its_prospect(
-    observation: Observation, address: str, told: str
+def test_each_standby_has_its_failover_forecast(
+    observation: Observation, address: str, forecast: str
 ) -> None:
-    """What would happen is told before it does."""
-    assert failover_forecast(observation, address, 1, NOW) == told
+    """The page shows before a failure whether a node would take over."""
+    assert failover_forecast(observation, address, 1, NOW) == forecast
 
 
 def test_without_a_majority_nobody_takes_over() -> None:

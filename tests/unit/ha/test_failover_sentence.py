@@ -1,4 +1,4 @@
-"""Rules of the sentence that a page shows after a takeover."""
+"""Rules of the sentence that a page shows after a failover."""
 
 from plugins.ha.messages import RoleChangeResponse
 from plugins.ha.web.timeline import failover_sentence, latest_failover
@@ -10,8 +10,8 @@ def record(address: str, to: str, second: int, reason: str = "") -> RoleChangeRe
     return role_change(address, to, time=time, reason=reason)
 
 
-def test_a_takeover_is_told_with_both_nodes_the_time_and_the_reason() -> None:
-    """Who reads it need not look further."""
+def test_a_failover_is_described_with_both_nodes_time_and_reason() -> None:
+    """The banner alone explains the failover."""
     history = [
         record("10.0.0.2", "primary", 9, "10.0.0.1 is silent"),
         record("10.0.0.3", "standby", 8),
@@ -26,7 +26,7 @@ def test_a_takeover_is_told_with_both_nodes_the_time_and_the_reason() -> None:
 
 
 def test_the_same_node_may_serve_again() -> None:
-    """A node whose servers ended and came back took over from nobody."""
+    """A node whose servers ended and came back took over from no other node."""
     history = [record("10.0.0.1", "primary", 9), record("10.0.0.1", "primary", 2)]
 
     assert str(failover_sentence(history)).startswith(
@@ -34,8 +34,8 @@ def test_the_same_node_may_serve_again() -> None:
     )
 
 
-def test_a_first_start_is_no_news() -> None:
-    """Nobody is told of a takeover when there was nobody to take over from."""
+def test_a_first_start_shows_no_banner() -> None:
+    """Without a former primary there was no failover, and there is no banner."""
     assert failover_sentence([record("10.0.0.1", "primary", 2)]) is None
     assert failover_sentence([]) is None
     assert latest_failover([record("10.0.0.1", "standby", 1)]) is None

@@ -28,14 +28,14 @@ OUT = {"secondary": False, "isreplicaset": True}
 class FakeReplicaSet:
     """Our member of two: as `hello` tells it, and its state as the status does."""
 
-    told: dict[str, Any]
+    hello_answer: dict[str, Any]
     state: str
 
     def config(self) -> dict[str, Any]:
         return CONFIG
 
     def hello(self) -> HelloResponse:
-        return HelloResponse.from_answer(self.told)
+        return HelloResponse.from_answer(self.hello_answer)
 
     def status(self) -> ClusterStatus:
         if self.state == "REMOVED":
@@ -61,11 +61,11 @@ def unreadable(address: str) -> Iterator[SimpleNamespace]:
 
 
 def recovery(
-    told: dict[str, Any], state: str, other: object = silent
+    hello: dict[str, Any], state: str, other: object = silent
 ) -> ForcedRecovery:
     """What can be asked of a node that does not serve."""
     parts: Any = SimpleNamespace(observation=SimpleNamespace(held_lease=None))
-    replica_set = cast(ReplicaSet, FakeReplicaSet(told, state))
+    replica_set = cast(ReplicaSet, FakeReplicaSet(hello, state))
     client_of = cast(Any, other)
     return ForcedRecovery(ME, 27017, replica_set, parts, parts, parts, client_of)
 
@@ -77,16 +77,16 @@ def test_a_node_that_still_copies_is_not_recovered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "state"),
+    ("hello", "state"),
     [
         pytest.param(READABLE, "SECONDARY", id="standby"),
         pytest.param(UNREADABLE, "RECOVERING", id="catches-up"),
         pytest.param(OUT, "REMOVED", id="other-address"),
     ],
 )
-def test_a_node_with_the_data_may_be(told: dict[str, Any], state: str) -> None:
-    """Whoever is silent is left out, even if this node is not in its own set."""
-    assert recovery(told, state).plan().others == (OTHER,)
+def test_a_node_with_the_data_may_be(hello: dict[str, Any], state: str) -> None:
+    """A silent node is excluded, even if this node is not in its own set."""
+    assert recovery(hello, state).plan().others == (OTHER,)
 
 
 def test_a_node_whose_answer_cannot_be_read_is_not_silent() -> None:

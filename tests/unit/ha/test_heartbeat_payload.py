@@ -1,12 +1,13 @@
-"""What nodes tell each other in heartbeats, and what a peer becomes by it."""
+"""Rules of the heartbeat payload, and of the peer that it yields."""
 
 from dataclasses import replace
 
 import pytest
 
 from plugins.ha.consensus.state import DEAD_MEMBER, Observation, Ports
-from plugins.ha.peers.heartbeats import heartbeat_payload as heartbeat_payload
 from plugins.ha.peers.heartbeats import (
+    Heartbeat,
+    heartbeat_payload,
     peer_from_heartbeat,
     record_heartbeat,
     record_refusal,
@@ -103,12 +104,12 @@ def test_a_node_bears_witness_only_to_a_primary_it_hears(
 
 def test_a_peer_is_what_its_heartbeat_says() -> None:
     """As of when the question was sent, not of when the answer came."""
-    told = heartbeat_payload(
+    payload = heartbeat_payload(
         holder(ports=Ports.OPEN, cooldown_until=NOW + 1), "why", NOW
     )
 
     known = peer_from_heartbeat(
-        peer(ME, heard_at=1, refused=True, lost_at=5), told, NOW - MS
+        peer(ME, heard_at=1, refused=True, lost_at=5), payload, NOW - MS
     )
 
     assert known == replace(
@@ -120,7 +121,7 @@ def test_a_peer_is_what_its_heartbeat_says() -> None:
         primary=ME,
         serving_epoch=7,
         in_cooldown=True,
-        version=told.version,
+        version=payload.version,
         reason="why",
     )
 
@@ -163,3 +164,12 @@ def test_a_node_removed_meanwhile_is_not_heard() -> None:
         is observation
     )
     assert record_refusal(observation, OTHER, NOW) is observation
+
+
+def test_the_keys_of_the_payload_are_those_of_earlier_releases() -> None:
+    """Nodes of two releases understand each other's heartbeats during an upgrade."""
+    content = heartbeat_payload(holder(), "why", NOW, "disk full").as_json()
+
+    assert content["holding"] == 7
+    assert {"taking", "hears", "resting", "cause"} < content.keys()
+    assert Heartbeat.model_validate(content).database_problem == "disk full"

@@ -7,8 +7,7 @@ from typing import Any, Self, cast
 import pytest
 
 from plugins.ha.consensus.state import Observation, Update
-from plugins.ha.peers.heartbeats import HeartbeatSender
-from plugins.ha.peers.heartbeats import heartbeat_payload as heartbeat_payload
+from plugins.ha.peers.heartbeats import HeartbeatSender, heartbeat_payload
 from tests.ha.observations import NOW, OTHER, THIRD, holder, standby
 from twistlock_console.common.errors import (
     IdentityError,
@@ -67,7 +66,7 @@ def learned(answer: Any) -> Observation:
 
 
 def test_an_answer_is_posted() -> None:
-    """The peer is then what it told of itself."""
+    """The peer then has the state in its heartbeat."""
     peer = learned(GOOD).peer(OTHER)
 
     assert peer is not None

@@ -42,7 +42,7 @@ def test_a_renewal_changes_the_count_and_nothing_else() -> None:
 
 
 def test_a_lease_given_back_is_free_under_the_same_epoch() -> None:
-    """Releasing begins no new epoch: nobody serves under the one that ended."""
+    """Releasing begins no new epoch: no node serves under the one that ended."""
     assert LEASE.as_released() == replace(LEASE, seq=41, released=True)
 
 
@@ -61,7 +61,7 @@ def test_a_hold_counts_from_when_the_write_was_sent() -> None:
         pytest.param(replace(LEASE, token="other"), NOW + SECOND, id="taken-anew"),
     ],
 )
-def test_only_a_change_is_a_sign_of_life(
+def test_only_a_change_extends_the_wait(
     document: LeaseDocument, changed_at: int
 ) -> None:
     """Reading the same lease again does not make it younger."""

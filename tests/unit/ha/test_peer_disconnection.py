@@ -1,4 +1,4 @@
-"""Nobody waits for a node that is silent once there is another primary."""
+"""Our member disconnects from a silent node once there is another primary."""
 
 import os
 from dataclasses import replace
@@ -114,7 +114,7 @@ def test_a_node_whose_others_are_silent_is_alone(
 
 
 class FakeReplicaSet:
-    """Notes from whom it was told to drop its connections; it may not answer."""
+    """Records the hosts whose connections it is to drop; it may not answer."""
 
     def __init__(self, error: DatabaseError | None = None) -> None:
         self.dropped: list[str] = []

@@ -1,4 +1,4 @@
-"""Rules of the record of roles: when a recorder begins and ends, and what is told."""
+"""Rules of `RoleRecorder`: when a node serves, and what RoleChanged contains."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -32,8 +32,8 @@ class Record:
             self.recorder.update(before, observation, reason, NOW + place * 100 * MS)
 
 
-def test_a_tenure_begins_with_open_ports_and_tells_each_phase() -> None:
-    """From the last good answer of the primary before, 100 ms ago, on."""
+def test_serving_starts_with_open_ports_and_records_each_phase() -> None:
+    """The phases start with the last good answer of the former primary, 100 ms ago."""
     record = Record()
     elected = candidate(member=replace(PRIMARY, writable=False))
 
@@ -52,7 +52,7 @@ def test_a_tenure_begins_with_open_ports_and_tells_each_phase() -> None:
     assert record.recorder.role is Role.PRIMARY
 
 
-def test_an_election_that_was_not_asked_for_is_told_as_such() -> None:
+def test_an_election_by_mongodb_itself_is_recorded_as_such() -> None:
     """MongoDB may elect this member by itself; noticing takes no time then."""
     record = Record()
 
@@ -65,8 +65,8 @@ def test_an_election_that_was_not_asked_for_is_told_as_such() -> None:
     assert change.phases == {**phases, "lease": 0.1, "ports": 0.1}
 
 
-def test_the_first_takeover_of_all_has_nothing_to_notice() -> None:
-    """Nobody held the lease before."""
+def test_the_first_primary_of_all_has_no_failure_to_notice() -> None:
+    """The lease was never held before."""
     record = Record()
     first = replace(candidate(), observed_lease=ObservedLease(NEVER_HELD, NOW))
 
@@ -94,8 +94,8 @@ def test_stepping_down_is_not_the_beginning_of_an_attempt() -> None:
     assert record.changes[0].reason == "this node started"
 
 
-def test_a_tenure_ends_when_the_lease_is_dropped() -> None:
-    """The end is told with the decision's reason and the epoch that ended."""
+def test_serving_ends_when_the_lease_is_renounced() -> None:
+    """The end is recorded with the decision's reason and the epoch that ended."""
     record = Record()
     record.update(holder(), SERVING)
 
@@ -105,22 +105,24 @@ def test_a_tenure_ends_when_the_lease_is_dropped() -> None:
     assert record.changes[1:] == [change]
 
 
-def test_ports_that_fail_under_a_lease_are_told_as_such() -> None:
+def test_ports_that_fail_under_a_lease_are_recorded_as_such() -> None:
     """Users see it as the end of a recorder, and the ports opening as a new one."""
     record = Record()
     record.update(holder(), SERVING)
 
     record.update(SERVING, BROKEN, holder(), SERVING, reason="serving under epoch 7")
 
-    told = [(change.new, change.reason, change.epoch) for change in record.changes[1:]]
-    assert told == [
+    recorded = [
+        (change.new, change.reason, change.epoch) for change in record.changes[1:]
+    ]
+    assert recorded == [
         (Role.STANDBY, "a service port failed", 7),
         (Role.PRIMARY, "the service ports opened again", 7),
     ]
 
 
 def test_ports_that_are_closed_for_a_moment_say_what_for() -> None:
-    """A restore is told as a restore, on both sides of the pause."""
+    """The reason of a restore is recorded on both sides of the pause."""
     record = Record()
     record.update(holder(), SERVING)
     paused = replace(
@@ -129,16 +131,18 @@ def test_ports_that_are_closed_for_a_moment_say_what_for() -> None:
 
     record.update(SERVING, paused, holder(), SERVING, reason="serving under epoch 7")
 
-    told = [(change.new, change.reason, change.epoch) for change in record.changes[1:]]
+    recorded = [
+        (change.new, change.reason, change.epoch) for change in record.changes[1:]
+    ]
     again = "the service ports opened again: the backup x is put in force"
-    assert told == [
+    assert recorded == [
         (Role.STANDBY, "the backup x is put in force", 7),
         (Role.PRIMARY, again, 7),
     ]
 
 
 def test_a_lease_lost_before_the_ports_were_open_is_on_record() -> None:
-    """An epoch that nobody was served under is told once all the same."""
+    """An epoch without open ports is recorded once all the same."""
     record = Record()
 
     record.update(standby(), holder(), replace(ENDED, ports=Ports.CLOSED))
@@ -147,7 +151,7 @@ def test_a_lease_lost_before_the_ports_were_open_is_on_record() -> None:
     assert record.changes == [RoleChanged(Role.STANDBY, Role.STANDBY, reason, 7, {})]
 
 
-def test_the_end_of_a_tenure_is_told_once() -> None:
+def test_the_end_of_serving_is_recorded_once() -> None:
     """Dropping the lease after the ports had failed is no second end."""
     record = Record()
     record.update(holder(), SERVING, BROKEN)
@@ -157,7 +161,7 @@ def test_the_end_of_a_tenure_is_told_once() -> None:
     assert [change.new for change in record.changes] == [Role.PRIMARY, Role.STANDBY]
 
 
-def test_what_changes_no_role_is_not_told() -> None:
+def test_without_a_change_of_role_nothing_is_recorded() -> None:
     """A standby whose database comes and goes stays a standby."""
     record = Record()
 

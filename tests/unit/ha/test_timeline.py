@@ -1,4 +1,4 @@
-"""The picture of a takeover, and who came back after it."""
+"""The timeline of a failover, and the Defenders that reconnected after it."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ OPENED = datetime(2026, 11, 1, 12, tzinfo=UTC)
 PHASES = {"noticed": 0.7, "elected": 0.1, "writable": 0.0, "lease": 1.0, "ports": 0.2}
 
 
-def takeover(to: str = "primary", **changes: Any) -> RoleChangeResponse:
+def failover(to: str = "primary", **changes: Any) -> RoleChangeResponse:
     """A record of the history."""
     shown = {"time": OPENED.isoformat(), "phases": PHASES, **changes}
     return role_change("10.0.0.1", to, **shown)
@@ -31,7 +31,7 @@ def takeover(to: str = "primary", **changes: Any) -> RoleChangeResponse:
 
 def test_phases_follow_one_another() -> None:
     """Each begins where the one before ended; none is too thin to be seen."""
-    line = draw_failover(takeover())
+    line = draw_failover(failover())
 
     assert line.title == "10.0.0.1 took over in 2.00 s (2026-11-01 12:00:00 UTC)"
     assert line.phases[:3] == (
@@ -58,7 +58,7 @@ def test_the_return_of_the_defenders_is_marked() -> None:
         "last": (OPENED + timedelta(seconds=2)).isoformat(),
         "count": 30,
     }
-    line = draw_failover(takeover(defenders=back))
+    line = draw_failover(failover(defenders=back))
 
     assert line.markers == (
         Marker(450.0, "first of 30 Defenders back after 2.00 s"),
@@ -66,12 +66,12 @@ def test_the_return_of_the_defenders_is_marked() -> None:
     )
 
 
-def test_only_takeovers_that_took_time_are_drawn() -> None:
+def test_only_failovers_that_took_time_are_drawn() -> None:
     """Three of them; the rest is in the table."""
     nobody = {"first": None, "last": None, "count": 0}
-    history = [takeover(to="standby"), takeover(phases={}), *[takeover()] * 4]
+    history = [failover(to="standby"), failover(phases={}), *[failover()] * 4]
 
-    assert len(timelines([*history, takeover(defenders=nobody)])) == 3
+    assert len(timelines([*history, failover(defenders=nobody)])) == 3
 
 
 class FakeHistory:
@@ -120,7 +120,7 @@ def history() -> FakeHistory:
 def test_who_is_back_is_noted_when_it_changes(
     defenders: FakeDefenders, history: FakeHistory
 ) -> None:
-    """For ten minutes after a takeover; a database that is silent is asked again."""
+    """For ten minutes after a failover; a database that is silent is asked again."""
     defenders.counts = iter([0, 1, 1, PyMongoError("silent"), 2, 3])
     returning = ReconnectRecorder(defenders, history)  # type: ignore[arg-type]
     for _ in range(5):
@@ -134,7 +134,7 @@ def test_who_is_back_is_noted_when_it_changes(
 def test_what_could_not_be_noted_is_noted_later(
     defenders: FakeDefenders, history: FakeHistory
 ) -> None:
-    """The record of the takeover may not be in the database yet."""
+    """The record of the failover may not be in the database yet."""
     defenders.counts = iter([1, 1])
     returning = ReconnectRecorder(defenders, history)  # type: ignore[arg-type]
     history.can = False

@@ -1,4 +1,4 @@
-"""How what a node knows changes, and what never comes back."""
+"""Rules of the transitions of `Observation`: what changes, and what never returns."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,7 @@ from plugins.ha.consensus.state import (
     Update,
 )
 from plugins.ha.consensus.transitions import ServerFailure
-from plugins.ha.peers.heartbeats import heartbeat_payload as heartbeat_payload
+from plugins.ha.peers.heartbeats import heartbeat_payload
 from tests.ha.observations import (
     ME,
     MS,
@@ -76,7 +76,7 @@ from tests.ha.observations import (
     ],
 )
 def test_an_action_under_way_is_known(action: Action, changes: Any) -> None:
-    """So that it is not begun twice."""
+    """The decision does not start it twice."""
     observation = standby()
 
     assert transitions.action_started(observation, action, "why", NOW) == replace(
@@ -118,7 +118,7 @@ def test_opening_all_ports_opens_what_had_failed() -> None:
 
 
 def test_a_node_alone_does_not_rest() -> None:
-    """Nobody else could serve meanwhile."""
+    """No other node could serve meanwhile."""
     dropped = transitions.action_started(holder(peers=()), RenounceLease(), "why", NOW)
 
     assert dropped.cooldown_until == NOW
@@ -152,7 +152,7 @@ def test_only_a_holder_leaves_and_only_once() -> None:
 
 
 def test_a_newly_named_primary_is_dated() -> None:
-    """What it told before may be from before it was elected."""
+    """Its earlier heartbeats may be from before its election."""
     observation = standby(primary_changed_at=NOW - SECOND)
     other = Member("SECONDARY", writable=False, primary=THIRD)
 
@@ -170,7 +170,7 @@ def test_a_newly_named_primary_is_dated() -> None:
 
 
 def test_it_is_dated_when_a_member_became_writable() -> None:
-    """Told again, that it is stays of the same date."""
+    """The date stays while it remains writable."""
     primary = Member("PRIMARY", writable=True, primary=THIRD)
 
     first = transitions.member_polled(standby(), primary, None, NOW)
@@ -539,8 +539,8 @@ def test_whatever_it_learns_a_node_keeps_its_word(
         )
         assert observation.held_lease is None or now < observation.held_lease.deadline
         assert observation.ports is not Ports.OPEN or observation.held_lease is not None
-        told = heartbeat_payload(observation, "why", now).serving_epoch
-        assert told or observation.held_lease is None
+        epoch = heartbeat_payload(observation, "why", now).serving_epoch
+        assert epoch or observation.held_lease is None
         renounced = observation.last_renounced_epoch
 
 

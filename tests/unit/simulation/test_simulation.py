@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.faults import Fault
 from tests.simulation.fences import FENCES, Fence
 from tests.simulation.run import FAULTS_FROM, Plan, Run
-from tests.simulation.shrink import failure, shrunk, told
+from tests.simulation.shrink import failure, report, shrunk
 from tests.simulation.world import MILLISECOND, SECOND
 
 # What decides is covered by tables; thousands of steps a second are wanted here.
@@ -22,7 +22,7 @@ def test_no_rule_is_broken_whatever_goes_wrong(part: int) -> None:
         plan = Plan.drawn(seed)
 
         if failure(plan):
-            pytest.fail(told(shrunk(plan)), pytrace=False)
+            pytest.fail(report(shrunk(plan)), pytrace=False)
 
 
 @pytest.mark.parametrize("fence", FENCES, ids=lambda fence: fence.name)
@@ -173,7 +173,7 @@ def test_a_failure_is_told_with_the_smallest_plan_that_shows_it() -> None:
 
     assert _kinds(small) == ["killed"]
     assert small.faults[0].length <= SECOND // 10
-    assert "python -m tests.simulation --seed 1" in told(small)
+    assert "python -m tests.simulation --seed 1" in report(small)
 
 
 def _kinds(plan: Plan) -> list[str]:
