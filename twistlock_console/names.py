@@ -1,8 +1,8 @@
 """Compare names regardless of case and Unicode form, and check new ones. Pure.
 
-Users, Defenders and rules have names that people read and type. Two names that look
-the same must not belong to two things: `Admin` beside `admin`, or a name with a
-Cyrillic letter beside its Latin twin. Names that exist already go on working.
+Users, Defenders and rules have names that people read and type. Two names that appear
+equal must not belong to two things: `Admin` beside `admin`, or a name with a
+Cyrillic letter beside its Latin twin. Existing names remain valid.
 """
 
 import re
@@ -10,7 +10,7 @@ import unicodedata
 
 from twistlock_console.common.errors import Refused
 
-#: Alphabets whose letters look alike. A word of letters from two of them is refused.
+#: Scripts with confusable letters. A word with letters of two of them is refused.
 CONFUSABLE_SCRIPTS = frozenset(
     {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"}
 )
@@ -26,10 +26,10 @@ def name_key(name: str) -> str:
 
 
 def check_new_name(name: str) -> None:
-    """Raise Refused if *name* holds what cannot be seen or told apart.
+    """Raise Refused if *name* cannot be distinguished from another by reading.
 
-    That is an invisible character, a blank at either end, or a word with letters of
-    two alphabets that look alike.
+    That is: an invisible character, a blank at either end, or a word with letters of
+    two alphabets that are confusable.
     """
     for character in name:
         if unicodedata.category(character) in INVISIBLE_CATEGORIES:

@@ -1,4 +1,4 @@
-"""The plugin interface: what a plugin declares and implements, and how it is found.
+"""Define the plugin interface, and find the installed plugins.
 
 A plugin is one object, named by an entry point of the group
 ``twistlock_console.plugins``. The same object is loaded in the node process, in the
@@ -83,12 +83,12 @@ class ConsolePlugin:
 
         Args:
             settings: the settings of this node.
-            pause: waits that many seconds; raises Interrupted when the node is told
-                to stop.
+            pause: waits the given seconds; raises Interrupted when a signal asks
+                the node to stop.
 
         Returns:
-            True if another node gave, or gave earlier, identity and data of this
-            node: then the core creates neither.
+            True if another node provided identity and data of this node, now or
+            earlier: then the core creates neither.
 
         """
         del settings, pause
@@ -97,7 +97,7 @@ class ConsolePlugin:
     def check_database_start(self, settings: "Settings") -> None:
         """Raise ConsoleError while mongod must not start; called before each start.
 
-        mongod's thread calls it again, less and less often, until it returns.
+        The supervisor of mongod calls it again with backoff until it returns.
         """
         del settings
 
@@ -117,10 +117,12 @@ class ConsolePlugin:
     def init_node(self, node: "NodeContext") -> "RoleController | None":
         """Add jobs, checks, routes and subscriptions to the node process.
 
-        Called before the database answers, which it may not do for long.
+        Called before the database answers; it may take long to answer.
 
-        Returns the controller of the node's role, or None. At most one plugin may
-        return one; without any the node always serves.
+        Returns:
+            The controller of the node's role, or None. At most one plugin may return
+            one; without any the node always serves.
+
         """
         del node
         return None
@@ -157,8 +159,8 @@ def _load(point: EntryPoint) -> ConsolePlugin:
         ) from error
     if not isinstance(plugin, ConsolePlugin):
         raise PluginError(
-            f"the plugin {point.name} ({point.value}) is no ConsolePlugin; install a "
-            "release of it that fits this Console, or uninstall it"
+            f"the plugin {point.name} ({point.value}) is not a ConsolePlugin; install "
+            "a release of it that fits this Console, or uninstall it"
         )
     if plugin.interface_version != INTERFACE_VERSION:
         raise PluginError(

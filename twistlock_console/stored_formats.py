@@ -1,8 +1,9 @@
-"""Bring what an earlier release stored into the form that this one reads.
+"""Upgrade the data of earlier releases to the format of this release.
 
-An upgrade that fails puts the earlier release back, which may serve for long before
-the next attempt. So nothing that it reads is taken away, and what it wrote meanwhile
-is found by its form, not only by the number of the form.
+If an upgrade fails, the earlier release is installed again and may serve for long
+before the next attempt. So the upgrade removes nothing that the earlier release reads,
+and finds what that wrote meanwhile by its form, not only by the number of the stored
+format.
 """
 
 from collections.abc import Mapping
@@ -17,15 +18,15 @@ from twistlock_console.defenders import enrolled, event_store, register
 from twistlock_console.revocation import upgrade as revocations
 
 SETTINGS = "settings"
-#: The document that says which form is stored. A restore brings the backup's own.
+#: The document with the number of the stored format. A restore replaces it.
 FORMAT_ID = "storedFormat"
 FORMAT = 4
 
 
 def upgrade_if_needed(database: Db) -> None:
-    """Upgrade what an earlier release wrote; one question to the database if nothing.
+    """Upgrade the data of earlier releases; costs one query if there are none.
 
-    For the serving node while its ports are closed. Raises DatabaseError.
+    Called on the serving node while its ports are closed. Raises DatabaseError.
     """
     try:
         found = _read_state(database)
@@ -40,12 +41,12 @@ def upgrade_if_needed(database: Db) -> None:
     except PyMongoError as error:
         why = describe_error(error)
         raise DatabaseError(
-            f"the stored data cannot be brought into the form of this release: {why}"
+            f"the stored data cannot be upgraded to the format of this release: {why}"
         ) from error
 
 
 def upgrade(database: Db) -> None:
-    """Upgrade everything; each step may be repeated. pymongo's errors pass through."""
+    """Upgrade everything; each step is idempotent. Raises PyMongoError."""
     users.add_name_keys(database)
     register.add_name_keys(database)
     revocations.upgrade(database)
@@ -57,9 +58,11 @@ _EARLIER = tuple(revocations.EARLIER)
 
 
 def _read_state(database: Db) -> Mapping[str, Document]:
-    """Return the stored form, the latest revocations of before, and an unnamed one.
+    """Return the documents that show whether an upgrade is needed, by their kind.
 
-    Each revocation of an earlier release ends later than those before it.
+    These are the stored format, the latest revocation of each earlier collection, and
+    one document without a compared name. Each revocation of an earlier release expires
+    later than those before it.
     """
     stages: list[Document] = [{"$match": {"_id": FORMAT_ID}}]
     for name in _EARLIER:

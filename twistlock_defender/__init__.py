@@ -1,1 +1,1 @@
-"""The Defender: the agent that keeps a host under the Console's policy."""
+"""The Defender: the agent that enforces the Console's policy on a host."""

@@ -1,1 +1,1 @@
-"""Who may use the Console: users, roles, passwords, sessions and their rules."""
+"""Manage users, roles, passwords and sessions, and the rules for them."""

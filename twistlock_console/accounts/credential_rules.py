@@ -1,4 +1,4 @@
-"""What a username and a password may look like."""
+"""Check usernames and passwords against the rules for new ones. Pure."""
 
 import re
 
@@ -15,7 +15,7 @@ _USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 def check_username(username: str) -> None:
-    """Raise Refused, with the rule, unless *username* may be given to a user."""
+    """Raise Refused, with the broken rule, unless *username* may be a new username."""
     if not _USERNAME.fullmatch(username):
         raise Refused(
             "a username has 1 to 64 letters, digits, dots, dashes, underscores or @, "
@@ -24,7 +24,10 @@ def check_username(username: str) -> None:
 
 
 def check_password(password: str, username: str, *, strong: bool) -> None:
-    """Raise Refused, with the first broken rule, unless *password* may be set."""
+    """Raise Refused, with the first broken rule, unless *password* may be set.
+
+    *strong* adds the rules for strong passwords.
+    """
     if (refused := refused_character(password)) is not None:
         raise Refused(
             f"the password holds the character U+{ord(refused):04X}, which cannot be "

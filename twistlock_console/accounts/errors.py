@@ -1,9 +1,9 @@
-"""Why a person is not let in.
+"""Define the errors that refuse a login or a request.
 
 * Refused
-    * WrongCredentials - the one answer to every login that fails
+    * WrongCredentials - the one answer to every failed login
     * TooManyFailures  - the next attempt must wait a little
-    * NotLoggedIn      - the request carries no session that is alive
+    * NotLoggedIn      - the request carries no valid session
     * NotAllowed       - the account's role does not include this
 """
 
@@ -13,14 +13,14 @@ from twistlock_console.common.errors import Refused
 
 
 class WrongCredentials(Refused):
-    """The login failed; never says whether the name or the password was wrong."""
+    """The login failed; the sentence does not say whether name or password is wrong."""
 
     def __init__(self) -> None:
         super().__init__("the username or the password is not right")
 
 
 class TooManyFailures(Refused):
-    """Logins failed too often; *seconds* is how long the next one must wait."""
+    """Logins failed too often; the next one must wait *seconds* (login throttle)."""
 
     def __init__(self, seconds: int) -> None:
         wait = "1 second" if seconds == 1 else f"{seconds} seconds"
@@ -31,11 +31,11 @@ class TooManyFailures(Refused):
 
 
 class NotLoggedIn(Refused):
-    """The request carries no proof of who sends it, or one that has ended."""
+    """The request carries no session, token or password, or an expired one."""
 
 
 class NotAllowed(Refused):
-    """The account is known, and its role does not include this."""
+    """The role of the account does not allow the request."""
 
     def __init__(self) -> None:
         super().__init__("your role does not allow this")

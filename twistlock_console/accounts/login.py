@@ -1,9 +1,9 @@
-"""Logging in with a username and a password, and counting the logins that fail.
+"""Log in with a username and a password, and count failed logins (login throttle).
 
-Failures are stored in the database, so that a failover does not forget them. Only a
-login that failed is counted. Those that are being checked are not: the hash queue lets
-a few be checked at a time, and each looks at the count once more when its turn comes,
-so that logins sent at once get hardly more tries than logins in turn.
+Failures are stored in the database, so that a failover does not reset them. Only failed
+logins are counted. The hash queue checks few passwords at a time, and each login reads
+the count again when its turn comes: so concurrent logins get hardly more attempts than
+sequential ones.
 """
 
 import re
@@ -42,11 +42,11 @@ Store = Database[dict[str, object]]
 _stored_failures = TypeAdapter(Failures)
 Documents = Collection[dict[str, object]]
 FAILURES = "login_failures"
-#: Two logins that fail at once write the same count; the later one looks again.
+#: Concurrent failures write the same count; the later write is retried.
 MAX_WRITE_TRIES = 5
 KNOWN_ORIGINS = "known_origins"
 ORIGIN_RETENTION = timedelta(days=90)
-#: What is known is stored again this often, not at every login.
+#: The expiry of a known origin is extended at this interval, not at every login.
 ORIGIN_REFRESH_INTERVAL = timedelta(days=1)
 
 
@@ -65,22 +65,22 @@ class Attempt:
 
     @property
     def origin(self) -> Origin:
-        """By what its failure is counted: the name in whatever case is one account."""
+        """Return the origin whose failures the attempt counts for."""
         return Origin(name_key(self.username), self.address, self.device)
 
     def caller(self, *, is_known: bool, is_login: bool = True) -> HashCaller:
-        """Return how the attempt waits in the hash queue."""
+        """Return the attempt as a caller of the hash queue."""
         return HashCaller(network_of(self.address), is_known, is_login)
 
     def entry(self, status: str, *, failure: bool = False) -> AuditEntry:
-        """Describe how the attempt ended, for the audit trail."""
+        """Return the audit entry for the result *status* of the attempt."""
         return AuditEntry(
             AuditType.LOGIN, self.username, self.address, self.api, status, failure
         )
 
 
 def sign_up(database: Store, attempt: Attempt) -> User:
-    """Create the first administrator; raises Refused if there is one."""
+    """Create the first administrator. Raises Refused if there is one."""
     if users.is_initialized(database):
         raise Refused(users.ALREADY_INITIALIZED)
     check_username(attempt.username)
@@ -92,7 +92,7 @@ def sign_up(database: Store, attempt: Attempt) -> User:
 
 
 def log_in(database: Store, attempt: Attempt, cache: PasswordCache) -> User:
-    """Log a person in; raises WrongCredentials, TooManyFailures or Busy."""
+    """Log a person in and record it. Raises as `check_credentials` does."""
     user = check_credentials(database, attempt, cache, is_login=True)
     named = replace(attempt, username=user.username)
     trail.record(database, named.entry("successful login attempt"))
@@ -106,13 +106,16 @@ def check_credentials(
     *,
     is_login: bool = False,
 ) -> User:
-    """Return the user whose password this is; only failures enter the audit trail.
+    """Return the user if the password is right; record failures in the audit trail.
 
     A password that is in *cache* is not hashed again, so that a program that logs
     in often, or sends its password with every call, takes no turn of the hash queue.
 
-    Raises WrongCredentials; TooManyFailures when logins of this origin failed too often
-    and this one is too early; Busy when too many passwords are being checked.
+    Raises:
+        WrongCredentials: the username or the password is wrong.
+        TooManyFailures: logins of this origin failed too often, and this one is early.
+        Busy: too many passwords are being checked.
+
     """
     failures = FailureCount(database, attempt.origin)
     failures.check()
@@ -128,7 +131,7 @@ def check_credentials(
 def _find_cached(
     database: Store, attempt: Attempt, cache: PasswordCache
 ) -> User | None:
-    """Return the user if this password was right a moment ago."""
+    """Return the user if the password is in the cache."""
     user = users.find(database, attempt.username)
     is_right = user is not None and cache.contains(user, attempt.password)
     return user if is_right else None
@@ -140,7 +143,7 @@ def _check_in_slot(
     cache: PasswordCache,
     failures: "FailureCount",
 ) -> User:
-    # Others may have failed, or had the same password checked, while this one waited.
+    # Other logins may have failed, or cached this password, while this one waited.
     failures.check()
     if user := _find_cached(database, attempt, cache):
         return user
@@ -162,7 +165,7 @@ def _check_in_slot(
 def change_password(
     database: Store, attempt: Attempt, new: str, cache: PasswordCache
 ) -> User:
-    """Replace the password in *attempt* by *new* and end the user's sessions."""
+    """Replace the password in *attempt* by *new*; end the user's sessions."""
     check_credentials(database, attempt, cache)
     strong = read_logon(database).strong_password
     check_password(new, attempt.username, strong=strong)
@@ -181,7 +184,7 @@ def change_password(
 
 
 class FailureCount:
-    """Counts the failed logins of *origin*; one object for each login."""
+    """Counts the failed logins of *origin* in the database; one object per login."""
 
     def __init__(self, database: Store, origin: Origin) -> None:
         self._documents: Documents = database[FAILURES]
@@ -190,7 +193,7 @@ class FailureCount:
         self._has_failures = False
 
     def check(self) -> None:
-        """Raise TooManyFailures if the next login of this origin comes too early."""
+        """Raise TooManyFailures if the origin must still wait."""
         found = list(self._documents.find({"_id": {"$in": list(self._keys)}}))
         self._has_failures = bool(found)
         now = datetime.now(UTC)
@@ -204,7 +207,7 @@ class FailureCount:
             self._add(key, scope)
 
     def clear(self) -> None:
-        """Forget the failures of the origin's own."""
+        """Delete the failures of the origin's pair of account and address or device."""
         if self._has_failures:
             own = [key for key, scope in self._keys.items() if scope is Scope.PAIR]
             self._documents.delete_many({"_id": {"$in": own}})
@@ -220,10 +223,10 @@ class FailureCount:
 
 
 def forget_failures(database: Store, username: str) -> None:
-    """Forget all failed logins of an account, whichever origins they came from.
+    """Delete the failed logins of an account from all origins.
 
-    An administrator gave it another password, which is to work at once. What the
-    account's failures add to the counts of addresses is taken out of those, too.
+    A password that an administrator sets must work at once. The failures of the account
+    are subtracted from the counts of addresses, too.
     """
     documents = database[FAILURES]
     begin, end = f"{Scope.PAIR}:", f":{name_key(username)}"
@@ -252,7 +255,7 @@ def _failures(found: Mapping[str, object]) -> Failures:
 def _replace_count(
     documents: Documents, key: str, before: Failures | None, after: Failures
 ) -> bool:
-    """Store *after* unless the document has changed since *before* was read."""
+    """Store *after* if the document still equals *before* (compare and set)."""
     fields = {
         "count": after.count,
         "until": after.until,
@@ -269,14 +272,14 @@ def _replace_count(
 
 
 def is_known_origin(database: Store, origin: Origin) -> bool:
-    """Return whether the device, or the address, logged in to the account before."""
+    """Return whether the device or the address has logged in to the account before."""
     if origin.device:
         return True
     return database[KNOWN_ORIGINS].find_one({"_id": _origin_key(origin)}) is not None
 
 
 def remember_origin(database: Store, origin: Origin) -> None:
-    """Store a successful login."""
+    """Store the origin of a successful login for ORIGIN_RETENTION."""
     now = datetime.now(UTC)
     key, fresh = (
         _origin_key(origin),

@@ -1,4 +1,4 @@
-"""The logon settings: how long sessions last, and how people may log in."""
+"""Define, read and store the logon settings: session timeout and ways to log in."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -15,10 +15,10 @@ MAX_SESSION_TIMEOUT_S = 71_580 * 60
 
 
 class LogonSettings(Body):
-    """The logon settings; what is left out goes back to its default."""
+    """The logon settings; a field that is missing in a request gets its default."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
-    # So many seconds of silence end a session, and a token's life.
+    # Seconds without a request after which a session or a token ends.
     session_timeout_sec: int = Field(
         default=1800, ge=MIN_SESSION_TIMEOUT_S, le=MAX_SESSION_TIMEOUT_S
     )
@@ -27,7 +27,7 @@ class LogonSettings(Body):
 
     @classmethod
     def from_document(cls, found: Mapping[str, object]) -> Self:
-        """Read the stored settings, without members of another release."""
+        """Parse the stored settings; ignore members of other releases."""
         known = {field.alias for field in cls.model_fields.values()}
         return cls.model_validate({n: v for n, v in found.items() if n in known})
 
@@ -46,7 +46,7 @@ def read_logon(database: Database[dict[str, object]]) -> LogonSettings:
 def write_logon(
     database: Database[dict[str, object]], new: LogonSettings
 ) -> LogonSettings:
-    """Store *new* as a whole and return the settings it replaced."""
+    """Replace the stored settings by *new*; return the previous ones."""
     old = database[SETTINGS].find_one_and_replace(
         {"_id": LOGON}, new.to_json(), upsert=True
     )

@@ -1,20 +1,20 @@
-"""Decide how long a login waits, from values alone: after failures, and for its hash.
+"""Throttle logins: exponential backoff after failures, fair order of hashes. Pure.
 
-Failures are counted three times. By *pair*, an account and the address or device that
-tries it: few are free, then waits grow, and at last the pair is locked for a while. By
-*address* over all accounts, with more patience, because a load balancer shows many
-people as one address. And by *account* over all addresses, against guesses that are
-sent from many places.
+Failures are counted in three scopes. *pair* is an account and the address or device
+that tries it: few failures are free, then the wait grows, and finally the pair is
+locked for a while. *address* counts over all accounts, with higher limits, because a
+load balancer shows many people as one address. *account* counts over all addresses,
+against guesses from many addresses.
 
-The two wide counts would let an attacker shut others out. So they do not hold for who
-is known: for a device that logged in to this account before, and for an address from
-which somebody did. Who is known waits for failures of their own alone.
+The two wide scopes would let an attacker lock others out. So they do not apply to known
+origins: a device or an address that has logged in to the account before waits for
+failures of its own pair alone.
 
-In the hash queue callers that are known come first, but every third turn is for the
-others: many logins of one that is known must not starve a first login. Among equals the
-address comes first that had its last turn longest ago. Logins and other checks of
-passwords have separate places. Where all are taken, a caller displaces one whose
-address has more than its share.
+In the hash queue, known callers come first, but every third turn is for unknown ones:
+many logins of a known caller must not starve a first login. Among equals, the address
+whose last turn is longest ago comes first. Logins and other password checks have
+separate places. If all are taken, a new caller displaces one whose address has more
+than its share.
 """
 
 import ipaddress
@@ -27,12 +27,12 @@ from typing import Generic, TypeVar
 
 LOCK_DURATION = timedelta(minutes=15)
 MAX_BACKOFF = timedelta(seconds=30)
-#: Failures are forgotten this long after the last one's wait.
+#: Failures are deleted this long after the wait of the last one.
 FAILURE_RETENTION = timedelta(minutes=15)
 T = TypeVar("T")
 #: Addresses whose last turn is remembered.
 MAX_ADDRESSES = 1024
-#: Of so many turns one is for callers that are not known, if any waits.
+#: One of this many turns is for an unknown caller, if any waits.
 TURNS_PER_UNKNOWN_CALLER = 3
 
 
@@ -44,17 +44,17 @@ class Scope(StrEnum):
     ACCOUNT = "account"
 
 
-#: So many failures in a row cost no waiting.
+#: Failures in a row that cause no wait.
 FREE_FAILURES = {Scope.PAIR: 5, Scope.ADDRESS: 20, Scope.ACCOUNT: 50}
 
 
-#: So many lock it. An account as a whole is never locked.
+#: Failures in a row that lock; an account as a whole is never locked.
 LOCK_THRESHOLDS = {Scope.PAIR: 20, Scope.ADDRESS: 100}
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failed logins in a row, and the instant before which none is accepted."""
+    """The number of failed logins in a row, and until when no login is accepted."""
 
     count: int
     until: datetime
@@ -62,14 +62,17 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The origin of a login to an account; *device* is "" for an unknown one."""
+    """The origin of a login to an account; *device* is "" if the browser is unknown."""
 
     username: str
     address: str
     device: str = ""
 
     def keys(self, *, known: bool) -> dict[str, Scope]:
-        """By what the attempt is counted, if this origin is *known* or not."""
+        """Return the keys of the counts for this origin, each with its scope.
+
+        A *known* origin is counted by its pair alone.
+        """
         place = network_of(self.address)
         pair = f"{self.device or place}:{self.username}"
         keys = {f"{Scope.PAIR}:{pair}": Scope.PAIR}
@@ -80,7 +83,7 @@ class Origin:
 
 
 def network_of(address: str) -> str:
-    """Return *address*, or its network where one host has a whole one (IPv6)."""
+    """Return *address*, or for IPv6 its /64 network, which one host may own."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -95,8 +98,8 @@ def network_of(address: str) -> str:
 def wait_seconds(seen: Failures | None, now: datetime) -> int:
     """Return whole seconds until the next attempt is accepted; 0 means at once.
 
-    A wait longer than the longest we ever demand comes from a clock that has
-    stepped, or another node's: it is void.
+    A wait longer than LOCK_DURATION comes from a clock that has stepped, or from the
+    clock of another node, and is ignored.
     """
     if seen is None or not now < seen.until <= now + LOCK_DURATION:
         return 0
@@ -106,13 +109,13 @@ def wait_seconds(seen: Failures | None, now: datetime) -> int:
 def subtract_failures(
     seen: Failures, less: int, scope: Scope, now: datetime
 ) -> Failures:
-    """Take *less* failures out of the count; those that are left may go on to wait."""
+    """Subtract *less* failures; keep the wait if more than the free ones remain."""
     count = max(0, seen.count - less)
     return Failures(count, now if count < FREE_FAILURES[scope] else seen.until)
 
 
 def add_failure(seen: Failures | None, scope: Scope, now: datetime) -> Failures:
-    """Count one more failure; the wait grows 1, 2, 4, ... 30 seconds, then LOCKED."""
+    """Add one failure; the backoff grows 1, 2, 4, … 30 s, then the scope is locked."""
     count = (seen.count if seen else 0) + 1
     over = count - FREE_FAILURES[scope]
     if over < 0:
@@ -127,8 +130,11 @@ def add_failure(seen: Failures | None, scope: Scope, now: datetime) -> Failures:
 class HashCaller:
     """A caller of the hash queue.
 
-    *address* is where it comes from; *is_known* if the account was logged in to from
-    there before, or is logged in now; *is_login* if it has a thread for logins.
+    Attributes:
+        address: the network address of the caller.
+        is_known: the origin has logged in to the account before, or is logged in.
+        is_login: the caller waits on a thread that is reserved for logins.
+
     """
 
     address: str = ""
@@ -137,12 +143,12 @@ class HashCaller:
 
 
 class HashQueueFull(Exception):
-    """All places are taken, and nobody in them has more than its share."""
+    """All places are taken, and no address in the queue has more than its share."""
 
 
 @dataclass(slots=True)
 class HashOrder(Generic[T]):
-    """Items that wait, each with its caller; so many *login_places* and others."""
+    """The queue of waiting items in fair order, with separate places for logins."""
 
     login_places: int
     other_places: int
@@ -154,9 +160,11 @@ class HashOrder(Generic[T]):
         return len(self._waiting)
 
     def add(self, caller: HashCaller, item: T) -> T | None:
-        """Add *item* to those that wait; return one that gives way, if one has to.
+        """Add *item* to the queue; return the item that it displaces, if any.
 
-        Raises NoPlace.
+        Raises:
+            HashQueueFull: all places are taken, and no item may be displaced.
+
         """
         group = [one for one in self._waiting if one[0].is_login == caller.is_login]
         places = self.login_places if caller.is_login else self.other_places
@@ -168,7 +176,7 @@ class HashOrder(Generic[T]):
         return victim[1] if victim else None
 
     def take(self) -> T | None:
-        """Return the item whose turn it is; it does not wait any more."""
+        """Remove and return the next item; None if the queue is empty."""
         if not self._waiting:
             return None
         is_for_stranger = (self._turn + 1) % TURNS_PER_UNKNOWN_CALLER == 0
@@ -181,7 +189,7 @@ class HashOrder(Generic[T]):
         return chosen[1]
 
     def remove(self, item: T) -> None:
-        """Remove *item* from those that wait, if it is there."""
+        """Remove *item* from the queue, if it is there."""
         self._waiting = [one for one in self._waiting if one[1] is not item]
 
     def _rank(
@@ -195,9 +203,13 @@ class HashOrder(Generic[T]):
 def _choose_victim(
     caller: HashCaller, group: list[tuple[HashCaller, T]]
 ) -> tuple[HashCaller, T]:
-    """Return who gives way to *caller*: the latest of the address with most items.
+    """Return the item that *caller* displaces: the latest of the busiest address.
 
-    Callers that are known give way to none; raises NoPlace.
+    Known callers are never displaced.
+
+    Raises:
+        HashQueueFull: no item may be displaced.
+
     """
     strangers = [one for one in group if not one[0].is_known]
     counts = Counter(one[0].address for one in strangers)

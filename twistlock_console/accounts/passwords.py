@@ -1,12 +1,13 @@
-"""Argon2 hashes of passwords, made and checked through one bounded queue.
+"""Create and check Argon2 hashes of passwords through one bounded queue.
 
-Argon2 is the most expensive work that a stranger can cause: one hash takes 64 MiB and a
-tenth of a second of four cores. So one runs at a time, on a thread of low priority, a
-bounded number of callers wait, and further ones get Busy.
+Argon2 is the most expensive work that a client without an account can cause: one hash
+takes 64 MiB and a tenth of a second of four cores. So one hash runs at a time, on a
+thread of low priority; a bounded number of callers wait (backpressure), and further
+ones get Busy.
 
-A program that uses HTTP Basic sends its password with every request. So passwords that
-were right are cached for a minute, as keyed digests in memory, and count only while the
-user's stored hash is the same.
+A program that uses HTTP Basic sends its password with every request. So correct
+passwords are cached for a minute, as keyed digests in memory, and are valid only while
+the user's stored hash is the same.
 """
 
 import hashlib
@@ -35,16 +36,16 @@ from twistlock_console.common import clock
 from twistlock_console.common.errors import Busy
 from twistlock_console.common.opaque_string import candidate_forms, opaque_string
 
-#: Hashes at a time; a second one would take memory and save hardly any time.
+#: A second concurrent hash would take memory and save hardly any time.
 MAX_CONCURRENT_HASHES = 1
-#: Logins that wait, each on one of the threads that are for logins alone.
+#: Waiting logins; each holds one of the threads that are reserved for logins.
 LOGIN_PLACES = 100
-#: Other callers that wait, such as calls with HTTP Basic. With one whose hash runs they
-#: hold eight of the sixteen threads that answer requests, and never more.
+#: Other waiting callers, such as calls with HTTP Basic. With the one whose hash runs
+#: they hold at most eight of the sixteen threads that answer requests.
 OTHER_PLACES = 7
 MAX_WAIT_S = 8.0
 RETRY_AFTER_S = 2
-#: Of 19: other work of this host gets about three times the processor time.
+#: The nice value, of 19: other work of the host gets three times the processor time.
 NICENESS = 5
 QUEUE_FULL_MESSAGE = (
     "the Console is checking as many passwords as it can; try again in a moment"
@@ -59,7 +60,10 @@ MAX_CACHED = 256
 
 
 class HashQueue:
-    """Bounds the hashes of one process and their callers; every thread may use it."""
+    """Bounds the concurrent hashes of one process and their waiting callers.
+
+    Any thread may use it.
+    """
 
     def __init__(
         self,
@@ -74,7 +78,7 @@ class HashQueue:
         self.reset()
 
     def reset(self) -> None:
-        """Forget callers and threads, as a forked process must: it has none of them."""
+        """Reset queue and threads: a forked process has inherited neither."""
         self._running = 0
         self._order: HashOrder[_Ticket] = HashOrder(*self._places)
         self._lock = threading.Lock()
@@ -89,14 +93,16 @@ class HashQueue:
 
     @property
     def waiting(self) -> int:
-        """Return how many callers wait for one."""
+        """Return how many callers wait for a slot."""
         return len(self._order)
 
     @contextmanager
     def slot(self, caller: HashCaller) -> Iterator[None]:
-        """Hold one slot for *caller* when its turn has come.
+        """Wait for the turn of *caller* and hold one slot.
 
-        Raises Busy when too many callers wait, or when this one waited too long.
+        Raises:
+            Busy: too many callers wait, or this one waited longer than the timeout.
+
         """
         self._take(caller)
         try:
@@ -105,7 +111,7 @@ class HashQueue:
             self._release()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Return what *work* gives, done at low priority; call it with a slot held."""
+        """Run *work* on the low-priority thread; the caller holds a slot."""
         return self._threads.submit(work).result()
 
     def _take(self, caller: HashCaller) -> None:
@@ -136,7 +142,7 @@ class HashQueue:
 
 
 class _Ticket:
-    """A caller that waits; it is *called* when it has a slot, or lost its place."""
+    """A waiting caller; *called* is set when it got a slot or was displaced."""
 
     def __init__(self) -> None:
         self.called = threading.Event()
@@ -144,7 +150,7 @@ class _Ticket:
 
 
 def _lower_priority() -> None:
-    # Of this thread alone, and of the threads that Argon2 starts from it.
+    # This affects this thread and the threads that Argon2 starts from it.
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
@@ -155,7 +161,7 @@ os.register_at_fork(after_in_child=queue.reset)
 
 
 class Match(Enum):
-    """The result of a check of a password."""
+    """The result of a password check."""
 
     NO = "it is another password"
     YES = "it is the password"
@@ -163,33 +169,33 @@ class Match(Enum):
 
 
 def hash_password(password: str, caller: HashCaller = TRUSTED_CALLER) -> str:
-    """Return the text to store for *password*; raises Busy."""
+    """Return the hash to store for *password*. Raises Busy."""
     with queue.slot(caller):
         return hash_in_slot(password)
 
 
 def hash_in_slot(password: str) -> str:
-    """Return the text to store for *password*; the caller holds a slot."""
+    """Return the hash to store for *password*; the caller holds a slot."""
     return queue.run(lambda: _hasher.hash(opaque_string(password)))
 
 
 def matches(stored: str | None, password: str) -> bool:
-    """Return whether *password* is the one *stored*; raises Busy."""
+    """Return whether *password* matches the hash *stored*. Raises Busy."""
     with queue.slot(TRUSTED_CALLER):
         return match_in_slot(stored, password) is not Match.NO
 
 
 def match_in_slot(stored: str | None, password: str) -> Match:
-    """Compare *password* with the one *stored*; the caller holds a slot.
+    """Compare *password* with the hash *stored*; the caller holds a slot.
 
-    Without a stored hash the same work is done, so that the time taken does not
-    tell which users exist.
+    If *stored* is None, the same work is done, so that the time taken does not reveal
+    which users exist.
     """
     return queue.run(lambda: _match(stored, password))
 
 
 def _match(stored: str | None, password: str) -> Match:
-    """Try the normal form, then what was typed: a release before stored that."""
+    """Compare the normal form, then the typed form, which earlier releases stored."""
     form, *typed = candidate_forms(password)
     if _verify(stored, form):
         return Match.YES
@@ -210,7 +216,7 @@ def _placeholder() -> str:
 
 
 class PasswordCache:
-    """Passwords that were right within the last minute; every thread may use it."""
+    """Caches correct passwords for a minute as keyed digests. Any thread may use it."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
@@ -220,13 +226,13 @@ class PasswordCache:
         self._lock = threading.Lock()
 
     def contains(self, user: User, password: str) -> bool:
-        """Return whether this password was right for the same stored hash."""
+        """Return whether the cache has this password for the user's present hash."""
         digest = self._digest(user, password)
         with self._lock:
             return digest in self._digests
 
     def add(self, user: User, password: str) -> None:
-        """Remember that this password was right just now."""
+        """Add a password that was checked and is correct."""
         digest = self._digest(user, password)
         with self._lock:
             self._digests[digest] = None

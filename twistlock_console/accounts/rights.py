@@ -1,6 +1,6 @@
-"""The roles, and which role may do what: one table, for pages and API alike.
+"""Define roles, areas and rights: one table for pages and API.
 
-docs/roles.md shows the table, and a test tries each role against every page and path.
+docs/roles.md shows the table; a test tries each role against every page and path.
 Plugins add areas of their own (`ConsolePlugin.rights`).
 """
 
@@ -31,7 +31,7 @@ LABELS = {
 
 
 class Right(IntEnum):
-    """The extent of a role's right; the higher ones include the lower ones."""
+    """The right of a role to an area; a higher one includes the lower ones."""
 
     NONE = 0
     READ = 1
@@ -40,7 +40,7 @@ class Right(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A part of the Console that is allowed or refused as a whole.
+    """A part of the Console to which a role has one right as a whole.
 
     *rights* are those of Administrator, Operator, Auditor and Defender Manager. The
     manual does not show an area that is not *documented*.
@@ -51,7 +51,7 @@ class Area:
     documented: bool = True
 
     def right_of(self, role: UserRole) -> Right:
-        """Return how far the right of *role* goes here."""
+        """Return the right of *role* to this area."""
         return self.rights[tuple(UserRole).index(role)]
 
 
@@ -89,5 +89,5 @@ CORE_AREAS: tuple[Area, ...] = tuple(
 
 
 def may(role: UserRole, area: Area, *, change: bool) -> bool:
-    """Return whether *role* may read *area*, or with *change* change it."""
+    """Return whether *role* may read *area*, or change it if *change* is true."""
     return area.right_of(role) >= (Right.CHANGE if change else Right.READ)

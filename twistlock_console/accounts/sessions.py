@@ -1,4 +1,4 @@
-"""Sessions of pages and API: their age, their tokens, and their end by a log-out."""
+"""Create, encode, renew and revoke sessions of pages and API."""
 
 import hashlib
 import hmac
@@ -22,7 +22,7 @@ ISSUER = "twistlock"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One login: *issued* is in Unix seconds and moves when it is renewed."""
+    """One session; *issued* is the Unix time of the start or the last renewal."""
 
     id: str
     username: str
@@ -31,16 +31,16 @@ class Session:
 
     @classmethod
     def start(cls, user: User, now: int) -> Self:
-        """Start a session of *user* with an unguessable name."""
+        """Start a session of *user* with a random id at Unix time *now*."""
         return cls(secrets.token_urlsafe(16), user.username, user.session_epoch, now)
 
     def renewed(self, now: int) -> "Session":
-        """Return the same session, counted from *now*."""
+        """Return the same session, issued *now*."""
         return replace(self, issued=now)
 
 
 class SessionAge(Enum):
-    """The age of a session, and so what to do about it."""
+    """The age of a session, which decides whether it is renewed or ended."""
 
     FRESH = "leave it"
     RENEW = "half of its time is over"
@@ -48,7 +48,7 @@ class SessionAge(Enum):
 
 
 def session_age(session: Session, now: int, timeout: int) -> SessionAge:
-    """Judge a session by the inactivity *timeout*, in seconds, in force now."""
+    """Return the age of *session* for the inactivity *timeout* in seconds."""
     elapsed = now - session.issued
     if elapsed >= timeout:
         return SessionAge.EXPIRED
@@ -56,12 +56,12 @@ def session_age(session: Session, now: int, timeout: int) -> SessionAge:
 
 
 def derive_key(secret: bytes, purpose: str) -> bytes:
-    """Make a key from the cluster's *secret* that serves one *purpose* only."""
+    """Derive a key for one *purpose* from the cluster's *secret* (HMAC-SHA256)."""
     return hmac.digest(secret, f"twistlock {purpose}".encode(), hashlib.sha256)
 
 
 def write_token(key: bytes, session: Session, user: User, timeout: int) -> str:
-    """Return the session as a signed token which ends *timeout* seconds later."""
+    """Return the session as a signed JWT that expires *timeout* seconds after issue."""
     claims = {
         "iss": ISSUER,
         "user": user.username,
@@ -76,9 +76,9 @@ def write_token(key: bytes, session: Session, user: User, timeout: int) -> str:
 
 
 def read_token(key: bytes, token: str) -> Session | None:
-    """Return the session in *token*; None if it is forged, foreign or too old.
+    """Return the session in *token*; None if it is invalid or expired.
 
-    A role is not read from it: what counts is the role that the user has now.
+    The role in the token is ignored: the present role of the user counts.
     """
     required = ["iss", "user", "iat", "exp", "jti", "sessionEpoch"]
     try:
@@ -101,11 +101,11 @@ def read_token(key: bytes, token: str) -> Session | None:
 
 
 def revoke_session(database: Database[dict[str, object]], session_id: str) -> None:
-    """End the session; stored for the longest time that one can last."""
+    """Revoke the session; the record is kept for the longest possible session."""
     expires = datetime.now(UTC) + timedelta(seconds=MAX_SESSION_TIMEOUT_S)
     store.revoke(database, RevocationKind.SESSION, session_id, expires=expires)
 
 
 def is_session_revoked(database: Database[dict[str, object]], session_id: str) -> bool:
-    """Return whether the session was ended by a log-out."""
+    """Return whether a log-out has revoked the session."""
     return store.is_revoked(database, RevocationKind.SESSION, session_id)

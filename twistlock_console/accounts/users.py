@@ -1,8 +1,8 @@
-"""The users, as the database keeps them, and their changes by an administrator.
+"""Store users, and change them on behalf of an administrator.
 
-One administrator is always left. What could take the last one away is a transaction
-that also writes to one common document: of two at the same time the database lets one
-through, and the other, tried again, sees what the first has left.
+At least one administrator always remains. A change that could remove the last one is a
+transaction that also writes to one common document: of two concurrent changes the
+database commits one, and the other, when retried, sees the result of the first.
 """
 
 import secrets
@@ -29,12 +29,13 @@ COLLECTION = "users"
 SETTINGS = "settings"
 INITIALIZED = "initialized"
 ALREADY_INITIALIZED = "system already initialized"
-#: The name as it is compared. Where a database from before has `Admin` beside `admin`,
-#: one of them has a key that no name has, and is found by its exact name alone.
+#: The field with the compared form of the name. If an earlier release stored `Admin`
+#: beside `admin`, one of them has a key that matches no name, and is found by its exact
+#: name alone.
 NAME_KEY = "nameKey"
 INDEXES = [IndexModel([(NAME_KEY, ASCENDING)], unique=True, sparse=True)]
 Store = Database[dict[str, object]]
-#: What every such transaction writes to.
+#: The document that every such transaction writes to.
 ADMINISTRATORS = {"_id": "administrators"}
 LAST_ADMINISTRATOR = (
     "{} is the last administrator; give another user the role Administrator before "
@@ -45,7 +46,7 @@ Step = Callable[[ClientSession], None]
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user; a session that carries another *session_epoch* has ended."""
+    """A user; sessions with another *session_epoch* are invalid."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(alias_generator=to_camel)
     username: Annotated[str, Field(alias="_id")]
@@ -56,7 +57,7 @@ class User:
 
     @staticmethod
     def from_document(found: Mapping[str, object]) -> "User":
-        """Read a document of the collection."""
+        """Parse a document of the collection."""
         return _stored_user.validate_python(found)
 
 
@@ -69,15 +70,19 @@ def is_initialized(database: Store) -> bool:
 
 
 def mark_initialized(database: Store) -> None:
-    """Refuse any further sign-up of a first administrator: there are users."""
+    """Record that users exist: no first administrator may sign up any more."""
     marker = {"$setOnInsert": {"time": datetime.now(UTC)}}
     database[SETTINGS].update_one({"_id": INITIALIZED}, marker, upsert=True)
 
 
 def create_first(database: Store, username: str, password_hash: str) -> User:
-    """Create the first administrator; raises Refused ever after, also in a race.
+    """Create the first administrator; safe against concurrent calls.
 
-    The marker and the user are one transaction: neither exists without the other.
+    Marker and user are written in one transaction: neither exists without the other.
+
+    Raises:
+        Refused: the first administrator exists already.
+
     """
     user = new_document(username, password_hash, UserRole.ADMIN)
 
@@ -95,7 +100,7 @@ def create_first(database: Store, username: str, password_hash: str) -> User:
 
 
 def find(database: Store, username: str) -> User | None:
-    """Return the user of this name, in whatever case it is written."""
+    """Return the user of this name, whatever its case; None if there is none."""
     either = {"$or": [{"_id": username}, {NAME_KEY: name_key(username)}]}
     found = {each["_id"]: each for each in database[COLLECTION].find(either)}
     document = found.get(username) or next(iter(found.values()), None)
@@ -103,7 +108,7 @@ def find(database: Store, username: str) -> User | None:
 
 
 def stored_name(database: Store, username: str) -> str:
-    """Return the user's name as it is stored; raises NotFound if there is none."""
+    """Return the user's name as it is stored. Raises NotFound."""
     if (user := find(database, username)) is not None:
         return user.username
     if store.is_revoked(database, RevocationKind.ACCOUNT, username):
@@ -117,10 +122,10 @@ def stored_name(database: Store, username: str) -> str:
 def may_owner_still_change(
     database: Store, username: str, area: Area, made: datetime
 ) -> bool:
-    """Return whether the account that made a token exists and may still change *area*.
+    """Return whether the owner of a token exists and may still change *area*.
 
-    An account that was deleted since the token was *made* is another one, if it was
-    added again. What root made on a host's command line has the username "".
+    An account that was deleted after the token was *made*, and added again, is another
+    account. Tokens that root created on a host's command line have the username "".
     """
     if not username:
         return True
@@ -132,7 +137,7 @@ def may_owner_still_change(
 
 
 def add_name_keys(database: Store) -> None:
-    """Store the compared form of each name that a release before did not store."""
+    """Store the compared form of names that an earlier release stored without it."""
     users = database[COLLECTION]
     names = [str(each["_id"]) for each in users.find({NAME_KEY: None}, {})]
     for name in sorted(names, key=lambda name: (name != name_key(name), name)):
@@ -143,18 +148,15 @@ def add_name_keys(database: Store) -> None:
 
 
 def set_password(database: Store, username: str, password_hash: str) -> User:
-    """Store another password and end all of the user's sessions.
-
-    Raises NotFound when there is no such user.
-    """
+    """Store another password; end all sessions of the user. Raises NotFound."""
     name = stored_name(database, username)
     return _end_sessions(database, name, {"passwordHash": password_hash})
 
 
 def replace_hash(database: Store, user: User, password_hash: str) -> User:
-    """Store another hash of the same password, unless it was changed meanwhile.
+    """Store another hash of the same password, unless the password was changed.
 
-    Sessions go on.
+    Sessions remain valid.
     """
     unchanged = {"_id": user.username, "passwordHash": user.password_hash}
     change = {"$set": {"passwordHash": password_hash}}
@@ -164,7 +166,7 @@ def replace_hash(database: Store, user: User, password_hash: str) -> User:
 
 
 def end_sessions(database: Store, username: str) -> None:
-    """End all of the user's sessions and tokens; raises NotFound if unknown."""
+    """End all sessions and tokens of the user. Raises NotFound."""
     _end_sessions(database, username, {})
 
 
@@ -187,8 +189,8 @@ def new_document(
 ) -> dict[str, object]:
     """Return the document of a new user.
 
-    Its first session epoch is a random one: a session of somebody who had the same
-    name before must not come alive again.
+    Its first session epoch is random: sessions of an earlier account with the same name
+    must not become valid again.
     """
     return {
         "_id": username,
@@ -203,7 +205,7 @@ def new_document(
 
 
 def add(database: Store, username: str, password_hash: str, role: UserRole) -> User:
-    """Store a new user; raises Refused if the name is taken, in whatever case."""
+    """Store a new user. Raises Refused if the name is taken, whatever its case."""
     if taken := find(database, username):
         raise Refused(f"there is a user {taken.username} already")
     document = new_document(username, password_hash, role)
@@ -211,7 +213,7 @@ def add(database: Store, username: str, password_hash: str, role: UserRole) -> U
         database[COLLECTION].insert_one(document)
     except DuplicateKeyError:
         raise Refused(f"there is a user {username} already") from None
-    # Only now: cut short before, no backup brings the deleted account back.
+    # Last: if this is interrupted earlier, no restore revives the deleted account.
     store.lift(database, RevocationKind.ACCOUNT, username)
     return User.from_document(document)
 
@@ -219,10 +221,17 @@ def add(database: Store, username: str, password_hash: str, role: UserRole) -> U
 def change(
     database: Store, username: str, role: UserRole, password_hash: str | None
 ) -> tuple[User, User]:
-    """Set the user's role and, unless it is None, the password.
+    """Set the user's role and, unless it is None, the password hash.
 
-    Another password ends the user's sessions. Gives the user before and after;
-    raises NotFound, or Refused for the last administrator.
+    Another password ends the user's sessions.
+
+    Returns:
+        The user before and after the change.
+
+    Raises:
+        NotFound: there is no such user.
+        Refused: the user is the last administrator.
+
     """
     username = stored_name(database, username)
     fields: dict[str, object] = {"role": role, "lastModified": datetime.now(UTC)}
@@ -240,10 +249,14 @@ def change(
 
 
 def remove(database: Store, username: str) -> User:
-    """Delete the user, whose sessions end with that; gives what there was.
+    """Delete the user, which ends its sessions; return the deleted user.
 
-    No restore brings the account back; `add` does. Raises NotFound, or Refused for the
-    last administrator.
+    No restore brings the account back; `add` does.
+
+    Raises:
+        NotFound: there is no such user.
+        Refused: the user is the last administrator.
+
     """
     username = stored_name(database, username)
 
@@ -257,7 +270,7 @@ def remove(database: Store, username: str) -> User:
 def _keep_an_administrator(
     database: Store, username: str, step: Step, *, stays: bool
 ) -> User:
-    """Do *step* if an administrator is left after it; gives the user before it."""
+    """Run *step* in a transaction if an administrator remains; return the old user."""
     users = database[COLLECTION]
 
     def all_or_nothing(session: ClientSession) -> User:

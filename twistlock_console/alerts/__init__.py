@@ -1,1 +1,1 @@
-"""Alerts: messages by webhook and syslog when something goes wrong."""
+"""Send alerts by webhook and syslog when a problem begins and when it is over."""

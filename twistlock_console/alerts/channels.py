@@ -1,7 +1,7 @@
-"""The ways out: a webhook over HTTP, a syslog server over a socket.
+"""Deliver one alert by a channel: a webhook over HTTP, or a syslog server.
 
-A channel that fails raises NotDelivered, with a sentence for people and a detail for
-the log.
+A failed delivery raises NotDelivered, with a sentence for people and a detail for the
+log.
 """
 
 import socket
@@ -33,7 +33,7 @@ SYSLOG_PORT = 514
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A notice on its way: since when it is due, and who sends it."""
+    """A notice to deliver, with the time at which it became due and its sender."""
 
     notice: Notice
     at: datetime
@@ -43,7 +43,7 @@ class Alert:
 def post_to_webhook(
     url: str, secret: bytes, alert: Alert, policy: TargetPolicy
 ) -> None:
-    """Post *alert*, signed; raises NotDelivered."""
+    """Post *alert* to *url* with a signature. Raises NotDelivered."""
     body = messages.to_json(alert.notice, alert.at, alert.sender)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
@@ -69,7 +69,7 @@ def post_to_webhook(
 
 
 def send_to_syslog(to: Syslog, alert: Alert, policy: TargetPolicy) -> None:
-    """Send *alert* to the syslog server; raises NotDelivered."""
+    """Send *alert* to the syslog server *to*. Raises NotDelivered."""
     frame = messages.to_syslog_frame(to.format, alert.notice, alert.at, alert.sender)
     with _raise_not_delivered(f"the syslog server {to.addr}"):
         parts = urlsplit(to.addr)
@@ -87,12 +87,12 @@ def send_to_syslog(to: Syslog, alert: Alert, policy: TargetPolicy) -> None:
 
 
 def success_sentence(channel: str, url: str, to: Syslog) -> str:
-    """Return what became of an alert that *channel* sent without an error."""
+    """Return the sentence that describes a delivery by *channel* without an error."""
     if channel == "webhook":
-        return f"the webhook at {urlsplit(url).hostname} took it"
+        return f"the webhook at {urlsplit(url).hostname} accepted it"
     if to.addr.startswith("unix:"):
-        return f"syslog: {to.addr} took it"
-    unconfirmed = "which does not confirm what it gets"
+        return f"syslog: {to.addr} accepted it"
+    unconfirmed = "which confirms nothing"
     return f"syslog: it was sent to {to.addr}, {unconfirmed}"
 
 
@@ -102,11 +102,11 @@ def _raise_not_delivered(what: str) -> Iterator[None]:
         yield
     except NotDelivered as error:
         raise NotDelivered(f"{what}: {error}") from error
-    # ValueError: what cannot be a host's name fails before it is looked up.
+    # ValueError: an invalid host name fails before it is resolved.
     except (OSError, HTTPException, ValueError) as error:
         raise NotDelivered(
-            f"{what} did not take it: there was no connection, no answer in time, or "
-            "no certificate that this node trusts; the log of this node says which",
+            f"{what} did not accept it: no connection, no response in time, or no "
+            "certificate that this node trusts; see the log of this node",
             describe_error(error),
         ) from error
 
@@ -124,5 +124,5 @@ def _send_to_unix_socket(path: str, frame: bytes) -> None:
 
 
 def _add_framing(form: str, frame: bytes) -> bytes:
-    # RFC 6587: the newer format counts its bytes, the older one ends with a line.
+    # RFC 6587: octet counting for the newer format, a trailing newline for the older.
     return b"%d %s" % (len(frame), frame) if form == "rfc5424" else frame + b"\n"

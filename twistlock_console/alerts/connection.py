@@ -1,7 +1,7 @@
-"""Connects to where alerts go: to checked addresses only, and within a deadline.
+"""Connect to the target of an alert: to checked addresses only, within a deadline.
 
-The name is looked up once, and the connection goes to an address that was checked: a
-name that leads elsewhere a moment later (DNS rebinding) gains nothing.
+A name is resolved once, and the connection goes to an address that was checked. So a
+name that resolves to another address a moment later (DNS rebinding) gains nothing.
 """
 
 import queue
@@ -22,13 +22,13 @@ from twistlock_console.common.errors import Refused
 from twistlock_console.database.client import Db
 from twistlock_console.settings import Settings
 
-#: Look-ups that hang have a thread each; further ones are refused meanwhile.
+#: Each name resolution that hangs holds a thread; further ones are refused meanwhile.
 MAX_LOOKUPS = 8
 _lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
 
 
 def current_policy(settings: Settings, database: Db) -> TargetPolicy:
-    """Return where alerts may go now; raises PyMongoError."""
+    """Return the policy for targets of alerts in force now. Raises PyMongoError."""
     hosts = database.client.admin.command("hello").get("hosts", [])
     members = [str(host).rpartition(":")[0] for host in hosts]
     ports = (
@@ -54,10 +54,10 @@ def _parse_addresses(texts: Iterable[str]) -> Iterable[Address]:
 
 
 class NotDelivered(Refused):
-    """An alert did not get through; *detail* is for the log alone.
+    """An alert was not delivered; *detail* is for the log alone.
 
-    The sentence does not tell how a port answered, lest it tell an open one from a
-    closed one to whoever may set where alerts go.
+    The sentence does not describe how a port answered. A user who may set the target
+    of alerts must not learn from it which ports of a host are open.
     """
 
     def __init__(self, sentence: str, detail: str = "") -> None:
@@ -67,7 +67,7 @@ class NotDelivered(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address of a host as the socket module knows it; it was checked."""
+    """An address of a host in the form of the socket module."""
 
     family: socket.AddressFamily
     address: Any
@@ -79,7 +79,7 @@ class Endpoint:
 
 
 class Deadline:
-    """The end of all the work on one alert."""
+    """The deadline of one delivery, counted on the boot-time clock."""
 
     def __init__(self, seconds: float) -> None:
         self._at = boottime_ns() + round(seconds * SECOND)
@@ -91,7 +91,7 @@ class Deadline:
 
     @property
     def seconds_left(self) -> float:
-        """Return the seconds that are left; raises TimeoutError when there are none."""
+        """Return the seconds until the deadline. Raises TimeoutError after it."""
         if self.is_over:
             raise TimeoutError
         return (self._at - boottime_ns()) / SECOND
@@ -100,7 +100,12 @@ class Deadline:
 def resolve_allowed(
     host: str, port: int, policy: TargetPolicy, deadline: Deadline
 ) -> list[Endpoint]:
-    """Return the addresses of *host* that *policy* allows; raises NotDelivered."""
+    """Resolve *host* and return the addresses that *policy* allows.
+
+    Raises:
+        NotDelivered: the name cannot be resolved, or no address is allowed.
+
+    """
     try:
         found = _resolve(host, port, deadline.seconds_left)
     except (OSError, UnicodeError) as error:
@@ -124,10 +129,10 @@ def _is_local(endpoint: Endpoint) -> bool:
 
 
 def _resolve(host: str, port: int, seconds: float) -> list[Endpoint]:
-    """Look *host* up on a thread, for the system's own look-up has no timeout."""
+    """Resolve *host* on a thread, because the system's resolver has no timeout."""
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
     if not _lookups.acquire(blocking=False):
-        raise socket.gaierror(socket.EAI_AGAIN, "too many names are being looked up")
+        raise socket.gaierror(socket.EAI_AGAIN, "too many names are being resolved")
 
     def work() -> None:
         try:
@@ -137,11 +142,13 @@ def _resolve(host: str, port: int, seconds: float) -> list[Endpoint]:
         finally:
             _lookups.release()
 
-    threading.Thread(target=work, name="look-up", daemon=True).start()
+    threading.Thread(target=work, name="resolver", daemon=True).start()
     try:
         found = answer.get(timeout=seconds)
     except queue.Empty:
-        raise socket.gaierror(socket.EAI_AGAIN, "no answer in time") from None
+        raise socket.gaierror(
+            socket.EAI_AGAIN, "the name server did not answer in time"
+        ) from None
     if isinstance(found, Exception):
         raise found
     return [Endpoint(family, address) for family, _, _, _, address in found]
@@ -151,9 +158,16 @@ def _resolve(host: str, port: int, seconds: float) -> list[Endpoint]:
 def open_connection(
     endpoints: list[Endpoint], deadline: Deadline, tls_name: str | None = None
 ) -> Iterator[socket.socket]:
-    """Yield a connection to the first of *endpoints* that takes one.
+    """Yield a connection to the first of *endpoints* that accepts one.
 
-    With *tls_name* over TLS, to a host that proves that name. Raises OSError.
+    Args:
+        endpoints: the addresses to try in order.
+        deadline: the end of connecting and of the use of the connection.
+        tls_name: the name that the host's certificate must have; None for no TLS.
+
+    Raises:
+        OSError: no endpoint accepted, or the deadline passed.
+
     """
     sock = _connect(endpoints, deadline)
     if tls_name is not None:
@@ -171,9 +185,10 @@ def open_connection(
 
 @contextmanager
 def _shut_down_at(deadline: Deadline, sock: socket.socket) -> Iterator[None]:
-    """End the connection at the deadline, and raise TimeoutError then.
+    """Shut down the connection at the deadline, and raise TimeoutError then.
 
-    Each byte may come just in time for a timeout of its own.
+    A socket timeout bounds each read alone: a peer that sends single bytes would
+    evade it.
     """
     cut = threading.Timer(deadline.seconds_left, _shut_down, args=[sock])
     cut.daemon = True
@@ -208,5 +223,5 @@ def _connect(endpoints: list[Endpoint], deadline: Deadline) -> socket.socket:
 
 def _shut_down(sock: socket.socket) -> None:
     with suppress(OSError):
-        # Not the method of a TLS socket, which takes TLS from under its reader.
+        # Not SSLSocket.shutdown, which removes TLS while another thread reads.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)

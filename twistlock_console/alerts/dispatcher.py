@@ -1,4 +1,4 @@
-"""Sends what waits in the queue, each channel in its order and with patience."""
+"""Send queued alerts, per channel in order, with exponential backoff."""
 
 import logging
 import threading
@@ -29,22 +29,23 @@ log = logging.getLogger(__name__)
 
 
 def backoff_s(failures: int) -> int:
-    """Return how long a channel rests after so many failures in a row; pure."""
+    """Return the seconds until a channel is tried again after *failures* in a row."""
     return min(MIN_BACKOFF_S << min(failures - 1, 16), MAX_BACKOFF_S)
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelResult:
-    """The result of a test on one channel, as a sentence."""
+    """The result of a test alert on one channel, as a sentence."""
 
     sentence: str
     has_failed: bool
 
 
 class AlertDispatcher:
-    """Remembers, per channel, how often it failed and until when it rests.
+    """Delivers queued alerts; keeps the failures and the backoff of each channel.
 
-    *policy* gives the addresses that alerts may be sent to at this moment.
+    The thread of the alert monitor uses one, and a request of the web server another
+    for a test alert. *policy* returns the policy for targets in force now.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class AlertDispatcher:
         logs: LoggingSettings,
         stopped: threading.Event,
     ) -> None:
-        """Send what waits for each channel, until one fails or *ended* is set."""
+        """Send each channel's queued alerts until one fails or *stopped* is set."""
         for channel in ("webhook", "syslog"):
             if boottime_ns() < self._retry_at_ns.get(channel, 0):
                 continue
@@ -88,11 +89,13 @@ class AlertDispatcher:
             pause = backoff_s(failures)
             self._retry_at_ns[channel] = boottime_ns() + pause * SECOND
             reason = _with_detail(error)
-            log.warning("an alert waits %d s for another attempt: %s", pause, reason)
+            log.warning(
+                "an alert was not delivered and is retried in %d s: %s", pause, reason
+            )
             if datetime.now(UTC) - each.created < MAX_AGE:
                 return False
             log.warning(
-                "the alert %s was not sent within a day and is left out", each.id
+                "the alert %s was not delivered within a day and is dropped", each.id
             )
         else:
             self._failures.pop(channel, None)
@@ -107,9 +110,12 @@ class AlertDispatcher:
         alerts: AlertSettings,
         logs: LoggingSettings,
     ) -> None:
-        """Send *notice* once; does nothing where the channel is off.
+        """Send *notice* once; do nothing if the channel is switched off.
 
-        Raises NotDelivered, and Refused where the secret cannot be opened.
+        Raises:
+            NotDelivered: the delivery failed.
+            Refused: the secret of the webhook cannot be decrypted.
+
         """
         hook, alert = alerts.webhook, Alert(notice, at, self._sender)
         if channel == "webhook" and hook.enabled:
@@ -119,7 +125,7 @@ class AlertDispatcher:
             channels.send_to_syslog(logs.syslog, alert, self._policy())
 
     def test(self, alerts: AlertSettings, logs: LoggingSettings) -> list[ChannelResult]:
-        """Send a test on every channel that is on; raises Refused if none is."""
+        """Send a test alert on every channel that is on. Raises Refused if none is."""
         now = datetime.now(UTC)
         problem = Problem(
             CoreAlertKind.TEST, "test", "this is a test, and nothing is wrong"

@@ -1,7 +1,7 @@
-"""The kinds of alerts: those of the core, and those that plugins declare.
+"""Declare the kinds of alerts of the core, and collect those of plugins.
 
-A kind is a member of `triggers` in the settings of alerts, and its threshold is a
-member of those settings beside them.
+Each kind is a member of `triggers` in the settings of alerts; its threshold is a member
+of these settings beside `triggers`.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Threshold:
 class AlertKind:
     """The kind of an alert, by its JSON name; *label* is for the page.
 
-    Where *is_duration*, the threshold is the time in seconds that a problem must last
-    before it is reported; otherwise the source of the problem uses it.
+    If *is_duration* is true, the threshold is the time in seconds that a problem must
+    last before it is reported. Otherwise the source of the problem uses it.
     """
 
     name: str
@@ -54,6 +54,6 @@ CORE_KINDS = (
 
 
 def alert_kinds() -> tuple[AlertKind, ...]:
-    """Return every kind, those of plugins after the core's."""
+    """Return all kinds: those of the core, then those of plugins."""
     added = (kind for plugin in plugins.installed() for kind in plugin.alert_kinds)
     return (*CORE_KINDS, *added)

@@ -1,4 +1,4 @@
-"""How an alert is written: JSON for a webhook, a line for syslog. Pure."""
+"""Encode an alert as JSON for a webhook and as a line for syslog. Pure."""
 
 import hashlib
 import hmac
@@ -11,14 +11,14 @@ from twistlock_console.alerts.rules import AlertState, Notice
 TAG = "Twistlock-Console"
 DAEMON = 3 << 3
 WARNING, NOTICE = 4, 5
-#: What every syslog server takes.
+#: The length that every syslog server accepts (RFC 5424, section 6.1).
 MAX_LINE_BYTES = 2048
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """The node that sends: its address, its name, its process."""
+    """The node that sends an alert: its address, its name, its process id."""
 
     node: str
     name: str
@@ -26,7 +26,7 @@ class Sender:
 
 
 def to_json(notice: Notice, time: datetime, sender: Sender) -> bytes:
-    """Write what the webhook is sent."""
+    """Return the body of the request to the webhook."""
     return json.dumps(
         {
             "id": notice.id,
@@ -42,13 +42,16 @@ def to_json(notice: Notice, time: datetime, sender: Sender) -> bytes:
 
 
 def sign(secret: bytes, body: bytes, unix_time: int) -> str:
-    """Sign *body* and the time; the other side does the same and compares."""
+    """Return the signature header of *body* and the time (HMAC-SHA256).
+
+    The receiver computes the same with the shared secret and compares.
+    """
     signed = b"%d.%s" % (unix_time, body)
     return f"t={unix_time},v1={hmac.digest(secret, signed, hashlib.sha256).hex()}"
 
 
 def to_line(notice: Notice, time: datetime, sender: Sender) -> str:
-    """Write the product's line of names and quoted values."""
+    """Return the alert as one line of names and quoted values (logfmt)."""
     fields = {
         "time": _iso(time),
         "type": "alert",
@@ -60,12 +63,12 @@ def to_line(notice: Notice, time: datetime, sender: Sender) -> str:
         "node": sender.node,
         "id": notice.id,
     }
-    # JSON's quoting is logfmt's; it leaves no line break in.
+    # JSON quotes as logfmt does, and escapes line breaks.
     return " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items())
 
 
 def to_syslog_frame(form: str, notice: Notice, time: datetime, sender: Sender) -> bytes:
-    """Write *notice* as RFC 5424 or RFC 3164 has it, without a line's end."""
+    """Return *notice* as a frame of RFC 5424 or RFC 3164, without a newline."""
     grave = WARNING if notice.state is not AlertState.RECOVERED else NOTICE
     line = to_line(notice, time, sender)
     if form == "rfc5424":

@@ -1,6 +1,6 @@
-"""The watch of the serving node: looks for problems, tells of them, sends.
+"""Poll for problems on the serving node, queue alerts and send them.
 
-It runs on a thread of its own, so that a webhook that hangs keeps nobody waiting.
+This runs on a thread of its own, so that a webhook that hangs delays nothing else.
 """
 
 import logging
@@ -45,14 +45,14 @@ FindProblems = Callable[[Db, AlertSettings], Iterable[Problem]]
 
 @dataclass(frozen=True, slots=True)
 class ProblemSource:
-    """Looks for problems of some *kinds*; raises when it cannot see now."""
+    """Finds problems of some *kinds*; raises when they cannot be checked now."""
 
     kinds: frozenset[str]
     find: FindProblems
 
 
 class AlertMonitor:
-    """Begins when this node serves and ends when it does not.
+    """Runs a thread that polls for problems while this node serves.
 
     *sources* are those of the core and of the plugins.
     """
@@ -65,7 +65,7 @@ class AlertMonitor:
         self._failover: RoleChanged | None = None
 
     def on_role_changed(self, change: RoleChanged) -> None:
-        """Watch while this node is the primary."""
+        """Start the thread if this node became the primary, else stop it."""
         self.stop()
         if change.new is not Role.PRIMARY:
             return
@@ -76,7 +76,7 @@ class AlertMonitor:
         ).start()
 
     def stop(self) -> None:
-        """Look and send no more."""
+        """Stop the thread. Idempotent; does not wait for its end."""
         self._stopped.set()
 
     def _run(self, stopped: threading.Event, failover: RoleChanged) -> None:
@@ -95,13 +95,15 @@ class AlertMonitor:
                 try:
                     poll.run(stopped)
                 except (PyMongoError, ConsoleError) as error:
-                    log.info("alerts wait for a moment: %s", error)
+                    log.info("alerts are delayed until the next poll: %s", error)
                 except Exception:
-                    log.exception("alerts failed; they will be tried again")
+                    log.exception(
+                        "the poll for alerts failed; the next one tries again"
+                    )
 
 
 class _AlertPoll:
-    """One look, with what the earlier ones saw."""
+    """Polls for problems; remembers between polls since when each is present."""
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class _AlertPoll:
         self._since: dict[str, int] = {}
 
     def run(self, stopped: threading.Event) -> None:
-        """Look, note what is due, and send what waits."""
+        """Find problems, queue the alerts that are due, and send queued ones."""
         settings = read_settings(self._database, AlertSettings)
         logging_ = read_settings(self._database, LoggingSettings)
         channels = [
@@ -162,7 +164,7 @@ class _AlertPoll:
             try:
                 found = list(source.find(self._database, settings))
             except (PyMongoError, ConsoleError) as error:
-                log.debug("cannot look for %s: %s", sorted(source.kinds), error)
+                log.debug("cannot check %s: %s", sorted(source.kinds), error)
                 unseen |= source.kinds
             else:
                 problems += [each for each in found if each.kind in wanted]
@@ -170,12 +172,12 @@ class _AlertPoll:
 
 
 def enabled_kinds(settings: AlertSettings) -> frozenset[str]:
-    """Return the names of the kinds that are switched on."""
+    """Return the names of the kinds that *settings* switch on."""
     return frozenset(k.name for k in alert_kinds() if settings.is_enabled(k))
 
 
 def min_durations_ns(settings: AlertSettings) -> dict[str, int]:
-    """Return how long, in nanoseconds, each kind must last before it is reported."""
+    """Return the nanoseconds that a problem must last to be reported, by kind."""
     return {
         kind.name: settings.threshold(kind) * SECOND
         for kind in alert_kinds()
@@ -194,7 +196,10 @@ def _failover_sentence(change: RoleChanged) -> str:
 
 
 def core_sources(address: str, failing: Mapping[str, str]) -> list[ProblemSource]:
-    """Return the sources of the node at *address*, whose checks in *failing* fail."""
+    """Return the problem sources of the core for the node at *address*.
+
+    *failing* maps the health checks of this node that fail to their reasons.
+    """
 
     def certificate(database: Db, settings: AlertSettings) -> Iterable[Problem]:
         del database, settings
@@ -208,13 +213,13 @@ def core_sources(address: str, failing: Mapping[str, str]) -> list[ProblemSource
 
 
 def certificate_problems(address: str, failing: Mapping[str, str]) -> Iterable[Problem]:
-    """Yield what a node's health checks say of its certificate."""
+    """Yield the failed health check of the node's certificate as a problem."""
     if reason := failing.get("certificate"):
         yield Problem(CoreAlertKind.CERTIFICATE_END, address, f"on {address}, {reason}")
 
 
 def backup_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
-    """Yield the jobs that failed the last time, until they succeed."""
+    """Yield the kinds of backup jobs whose latest run failed."""
     del settings
     for kind, result in last_results(database).items():
         if error := result.error:
@@ -223,7 +228,7 @@ def backup_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
 
 
 def defender_problems(database: Db, settings: AlertSettings) -> Iterable[Problem]:
-    """Return the Defenders that are away for longer than the settings allow."""
+    """Return the Defenders that are offline for longer than the settings allow."""
     before = datetime.now(UTC) - timedelta(minutes=settings.threshold(DEFENDERS_LOST))
     away = {"connected": False, "lastModified": {"$lt": before}}
     lost = {

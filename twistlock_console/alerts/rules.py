@@ -1,20 +1,20 @@
-"""Decide which alert is due, from the problems of now and the last reports. Pure.
+"""Decide which alerts are due, from present problems and the last reports. Pure.
 
-A problem is reported once when it begins and once when it is over. What could not be
-looked at now is neither reported nor taken for over.
+A problem is reported once when it begins and once when it is over. Kinds that could not
+be checked now are neither reported nor considered over.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: With more Defenders lost at once they are reported as one.
+#: If more Defenders are lost at once, one alert reports all of them.
 MAX_SINGLE_DEFENDERS = 50
 FLEET = "the fleet"
 
 
 class CoreAlertKind(StrEnum):
-    """The kinds of the core, by the names of their triggers; see `kinds`."""
+    """The names of the kinds of the core; see `kinds`."""
 
     FAILOVER = "failover"
     BACKUP_FAILED = "backupFailed"
@@ -33,7 +33,7 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong now: what, of whom, and a sentence on it."""
+    """A present problem: its kind, the affected *subject*, and a sentence."""
 
     kind: str
     subject: str
@@ -41,13 +41,13 @@ class Problem:
 
     @property
     def key(self) -> str:
-        """Return what makes it the same problem as before."""
+        """Return the identity of the problem over time."""
         return f"{self.kind}:{self.subject}"
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """The last report of a problem; *number* counts how often it began."""
+    """The last report of a problem; *number* counts how often the problem began."""
 
     problem: Problem
     number: int
@@ -56,7 +56,7 @@ class AlertRecord:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One alert; *number* with the key and the state tells it from every other."""
+    """One alert; key, *number* and state together identify it."""
 
     problem: Problem
     number: int
@@ -64,7 +64,7 @@ class Notice:
 
     @property
     def id(self) -> str:
-        """Return what is the same for each attempt to send it, and for no other."""
+        """Return the id, which each attempt repeats (idempotent delivery)."""
         return f"{self.problem.key}#{self.number}:{self.state}"
 
 
@@ -73,7 +73,14 @@ def due_notices(
     records: Mapping[str, AlertRecord],
     known: Collection[str],
 ) -> tuple[Notice, ...]:
-    """Return the alerts that are due, if *known* are the kinds that were looked at."""
+    """Return the alerts that are due.
+
+    Args:
+        problems: the present problems.
+        records: the last report of each problem, by the problem's key.
+        known: the names of the kinds that could be checked now.
+
+    """
     now = {problem.key: problem for problem in problems}
     begun = tuple(
         Notice(
@@ -93,7 +100,7 @@ def due_notices(
 def failover_notice(
     last_alerted_epoch: int | None, epoch: int, sentence: str
 ) -> Notice | None:
-    """Return the alert of a takeover, unless it was sent or is the first ever."""
+    """Return the alert of a failover; None if it was sent, or is the first start."""
     if last_alerted_epoch is None or epoch <= last_alerted_epoch:
         return None
     problem = Problem(CoreAlertKind.FAILOVER, "the Console", sentence)
@@ -107,10 +114,19 @@ def filter_by_duration(
     min_durations_ns: Mapping[str, int],
     records: Mapping[str, AlertRecord],
 ) -> tuple[dict[str, int], tuple[Problem, ...]]:
-    """Return since when each problem is seen, and those that lasted long enough.
+    """Return the problems that lasted long enough to be reported (debounce).
 
-    Times are nanoseconds; *patience* says how long a kind must last. What is open in
-    *records* has lasted, whichever node sent it and however short it is seen here.
+    Args:
+        problems: the present problems.
+        since: the first result of the last call: when each problem began, in ns.
+        now: the present time in ns.
+        min_durations_ns: the time that a problem must last, by kind.
+        records: the last reports. A problem that is open there has lasted, whichever
+            node reported it.
+
+    Returns:
+        *since* for the next call, and the problems.
+
     """
     seen = {problem.key: since.get(problem.key, now) for problem in problems}
     still_open = {key for key, each in records.items() if each.is_open}
@@ -128,7 +144,7 @@ def lost_defender_problems(
 ) -> list[Problem]:
     """Return a problem for each of the *lost* Defenders, or one for many.
 
-    Those that were *reported* already stay problems of their own.
+    A Defender that was already *reported* on its own stays a problem of its own.
     """
     singly = sorted(
         lost if len(lost) <= MAX_SINGLE_DEFENDERS else {*lost} & {*reported}

@@ -1,8 +1,8 @@
-"""Where alerts go and of what: the settings "alerts" and "logging", as values.
+"""Define, read and store the settings "alerts" and "logging".
 
-The API takes and gives them in this form, and it is how they are stored; but a secret
-is stored, and given, sealed with a key that only the nodes have, and the address of the
-webhook is given without its path. What is given can be sent back.
+API and database use the same form. A secret is stored and returned encrypted with a key
+that only the nodes have, and the API returns the address of the webhook without its
+path. A client may send back what it got.
 """
 
 import base64
@@ -29,19 +29,19 @@ from twistlock_console.database.client import Db
 
 SETTINGS = "settings"
 MIN_SECRET_LENGTH = 16
-#: Tells that settings are those in force, which were checked when they were sent.
+#: Validation context of stored settings, which were checked when they were sent.
 STORED = "stored"
 
 
 class Secret(Body):
-    """A secret: sent as `plain`, given and kept as `encrypted`."""
+    """A secret: sent as `plain`, returned and stored as `encrypted`."""
 
     plain: str = Field(default="", max_length=1024)
     encrypted: str = Field(default="", max_length=4096)
 
 
 class Webhook(Body):
-    """A program elsewhere that alerts are posted to, signed with the secret."""
+    """A URL that alerts are posted to, signed with the secret."""
 
     enabled: bool = False
     url: str = Field(default="", max_length=2048, validate_default=True)
@@ -68,9 +68,9 @@ class Webhook(Body):
 
 
 class AlertSettingsBase(Body):
-    """Where alerts are posted to, of what, and how long a problem must last.
+    """The settings of alerts: the webhook, and the switch and threshold of each kind.
 
-    The switches of `triggers` and the thresholds come from the kinds of alerts.
+    The switches in `triggers` and the thresholds come from the kinds of alerts.
     """
 
     webhook: Webhook = Webhook()
@@ -92,10 +92,10 @@ class AlertSettingsBase(Body):
 
 
 def _create_model(kinds: Sequence[AlertKind]) -> type[AlertSettingsBase]:
-    """Return the settings with a switch for each of *kinds*, and its threshold."""
+    """Create the model of settings with switch and threshold of each of *kinds*."""
     switches: dict[str, Any] = {to_snake(kind.name): (bool, True) for kind in kinds}
     triggers = create_model("Triggers", __base__=Body, **switches)
-    triggers.__doc__ = "What alerts are sent of."
+    triggers.__doc__ = "The switch of each kind of alert."
     thresholds: dict[str, Any] = {
         to_snake(t.name): (int, Field(default=t.default, ge=t.minimum, le=t.maximum))
         for kind in kinds
@@ -108,7 +108,7 @@ def _create_model(kinds: Sequence[AlertKind]) -> type[AlertSettingsBase]:
         **thresholds,
     )
     made.__doc__ = (
-        "Where alerts are posted to, of what, and how long a problem must last."
+        "The settings of alerts: webhook, switches, and how long a problem must last."
     )
     return made
 
@@ -129,15 +129,15 @@ class Syslog(Body):
     @field_validator("addr")
     @classmethod
     def _known(cls, addr: str, info: ValidationInfo) -> str:
-        # What an earlier release took must not keep anybody from reading the settings,
-        # neither the alerts nor the page on which the address can be mended.
+        # A stored address that an earlier release accepted must not prevent reading the
+        # settings: alerts and the page that can correct it need them.
         if info.context != STORED:
             _check_syslog_address(addr)
         return addr
 
 
 class LoggingSettings(Body):
-    """Whether alerts go to syslog, and whether metrics are given."""
+    """The settings of logging: syslog for alerts, and the switch of metrics."""
 
     syslog: Syslog = Syslog()
     enable_metrics_collection: bool = False
@@ -154,7 +154,7 @@ def read_settings(database: Db, kind: type[S]) -> S:
 
 
 def _drop_unknown_kinds(found: dict[str, Any]) -> dict[str, Any]:
-    """Leave out switches and thresholds of plugins that are not installed now."""
+    """Drop switches and thresholds of plugins that are not installed."""
     if "triggers" not in found:
         return found
     kinds = alert_kinds()
@@ -166,20 +166,25 @@ def _drop_unknown_kinds(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_settings(database: Db, new: S) -> None:
-    """Store *new* as a whole."""
+    """Replace the stored settings by *new*."""
     kept = new.model_dump(by_alias=True)
     database[SETTINGS].replace_one({"_id": _NAMES[type(new)]}, kept, upsert=True)
 
 
 class SecretCipher:
-    """Seals secrets with a key made from the cluster's session secret."""
+    """Encrypts secrets with a key that is derived from the cluster's session secret."""
 
     def __init__(self, session_secret: bytes) -> None:
         key = derive_key(session_secret, "secrets in settings")
         self._fernet = Fernet(base64.urlsafe_b64encode(key))
 
     def encrypt_secret(self, new: AlertSettings) -> AlertSettings:
-        """Return *new* with its secret sealed; raises Refused for a foreign seal."""
+        """Return *new* with its secret encrypted.
+
+        Raises:
+            Refused: the secret is encrypted already, but not by this Console.
+
+        """
         secret = new.webhook.secret
         if secret.plain:
             sealed = self._fernet.encrypt(secret.plain.encode()).decode()
@@ -191,7 +196,12 @@ class SecretCipher:
         return new.model_copy(update={"webhook": hook})
 
     def decrypt(self, sealed: str) -> bytes:
-        """Return the secret in *sealed*; raises Refused if it is not one of ours."""
+        """Return the secret in *sealed*.
+
+        Raises:
+            Refused: this Console did not encrypt it.
+
+        """
         try:
             return self._fernet.decrypt(sealed.encode())
         except InvalidToken as error:

@@ -1,7 +1,8 @@
-"""The records of alerts and the queue of what is to be sent, kept over failovers.
+"""Store the records of alerts and the queue of alerts to send, across failovers.
 
-What is to be sent is stored before it counts as reported. A node that ends in between
-does both again, under the same ids: one alert, never none and never two.
+An alert is queued before it is recorded as reported. A node that ends in between does
+both again under the same ids (idempotent): there is one alert, never none and never
+two.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from twistlock_console.database.client import Db, Document
 
 ALERTS = "alerts"
 QUEUE = "alert_queue"
-#: When a channel takes no alerts any more, further ones are left out of its queue.
+#: The maximum of queued alerts for a channel; further ones are dropped.
 MAX_QUEUED = 1_000
 DUPLICATE_KEY = 11000
 FAILOVER = "failover"
@@ -24,7 +25,7 @@ FAILOVER = "failover"
 
 @dataclass(frozen=True, slots=True)
 class QueuedAlert:
-    """An alert that a channel has not taken yet."""
+    """An alert in the queue of a channel; *created* is when it became due."""
 
     id: str
     notice: Notice
@@ -38,13 +39,13 @@ def read_records(database: Db) -> dict[str, AlertRecord]:
 
 
 def last_alerted_epoch(database: Db) -> int | None:
-    """Return the epoch of the last takeover that was reported, or None."""
+    """Return the epoch of the last failover that was reported, or None."""
     found = database[ALERTS].find_one({"_id": FAILOVER})
     return int(found["number"]) if found else None
 
 
 def enqueue(database: Db, notices: Iterable[Notice], channels: Iterable[str]) -> None:
-    """Put *notices* into the queue of each channel, then record that they were."""
+    """Add *notices* to the queue of each channel, then record them as reported."""
     notices, now = tuple(notices), datetime.now(UTC)
     wanted = [
         InsertOne(_to_document(notice, channel, now))
@@ -58,14 +59,14 @@ def enqueue(database: Db, notices: Iterable[Notice], channels: Iterable[str]) ->
 
 
 def record_alerted_epoch(database: Db, epoch: int) -> None:
-    """Note that the takeover under *epoch* needs no more alerts."""
+    """Record that the failover under *epoch* needs no further alert."""
     database[ALERTS].update_one(
         {"_id": FAILOVER}, {"$max": {"number": epoch}}, upsert=True
     )
 
 
 def read_queue(database: Db, channel: str, most: int) -> list[QueuedAlert]:
-    """Return the alerts that *channel* has not taken, oldest first."""
+    """Return at most *most* queued alerts of *channel*, oldest first."""
     found = database[QUEUE].find({"channel": channel})
     ordered = found.sort([("created", ASCENDING), ("_id", ASCENDING)]).limit(most)
     return [
@@ -79,7 +80,7 @@ def read_queue(database: Db, channel: str, most: int) -> list[QueuedAlert]:
 
 
 def remove_from_queue(database: Db, delivery: str) -> None:
-    """Take what was sent, or given up, out of the queue."""
+    """Remove the alert with the id *delivery*, which was delivered or dropped."""
     database[QUEUE].delete_one({"_id": delivery})
 
 

@@ -1,8 +1,8 @@
-"""Which addresses alerts may be sent to. Pure.
+"""Decide which addresses alerts may be sent to. Pure.
 
-An administrator of the Console is not the administrator of its hosts: what listens on
-a host for that host alone, and what the Console's own nodes say to each other, is not
-reached through a webhook.
+An administrator of the Console is not the administrator of its hosts. So a webhook must
+not reach services that listen for their own host alone, nor the private ports of the
+Console's nodes (server-side request forgery).
 """
 
 import re
@@ -23,7 +23,8 @@ Network = IPv4Network | IPv6Network
 SETTING = "ALERT_TARGETS_ALLOWED"
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _NAT64 = IPv6Network("64:ff9b::/96")
-#: Those that are not link-local: of AWS over IPv6, Alibaba, Azure and Oracle.
+#: Metadata services of clouds that are not link-local: AWS over IPv6, Alibaba, Azure
+#: and Oracle.
 _METADATA = frozenset(
     ip_address(text)
     for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
@@ -40,10 +41,14 @@ _KINDS: tuple[tuple[str, Callable[[Address], bool]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class TargetPolicy:
-    """Refuses addresses that the settings do not allow.
+    """Refuses addresses of special use unless the settings allow them.
 
-    *allowed* are networks of the settings, *nodes* the addresses of the Console's
-    nodes, *names* those of the Console, *ports* the ports that its nodes listen on.
+    Attributes:
+        allowed: networks that the settings allow.
+        nodes: addresses of the Console's nodes.
+        names: names of the Console.
+        ports: ports that the nodes listen on.
+
     """
 
     allowed: tuple[Network, ...] = ()
@@ -52,11 +57,11 @@ class TargetPolicy:
     ports: frozenset[int] = frozenset()
 
     def with_nodes(self, nodes: Iterable[Address]) -> "TargetPolicy":
-        """Return the policy that knows these addresses of *nodes* as well."""
+        """Return a policy with the addresses *nodes* added."""
         return replace(self, nodes=self.nodes.union(nodes))
 
     def refusal_reason(self, host: str, address: Address, port: int) -> str | None:
-        """Return why nothing is sent to *host* at *address*; None if it may be."""
+        """Return why nothing may be sent to *host* at *address*; None if it may."""
         for each in _reached_addresses(address):
             if any(_is_in(each, network) for network in self.allowed):
                 continue
@@ -69,7 +74,10 @@ class TargetPolicy:
         return None
 
     def literal_refusal_reason(self, host: str, port: int) -> str | None:
-        """Return the same for a *host* that is an address already, or `localhost`."""
+        """Return the refusal for a *host* that is an address or `localhost`.
+
+        Return None for any other name: it is checked when it is resolved.
+        """
         name = _normalize(host)
         local = name == "localhost" or name.endswith(".localhost")
         address = IPv4Address("127.0.0.1") if local else _parse_literal(name)
@@ -84,7 +92,7 @@ class TargetPolicy:
 
 
 def _parse_literal(name: str) -> Address | None:
-    """Return the address that *name* is, also as one number or with parts left out."""
+    """Return the address in *name*, in any form that inet_aton(3) accepts, or None."""
     with suppress(ValueError):
         return ip_address(name)
     *first, last = name.split(".")
@@ -113,7 +121,7 @@ def _is_in(address: Address, network: Network) -> bool:
 
 
 def _reached_addresses(address: Address) -> Iterator[Address]:
-    """Return *address*, or the IPv4 address that a translator makes of it."""
+    """Yield *address*, or the IPv4 addresses that it is translated to."""
     if isinstance(address, IPv4Address):
         yield address
     elif address.ipv4_mapped is not None:

@@ -1,4 +1,4 @@
-"""The trail of what was done: logins, and every change that somebody made."""
+"""Record the audit trail: logins and all changes by users."""
 
 import difflib
 import json
@@ -13,7 +13,7 @@ from twistlock_console.common.redaction import redact
 from twistlock_console.common.search_terms import FIELD, index_terms
 
 COLLECTION = "audits_mgmt"
-#: A longer difference is cut: one entry must not fill a page of the history.
+#: A longer difference is truncated: one entry must not fill a page of the history.
 MAX_DIFFERENCE_CHARACTERS = 32_768
 MAX_LINE_CHARACTERS = 1024
 MAX_USERNAMES = 1000
@@ -26,7 +26,7 @@ USERNAMES_PIPELINE: list[dict[str, object]] = [
 
 
 class AuditType(StrEnum):
-    """The kinds of entries."""
+    """The types of audit entries of the core."""
 
     LOGIN = "login"
     PROFILE = "profile"
@@ -39,14 +39,14 @@ class AuditType(StrEnum):
 
 
 def audit_kinds() -> tuple[str, ...]:
-    """Return every type of entry: those of the core, then those of plugins."""
+    """Return all types of entries: those of the core, then those of plugins."""
     added = (kind for plugin in plugins.installed() for kind in plugin.audit_kinds)
     return (*AuditType, *added)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One act: who did it, from where, through which API path, and how it ended."""
+    """An audit entry: user, source address, API path, and the result as *status*."""
 
     type: str
     username: str
@@ -75,20 +75,20 @@ def record(database: Database[dict[str, object]], entry: AuditEntry) -> None:
 
 
 def read_usernames(database: Database[dict[str, object]]) -> list[str]:
-    """Return the names in the trail in their order, MOST_USERNAMES at most.
+    """Return the usernames in the trail in their order, MAX_USERNAMES at most.
 
-    Failed logins bring any number of names; the database walks an index from name to
-    name and stops.
+    Failed logins add any number of names; the database reads an index from name to
+    name and stops at the limit.
     """
     found = database[COLLECTION].aggregate(USERNAMES_PIPELINE)
     return [str(each["_id"]) for each in found]
 
 
 def diff(old: object, new: object) -> str:
-    """Show what changed: lines that begin with a space, a minus or a plus.
+    """Return the changes as lines that begin with a space, a minus or a plus.
 
-    Either may be None: a thing that was made, or removed. Fields whose names speak
-    of secrets are told as set or changed, never with their values.
+    *old* is None for a new thing, *new* is None for a deleted one. Secrets are shown as
+    set or changed, never with their values.
     """
     shown = redact(old), redact(new, old)
     before, after = ([] if value is None else _as_lines(value) for value in shown)
@@ -98,7 +98,7 @@ def diff(old: object, new: object) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return *text* so that it is one entry wherever it is shown or sent."""
+    """Return *text* as one line, truncated, without unprintable characters."""
     return "".join(c if c.isprintable() else "?" for c in text)[:MAX_LINE_CHARACTERS]
 
 

@@ -1,4 +1,4 @@
-"""Small files that only their owner may read, replaced whole or not at all."""
+"""Read and atomically replace small files that only their owner may read."""
 
 import os
 import secrets
@@ -12,7 +12,7 @@ from twistlock_console.common.errors import IdentityError
 
 
 def write_secret(path: Path, data: bytes) -> None:
-    """Put *data* at *path* with mode 0600, on disk when this returns.
+    """Write *data* to *path* with mode 0600; return when it is on disk.
 
     The folder must exist. Raises IdentityError, and then leaves the old file.
     """
@@ -20,7 +20,7 @@ def write_secret(path: Path, data: bytes) -> None:
 
 
 def write_whole(path: Path, data: bytes, *, mode: int) -> None:
-    """Put *data* at *path* by renaming: a crash leaves the old or the new file."""
+    """Write *data* to *path* by renaming: a crash leaves the old or the new file."""
     try:
         draft = _draft(path, data, mode)
         with _delete_at_end(draft):
@@ -31,9 +31,11 @@ def write_whole(path: Path, data: bytes, *, mode: int) -> None:
 
 
 def read_secret(path: Path) -> bytes:
-    """Return what *path* holds.
+    """Return the content of *path*.
 
-    Raises IdentityError if it is missing, empty or open to others.
+    Raises:
+        IdentityError: the file is missing, empty or accessible to other users.
+
     """
     try:
         # O_NONBLOCK: a named pipe must not hold us up.
@@ -56,10 +58,10 @@ def read_secret(path: Path) -> bytes:
 
 
 def ensure_secret(path: Path) -> str:
-    """Return the secret at *path*, made and stored first if there is none.
+    """Return the secret at *path*; create and store it first if there is none.
 
-    It has 64 hexadecimal digits: fit for URLs and for MongoDB's keyfile. Of two
-    callers at the same time both get the same one. Raises IdentityError.
+    It has 64 hexadecimal digits, which URLs and MongoDB's keyfile accept. Concurrent
+    callers get the same secret. Raises IdentityError.
     """
     try:
         if not os.path.lexists(path):
@@ -73,7 +75,7 @@ def ensure_secret(path: Path) -> str:
 
 
 def read_text_secret(path: Path) -> str:
-    """Return the text at *path* without the white space around it."""
+    """Return the text at *path* without surrounding white space."""
     try:
         return read_secret(path).decode("ascii").strip()
     except UnicodeDecodeError as error:
@@ -81,7 +83,7 @@ def read_text_secret(path: Path) -> str:
 
 
 def _draft(path: Path, data: bytes, mode: int) -> Path:
-    """Write *data* to a new file beside *path*; nothing is left if that fails."""
+    """Write *data* to a new file beside *path*; leave nothing if that fails."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""The one clock that deadlines use.
+"""Read the clock that all deadlines use.
 
 CLOCK_BOOTTIME goes on while the machine sleeps and never steps, so a frozen or
 resumed host finds its deadlines passed. It is never compared between two hosts.
@@ -11,5 +11,5 @@ MILLISECOND = 1_000_000
 
 
 def boottime_ns() -> int:
-    """Nanoseconds since this host booted, sleep included."""
+    """Return the nanoseconds since this host booted, sleep included."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -1,4 +1,4 @@
-"""The plain words for an error of Python, of urllib3 or of MongoDB's driver.
+"""Describe an error of Python, urllib3 or MongoDB's driver in plain words.
 
 The text of such an exception is written for programmers: it names classes, objects
 and addresses in memory, and sometimes what must stay secret. No page, answer, alert
@@ -46,9 +46,9 @@ _UNKNOWN_NAMES = frozenset(
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what happened in words for an operator, without a full stop.
+    """Return a description of *error* for an operator, without a full stop.
 
-    The details of an error that has no words of its own are logged.
+    Log the details of an error that has no description of its own.
     """
     match error:
         case ConsoleError():

@@ -1,4 +1,4 @@
-"""The errors the Console raises.
+"""Define the errors that the Console raises.
 
 * ConsoleError
     * SettingsError       - twistlock.cfg holds a value we cannot use
@@ -10,18 +10,18 @@
     * Interrupted         - a signal asked the program to end before it was done
     * Refused             - the request is understood and not allowed; says why
         * NotFound        - what the request names does not exist
-        * Removed         - the node that asks belongs to the cluster no more
+        * Removed         - the node that asks was removed from the cluster
 
 Every message is one sentence that an operator can act on.
 """
 
 
 class ConsoleError(Exception):
-    """Anything the Console reports to an operator in one sentence."""
+    """An error that the Console reports to an operator in one sentence."""
 
 
 class SettingsError(ConsoleError):
-    """The configuration holds values we cannot use; tells all of them."""
+    """The configuration holds unusable values; the message names all of them."""
 
 
 class IdentityError(ConsoleError):
@@ -39,7 +39,7 @@ class ListenerError(ConsoleError):
 class NodeUnreachable(ConsoleError):
     """The node API at an address did not answer in time.
 
-    *refused* says that the host answered, and that nothing listens on the port.
+    *refused* is true if the host answered that nothing listens on the port.
     """
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
@@ -48,7 +48,7 @@ class NodeUnreachable(ConsoleError):
 
 
 class Busy(ConsoleError):
-    """As much work of one kind is under way as the Console takes at a time.
+    """The Console does as much work of one kind as it accepts (backpressure).
 
     The caller may try again after *retry_after_s* seconds.
     """
@@ -67,7 +67,7 @@ class Refused(ConsoleError):
 
 
 class NotFound(Refused):
-    """What the request names does not exist."""
+    """The thing that the request names does not exist."""
 
 
 class Removed(Refused):

@@ -1,7 +1,7 @@
-"""Finds what a JSON text says that its schema has no place for.
+"""Find members of a JSON text that its schema does not define. Pure.
 
-A parser that ignores such members answers "done" to a request of which it did less than
-was asked. All here is pure: texts, schemas and values in, places out.
+A parser that ignores unknown members reports success for a request of which it did only
+a part.
 """
 
 import difflib
@@ -28,12 +28,12 @@ PYTHON_WORDS = (
 
 
 class RepeatedMember(ValueError):
-    """One object has a member twice: one of the two would be ignored."""
+    """An object has a member twice, of which a parser would ignore one."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownMembers:
-    """The members *names* of the object at *path*, which takes only *accepted*."""
+    """The unknown members *names* of the object at *path*, which has *accepted*."""
 
     path: Path
     names: tuple[str, ...]
@@ -41,7 +41,7 @@ class UnknownMembers:
 
     @property
     def sentence(self) -> str:
-        """Name the members, where they are, what was probably meant, what is taken."""
+        """Return a sentence with the unknown members and the accepted ones."""
         kind = "unknown member" if len(self.names) == 1 else "unknown members"
         return f"{self.locations}: {kind}{self.suggestion}; {self.accepted_sentence}"
 
@@ -54,21 +54,25 @@ class UnknownMembers:
 
     @property
     def suggestion(self) -> str:
-        """For a typing error, the member that was probably meant."""
+        """Return the members that were probably meant; "" if none is similar."""
         near = (closest_match(name, self.accepted) for name in self.names)
         found = dict.fromkeys(repr(name) for name in near if name)
         return f" (did you mean {' and '.join(found)}?)" if found else ""
 
     @property
     def accepted_sentence(self) -> str:
-        """Return the members that the object may have."""
+        """Return the accepted members as a part of the sentence."""
         return f"accepted here: {', '.join(self.accepted) or 'nothing'}"
 
 
 def parse_json(text: bytes) -> Any:
-    """Read JSON in UTF-8. Raises ValueError, and RepeatedMember with a sentence.
+    """Parse JSON in UTF-8.
 
-    Texts that are nested hundreds deep, and numbers without an end, are no JSON here.
+    Raises:
+        RepeatedMember: an object has a member twice.
+        ValueError: the text is not JSON, is nested too deeply, or holds a number that
+            is infinite or NaN.
+
     """
     from_json(text, allow_inf_nan=False)
     return json.loads(text.decode(), object_pairs_hook=_object)
@@ -87,9 +91,9 @@ def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 
 @cache
 def closed_schema(kind: Any) -> Schema:
-    """Return the JSON schema of *kind*, whose objects take no other members.
+    """Return the JSON schema of *kind* with no additional members in any object.
 
-    A kind may tolerate others elsewhere: on the wire, or where it is stored.
+    The same kind may accept additional members on the wire or in the database.
     """
     return close_objects(TypeAdapter(kind).json_schema(mode="validation"))
 
@@ -113,9 +117,9 @@ def _close(part: object) -> object:
 
 
 def find_unknown_members(schema: Schema, value: object) -> UnknownMembers | None:
-    """Return the first members of *value*, at any depth, that *schema* does not know.
+    """Return the first unknown members of *value*, at any depth; None if all are known.
 
-    What else is wrong in *value* is passed over; validation says that.
+    Ignore other mistakes in *value*; the validation reports them.
     """
     return next(_unknown(schema, value, (), schema.get("$defs", {})), None)
 
@@ -162,7 +166,7 @@ def _may_be(schema: Schema, value: object, known: Mapping[str, Schema]) -> bool:
 
 
 def plain_reason(message: str) -> str:
-    """Return pydantic's *message* in the words of JSON."""
+    """Return pydantic's *message* with the terms of JSON."""
     reason = message.removeprefix("Value error, ")
     for python, plain in PYTHON_WORDS:
         reason = python.sub(plain, reason)
@@ -170,7 +174,7 @@ def plain_reason(message: str) -> str:
 
 
 def closest_match(name: str, accepted: Sequence[str]) -> str | None:
-    """Return the member of *accepted* of which *name* may be a typing error."""
+    """Return the member of *accepted* that is most similar to *name*, if any."""
     lower = {each.lower(): each for each in accepted}
     close = difflib.get_close_matches(
         name[:MAX_NAME_CHARACTERS].lower(), lower, n=1, cutoff=SIMILARITY_CUTOFF
@@ -179,7 +183,7 @@ def closest_match(name: str, accepted: Sequence[str]) -> str | None:
 
 
 def format_path(path: Path) -> str:
-    """Write *path* as ``rules.0.name``; names that are odd or long in quotes."""
+    """Return *path* as ``rules.0.name``; quote names that are unusual or long."""
     return ".".join(_step(step) for step in path)
 
 

@@ -1,4 +1,4 @@
-"""Bound what logs take: rotate files by size, and limit lines about one subject."""
+"""Bound the size of logs: rotate files, and throttle lines about one subject."""
 
 import logging
 from pathlib import Path
@@ -11,9 +11,10 @@ log = logging.getLogger(__name__)
 
 
 def rotate_files(log: Path, max_bytes: int = MAX_LOG_BYTES) -> bool:
-    """Rename *log* to log.1, log.1 to log.2, …; the oldest of KEPT_FILES goes.
+    """Rename *log* to log.1, log.1 to log.2, …; delete the oldest.
 
-    Only if it has at least *most_bytes*; says whether. Raises OSError.
+    Return whether the file was rotated: only if it has at least *max_bytes*. Keep
+    MAX_LOG_FILES. Raises OSError.
     """
     if file_size(log) < max_bytes:
         return False
@@ -34,13 +35,13 @@ def file_size(path: Path) -> int:
 
 
 class LimitedLog:
-    """Writes a line for each subject at most once a minute, and counts the others."""
+    """Throttles log lines: one per subject and minute; counts the omitted ones."""
 
     def __init__(self) -> None:
         self._written: dict[str, tuple[float, int]] = {}
 
     def write(self, subject: str, sentence: str, now: float) -> None:
-        """Log *sentence* about *subject*, unless that was done a moment ago."""
+        """Log *sentence* about *subject* at second *now*, or count it as omitted."""
         since, omitted = self._written.get(subject, (now - MIN_INTERVAL_S, 0))
         if now - since < MIN_INTERVAL_S:
             self._written[subject] = (since, omitted + 1)

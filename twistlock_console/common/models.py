@@ -1,11 +1,11 @@
-"""The base of every message that enters from outside."""
+"""Define the base class of JSON bodies."""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 
 class Body(BaseModel):
-    """A JSON body: no other fields, and each of exactly its type."""
+    """A JSON body: unknown fields and implicit conversions of types are errors."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, alias_generator=to_camel

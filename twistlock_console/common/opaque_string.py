@@ -1,26 +1,26 @@
-"""The one form of a password or passphrase, however it was typed. Pure.
+"""Normalize passwords and passphrases (RFC 8265, OpaqueString). Pure.
 
-RFC 8265, OpaqueString: the same letters are other code points on another keyboard or
-system, for example an "é" of one code point or of two. Hashes would differ.
+Keyboards and systems write the same letter with different code points, for example "é"
+with one or with two. Without normalization their hashes would differ.
 """
 
 import unicodedata
 
-#: Categories of characters that a password may not have: control characters, and those
-#: that are no characters, or not yet: their form could change with the next Unicode.
+#: Unicode categories that a password may not have: control characters and unassigned
+#: code points, whose normal form may change with the next version of Unicode.
 REFUSED = frozenset({"Cc", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 
 def opaque_string(text: str) -> str:
-    """Return *text* in normal form C, with every kind of blank as U+0020."""
+    """Return *text* in normal form C with every space character as U+0020."""
     plain = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
     return unicodedata.normalize("NFC", plain)
 
 
 def candidate_forms(text: str) -> tuple[str, ...]:
-    """Return the forms to try: the one of now, then *text* as it was typed.
+    """Return the forms to compare: the normal form, then *text* as it was typed.
 
-    An earlier release stored what was typed.
+    Earlier releases stored the hash of the typed form.
     """
     return tuple(dict.fromkeys((opaque_string(text), text)))
 

@@ -1,6 +1,6 @@
-"""Decide what is secret, and write values and texts without it. Pure.
+"""Recognize secrets and redact them from values and texts. Pure.
 
-Answers of the API, pages, the history, dumps for support and the log all ask here.
+API responses, pages, the history, dumps for support and the log use this module.
 """
 
 import re
@@ -14,17 +14,17 @@ _NAME = (
     r"passw(?:or)?d|passphrase|secret|token|hash|private|credential|keyfile|encrypted"
     r"|api_?key|authorization|cookie"
 )
-#: Of a name, after what tells that it is a secret's. Bounded, as any text is searched.
+#: The rest of a name after a word for a secret. Bounded, because any text is searched.
 _REST = r"[^'\"\\\n]{0,64}"
 _SECRET_NAME = re.compile(rf"{_NAME}|plain$", re.IGNORECASE)
 _MARK = r"\((?:a|another) secret\)"
 _URL = re.compile(
     rf"(?P<done>https?://[^\s\"'<>/]+/{_MARK})|https?://[^\s\"'<>]+", re.IGNORECASE
 )
-#: A value that is an address as a whole: a quote in it belongs to its path.
+#: A value that consists of an address alone: a quote in it belongs to its path.
 _ADDRESS = re.compile(r"https?:/\S*", re.IGNORECASE)
 _HOST = re.compile(r"(\[[\w:.%-]+\]|[\w.-]+)(:\d{0,5})?")
-#: Each with the groups that stay, before and after what is secret.
+#: Patterns with two groups that are kept, before and after the secret.
 _IN_TEXT = tuple(
     re.compile(pattern, flags)
     for pattern, flags in (
@@ -58,7 +58,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact_url(url: str, mark: str = HIDDEN) -> str:
-    """Return *url* with its host alone; *mark* stands for the rest, if there is any.
+    """Return *url* with its host alone; *mark* replaces the rest, if there is any.
 
     Many webhooks carry their secret in the path or in the query.
     """
@@ -76,12 +76,12 @@ def redact_url(url: str, mark: str = HIDDEN) -> str:
 
 
 def is_redacted(text: str) -> bool:
-    """Return whether *text* is what `redact` made of a value."""
+    """Return whether *text* is a result of `redact`."""
     return text.endswith(HIDDEN)
 
 
 def redact_text(text: str) -> str:
-    """Return *text* without secrets that are recognised by their form."""
+    """Return *text* without the secrets that have a known form."""
     shown = _URL.sub(lambda found: found["done"] or redact_url(found[0]), text)
     for pattern in _IN_TEXT:
         shown = pattern.sub(rf"\1{HIDDEN}\2", shown)
@@ -91,7 +91,7 @@ def redact_text(text: str) -> str:
 def redact(value: object, before: object = None) -> object:
     """Return *value* without secrets, at any depth.
 
-    Where *before*, the value until now, had another secret, that is said.
+    If *before*, the previous value, had another secret, mark the secret as changed.
     """
     match value:
         case Mapping():
@@ -115,7 +115,7 @@ def _redact_member(name: str, value: object, before: object) -> object:
 
 
 def _hide(value: object, before: object) -> object:
-    """Return *value* with nothing of it but its shape, switches and what is empty."""
+    """Return *value* with texts hidden; keep structure, booleans, empty values."""
     match value:
         case Mapping():
             old = before if isinstance(before, Mapping) else {}

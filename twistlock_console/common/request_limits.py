@@ -1,11 +1,11 @@
-"""What the server and the application have to agree on about requests.
+"""Define the limits of requests that server and application share.
 
 The server passes its load to the application in each request's environment.
 """
 
 from dataclasses import dataclass
 
-#: The largest body of a request whose sender did not log in.
+#: The maximum body of a request without a login.
 MAX_OPEN_BODY_BYTES = 64 * 1024
 NEEDS_LENGTH = (
     "send a Content-Length; a body whose length is unknown is accepted only from an "
@@ -17,7 +17,7 @@ SERVER_LOAD = "twistlock.server_load"
 
 @dataclass(frozen=True, slots=True)
 class ServerLoad:
-    """How busy a server is; counters begin at 0 with its process."""
+    """The load of a server; counters start at 0 with its process."""
 
     threads: int = 0
     busy_threads: int = 0

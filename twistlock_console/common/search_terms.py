@@ -1,7 +1,7 @@
-"""The words by which a document is found.
+"""Compute the index terms of documents and the query terms of searches. Pure.
 
-A search finds the documents of which a word begins with what was typed. The words lie
-in the document, so that one index answers any search, however many documents there are.
+A search finds documents with a term that begins with a query term. The terms are stored
+in the document, so that one index answers any search.
 """
 
 import re
@@ -14,9 +14,9 @@ _PARTS = re.compile(r"[^\w]+")
 
 
 def index_terms(*texts: str) -> list[str]:
-    """Return the words of *texts*, for the field FIELD: at most 24, in small letters.
+    """Return at most MAX_TERMS terms of *texts*, in lower case, for the field FIELD.
 
-    What stands between blanks is a word, and so are its parts: `web-1.example.com`
+    Each word between blanks is a term, and so are its parts: `web-1.example.com`
     is found by `web-1`, by `1.`, by `example` and by `com`.
     """
     found: dict[str, None] = {}
@@ -30,7 +30,7 @@ def index_terms(*texts: str) -> list[str]:
 
 
 def query_terms(search: str) -> list[str]:
-    """Return what the words must begin with, for what was typed into a search box."""
-    # What cannot be printed is in no word, and MongoDB takes no NUL in a pattern.
+    """Return the prefixes that terms must have, for the text of a search box."""
+    # No term has unprintable characters, and MongoDB accepts no NUL in a pattern.
     plain = "".join(c if c.isprintable() else " " for c in search.lower())
     return [term[:MAX_TERM_CHARACTERS] for term in _GAPS.split(plain) if term][:4]

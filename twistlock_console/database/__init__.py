@@ -1,1 +1,1 @@
-"""Our own database member: its program, its process, its clients, its first start."""
+"""The database member of this node: its program, process, clients and first start."""

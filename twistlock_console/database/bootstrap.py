@@ -1,4 +1,7 @@
-"""A member's first start: its secrets, its set of one, the users in it."""
+"""Bootstrap a database member: secrets, a replica set of one member, and users.
+
+Every step is idempotent: it may be repeated after a crash.
+"""
 
 import logging
 import socket
@@ -47,9 +50,11 @@ T = TypeVar("T")
 
 
 def prepare_secrets(folders: Folders) -> None:
-    """Make the keyfile, the passwords and the web key, those that are missing.
+    """Create the keyfile, the passwords and the web key where they are missing.
 
-    Raises IdentityError if one cannot be written, or is there and unusable.
+    Raises:
+        IdentityError: a secret cannot be written, or exists and is unusable.
+
     """
     for name in SECRETS:
         ensure_secret(folders.secrets / name)
@@ -61,10 +66,17 @@ def wait_until_answering(
     mongod: Mongod | None = None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Return when the local member answers ``hello``, at most after *seconds*.
+    """Wait until the local member answers ``hello``, for at most *seconds*.
 
-    Raises DatabaseError, also when it *is_given_up*; with *mongod* given, it tells why
-    that one last ended.
+    Args:
+        settings: the settings of this node.
+        seconds: the timeout.
+        mongod: the process whose last exit reason goes into the error.
+        is_cancelled: ends the wait early when it returns True.
+
+    Raises:
+        DatabaseError: the member did not answer in time, or the wait was cancelled.
+
     """
     deadline = boottime_ns() + round(seconds * SECOND)
     while boottime_ns() < deadline and not is_cancelled():
@@ -77,7 +89,7 @@ def wait_until_answering(
 
 def is_answering(settings: Settings) -> bool:
     """Return whether the local member answers ``hello``."""
-    # First without pymongo, which would look again only every half second.
+    # A plain connection first: pymongo would check again only every half second.
     return _accepts_connections(settings) and _answers_hello(settings)
 
 
@@ -88,7 +100,7 @@ def initiate_set(
     may_create: bool = True,
     may_rehost: bool = True,
 ) -> bool:
-    """Make the local member a set of one, and return when it can be written to.
+    """Initiate a replica set of the local member, and wait until it is writable.
 
     Args:
         settings: the settings of this node.
@@ -125,19 +137,24 @@ def initiate_set(
 
 
 def create_users(settings: Settings) -> None:
-    """Make the users "console" and "cluster", with the passwords in their files.
+    """Create or update the users "console" and "cluster" with the stored passwords.
 
-    For a member that can be written to. Raises DatabaseError, IdentityError.
+    The member must be writable.
+
+    Raises:
+        DatabaseError: the database refused, or did not answer.
+        IdentityError: a password file cannot be used.
+
     """
     passwords = {name: credentials_for(settings, name).password for name in ROLES}
     _run_as_root(settings, lambda client: _create_users(client, passwords))
 
 
 def _run_as_root(settings: Settings, work: Callable[[Client], T]) -> T:
-    """Do *work*, which may be repeated, with a client that may do anything.
+    """Run *work*, which must be idempotent, with a client of all rights.
 
-    Does it again when the connection breaks: a member that has just started closes
-    all of them when it finds itself in another state, for example removed.
+    Retry when the connection breaks: a member that has just started closes all
+    connections when its state changes, for example to REMOVED.
     """
     root = root_credentials(settings)
     deadline = None
@@ -153,7 +170,7 @@ def _run_as_root(settings: Settings, work: Callable[[Client], T]) -> T:
                 raise DatabaseError(
                     f"the database cannot be set up: {reason}"
                 ) from error
-            log.debug("the database is asked again: %s", error)
+            log.debug("the bootstrap of the database is retried: %s", error)
         time.sleep(POLL_INTERVAL_S)
 
 
@@ -171,15 +188,17 @@ def _create_users(client: Client, passwords: Mapping[str, str]) -> None:
 def _ensure_configuration(
     client: Client, settings: Settings, set_settings: Mapping[str, int]
 ) -> Document:
-    """Return the member's configuration, made first where it has none.
+    """Return the member's configuration; initiate the replica set if it has none.
 
-    One that still reads its own says that it has none, and refuses to get another.
+    A member that is still loading its configuration reports none and refuses to be
+    initiated; hence the loop.
     """
     deadline = boottime_ns() + round(STABLE_TIMEOUT_S * SECOND)
     while (config := _read_configuration(client)) is None:
         if boottime_ns() > deadline:
             raise DatabaseError(
-                f"the database did not tell its members within {STABLE_TIMEOUT_S:g} s"
+                "the database did not report its configuration within "
+                f"{STABLE_TIMEOUT_S:g} s"
             )
         _initiate(client, settings, set_settings)
         time.sleep(POLL_INTERVAL_S)
@@ -219,7 +238,7 @@ def _initiate(
 
 
 def _rehost(client: Client, config: Document, settings: Settings) -> None:
-    """Give the only member its present address; forced, as it cannot be primary."""
+    """Set the present address of the only member; forced, as it cannot be primary."""
     before = config["members"][0]["host"]
     config["members"][0]["host"] = _host(settings)
     config["version"] += 1

@@ -1,4 +1,4 @@
-"""Clients of our database: who logs in, over what, and what counts as written.
+"""Create database clients: credentials, TLS, timeouts and write concern.
 
 A client has threads and sockets: make it after a fork, never before.
 """
@@ -19,8 +19,8 @@ from twistlock_console.settings import Settings
 CONNECT_TIMEOUT_MS = 1000
 #: Options of MongoClient, by name.
 Options = dict[str, Any]
-#: How often a client of the whole set looks for the primary: the shortest that pymongo
-#: allows. It then has no use for the second connection on which pymongo times members.
+#: A client of the whole set polls for the primary at the shortest interval that pymongo
+#: allows. It needs no second connection per member to measure round trips.
 WHOLE_SET_OPTIONS: Options = {
     "heartbeatFrequencyMS": 500,
     "serverMonitoringMode": "poll",
@@ -36,7 +36,7 @@ _clients: WeakValueDictionary[int, Client] = WeakValueDictionary()
 
 @dataclass(frozen=True, slots=True)
 class DatabaseCredentials:
-    """Who logs in; *source* is the database that knows the user."""
+    """A username and its password; *source* is the database that stores the user."""
 
     username: str
     password: str = field(repr=False)
@@ -46,7 +46,9 @@ class DatabaseCredentials:
 def credentials_for(settings: Settings, username: str) -> DatabaseCredentials:
     """Return the credentials of the user "console" or "cluster".
 
-    Raises IdentityError if the password's file cannot be used.
+    Raises:
+        IdentityError: the password file cannot be used.
+
     """
     path = settings.folders.secrets / f"{username}.password"
     return DatabaseCredentials(username, read_text_secret(path))
@@ -55,7 +57,9 @@ def credentials_for(settings: Settings, username: str) -> DatabaseCredentials:
 def root_credentials(settings: Settings) -> DatabaseCredentials:
     """Return the credentials that members use among themselves; they may do anything.
 
-    Raises IdentityError if the keyfile cannot be used.
+    Raises:
+        IdentityError: the keyfile cannot be used.
+
     """
     text = read_text_secret(settings.folders.secrets / KEYFILE)
     return DatabaseCredentials("__system", "".join(text.split()), source="local")
@@ -72,15 +76,24 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
     retry_reads: bool = True,
     seeds: Sequence[str] = (),
 ) -> Client:
-    """Return a client of the local member, or with *whole_set* of the primary.
+    """Return a client of the local member or of the whole replica set.
 
-    *seeds* are more members, as "address:port", to find the set by. Each call takes
-    at most *timeout_ms* in all. Writes return when a majority has them journaled,
-    and reads see only such writes. Connects when first used.
+    The client connects when first used. A write returns when a majority has journaled
+    it, and reads see only such writes.
 
-    pymongo repeats a read without a pause until its time is over, and a member that
-    was removed, or copies its data, refuses every one: who asks all the time switches
-    *retry_reads* off, or keeps a processor busy.
+    Args:
+        settings: the settings of this node.
+        credentials: the user to log in as; None for commands that need no login.
+        app_name: the name that MongoDB logs for the connection.
+        timeout_ms: the timeout of each call, all retries included.
+        whole_set: find the primary and send commands there.
+        is_awaiting: commands wait on the server, so *timeout_ms* bounds the socket
+            alone.
+        retry_reads: pymongo repeats a refused read without a pause until the timeout.
+            A member that was removed, or that copies its data, refuses every read: a
+            client that polls must switch this off, or it keeps a processor busy.
+        seeds: further members, as "address:port", to discover the set from.
+
     """
     here = f"{settings.node_address}:{settings.database_port}"
     certificates = settings.folders.certificates
@@ -110,10 +123,10 @@ def connect(  # noqa: PLR0913 - all but two are named at every call
 
 
 def reload_certificate(settings: Settings) -> None:
-    """Have this process's clients show the node's present certificate from now on.
+    """Load the node's renewed certificate into every client of this process.
 
-    Connections that stand go on. pymongo has no way for it but a private attribute;
-    a test tells when that goes.
+    Existing connections continue with the old one. pymongo offers this by a private
+    attribute alone; a test fails when that disappears.
     """
     bundle = settings.folders.certificates / CLUSTER_BUNDLE
     for client in list(_clients.values()):
@@ -124,7 +137,8 @@ def reload_certificate(settings: Settings) -> None:
 def _topology_options(whole_set: bool) -> Options:
     if whole_set:
         return {"replicaSet": REPLICA_SET, **WHOLE_SET_OPTIONS}
-    # Told of a change at once, and looking every ten seconds, as pymongo does itself.
+    # pymongo's defaults: changes are pushed, and the member is polled every ten
+    # seconds.
     return {"directConnection": True}
 
 

@@ -1,14 +1,15 @@
-"""The epoch that the database remembers: Defenders obey none that is lower.
+"""Load and raise the stored epoch, the fencing token of the serving node.
 
-It is that of the lease, which high availability keeps. A Console without it serves
-under the same number, and one that was restored on a new host under a higher one.
+Defenders obey no Console with a lower epoch than they have seen. The epoch is part of
+the lease of high availability. A Console without high availability serves under the
+stored epoch, and one that was restored on a new host under a higher one.
 """
 
 from twistlock_console.database.client import Db
 
 COLLECTION = "lease"
 LEASE_ID = "console"
-#: Far above whatever the lost cluster may have reached since the backup.
+#: Far above any epoch that the lost cluster can have reached since the backup.
 RESTORED_EPOCH_MARGIN = 1_000_000
 
 
@@ -19,7 +20,7 @@ def load_epoch(database: Db) -> int:
 
 
 def raise_epoch(database: Db, lost: int) -> None:
-    """Serve from now on above *lost*, the epoch of a Console that is no more."""
+    """Store an epoch above *lost*, the epoch of a Console that no longer exists."""
     if load_epoch(database) >= lost:
         return
     database[COLLECTION].update_one(

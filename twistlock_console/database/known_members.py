@@ -1,8 +1,8 @@
-"""The addresses of the cluster's other members, as they were last known to this node.
+"""Store the last known addresses of the cluster's other members on this node.
 
-They are needed before mongod starts: it must not count their connections, and a node
-whose database is empty must ask them before it votes. So they are kept beside the
-keyfile, and not in the database.
+They are needed before mongod starts: mongod exempts their connections from its limit,
+and a node whose database is empty must ask them before it votes. So they are stored
+beside the keyfile, not in the database.
 """
 
 import json
@@ -18,7 +18,7 @@ FILE = "members.json"
 
 
 def read_known_members(folders: Folders) -> tuple[str, ...]:
-    """Return the addresses that were stored last; none where the file is no good."""
+    """Return the addresses that were stored last; none if the file is unusable."""
     try:
         stored = json.loads(read_secret(folders.secrets / FILE))
         return tuple(str(IPv4Address(address)) for address in stored)
@@ -27,14 +27,14 @@ def read_known_members(folders: Folders) -> tuple[str, ...]:
 
 
 def forget_known_members(folders: Folders) -> None:
-    """Forget them: this node belongs to another Console from now on."""
+    """Delete the addresses: this node joins another Console."""
     (folders.secrets / FILE).unlink(missing_ok=True)
 
 
 def write_known_members(folders: Folders, addresses: Iterable[str]) -> None:
     """Store *addresses* unless they are stored already.
 
-    A file that cannot be written is tried again with the next poll of the cluster.
+    If the file cannot be written, the next poll of the cluster tries again.
     """
     wanted = sorted(set(addresses))
     if list(read_known_members(folders)) != wanted:

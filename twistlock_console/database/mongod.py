@@ -1,4 +1,4 @@
-"""Keeps our mongod running: starts it, watches it, starts it again, ends it."""
+"""Supervisor of mongod: starts it, restarts it with backoff when it ends, stops it."""
 
 import logging
 import os
@@ -39,9 +39,14 @@ log = logging.getLogger(__name__)
 
 
 def next_backoff(pause: float, ran: float) -> float:
-    """Return the seconds until the restart: *pause* was the last, *ran* the run's.
+    """Return the seconds until the next restart (exponential backoff).
 
-    The first restart is quick, because a failover may wait for it.
+    The first restart is quick, because a failover may depend on it.
+
+    Args:
+        pause: the seconds before the last start.
+        ran: the seconds that the last run lasted.
+
     """
     if ran >= STABLE_RUN_S:
         return MIN_BACKOFF_S
@@ -49,9 +54,10 @@ def next_backoff(pause: float, ran: float) -> float:
 
 
 class Mongod:
-    """Our mongod, kept by a thread; one thread at a time may start and stop it.
+    """Supervises the mongod of this node on a thread of its own.
 
-    The kernel kills mongod when its keeper thread ends, and so when we are killed.
+    One thread at a time may call `start` and `stop`. The kernel kills mongod when the
+    supervisor thread ends, and so when the node process is killed.
     """
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
@@ -60,33 +66,35 @@ class Mongod:
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: threading.Thread | None = None
         self._stop = self._restart = -1
-        #: Why it last ended, as a sentence; "" before that.
+        #: Why the process last ended, as a sentence; "" before that.
         self.reason = ""
         #: Why the database cannot be used now, as a sentence; "" while it answers.
         self.problem = ""
-        #: How often it has ended by itself, or could not be started.
+        #: How often the process has ended by itself, or could not be started.
         self.failures = 0
-        #: Whether the node has found it in order once, with its replica set and users.
+        #: Whether the node has found replica set and users in order once.
         self.is_prepared = False
-        #: Called before each start; ConsoleError puts it off.
+        #: Called before each start; a ConsoleError postpones the start.
         self.start_checks: list[Callable[[], None]] = []
 
     @property
     def pid(self) -> int | None:
-        """Return the process id while it runs."""
+        """Return the process id while mongod runs, else None."""
         process = self._process
         return process.pid if process else None
 
     @property
     def running(self) -> bool:
-        """Return whether the process lives; it may not answer yet."""
+        """Return whether the process runs; it may not answer yet."""
         return self._process is not None
 
     def start(self) -> None:
-        """Start to supervise a mongod; return before it answers. Idempotent.
+        """Start the supervisor; return before mongod answers. Idempotent.
 
-        Raises DatabaseError if there is no mongod, or if an earlier one does not
-        leave the data folder in time.
+        Raises:
+            DatabaseError: there is no mongod, or an earlier one does not release the
+                data folder in time.
+
         """
         if self._supervisor is not None:
             return
@@ -95,12 +103,15 @@ class Mongod:
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         self._restart = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._supervisor = threading.Thread(
-            target=self._supervise, args=[self._stop], name="mongod-keeper", daemon=True
+            target=self._supervise,
+            args=[self._stop],
+            name="mongod-supervisor",
+            daemon=True,
         )
         self._supervisor.start()
 
     def stop(self) -> None:
-        """End mongod and return when it is gone; killed after STOP_SECONDS."""
+        """Stop mongod; kill it after STOP_TIMEOUT_S. Wait for its end. Idempotent."""
         if self._supervisor is None:
             return
         supervisor, self._supervisor = self._supervisor, None
@@ -110,17 +121,17 @@ class Mongod:
         os.close(self._restart)
 
     def restart(self) -> None:
-        """Have mongod end, within RESTART_SECONDS, and start again; returns at once."""
+        """Request a restart of mongod, which ends within RESTART_TIMEOUT_S."""
         if self._supervisor is not None:
             os.eventfd_write(self._restart, 1)
 
     def close_silent_connections(self) -> None:
-        """Close the connections to mongod whose peers complete no TLS handshake."""
+        """Close connections to mongod whose peers do not complete the TLS handshake."""
         if (pid := self.pid) is not None:
             close_unfinished_handshakes(pid, self._settings.database_port)
 
     def rotate(self, max_bytes: int = MAX_LOG_BYTES) -> None:
-        """Let mongod begin a new log if the present one has *most_bytes*."""
+        """Rotate the log of mongod if it has at least *max_bytes*."""
         pid = self.pid
         try:
             rotated = rotate_files(RunLog(self._settings.folders).path, max_bytes)
@@ -128,7 +139,7 @@ class Mongod:
             log.warning("the log of mongod cannot be rotated: %s", error)
             return
         if rotated and pid is not None:
-            # Not through Popen, which might reap it: only the keeper may.
+            # Not through Popen, which might reap the process: the supervisor does.
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGUSR1)
 
@@ -150,7 +161,7 @@ class Mongod:
         self.failures += 1
 
     def _run(self, stop: int) -> str:
-        """Run mongod until it ends or *stop* is ready; say how it ended."""
+        """Run mongod until it ends or *stop* is ready; return the reason of its end."""
         try:
             run_log, process = self._spawn()
         except (ConsoleError, OSError) as error:
@@ -191,7 +202,7 @@ class Mongod:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folders.run,
-                # A group of its own: Ctrl-C at a terminal is for us, not for it.
+                # Its own process group: Ctrl-C at a terminal must reach the node alone.
                 start_new_session=True,
             )
         return run_log, process
@@ -206,7 +217,7 @@ def _end_process(process: subprocess.Popen[bytes], grace: float) -> str:
 
 
 def _wait_for_end(pid: int, *events: int) -> None:
-    """Return when our child *pid* has ended, or when one of *wishes* is ready."""
+    """Wait until the child *pid* has ended or one of *events* (eventfds) is ready."""
     child = os.pidfd_open(pid)
     try:
         poll = select.poll()
@@ -218,7 +229,7 @@ def _wait_for_end(pid: int, *events: int) -> None:
 
 
 def _wait_for_event(stop: int, *, seconds: float) -> bool:
-    """Wait at most *seconds* for *stop*."""
+    """Wait at most *seconds* for the eventfd *stop*; return whether it is ready."""
     poll = select.poll()
     poll.register(stop, select.POLLIN)
     return bool(poll.poll(seconds * 1000))

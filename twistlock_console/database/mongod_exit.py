@@ -1,22 +1,22 @@
-"""Tell from mongod's log why it ended, as one sentence for an operator. Pure."""
+"""Find the reason why mongod ended in its log, as a sentence for an operator. Pure."""
 
 import json
 import re
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-#: What it complained about longer ago is not why it ended.
+#: Earlier errors are not the reason why mongod ended.
 MAX_LINES = 20
 MAX_LINE_CHARACTERS = 300
-#: Logged as information, though it is why the start failed.
+#: The id of a line that is logged as information, though it is why the start failed.
 KEYFILE_UNREADABLE = 20254
-#: The line that carries the words of WiredTiger, the storage engine.
+#: The id of a line that carries a message of WiredTiger, the storage engine.
 STORAGE_ENGINE = 22435
-#: Announces a fatal signal and says nothing else.
+#: The id of a line that announces a fatal signal without a reason.
 FATAL_SIGNAL = 6384300
-#: After the line that tells why comes one that says that mongod aborts.
+#: A line with this text follows the line with the reason, and adds nothing.
 ABORTING = "***aborting after"
-#: Where in WiredTiger's code a message comes from.
+#: The place in WiredTiger's code that a message comes from.
 _PLACE = re.compile(r"^__\w+:\d+:")
 
 ANOTHER_VERSION = (
@@ -24,7 +24,7 @@ ANOTHER_VERSION = (
     "that version, and go from 6 to 7 to 8 one version at a time (docs/upgrade.md)"
 )
 DAMAGED = (
-    "the data files are damaged or incomplete; remove the node and let it join anew, "
+    "the data files are damaged or incomplete; remove the node and let it join again, "
     "or restore a backup"
 )
 NOT_PERMITTED = (
@@ -32,8 +32,8 @@ NOT_PERMITTED = (
     "runs the Console (chown)"
 )
 
-#: What to do about it, by a piece of mongod's own words. The first that fits counts:
-#: what the operating system refused comes before what follows from that.
+#: Advice by a text in mongod's message. The first match counts: refusals of the
+#: operating system come before the errors that follow from them.
 ADVICE = (
     (
         "Address already in use",
@@ -55,7 +55,7 @@ ADVICE = (
     ("Operation not permitted", NOT_PERMITTED),
     ("read-only directory", NOT_PERMITTED),
     ("Read-only file system", "the disk became read-only; check the disk"),
-    ("Input/output error", "the disk fails; replace it and let the node join anew"),
+    ("Input/output error", "the disk fails; replace it and let the node join again"),
     (
         "Too many open files",
         "it may not open enough files; raise the limit (LimitNOFILE of the unit)",
@@ -100,12 +100,16 @@ SIGNALS = {
 
 
 def exit_reason(code: int, log: Iterable[str], output: str) -> str:
-    """Return the reason from the exit *code*, the *log* of this run and its *output*.
+    """Return why mongod ended, as a sentence.
 
-    A negative *code* is the signal that ended it. Lines that are no JSON are skipped.
+    Args:
+        code: the exit code; negative for the signal that ended the process.
+        log: the log lines of this run; lines that are not JSON are skipped.
+        output: what the process wrote to standard output and standard error.
+
     """
     if code == 0:
-        return "mongod ended because something told it to"
+        return "mongod ended because another process stopped it"
     if code < 0 and (known := SIGNALS.get(signal.Signals(-code))):
         return known
     words = list(_error_texts(log))[-MAX_LINES:]
@@ -115,7 +119,7 @@ def exit_reason(code: int, log: Iterable[str], output: str) -> str:
         return f"mongod ended with code {code}: {words[-1]}"
     if code < 0:
         return f"mongod was ended by signal {-code}"
-    first = next((line for line in output.splitlines() if line.strip()), "no word")
+    first = next((line for line in output.splitlines() if line.strip()), "no output")
     return f"mongod ended with code {code}: {first.strip()[:MAX_LINE_CHARACTERS]}"
 
 
@@ -134,7 +138,7 @@ def _find_advice(words: Sequence[str]) -> str | None:
 
 
 def _error_texts(log: Iterable[str]) -> Iterator[str]:
-    """Return the text of each line that is an error and says something."""
+    """Yield the text of each line that is an error and has a text."""
     for line in log:
         try:
             entry = json.loads(line)
@@ -155,7 +159,8 @@ def _is_error(entry: Mapping[str, object]) -> bool:
 def _text(entry: Mapping[str, object]) -> str:
     """Return the line's message with the values of its attributes, shortened.
 
-    "" for a line that only says that there is an error, or shows bytes of a file.
+    Return "" for a line that only reports that there is an error, or shows bytes of a
+    file.
     """
     attributes = entry.get("attr", {})
     message = str(entry.get("msg", "")).strip()
@@ -177,7 +182,7 @@ def _storage_engine_text(attributes: Mapping[str, object]) -> str:
         return ""
     text = _PLACE.sub("", str(message.get("msg", "")))
     error = str(message.get("error_str", ""))
-    # The error itself must not be cut off by what it is about.
+    # Shorten the message, never the error after it.
     remaining = MAX_LINE_CHARACTERS - len(error) - 2
     return ": ".join(filter(None, (" ".join(text.split())[:remaining], error)))
 

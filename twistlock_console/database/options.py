@@ -1,9 +1,9 @@
-"""The configuration file of our mongod, and its limits of incoming connections.
+"""Build the configuration file of mongod, with its limits of incoming connections.
 
-The limits keep strangers from exhausting its files. Measured with MongoDB 6.0.5: each
-connection holds two descriptors, a connection that never speaks is kept for good, and
-WiredTiger aborts the process when it cannot open a file. Connections beyond the maximum
-are closed at once.
+The limits keep other hosts from exhausting the open files of mongod. Measured with
+MongoDB 6.0.5: each connection holds two descriptors, a silent connection is never
+closed, and WiredTiger aborts the process when it cannot open a file. Connections beyond
+the maximum are closed at once.
 """
 
 import json
@@ -31,12 +31,12 @@ OPLOG_MB = 1024
 #: before 6.0.27 then disclose memory (CVE-2025-14847). Our own clients use none.
 COMPRESSORS = "snappy,zstd"
 
-#: A page is written back at a stroke, and all writes wait for the processor meanwhile:
-#: 0.1 s for one of 10 MB, its default. It counts for collections made from now on.
+#: WiredTiger writes a page back as a whole, and all writes wait meanwhile: 0.1 s for a
+#: page of 10 MB, the default. The setting affects new collections only.
 SMALL_PAGES = "memory_page_max=1m"
-#: One thread that writes pages back, not four at the same time, and not all the time:
-#: by default it begins at 5 % of the cache, and who writes must help it from 20 % on.
-#: What a checkpoint writes once a minute need not be written before.
+#: One thread that writes pages back, not four, and not all the time: by default it
+#: starts at 5 % of the cache, and writers must help it from 20 % on. A checkpoint
+#: writes all pages once a minute anyway.
 EVICTION = (
     "eviction=(threads_min=1,threads_max=1),"
     "eviction_dirty_target=40,eviction_dirty_trigger=60,"
@@ -46,20 +46,20 @@ EVICTION = (
 PARAMETERS: Mapping[str, bool | int | str] = {
     # Users are created with the keyfile: there is never access without a password.
     "enableLocalhostAuthBypass": False,
-    # How long a standby keeps a sync source that stopped answering; its default
-    # of 5 s is what delays majority writes after a black hole.
+    # The time for which a standby keeps a sync source that stopped answering. The
+    # default of 5 s delays majority writes after a network failure.
     "oplogNetworkTimeoutBufferSeconds": 0,
-    # A standby whose source died asks it again after 1, 2, 4 … 512 ms, and turns to a
-    # new primary as soon as it hears of one. With fewer tries it finds, before anybody
-    # is elected, nobody to follow, and sleeps for a second.
+    # A standby whose source failed retries after 1, 2, 4 … 512 ms, and follows a new
+    # primary as soon as it learns of one. With fewer retries it finds no source before
+    # the election is over, and sleeps for a second.
     "oplogFetcherSteadyStateMaxFetcherRestarts": 10,
     # The Console chooses the sync sources: no node changes over to a closer one.
     "changeSyncSourceThresholdMillis": 0,
-    # A primary that is told to end looks for a successor for this long, at most.
+    # The time for which a primary that is shut down waits for a successor, at most.
     "shutdownTimeoutMillisForSignaledShutdown": 500,
     # Written once a second into data files that only MongoDB's support can read.
     "diagnosticDataCollectionEnabled": False,
-    # The standbys serve no reads: there is no cache to keep warm for them.
+    # The standbys serve no reads, so their caches need not be warmed.
     "mirrorReads": "{ samplingRate: 0.0 }",
 }
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """The number of connections that mongod accepts, and the addresses not counted."""
+    """The number of connections that mongod accepts, and the exempt addresses."""
 
     max_incoming: int = MAX_INCOMING_CONNECTIONS
     exempt_addresses: tuple[str, ...] = ()
@@ -76,9 +76,9 @@ class ConnectionLimits:
 def limits_for(open_files: int, members: Sequence[str]) -> ConnectionLimits:
     """Return the limits of a mongod that may open *open_files* files.
 
-    The addresses of *members*, this node's own among them, are exempt: strangers that
-    use up the maximum lock out neither them nor this Console. A loopback address is
-    not exempt, because each program of the host can take it.
+    The addresses of *members*, which include this node's own, are exempt: other hosts
+    that use up the maximum lock out neither the members nor this Console. A loopback
+    address is not exempt, because every program of the host can use it.
     """
     affordable = open_files // OPEN_FILES_PER_CONNECTION
     maximum = max(MIN_INCOMING_CONNECTIONS, min(MAX_INCOMING_CONNECTIONS, affordable))
@@ -89,7 +89,7 @@ def limits_for(open_files: int, members: Sequence[str]) -> ConnectionLimits:
 def raise_open_files_limit() -> int:
     """Raise this process's limit of open files, which mongod inherits; return it.
 
-    Logs a warning where the host allows fewer than mongod should have.
+    Log a warning if the host allows fewer than mongod should have.
     """
     available = raise_file_limit()
     if available < MAX_INCOMING_CONNECTIONS * OPEN_FILES_PER_CONNECTION:
@@ -105,7 +105,7 @@ def raise_open_files_limit() -> int:
 def mongod_options(
     settings: Settings, limits: ConnectionLimits | None = None
 ) -> dict[str, object]:
-    """Return the options of this node's mongod, in the shape of its file."""
+    """Return the options of this node's mongod, structured as in its file."""
     limits = limits or ConnectionLimits()
     folders = settings.folders
     certificates = folders.certificates
@@ -153,5 +153,5 @@ def mongod_options(
 
 
 def to_config_file(options: Mapping[str, object]) -> bytes:
-    """Write *options* as mongod reads them: JSON, which is YAML as well."""
+    """Return *options* as the bytes of the file: JSON, which is valid YAML."""
     return json.dumps(options, indent=2).encode()

@@ -1,4 +1,4 @@
-"""What administrators change for the Defenders' server: settings and commands.
+"""Store settings and commands of administrators for the Defenders' server.
 
 The server polls it together with the policy's version and the revocations, twice a
 second for as long as it serves.
@@ -26,9 +26,10 @@ Documents = Database[dict[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class DefenderSettings:
-    """Away for *alert_hours*: an alert. Away for *disconnect_period_days*: removed.
+    """The settings for Defenders.
 
-    *event_quota_megabytes* is what one may store of events in a day.
+    A Defender that is offline for *alert_hours* causes an alert, and is removed after
+    *disconnect_period_days*. *event_quota_megabytes* is its quota of events in a day.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
@@ -47,9 +48,10 @@ class DefenderSettings:
 
 @dataclass(frozen=True, slots=True)
 class ControlData:
-    """The policy's version, all revoked serials (hex), commands as (Defender, command).
+    """The result of one poll of the control data.
 
-    *event_quota_megabytes* is what a Defender may store of events in a day.
+    *revoked* has the serial numbers (hex) of revoked certificates, *commands* has pairs
+    of Defender and command, *event_quota_megabytes* is the daily quota of a Defender.
     """
 
     policy_version: int
@@ -63,7 +65,7 @@ _version: TypeAdapter[int] = TypeAdapter(int)
 
 
 def read_defender_settings(database: Documents) -> DefenderSettings:
-    """Return the settings in force; what was never stored has its default."""
+    """Return the settings in force, with defaults for those never stored."""
     found = database[SETTINGS].find_one({"_id": DEFENDER})
     return _settings.validate_python(found or {})
 
@@ -71,7 +73,7 @@ def read_defender_settings(database: Documents) -> DefenderSettings:
 def write_defender_settings(
     database: Documents, new: DefenderSettings
 ) -> DefenderSettings:
-    """Store *new* as a whole and return the settings it replaced."""
+    """Replace the stored settings by *new*; return the previous ones."""
     old = database[SETTINGS].find_one_and_replace(
         {"_id": DEFENDER}, {**new.to_json()}, upsert=True
     )
@@ -79,12 +81,12 @@ def write_defender_settings(
 
 
 def enqueue_command(database: Documents, defender: str, command: Command) -> None:
-    """Ask for a *scan* by the Defender, or that it be sent away for *leave*."""
+    """Queue a command: *scan* runs the checks, *leave* closes the connection."""
     database[COMMANDS].insert_one({"defender": defender, "order": command})
 
 
 def poll_control_data(database: Documents) -> ControlData:
-    """Read everything in one query, and delete the commands: the caller has them."""
+    """Read all control data in one query, and delete the returned commands."""
     found = list(database[host.COLLECTION].aggregate(_QUERY))
     settings = next((d for d in found if d["_id"] == DEFENDER), {})
     taken = [each for each in found if "order" in each]

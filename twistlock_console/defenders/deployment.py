@@ -1,10 +1,9 @@
-"""Deploys Defenders: the token, the command, its script, and the package with wheels.
+"""Deploy Defenders: deploy tokens, the install command, its script and package.
 
-With a deploy token any number of hosts may enrol a Defender, for a day. Only hashes of
-tokens are stored. One command goes to many hosts, so that a token is not bound to one;
-an account that may deploy can revoke it, and sees how many hosts have used it. A token
-enrols new names only (`enrolled`), and ends with the account that made it. No backup
-holds tokens.
+With a deploy token any number of hosts may enrol a Defender for a day, because one
+command runs on many hosts. Only hashes of tokens are stored. An account that may deploy
+can revoke a token, and sees how many hosts have used it. A token enrols new names only
+(`enrolled`), and expires with the account that created it. No backup holds tokens.
 """
 
 import hashlib
@@ -38,27 +37,27 @@ COLLECTION = "deploy_tokens"
 TOKEN_HOURS = 24
 TOKEN_SHAPE = re.compile(r"deploy-[A-Za-z0-9_-]{43}")
 ID_DIGITS = 12
-COPY_AGAIN_HINT = "copy the command anew from Manage > Defenders > Deploy"
+COPY_AGAIN_HINT = "copy the command again from Manage > Defenders > Deploy"
 INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=86_400)]
 LOCAL_NAMES = {"127.0.0.1", "localhost"}
 SCRIPT = "/api/v1/scripts/defender.sh"
 ADDRESS = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 RELEASE = "twistlock_console.tar.gz"
 PACKAGE = "twistlock_defender.tar.gz"
-#: The agent, what it imports, and what that needs: packaging/defender lists it.
+#: The agent and its dependencies, direct and indirect; packaging/defender lists them.
 NEEDED_PROJECTS = {
     *("twistlock_defender", "websockets", "watchdog"),
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions"),
     *("typing_inspection", "cryptography", "cffi", "pycparser"),
 }
-#: A whole fleet may ask for the first one at once.
+#: Held during the build: a whole fleet may request the package at once.
 _build_lock = threading.Lock()
 Documents = Database[dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
 class DeployToken:
-    """A token by the first digits of its hash, and how many have enrolled with it."""
+    """A token, identified by the first digits of its hash; *used* counts enrolments."""
 
     id: str
     expires: datetime
@@ -67,7 +66,7 @@ class DeployToken:
 
 @dataclass(frozen=True, slots=True)
 class _StoredToken:
-    """A stored token: its hash, its end, how often it was used, and by whose right."""
+    """A stored token: its hash, expiry, number of uses, and the account *by*."""
 
     key: Annotated[str, Field(alias="_id")]
     expires: datetime
@@ -79,7 +78,7 @@ _token: TypeAdapter[_StoredToken] = TypeAdapter(_StoredToken)
 
 
 def create_token(database: Documents, by: str = "") -> tuple[str, datetime]:
-    """Make a token for the account *by*, "" for root; return it and when it ends."""
+    """Create a token for the account *by*, "" for root; return it and its expiry."""
     token = f"deploy-{secrets.token_urlsafe(32)}"
     expires = datetime.now(UTC) + timedelta(hours=TOKEN_HOURS)
     made = {"_id": _hash(token), "expires": expires, "used": 0, "by": by}
@@ -88,7 +87,7 @@ def create_token(database: Documents, by: str = "") -> tuple[str, datetime]:
 
 
 def check_token(database: Documents, token: str, *, use: bool = False) -> None:
-    """Raise Refused unless *token* is good now; with *use* it counts a host."""
+    """Raise Refused unless *token* is valid; count a use if *use* is true."""
     if not TOKEN_SHAPE.fullmatch(token):
         raise Refused(f"The deploy token is damaged; {COPY_AGAIN_HINT}, as a whole.")
     key = _hash(token)
@@ -110,7 +109,7 @@ def check_token(database: Documents, token: str, *, use: bool = False) -> None:
 
 
 def list_tokens(database: Documents) -> list[DeployToken]:
-    """Return the tokens that can still be used, the latest first."""
+    """Return the valid tokens, latest first."""
     alive = {"expires": {"$gt": datetime.now(UTC)}}
     found = list(database[COLLECTION].find(alive).sort("expires", DESCENDING).limit(50))
     revoked = store.read_revoked(database, RevocationKind.DEPLOY_TOKEN)
@@ -122,7 +121,7 @@ def list_tokens(database: Documents) -> list[DeployToken]:
 
 
 def revoke_token(database: Documents, token_id: str) -> None:
-    """Revoke the token; raises Refused when there is none such."""
+    """Revoke the token. Raises Refused if there is none with this id."""
     found = None
     if re.fullmatch(f"[0-9a-f]{{{ID_DIGITS}}}", token_id):
         begins = {"_id": {"$regex": f"^{token_id}"}}
@@ -135,13 +134,13 @@ def revoke_token(database: Documents, token_id: str) -> None:
     store.revoke(
         database, RevocationKind.DEPLOY_TOKEN, token.key, expires=token.expires
     )
-    # For a release before, which would be put back if an upgrade failed.
+    # For an earlier release, which is installed again if an upgrade fails.
     now = {"$set": {"expires": datetime.now(UTC)}}
     database[COLLECTION].update_one({"_id": token.key}, now)
 
 
 def token_id(database: Documents, token: str) -> str | None:
-    """Return how pages and history call the token; None if we never made it."""
+    """Return the token's id in pages and history; None if the token is unknown."""
     key = _hash(token)
     return key[:ID_DIGITS] if database[COLLECTION].find_one({"_id": key}, {}) else None
 
@@ -159,10 +158,10 @@ def console_names(settings: Settings) -> list[str]:
 
 
 def addresses_for(database: Documents, settings: Settings, chosen: str) -> list[str]:
-    """Return the addresses for a Defender that was deployed by the name *chosen*.
+    """Return the addresses for a Defender that is deployed with the name *chosen*.
 
-    A name of the load balancer leads to the node that serves; an address leads to one
-    node, so the other members' addresses are added.
+    A name of the load balancer reaches the serving node; an address reaches one node,
+    so the addresses of the other members are added.
     """
     if chosen in settings.console_san:
         return [chosen]
@@ -176,7 +175,7 @@ def own_pin(settings: Settings) -> str:
 
 
 def deploy_command(settings: Settings, name: str, token: str) -> str:
-    """Return the command to run on a host; raise Refused if *name* is not ours."""
+    """Return the command to run on a host. Raises Refused if *name* is not ours."""
     if name not in console_names(settings):
         raise Refused(f"{name!r} is not a name of this Console; choose one of the list")
     address = f"https://{_bracketed(name)}:{settings.management_port_https}"
@@ -188,7 +187,7 @@ def deploy_command(settings: Settings, name: str, token: str) -> str:
 
 
 def defender_script(settings: Settings, name: str, token: str, version: str) -> str:
-    """Return the script, with this node's values at its top."""
+    """Return the install script with the values of this node at its top."""
     if not ADDRESS.fullmatch(name):
         raise Refused("consoleaddr: give a name or an address of the Console")
     values = {
@@ -205,7 +204,7 @@ def defender_script(settings: Settings, name: str, token: str, version: str) -> 
 
 
 def refusal_script(sentence: str) -> str:
-    """Return a script that prints *sentence* as its error, since bash reads it."""
+    """Return a bash script that fails with *sentence*: the command pipes it to bash."""
     said = shlex.quote(f"Error: {sentence}")
     return f"#!/usr/bin/env bash\nprintf '%s\\n' {said} >&2\nexit 1\n"
 
@@ -215,7 +214,7 @@ def _bracketed(name: str) -> str:
 
 
 def defender_package(images: Path) -> Path:
-    """Return the package; build it again when the release is newer. Raises Refused."""
+    """Return the package; rebuild it if the release is newer. Raises Refused."""
     release, package = images / RELEASE, images / PACKAGE
     if not release.exists():
         raise Refused(

@@ -1,12 +1,12 @@
-"""The names for which Defenders were enrolled, and every certificate of each name.
+"""Store the enrolled names of Defenders with all certificates of each name.
 
-The register (`register`) forgets a Defender that is away for a day. This collection
-keeps the name for as long as one of its certificates could be valid: a deploy token
-enrols new names only, so that its holder cannot take the place of a Defender. For an
-existing name a host needs the certificate of that name, or the permission of an
+The register (`register`) removes a Defender that is offline for a day. This collection
+keeps its name for as long as one of its certificates may be valid: a deploy token
+enrols new names only, so that its holder cannot replace an existing Defender. To enrol
+an existing name, a host needs a certificate of that name or the permission of an
 administrator.
 
-One document is one name, compared without case, so that each change is atomic:
+One document per name, compared without case, makes each change atomic:
 `certificates` (serial, expires, key), `decommissioned` (when), `allowed` (until, by).
 """
 
@@ -26,7 +26,7 @@ from twistlock_console.revocation import store
 from twistlock_console.revocation.store import EXPIRY_MARGIN, RevocationKind
 
 COLLECTION = "enrolled_defenders"
-#: `_id` is the serial (hex) of a certificate, `serial` that of the one that followed.
+#: `_id` is the serial (hex) of a certificate, `serial` that of its successor.
 SUCCESSORS = "renewed_certificates"
 INDEXES = [
     IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
@@ -39,9 +39,9 @@ MAX_LISTED = 100
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """A certificate of a Defender: its serial number (hex), its end, and its key.
+    """A certificate of a Defender: its serial number (hex), its expiry, and its key.
 
-    *key* is the key's fingerprint, "" where a release before did not store it.
+    *key* is the fingerprint of the key; "" if an earlier release did not store it.
     """
 
     serial: str
@@ -50,14 +50,14 @@ class IssuedCertificate:
 
     @classmethod
     def read(cls, stored: Document) -> "IssuedCertificate":
-        """Read a stored one; a release before did not always store its end."""
+        """Parse a stored certificate; it may lack the expiry of earlier releases."""
         latest = datetime.now(UTC) + timedelta(days=CERTIFICATE_VALIDITY_DAYS)
         expires = stored.get("expires") or latest
         return cls(str(stored["serial"]), expires, str(stored.get("key", "")))
 
     @classmethod
     def of(cls, pem: bytes) -> "IssuedCertificate":
-        """Describe the certificate *pem*."""
+        """Create the value for the certificate *pem*."""
         made = x509.load_pem_x509_certificate(pem)
         serial = f"{made.serial_number:x}"
         return cls(serial, made.not_valid_after_utc, fingerprint(pem))
@@ -65,7 +65,7 @@ class IssuedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """A name may be enrolled once more, *until* then, as *by* has allowed."""
+    """A permission of the user *by*: *name* may be enrolled once more *until* then."""
 
     name: str
     until: datetime
@@ -78,25 +78,25 @@ def add_name(database: Db, name: str, issued: IssuedCertificate) -> bool:
 
 
 def certificates_of(database: Db, name: str) -> list[IssuedCertificate]:
-    """Return the certificates of the name, the revoked ones too."""
+    """Return all certificates of the name, including revoked ones."""
     found = _find_or_add(database, name) or {"certificates": []}
     return [IssuedCertificate.read(each) for each in found["certificates"]]
 
 
 def replace_certificate(database: Db, name: str, issued: IssuedCertificate) -> bool:
-    """Give the name another certificate, and revoke those before.
+    """Replace the certificates of the name by *issued*, and revoke the earlier ones.
 
-    For a host that holds the key of the present one. Returns False if the name was
-    decommissioned.
+    For a host that holds the key of the present certificate. Return False if the name
+    was decommissioned.
     """
     wanted = {"_id": name_key(name), "decommissioned": None}
     return _replace(database, wanted, name, issued)
 
 
 def use_permission(database: Db, name: str, issued: IssuedCertificate) -> bool:
-    """Do the same where an administrator allowed it, and use the permission up.
+    """Replace the certificates as `replace_certificate` does, and use the permission.
 
-    Returns False if there is none.
+    Return False if there is no permission.
     """
     wanted = {"_id": name_key(name), "allowed.until": {"$gt": datetime.now(UTC)}}
     return _replace(database, wanted, name, issued)
@@ -105,9 +105,9 @@ def use_permission(database: Db, name: str, issued: IssuedCertificate) -> bool:
 def add_successor(
     database: Db, name: str, before: IssuedCertificate, issued: IssuedCertificate
 ) -> bool:
-    """Note a certificate that follows *before*, which stays valid until its end.
+    """Store *issued* as the successor of *before*, which stays valid until its expiry.
 
-    Returns False if the name was decommissioned, or enrolled again by another host.
+    Return False if the name was decommissioned, or enrolled again by another host.
     """
     wanted = {
         "_id": name_key(name),
@@ -133,14 +133,14 @@ def allow(database: Db, name: str, by: str) -> bool:
 
 
 def disallow(database: Db, name: str) -> bool:
-    """Take the permission back; return False if there is none."""
+    """Withdraw the permission; return False if there is none."""
     wanted = {"_id": name_key(name), "allowed": {"$ne": None}}
     change = {"$unset": {"allowed": ""}}
     return database[COLLECTION].update_one(wanted, change).matched_count == 1
 
 
 def list_permissions(database: Db) -> list[Permission]:
-    """Return the names that may be enrolled once more, as many as a page shows."""
+    """Return the names that may be enrolled once more, MAX_LISTED at most."""
     wanted = {"allowed.until": {"$gt": datetime.now(UTC)}}
     found = database[COLLECTION].find(wanted).sort("allowed.until").limit(MAX_LISTED)
     return [
@@ -150,11 +150,11 @@ def list_permissions(database: Db) -> list[Permission]:
 
 
 def decommission(database: Db, name: str) -> str | None:
-    """Revoke every certificate of the name for good; return it as it was enrolled.
+    """Revoke every certificate of the name; return the name as it was enrolled.
 
-    Who renews or replaces a certificate at this moment either comes before, and is
-    revoked too, or finds the name decommissioned. Returns None for a name that never
-    was, or is decommissioned and not in the register.
+    A concurrent renewal or replacement either comes first, and is revoked too, or finds
+    the name decommissioned. Return None if the name was never enrolled, or if it is
+    decommissioned and not in the register.
     """
     known = _find_or_add(database, name)
     if known is None or (
@@ -170,7 +170,7 @@ def decommission(database: Db, name: str) -> str | None:
 
 
 def add_earlier_names(database: Db) -> None:
-    """Add the names and certificates that a release before stored; may be repeated."""
+    """Add names and certificates that earlier releases stored. Idempotent."""
     issued: dict[str, dict[str, IssuedCertificate]] = {}
 
     def note(name: str, certificates: list[IssuedCertificate]) -> None:
@@ -196,7 +196,7 @@ def add_earlier_names(database: Db) -> None:
 def _add_missing(
     database: Db, issued: dict[str, dict[str, IssuedCertificate]], revoked: set[str]
 ) -> None:
-    """Add new names with all their certificates, and to known ones those that count."""
+    """Add new names with all certificates; add valid new ones to known names."""
     known = {
         str(each["_id"]): {str(c["serial"]) for c in each["certificates"]}
         for each in database[COLLECTION].find({}, {"certificates.serial": 1})
@@ -219,7 +219,7 @@ def _add_missing(
 
 
 def _find_or_add(database: Db, name: str) -> Document | None:
-    """Return the document of the name; make it for one that is only in the register."""
+    """Return the document of the name; create it from the register if needed."""
     found = database[COLLECTION].find_one({"_id": name_key(name)})
     if found is not None or (entry := _find_in_register(database, name)) is None:
         return found
@@ -271,8 +271,8 @@ def _replace(
 ) -> bool:
     """Revoke the certificates of the document *wanted*, and replace them by *issued*.
 
-    They are revoked first: if this is cut short, no certificate is forgotten. One that
-    another process adds in between makes it begin again.
+    They are revoked first: if this is interrupted, no certificate remains valid. If
+    another process adds a certificate meanwhile, start again.
     """
     for _ in range(MAX_TRIES):
         if (before := database[COLLECTION].find_one(wanted)) is None:

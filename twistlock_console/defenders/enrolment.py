@@ -1,4 +1,4 @@
-"""Issues certificates to Defenders: at enrolment, and before the present one ends."""
+"""Issue certificates to Defenders: at enrolment, and before the present one expires."""
 
 import re
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ Documents = Database[dict[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentRequest:
-    """What a host asks for: a certificate for *name* and the key in *request* (PEM).
+    """A request of a host for a certificate for *name* and the key in *request* (PEM).
 
-    A host that has a certificate for that key already sends it as *certificate* (PEM).
+    A host that already has a certificate for that key sends it as *certificate* (PEM).
     """
 
     name: str
@@ -45,7 +45,7 @@ class EnrolmentRequest:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentResult:
-    """The certificate (PEM), and for the history what the enrolment rests on."""
+    """The certificate (PEM), and for the history why the enrolment was allowed."""
 
     certificate: str
     reason: str
@@ -56,14 +56,14 @@ def enrol(
 ) -> EnrolmentResult:
     """Issue a certificate with the authority in *folder*.
 
-    A new name gets one. An existing name gets one for the key that it has, or, if an
-    administrator allowed it, for another key: then what it had is revoked. Raises
-    Refused.
+    A new name gets a certificate. An existing name gets one for its present key or, if
+    an administrator allowed it, for another key: then its earlier certificates are
+    revoked. Raises Refused.
     """
     if not NAME.fullmatch(asked.name):
         raise Refused(
-            f"{asked.name!r} is no name for a Defender; give one of at most 64 "
-            "letters, digits, dots and hyphens"
+            f"{asked.name!r} is not a valid name for a Defender; give one of at most "
+            "64 letters, digits, dots and hyphens"
         )
     try:
         pem = _sign(folder, asked.name, asked.request)
@@ -89,7 +89,7 @@ def _replace(
     asked: EnrolmentRequest,
     issued: IssuedCertificate,
 ) -> str:
-    """Let the host take an existing name; returns why it may. Raises Refused."""
+    """Enrol an existing name; return why that is allowed. Raises Refused."""
     name = asked.name
     if _holds_key(database, folder, asked, issued.key):
         if enrolled.replace_certificate(database, name, issued):
@@ -119,10 +119,10 @@ def _how_to_allow(name: str) -> str:
 def _holds_key(
     database: Documents, folder: Path, asked: EnrolmentRequest, key: str
 ) -> bool:
-    """Return whether the name has a valid certificate for the *key* that asks.
+    """Return whether the name has a valid certificate for *key*.
 
-    The request is signed with that key, so the host holds it. What a release before
-    issued is known by the certificate that the host shows.
+    The request is signed with that key, so the host holds it. Certificates of earlier
+    releases are recognized by the certificate that the host sends.
     """
     known = [
         *enrolled.certificates_of(database, asked.name),
@@ -141,7 +141,7 @@ def _holds_key(
 def _parse_sent_certificate(
     folder: Path, asked: EnrolmentRequest
 ) -> IssuedCertificate | None:
-    """Return the certificate that the host sent, if we issued it for the name."""
+    """Return the certificate that the host sent, if this Console issued it."""
     if not asked.certificate:
         return None
     pem = asked.certificate.encode()
@@ -163,7 +163,7 @@ def _is_connected(database: Documents, name: str) -> bool:
 
 
 def _register(database: Documents, name: str, issued: IssuedCertificate) -> None:
-    """Show the name in the register, in this spelling alone."""
+    """Add the name to the register in this spelling; remove other spellings."""
     entries = database[register.COLLECTION]
     key = {register.NAME_KEY: name_key(name)}
     entries.delete_many({**key, "_id": {"$ne": name}})
@@ -180,7 +180,7 @@ def _register(database: Documents, name: str, issued: IssuedCertificate) -> None
 
 
 def check_due(identity: Identity) -> None:
-    """Raise Refused while the certificate of *identity* is good for long."""
+    """Raise Refused if the certificate of *identity* is not yet due for renewal."""
     left = identity.expires - datetime.now(UTC)
     if left > timedelta(days=RENEWAL_DAYS):
         raise Refused(
@@ -192,10 +192,10 @@ def check_due(identity: Identity) -> None:
 def renew(
     database: Documents, folder: Path, identity: Identity, der: bytes, request: str
 ) -> str:
-    """Return a certificate (PEM) that replaces *identity*'s, which is *der*.
+    """Return the successor (PEM) of the certificate *der* of *identity*. Idempotent.
 
-    It is stored before it is returned, so that a decommission revokes both. Each is
-    followed by one other, however often it is asked for, and for the same key. Call
+    It is stored before it is returned, so that a decommission revokes both. Each
+    certificate has one successor, for the same key, however often it is requested. Call
     `check_due` before. Raises Refused.
     """
     _check_key(der, request)

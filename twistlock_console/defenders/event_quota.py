@@ -1,8 +1,8 @@
-"""The quota of stored events: each Defender may store so many bytes in a day (UTC).
+"""Enforce the quota of stored events: bytes per Defender and day (UTC).
 
-Above it, events are acknowledged and dropped, so that the Defender's outbox goes on.
-What was dropped is counted by one event of the kind *dropped* for each Defender and
-day, stored before the acknowledgement.
+Events above the quota are acknowledged and dropped, so that the Defender's outbox does
+not fill. One event of the kind *dropped* per Defender and day counts them; it is stored
+before the acknowledgement.
 """
 
 from collections import Counter
@@ -16,19 +16,19 @@ from pymongo.database import Database
 
 from twistlock_console.protocol import Event
 
-#: `_id` is the Defender's name. Kept so that a failover does not begin the day again.
+#: `_id` is the Defender's name. Stored so that a failover does not reset the usage.
 COLLECTION = "defender_event_usage"
 INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)]
 MEGABYTE = 1_000_000
 SAVES_PER_QUOTA = 16
-"""The usage of a Defender is saved when a part of its quota, or 1 MB, was added."""
+"""The usage is saved when it grew by this part of the quota, or by 1 MB."""
 Documents = Database[dict[str, object]]
 _usage: TypeAdapter[dict[str, int]] = TypeAdapter(dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
 class DroppedEvents:
-    """The numbers of a Defender's events that are not stored, and why."""
+    """The numbers of a Defender's events that the quota did not allow."""
 
     defender: str
     day: str
@@ -36,9 +36,9 @@ class DroppedEvents:
     quota_megabytes: int
 
     def as_update(self, now: datetime) -> UpdateOne:
-        """Return the update of the event that counts them; repeating it is harmless.
+        """Return the idempotent update of the event that counts them.
 
-        A Defender's numbers rise, so what is sent again is not counted again.
+        A Defender's numbers rise, so repeated events are not counted again.
         """
         last = {"$ifNull": ["$last", 0]}
         fresh = {
@@ -68,9 +68,9 @@ class DroppedEvents:
 
 
 class EventQuota:
-    """Counts the bytes that each Defender stored today; answers from memory.
+    """Counts in memory the bytes that each Defender stored today.
 
-    *dropped* counts the events of each Defender that were dropped, in all.
+    *dropped* counts the dropped events of each Defender in all.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class EventQuota:
 
     @property
     def day(self) -> str:
-        """Return the present day; the counts begin at 0 with each."""
+        """Return the present day; a new day resets the counts."""
         day = f"{self._today():%Y-%m-%d}"
         if day != self._day:
             self._day, self._used, self._saved = day, {}, {}
         return day
 
     def load(self, day: str, used: Mapping[str, int]) -> None:
-        """Take over what was saved of *day*."""
+        """Load the saved usage of *day*."""
         if day == self.day:
             for defender, size in used.items():
                 self._used[defender] = max(size, self._used.get(defender, 0))
@@ -103,7 +103,7 @@ class EventQuota:
     def split(
         self, defender: str, events: Sequence[Event], sizes: Sequence[int]
     ) -> tuple[int, DroppedEvents | None]:
-        """Return how many of *events* may be stored, and the rest, if there is one."""
+        """Return how many of *events* may be stored, and the others as dropped."""
         day = self.day
         left = self.megabytes * MEGABYTE - self.used(defender)
         if sum(sizes) <= left:
@@ -122,11 +122,11 @@ class EventQuota:
         return self._used.get(defender, 0) if self.day else 0
 
     def charge(self, defender: str, size: int) -> None:
-        """Count *size* bytes that were stored."""
+        """Add *size* stored bytes to the usage of *defender*."""
         self._used[defender] = self.used(defender) + size
 
     def count_dropped(self, dropped: DroppedEvents) -> None:
-        """Count *dropped*, which is stored; what was sent again is counted once."""
+        """Count stored *dropped* events; count repeated ones once."""
         last = self._last_dropped.get(dropped.defender, 0)
         fresh = sum(number > last for number in dropped.numbers)
         self._last_dropped[dropped.defender] = max(last, dropped.numbers[-1])
@@ -134,12 +134,12 @@ class EventQuota:
         self._unreported.add(dropped.defender)
 
     def take_unreported(self) -> list[tuple[str, int]]:
-        """Return the Defenders of which events were dropped lately, with their sums."""
+        """Return Defenders with newly dropped events, each with its total, once."""
         defenders, self._unreported = self._unreported, set()
         return [(defender, self.dropped[defender]) for defender in sorted(defenders)]
 
     def take_unsaved(self) -> dict[str, int]:
-        """Return the usage that is to be saved now; it counts as saved."""
+        """Return the usage to save now, and consider it saved."""
         step = min(MEGABYTE, self.megabytes * MEGABYTE // SAVES_PER_QUOTA)
         unsaved = {
             defender: size
@@ -151,13 +151,13 @@ class EventQuota:
 
 
 def read_usage(database: Documents, day: str) -> dict[str, int]:
-    """Return the bytes that each Defender has stored on *day*, as far as saved."""
+    """Return the saved usage of *day* in bytes, by Defender."""
     found = database[COLLECTION].find({"day": day})
     return _usage.validate_python({each["_id"]: each["bytes"] for each in found})
 
 
 def save_usage(database: Documents, day: str, used: Mapping[str, int]) -> None:
-    """Save the usage of *day*; a higher number that is there stays."""
+    """Save the usage of *day*; keep a higher saved number."""
     expires = datetime.now(UTC) + timedelta(days=2)
     same_day = {"$eq": ["$day", day]}
     database[COLLECTION].bulk_write(

@@ -1,4 +1,4 @@
-"""Stores the events of Defenders, each once however often it is sent; counts them."""
+"""Store the events of Defenders, each once however often it is sent (idempotent)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,17 +18,17 @@ COLLECTION = "defender_events"
 COMPLIANCE = "defender_compliance"
 RETENTION_S = 30 * 86_400
 DUPLICATE_KEY = 11000
-#: More are not counted: a plot needs no more, and a page must not wait.
+#: The maximum of counted events: a plot needs no more, and a page must not wait.
 MAX_COUNTED = 200_000
 COUNT_TIMEOUT_MS = 1000
 Documents = Database[dict[str, object]]
 _counts: TypeAdapter[dict[int, int]] = TypeAdapter(dict[int, int])
 
-#: `_id` is "defender/number": what is sent again is recognized by it. The lists that
-#: show events bring indexes of their own.
+#: `_id` is "defender/number", which identifies repeated events. The lists of events
+#: define further indexes.
 INDEXES = [IndexModel([("received", ASCENDING)], expireAfterSeconds=RETENTION_S)]
 
-#: Indexes of an earlier release, whose lists went by the time on the host.
+#: Indexes of an earlier release, whose lists were sorted by the time on the host.
 OBSOLETE_INDEXES = frozenset(
     {
         "kind_1_time_1__id_1",
@@ -40,7 +40,7 @@ OBSOLETE_INDEXES = frozenset(
 
 
 def drop_obsolete_indexes(database: Documents) -> None:
-    """Drop the indexes that nothing uses any more; they cost time at each write."""
+    """Drop unused indexes, which cost time at each write."""
     present = database[COLLECTION].index_information()
     for name in OBSOLETE_INDEXES & present.keys():
         database[COLLECTION].drop_index(name)
@@ -49,7 +49,7 @@ def drop_obsolete_indexes(database: Documents) -> None:
 
 
 def add_times_of_receipt(database: Documents) -> None:
-    """Give the runs of checks of an earlier release a time of receipt."""
+    """Add a time of receipt to check results that an earlier release stored."""
     time = {"$min": ["$time", "$$NOW"]}
     database[COMPLIANCE].update_many(
         {"received": {"$exists": False}}, [{"$set": {"received": time}}]
@@ -57,7 +57,7 @@ def add_times_of_receipt(database: Documents) -> None:
 
 
 def encode_documents(defender: str, events: Iterable[Event]) -> list[RawBSONDocument]:
-    """Give what is stored of *events*, encoded here: it counts in bytes from now on."""
+    """Return *events* as encoded documents, whose size in bytes is then known."""
     received = datetime.now(UTC)
     return [
         RawBSONDocument(
@@ -79,11 +79,14 @@ def store_events(
     documents: Sequence[RawBSONDocument],
     dropped: Sequence[DroppedEvents] = (),
 ) -> list[int]:
-    """Return when a majority has all of them; gives which of them were there before.
+    """Store *documents*; return the indexes of those that were stored before.
 
-    Events that were *dropped* are counted. MongoDB waits for the majority also where it
-    finds a duplicate, so that counts as stored. Raises PyMongoError when one of them
-    may not be stored.
+    Return when a majority has all of them. MongoDB waits for the majority even if it
+    finds a duplicate, so a duplicate is stored. Count the *dropped* events.
+
+    Raises:
+        PyMongoError: a document may not be stored.
+
     """
     duplicates = _insert(database, documents) if documents else []
     if dropped:
@@ -107,7 +110,7 @@ def _insert(database: Documents, documents: Sequence[RawBSONDocument]) -> list[i
 def store_compliance(
     database: Documents, defender: str, runs: Iterable[ComplianceEvent]
 ) -> None:
-    """Keep the latest run of the checks for each Defender."""
+    """Store the latest run of the checks of the Defender."""
     updates = [
         UpdateOne(
             {"_id": defender},
@@ -147,9 +150,9 @@ def count_by_time(
     since: datetime,
     step: timedelta,
 ) -> dict[int, int]:
-    """Count what is *wanted* by the number of *steps* after *since*, the latest first.
+    """Count the *wanted* events by the number of *steps* after *since*, latest first.
 
-    It goes by the time of receipt. Gives nothing when it would take too long.
+    The time of receipt counts. Return nothing if the query takes too long.
     """
     milliseconds = step / timedelta(milliseconds=1)
     elapsed = {"$subtract": ["$received", since]}

@@ -1,13 +1,13 @@
-"""The register of Defenders: who they are, and since when they are here or away.
+"""Store the register of Defenders: their facts, and since when they are connected.
 
-`connected` is true while a Defender is connected, and for a little while after a
-failover: the Console that took over first gives everybody time to come back, then
-marks those as away who did not. `left` is the time of the service clock at which one
-left, `link.server` the process that holds, or held, its connection.
+`connected` is true while a Defender is connected, and for a short time after a
+failover: the new Console first waits for all Defenders to reconnect, then marks the
+others as offline. `left` is the service clock's time of the disconnection,
+`link.server` the process that holds, or held, the connection.
 
-The service clock counts the seconds for which a Console has served, all nodes and
-epochs together. It measures the absence of a Defender: it stands still while no Console
-serves, so that an outage of ours counts against no Defender, and no host's clock
+The service clock counts the seconds for which any Console has served, over all nodes
+and epochs. It measures how long a Defender is offline: it stops while no Console
+serves, so that an outage of the Console counts against no Defender, and no host's clock
 matters.
 """
 
@@ -27,7 +27,7 @@ from twistlock_console.protocol import Facts
 COLLECTION = "defenders"
 CLOCK = "defender_clock"
 DUPLICATE_KEY = 11000
-#: The name as it is compared: DNS knows no case.
+#: The field with the compared form of the name: DNS ignores case.
 NAME_KEY = "nameKey"
 INDEXES = [IndexModel([(NAME_KEY, ASCENDING)])]
 Documents = Database[dict[str, object]]
@@ -37,7 +37,7 @@ _seconds: TypeAdapter[float] = TypeAdapter(float)
 
 @dataclass(frozen=True, slots=True)
 class ServingProcess:
-    """The process that serves Defenders: its own id, its epoch, its node's address."""
+    """The process that serves Defenders: its id, its epoch, its node's address."""
 
     id: str
     epoch: int
@@ -46,7 +46,7 @@ class ServingProcess:
 
 @dataclass(frozen=True, slots=True)
 class ConnectedDefender:
-    """A Defender that connected, with what its certificate and its hello say."""
+    """A Defender that connected, with the data of its certificate and hello."""
 
     name: str
     connection: int
@@ -61,7 +61,10 @@ class ConnectedDefender:
 def connected_update(
     server: ServingProcess, arrival: ConnectedDefender, now: datetime
 ) -> UpdateOne:
-    """Note an arrival. Who was connected to an earlier Console has not been away."""
+    """Return the update for a connected Defender.
+
+    A Defender that was connected to the Console before a failover was never offline.
+    """
     was_here = {"$eq": ["$connected", True]}
     same_epoch = {"$eq": ["$returned.epoch", server.epoch]}
     returned = {"epoch": server.epoch, "time": now}
@@ -89,13 +92,13 @@ def connected_update(
 
 
 def name_query(name: str) -> dict[str, object]:
-    """Return the query for the Defender of this name, in whatever case."""
+    """Return the query for the Defender of this name, whatever its case."""
     return {"$or": [{"_id": name}, {NAME_KEY: name_key(name)}]}
 
 
 def add_name_keys(database: Documents) -> None:
-    """Store the compared form of the names that a release before registered."""
-    # They are ASCII, of which this is the same.
+    """Store the compared form of names that an earlier release registered."""
+    # The names are ASCII, for which $toLower equals name_key.
     change = [{"$set": {NAME_KEY: {"$toLower": "$_id"}}}]
     database[COLLECTION].update_many({NAME_KEY: None}, change)
 
@@ -103,29 +106,29 @@ def add_name_keys(database: Documents) -> None:
 def disconnected_update(
     server: ServingProcess, name: str, connection: int, now: datetime, at: float
 ) -> UpdateOne:
-    """Note that the Defender left; *at* is the service clock's time."""
+    """Return the update for a disconnected Defender; *at* is of the service clock."""
     mine = {"_id": name, "link.server": server.id, "link.id": connection}
     away = {"connected": False, "lastModified": now, "disconnected_update": at}
     return UpdateOne(mine, {"$set": away})
 
 
 def facts_update(name: str, facts: Facts) -> UpdateOne:
-    """Note what a host is now."""
+    """Return the update of the facts of a host."""
     return UpdateOne({"_id": name}, {"$set": _facts(name, facts)})
 
 
 def policy_update(name: str, policy: str) -> UpdateOne:
-    """Note the hash of the rule that the Defender was sent."""
+    """Return the update of the hash of the rule that the Defender received."""
     return UpdateOne({"_id": name}, {"$set": {"policy": policy}})
 
 
 def dropped_update(name: str, count: int) -> UpdateOne:
-    """Note how many events of a Defender were dropped over its quota, in all."""
+    """Return the update of the total of events that the quota dropped."""
     return UpdateOne({"_id": name}, {"$max": {"droppedEvents": count}})
 
 
 def read_dropped(database: Documents) -> dict[str, int]:
-    """Return how many events were dropped, by Defender, where any were."""
+    """Return the totals of dropped events, by Defender, where there are any."""
     found = database[COLLECTION].find(
         {"droppedEvents": {"$gt": 0}}, {"droppedEvents": True}
     )
@@ -133,7 +136,7 @@ def read_dropped(database: Documents) -> dict[str, int]:
 
 
 def write(database: Documents, changes: list[UpdateOne]) -> None:
-    """Make *changes* in their order; what a later Console wrote is left alone."""
+    """Write *changes*; ignore those that a Console of a later epoch supersedes."""
     try:
         database[COLLECTION].bulk_write(changes, ordered=False)
     except BulkWriteError as error:
@@ -147,7 +150,10 @@ def write(database: Documents, changes: list[UpdateOne]) -> None:
 def mark_disconnected(
     database: Documents, server: ServingProcess, opened: datetime, at: float
 ) -> int:
-    """Mark who has not come back since *opened*, the service clock's *at*."""
+    """Mark Defenders as offline that did not reconnect since *opened*; count them.
+
+    *at* is the time of the service clock at *opened*.
+    """
     changed = database[COLLECTION].update_many(
         {"connected": True, "link.server": {"$ne": server.id}},
         {
@@ -162,7 +168,7 @@ def mark_disconnected(
 
 
 def mark_alerted(database: Documents, before: float, now: datetime) -> list[str]:
-    """Mark who left *before* and was not alerted of; gives their names."""
+    """Mark Defenders as alerted that disconnected *before*; return their names."""
     away = {
         "connected": False,
         "disconnected_update": {"$lte": before},
@@ -176,7 +182,7 @@ def mark_alerted(database: Documents, before: float, now: datetime) -> list[str]
 
 
 def remove_absent(database: Documents, before: float) -> list[str]:
-    """Remove who left *before*; gives their names."""
+    """Remove Defenders that disconnected *before*; return their names."""
     away = {"connected": False, "disconnected_update": {"$lte": before}}
     names = [str(d["_id"]) for d in database[COLLECTION].find(away, {}).limit(1000)]
     if names:
@@ -202,13 +208,13 @@ def _facts(name: str, facts: Facts) -> dict[str, object]:
 
 
 def _not_newer(server: ServingProcess, name: str) -> dict[str, object]:
-    # With a newer epoch in it the document does not match, the insertion that follows
-    # meets a duplicate key, and nothing is changed.
+    # A document with a newer epoch does not match; the upsert then fails with a
+    # duplicate key and changes nothing (fencing).
     return {"_id": name, "link.epoch": {"$not": {"$gt": server.epoch}}}
 
 
 def utc_now() -> datetime:
-    """Give the time of day, as it is shown to people."""
+    """Return the wall-clock time, for display alone."""
     return datetime.now(UTC)
 
 
@@ -220,14 +226,14 @@ def count_connected(database: Documents) -> dict[bool, int]:
 
 
 class ServiceClock:
-    """Counts the seconds of service; the process that serves Defenders calls *tick*."""
+    """Counts the seconds of service; the process that serves Defenders calls `tick`."""
 
     def __init__(self) -> None:
         self._ticked = boottime_ns()
         self._total = 0.0
 
     def tick(self, database: Documents) -> float:
-        """Add the time since the last tick, and give the seconds in all."""
+        """Add the time since the last tick; return the total seconds."""
         now = boottime_ns()
         found = database[CLOCK].find_one_and_update(
             {"_id": "console"},
@@ -240,13 +246,13 @@ class ServiceClock:
         return self._total
 
     def now(self) -> float:
-        """Give the seconds in all, without asking the database."""
+        """Return the total seconds without a query."""
         return self._total + (boottime_ns() - self._ticked) / SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class ReconnectStats:
-    """The first and the last arrival under an epoch, and how many there were."""
+    """The first and last reconnection under an epoch, and their number."""
 
     first: datetime | None
     last: datetime | None
@@ -257,7 +263,7 @@ _reconnects: TypeAdapter[ReconnectStats] = TypeAdapter(ReconnectStats)
 
 
 def reconnect_stats(database: Documents, epoch: int) -> ReconnectStats:
-    """Summarise when the Defenders first connected under *epoch*."""
+    """Return when the Defenders first connected under *epoch*."""
     found = list(
         database[COLLECTION].aggregate(
             [

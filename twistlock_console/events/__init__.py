@@ -1,1 +1,1 @@
-"""Events and the bus that carries them."""
+"""Define events, and the bus that delivers them."""

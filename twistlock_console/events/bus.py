@@ -1,4 +1,4 @@
-"""The event bus: typed publish and subscribe over blinker signals."""
+"""Publish and subscribe to typed events, over blinker signals."""
 
 import logging
 from collections.abc import Callable
@@ -11,9 +11,9 @@ log = logging.getLogger(__name__)
 
 
 class Bus:
-    """Hands each event to the receivers of exactly its kind.
+    """Delivers each event to the receivers of exactly its class.
 
-    Receivers are held strongly, and one that fails does not stop the others.
+    Receivers are referenced strongly, and one that fails does not stop the others.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Bus:
         self._signal(kind).connect(receiver, weak=False)
 
     def publish(self, event: object) -> None:
-        """Hand *event* to every receiver of its kind, on this thread."""
+        """Call every receiver of *event*, on this thread."""
         for receiver in self._signal(type(event)).receivers_for(ANY):
             try:
                 receiver(event)

@@ -1,4 +1,4 @@
-"""The replica set as `replSetGetStatus` shows it. Pure.
+"""Parse the status of the replica set (`replSetGetStatus`). Pure.
 
 See the MongoDB manual, "replSetGetStatus" and "replSetGetConfig", version 6.0.
 """
@@ -16,9 +16,10 @@ def address_of(host: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
-    """One member as `replSetGetStatus` lists it; *optime* is when its oplog ends.
+    """One member as `replSetGetStatus` lists it.
 
-    *votes* is in the configuration only: a member that still copies has no vote.
+    *optime* is the time of its last oplog entry; None if it holds no data yet. *votes*
+    comes from the configuration: a member that still copies its data has no vote.
     """
 
     member_id: int
@@ -39,7 +40,7 @@ class ClusterStatus:
 
     @classmethod
     def from_answer(cls, answer: Mapping[str, Any], config: Mapping[str, Any]) -> Self:
-        """Read what `replSetGetStatus` returns, and the set's configuration."""
+        """Parse the reply of `replSetGetStatus`, with the set's configuration."""
         voteless = {m["host"] for m in config["members"] if not m["votes"]}
         members = tuple(
             MemberStatus(
@@ -56,11 +57,11 @@ class ClusterStatus:
         return cls(term=int(answer.get("term", 0)), members=members)
 
     def sync_source_of(self, address: str) -> str | None:
-        """Whose oplog the member at *address* reads; "" for nobody's."""
+        """Return the sync source of the member at *address*; "" if it has none."""
         return next((m.sync_source for m in self.members if m.address == address), None)
 
     def lag_seconds(self, address: str) -> float | None:
-        """Return how far *address* is behind the most recent oplog; None if unknown."""
+        """Return the seconds by which *address* lags; None if that is unknown."""
         ends = [member.optime for member in self.members if member.optime]
         own = next((m.optime for m in self.members if m.address == address), None)
         if own is None or not ends:
@@ -69,5 +70,5 @@ class ClusterStatus:
 
 
 def _written(optime: datetime | None) -> datetime | None:
-    """Return when it was written; a member that holds nothing yet tells of 1970."""
+    """Return *optime*; None for the 1970 that a member without data reports."""
     return optime if optime and optime.year > 1970 else None

@@ -1,4 +1,4 @@
-"""What happens in a node, as values; each kind is published from one place."""
+"""Define the events of a node; each is published from one place."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from twistlock_console.events.cluster_status import ClusterStatus
 
 
 class Role(StrEnum):
-    """What this node is to its users; MongoDB's words are kept for its members."""
+    """The role of this node; PRIMARY and SECONDARY are states of MongoDB members."""
 
     PRIMARY = "primary"
     STANDBY = "standby"
@@ -17,7 +17,7 @@ class Role(StrEnum):
 class RoleChanged:
     """This node took or gave up the primary role.
 
-    *phases* maps a phase's name to the seconds it took, in order.
+    *phases* maps the name of a phase to its seconds, in order.
     """
 
     old: Role
@@ -89,7 +89,7 @@ class BackupFinished:
 
 @dataclass(frozen=True, slots=True)
 class HealthChanged:
-    """A health check of this node began to fail or came right again."""
+    """A health check of this node began to fail, or recovered."""
 
     check: str
     healthy: bool

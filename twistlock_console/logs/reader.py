@@ -1,4 +1,4 @@
-"""The latest lines of this node's log, read back; pure but for the file."""
+"""Read the latest lines of this node's log."""
 
 import json
 import re
@@ -10,14 +10,14 @@ from twistlock_console.logs.setup import log_file
 from twistlock_console.settings import Folders
 
 MAX_LINES = 2_000
-#: No more of a file is read; a line has 200 bytes or so, a traceback 4,000.
+#: The end of a file that is read; a line has about 200 bytes, a traceback 4,000.
 MAX_READ_BYTES = 4 * 1024 * 1024
 _PLAIN = re.compile(r"(\d{4}-\d\d-\d\dT\S{8,}Z) ([A-Z]+) (.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line: when, how grave, and the rest; a traceback has only the rest."""
+    """One line: time, level and text; a line of a traceback has a text alone."""
 
     time: str
     level: str
@@ -29,23 +29,23 @@ class LogLine:
 
 
 def read_latest_lines(folders: Folders, count: int) -> list[LogLine]:
-    """Return the last *count* lines at most, oldest first; those of all processes.
+    """Return at most the last *count* lines of all processes, oldest first.
 
-    Raises OSError when the file is there and cannot be read.
+    Raises OSError if the file exists and cannot be read.
     """
     newest = log_file(folders)
     count = min(count, MAX_LINES)
     lines, is_whole = _tail(newest)
-    # Where the beginning of a file was left out, an older one does not go on from it.
+    # If the start of this file was not read, the older file does not adjoin.
     if len(lines) < count and is_whole:
         lines = _tail(Path(f"{newest}.1"))[0] + lines
     read = map(parse_line, lines[-count:])
-    # An earlier release wrote some of these lines.
+    # An earlier release may have written lines without redaction.
     return [replace(line, log=redact_text(line.log)) for line in read]
 
 
 def parse_line(text: str) -> LogLine:
-    """Understand a line of either format."""
+    """Parse a line of either format."""
     if text.startswith("{"):
         try:
             return _from_json(json.loads(text))
@@ -66,7 +66,7 @@ def _from_json(fields: dict[str, object]) -> LogLine:
 
 
 def _tail(file: Path) -> tuple[list[str], bool]:
-    """Return the last lines of *file*, and whether they are all that it has."""
+    """Return the last lines of *file*, and whether these are all its lines."""
     if not file.exists():
         return [], True
     with file.open("rb") as log:

@@ -1,8 +1,7 @@
-"""The log: one line a record, for programs or for people, here and in a file.
+"""Set up logging: one line a record, for programs or people, to stderr and a file.
 
-Every record tells its node and epoch and, within a request, the request and its user.
-A line that has no room on the disk is left out; who logs it, and what writes it, never
-fail.
+Every record has its node and epoch and, within a request, the request and its user. On
+a full disk, lines are dropped; neither the caller nor the writer fails.
 """
 
 import json
@@ -24,15 +23,15 @@ from twistlock_console.common.log_bounds import rotate_files
 from twistlock_console.common.redaction import redact_text
 from twistlock_console.settings import Folders, LogFormat, Settings
 
-#: On a full disk each line fails; that is logged no more often.
+#: On a full disk each line fails; the failure is logged at this interval.
 REPORT_INTERVAL_NS = 60 * SECOND
 FILE = "console.log"
-#: What waits for a disk that stands still; more is left out of the file.
+#: Records that wait for a disk that hangs; further ones are dropped.
 MAX_QUEUED_RECORDS = 10_000
 MAX_FILE_BYTES = 20_000_000
 QUIET_LOGGERS = {"pymongo": logging.ERROR, "urllib3": logging.ERROR}
 CONTEXT_FIELDS = ("node", "epoch", "request", "user")
-#: Ends of lines, and what shows a line in another order than it has.
+#: Line breaks, and characters that change the displayed order of a line.
 _CONTROL = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
@@ -40,17 +39,17 @@ log = logging.getLogger(__name__)
 
 
 class LogWriter(WatchedFileHandler):
-    """Appends to a file, and to the one that takes its place when that is rotated."""
+    """Appends to a log file, and to its successor when the file is rotated."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")
         self._quiet_until = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line; a file that cannot be let go of properly is let go of too.
+        """Write the line; close the file on any error.
 
-        Python hands on errors of writing alone, not of leaving the old file and opening
-        the new one. Holding on to a deleted file would keep its room on a full disk.
+        Python's handler reports errors of writing alone, not of closing the old file
+        and opening the new one. An open deleted file would occupy space on a full disk.
         """
         try:
             super().emit(record)
@@ -59,9 +58,9 @@ class LogWriter(WatchedFileHandler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Return why lines are left out, in the log itself: standard error may take it.
+        """Log why lines are dropped, so that another handler may show it.
 
-        That line may fail as well and come back here, where it ends.
+        That line may fail in this handler too; then this method returns at once.
         """
         del record
         now = boottime_ns()
@@ -69,16 +68,16 @@ class LogWriter(WatchedFileHandler):
             return
         self._quiet_until = now + REPORT_INTERVAL_NS
         error = sys.exc_info()[1]
-        log.warning("lines are left out of %s: %s", self.baseFilename, error)
+        log.warning("lines are not written to %s: %s", self.baseFilename, error)
 
     def close(self) -> None:
-        """Close the file; what still waits in memory is lost if it has no room."""
+        """Close the file; on a full disk, buffered lines are lost."""
         with suppress(OSError):
             super().close()
 
 
 class LogContext(logging.Filter):
-    """Adds to each record its context: node, epoch, request, user."""
+    """Adds the context to each record: node, epoch, request, user."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +85,7 @@ class LogContext(logging.Filter):
         self.epoch: Callable[[], int] = lambda: 0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add them; no record is left out."""
+        """Add the context; accept every record."""
         record.node = self.node
         record.epoch = self.epoch()
         record.request = record.user = ""
@@ -102,10 +101,10 @@ LOG_CONTEXT = LogContext()
 
 
 class JsonLines(logging.Formatter):
-    """A record as one JSON object; what it does not have is left out."""
+    """Formats a record as one JSON object without its empty members."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the record as a line."""
+        """Return the record as a line."""
         fields: dict[str, object] = {
             "time": _time(record),
             "level": record.levelname,
@@ -119,10 +118,10 @@ class JsonLines(logging.Formatter):
 
 
 class PlainLines(logging.Formatter):
-    """A record as people read it; no other line can be forged within it."""
+    """Formats a record for people; its text cannot forge another line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the record as a line, and below it the traceback if there is one."""
+        """Return the record as a line, followed by the traceback if there is one."""
         parts = [
             f"{part}={value}"
             for part in CONTEXT_FIELDS
@@ -140,7 +139,7 @@ FORMATS = {LogFormat.JSON: JsonLines, LogFormat.HUMAN: PlainLines}
 
 
 def configure_logging(level: str) -> None:
-    """Log in plain words on standard error, which systemd or the caller keeps."""
+    """Log in the human format to standard error, which systemd or the caller keeps."""
     logging.getLogger().setLevel(level.upper())
     for name, quiet in QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(quiet)
@@ -149,10 +148,10 @@ def configure_logging(level: str) -> None:
 
 @contextmanager
 def log_as_node(settings: Settings) -> Iterator[None]:
-    """Log as a node does, on standard error and to its file.
+    """Log to standard error and to the file of the node.
 
-    A thread writes the file: a disk that hangs must not keep the node from closing
-    the ports.
+    A thread writes the file: a disk that hangs must not prevent the node from closing
+    its ports.
     """
     waiting: queue.Queue[logging.LogRecord] = queue.Queue(MAX_QUEUED_RECORDS)
     LOG_CONTEXT.node = settings.node_address
@@ -166,13 +165,13 @@ def log_as_node(settings: Settings) -> Iterator[None]:
         try:
             yield
         finally:
-            # Full: the disk stands still, and nothing can be said to the thread.
+            # Full: the disk hangs, and the thread cannot be stopped.
             with suppress(queue.Full):
                 listener.stop()
 
 
 def log_as_server(settings: Settings, epoch: Callable[[], int]) -> None:
-    """Log as a service server does: the same without a thread, for it may fork."""
+    """Log as `log_as_node` does, but without a thread, because a server may fork."""
     LOG_CONTEXT.node = settings.node_address
     LOG_CONTEXT.epoch = epoch
     logging.getLogger().setLevel(logging.INFO)
@@ -183,24 +182,24 @@ def log_as_server(settings: Settings, epoch: Callable[[], int]) -> None:
 
 
 def rotate_log(folders: Folders) -> None:
-    """Begin a new file when this one is large; every process follows by itself."""
+    """Rotate the log file if it is large; every process reopens it by itself."""
     rotate_files(log_file(folders), MAX_FILE_BYTES)
 
 
 def log_file(folders: Folders) -> Path:
-    """Return where a node keeps what it has logged."""
+    """Return the path of the node's log file."""
     return folders.log / FILE
 
 
 class _DroppingQueueHandler(QueueHandler):
-    """Puts a finished line into the queue; drops it when the queue is full."""
+    """Queues formatted lines; drops a line when the queue is full."""
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Write the line on the thread that knows the request."""
+        """Format the line on the calling thread, which has the request context."""
         return logging.makeLogRecord({"msg": self.format(record)})
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Never wait."""
+        """Add the record to the queue, or drop it; never wait."""
         try:
             self.queue.put_nowait(record)
         except queue.Full:
@@ -208,7 +207,7 @@ class _DroppingQueueHandler(QueueHandler):
 
 
 def _stderr_handlers(settings: Settings) -> list[logging.Handler]:
-    """None where standard error is that file already: each line shall be there once."""
+    """Return the handlers for standard error; none if that is the log file already."""
     try:
         there = log_file(settings.folders).stat()
         if os.path.samestat(os.fstat(sys.stderr.fileno()), there):

@@ -1,1 +1,1 @@
-"""The policies that Defenders enforce, as the database keeps them."""
+"""Validate and store the policies that Defenders enforce."""

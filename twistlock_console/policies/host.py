@@ -1,4 +1,4 @@
-"""The runtime policy for hosts: one document, whose version grows with each change."""
+"""Store the runtime policy for hosts: one document with a version."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +16,9 @@ from twistlock_console.protocol.bounds import describe_first_error
 
 COLLECTION = "policies"
 HOST_RUNTIME = "hostRuntime"
+CHANGED_MEANWHILE = (
+    "another user changed the rules meanwhile; reload the rules, then repeat"
+)
 Documents = Database[dict[str, object]]
 _policy: TypeAdapter[HostPolicy] = TypeAdapter(HostPolicy)
 _rules: TypeAdapter[tuple[HostRule, ...]] = TypeAdapter(tuple[HostRule, ...])
@@ -23,7 +26,7 @@ _rules: TypeAdapter[tuple[HostRule, ...]] = TypeAdapter(tuple[HostRule, ...])
 
 @dataclass(frozen=True, slots=True)
 class _PolicyDocument:
-    """The policy as it is stored; its *rules* may be damaged."""
+    """The stored document of the policy; its *rules* may be invalid."""
 
     version: int
     rules: Mapping[str, object]
@@ -34,13 +37,13 @@ _document: TypeAdapter[_PolicyDocument] = TypeAdapter(_PolicyDocument)
 
 @dataclass(frozen=True, slots=True)
 class StoredPolicy:
-    """The rules in their order; version 0 is a policy that was never changed."""
+    """The rules in their order; version 0 means a policy that was never changed."""
 
     version: int
     rules: tuple[HostRule, ...]
 
     def to_json(self) -> dict[str, object]:
-        """Give the policy as the API shows it."""
+        """Return the policy as the API shows it."""
         shown: dict[str, object] = _policy.dump_python(
             HostPolicy(self.rules), mode="json", by_alias=True
         )
@@ -48,12 +51,12 @@ class StoredPolicy:
 
 
 def read_policy(database: Documents) -> StoredPolicy:
-    """Give the policy in force. Raises ConsoleError when it cannot be read."""
+    """Return the policy in force. Raises ConsoleError if it cannot be parsed."""
     return _parse(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
 
 
 def read_rules_if_valid(database: Documents) -> tuple[HostRule, ...]:
-    """Give the rules in force; none where they cannot be read."""
+    """Return the rules in force; none if they cannot be parsed."""
     return _parse_or_empty(database[COLLECTION].find_one({"_id": HOST_RUNTIME})).rules
 
 
@@ -63,14 +66,28 @@ def write_policy(
     owner: str,
     seen: int | None = None,
 ) -> tuple[StoredPolicy, StoredPolicy]:
-    """Put *rules* in force as *owner*; gives the policy before and after.
+    """Replace the rules in force by *rules* on behalf of *owner*.
 
-    Rules that did not change keep who changed them and when. Raises Refused for rules
-    that do not go together, and with *seen* if another version is in force by now.
+    Unchanged rules keep the user and time of their last change.
+
+    Args:
+        database: the database of the cluster.
+        rules: all rules in their order.
+        owner: the user who makes the change.
+        seen: the version that the user saw; None to replace any version.
+
+    Returns:
+        The policy before and after the change.
+
+    Raises:
+        Refused: the rules are invalid, or another version is in force by now.
+
     """
     old = _parse_or_empty(database[COLLECTION].find_one({"_id": HOST_RUNTIME}))
     if seen is not None and seen != old.version:
-        raise Refused("somebody changed the rules meanwhile; look again, then repeat")
+        raise Refused(
+            "another user changed the rules meanwhile; reload the rules, then repeat"
+        )
     _check_new_names(rules, old.rules)
     signed = _validate(_sign_changes(rules, old.rules, owner))
     written = database[COLLECTION].find_one_and_update(
@@ -83,7 +100,9 @@ def write_policy(
         return_document=ReturnDocument.AFTER,
     )
     if written is None:
-        raise Refused("somebody changed the rules meanwhile; look again, then repeat")
+        raise Refused(
+            "another user changed the rules meanwhile; reload the rules, then repeat"
+        )
     return old, replace(old, version=_version_of(written), rules=signed.rules)
 
 
@@ -96,9 +115,9 @@ def _validate(rules: Sequence[HostRule]) -> HostPolicy:
 
 
 def _check_new_names(rules: Sequence[HostRule], before: Sequence[HostRule]) -> None:
-    """Raise Refused for a new name that looks like another rule's.
+    """Raise Refused for a new name that is confusable with another rule's.
 
-    Names that the policy has already stay as they are.
+    Existing names remain valid.
     """
     known = {rule.name for rule in before}
     taken: dict[str, str] = {}
@@ -134,8 +153,8 @@ def _parse(found: Mapping[str, object] | None) -> StoredPolicy:
     if found is None:
         return StoredPolicy(0, ())
     document = _document.validate_python(found)
-    # Only whether each can be read: what does not go together must be shown, to be
-    # mended.
+    # Parse each rule alone: rules that conflict must be shown, so that a user can
+    # correct them.
     try:
         rules = _rules.validate_python(document.rules["rules"])
     except ValidationError as error:
@@ -146,7 +165,7 @@ def _parse(found: Mapping[str, object] | None) -> StoredPolicy:
 
 
 def _parse_or_empty(found: Mapping[str, object] | None) -> StoredPolicy:
-    """Return the stored policy; no rules where they cannot be read."""
+    """Return the stored policy, with no rules if they cannot be parsed."""
     try:
         return _parse(found)
     except ConsoleError:

@@ -1,7 +1,7 @@
-"""The host policy as somebody sends it: stricter than on the wire and in the store.
+"""Validate a host policy that a client sends, more strictly than the protocol. Pure.
 
-A Defender ignores members that it does not know, because its Console may be newer. A
-person or a program that sends a policy believes that all of it is enforced.
+A Defender ignores unknown members, because its Console may be newer. A client that
+sends a policy must be able to rely on all of it being enforced.
 """
 
 import json
@@ -30,15 +30,15 @@ from twistlock_console.protocol.bounds import WIRE
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: One of several characters, as in [12] or [!a-z].
 BRACKETS = re.compile(r"\[!?\]?[^\]]*\]")
-#: What a pattern of host names cannot hold: no Defender has a name with it.
+#: Characters that no name of a Defender has, and so no pattern of host names.
 NOT_IN_HOSTS = re.compile(r"[^A-Za-z0-9._\-*?]")
 
 
 @dataclass(frozen=True, slots=True)
 class HostPolicyBody(HostPolicy):
-    """All rules in their order. *_id* may be there, as other APIs of policies give it.
+    """All rules in their order, with an optional *_id* for compatible clients.
 
-    Nothing else may: what is not enforced must not look as if it were.
+    Other members are errors: a client must not believe that they are enforced.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -53,10 +53,14 @@ _body: TypeAdapter[HostPolicyBody] = TypeAdapter(HostPolicyBody)
 def parse_policy(
     given: object, stored: Sequence[HostRule] = (), kept: Iterable[str] = ()
 ) -> tuple[HostRule, ...]:
-    """Read rules that somebody sent; raises Refused with what is wrong in which.
+    """Parse the rules that a client sent.
 
-    Entries that *stored* rules have already, and those in *kept*, are taken as they
-    are: what GET gives can be sent back, whatever was allowed when it was stored.
+    Entries that *stored* rules have, and those in *kept*, are accepted as they are: a
+    client may send back what it got, whatever was allowed when it was stored.
+
+    Raises:
+        Refused: a rule is invalid; the message names the rule and the mistake.
+
     """
     if not isinstance(given, dict) or "rules" not in given:
         raise Refused('send {"rules": [...]}, with every rule that shall be in force')
@@ -74,7 +78,7 @@ def parse_policy(
 
 
 def entries_of(rule: HostRule) -> Iterator[tuple[Path, str]]:
-    """Give the entries of all lists of *rule*, each with its path in the rule."""
+    """Yield the entries of all lists of *rule*, each with its path in the rule."""
     lists: tuple[tuple[Path, Sequence[str]], ...] = (
         (("hosts",), rule.hosts),
         (("processes", "denied"), rule.processes.denied),
@@ -88,9 +92,10 @@ def entries_of(rule: HostRule) -> Iterator[tuple[Path, str]]:
 
 
 def _check_entries(rule: HostRule, known: set[str]) -> None:
-    """Refuse entries that can match nothing: they look as if they were enforced.
+    """Raise RuleRefused for entries that can match nothing and so enforce nothing.
 
-    Not in the kinds of the protocol: rules that were stored before must be readable.
+    The types of the protocol do not check this: rules that were stored earlier must
+    remain readable.
     """
     for path, entry in entries_of(rule):
         fault = entry_problem(path, entry)
@@ -99,7 +104,7 @@ def _check_entries(rule: HostRule, known: set[str]) -> None:
 
 
 def entry_problem(path: Path, entry: str) -> str | None:
-    """Say why *entry* of the list at *path* can match nothing, if it cannot."""
+    """Return why *entry* of the list at *path* can match nothing; None if it can."""
     if CONTROL.search(entry):
         return (
             f"{entry!r} holds a control character; put * in the place of it in a "
@@ -119,7 +124,7 @@ def entry_problem(path: Path, entry: str) -> str | None:
 
 
 def unknown_check_sentence(entry: str) -> str:
-    """Say that there is no check *entry*, and which was probably meant."""
+    """Return a sentence that there is no check *entry*, with a likely correction."""
     near = closest_match(entry, tuple(CHECKS))
     return f"there is no check {entry!r}" + (
         f" (did you mean {near!r}?)" if near else ""

@@ -1,4 +1,4 @@
-"""Says what is wrong with rules that somebody sent, naming the rule and the member."""
+"""Describe mistakes in rules that a client sent, by rule and member. Pure."""
 
 from pydantic import ValidationError
 
@@ -10,8 +10,8 @@ from twistlock_console.common.json_members import (
     plain_reason,
 )
 
-#: Members of a rule in the API that ours is modelled on, which do nothing here. Without
-#: them such a rule would still match its hosts, and keep later rules from them.
+#: Members of rules in the API that ours is modelled on, which this Console does not
+#: enforce. A rule without them would still match its hosts and shadow later rules.
 NOT_ENFORCED = frozenset(
     {
         "advancedProtection",
@@ -34,7 +34,7 @@ NOT_ENFORCED = frozenset(
 
 
 class RuleRefused(Refused):
-    """A rule may not be so: *member* is a path in it, *reason* what is wrong there."""
+    """A rule is invalid: *member* is the path of the mistake, *reason* describes it."""
 
     def __init__(self, rule: str, member: Path, reason: str) -> None:
         place = f"{format_path(member)}: " if member else ""
@@ -44,7 +44,7 @@ class RuleRefused(Refused):
 
 
 def refuse_invalid(error: ValidationError, given: object) -> Refused:
-    """Return the refusal of what is *given* for the first mistake in it."""
+    """Return the refusal of *given* for the first mistake in it."""
     first = error.errors(include_url=False, include_input=False)[0]
     reason = plain_reason(first["msg"])
     match first["loc"]:
@@ -55,7 +55,7 @@ def refuse_invalid(error: ValidationError, given: object) -> Refused:
 
 
 def refuse_unknown(unknown: UnknownMembers, given: object) -> Refused:
-    """Return the refusal of members that a policy, or a rule in it, does not have."""
+    """Return the refusal of unknown members of a policy or of a rule in it."""
     match unknown.path:
         case ("rules", int(place), *member):
             inner = UnknownMembers(tuple(member), unknown.names, unknown.accepted)
@@ -75,7 +75,7 @@ def _say(unknown: UnknownMembers) -> str:
 
 
 def named_rule(given: object, place: int) -> str:
-    """Name the rule at *place* in what is *given*, or number it if it has no name."""
+    """Return the name of the rule at *place* in *given*, or its number if unnamed."""
     match given:
         case {"rules": [*rules]} if place < len(rules):
             match rules[place]:

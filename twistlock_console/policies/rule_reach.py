@@ -1,7 +1,7 @@
-"""Which hosts each rule applies to, and which rules apply to none. Pure.
+"""Compute the hosts that each rule applies to, and find shadowed rules. Pure.
 
-A host gets the first rule that is enabled and matches its name. A rule behind another
-that matches the same hosts looks as if it were enforced, and is not.
+To a host, the first enabled rule that matches its name applies. A rule after another
+that matches the same hosts is shadowed: it is never enforced.
 """
 
 import re
@@ -14,10 +14,14 @@ from twistlock_console.protocol import HostRule
 
 @dataclass(frozen=True, slots=True)
 class RuleReach:
-    """What becomes of one rule among all others.
+    """The reach of one rule within the policy.
 
-    *matched* are the known hosts that its patterns match, *applied* those of them that
-    get it. *shadowed_by* are the rules before it that leave it no host, if they do.
+    Attributes:
+        rule: the rule.
+        matched: the known hosts that its patterns match.
+        applied: the known hosts that it applies to.
+        shadowed_by: the earlier rules that leave it no host; empty if it has hosts.
+
     """
 
     rule: HostRule
@@ -27,12 +31,12 @@ class RuleReach:
 
     @property
     def name(self) -> str:
-        """The name of the rule."""
+        """Return the name of the rule."""
         return self.rule.name
 
     @property
     def is_shadowed(self) -> bool:
-        """Say whether rules before it leave it no host."""
+        """Return whether earlier rules leave it no host."""
         return bool(self.shadowed_by)
 
 
@@ -57,7 +61,7 @@ def reach_of_rules(
 def newly_shadowed(
     before: Sequence[RuleReach], after: Sequence[RuleReach], but: str
 ) -> tuple[str, ...]:
-    """Return the rules, other than *but*, that are shadowed after and not before."""
+    """Return the rules except *but* that are shadowed *after* and not *before*."""
     known = {reach.name for reach in before if reach.is_shadowed}
     return tuple(
         reach.name
@@ -67,17 +71,17 @@ def newly_shadowed(
 
 
 def covers(pattern: str, other: str) -> bool:
-    """Say whether *pattern* matches every name that *other* matches.
+    """Return whether *pattern* matches every name that *other* matches.
 
-    Where that cannot be seen from the two alone, the answer is no.
+    Return False if the two patterns alone do not prove it.
     """
     pattern, other = pattern.lower(), other.lower()
     if pattern == other or not pattern.strip("*"):
         return True
     if "?" in pattern or "[" in pattern:
         return False
-    # What remains of the pattern are letters and *: a wildcard of the other can only be
-    # taken in by a *, as any text that it stands for is.
+    # The pattern now has letters and * alone, and only * matches every text that a
+    # wildcard of the other pattern may stand for.
     return "[" not in other and fnmatchcase(other, pattern)
 
 
@@ -114,5 +118,5 @@ def _first(
 
 
 def _compile(rule: HostRule) -> re.Pattern[str]:
-    """Make one pattern of all that name the rule's hosts."""
+    """Combine the host patterns of *rule* into one regular expression."""
     return re.compile("|".join(translate(pattern.lower()) for pattern in rule.hosts))

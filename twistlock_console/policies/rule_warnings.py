@@ -1,4 +1,4 @@
-"""Says, before and after it is saved, that a rule enforces less than it seems. Pure."""
+"""Warn that a rule enforces less than expected, before and after saving. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MAX_LISTED = 5
 
 @dataclass(frozen=True, slots=True)
 class RuleWarning:
-    """Something that is probably not meant; *field* is that of the form."""
+    """A warning about a probable mistake; *field* is the field of the form."""
 
     field: str
     sentence: str
@@ -25,9 +25,9 @@ def warnings_about(
     was_disabled: bool,
     newly_shadowed: Sequence[str],
 ) -> tuple[RuleWarning, ...]:
-    """Return what is to be confirmed before the rule of *reach* is saved.
+    """Return the warnings to confirm before the rule of *reach* is saved.
 
-    *newly_shadowed* are the rules that would apply to no host because of it.
+    *newly_shadowed* are the rules that it would leave no host.
     """
     return (
         *_about_hosts(reach, known_hosts),
@@ -114,7 +114,7 @@ def _about_nothing(rule: HostRule) -> Iterator[RuleWarning]:
 
 
 def saved_sentence(reach: RuleReach, known_hosts: int) -> str:
-    """Say what a rule does now that it is saved."""
+    """Return the sentence that describes the effect of a saved rule."""
     name = reach.name
     if reach.rule.disabled:
         return f"The rule {name} is saved. It is off and applies to no host"
@@ -134,7 +134,7 @@ def saved_sentence(reach: RuleReach, known_hosts: int) -> str:
 
 
 def shadow_sentence(reach: RuleReach) -> str:
-    """Say which rules leave the rule of *reach* no host."""
+    """Return a sentence with the rules that shadow the rule of *reach*."""
     rules = format_list(reach.shadowed_by)
     one = len(reach.shadowed_by) == 1
     kind, verb = ("rule", "comes") if one else ("rules", "come")
@@ -143,7 +143,7 @@ def shadow_sentence(reach: RuleReach) -> str:
 
 
 def format_list(names: Sequence[str]) -> str:
-    """Write the first five of *names*, and how many more there are."""
+    """Return the first MAX_LISTED of *names*, and the number of the others."""
     shown = ", ".join(names[:MAX_LISTED])
     more = len(names) - MAX_LISTED
     return f"{shown} and {more} more" if more > 0 else shown

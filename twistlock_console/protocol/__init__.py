@@ -1,6 +1,6 @@
-"""What a Console and a Defender say to each other; the one module both sides use.
+"""The message protocol between Console and Defender, which both sides import.
 
-The whole of it is pure: values, their limits, and how they look on the wire.
+The package is pure: it defines messages, their limits and their encoding.
 """
 
 from twistlock_console.protocol.bounds import ProtocolError

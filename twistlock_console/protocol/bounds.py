@@ -1,4 +1,4 @@
-"""The kinds of values on the wire, each with its limit, and how bad ones are told."""
+"""Define the types of values on the wire with their limits; describe invalid ones."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
@@ -27,7 +27,7 @@ Moment = Annotated[
 
 
 class ProtocolError(Exception):
-    """A peer said what it must not say; *code* is the websocket close code for it."""
+    """A peer violated the protocol; *code* is the websocket close code for it."""
 
     def __init__(self, sentence: str, code: int = 1007) -> None:
         super().__init__(sentence)
@@ -35,7 +35,7 @@ class ProtocolError(Exception):
 
 
 def decode_as(kind: TypeAdapter[M], text: str | bytes) -> M:
-    """Read JSON as *kind*. Raises ProtocolError with a sentence that says where."""
+    """Parse JSON as *kind*. Raises ProtocolError with the first mistake."""
     try:
         return kind.validate_json(text)
     except ValidationError as error:
@@ -43,7 +43,7 @@ def decode_as(kind: TypeAdapter[M], text: str | bytes) -> M:
 
 
 def describe_first_error(error: ValidationError) -> str:
-    """Say where the first mistake is and what it is: `` (place): sentence``."""
+    """Return the first mistake and its place, as `` (place): sentence``."""
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(step) for step in first["loc"])
     where = f" ({place})" if place else ""

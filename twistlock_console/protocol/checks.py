@@ -1,4 +1,4 @@
-"""The compliance checks of hosts, which both sides must know by the same ids."""
+"""List the compliance checks of hosts, whose ids both sides share."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,7 +10,7 @@ CHECKS: Mapping[str, str] = MappingProxyType(
         "ssh-tries": "SSH allows at most 4 tries to log in",
         "ssh-settings-rights": "Only root reads and writes the SSH server's settings",
         "passwd-rights": "Only root writes the lists of accounts and groups",
-        "shadow-rights": "Nobody else reads the passwords' hashes",
+        "shadow-rights": "No other account reads the passwords' hashes",
         "empty-passwords": "No account is without a password",
         "other-roots": "Only root has the user id 0",
         "writable-files": (

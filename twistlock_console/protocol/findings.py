@@ -1,8 +1,9 @@
-"""What a Defender finds on its host: events, each with a number of its own.
+"""Define the events that a Defender reports, and their encoding.
 
-Strings are Unicode: a path that is not is written with replacement characters. What
-is longer than its limit must be cut by the Defender before it is numbered; the
-Console sends away who sends more.
+Each event of a Defender has a unique number. Strings are Unicode: paths that are not
+valid Unicode are written with replacement characters. The Defender must truncate a
+value to its limit before it numbers the event; the Console closes the connection of a
+Defender that exceeds a limit.
 """
 
 from collections.abc import Iterable
@@ -36,7 +37,7 @@ Severity = Literal["low", "medium", "high", "critical"]
 
 @dataclass(frozen=True, slots=True)
 class ProcessEvent:
-    """A process that the rule denies; *outcome* says what was done about it.
+    """A process that the rule denies; *outcome* is what the Defender did about it.
 
     The outcome is ``alerted``, ``ended`` or ``could not be ended: …``.
     """
@@ -57,7 +58,7 @@ class ProcessEvent:
 
 @dataclass(frozen=True, slots=True)
 class FileEvent:
-    """A change below a watched path; what cannot be known is None.
+    """A change of a watched path; unknown values are None.
 
     *mode* is octal, as ``0644``; hashes are SHA-256 in hex; *process* is
     ``name (pid)``.
@@ -80,7 +81,7 @@ class FileEvent:
 
 @dataclass(frozen=True, slots=True)
 class ComplianceResult:
-    """How one compliance check ended."""
+    """The result of one compliance check."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
     id: Name
@@ -92,7 +93,7 @@ class ComplianceResult:
 
 @dataclass(frozen=True, slots=True)
 class ComplianceEvent:
-    """A whole run of the compliance checks."""
+    """The results of one run of the compliance checks."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
     number: Number
@@ -138,19 +139,19 @@ _event: TypeAdapter[Event] = TypeAdapter(TaggedEvent)
 
 
 def encode_event(event: Event) -> str:
-    """Write *event* as JSON, as it stands in a message and in an outbox."""
+    """Return *event* as JSON, as in a message and in an outbox."""
     return _event.dump_json(event, by_alias=True).decode()
 
 
 def encode_unnumbered(event: Event) -> str:
-    """Write *event* as an outbox stores it; the number that it will get lies beside."""
+    """Return *event* as an outbox stores it: the number is stored in another column."""
     return encode_event(replace(event, number=UNNUMBERED))
 
 
 def encode_events(events: Iterable[tuple[int, str]]) -> str:
-    """Write the message `Events`, of numbers and bodies as `encode_unnumbered` gave.
+    """Return the message `Events` for numbers and bodies of `encode_unnumbered`.
 
-    Nothing is decoded and encoded again: thousands are sent after a long outage.
+    The bodies are not parsed again, because thousands are sent after a long outage.
     """
     texts = ",".join(
         f'{{"number":{number},{body.removeprefix(_HEAD)}' for number, body in events
@@ -159,11 +160,11 @@ def encode_events(events: Iterable[tuple[int, str]]) -> str:
 
 
 def decode_event(text: str | bytes) -> Event:
-    """Read an event. Raises ProtocolError."""
+    """Parse an event. Raises ProtocolError."""
     return decode_as(_event, text)
 
 
 def event_members(event: Event) -> dict[str, object]:
-    """Give the members of *event*, named as on the wire, times as datetime."""
+    """Return the members of *event*, named as on the wire, with times as datetime."""
     members: dict[str, object] = _event.dump_python(event, by_alias=True)
     return members

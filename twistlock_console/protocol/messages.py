@@ -1,7 +1,8 @@
-"""The messages: text frames with a JSON object whose ``type`` says which one it is.
+"""Define the messages: text frames with a JSON object and its ``type``.
 
-The Console speaks first: until a Defender has seen the epoch it must not obey.
-Members that are not known here are ignored, so that a newer peer may add some.
+The handshake: the Console sends ConsoleHello with its epoch (the fencing token), and
+the Defender, if it accepts the epoch, answers with DefenderHello. Unknown members are
+ignored, so that a newer peer may add some.
 """
 
 from dataclasses import dataclass, field
@@ -26,20 +27,20 @@ from twistlock_console.protocol.policy import HostRule
 PROTOCOL: Final = 1
 """The protocol's version; peers with different versions do not talk."""
 MAX_MESSAGE_CHARACTERS: Final = 1024 * 1024
-"""Characters of a message, at most."""
+"""The maximum of characters in a message."""
 RENEWAL_DAYS: Final = 100
-"""A Defender's certificate is renewed so many days before its end, and not earlier."""
+"""A Defender's certificate is renewed in this many days before its end."""
 HELLO_TIMEOUT_S: Final = 60.0
-"""How long a Defender waits for the Console's first message."""
+"""The time that a Defender waits for the Console's first message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsoleHello:
     """The Console's first message.
 
-    *epoch* grows with every Console that takes over. A Defender keeps the highest it
-    has seen and leaves a Console that shows a lower one. *renews* says whether it
-    answers a RenewalRequested; older ones would take offence.
+    *epoch* grows with every failover. A Defender stores the highest epoch that it has
+    seen and rejects a Console with a lower one (fencing). *renews* says whether the
+    Console answers a RenewalRequested; an older one would close the connection.
     """
 
     epoch: Natural
@@ -51,7 +52,7 @@ class ConsoleHello:
 
 @dataclass(frozen=True, slots=True)
 class PolicyPushed:
-    """The rule to enforce from now on, None for nothing; *hash* is to be repeated."""
+    """The rule to enforce, None for nothing; hellos of the Defender repeat *hash*."""
 
     version: Natural
     hash: Word
@@ -61,7 +62,7 @@ class PolicyPushed:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Every event numbered up to *through* is stored by a majority."""
+    """A majority has stored every event numbered up to *through*."""
 
     through: Natural
     type: Literal["ack"] = "ack"
@@ -77,14 +78,14 @@ class CertificateRenewed:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Asks for a run of the compliance checks, now."""
+    """Requests a run of the compliance checks now."""
 
     type: Literal["scan"] = "scan"
 
 
 @dataclass(frozen=True, slots=True)
 class Goodbye:
-    """Before a planned close: come back after *retry_after_ms* + up to *spread_ms*."""
+    """Announces a close: reconnect after *retry_after_ms* + up to *spread_ms*."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
     retry_after_ms: Natural
@@ -101,7 +102,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a host is; sizes in GB, *packages* counts those installed."""
+    """Facts about a host; sizes in GB, *packages* is the number of installed ones."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
     os: Word = ""
@@ -140,7 +141,7 @@ def _check_rising(events: tuple[TaggedEvent, ...]) -> tuple[TaggedEvent, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Findings, their numbers rising; sent again from the first unacknowledged one."""
+    """Events with rising numbers; sent again from the first unacknowledged one."""
 
     events: Annotated[
         tuple[TaggedEvent, ...],
@@ -152,7 +153,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class FactsChanged:
-    """The host's facts, at most once an hour."""
+    """The changed facts of the host, at most once an hour."""
 
     facts: Facts
     type: Literal["facts"] = "facts"
@@ -160,9 +161,9 @@ class FactsChanged:
 
 @dataclass(frozen=True, slots=True)
 class RenewalRequested:
-    """Asks for another certificate, for the key that signed *request* (PEM).
+    """Requests another certificate for the key that signed *request* (PEM).
 
-    The one of this connection must end within RENEWED_DAYS.
+    The certificate of this connection must expire within RENEWAL_DAYS.
     """
 
     request: Pem
@@ -171,7 +172,7 @@ class RenewalRequested:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Asks whether the Console still serves; answered with a Pong."""
+    """Asks whether the Console still serves, which answers with a Pong (keepalive)."""
 
     type: Literal["ping"] = "ping"
 
@@ -199,27 +200,27 @@ _kinds: dict[type, TypeAdapter[FromConsole | FromDefender]] = {
 
 
 def encode(message: FromConsole | FromDefender) -> str:
-    """Write *message* as the text of a frame."""
+    """Return *message* as the text of a frame."""
     return _kinds[type(message)].dump_json(message, by_alias=True).decode()
 
 
 def encode_ack(through: int) -> str:
-    """Write Acknowledged(*through*), at a tenth of the cost: each message gets one."""
+    """Return Acknowledged(*through*) as text, at a tenth of the cost of `encode`."""
     return f'{{"through":{through},"type":"ack"}}'
 
 
 def decode_from_console(frame: str | bytes) -> FromConsole:
-    """Read what a Console sent. Raises ProtocolError."""
+    """Parse a message of a Console. Raises ProtocolError."""
     return _decode(_from_console, frame)
 
 
 def decode_from_defender(frame: str | bytes) -> FromDefender:
-    """Read what a Defender sent. Raises ProtocolError."""
+    """Parse a message of a Defender. Raises ProtocolError."""
     return _decode(_from_defender, frame)
 
 
 def check_protocol(hello: ConsoleHello | DefenderHello) -> None:
-    """Raise ProtocolError unless the peer speaks our version."""
+    """Raise ProtocolError unless the peer has our version of the protocol."""
     if hello.protocol != PROTOCOL:
         raise ProtocolError(
             f"we speak protocol {PROTOCOL}, not {hello.protocol}; upgrade one",

@@ -1,4 +1,4 @@
-"""The policy for hosts: an ordered list of rules, of which a Defender gets one."""
+"""Define the policy for hosts: an ordered list of rules, one of which applies."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ class ProcessPart:
 
 @dataclass(frozen=True, slots=True)
 class WatchedPath:
-    """A file or folder whose changes are told; *recursive* with all below it."""
+    """A file or folder to watch for changes; *recursive* includes all below it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
     path: Annotated[Path, AfterValidator(_absolute)]
@@ -66,7 +66,7 @@ class WatchedPath:
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """Paths that are watched, and globs of absolute paths that are not."""
+    """Watched paths, and globs of absolute paths that are excluded."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
     paths: Annotated[tuple[WatchedPath, ...], Field(max_length=200)] = ()
@@ -76,7 +76,7 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class CompliancePart:
-    """Checks by id, all of them for None, and how often they run."""
+    """The ids of the checks to run, None for all, and the interval in hours."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
     checks: Annotated[tuple[Name, ...], Field(max_length=200)] | None = None
@@ -85,9 +85,9 @@ class CompliancePart:
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """What is enforced on the hosts whose names *hosts* match.
+    """A rule to enforce on the hosts whose names match a pattern in *hosts*.
 
-    *modified* and *owner* say who changed it when; the Console fills them in.
+    The Console sets *modified* and *owner*: time and user of the last change.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
@@ -104,7 +104,7 @@ class HostRule:
 
 @dataclass(frozen=True, slots=True)
 class HostPolicy:
-    """All rules; for each host the first that is enabled and matches counts."""
+    """All rules; to each host the first enabled rule that matches applies."""
 
     __pydantic_config__: ClassVar[ConfigDict] = WIRE
     rules: Annotated[tuple[HostRule, ...], Field(max_length=MAX_RULES)] = ()
@@ -121,7 +121,7 @@ _rule: TypeAdapter[HostRule] = TypeAdapter(HostRule)
 
 
 def rule_for(host: str, rules: Sequence[HostRule]) -> HostRule | None:
-    """Give the first enabled rule that matches the name *host*; case matters not."""
+    """Return the first enabled rule that matches the name *host*, ignoring case."""
     name = host.lower()
     for rule in rules:
         if not rule.disabled and any(fnmatchcase(name, g.lower()) for g in rule.hosts):
@@ -130,10 +130,10 @@ def rule_for(host: str, rules: Sequence[HostRule]) -> HostRule | None:
 
 
 def hash_rule(rule: HostRule | None) -> str:
-    """Give the SHA-256, in hex, of the rule's canonical JSON.
+    """Return the SHA-256, in hex, of the rule's canonical JSON.
 
-    A Defender keeps and repeats the hash it was sent and never computes it: a newer
-    Console may know members that the Defender does not.
+    A Defender stores and repeats the hash that it received and never computes it: a
+    newer Console may know members that the Defender does not.
     """
     members = rule and _rule.dump_python(rule, mode="json", by_alias=True)
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":"))
@@ -141,10 +141,10 @@ def hash_rule(rule: HostRule | None) -> str:
 
 
 def encode_rule(rule: HostRule) -> str:
-    """Write *rule* as JSON."""
+    """Return *rule* as JSON."""
     return _rule.dump_json(rule, by_alias=True).decode()
 
 
 def decode_rule(text: str | bytes) -> HostRule:
-    """Read a rule. Raises ProtocolError."""
+    """Parse a rule. Raises ProtocolError."""
     return decode_as(_rule, text)

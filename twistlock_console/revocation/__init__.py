@@ -1,1 +1,1 @@
-"""Revocation of everything that proves who somebody is; see docs/security.md."""
+"""Revoke certificates, keys, tokens, sessions and accounts; see docs/security.md."""

@@ -1,8 +1,8 @@
-"""What is revoked, in one collection and one form, whatever kind of proof it is.
+"""Store revocations of all kinds of credentials in one collection.
 
-A restore adds what the backup knows to the collection and takes nothing out of it, and
-MongoDB replicates it: what was revoked stays so after a failover, a restart and a
-restore of an older backup (docs/decisions/0015-a-restore-revives-nothing.md).
+MongoDB replicates the collection, and a restore adds the backup's revocations and
+deletes none: a revocation survives a failover, a restart and the restore of an older
+backup (docs/decisions/0015-a-restore-revives-nothing.md).
 """
 
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 COLLECTION = "revocations"
-#: A proof that has ended by itself need not be revoked any longer.
+#: A revocation is deleted when the credential has expired.
 INDEXES = [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)]
-#: Added to each end, because the clocks of the nodes need not agree.
+#: Added to each expiry, because the clocks of the nodes may differ.
 EXPIRY_MARGIN = timedelta(days=1)
 Store = Database[dict[str, object]]
 
 
 class RevocationKind(StrEnum):
-    """The kinds of proofs; the comment says what names one of them."""
+    """The kinds of credentials; the comment says what identifies one."""
 
     CERTIFICATE = "certificate"  # of a Defender: the serial number, hex
     NODE_KEY = "nodeKey"  # of a node: the fingerprint of its key
@@ -41,11 +41,16 @@ def revoke(
     expires: datetime | None = None,
     session: ClientSession | None = None,
 ) -> None:
-    """Revoke the proof called *name*; a majority has stored it on return.
+    """Revoke the credential *name*; return when a majority has stored it.
 
-    *owner* is the Defender, user or node whose proof it is; *expires* is when the proof
-    ends by itself, None for one that never does; *session* is the transaction that
-    this is a part of.
+    Args:
+        database: the database of the cluster.
+        kind: the kind of credential.
+        name: the identity of the credential within its kind.
+        owner: the Defender, user or node that owns the credential.
+        expires: when the credential expires; None if it never does.
+        session: the transaction that the change belongs to, if any.
+
     """
     change = _change(kind, name, owner, expires)
     database[COLLECTION].update_one(
@@ -60,7 +65,7 @@ def revoke_all(
     *,
     owner: str,
 ) -> None:
-    """Revoke all *proofs* of *owner*, each given as its name and its end."""
+    """Revoke all *proofs* of *owner*, each a name and its expiry."""
     changes = [
         UpdateOne({"_id": _id(kind, name)}, _change(kind, name, owner, end), True)
         for name, end in proofs
@@ -70,13 +75,13 @@ def revoke_all(
 
 
 def lift(database: Store, kind: RevocationKind, name: str) -> None:
-    """Lift the revocation of the proof called *name*, as an administrator decided."""
+    """Lift the revocation of the credential *name*, as an administrator decided."""
     lifted = {"$set": {"lifted": datetime.now(UTC)}}
     database[COLLECTION].update_one({"_id": _id(kind, name)}, lifted)
 
 
 def is_revoked(database: Store, kind: RevocationKind, name: str) -> bool:
-    """Return whether the proof called *name* is revoked."""
+    """Return whether the credential *name* is revoked."""
     found = {"_id": _id(kind, name), **IN_FORCE}
     return database[COLLECTION].find_one(found, {}) is not None
 
@@ -84,14 +89,14 @@ def is_revoked(database: Store, kind: RevocationKind, name: str) -> bool:
 def revocation_time(
     database: Store, kind: RevocationKind, name: str
 ) -> datetime | None:
-    """Return when the proof called *name* was last revoked, also if that was lifted."""
+    """Return when the credential *name* was last revoked, even if that was lifted."""
     found = database[COLLECTION].find_one({"_id": _id(kind, name)}, {"time": True})
     time = found["time"] if found else None
     return time if isinstance(time, datetime) else None
 
 
 def read_revoked(database: Store, kind: RevocationKind) -> frozenset[str]:
-    """Return the names of all proofs of *kind* that are revoked."""
+    """Return the names of all revoked credentials of *kind*."""
     found = database[COLLECTION].find(revocations_query(kind), {"name": True})
     return frozenset(str(each["name"]) for each in found)
 
@@ -102,7 +107,7 @@ def revocations_query(kind: RevocationKind) -> dict[str, object]:
     return {"_id": {"$gt": f"{kind}:", "$lt": f"{kind};"}, **IN_FORCE}
 
 
-#: Of what was lifted the document stays, so that no backup revokes it again.
+#: The document of a lifted revocation remains, so that no backup revokes again.
 IN_FORCE: dict[str, object] = {"lifted": None}
 
 

@@ -1,7 +1,7 @@
-"""Copy what an earlier release stored as revoked into the one collection of now.
+"""Copy the revocations of earlier releases into the present collection.
 
-It stays where it was as well, until its time has come: if the upgrade fails, the
-earlier release is put back, and must find it.
+The originals remain until they expire: if the upgrade fails, the earlier release is
+installed again and must find them.
 """
 
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from twistlock_console.revocation.store import COLLECTION, RevocationKind
 
-#: By collection, with the field that says whose proof it was.
+#: The earlier collections, each with its kind and the field of the owner.
 EARLIER = {
     "revoked_certificates": (RevocationKind.CERTIFICATE, "defender"),
     "revoked_sessions": (RevocationKind.SESSION, ""),
@@ -20,7 +20,7 @@ BATCH_SIZE = 5000
 
 
 def upgrade(database: Database[dict[str, object]]) -> None:
-    """Copy all of it; may be repeated."""
+    """Copy all earlier revocations. Idempotent."""
     for earlier, (kind, owner) in EARLIER.items():
         changes: list[UpdateOne] = []
         for each in database[earlier].find():

@@ -1,1 +1,1 @@
-"""Put the Defender together and run it."""
+"""Assemble the Defender and run it."""

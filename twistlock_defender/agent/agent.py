@@ -1,4 +1,4 @@
-"""The Defender as a whole: enforcement, outbox and link, from start to end."""
+"""Run the Defender: enforcement, outbox and link to the Console."""
 
 import asyncio
 import json
@@ -57,7 +57,10 @@ def run(folder: Folder) -> None:
 
 
 class Agent:
-    """Connects enforcement, outbox and link; carries out the Console's commands."""
+    """Connects enforcement, outbox and link; handles the Console's commands.
+
+    The event loop runs the link; commands and periodic tasks run on worker threads.
+    """
 
     def __init__(self, folder: Folder, settings: AgentSettings, outbox: Outbox) -> None:
         self._folder = folder
@@ -76,11 +79,11 @@ class Agent:
         self._link = Link(
             settings.addresses, folder.create_tls_context, epochs, self, outbox
         )
-        # A command of an earlier connection may still be under way.
+        # A command of an earlier connection may still run.
         self._handling = threading.Lock()
 
     def open(self) -> None:
-        """Enforce the policy that the Console sent last."""
+        """Start to enforce the stored policy."""
         self._enforcement.open()
         self._enforcement.apply(self._policy.current.rule)
 
@@ -90,7 +93,7 @@ class Agent:
         self._status.close()
 
     async def run(self) -> None:
-        """Hold the link to the Console until a signal asks to end."""
+        """Maintain the link to the Console until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,7 +113,7 @@ class Agent:
             task.result()
 
     def create_hello(self) -> DefenderHello:
-        """Return our first message."""
+        """Return the first message of a connection."""
         return DefenderHello(
             self._settings.defender,
             __version__,
@@ -119,7 +122,7 @@ class Agent:
         )
 
     def create_renewal_request(self) -> RenewalRequested | None:
-        """Ask for a certificate when ours ends soon."""
+        """Return the request for another certificate; None if ours is not due."""
         try:
             return certificate.create_renewal_request(
                 self._folder, self._settings.defender
@@ -129,11 +132,11 @@ class Agent:
             return None
 
     def handle_command(self, command: PolicyPushed | Scan | CertificateRenewed) -> None:
-        """Enforce another policy, run the checks, or keep another certificate."""
+        """Enforce a new policy, run the checks, or store a renewed certificate."""
         with self._handling:
             match command:
                 case PolicyPushed():
-                    log.info("policy version %d came", command.version)
+                    log.info("received policy version %d", command.version)
                     self._policy.store(command)
                     self._problems.clear("message")
                     self._enforcement.apply(command.rule)
@@ -143,15 +146,15 @@ class Agent:
                     self._store_certificate(command)
 
     def report_malformed(self, sentence: str) -> None:
-        """Report a message that could not be read."""
+        """Report a message that could not be parsed."""
         self._problems.add("message", sentence)
 
     def _store_certificate(self, renewed: CertificateRenewed) -> None:
-        """Store the certificate; it counts from the next connection on."""
+        """Store the certificate, which the next connection uses."""
         try:
             end = certificate.store_renewed(self._folder, renewed.certificate)
         except (DefenderError, OSError) as error:
-            log.warning("the Console's new certificate is left aside: %s", error)
+            log.warning("the Console's new certificate is not used: %s", error)
         else:
             log.info("our certificate was renewed; it is valid until %s", end.date())
             self._certificate_due = 0.0
@@ -162,7 +165,7 @@ class Agent:
             await asyncio.sleep(TASK_INTERVAL_S)
 
     def _run_tasks_once(self) -> None:
-        """Do each second what no event triggers, and write the status."""
+        """Run the tasks that no event triggers, and write the status file."""
         self._outbox.retry()
         if jump := self._clock.find_jump():
             self._problems.add("clock", jump.sentence, alike=f"clock {jump.direction}")

@@ -1,6 +1,6 @@
-"""The Defender's certificate: how long it is valid, and how it is renewed.
+"""Check and renew the Defender's certificate.
 
-The key stays: so one file is replaced, and at no time do the two not fit.
+A renewal keeps the key, so that one file is replaced and always matches the key.
 """
 
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ CERTIFICATE = "certificate.pem"
 
 
 def read_expiry(folder: Folder) -> datetime:
-    """Return when our certificate ends. Raises FolderError."""
+    """Return when our certificate expires. Raises FolderError."""
     from cryptography import x509
 
     path = folder / CERTIFICATE
@@ -34,11 +34,11 @@ def read_expiry(folder: Folder) -> datetime:
 
 
 def expiry_problem(end: datetime) -> str | None:
-    """Return what is wrong with a certificate that is valid until *end*, or soon is."""
+    """Return a sentence if a certificate valid until *end* has expired or soon will."""
     left = end - utc_now()
     if left.total_seconds() < 0:
         return (
-            f"our certificate expired on {end:%Y-%m-%d}, and no Console lets us in; "
+            f"our certificate expired on {end:%Y-%m-%d}, and no Console accepts it; "
             f"check this host's clock, or {ENROL_HINT}"
         )
     if left.days < EXPIRY_WARNING_DAYS:
@@ -50,7 +50,7 @@ def expiry_problem(end: datetime) -> str | None:
 
 
 def create_renewal_request(folder: Folder, name: str) -> RenewalRequested | None:
-    """Return the request for a new certificate, None while ours is good.
+    """Return the request for a new certificate; None if ours is not due.
 
     Raises FolderError.
     """
@@ -60,7 +60,7 @@ def create_renewal_request(folder: Folder, name: str) -> RenewalRequested | None
 
 
 def create_request(key: "ec.EllipticCurvePrivateKey", name: str) -> str:
-    """Make a request (PEM) for a certificate of *name* with *key*."""
+    """Return a signing request (PEM) for a certificate of *name* with *key*."""
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.serialization import Encoding
@@ -72,7 +72,13 @@ def create_request(key: "ec.EllipticCurvePrivateKey", name: str) -> str:
 
 
 def store_renewed(folder: Folder, pem: str) -> datetime:
-    """Replace our certificate by *pem*; return its end. Raises FolderError, OSError."""
+    """Replace our certificate by *pem*; return its expiry.
+
+    Raises:
+        FolderError: the certificate is unreadable, for another key, or not newer.
+        OSError: the file cannot be written.
+
+    """
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 
@@ -84,7 +90,7 @@ def store_renewed(folder: Folder, pem: str) -> datetime:
     if key != _load_key(folder).public_key():
         raise FolderError("it is for another key")
     if found.not_valid_after_utc <= read_expiry(folder):
-        raise FolderError("it does not end later than ours")
+        raise FolderError("it does not expire later than ours")
     folder.write(CERTIFICATE, pem.encode())
     return found.not_valid_after_utc
 

@@ -1,4 +1,4 @@
-"""Enforces one rule at a time on this host: processes, files, compliance checks."""
+"""Enforce one rule at a time on this host: processes, files, compliance checks."""
 
 import logging
 import threading
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 
 class PolicyStore:
-    """Stores in *folder* the last policy of the Console: it holds without one.
+    """Stores the last policy of the Console in *folder*, to enforce it while offline.
 
-    A damaged file is reported, and the Console asked again.
+    A damaged file is reported, and the Console then sends the policy again.
     """
 
     def __init__(self, folder: Folder, problems: Problems) -> None:
@@ -41,7 +41,7 @@ class PolicyStore:
         self.current = self._read()
 
     def store(self, policy: PolicyPushed) -> None:
-        """Store *policy*; on a full disk it holds until the next start only."""
+        """Store *policy*; if that fails, it is in force until the next start only."""
         self.current = policy
         try:
             self._folder.write(POLICY_FILE, encode(policy).encode())
@@ -49,8 +49,8 @@ class PolicyStore:
             path = self._folder / POLICY_FILE
             self._problems.add(
                 POLICY_TOPIC,
-                f"{path} cannot be written ({error.strerror}); the policy holds, but "
-                "not over a restart",
+                f"{path} cannot be written ({error.strerror}); the policy is enforced "
+                "until a restart",
             )
         else:
             self._problems.clear(POLICY_TOPIC)
@@ -61,7 +61,7 @@ class PolicyStore:
             message = decode_from_console(path.read_text())
             if isinstance(message, PolicyPushed):
                 return message
-            reason = "it is no policy"
+            reason = "it is not a policy"
         except FileNotFoundError:
             return NO_POLICY
         except (OSError, ValueError, ProtocolError) as error:
@@ -81,7 +81,10 @@ class _Enforcer(Protocol):
 
 
 class Enforcement:
-    """Enforces one rule at a time; each part goes on whatever befalls the others."""
+    """Enforces one rule at a time; a failure of one enforcer stops no other.
+
+    Each enforcer has a thread of its own.
+    """
 
     def __init__(self, folder: Folder, report: Report, problems: Problems) -> None:
         stamp = folder / "checks-ran"
@@ -93,7 +96,7 @@ class Enforcement:
         )
 
     def open(self) -> None:
-        """Start the threads; nothing is enforced before there is a rule."""
+        """Start the threads; nothing is enforced before `apply`."""
         for part in self._enforcers:
             part.open()
 
@@ -103,7 +106,7 @@ class Enforcement:
             part.close()
 
     def apply(self, rule: HostRule | None) -> None:
-        """Enforce *rule* instead of the one before."""
+        """Enforce *rule* instead of the present one; None to enforce nothing."""
         log.info("enforcing %s", f"rule {rule.name}" if rule else "nothing")
         for part in self._enforcers:
             part.apply(rule)
@@ -114,9 +117,9 @@ class Enforcement:
 
 
 class Compliance:
-    """Runs the checks of the rule it was given last, on a thread of its own.
+    """Runs the compliance checks of the present rule, on a thread of its own.
 
-    The time of *stamp*, a file, is when they last ran, over restarts.
+    The modification time of the file *stamp* is the time of the last run.
     """
 
     def __init__(self, stamp: Path, report: Report, problems: Problems) -> None:
@@ -131,18 +134,20 @@ class Compliance:
         self._thread = threading.Thread(target=self._run, name="checks", daemon=True)
 
     def open(self) -> None:
-        """Begin to run checks."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Run no more checks; do not wait for the present run."""
+        """Stop the thread without waiting for a present run."""
         self._stopping = True
         self._wake.set()
 
     def apply(self, rule: HostRule | None) -> None:
-        """Run the checks of *rule* from now on, when they are due."""
+        """Run the checks of *rule* from now on, at its interval."""
         if rule and (unknown := checks.unknown_ids(rule.compliance.checks)):
-            sentence = f"rule {rule.name} names checks we do not have: "
+            sentence = (
+                f"rule {rule.name} names checks that this Defender does not have: "
+            )
             self._problems.add(CHECKS_TOPIC, sentence + ", ".join(unknown), rule.name)
         else:
             self._problems.clear(CHECKS_TOPIC)
@@ -150,7 +155,7 @@ class Compliance:
         self._wake.set()
 
     def scan(self) -> None:
-        """Run them now."""
+        """Run the checks now."""
         self._scan_requested = True
         self._wake.set()
 
@@ -166,13 +171,13 @@ class Compliance:
                 self._wake.clear()
 
     def _seconds_until_due(self, rule: HostRule) -> float:
-        """Seconds until the checks are due; the wall clock counts for restarts only."""
+        """Return the seconds until the checks are due, by the boot-time clock."""
         if self._last_run is None:
             self._last_run = boottime() - self._seconds_since_last_run()
         return self._last_run + rule.compliance.every_hours * HOUR_S - boottime()
 
     def _seconds_since_last_run(self) -> float:
-        """Seconds since an earlier process ran them; very long ago if it is unclear."""
+        """Return the seconds since the last run of any process; infinity if unknown."""
         try:
             age = utc_now().timestamp() - self._stamp.stat().st_mtime
         except OSError:

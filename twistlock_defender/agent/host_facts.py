@@ -1,4 +1,4 @@
-"""Facts about this host: its system, its size, its packages."""
+"""Read facts about this host: operating system, size, number of packages."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ GIGABYTE = 1024**3
 
 
 class HostFacts:
-    """Reads the facts; the full name comes later if a name server is slow."""
+    """Reads the facts; a thread resolves the full name, which may take long."""
 
     def __init__(self) -> None:
         self._fqdn = socket.gethostname()
@@ -53,7 +53,7 @@ def _memory_gb() -> float:
 
 
 def _count_packages() -> int:
-    """Return how many packages dpkg or apk has installed; 0 where neither is."""
+    """Return the number of packages that dpkg or apk has installed; 0 without both."""
     lists = Path("/var/lib/dpkg/info").glob("*.list")
     if count := sum(1 for _ in lists):
         return count

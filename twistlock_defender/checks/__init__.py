@@ -1,4 +1,4 @@
-"""Compliance checks of the host, in the spirit of the CIS benchmark for Linux."""
+"""Run compliance checks of the host, after the CIS benchmark for Linux."""
 
 import logging
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ CHECKS: tuple[Check, ...] = (
 def run_checks(
     ids: Sequence[str] | None, root: Path = Path("/")
 ) -> tuple[ComplianceResult, ...]:
-    """Run the checks with these *ids*, all for None, on the host below *root*."""
+    """Run the checks with these *ids*, or all if None, on the host below *root*."""
     return tuple(
         _run_check(check, root) for check in CHECKS if ids is None or check.id in ids
     )
 
 
 def unknown_ids(ids: Sequence[str] | None) -> list[str]:
-    """Return those of *ids* that no check has."""
+    """Return the *ids* that no check has."""
     known = {check.id for check in CHECKS}
     return sorted(set(ids or ()) - known)
 
@@ -40,8 +40,8 @@ def _run_check(check: Check, root: Path) -> ComplianceResult:
     try:
         fault = check.find_fault(root)
     except Exception as error:
-        # Files of others hold what nobody foresaw; the other checks must run.
+        # A file of the host may hold anything; the other checks must run.
         log.exception("check %s failed", check.id)
-        fault = f"it cannot be looked at: {describe_error(error)}"
+        fault = f"the check failed: {describe_error(error)}"
     detail = printable(fault or "", MAX_SENTENCE_CHARACTERS)
     return ComplianceResult(check.id, check.title, check.severity, not fault, detail)

@@ -1,4 +1,4 @@
-"""A compliance check as a value, and what several of them share."""
+"""Define compliance checks, and functions that several of them use."""
 
 import stat
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from twistlock_defender.common.rights import user_name
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`fault` says in words what is wrong on the host below a root; None if nothing."""
+    """A check; `find_fault` returns what is wrong on the host below a root, or None."""
 
     id: str
     severity: Severity
@@ -20,12 +20,12 @@ class Check:
 
     @property
     def title(self) -> str:
-        """Return what the check demands; the Console knows it by the same id."""
+        """Return what the check requires, by its id in the protocol."""
         return TITLES[self.id]
 
 
 def require_rights(*paths: str, mode: int) -> Callable[[Path], str | None]:
-    """Return a check that each of *paths* is of root, with no right beyond *mode*."""
+    """Return a check that root owns each of *paths*, with no right beyond *mode*."""
 
     def find_fault(root: Path) -> str | None:
         faults = [_rights_fault(root / path, mode) for path in paths]
@@ -35,7 +35,7 @@ def require_rights(*paths: str, mode: int) -> Callable[[Path], str | None]:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of the file; empty when there is none."""
+    """Return the text of the file; "" if there is none."""
     try:
         return path.read_text(errors="replace")
     except (FileNotFoundError, NotADirectoryError):

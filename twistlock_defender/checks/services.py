@@ -1,4 +1,4 @@
-"""Checks of the settings of the SSH server and the Docker daemon."""
+"""Check the settings of the SSH server and the Docker daemon."""
 
 import glob
 import json
@@ -14,9 +14,9 @@ DOCKER_CONFIG = "etc/docker/daemon.json"
 
 
 def read_ssh_settings(root: Path) -> dict[str, str]:
-    """Return the SSH server's settings in lower case; the first mention of each counts.
+    """Return the SSH server's settings in lower case; the first value of each counts.
 
-    What stands in a Match block holds for some only, and is left aside.
+    Match blocks apply to some connections only, and are ignored.
     """
     found: dict[str, str] = {}
     for line in _config_lines(root, root / SSH_CONFIG, 0):
@@ -97,7 +97,7 @@ def _check_docker_network(root: Path) -> str | None:
     hosts = [host for host in listed if str(host).startswith("tcp")]
     if not hosts or settings.get("tlsverify"):
         return None
-    return f"Docker listens on {hosts[0]} to anybody; set tlsverify in /{DOCKER_CONFIG}"
+    return f"Docker accepts any client on {hosts[0]}; set tlsverify in /{DOCKER_CONFIG}"
 
 
 def _check_registries(root: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Checks of the accounts, the rights of files, and the settings of the kernel."""
+"""Check accounts, rights of files, and settings of the kernel."""
 
 import os
 import stat
@@ -56,7 +56,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     device = root.stat().st_dev
     folders = [str(root / folder) for folder in FOLDERS]
     while folders:
-        time.sleep(PAUSE_S)  # it is not urgent, and others have work to do
+        time.sleep(PAUSE_S)  # throttle: other programs have priority
         try:
             with os.scandir(folders.pop()) as entries:
                 for entry in entries:
@@ -77,7 +77,7 @@ def _check_writable_files(root: Path) -> str | None:
 
 
 def _is_world_writable(status: os.stat_result) -> bool:
-    """Return whether everybody may change it, or delete what others have in it."""
+    """Return whether every user may change the file or delete files in the folder."""
     if not status.st_mode & stat.S_IWOTH:
         return False
     sticky = bool(status.st_mode & stat.S_ISVTX)
@@ -90,7 +90,7 @@ def _writable_fault(paths: Iterator[str]) -> str | None:
     if not found:
         return None
     more = f" and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
-    return f"everybody may write {', '.join(found[:MAX_LISTED])}{more}"
+    return f"every user may write {', '.join(found[:MAX_LISTED])}{more}"
 
 
 FILE_CHECKS = (

@@ -1,1 +1,1 @@
-"""Commands of the Defender."""
+"""The commands of the Defender."""

@@ -1,4 +1,4 @@
-"""Gets a certificate from the Console, which is known by the pin of its key."""
+"""Get a certificate from the Console, which the pin of its key authenticates."""
 
 import base64
 import hashlib
@@ -39,12 +39,12 @@ CURVE = ec.SECP256R1.name
 
 
 class NoResponse(EnrolError):
-    """The Console may have issued a certificate; its answer did not arrive."""
+    """No response arrived; the Console may have issued a certificate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What the install command says; *name* is None for this host's name."""
+    """The arguments of the install command; *name* is None for the host's own name."""
 
     console: str
     pin: str
@@ -54,7 +54,7 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class IssuedCredentials:
-    """What the Console gives: PEM, and where Defenders find it from now on."""
+    """The response of the Console: certificates (PEM), and its addresses and port."""
 
     certificate: str
     authority: str
@@ -66,7 +66,13 @@ _credentials: TypeAdapter[IssuedCredentials] = TypeAdapter(IssuedCredentials)
 
 
 def enrol(enrolment: Enrolment, folder: Folder, outbox_mb: int) -> None:
-    """Leave key, certificate and settings in *folder*. Raises EnrolError, OSError."""
+    """Enrol this host; write key, certificate and settings to *folder*.
+
+    Raises:
+        EnrolError: the Console refused, or did not respond.
+        OSError: a file cannot be written.
+
+    """
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = enrolment.name or socket.gethostname()
     with _load_or_create_key(folder, name) as key:
@@ -86,10 +92,11 @@ def enrol(enrolment: Enrolment, folder: Folder, outbox_mb: int) -> None:
 def _load_or_create_key(
     folder: Folder, name: str
 ) -> Iterator[ec.EllipticCurvePrivateKey]:
-    """Give the key that this host has for *name*; else make one.
+    """Yield this host's key for *name*, or a new key.
 
-    It stays: the Console knows by it that this host has its name already, also where
-    its answer to an earlier try was lost. A new one goes where the Console refused.
+    An existing key is kept: by it the Console recognizes that this host already has its
+    name, even if the response to an earlier attempt was lost. A new key is deleted if
+    the Console refuses.
     """
     if (known := _load_key(folder, name)) is not None:
         yield known
@@ -107,7 +114,7 @@ def _load_or_create_key(
 
 
 def _load_key(folder: Folder, name: str) -> ec.EllipticCurvePrivateKey | None:
-    """Return the key in *folder*, unless it is for another name or of another kind."""
+    """Return the key in *folder*; None if it is for another name or of another type."""
     with suppress(FolderError):
         if folder.read_settings().defender.casefold() != name.casefold():
             return None
@@ -121,7 +128,10 @@ def _load_key(folder: Folder, name: str) -> ec.EllipticCurvePrivateKey | None:
 
 
 def _present_certificate(folder: Folder) -> dict[str, str]:
-    """Return the certificate that we have; an upgraded Console knows our key by it."""
+    """Return our certificate as a member of the request; {} if there is none.
+
+    By it, a Console that was upgraded recognizes our key.
+    """
     try:
         pem = (folder / CERTIFICATE).read_text("ascii")
     except (OSError, ValueError):
@@ -130,11 +140,11 @@ def _present_certificate(folder: Folder) -> dict[str, str]:
 
 
 def _forget_another_console(folder: Folder, authority: bytes) -> None:
-    """Forget what holds for the Console before, if that had another *authority*.
+    """Delete the state of the previous Console, if it had another *authority*.
 
-    Its epochs have nothing to do with those of the next, which would be refused, and
-    the next has no results of checks. What is about this host stays: the rule holds
-    until the next Console sends one, and findings that wait are sent to it.
+    The epochs of two Consoles are unrelated, so the new one would be rejected; and it
+    has no check results yet. The state of this host remains: the rule is enforced until
+    the new Console sends one, and queued findings are sent to it.
     """
     known = folder / "ca.pem"
     if known.exists() and known.read_bytes().strip() != authority.strip():
@@ -179,8 +189,8 @@ def _check_pin(connection: HTTPSConnection, enrolment: Enrolment) -> None:
     digest = base64.b64encode(hashlib.sha256(spki).digest()).decode()
     if enrolment.pin != f"sha256//{digest}":
         raise EnrolError(
-            f"{enrolment.console} shows another key than the command was made for; "
-            "somebody may be in between. Copy the command anew and compare"
+            f"{enrolment.console} has another key than the command was made for; "
+            "the connection may be intercepted. Copy the command again and compare"
         )
 
 
@@ -196,7 +206,7 @@ def _check_certificate(
 
 
 def _unverified_context() -> ssl.SSLContext:
-    # The pin takes the place of the chain, which this host cannot know yet.
+    # The pin replaces the verification of the chain, which this host does not have yet.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

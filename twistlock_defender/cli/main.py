@@ -1,4 +1,4 @@
-"""`twistlock-defender enrol`, `run` and `status`."""
+"""Parse and run the commands `twistlock-defender enrol`, `run` and `status`."""
 
 import argparse
 import logging
@@ -12,7 +12,7 @@ from twistlock_defender.common.folder import FOLDER, Folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 done, 1 failed with one sentence, 2 wrong usage."""
+    """Run one command; return 0 on success, 1 on an error, 2 on wrong usage."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-level", choices=levels, default="info")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     enrol = commands.add_parser(
-        "enrol", help="get a certificate; the deploy token comes on standard input"
+        "enrol", help="get a certificate; reads the deploy token from standard input"
     )
     enrol.add_argument("console", help="NAME:PORT of the Console's API, port 8083")
     enrol.add_argument("--pin", required=True, help="sha256//… of the Console's key")
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     enrol.set_defaults(run=_enrol)
     run = commands.add_parser("run", help="enforce the policy, and stay connected")
     run.set_defaults(run=_run)
-    status = commands.add_parser("status", help="show where the Defender stands")
+    status = commands.add_parser("status", help="show the status of the Defender")
     status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=_status)
     for command in (enrol, run, status):
@@ -54,7 +54,7 @@ def _folder(text: str) -> Folder:
     return Folder(Path(text).absolute())
 
 
-# Imported late, each: `status` is quick, and `run` keeps no more than it needs.
+# Late imports: `status` starts fast, and `run` loads only the modules that it needs.
 def _enrol(options: argparse.Namespace) -> int:
     from twistlock_defender.cli.enrolment import Enrolment, enrol
 

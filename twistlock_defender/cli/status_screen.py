@@ -1,4 +1,4 @@
-"""The screen of `twistlock-defender status`."""
+"""Print the output of `twistlock-defender status`."""
 
 import sys
 from datetime import datetime
@@ -10,7 +10,7 @@ MEGABYTE = 1024 * 1024
 
 
 def print_status(folder: Folder, *, as_json: bool) -> int:
-    """Print where the Defender of *folder* stands; 0 if it runs and is connected."""
+    """Print the status of the Defender of *folder*; return 0 if it is connected."""
     path = folder / "status.json"
     status = read_status(path)
     with RunLock(folder / "lock") as lock:
@@ -50,7 +50,7 @@ def _last_error(status: AgentStatus, now: datetime) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return *seconds* in words, as roughly as people need it."""
+    """Return *seconds* in the largest unit that fits."""
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
             count = int(seconds // size)
@@ -63,7 +63,7 @@ def _console(status: AgentStatus, running: bool, now: datetime) -> str:
     lasted = format_duration((now - status.since).total_seconds())
     if status.connected and running:
         return f"connected to {status.connected} {since} ({lasted})"
-    return f"not connected {since} ({lasted}); the policy is enforced all the same"
+    return f"not connected {since} ({lasted}); the policy is still enforced"
 
 
 def _policy(status: AgentStatus) -> str:

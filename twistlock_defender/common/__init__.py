@@ -1,1 +1,1 @@
-"""Leaf modules that the other packages of the Defender use."""
+"""Modules that the other packages of the Defender use."""

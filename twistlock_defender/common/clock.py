@@ -1,4 +1,4 @@
-"""The Defender's two clocks: one for deadlines, one for what people read."""
+"""Read the boot-time clock for deadlines and the wall clock for display."""
 
 import time
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ def boottime() -> float:
 
 
 def utc_now() -> datetime:
-    """Return the wall clock, which may step at any moment, to the millisecond."""
+    """Return the wall-clock time, which may step, to the millisecond."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class ClockJump:
-    """The wall clock was set: a *sentence* about it, and which *way*."""
+    """A step of the wall clock: a *sentence* about it, and its *direction*."""
 
     sentence: str
     direction: str
 
 
 class ClockJumpDetector:
-    """Notices that somebody set the wall clock."""
+    """Detects steps of the wall clock against the boot-time clock."""
 
     def __init__(self) -> None:
         self._offset = time.time() - boottime()
 
     def find_jump(self) -> ClockJump | None:
-        """Return how far the wall clock has jumped since the last call, if it has."""
+        """Return the step of the wall clock since the last call; None without one."""
         before, self._offset = self._offset, time.time() - boottime()
         seconds = self._offset - before
         if abs(seconds) < MIN_JUMP_S:
@@ -42,6 +42,6 @@ class ClockJumpDetector:
         return ClockJump(
             f"at {utc_now():%Y-%m-%d %H:%M:%S} UTC this host's clock jumped "
             f"{abs(seconds):.0f} s {direction}; the times of findings before and after "
-            "do not fit together",
+            "cannot be compared",
             direction,
         )

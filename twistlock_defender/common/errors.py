@@ -1,10 +1,10 @@
-"""The errors the Defender raises; each message is one sentence to act on."""
+"""Define the errors of the Defender; each message is one sentence to act on."""
 
 import sqlite3
 
 
 class DefenderError(Exception):
-    """Anything the Defender reports in one sentence."""
+    """An error that the Defender reports in one sentence."""
 
 
 class FolderError(DefenderError):
@@ -16,21 +16,21 @@ class EnrolError(DefenderError):
 
 
 class ConsoleRejected(DefenderError):
-    """A Console that must not be obeyed, or that does not want us."""
+    """The Console must not be obeyed, or rejected this Defender."""
 
 
 class ConsoleTimeout(DefenderError):
-    """The Console has said nothing for too long."""
+    """The Console was silent for longer than the timeout."""
 
 
 def is_corruption(error: Exception) -> bool:
-    """Return whether *error* says that a file of SQLite is damaged."""
+    """Return whether *error* means that a file of SQLite is corrupt."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def describe_error(error: Exception) -> str:
-    """Return what happened in words; the text of other exceptions is for the log."""
+    """Return a description of *error*; texts of unexpected errors are logged only."""
     if isinstance(error, sqlite3.Error):
         return str(error)
     reason = getattr(error, "strerror", None)

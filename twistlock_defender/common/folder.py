@@ -1,4 +1,4 @@
-"""The files in the Defender's folder: settings, certificate, status and lock."""
+"""Read and write the files in the Defender's folder."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ ENROL_HINT = "enrol it with the command of Manage > Defenders > Deploy"
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """settings.json: our name, where Consoles are (name:port), the outbox's limit."""
+    """The content of settings.json: own name, addresses (name:port), outbox limit."""
 
     defender: Annotated[str, Field(min_length=1, max_length=255)]
     addresses: Annotated[tuple[str, ...], Field(min_length=1, max_length=20)]
@@ -34,7 +34,7 @@ _settings: TypeAdapter[AgentSettings] = TypeAdapter(AgentSettings)
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The files below *path*."""
+    """The Defender's folder at *path*."""
 
     path: Path
 
@@ -51,7 +51,7 @@ class Folder:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(step) for step in first["loc"])
-            raise FolderError(f"{path}: {place}: {first['msg']}; mend it") from None
+            raise FolderError(f"{path}: {place}: {first['msg']}; correct it") from None
 
     def write_settings(self, settings: AgentSettings) -> None:
         """Write settings.json. Raises OSError."""
@@ -59,7 +59,7 @@ class Folder:
         self.write("settings.json", text + b"\n")
 
     def write(self, name: str, data: bytes) -> None:
-        """Put *data* at *name*, whole or not at all, for us alone. Raises OSError."""
+        """Write *data* to *name* atomically with mode 0600. Raises OSError."""
         descriptor, draft = tempfile.mkstemp(prefix=f".{name}.", dir=self.path)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -88,7 +88,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """What `twistlock-defender status` shows, *at* a moment."""
+    """The status that `twistlock-defender status` shows; *at* is its time."""
 
     at: datetime
     version: str
@@ -113,9 +113,9 @@ _status: TypeAdapter[AgentStatus] = TypeAdapter(AgentStatus)
 
 
 class StatusFile:
-    """The file at *path* in which the running Defender shows its status.
+    """The file at *path* to which the running Defender writes its status.
 
-    Its space is allocated at once, so that it can be rewritten on a full disk too.
+    Its space is allocated when it is opened, so that a full disk does not matter.
     """
 
     def __init__(self, path: Path) -> None:
@@ -125,7 +125,7 @@ class StatusFile:
             os.posix_fallocate(self._fd, 0, STATUS_FILE_BYTES)
 
     def write(self, status: AgentStatus) -> None:
-        """Show *status* from now on. Raises OSError."""
+        """Overwrite the file with *status*. Raises OSError."""
         text = _status.dump_json(status, indent=1)
         if len(text) >= STATUS_FILE_BYTES:
             fewer = replace(status, troubles=status.troubles[: MAX_PROBLEMS // 4])
@@ -133,12 +133,12 @@ class StatusFile:
         os.pwrite(self._fd, text[:STATUS_FILE_BYTES].ljust(STATUS_FILE_BYTES), 0)
 
     def close(self) -> None:
-        """Close the file; it stays as it is."""
+        """Close the file and keep its content."""
         os.close(self._fd)
 
 
 def read_status(path: Path) -> AgentStatus:
-    """Read the status file. Raises FolderError."""
+    """Read and parse the status file. Raises FolderError."""
     try:
         return _status.validate_json(path.read_bytes().strip())
     except OSError as error:
@@ -148,13 +148,13 @@ def read_status(path: Path) -> AgentStatus:
 
 
 class RunLock:
-    """Held by the one Defender that runs in a folder, at *path*."""
+    """A lock file at *path*, held by the one Defender that runs in a folder."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def acquire(self) -> bool:
-        """Take it and return true, unless another process has it."""
+        """Acquire the lock; return False if another process holds it."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
@@ -162,7 +162,7 @@ class RunLock:
             return False
 
     def close(self) -> None:
-        """Release it."""
+        """Release the lock."""
         os.close(self._fd)
 
     def __enter__(self) -> Self:

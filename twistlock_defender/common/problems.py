@@ -1,4 +1,4 @@
-"""Problems that limit what the Defender can do: logged, shown, and sent as findings."""
+"""Track problems of the Defender: log them, show them, and report them as events."""
 
 import logging
 import threading
@@ -15,11 +15,11 @@ Report = Callable[[Sequence[Event]], None]
 
 
 class Problems:
-    """Holds one sentence a topic; any thread may use it.
+    """Holds the present problems, one sentence per topic. Any thread may use it.
 
-    Each is reported once, and again only when it comes back after an hour: a problem
-    that comes and goes must not fill the outbox. Nor must one whose sentence is another
-    each time: such are added as *alike*, and count as one sentence.
+    Each sentence is reported once, and again only if it returns after
+    REPEAT_INTERVAL_S (throttle): an intermittent problem must not fill the outbox.
+    Problems with varying sentences are added as *alike* and count as one sentence.
     """
 
     def __init__(self, report: Report) -> None:
@@ -31,7 +31,11 @@ class Problems:
     def add(
         self, topic: str, sentence: str, rule: str = "", *, alike: str = ""
     ) -> None:
-        """Note that *sentence* holds for *topic* until it is cleared."""
+        """Set the problem of *topic* until it is cleared; report it if it is new.
+
+        *rule* is the name of the affected rule; *alike* replaces *sentence* in the
+        comparison with earlier reports.
+        """
         now, sentence = boottime(), printable(sentence, MAX_SENTENCE_CHARACTERS)
         with self._lock:
             if self._current.get(topic) == sentence:
@@ -43,26 +47,26 @@ class Problems:
             self._report([TroubleEvent(UNNUMBERED, utc_now(), sentence, rule)])
 
     def clear(self, topic: str) -> None:
-        """Note that *topic* has no problem any more."""
+        """Clear the problem of *topic*."""
         with self._lock:
             sentence = self._current.pop(topic, None)
         if sentence:
-            log.info("no more: %s", sentence)
+            log.info("solved: %s", sentence)
 
     def update(self, topic: str, sentence: str | None) -> None:
-        """Add *sentence*, or clear *topic* if it is None."""
+        """Set the problem of *topic* to *sentence*, or clear it if that is None."""
         if sentence:
             self.add(topic, sentence)
         else:
             self.clear(topic)
 
     def current(self) -> list[str]:
-        """Return all sentences that hold now."""
+        """Return the sentences of all present problems."""
         with self._lock:
             return list(self._current.values())
 
     def _is_new(self, reported: str, now: float) -> bool:
-        """Return whether it was not *reported* within the last hour, and note that."""
+        """Record *reported*; return whether it is new within REPEAT_INTERVAL_S."""
         recent = {
             each: then
             for each, then in self._reported.items()
@@ -73,6 +77,6 @@ class Problems:
 
 
 def printable(text: str, max_characters: int) -> str:
-    """Return *text* as the protocol takes it: valid Unicode, *most* characters."""
+    """Return *text* as valid Unicode, truncated to *max_characters*."""
     whole = text.encode(errors="surrogateescape").decode(errors="replace")
     return whole if len(whole) <= max_characters else whole[: max_characters - 1] + "…"

@@ -1,4 +1,4 @@
-"""Names of users and groups, and what the kernel lets this process do to others."""
+"""Return names of users and groups, and the capabilities of this process."""
 
 import grp
 import pwd
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Capability(IntEnum):
-    """Those that enforcement needs, by their numbers in the kernel."""
+    """The capabilities that enforcement needs, by their numbers in the kernel."""
 
     DAC_READ_SEARCH = 2
     KILL = 5

@@ -1,4 +1,4 @@
-"""The baseline: what the watched files were when last compared, on disk."""
+"""Store the baseline: the state of watched files at the last comparison."""
 
 import os
 import sqlite3
@@ -23,10 +23,11 @@ NEXT = "SELECT path FROM files WHERE path > ? ORDER BY path LIMIT ?"
 
 
 class Baseline:
-    """The baseline at *path*. One thread uses it. Its calls raise sqlite3.Error.
+    """The baseline in SQLite at *path*. One thread uses it; calls raise sqlite3.Error.
 
-    A damaged one is built again; `rebuilt` is the sentence about it. What cannot be
-    written, on a full disk, stays in *unsaved*, which the next baseline is given.
+    A damaged file is replaced by an empty one; `rebuilt` is the sentence about it.
+    Records that cannot be written, on a full disk, stay in *unsaved*, which the next
+    Baseline object gets.
     """
 
     def __init__(self, path: Path, unsaved: dict[str, FileRecord | None]) -> None:
@@ -37,22 +38,22 @@ class Baseline:
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
-            self.rebuilt = f"{path} is damaged ({error}) and is begun anew"
+            self.rebuilt = f"{path} is damaged ({error}) and is rebuilt"
             self._database = _open(delete_baseline(path))
 
     def close(self) -> None:
-        """Close it; may be called twice."""
+        """Close the file. Idempotent."""
         self._database.close()
 
     def get(self, path: str) -> FileRecord | None:
-        """Return what *path* was."""
+        """Return the stored record of *path*; None if there was nothing."""
         if path in self._unsaved:
             return self._unsaved[path]
         row = self._database.execute(FIND, (os.fsencode(path),)).fetchone()
         return FileRecord(*row) if row else None
 
     def save(self, records: Sequence[tuple[str, FileRecord | None]]) -> None:
-        """Save what the paths are now; None for nothing there."""
+        """Save the present records of paths; None for a path that does not exist."""
         self._unsaved.update(records)
         rows = [
             (os.fsencode(path), record.hash, record.mode, record.owner, record.stamp)
@@ -66,19 +67,19 @@ class Baseline:
         self._unsaved.clear()
 
     def paths(self) -> Iterator[str]:
-        """Yield all paths; the baseline may change meanwhile."""
+        """Yield all stored paths; the caller may save records meanwhile."""
         last = b""
         while rows := self._database.execute(NEXT, (last, BATCH_SIZE)).fetchall():
             yield from (os.fsdecode(row[0]) for row in rows)
             last = rows[-1][0]
 
     def roots(self) -> set[WatchedPath]:
-        """Return what was watched before, and so has a baseline."""
+        """Return the roots that were watched before, and so have a baseline."""
         rows = self._database.execute("SELECT path, recursive FROM roots").fetchall()
         return {WatchedPath(path, bool(recursive)) for path, recursive in rows}
 
     def save_roots(self, roots: Sequence[WatchedPath]) -> None:
-        """Save that these are watched from now on."""
+        """Replace the stored roots by *roots*."""
         with self._database:
             self._database.execute("DELETE FROM roots")
             self._database.executemany(
@@ -88,7 +89,7 @@ class Baseline:
 
 
 def delete_baseline(path: Path) -> Path:
-    """Remove a baseline that is not open; return its path."""
+    """Delete a baseline that is not open; return its path."""
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
     return path
@@ -98,7 +99,7 @@ def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
-        # After a power cut the last changes may be told a second time; none is missed.
+        # After a power failure the last changes may be reported twice; none is missed.
         database.execute("PRAGMA synchronous = NORMAL")
         database.executescript(SCHEMA)
     except BaseException:

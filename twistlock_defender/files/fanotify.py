@@ -1,7 +1,7 @@
-"""Finds which process wrote to a watched file, by fanotify; it needs CAP_SYS_ADMIN.
+"""Find the process that wrote to a watched file, by fanotify (needs CAP_SYS_ADMIN).
 
-The kernel reports content alone: who changed rights or deleted something stays
-unknown, and so does a process that ended before we looked. Source: man 7 fanotify.
+fanotify reports writes alone: the process that changed rights or deleted a file is
+unknown, and so is one that ended before its event was read. Source: man 7 fanotify.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ WRITTEN = ctypes.c_uint64(FAN_MODIFY | FAN_CLOSE_WRITE | FAN_EVENT_ON_CHILD)
 AT_FDCWD = -100
 EVENT = Struct("=IBBHQii")
 """Length, version, reserved, header's length, mask, descriptor, process."""
-#: For 64 events: each opens a file.
+#: The size of 64 events; each event opens a file.
 READ_BYTES = 64 * EVENT.size
 COALESCE_S = 0.02
 MAX_FILES = 10_000
@@ -37,7 +37,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class WriterTracker:
-    """Remembers who wrote last, on a thread of its own; nothing without the right."""
+    """Tracks the last writer of each file, on a thread of its own.
+
+    Without CAP_SYS_ADMIN it tracks nothing.
+    """
 
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[int, int], str] = OrderedDict()
@@ -48,7 +51,7 @@ class WriterTracker:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the thread."""
         os.eventfd_write(self._stop_event, 1)
         if self._events >= 0:
             self._thread.join()
@@ -56,13 +59,13 @@ class WriterTracker:
         os.close(self._stop_event)
 
     def watch(self, folder: str) -> None:
-        """Track who writes to the files in *folder*, as far as that works."""
+        """Track the writers of the files in *folder*, if the kernel allows it."""
         if self._events >= 0:
             path = os.fsencode(folder)
             _libc.fanotify_mark(self._events, FAN_MARK_ADD, WRITTEN, AT_FDCWD, path)
 
     def pop_writer(self, path: str) -> str | None:
-        """Return who wrote to *path* since the last call, as ``name (pid)``."""
+        """Return the last writer of *path* since the last call, as ``name (pid)``."""
         try:
             found = os.lstat(path)
         except OSError:
@@ -74,20 +77,20 @@ class WriterTracker:
         poll.register(self._events, select.POLLIN)
         poll.register(self._stop_event, select.POLLIN)
         while all(ready != self._stop_event for ready, _ in poll.poll()):
-            # The kernel opens each file for us, which can fail for one of them.
+            # The kernel opens the file of each event, which may fail.
             with suppress(OSError):
                 self._read_events(os.read(self._events, READ_BYTES))
-            # Meanwhile it makes one event of all that a process writes to a file.
+            # Meanwhile the kernel coalesces the writes of a process to a file.
             time.sleep(COALESCE_S)
 
     def _read_events(self, data: bytes) -> None:
         for start in range(0, len(data), EVENT.size):
             *_, mask, file, pid = EVENT.unpack_from(data, start)
             if file < 0:
-                # Events were lost: whom we know of need not be the last.
+                # Events were lost: the known writers may not be the last ones.
                 self._last.clear()
                 continue
-            # Each descriptor is ours to close, whatever becomes of the one before.
+            # Each descriptor must be closed, even if an earlier one failed.
             with suppress(OSError):
                 self._record_writer(file, pid, wrote=bool(mask & FAN_MODIFY))
 
@@ -102,7 +105,7 @@ class WriterTracker:
         except OSError:
             self._last.pop(key, None)
             return
-        # Who closes a file may have written by way of its memory, or not at all.
+        # A process that closes a file may have written by a memory map, or not at all.
         if wrote or key not in self._last:
             self._last[key] = f"{name} ({pid})"
         if len(self._last) > MAX_FILES:
@@ -110,11 +113,11 @@ class WriterTracker:
 
 
 def _open() -> int:
-    """Return a descriptor for events, or -1."""
+    """Return a descriptor for events; -1 if the kernel refuses."""
     flags = FAN_CLOEXEC | FAN_NONBLOCK
     files = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
     opened: int = _libc.fanotify_init(flags, files)
     if opened < 0:
         reason = os.strerror(ctypes.get_errno())
-        log.warning("who writes to watched files is not known: fanotify: %s", reason)
+        log.warning("the writers of watched files are not known: fanotify: %s", reason)
     return opened

@@ -1,4 +1,4 @@
-"""Watches the roots of a rule with inotify, as far as the kernel lets us."""
+"""Watch the roots of a rule with inotify, and report what the kernel cannot watch."""
 
 import errno
 import os
@@ -39,7 +39,7 @@ NO_MORE_WATCHES = (
     "too many inotify watches; raise fs.inotify.max_user_watches "
     "(it is compared every 10 s instead)"
 )
-# Not that a file was opened or read: we do so ourselves.
+# Without the events of opening and reading, which the Defender itself causes.
 EVENT_TYPES: list[type[FileSystemEvent]] = [
     DirAttribEvent,
     DirCreatedEvent,
@@ -56,7 +56,7 @@ EVENT_TYPES: list[type[FileSystemEvent]] = [
 
 
 class InotifyWatcher(FileSystemEventHandler):
-    """Calls *changed*, on a thread of its own, with each path that may have changed."""
+    """Calls *on_change*, on a thread of its own, with paths that may have changed."""
 
     def __init__(self, on_change: Callable[[str], None]) -> None:
         self._on_change = on_change
@@ -66,7 +66,7 @@ class InotifyWatcher(FileSystemEventHandler):
             self._observer = InotifyObserver()
             self._observer.start()
         except OSError as error:
-            # Nothing can be watched then; everything is still compared.
+            # Nothing can be watched; scans still compare everything.
             self._refusal = error
 
     def close(self) -> None:
@@ -76,18 +76,21 @@ class InotifyWatcher(FileSystemEventHandler):
             self._observer.join()
 
     def watch(self, root: WatchedPath) -> "WatchedFolder":
-        """Watch *root*. Raises OSError where the kernel does not let us.
+        """Watch *root*.
 
-        ValueError where *root* cannot be a path at all.
+        Raises:
+            OSError: the kernel refuses.
+            ValueError: *root* is not a valid path.
+
         """
         if self._refusal or self._observer is None:
             raise self._refusal or OSError("no observer")
         path, recursive = root.path, root.recursive
         os.lstat(path)
         if not os.path.isdir(path):  # noqa: PTH112
-            # Its folder: a file that is replaced is another file to the kernel.
+            # Watch its folder: to the kernel, a replaced file is another file.
             path, recursive = os.path.dirname(path), False  # noqa: PTH120
-        # watchdog passes over a folder that it may not read, and says nothing.
+        # watchdog ignores a folder that it may not read, without an error.
         os.scandir(path).close()
         identity = _identity(path)
         # With a slash at its end the kernel follows a link to a folder.
@@ -97,9 +100,9 @@ class InotifyWatcher(FileSystemEventHandler):
         return WatchedFolder(path, identity, watch)
 
     def is_watched(self, folder: "WatchedFolder") -> bool:
-        """Return whether the folder is still there and watched.
+        """Return whether the folder still exists and is watched.
 
-        Another folder in its place may have its number; but then its thread has ended.
+        A new folder may reuse its inode number, but then the emitter thread has ended.
         """
         try:
             same = _identity(folder.path) == folder.identity
@@ -110,13 +113,13 @@ class InotifyWatcher(FileSystemEventHandler):
         return same and watched
 
     def unwatch(self, folder: "WatchedFolder") -> None:
-        """Stop watching it."""
+        """Stop watching *folder*."""
         if self._observer:
             with suppress(KeyError):
                 self._observer.unschedule(folder.watch)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Pass the paths on, as watchdog calls it."""
+        """Pass on the paths of *event*; watchdog calls this."""
         for path in (event.src_path, event.dest_path):
             if path:
                 self._on_change(os.fsdecode(path).rstrip("/") or "/")
@@ -124,7 +127,7 @@ class InotifyWatcher(FileSystemEventHandler):
 
 @dataclass(frozen=True, slots=True)
 class WatchedFolder:
-    """A folder that is watched: the one that had the *path* at that time."""
+    """A watched folder, with its device and inode number as *identity*."""
 
     path: str
     identity: tuple[int, int]
@@ -137,7 +140,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 class WatchedRoots:
-    """Watches the roots of *rule*; reports to *problems* those that it cannot watch."""
+    """Watches the roots of *rule*; reports roots that cannot be watched as problems."""
 
     def __init__(
         self, rule: HostRule, watcher: InotifyWatcher, problems: Problems
@@ -152,7 +155,7 @@ class WatchedRoots:
 
     @property
     def folders(self) -> list[str]:
-        """Return the folders that are watched: of a file, the one it is in."""
+        """Return the watched folders; for a file, its folder."""
         return [folder.path for folder in self._watched.values()]
 
     def close(self) -> None:
@@ -163,7 +166,7 @@ class WatchedRoots:
             self._problems.clear(f"below {root.path}")
 
     def watch(self) -> None:
-        """Begin to watch what is not watched yet, or not any more."""
+        """Watch the roots that are not, or no longer, watched."""
         for root, folder in list(self._watched.items()):
             if not self._watcher.is_watched(folder):
                 self._watcher.unwatch(self._watched.pop(root))
@@ -180,16 +183,16 @@ class WatchedRoots:
                 self._problems.clear(topic)
 
     def check(self, folders: Sequence[str]) -> None:
-        """Check that the kernel watches all *folders*, and report if it does not.
+        """Check that the kernel watches all *folders*; report a problem if not.
 
-        watchdog passes over a folder for which no watch is left, and says nothing.
+        watchdog ignores a folder for which no inotify watch is left, without an error.
         """
         if unwatched := _find_unwatched(folders):
-            # A new folder has its watch a moment after it is there.
+            # A new folder gets its watch a moment after its creation.
             time.sleep(SETTLE_S)
             unwatched = _find_unwatched(folders)
         if unwatched and boottime() >= self._retry_at:
-            # There may be watches again.
+            # Watches may be available again.
             self._retry_at = boottime() + RETRY_INTERVAL_S
             self._rewatch(unwatched)
             unwatched = _find_unwatched(folders)
@@ -211,10 +214,10 @@ class WatchedRoots:
 
 
 def _find_unwatched(folders: Sequence[str]) -> list[str]:
-    """Return those of *folders* that the kernel does not watch.
+    """Return the *folders* that the kernel does not watch.
 
-    Some file systems show inotify other numbers than us: of one where no folder seems
-    to be watched, nothing is said.
+    Some file systems have other inode numbers in inotify: a device on which no folder
+    seems to be watched is ignored.
     """
     known = _kernel_watched_inodes()
     found = {path: at for path in folders if (at := _read_inode(path))}
@@ -227,7 +230,7 @@ def _find_unwatched(folders: Sequence[str]) -> list[str]:
 
 
 def _kernel_watched_inodes() -> set[int]:
-    """Return the inode numbers of all that this process has inotify watch.
+    """Return the inode numbers of all inotify watches of this process.
 
     Source: man 5 proc, /proc/pid/fdinfo.
     """
@@ -241,7 +244,7 @@ def _kernel_watched_inodes() -> set[int]:
 
 
 def _read_inode(path: str) -> tuple[int, int] | None:
-    """Return the device of the folder at *path*, and its inode number."""
+    """Return device and inode number of the folder at *path*; None if missing."""
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError:
@@ -251,7 +254,7 @@ def _read_inode(path: str) -> tuple[int, int] | None:
 
 def _describe_refusal(error: OSError | ValueError) -> str:
     if isinstance(error, ValueError):
-        return f"no path can be so ({error}); mend it in the rule"
+        return f"it is not a valid path ({error}); correct it in the rule"
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             return "it is not there; create it or take it out of the rule"

@@ -1,7 +1,7 @@
-"""Reports changes to watched files: at once by notifications, else by scans.
+"""Report changes of watched files: at once by notifications, else by scans.
 
-A baseline on disk shows what changed while the Defender did not run. Everything is
-compared once a minute too, for changes without a notification.
+The baseline on disk shows changes while the Defender did not run. A scan compares
+everything once a minute, for changes without a notification.
 """
 
 import logging
@@ -33,14 +33,14 @@ BATCH_SIZE = 200
 MAX_FILES = 100_000
 WRITTEN = ("created", "modified")
 BASELINE_FILE = "baseline.db"
-NOT_WATCHED, REBUILT = "files", "files anew"
+NOT_WATCHED, REBUILT = "files", "files rebuilt"
 TOO_MANY, UNREAD = "files most", "files that cannot be read"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _WatchState:
-    """All that is open while one rule is watched."""
+    """The open resources while one rule is watched."""
 
     rule: HostRule
     watched: Watched
@@ -50,9 +50,9 @@ class _WatchState:
 
 
 class FileMonitor:
-    """Watches the files of the rule it was given last, on a thread of its own.
+    """Watches the files of the present rule, on a thread of its own.
 
-    *folder* is the Defender's: the baseline is there, and it is never watched.
+    *folder* is the Defender's: it holds the baseline, and is never watched.
     """
 
     def __init__(self, folder: Path, report: Report, problems: Problems) -> None:
@@ -67,20 +67,20 @@ class FileMonitor:
         self._thread = threading.Thread(target=self._run, name="files", daemon=True)
 
     def open(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop watching; the baseline stays."""
+        """Stop the thread and wait for its end; keep the baseline."""
         self._stopping = True
         self.apply(None)
         if self._thread.ident:
             self._thread.join()
 
     def apply(self, rule: HostRule | None) -> None:
-        """Watch the files of *rule* from now on.
+        """Watch the files of *rule* from now on; None to watch nothing.
 
-        Without any, the baseline stays for the rule that watches them next.
+        The baseline is kept for the next rule.
         """
         self._rule = rule
         self._changed = True
@@ -94,11 +94,11 @@ class FileMonitor:
                 if rule and rule.files.paths:
                     self._watch(rule)
             except Exception as error:
-                # Hosts hold what nobody foresaw; this thread must not end for it.
+                # No unexpected error may end this thread.
                 log.debug("files are not watched", exc_info=True)
                 self._rebuild_if_damaged(error)
                 sentence = (
-                    f"files are not watched: {describe_error(error)}; tried again soon"
+                    f"files are not watched: {describe_error(error)}; retried soon"
                 )
                 self._problems.add(NOT_WATCHED, sentence, rule.name if rule else "")
                 self._wait(UNWATCHED_SCAN_INTERVAL_S)
@@ -108,15 +108,15 @@ class FileMonitor:
                 self._wait(None)
 
     def _rebuild_if_damaged(self, error: Exception) -> None:
-        """Remove a damaged baseline: some damage shows only when it is read."""
+        """Delete a damaged baseline: some damage shows only when it is read."""
         if is_corruption(error):
             with suppress(OSError):
                 path = delete_baseline(self._folder / BASELINE_FILE)
-                sentence = f"{path} is damaged ({error}) and is begun anew"
+                sentence = f"{path} is damaged ({error}) and is rebuilt"
                 self._problems.add(REBUILT, sentence)
 
     def _watch(self, rule: HostRule) -> None:
-        """Watch the files of *rule* until there is another one."""
+        """Watch the files of *rule* until the rule changes."""
         watched = Watched(rule.files, str(self._folder))
         with (
             closing(Baseline(self._folder / BASELINE_FILE, self._unsaved)) as baseline,
@@ -139,7 +139,7 @@ class FileMonitor:
                     self._compare_all(state)
 
     def _compare_all(self, state: _WatchState) -> bool:
-        """Compare everything; return False if there was another rule before the end."""
+        """Compare everything; return False if the rule changed before the end."""
         known = state.baseline.roots()
         comparison = Comparison(
             state.baseline,
@@ -156,7 +156,10 @@ class FileMonitor:
         return whole
 
     def _compare_notified(self, state: _WatchState, until: float) -> None:
-        """Compare the paths of notifications, until *until* or a change of the rule."""
+        """Compare the paths of notifications, until *until* or a change of the rule.
+
+        A path that is slow to compare is paused in proportion (throttle).
+        """
         watched = state.watched
         paused: dict[str, float] = {}
         waiting: set[str] = set()
@@ -175,12 +178,15 @@ class FileMonitor:
                 waiting.discard(path)
                 if path in watched:
                     comparison.compare(path)
-                    # A large file that is written to all the time may cost little only.
+                    # Bound the cost of a large file that is written all the time.
                     paused[path] = boottime() + PAUSE_FACTOR * (boottime() - began)
             comparison.flush()
 
     def _debounce(self, seconds: float) -> set[str]:
-        """Return the paths that come within *seconds*, and shortly after the first."""
+        """Return the paths of a burst of notifications (debounce).
+
+        Wait at most *seconds* for the first, then collect for DEBOUNCE_S.
+        """
         try:
             first = self._paths.get(timeout=seconds)
         except queue.Empty:
@@ -193,9 +199,9 @@ class FileMonitor:
         return {path for path in paths if path is not None}
 
     def _wait(self, seconds: float | None) -> None:
-        """Wait until the rule changes, or *seconds* are over."""
+        """Wait until the rule changes, or for *seconds* if not None."""
         until = None if seconds is None else boottime() + seconds
-        # The end may have been asked for while the last change was being taken up.
+        # A stop may have been requested while the last change was processed.
         while not (self._changed or self._stopping):
             if until is not None and boottime() >= until:
                 return
@@ -209,7 +215,7 @@ def scan(
     problems: Problems,
     stopped: Callable[[], bool],
 ) -> bool:
-    """Compare all that is *watched*; return False if *stopped* before the end."""
+    """Compare all *watched* files; return False if *stopped* returned True."""
     unread, folders = comparison.unread, comparison.folders
     roots = (walk(root, watched, unread, folders) for root in watched.roots)
     paths = chain.from_iterable(roots)
@@ -224,7 +230,7 @@ def scan(
         problems.add(TOO_MANY, sentence + "the others are not watched", name)
     _compare_missing(comparison, watched)
     if unread:
-        # Not how many: the same sentence is reported once.
+        # Without the number: a constant sentence is reported once.
         sentence = f"watched files cannot be read, {min(unread)} for one; "
         problems.add(UNREAD, sentence + "run the Defender as root", name)
     else:
@@ -233,7 +239,7 @@ def scan(
 
 
 def _compare_missing(comparison: "Comparison", watched: Watched) -> None:
-    """Report the files of the baseline that are gone, and drop unwatched ones."""
+    """Report deleted files of the baseline; drop files that are no longer watched."""
     baseline = comparison.baseline
     for path in baseline.paths():
         if path not in watched:
@@ -245,11 +251,17 @@ def _compare_missing(comparison: "Comparison", watched: Watched) -> None:
 
 @dataclass(slots=True)
 class Comparison:
-    """Compares files with *baseline* for *rule*; changes go to *report*, then to it.
+    """Compares files with *baseline*; reports changes, then saves them to it.
 
-    *silent* says of a path that it had no baseline before: nothing is reported.
-    *writer* says who wrote to a path. *unread* collects what we may not read, *folders*
-    those that were looked into.
+    Attributes:
+        baseline: the baseline.
+        rule: the rule that watches the files.
+        report: receives the events of changes.
+        is_unknown: returns True for a path that had no baseline; it is not reported.
+        find_writer: returns the last writer of a path, if known.
+        unread: collects the paths that the Defender may not read.
+        folders: collects the folders that were scanned.
+
     """
 
     baseline: Baseline
@@ -263,7 +275,7 @@ class Comparison:
     _records: list[tuple[str, FileRecord | None]] = field(default_factory=list)
 
     def compare(self, path: str) -> None:
-        """Compare *path* and note what changed."""
+        """Compare *path* and queue the event of a change."""
         before = self.baseline.get(path)
         try:
             after = read_record(path)
@@ -272,7 +284,7 @@ class Comparison:
             return
         if before == after:
             return
-        # Asked in any case: who wrote then has not written next time.
+        # Always query the writer: it must not be attributed to the next change.
         find_writer = self.find_writer(path)
         event = self._event(path, before, after, find_writer)
         if event and not self.is_unknown(path):
@@ -282,7 +294,7 @@ class Comparison:
             self.flush()
 
     def compare_if_touched(self, path: str) -> None:
-        """Do the same, but do not read what was not touched since."""
+        """Compare *path* if its stamp differs from the baseline."""
         try:
             stamp = read_stamp(path)
         except OSError:
@@ -293,7 +305,7 @@ class Comparison:
             self.compare(path)
 
     def flush(self) -> None:
-        """Report what was found; only then it is the baseline."""
+        """Report the queued events, then save their files to the baseline."""
         if self._found:
             self.report(self._found)
         self.baseline.save(self._records)

@@ -1,4 +1,4 @@
-"""Which paths a rule watches, and what changed at one; pure."""
+"""Decide which paths a rule watches, and compare records of files. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from twistlock_console.protocol.findings import Change
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file, folder or link; *hash* is empty for what has no content we read.
+    """The state of a file, folder or link; *hash* is "" if the content is not hashed.
 
-    `stamp` changes whenever anything of it does; while it stays, nothing is read.
+    `stamp` changes with every change of the file; with an equal stamp, the content is
+    not read again.
     """
 
     hash: str
@@ -22,10 +23,10 @@ class FileRecord:
 
 
 class Watched:
-    """The paths that *part* watches; what is below *own* is never one."""
+    """The paths that *part* watches, without the Defender's folder *own*."""
 
     def __init__(self, part: FilePart, own: str) -> None:
-        # Nothing has a path with a NUL, and Python does not even look.
+        # No path contains a NUL; Python raises ValueError for one.
         self.roots = tuple(root for root in part.paths if "\0" not in root.path)
         self._own = own
         globs = [g for glob in part.exclusions for g in (glob, f"{glob}/*")]
@@ -38,14 +39,14 @@ class Watched:
         )
 
     def excludes(self, path: str) -> bool:
-        """Return whether *path* is excluded, and with it all that is below."""
+        """Return whether *path*, and so everything below it, is excluded."""
         if is_below(self._own, path):
             return True
         return bool(self._excluded and self._excluded.match(path))
 
 
 def covers(root: WatchedPath, path: str) -> bool:
-    """Return whether *path* is what *root* means."""
+    """Return whether *root* includes *path*."""
     if not is_below(root.path, path):
         return False
     start = root.path.rstrip("/")
@@ -53,15 +54,15 @@ def covers(root: WatchedPath, path: str) -> bool:
 
 
 def is_below(folder: str, path: str) -> bool:
-    """Return whether *path* is *folder* or something in it."""
+    """Return whether *path* is *folder* or below it."""
     start = folder.rstrip("/")
     return path in (start, folder) or path.startswith(f"{start}/")
 
 
 def find_change(before: FileRecord | None, after: FileRecord | None) -> Change | None:
-    """Return what happened from *before* to *after*, of which None means nothing there.
+    """Return the kind of change from *before* to *after*; None for no change.
 
-    Returns None when nothing happened that counts.
+    A record of None means that the path does not exist.
     """
     if before is None:
         return None if after is None else "created"

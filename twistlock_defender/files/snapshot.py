@@ -1,4 +1,4 @@
-"""Reads the watched files: every path below a root, and what a file is now."""
+"""Read the state of watched files, and list the paths below a root."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ def walk(
 ) -> Iterator[str]:
     """Yield every path that *root* covers and *watched* does not exclude.
 
-    Folders that we may not read are added to *unread*, others to *looked_into*.
+    Add folders that the Defender may not read to *unread*, others to *visited*.
     """
     folders = [root.path]
     if watched.excludes(root.path):
@@ -41,7 +41,7 @@ def walk(
 
 
 def _list_folder(folder: str, unread: list[str]) -> list["os.DirEntry[str]"] | None:
-    """Return what is in *folder*; None when it is none, or may not be read."""
+    """Return the entries of *folder*; None if it is not a readable folder."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -53,7 +53,7 @@ def _list_folder(folder: str, unread: list[str]) -> list["os.DirEntry[str]"] | N
 
 
 def read_stamp(path: str) -> str | None:
-    """Return the stamp of *path*; None where nothing is. Raises OSError."""
+    """Return the stamp of *path*; None if it does not exist. Raises OSError."""
     try:
         return _stamp(os.lstat(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -61,14 +61,14 @@ def read_stamp(path: str) -> str | None:
 
 
 def read_record(path: str) -> FileRecord | None:
-    """Return what *path* is now; None where nothing is. Raises OSError."""
+    """Return the record of *path*; None if it does not exist. Raises OSError."""
     try:
         status = os.lstat(path)
         content = _hash(path, status)
     except (FileNotFoundError, NotADirectoryError):
         return None
     owner = f"{user_name(status.st_uid)}:{group_name(status.st_gid)}"
-    # Within one tick of the kernel's clock it could change again unnoticed.
+    # Within one tick of the kernel's clock, another change would keep the stamp.
     fresh = abs(time.time_ns() - status.st_ctime_ns) < FRESH_NS
     stamp = "" if fresh else _stamp(status)
     return FileRecord(content, f"{stat.S_IMODE(status.st_mode):04o}", owner, stamp)
@@ -77,7 +77,7 @@ def read_record(path: str) -> FileRecord | None:
 def _stamp(status: os.stat_result) -> str:
     rights = f"{status.st_mode:o}.{status.st_uid}.{status.st_gid}.{status.st_ino}"
     if stat.S_ISDIR(status.st_mode):
-        return rights  # what is in a folder has records of its own
+        return rights  # the entries of a folder have records of their own
     return f"{rights}.{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}"
 
 
@@ -88,7 +88,7 @@ def _hash(path: str, status: os.stat_result) -> str:
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_HASHED_BYTES:
         return ""
     found = hashlib.sha256()
-    # O_NOFOLLOW, O_NONBLOCK: it may have become something else since.
+    # O_NOFOLLOW, O_NONBLOCK: the path may be another kind of file by now.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
         while piece := file.read(CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""Decides when to connect again, to which address, and how long to wait; pure."""
+"""Compute backoff, timeouts and the order of addresses for reconnecting. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MAX_CONCURRENT_ATTEMPTS = 2
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """A Console's address, as found for *name*, which its certificate must show."""
+    """A Console's address, resolved from *name*, which its certificate must have."""
 
     address: str
     port: int
@@ -30,9 +30,15 @@ class Target:
 
 
 def backoff_s(failed_attempts: int, chance: float) -> float:
-    """Return the seconds before attempt *round_*; *chance* in [0, 1) spreads agents.
+    """Return the seconds before the next attempt (exponential backoff with jitter).
 
-    It grows slowly at first, so that a failover of some seconds is not slept through.
+    The backoff grows slowly at first, so that a Defender reconnects soon after a
+    failover of some seconds.
+
+    Args:
+        failed_attempts: the number of failed attempts in a row.
+        chance: a random number in [0, 1), which spreads the Defenders of a fleet.
+
     """
     shortest, longest = (
         edge * GROWTH ** min(failed_attempts, 20) for edge in INITIAL_PAUSE_S
@@ -43,24 +49,30 @@ def backoff_s(failed_attempts: int, chance: float) -> float:
 
 
 def count_failures(before: int, lasted: float, *, later_epoch: bool) -> int:
-    """Return the failures in a row, after a connection that *lasted* some seconds.
+    """Return the number of failures in a row after the end of a connection.
 
-    *before* is their number until then. The first connection under a later epoch is no
-    failure: of several failovers in a row, each is answered as fast as the first.
+    The first connection under a later epoch is no failure, so that the Defender
+    reconnects equally fast after each of several failovers.
+
+    Args:
+        before: the failures in a row before this connection.
+        lasted: the seconds that the connection lasted.
+        later_epoch: it was the first connection under a later epoch.
+
     """
     return 0 if later_epoch or lasted > STABLE_CONNECTION_S else before + 1
 
 
 def goodbye_pause_s(goodbye: Goodbye, chance: float) -> float:
-    """Return the seconds to stay away after *goodbye*."""
+    """Return the seconds to wait before reconnecting after *goodbye*."""
     return (goodbye.retry_after_ms + chance * goodbye.spread_ms) / 1000
 
 
 def silence_timeout_s(false_timeouts: int) -> float:
-    """Return the seconds of silence after which the Console is considered gone.
+    """Return the seconds of silence after which the Console is considered failed.
 
-    *mistaken* times before it was there after all: it was slow, and leaving it would
-    make it slower. So each mistake doubles the patience.
+    After *false_timeouts*, the same Console was reachable: it was slow, and
+    reconnecting makes it slower. So each false timeout doubles the value.
     """
     return float(
         min(MIN_SILENCE_TIMEOUT_S * 2 ** min(false_timeouts, 10), MAX_SILENCE_TIMEOUT_S)
@@ -68,18 +80,18 @@ def silence_timeout_s(false_timeouts: int) -> float:
 
 
 def shuffle(targets: Sequence[Target], chances: Sequence[float]) -> list[Target]:
-    """Return the targets in the order of their *chances*, so that load is spread."""
+    """Return the targets in the order of their random *chances*, to spread load."""
     return [target for _, target in sorted(zip(chances, targets, strict=True))]
 
 
 def targets_to_try(
     targets: Sequence[Target], ages: Mapping[Target, Sequence[float]]
 ) -> list[Target]:
-    """Return those to try now; *ages* are the seconds that present tries have lasted.
+    """Return the targets to try now; *ages* has the seconds of attempts under way.
 
-    A busy Console takes its time: trying anew at once would make it busier. But a
-    connection to a host that has died since would wait for long, so that after a
-    while a second one is tried beside it.
+    A busy Console answers slowly, and a second attempt at once would add load. But an
+    attempt to a host that failed meanwhile waits for long, so a second attempt starts
+    after SECOND_ATTEMPT_AFTER_S.
     """
     return [
         target

@@ -60,7 +60,8 @@ FACTS_INTERVAL_S = 3600.0
 RENEWAL_INTERVAL_S = 3600.0
 BATCH_DELAY_S = 0.02
 BATCH_BYTES = 256 * 1024
-#: More would lie unread at the Console while it stores, and our pings behind them.
+#: Backpressure: more messages would queue unread at the Console, with pings behind
+#: them.
 MAX_UNACKNOWLEDGED = 3
 GOODBYE_TIMEOUT_S = 5.0
 GOODBYE_REASON = "it said goodbye"
@@ -69,24 +70,24 @@ log = logging.getLogger(__name__)
 
 
 class CommandHandler(Protocol):
-    """Carries out what the Console says; its calls may block."""
+    """Handles the commands of the Console, on worker threads; calls may block."""
 
     def create_hello(self) -> DefenderHello:
-        """Return our first message."""
+        """Return the first message of a connection."""
 
     def handle_command(self, command: PolicyPushed | Scan | CertificateRenewed) -> None:
-        """Carry out *command*."""
+        """Handle *command*."""
 
     def create_renewal_request(self) -> RenewalRequested | None:
-        """Ask for another certificate, when ours ends soon."""
+        """Return the request for another certificate; None if ours is not due."""
 
     def report_malformed(self, sentence: str) -> None:
-        """Report a message that could not be read, and was ignored."""
+        """Report a message that could not be parsed and was ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """Where the link stands; *since* when, and the last *error*, now or before."""
+    """The state of the link *since* a time, with the last *error* until now."""
 
     connected: str | None
     since: datetime
@@ -96,10 +97,11 @@ class LinkState:
 
 
 class Link:
-    """Connects *handler* and *outbox* to a Console at one of *addresses*.
+    """Supervises the connection of *handler* and *outbox* to the serving Console.
 
-    It never obeys a Console of an earlier epoch than it has seen. `state` tells where
-    it stands.
+    It reconnects to one of *addresses* until it is cancelled, on the event loop. It
+    rejects a Console with a lower epoch than it has seen (fencing). `state` may be read
+    by any thread.
     """
 
     def __init__(
@@ -121,11 +123,11 @@ class Link:
 
     @property
     def name_problem(self) -> str | None:
-        """Return which of the Console's names cannot be resolved, if one."""
+        """Return which names of the Console cannot be resolved; None if all can."""
         return self._resolver.problem
 
     async def run(self) -> None:
-        """Connect again and again, until cancelled."""
+        """Maintain a connection until cancelled."""
         loop = asyncio.get_running_loop()
 
         def on_new() -> None:
@@ -160,7 +162,7 @@ class Link:
             return None
 
     async def _serve(self, handshake: Handshake) -> float:
-        """Talk to the Console; return the seconds it asked us to stay away, or 0."""
+        """Run a session; return the seconds of the Console's goodbye, or 0."""
         if handshake.epoch > self._latest_epoch:
             self._latest_epoch, self._false_timeouts = handshake.epoch, 0
         seconds = silence_timeout_s(self._false_timeouts)
@@ -208,10 +210,9 @@ class Link:
 
 
 class LinkSession:
-    """Talks to the Console that *greeted* us, until the connection ends.
+    """Exchanges messages with a Console after the handshake, until the connection ends.
 
-    *seconds* is how long the Console may be silent. `new` is set when there is more to
-    send.
+    *seconds* is the timeout of silence. Set `new` when the outbox has more to send.
     """
 
     def __init__(
@@ -234,9 +235,12 @@ class LinkSession:
         self.goodbye: Goodbye | None = None
 
     async def run(self) -> None:
-        """Talk until the connection ends.
+        """Exchange messages until the connection ends.
 
-        Raises ConsoleTimeout, or ConnectionClosed with the Console's words.
+        Raises:
+            ConsoleTimeout: the Console was silent for too long.
+            ConnectionClosed: the Console closed the connection, with its reason.
+
         """
         hello = await asyncio.to_thread(self._handler.create_hello)
         await self._connection.send(encode(hello))
@@ -275,12 +279,12 @@ class LinkSession:
             try:
                 message = decode_from_console(frame)
             except ProtocolError as error:
-                sentence = f"the Console's message is left aside: {error}"
+                sentence = f"a message of the Console was ignored: {error}"
                 await asyncio.to_thread(self._handler.report_malformed, sentence)
                 continue
             await self._handle(message)
             if isinstance(message, CertificateRenewed):
-                # The Console shows the new one once we come with it.
+                # Reconnect, so that the new certificate is used.
                 return
 
     async def _handle(self, message: FromConsole) -> None:
@@ -296,7 +300,7 @@ class LinkSession:
                 pass
 
     async def _acknowledge(self, through: int) -> None:
-        # Whatever the Console says: what it was never sent it cannot have.
+        # Never accept an acknowledgement of events that were not sent.
         through = min(through, self._sent)
         while self._unacknowledged and self._unacknowledged[0] <= through:
             self._unacknowledged.popleft()
@@ -314,7 +318,7 @@ class LinkSession:
                 sent = facts
 
     async def _renew(self) -> None:
-        # Not all at the same time: whole fleets are deployed in one day.
+        # Jitter: whole fleets are deployed on the same day.
         await asyncio.sleep(random.random() * RENEWAL_INTERVAL_S)  # noqa: S311
         while True:
             if self._renews and (
@@ -324,13 +328,13 @@ class LinkSession:
             await asyncio.sleep(RENEWAL_INTERVAL_S)
 
     async def _leave(self) -> None:
-        """End some time after a goodbye, should the Console not end it itself."""
+        """Return GOODBYE_TIMEOUT_S after a goodbye, if the Console did not close."""
         await self._goodbye_received.wait()
         await asyncio.sleep(GOODBYE_TIMEOUT_S)
 
 
 async def run_until_first(*acts: Coroutine[object, object, None]) -> None:
-    """Run all of *acts* until one ends; cancel the others. Raises its error."""
+    """Run all *acts* until one ends; cancel the others. Raises its error."""
     tasks = [asyncio.create_task(act) for act in acts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -343,4 +347,4 @@ async def run_until_first(*acts: Coroutine[object, object, None]) -> None:
 
 
 def _random_fraction() -> float:
-    return random.random()  # noqa: S311  spreads agents, no secret
+    return random.random()  # noqa: S311  jitter, no secret

@@ -1,4 +1,4 @@
-"""One connection to a Console: opens it, checks the Console's epoch, keeps it alive."""
+"""Open one connection to a Console: handshake, fencing by epoch, and keepalive."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ from twistlock_defender.link.backoff import Target
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
 PING_AFTER_SILENCE_S = 30.0
-# The kernel notices within 20 s that the host at the other end is gone.
+# The kernel detects within 20 s that the other host is unreachable.
 TCP_KEEPALIVE_OPTIONS = (
     (socket.TCP_KEEPIDLE, 10),
     (socket.TCP_KEEPINTVL, 3),
@@ -37,8 +37,8 @@ TCP_KEEPALIVE_OPTIONS = (
 FAILURE_SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
     (
         InvalidMessage,
-        "it ended the connection before its first word; our certificate may have "
-        "expired or been revoked, or something in between ends TLS",
+        "it closed the connection before its first message; our certificate may have "
+        "expired or been revoked, or a proxy in between terminates TLS",
     ),
     (TimeoutError, "it does not answer"),
     (ConnectionClosed, "the connection broke"),
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class HighestEpoch:
-    """Remembers the highest epoch that was seen in *path*; 0 before any Console was."""
+    """Stores the highest epoch that was seen in *path* (fencing); at first 0."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -57,9 +57,9 @@ class HighestEpoch:
             self.value = 0
 
     def accept(self, epoch: int) -> bool:
-        """Return whether a Console with this *epoch* may be obeyed; store a higher one.
+        """Return whether a Console with *epoch* may be obeyed; store a higher epoch.
 
-        A lower epoch is that of a Console which lost its role and may not know it.
+        A lower epoch belongs to a Console that lost its role and may not know it yet.
         """
         if epoch < self.value:
             return False
@@ -68,7 +68,7 @@ class HighestEpoch:
             try:
                 self._store(epoch)
             except OSError as error:
-                log.error("epoch %d holds until a restart only: %s", epoch, error)  # noqa: TRY400
+                log.error("epoch %d is lost by a restart: %s", epoch, error)  # noqa: TRY400
         return True
 
     def _store(self, epoch: int) -> None:
@@ -82,9 +82,9 @@ class HighestEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A Console at *target* that may be obeyed, under *epoch*.
+    """The result of a handshake with a Console at *target* under an accepted *epoch*.
 
-    *renews* is whether it said that it renews certificates.
+    *renews* is whether the Console renews certificates.
     """
 
     connection: ClientConnection
@@ -96,9 +96,14 @@ class Handshake:
 async def connect_to(
     target: Target, tls: ssl.SSLContext, epochs: HighestEpoch
 ) -> Handshake:
-    """Connect to *target* and read its hello.
+    """Connect to *target* and complete the handshake.
 
-    Raises ConsoleRejected, ProtocolError, OSError or what websockets raises.
+    Raises:
+        ConsoleRejected: the epoch is lower than one that was seen.
+        ProtocolError: the first message is invalid.
+        OSError: there is no connection.
+        WebSocketException: the websocket could not be opened.
+
     """
     reached = await _connect_socket(target)
     connection = await connect(
@@ -145,24 +150,24 @@ def _bracket_ipv6(name: str) -> str:
 
 
 def _check_hello(frame: str | bytes, epochs: HighestEpoch) -> ConsoleHello:
-    """Read the hello in *frame*; raise ConsoleRejected if its epoch is over."""
+    """Parse the hello in *frame*; raise ConsoleRejected if its epoch is outdated."""
     hello = decode_from_console(frame)
     if not isinstance(hello, ConsoleHello):
-        raise ConsoleRejected("its first message is no hello")
+        raise ConsoleRejected("its first message is not a hello")
     check_protocol(hello)
     if not epochs.accept(hello.epoch):
         raise ConsoleRejected(
-            f"it serves under epoch {hello.epoch}, which is over; "
+            f"it serves under epoch {hello.epoch}, which is outdated; "
             f"epoch {epochs.value} was seen"
         )
     return hello
 
 
 class Keepalive:
-    """Checks that the Console at the other end of *connection* still lives.
+    """Checks that the Console at the other end of *connection* still runs.
 
-    It is asked with a websocket ping, which it answers however slow its database is.
-    *patience* is in seconds.
+    It sends a websocket ping, which a Console answers even if its database is slow.
+    *timeout_s* is the maximum time of silence.
     """
 
     def __init__(self, connection: ClientConnection, timeout_s: float) -> None:
@@ -174,23 +179,23 @@ class Keepalive:
         self._ping: asyncio.Task[None] | None = None
 
     def record_message(self) -> None:
-        """Note that something arrived."""
+        """Record that a message arrived."""
         self._last_message_at = boottime()
 
     def expect_reply(self) -> None:
-        """Note that something is sent that must be acknowledged.
+        """Record that a message was sent that must be acknowledged.
 
-        Other messages do not end this: a slow database is waited for, and its Console
-        may die meanwhile.
+        Other messages do not change this: the Console may fail while the Defender waits
+        for its slow database.
         """
         self._unacknowledged_since = self._unacknowledged_since or boottime()
 
     def expect_nothing(self) -> None:
-        """Note that everything is acknowledged."""
+        """Record that everything is acknowledged."""
         self._unacknowledged_since = None
 
     async def run(self) -> None:
-        """Ping after a long silence; raise ConsoleTimeout when no answer comes."""
+        """Send a ping after a long silence; raise ConsoleTimeout without an answer."""
         try:
             while True:
                 self._check(boottime())
@@ -209,11 +214,11 @@ class Keepalive:
         quiet = now - self._last_message_at >= PING_AFTER_SILENCE_S
         if (quiet or waited >= self._timeout_s / 2) and self._ping is None:
             self._pinged_at = now
-            # Beside us: it may have to wait for a peer that reads no more.
+            # A task of its own: sending blocks if the peer no longer reads.
             self._ping = asyncio.create_task(self._send_ping())
 
     def _silence_s(self, now: float) -> float:
-        """Return the seconds of silence since something should bring an answer."""
+        """Return the seconds without a message since an answer is expected."""
         since = min(self._unacknowledged_since or now, self._pinged_at or now)
         return now - max(since, self._last_message_at)
 
@@ -224,7 +229,7 @@ class Keepalive:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Say in words why a connection ended or never came about."""
+    """Return a sentence why a connection ended or was not established."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             return _tls_reason(cause)
@@ -234,7 +239,7 @@ def describe_failure(error: BaseException) -> str:
         if isinstance(error, kind):
             return sentence
     if isinstance(error, HTTPException):
-        return "its answer cannot be understood"
+        return "its response is not valid HTTP"
     return getattr(error, "strerror", None) or str(error)
 
 

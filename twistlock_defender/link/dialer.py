@@ -1,8 +1,8 @@
-"""Finds the Console that serves: resolves its names, and tries all addresses.
+"""Find the serving Console: resolve its names and try all addresses concurrently.
 
-A new attempt begins as soon as one fails, or a moment after the last began, so that no
-dead address delays the others. The first Console that greets us with an epoch we may
-obey wins; the other attempts end.
+A new attempt starts when one fails, or STAGGER_S after the last start, so that no
+unreachable address delays the others. The first successful handshake with an accepted
+epoch wins; the other attempts are cancelled. Compare RFC 8305 (Happy Eyeballs).
 """
 
 import asyncio
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class Resolver:
-    """Resolves *addresses* (``name:port``); keeps the last answer of each name.
+    """Resolves *addresses* (``name:port``); caches the last result of each name.
 
-    A name server that hangs delays nothing: names whose answer does not come are used
-    as they were known.
+    A name server that hangs causes a delay of RESOLVE_TIMEOUT_S at most: then the
+    cached result is used.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
@@ -44,11 +44,11 @@ class Resolver:
 
     @property
     def problem(self) -> str | None:
-        """Return which names cannot be resolved now; None if all can."""
+        """Return a sentence on names that cannot be resolved; None if all can."""
         return "; ".join(self._problems.values()) or None
 
     async def targets(self) -> list[Target]:
-        """Return all addresses that are known now, each once."""
+        """Resolve all names; return all known addresses, each once."""
         for name in self._names:
             if name not in self._queries:
                 self._queries[name] = asyncio.create_task(self._resolve(*name))
@@ -85,7 +85,7 @@ class Resolver:
 
 
 def parse_address(address: str, default_port: int = DEFAULT_PORT) -> tuple[str, int]:
-    """Read ``name:port``; brackets around an IPv6 address. Raises FolderError."""
+    """Parse ``name:port``, with brackets around IPv6 addresses. Raises FolderError."""
     name, _, port = address.rpartition(":")
     if not name or (":" in name and not name.startswith("[")):
         name, port = address, str(default_port)
@@ -103,17 +103,18 @@ def _is_address(name: str) -> bool:
 
 
 class AddressSource(Protocol):
-    """A source of addresses; see `Resolver`."""
+    """A source of addresses, such as `Resolver`."""
 
     async def targets(self) -> list[Target]:
-        """Return all addresses that are known now."""
+        """Return all known addresses."""
 
 
 class Dialer(Generic[T]):
-    """Tries what *names* gives with *attempt*, which reports its failures itself.
+    """Tries the addresses of *names* with *attempt* until one succeeds.
 
-    *discard* gets the result of a second successful attempt, and one for which
-    *stands* is false: several may succeed at once, and one may outdate another.
+    *attempt* returns None for a failure, which it reports itself. *discard* gets the
+    results of further successful attempts, and those for which *is_current* is false:
+    several attempts may succeed, and one may outdate another.
     """
 
     def __init__(
@@ -130,9 +131,9 @@ class Dialer(Generic[T]):
         self._attempts: dict[asyncio.Task[T | None], tuple[Target, float]] = {}
 
     async def dial(self, failed_attempts: int) -> T:
-        """Return the result of the first successful attempt, however long that takes.
+        """Return the result of the first successful attempt, however long it takes.
 
-        *round_* says how many rounds failed just before.
+        *failed_attempts* is the number of failures in a row before this call.
         """
         try:
             while True:
@@ -172,7 +173,7 @@ class Dialer(Generic[T]):
     async def _wait_for_success(
         self, seconds: float, *, every: bool = False
     ) -> T | None:
-        """Wait for a success; without *every* until one attempt has ended."""
+        """Wait *seconds* for a success; unless *every*, return when an attempt ends."""
         end = boottime() + seconds
         while (left := end - boottime()) > 0:
             if not self._attempts:

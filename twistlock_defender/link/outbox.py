@@ -1,8 +1,8 @@
-"""The outbox: findings that the Console has not stored yet, on disk and in order.
+"""Store the findings that the Console has not acknowledged, on disk and in order.
 
-Numbers rise and are never given twice, not even those of findings that were dropped.
-What `report` or `add` was given is on disk when it returns, unless `trouble` says why
-not; then it is held in memory and written as soon as that works.
+Numbers rise and are never reused, not even those of dropped findings. When `report` or
+`add` returns, the findings are on disk, unless `trouble` says why not: then they are
+held in memory and written as soon as possible.
 """
 
 import logging
@@ -75,7 +75,7 @@ class OutboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class OutboxState:
-    """How full it is; *oldest* is the body of its oldest finding."""
+    """The fill level of the outbox; *oldest* is the body of its oldest finding."""
 
     count: int
     bytes: int
@@ -84,9 +84,9 @@ class OutboxState:
 
 
 class Outbox:
-    """The outbox at *path*, of about *limit* bytes; any thread may use it.
+    """The outbox at *path*, of about *limit* bytes. Any thread may use it.
 
-    `on_new` is called, on whichever thread adds, when there is more to send.
+    `on_new` is called, on the thread that adds, when there is more to send.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -104,25 +104,25 @@ class Outbox:
             self._attempt(lambda file: None)
 
     def close(self) -> None:
-        """Close the file; may be called twice."""
+        """Close the file. Idempotent."""
         with self._lock:
             self._closed = True
             if self._file:
                 self._file.close()
 
     def report(self, events: Sequence[Event]) -> None:
-        """Add *events*, which get their numbers here."""
+        """Add *events* and number them."""
         self.add([encode_unnumbered(event) for event in events])
 
     def add(self, bodies: Sequence[str]) -> None:
-        """Store *bodies*, JSON each; the oldest findings go where there is no room."""
+        """Store *bodies* (JSON); drop the oldest findings above the limit."""
         with self._lock:
             self._held.extend(bodies)
             self._write_held()
         self.on_new()
 
     def retry(self) -> None:
-        """Try again to write: what is held, or nothing, to see if it works."""
+        """Write the held findings, or test whether writing works again."""
         with self._lock:
             if not self._held and not self._trouble:
                 return
@@ -130,9 +130,9 @@ class Outbox:
         self.on_new()
 
     def batch(self, after: int, count: int, size: int) -> list[OutboxEntry]:
-        """Return the findings after number *after*: at most *count*, of *size* bytes.
+        """Return at most *count* findings after number *after*, of *size* bytes in all.
 
-        One at least is returned, however big, if there is any.
+        If there is any, return at least one, whatever its size.
         """
         found: list[OutboxEntry] = []
         with self._lock:
@@ -149,12 +149,12 @@ class Outbox:
         return fitting
 
     def delete(self, through: int) -> None:
-        """Delete every finding with a number up to *through*: the Console has it."""
+        """Delete the findings numbered up to *through*, which the Console stored."""
         with self._lock:
             self._attempt(lambda file: file.delete(through))
 
     def state(self) -> OutboxState:
-        """Return how full it is now."""
+        """Return the present fill level."""
         found: list[OutboxEntry] = []
         with self._lock:
             self._attempt(lambda file: found.extend(file.after(0, 1)))
@@ -168,7 +168,7 @@ class Outbox:
         if self._file:
             self._file.close()
             self._file = None
-        # The file itself last: a new one must not find what belongs to the old.
+        # The file itself last: a new file must not find the log of the old one.
         for ending in ("-wal", "-shm", ""):
             path = self._path.with_name(self._path.name + ending)
             if path.exists():
@@ -190,7 +190,7 @@ class Outbox:
             self._dropped_held += 1
 
     def _attempt(self, act: "Callable[[OutboxFile], object]") -> bool:
-        """Call *act*; where the file does not let us, note why and go on."""
+        """Call *act*; on an error record the reason and return False."""
         if self._closed:
             return False
         try:
@@ -199,7 +199,7 @@ class Outbox:
             except sqlite3.DatabaseError as error:
                 if not is_corruption(error):
                     raise
-                # Opening reads not every page: some damage shows only now.
+                # Opening does not read every page: some damage shows only now.
                 self._quarantine_file(error)
                 self._do(act)
             return True
@@ -223,17 +223,17 @@ class Outbox:
 
 
 class OutboxFile:
-    """Numbered findings in SQLite at *path*; above *limit* bytes the oldest go.
+    """Numbered findings in SQLite at *path*; drops the oldest above *limit* bytes.
 
-    Its calls raise sqlite3.Error. One thread at a time. *count* and *bytes* say what is
-    in it. Numbers up to *given* are those of a file before, and are not given again.
+    One thread at a time may use it; calls raise sqlite3.Error. *count* and *bytes* are
+    its totals. Numbers up to *given* belong to an earlier file and are not reused.
     """
 
     def __init__(self, path: Path, limit: int, given: int) -> None:
         self._limit = limit
-        # A Defender that is installed again has lost its numbers, and one whose disk
-        # is set back has forgotten the last, yet the Console takes a number that it
-        # knows for a repetition. Milliseconds outrun findings, but for a moment.
+        # A Defender that is installed again has lost its numbers, and a restored disk
+        # has old ones; but the Console considers a known number a repetition. The time
+        # in milliseconds grows faster than the number of findings.
         self._begin = max(time.time_ns() // 1_000_000, given)
         self._database = sqlite3.connect(
             path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -245,11 +245,11 @@ class OutboxFile:
             raise
 
     def close(self) -> None:
-        """Close it; may be called twice."""
+        """Close the file. Idempotent."""
         self._database.close()
 
     def add(self, bodies: Sequence[str], skipped: int) -> None:
-        """Append *bodies*; *skipped* earlier ones never came here, and are lost."""
+        """Append *bodies*; *skipped* earlier ones were dropped from memory."""
         rows = [(body,) for body in bodies]
         with self._adding():
             if skipped:
@@ -262,19 +262,19 @@ class OutboxFile:
                 self._drop_oldest()
 
     def after(self, number: int, count: int) -> list[OutboxEntry]:
-        """Return the findings after *number*, at most *count*."""
+        """Return at most *count* findings after *number*."""
         rows = self._database.execute(NEXT, (number, count)).fetchall()
         return [OutboxEntry(*row) for row in rows]
 
     def delete(self, through: int) -> None:
-        """Delete every finding with a number up to *through*."""
+        """Delete the findings numbered up to *through*."""
         with self._transaction():
             [(count, size)] = self._database.execute(SIZE, (through,)).fetchall()
             self._database.execute("DELETE FROM events WHERE number <= ?", (through,))
             self._update_totals(-count, -size)
 
     def add_notice(self) -> None:
-        """Append one finding that says which findings were dropped, if any were."""
+        """Append one finding about the dropped findings, if there are any."""
         rows = self._database.execute("SELECT count, first, last FROM lost").fetchall()
         if not rows:
             return
@@ -289,14 +289,14 @@ class OutboxFile:
 
     def _prepare(self) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
-        # FULL: a commit is on disk, so that a power cut takes nothing back.
+        # FULL: a commit survives a power failure.
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(SCHEMA)
         self._database.execute(BEGIN_NUMBERS, (self._begin,))
         self._recount_totals()
 
     def _drop_oldest(self) -> None:
-        """Drop a little more than is needed, so that it lasts."""
+        """Drop the oldest findings, and a few more, so that this runs rarely."""
         excess = self.bytes - self._limit + self._limit // 32
         numbers, size = [], 0
         with closing(self._database.execute(OLDEST)) as rows:
@@ -320,9 +320,9 @@ class OutboxFile:
 
     @contextmanager
     def _adding(self) -> Iterator[None]:
-        """Open a transaction that gives numbers, none below where this file began.
+        """Open a transaction that assigns numbers above the start of this file.
 
-        Not at opening: a full disk can be read, and this costs no commit of its own.
+        Not when the file is opened: a full disk must remain readable.
         """
         with self._transaction():
             self._database.execute(RAISE_NUMBERS, {"begin": self._begin})
@@ -335,7 +335,7 @@ class OutboxFile:
             yield
             self._database.execute("COMMIT")
         except BaseException:
-            # A full disk has rolled back by itself already.
+            # On a full disk, SQLite has rolled back already.
             with suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
             with suppress(sqlite3.Error):

@@ -1,8 +1,8 @@
-"""Finds denied processes within a second, and kills them where the rule says so.
+"""Find denied processes within a second, and kill them if the rule says so.
 
-It scans /proc: new processes several times a second, and all about once a second,
-because a process may run another program at any time. What lives for less than
-a quarter of a second may be missed.
+The monitor scans /proc: new processes several times a second, and all processes about
+once a second, because a process may execute another program at any time. A process that
+runs for less than a quarter of a second may be missed.
 """
 
 import logging
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class ProcessMonitor:
-    """Enforces the processes of the rule it was given last, on a thread of its own."""
+    """Enforces the process part of the present rule, on a thread of its own."""
 
     def __init__(self, report: Report, problems: Problems) -> None:
         self._report = report
@@ -47,18 +47,18 @@ class ProcessMonitor:
         self._thread = threading.Thread(target=self._run, name="processes", daemon=True)
 
     def open(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop watching; returns when nothing is ended any more."""
+        """Stop the thread and wait for its end."""
         self._stopping = True
         self._changed.set()
         if self._thread.ident:
             self._thread.join()
 
     def apply(self, rule: HostRule | None) -> None:
-        """Enforce *rule* from now on, on all processes that run."""
+        """Enforce *rule* from now on, also on running processes."""
         self._rule = rule
         self._changed.set()
 
@@ -79,10 +79,10 @@ class ProcessMonitor:
             if not self._rights_checked:
                 self._check_rights()
         except Exception as error:
-            # Hosts hold what nobody foresaw; this thread must not end for it.
-            log.debug("processes cannot be looked at", exc_info=True)
+            # No unexpected error may end this thread.
+            log.debug("processes cannot be scanned", exc_info=True)
             self._problems.add(
-                SCAN_TOPIC, f"processes cannot be looked at: {describe_error(error)}"
+                SCAN_TOPIC, f"processes cannot be scanned: {describe_error(error)}"
             )
         else:
             self._problems.clear(SCAN_TOPIC)
@@ -123,7 +123,7 @@ class ProcessMonitor:
             self._enforce_all(found, self._current, now)
 
     def _enforce_all(self, found: list[Process], rule: HostRule, now: float) -> None:
-        """Act on all of *found*; one with which that fails is found again soon."""
+        """Enforce *rule* on all of *found*; the next scan retries failures."""
         events = []
         failure: Exception | None = None
         for process in found:
@@ -140,7 +140,7 @@ class ProcessMonitor:
 
 def _enforce(process: Process, rule: HostRule) -> ProcessEvent:
     effect = rule.processes.effect
-    # Read first: a process that was ended tells nothing.
+    # Read first: the files of an ended process are empty.
     command, user, time = read_command(process.pid), read_owner(process.pid), utc_now()
     outcome = kill_process(process) if effect == "prevent" else "alerted"
     log.warning("%s (%d), which %s denies: %s", *_names(process), rule.name, outcome)
@@ -153,14 +153,14 @@ def _enforce(process: Process, rule: HostRule) -> ProcessEvent:
         printable(process.path, 4096),
         printable(process.name, 255),
         printable(command, 1024),
-        # Not before: its name may be in a directory that does not answer.
+        # Last: the user's name may be in a directory service that does not answer.
         printable("" if user is None else user_name(user), 255),
         outcome,
     )
 
 
 def _missing_rights(rule: HostRule) -> str | None:
-    """Return what we cannot do to the processes of other users, if anything."""
+    """Return a sentence on missing capabilities; None if none is missing."""
     user = f"the Defender runs as {user_name(os.geteuid())}"
     if rule.processes.effect == "prevent" and not has_capability(Capability.KILL):
         return (
@@ -169,8 +169,8 @@ def _missing_rights(rule: HostRule) -> str | None:
         )
     if not has_capability(Capability.SYS_PTRACE):
         return (
-            f"{user} and sees no paths of other users' processes, only what they were "
-            "called by; run it as root"
+            f"{user} and sees no paths of other users' processes, only the names that "
+            "they were started with; run it as root"
         )
     return None
 

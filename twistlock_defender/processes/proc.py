@@ -1,4 +1,4 @@
-"""The host's processes, as /proc shows them, and the end of one of them."""
+"""Read the host's processes from /proc, and kill one."""
 
 import os
 import select
@@ -20,7 +20,7 @@ def list_pids() -> list[int]:
 
 
 def read_process(pid: int) -> Process | None:
-    """Return what *pid* runs now; None for kernel threads and what has ended."""
+    """Return the program that *pid* runs; None for kernel threads and ended ones."""
     try:
         stat = (PROC / str(pid) / "stat").read_bytes()
     except OSError:
@@ -44,7 +44,7 @@ def _path(pid: int) -> str:
 
 
 def read_command(pid: int) -> str:
-    """Return the command line of *pid*; empty when it cannot be read."""
+    """Return the command line of *pid*; "" if it cannot be read."""
     try:
         words = (PROC / str(pid) / "cmdline").read_bytes()
     except OSError:
@@ -53,7 +53,7 @@ def read_command(pid: int) -> str:
 
 
 def read_owner(pid: int) -> int | None:
-    """Return the number of the user that *pid* runs as."""
+    """Return the user id that *pid* runs as; None if it has ended."""
     try:
         return (PROC / str(pid)).stat().st_uid
     except OSError:
@@ -61,9 +61,9 @@ def read_owner(pid: int) -> int | None:
 
 
 def kill_process(process: Process) -> str:
-    """Kill *process*, and no other one that got its id since; return the outcome.
+    """Kill *process*, but no later process with its id; return the outcome.
 
-    The outcome is a sentence, as `ProcessEvent` has it.
+    The outcome is the sentence of `ProcessEvent`.
     """
     if process.pid in (1, os.getpid()):
         return "could not be ended: the host or the Defender would go with it"
@@ -84,7 +84,7 @@ def kill_process(process: Process) -> str:
 
 
 class _ProcessHandle:
-    """A process held by a descriptor, which the next process with its id has not."""
+    """A process by pidfd, which no later process with the same id has."""
 
     def __init__(self, pid: int) -> None:
         self._fd = os.pidfd_open(pid)
@@ -93,7 +93,7 @@ class _ProcessHandle:
         os.close(self._fd)
 
     def kill(self) -> bool:
-        """Send SIGKILL; return whether the process is gone within END_SECONDS."""
+        """Send SIGKILL; return whether the process ended within KILL_TIMEOUT_S."""
         signal.pidfd_send_signal(self._fd, signal.SIGKILL)
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)

@@ -1,4 +1,4 @@
-"""Which processes a rule denies; pure."""
+"""Decide which processes a rule denies. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from twistlock_console.protocol import ProcessPart
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One program in one process; *pid* and *started* together are never reused.
+    """One program in one process; *pid* and *started* together are unique.
 
-    *path* is empty where we may not see it; *name* is what the kernel calls it and
-    *called* what it was called by.
+    *path* is "" if the Defender may not read it. *name* is the name in the kernel,
+    *invoked_as* the path or first argument that the program was started with.
     """
 
     pid: int
@@ -42,5 +42,5 @@ class Denied:
 
 
 def _combine(globs: Sequence[str]) -> re.Pattern[str] | None:
-    """One pattern for all *globs*: hundreds are matched as fast as one."""
+    """Combine all *globs* into one pattern, which matches as fast as a single one."""
     return re.compile("|".join(map(translate, globs))) if globs else None

@@ -138,7 +138,7 @@ def test_a_scan_on_demand_is_answered(console: Path, folder: Folder) -> None:
     asyncio.run(scene())
     [result] = runs(fake)[-1].results
     assert (result.id, result.passed) == ("other-roots", True)
-    assert "checks we do not have: no-such-check" in troubles(fake)[0]
+    assert "checks that this Defender does not have: no-such-check" in troubles(fake)[0]
 
 
 def runs(fake: FakeConsole) -> list[ComplianceEvent]:

@@ -109,7 +109,7 @@ def test_it_gets_all_it_needs(
         pytest.param(
             (None, "wrong"), "refuses: This deploy token has expired.", id="token"
         ),
-        pytest.param(("sha256//AAAA", TOKEN), "shows another key", id="pin"),
+        pytest.param(("sha256//AAAA", TOKEN), "has another key", id="pin"),
     ],
 )
 def test_a_refusal_is_told_and_leaves_nothing(

@@ -442,7 +442,7 @@ from twistlock_console.protocol import *
 from twistlock_defender.files import monitor as file_watch
 from twistlock_defender.common.problems import Problems
 Path("/proc/sys/user/max_inotify_watches").write_text("4")
-file_watch.COMPARE_SECONDS = 0.3
+file_watch.SCAN_INTERVAL_S = 0.3
 problems = Problems(lambda events: None)
 watch = file_watch.FileMonitor(Path(tempfile.mkdtemp()), print, problems)
 watch.open()

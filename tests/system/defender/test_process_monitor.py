@@ -148,7 +148,7 @@ watch.close()
     said = subprocess.check_output(command, cwd=PROJECT, text=True, timeout=120)
 
     trouble, ended = said.splitlines()
-    assert trouble.startswith("processes cannot be looked at: Too many")
+    assert trouble.startswith("processes cannot be scanned: Too many")
     assert ended == "-9"
 
 

@@ -215,7 +215,7 @@ def test_a_policy_that_cannot_be_read(
                 bad = '{"type":"policy","version":2,"hash":"x","rule":{"name":7}}'
                 await fake.connections[0].send(bad)
                 await asyncio.to_thread(
-                    told, folder, "message is left aside: malformed"
+                    told, folder, "a message of the Console was ignored: malformed"
                 )
                 await asyncio.to_thread(is_enforced, miner)
                 await until(lambda: ended(fake), "a finding")
@@ -255,14 +255,14 @@ def test_a_certificate_that_expired(
 
     asyncio.run(scene())
     main(["status", "--folder", str(folder.path)])
-    assert "and no Console lets us in; check this" in capsys.readouterr().out
+    assert "and no Console accepts it; check this" in capsys.readouterr().out
 
 
 HASTY = """
 import sys
 from twistlock_defender.link import client
 from twistlock_defender.cli.main import main
-client.RENEWAL_SECONDS = 0.2
+client.RENEWAL_INTERVAL_S = 0.2
 sys.exit(main(sys.argv[1:]))
 """
 

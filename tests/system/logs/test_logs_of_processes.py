@@ -35,7 +35,7 @@ def test_a_node_ends_however_slow_its_disk_is(settings: Settings) -> None:
         "import logging, sys; from pathlib import Path\n"
         "from twistlock_console.logs import setup as logs\n"
         "from twistlock_console.settings import *\n"
-        "logging.getLogger().setLevel('INFO'); logs.MOST_WAITING = 1\n"
+        "logging.getLogger().setLevel('INFO'); logs.MAX_QUEUED_RECORDS = 1\n"
         "made = Settings(node_address='127.0.0.1', data_folder=Path(sys.argv[1]))\n"
         "with logs.log_as_node(made):\n"
         "    for _ in range(9): logging.info('x' * 1_000_000)\n"

@@ -43,10 +43,12 @@ def test_a_test_tries_every_channel(
 
     assert answer.status_code == 400
     webhook_failed = "the webhook at 127.0.0.1 answered with status 500"
-    assert answer.get_json()["err"] == f"{webhook_failed}; syslog: {address} took it"
+    assert (
+        answer.get_json()["err"] == f"{webhook_failed}; syslog: {address} accepted it"
+    )
     assert 'log_type="test"' in text
-    assert "The webhook at 127.0.0.1 took it." in page
-    assert f"The syslog server tcp://127.0.0.1:{closed_port} did not take it" in page
+    assert "The webhook at 127.0.0.1 accepted it." in page
+    assert f"The syslog server tcp://127.0.0.1:{closed_port} did not accept it" in page
     failed = [each for each in history if "sent a test alert" in each["status"]]
     assert [each["failure"] for each in failed] == [True, True]
     assert webhook_failed in failed[1]["status"]
@@ -97,9 +99,8 @@ def test_a_test_tells_no_open_port_from_a_closed_one(
             sentences.add(error_sentence(port))
 
     assert sentences == {
-        "the webhook at 127.0.0.1 did not take it: there was no connection, no answer "
-        "in time, or no certificate that this node trusts; the log of this node says "
-        "which"
+        "the webhook at 127.0.0.1 did not accept it: no connection, no response in "
+        "time, or no certificate that this node trusts; see the log of this node"
     }
 
 

@@ -94,7 +94,7 @@ def test_the_page_keeps_the_secret_and_sends_a_test(
     wrong = admin.send(form, **{**fields, "nodeLostSeconds": "soon"})
 
     assert (first.status_code, second.status_code) == (303, 303)
-    assert "The webhook at 127.0.0.1 took it." in page
+    assert "The webhook at 127.0.0.1 accepted it." in page
     assert "The webhook at 127.0.0.1 answered with status 500." in failed
     assert wrong.status_code == 400
     headers, body = receiver.got[0]

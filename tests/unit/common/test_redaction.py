@@ -86,7 +86,7 @@ def test_a_secret_is_known_by_its_form(text: str, shown: str) -> None:
         '"strongPassword": true',
         "secret: give one; alerts are signed with it",
         "opened 10.0.0.1:8083 after 0.02 s",
-        f"https://hooks.test/{CHANGED} took it",
+        f"https://hooks.test/{CHANGED} accepted it",
         f'"password": "{CHANGED}"',
         "-----BEGIN CERTIFICATE-----",
     ],

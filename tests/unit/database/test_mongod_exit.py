@@ -92,8 +92,8 @@ UNKNOWN = {"s": "E", "id": 1, "msg": "Something new", "attr": {"error": "odd"}}
         pytest.param(
             [*[DUMP] * 30, CUT, PANIC, *ABORTING],
             -6,
-            "damaged or incomplete; remove the node and let it join anew, or restore a "
-            f"backup: WiredTiger.wt: fatal read error: {WT_ERROR}",
+            "damaged or incomplete; remove the node and let it join again, or restore "
+            f"a backup: WiredTiger.wt: fatal read error: {WT_ERROR}",
             id="cut-file",
         ),
         pytest.param(
@@ -107,8 +107,8 @@ UNKNOWN = {"s": "E", "id": 1, "msg": "Something new", "attr": {"error": "odd"}}
                 *FASSERT,
             ],
             14,
-            "damaged or incomplete; remove the node and let it join anew, or restore a "
-            "backup: /db/a.wt: handle-open: open: No such file or directory",
+            "damaged or incomplete; remove the node and let it join again, or restore "
+            "a backup: /db/a.wt: handle-open: open: No such file or directory",
             id="missing-file",
         ),
         pytest.param(
@@ -223,7 +223,7 @@ UNKNOWN = {"s": "E", "id": 1, "msg": "Something new", "attr": {"error": "odd"}}
             [], -4, "lacks instructions that MongoDB needs", id="old-processor"
         ),
         pytest.param([PORT], -9, "mongod was killed", id="killed"),
-        pytest.param([UNKNOWN], 0, "something told it to", id="asked"),
+        pytest.param([UNKNOWN], 0, "another process stopped it", id="asked"),
         pytest.param(ABORTING, -11, "was ended by signal 11", id="crashed"),
         pytest.param([], 2, "with code 2: Unrecognized option: x", id="before-its-log"),
     ],

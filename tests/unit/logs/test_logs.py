@@ -199,7 +199,7 @@ def test_a_file_deleted_on_a_full_disk_is_made_anew(
         log.info("lost")
         log.info("written")
 
-    assert "lines are left out of" in text
+    assert "lines are not written to" in text
     assert '"message": "written"' in log_file(settings.folders).read_text()
 
 
