@@ -81,7 +81,7 @@ def test_nothing_is_wrong_on_a_good_host(root: Path) -> None:
             json.dumps({"hosts": ["tcp://0.0.0.0"]}),
             0o644,
             "docker-network",
-            "Docker listens on tcp://0.0.0.0 to anybody",
+            "Docker accepts any client on tcp://0.0.0.0",
         ),
         (
             "etc/docker/daemon.json",

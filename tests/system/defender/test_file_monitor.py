@@ -221,7 +221,9 @@ def test_what_can_be_no_path_is_told(
 
     found.wait(("one", "modified"))
     [trouble] = [event for event in found if isinstance(event, TroubleEvent)]
-    assert "cannot be watched: no path can be so (embedded null" in trouble.sentence
+    assert (
+        "cannot be watched: it is not a valid path (embedded null" in trouble.sentence
+    )
 
 
 def test_what_nobody_foresaw_is_told_and_outlived(
@@ -246,7 +248,7 @@ def test_what_nobody_foresaw_is_told_and_outlived(
     found.wait(("one", "modified"))
     assert troubles(found) == [
         "files are not watched: an error that was not foreseen; see the log; "
-        "tried again soon"
+        "retried soon"
     ]
 
 

@@ -144,7 +144,7 @@ def test_it_never_obeys_a_console_of_an_earlier_epoch(
             async with scene.running():
                 await until(lambda: scene.link.state.error, "an error")
                 await until(lambda: len(old.connections) > 1, "a second try")
-                assert "epoch 8, which is over" in str(scene.link.state.error)
+                assert "epoch 8, which is outdated" in str(scene.link.state.error)
                 assert (scene.connected, scene.duty.orders) == (None, [])
             scene = Scene(folder, stale, serving)
             async with scene.running():
@@ -195,7 +195,7 @@ def test_orders_are_obeyed_and_broken_ones_left_aside(
                 await fake.connections[0].send('{"type":"scan"}')
                 await until(lambda: len(scene.duty.orders) == 2, "a scan")
         assert scene.duty.orders == [PUSHED, Scan()]
-        assert "left aside: malformed message (policy.rule" in scene.duty.left_aside[0]
+        assert "was ignored: malformed message (policy.rule" in scene.duty.left_aside[0]
         assert len(fake.connections) == 1
 
     play(scene())

@@ -308,7 +308,7 @@ def test_a_wrong_certificate_is_left_aside(folder: Folder, console: Path) -> Non
     for wrong, told_ in (
         ("garbage", "cannot be read"),
         ((console / "node.pem").read_text(), "another key"),
-        (sooner, "not end later"),
+        (sooner, "not expire later"),
     ):
         with pytest.raises(FolderError, match=told_):
             certificate.store_renewed(folder, wrong)
