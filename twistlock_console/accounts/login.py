@@ -45,6 +45,7 @@ FAILURES = "login_failures"
 #: Concurrent failures write the same count; the later write is retried.
 MAX_WRITE_TRIES = 5
 KNOWN_ORIGINS = "known_origins"
+#: The retention of known origins after the last login.
 ORIGIN_RETENTION = timedelta(days=90)
 #: The expiry of a known origin is extended at this interval, not at every login.
 ORIGIN_REFRESH_INTERVAL = timedelta(days=1)

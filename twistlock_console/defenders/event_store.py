@@ -1,4 +1,4 @@
-"""Store the events of Defenders, each once however often it is sent (idempotent)."""
+"""Store the events of Defenders, idempotently and with a retention of 30 days."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
