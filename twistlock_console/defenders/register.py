@@ -87,7 +87,7 @@ def connected_update(
         "returned": {"$cond": [same_epoch, "$returned", returned]},
         "connected": True,
     }
-    away = {"$unset": ["disconnected_update", "alerted"]}
+    away = {"$unset": ["left", "alerted"]}
     return UpdateOne(_not_newer(server, arrival.name), [{"$set": changes}, away], True)
 
 
@@ -108,7 +108,7 @@ def disconnected_update(
 ) -> UpdateOne:
     """Return the update for a disconnected Defender; *at* is of the service clock."""
     mine = {"_id": name, "link.server": server.id, "link.id": connection}
-    away = {"connected": False, "lastModified": now, "disconnected_update": at}
+    away = {"connected": False, "lastModified": now, "left": at}
     return UpdateOne(mine, {"$set": away})
 
 
@@ -160,7 +160,7 @@ def mark_disconnected(
             "$set": {
                 "connected": False,
                 "lastModified": opened,
-                "disconnected_update": at,
+                "left": at,
             }
         },
     )
@@ -171,7 +171,7 @@ def mark_alerted(database: Documents, before: float, now: datetime) -> list[str]
     """Mark Defenders as alerted that disconnected *before*; return their names."""
     away = {
         "connected": False,
-        "disconnected_update": {"$lte": before},
+        "left": {"$lte": before},
         "alerted": {"$exists": False},
     }
     names = [str(d["_id"]) for d in database[COLLECTION].find(away, {}).limit(1000)]
@@ -183,7 +183,7 @@ def mark_alerted(database: Documents, before: float, now: datetime) -> list[str]
 
 def remove_absent(database: Documents, before: float) -> list[str]:
     """Remove Defenders that disconnected *before*; return their names."""
-    away = {"connected": False, "disconnected_update": {"$lte": before}}
+    away = {"connected": False, "left": {"$lte": before}}
     names = [str(d["_id"]) for d in database[COLLECTION].find(away, {}).limit(1000)]
     if names:
         database[COLLECTION].delete_many({"_id": {"$in": names}, **away})

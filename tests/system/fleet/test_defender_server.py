@@ -152,7 +152,7 @@ def test_the_newer_of_two_connections_with_one_certificate_stays(
     newer = fleet.dial("web-1").greet()
     code, reason = older.ending()
 
-    assert (code, "another connection" in reason) == (1008, True)
+    assert (code, "newer connection" in reason) == (1008, True)
     assert newer.report(trouble(1)) == 1
 
 
