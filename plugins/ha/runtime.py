@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from plugins.ha.consensus import switchover, transitions
 from plugins.ha.consensus.election import all_peers_silent
+from plugins.ha.consensus.lease_duration import LeaseBounds
 from plugins.ha.consensus.state import Observation, Ports, Timing
 from plugins.ha.controller.controller import ControlLoop, RoleRecorder
 from plugins.ha.controller.executor import (
@@ -256,8 +257,10 @@ class HaRuntime:
         return client
 
     def _first_observation(self) -> Observation:
+        start = self._ha_settings.lease_ttl_ms * MILLISECOND
+        ceiling = max(start, self._ha_settings.lease_ttl_max_ms * MILLISECOND)
         timing = Timing(
-            ttl=self._ha_settings.lease_ttl_ms * MILLISECOND,
+            lease=LeaseBounds(start, start, ceiling),
             step_up_after=self._ha_settings.step_up_after_ms * MILLISECOND,
             heartbeat_interval=self._ha_settings.heartbeat_interval_ms * MILLISECOND,
         )

@@ -48,6 +48,13 @@ KEYS = (
         "Milliseconds that a lease to serve lasts without renewal.",
     ),
     Key(
+        "HIGH_AVAILABILITY_LEASE_TTL_MAX_MS",
+        "1800",
+        milliseconds(500, 60_000),
+        "Milliseconds up to which a lease grows while renewals are slow; it never "
+        "grows if that is not more than HIGH_AVAILABILITY_LEASE_TTL_MS.",
+    ),
+    Key(
         "HIGH_AVAILABILITY_HEARTBEAT_INTERVAL_MS",
         "200",
         milliseconds(50, 10_000),
@@ -82,6 +89,7 @@ class HaSettings:
     enabled: bool = False
     state: InitialState = InitialState.PRIMARY
     lease_ttl_ms: int = 1800
+    lease_ttl_max_ms: int = 1800
     heartbeat_interval_ms: int = 200
     poll_interval_ms: int = 1000
     step_up_after_ms: int = 700

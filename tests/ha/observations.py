@@ -4,12 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 from plugins.ha.consensus.lease import HeldLease, LeaseDocument, ObservedLease
+from plugins.ha.consensus.lease_duration import LeaseBounds
 from plugins.ha.consensus.state import Member, Observation, Peer, Timing
 
 MS = 1_000_000
 SECOND = 1000 * MS
 NOW = 1000 * SECOND
-TIMING = Timing(ttl=1500 * MS, step_up_after=700 * MS, heartbeat_interval=200 * MS)
+TTL = 1500 * MS
+TIMING = Timing(
+    lease=LeaseBounds.fixed(TTL), step_up_after=700 * MS, heartbeat_interval=200 * MS
+)
 ME, OTHER, THIRD = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 PRIMARY = Member("PRIMARY", writable=True, primary=ME)
 SECONDARY = Member("SECONDARY", writable=False, primary=OTHER)
@@ -17,7 +21,7 @@ SECONDARY = Member("SECONDARY", writable=False, primary=OTHER)
 
 def lease(holder: str = OTHER, **changes: Any) -> LeaseDocument:
     """A lease that *holder* has."""
-    document = LeaseDocument(holder, 7, 40, TIMING.ttl, released=False, token="t")
+    document = LeaseDocument(holder, 7, 40, TTL, released=False, token="t")
     return replace(document, **changes)
 
 

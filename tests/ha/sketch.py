@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from plugins.ha.consensus.lease import HeldLease, LeaseDocument, ObservedLease
+from plugins.ha.consensus.lease_duration import LeaseBounds
 from plugins.ha.consensus.state import Member, Observation, Peer, Timing
 
 MS = 1_000_000
@@ -14,11 +15,14 @@ SECOND = 1_000_000_000
 NOW = 1_000 * SECOND
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 IDS = {A: 0, B: 1, C: 2}
-TIMING = Timing(ttl=1500 * MS, step_up_after=700 * MS, heartbeat_interval=200 * MS)
+TTL = 1500 * MS
+TIMING = Timing(
+    lease=LeaseBounds.fixed(TTL), step_up_after=700 * MS, heartbeat_interval=200 * MS
+)
 
 PRIMARY = Member("PRIMARY", writable=True, primary=A)
 SECONDARY = Member("SECONDARY", writable=False, primary=B)
-LEASE = LeaseDocument(A, epoch=7, seq=40, ttl=TIMING.ttl, released=False, token="t7")
+LEASE = LeaseDocument(A, epoch=7, seq=40, ttl=TTL, released=False, token="t7")
 LEASE_OF_B = replace(LEASE, holder=B)
 #: Its deadline is 1100 ms from now, and it is renewed in 150 ms.
 HOLD = HeldLease.acknowledged(LEASE, NOW - 100 * MS)

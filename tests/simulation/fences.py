@@ -29,11 +29,13 @@ class Fence:
     kinds: tuple[str, ...] = ()
     script: tuple[Fault, ...] = ()
     ttl: float = 3
+    lease: str = "fixed"
 
     def plan(self, seed: int) -> Plan:
         """The run of *seed* that may notice that it is gone."""
         if self.script:
-            return Plan.scripted(seed, self.script, int(self.ttl * SECOND))
+            ttl = int(self.ttl * SECOND)
+            return Plan.scripted(seed, self.script, ttl, self.lease)
         return Plan.drawn(seed, self.kinds)
 
 
@@ -102,7 +104,7 @@ def _own_ttl(observation: Observation, now: int) -> Any:
     """Waits out this node's own ttl, not the one that the holder was promised."""
     observed = observation.observed_lease
     if observed is not None and not observed.document.released:
-        document = replace(observed.document, ttl=observation.timing.ttl)
+        document = replace(observed.document, ttl=observation.timing.lease.start)
         observation = replace(
             observation, observed_lease=replace(observed, document=document)
         )
@@ -191,7 +193,16 @@ FENCES = (
     Fence(
         "the holder's ttl is in the lease",
         ((decision, "_as_candidate", _own_ttl),),
-        (*CUT, *FROZEN),
+        script=(_fault(0, "late answers", 0, 2), _fault(2.2, "isolated", 0, 4)),
+        ttl=1.5,
+        lease="adaptive",
+    ),
+    Fence(
+        "a shorter lease binds its holder before others can see it",
+        ((lease.HeldLease, "shortened", lambda self, ttl, now: self),),
+        script=(_fault(0, "deaf", 0, 5), _fault(0.8, "isolated", 0, 4)),
+        ttl=1,
+        lease="random",
     ),
     Fence(
         "the servers look at the permit themselves",

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plugins.ha.consensus import transitions
-from plugins.ha.consensus.lease import LeaseDocument
+from plugins.ha.consensus.lease import REQUEST_FRACTION, LeaseDocument
 from tests.simulation.world import MILLISECOND
 
 if TYPE_CHECKING:
@@ -18,14 +18,15 @@ class LeaseAsker:
     """Asks the member of *node*; *lateness* is how late an answer may come."""
 
     lateness = 0
-    patience_factor = 0.5
+    patience_factor = REQUEST_FRACTION
 
     def __init__(self, node: "Node") -> None:
         self._node = node
+        self._ttl = node.timing.lease.start
 
     @property
     def _patience(self) -> int:
-        return int(self._node.timing.ttl * self.patience_factor)
+        return int(self._ttl * self.patience_factor)
 
     def differs(self, document: LeaseDocument) -> bool:
         """Whether *document* is news."""
@@ -84,13 +85,18 @@ class LeaseAsker:
 
     def write(self, expected: LeaseDocument, wanted: LeaseDocument, done: Done) -> None:
         """Take or renew the lease."""
-        sent_at = self._node.clock()
+        sent_at, self._ttl = self._node.clock(), wanted.ttl
 
         def answered(stored: bool | None) -> None:
+            now = self._node.clock()
             if not stored:
+                self._node.submit(
+                    lambda observation: transitions.lease_write_failed(
+                        observation, sent_at, now
+                    )
+                )
                 self.read(done)
                 return
-            now = self._node.clock()
             done()
             self._node.submit(
                 lambda observation: transitions.lease_request_finished(

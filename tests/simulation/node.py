@@ -5,10 +5,12 @@ with threads is done here with timers, one thing at a time, in the same order.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from plugins.ha.consensus import decision, transitions
 from plugins.ha.consensus.lease import LeaseDocument
+from plugins.ha.consensus.lease_duration import LeaseDuration
 from plugins.ha.consensus.state import (
     DEAD_MEMBER,
     Member,
@@ -55,6 +57,7 @@ class Node:
         self.node_process = Process(world)
         self.ports = Ports(world, self.node_process, self.clock, Permit())
         self.peers: Sequence[Node] = ()
+        self.random_ttl = False
         self._rate = rate
         self._offset = world.between(SECOND, 1000 * SECOND)
         self.ports.lost = self.ports_lost
@@ -114,9 +117,17 @@ class Node:
         self._change(update(self.observation))
         self._decide()
 
+    def _choose_any_ttl(self, now: int) -> None:
+        bounds = self.timing.lease
+        ttl = self.world.random.choice((bounds.floor, bounds.start, bounds.ceiling))
+        chosen = LeaseDuration(ttl, "drawn by the simulation", now)
+        self.observation = replace(self.observation, lease_duration=chosen)
+
     def _decide(self) -> None:
         for _ in range(SPIN):
             now = self.clock()
+            if self.random_ttl:
+                self._choose_any_ttl(now)
             found = decision.decide(self.observation, now)
             self.reason = found.reason
             for action in found.actions:
@@ -217,7 +228,7 @@ class Node:
                 )
 
         self.lease.ask(self.mongod.read, SECOND // 2, seen_now)
-        self.node_process.after(self.timing.ttl // 12, self._sight)
+        self.node_process.after(self.timing.lease.start // 12, self._sight)
 
     def serves(self) -> bool:
         """Whether it serves users, in its own opinion too."""

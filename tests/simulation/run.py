@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
+from plugins.ha.consensus.lease_duration import LeaseBounds
 from plugins.ha.consensus.state import Timing
 from tests.simulation.beats import HEARTBEAT
 from tests.simulation.fault_kinds import begin, draw
@@ -20,6 +21,8 @@ RECOVERED_WITHIN = 30 * SECOND
 RECOVERED_AFTER_REST = 100 * SECOND
 STABLE = SECOND // 2
 DRIFT = 0.10
+#: How the ttl is chosen: never, as nodes do it, or at will. No choice may break a rule.
+LEASES = ("fixed", "adaptive", "random")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Plan:
     ttls: tuple[int, int, int]
     rates: tuple[float, float, float]
     patient: bool
+    lease: str = "fixed"
 
     @classmethod
     def drawn(cls, seed: int, kinds: Sequence[str] = ()) -> "Plan":
@@ -44,16 +48,20 @@ class Plan:
         )
         rates = tuple(1 + chance.choice((-DRIFT, 0, DRIFT)) for _ in range(3))
         faults = draw(seed, chance.randrange(1, 7), FAULTS_SPAN, kinds)
-        return cls(seed, faults, ttls, rates, patient=chance.random() < 0.2)  # type: ignore[arg-type]
+        patient = chance.random() < 0.2
+        return cls(seed, faults, ttls, rates, patient, chance.choice(LEASES))  # type: ignore[arg-type]
 
     @classmethod
-    def scripted(cls, seed: int, script: Sequence[Fault], ttl: int) -> "Plan":
+    def scripted(
+        cls, seed: int, script: Sequence[Fault], ttl: int, lease: str = "fixed"
+    ) -> "Plan":
         """These faults, each a little later as *seed* has it, and perfect clocks."""
         chance = Random(f"script {seed}")  # noqa: S311  it must be repeatable
         faults = tuple(
             replace(f, at=f.at + chance.randrange(SECOND // 5)) for f in script
         )
-        return cls(seed, faults, (ttl, ttl, ttl), (1.0, 1.0, 1.0), patient=True)
+        ttls, rates = (ttl, ttl, ttl), (1.0, 1.0, 1.0)
+        return cls(seed, faults, ttls, rates, patient=True, lease=lease)
 
 
 class Run:
@@ -72,11 +80,19 @@ class Run:
 
     def _node(self, number: int) -> Node:
         mongod = Mongod(self.world, self.network, number)
-        timing = Timing(self.plan.ttls[number], 700 * MILLISECOND, HEARTBEAT)
+        timing = Timing(self._bounds(number), 700 * MILLISECOND, HEARTBEAT)
         node = Node(self.world, self.network, mongod, timing, self.plan.rates[number])
+        node.random_ttl = self.plan.lease == "random"
         if self.plan.patient:
             node.lease.patience_factor = 10
         return node
+
+    def _bounds(self, number: int) -> LeaseBounds:
+        ttl = self.plan.ttls[number]
+        if self.plan.lease == "fixed":
+            return LeaseBounds.fixed(ttl)
+        # Calm is short: a run lasts for seconds, and the lease must fall in it, too.
+        return LeaseBounds(ttl // 2, ttl, ttl * 4, SECOND // 2, SECOND // 4)
 
     def _wire(self) -> None:
         for node in self.nodes:

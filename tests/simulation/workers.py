@@ -65,12 +65,14 @@ class Workers:
         match action:
             case ReadLease():
                 self._lease.submit(lease.read)
-            case AcquireLease(expected):
+            case AcquireLease(expected, ttl):
                 token = f"{node.number}-{node.world.steps}"
-                wanted = expected.acquired_by(node.address, node.timing.ttl, token)
+                wanted = expected.acquired_by(node.address, ttl, token)
                 self._lease.submit(partial(lease.write, expected, wanted))
-            case RenewLease(expected):
-                self._lease.submit(partial(lease.write, expected, expected.renewed()))
+            case RenewLease(expected, ttl):
+                self._lease.submit(
+                    partial(lease.write, expected, expected.renewed(ttl))
+                )
             case ReleaseLease(expected):
                 self._lease.submit(partial(lease.release, expected))
             case TransferRole(expected, target):

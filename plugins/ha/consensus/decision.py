@@ -155,7 +155,9 @@ def _renew_if_due(
     """Renew the lease if it is time; otherwise wait for the next due time."""
     if now >= held.renew_at and not observation.lease_request_pending:
         return Decision(
-            (RenewLease(_stored_lease(observation, held)),), reason, held.deadline
+            (RenewLease(_stored_lease(observation, held), observation.next_ttl),),
+            reason,
+            held.deadline,
         )
     wake_at = (
         held.deadline
@@ -262,7 +264,7 @@ def _as_candidate(observation: Observation, now: int) -> Decision:
     if observation.lease_request_pending:
         return _wait(observation, "elected; acquiring the lease", now)
     return Decision(
-        (AcquireLease(observation.observed_lease.document),),
+        (AcquireLease(observation.observed_lease.document, observation.next_ttl),),
         "elected; the lease is available",
         now + LEASE_POLL_INTERVAL_NS,
     )

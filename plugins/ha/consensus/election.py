@@ -159,7 +159,7 @@ def _lost_at(observation: Observation, primary: Peer) -> int:
         observation.observed_lease.changed_at if observation.observed_lease else 0
     )
     claimed_at = primary.heard_at if _claims_primary(observation, primary) else 0
-    return max(claimed_at, renewed_at) + observation.timing.step_up_after
+    return max(claimed_at, renewed_at) + observation.unreachable_after
 
 
 def _claims_primary(observation: Observation, primary: Peer) -> bool:
@@ -195,7 +195,7 @@ def unresponsive_peers(observation: Observation, now: int) -> frozenset[str]:
     if (
         primary is None
         or now
-        > observation.primary_changed_at + POST_ELECTION_TTLS * observation.timing.ttl
+        > observation.primary_changed_at + POST_ELECTION_TTLS * observation.current_ttl
     ):
         return frozenset()
     return frozenset(

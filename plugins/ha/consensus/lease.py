@@ -12,6 +12,9 @@ from typing import Any, Self
 #: The share of the ttl after which the holder has stopped; others wait the full ttl.
 SAFE_FRACTION = 0.8
 RENEWALS_PER_TTL = 6
+#: A request about the lease takes at most this part of the ttl that it stores: one that
+#: began when it was due is answered or given up before the deadline.
+REQUEST_FRACTION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,9 @@ class LeaseDocument:
             token=token,
         )
 
-    def renewed(self) -> "LeaseDocument":
-        """Return the lease as its holder renews it."""
-        return replace(self, seq=self.seq + 1)
+    def renewed(self, ttl: int) -> "LeaseDocument":
+        """Return the lease as its holder renews it, to last for *ttl*."""
+        return replace(self, seq=self.seq + 1, ttl=ttl)
 
     def as_released(self) -> "LeaseDocument":
         """Return the lease as its holder releases it."""
@@ -101,6 +104,15 @@ class HeldLease:
     document: LeaseDocument
     deadline: int
     renew_at: int
+
+    def shortened(self, ttl: int, now: int) -> "HeldLease":
+        """Return the lease while a request of *now* may make it last for *ttl* alone.
+
+        That request may be stored although its acknowledgement never comes.
+        """
+        return replace(
+            self, deadline=min(self.deadline, now + int(ttl * SAFE_FRACTION))
+        )
 
     @classmethod
     def acknowledged(cls, document: LeaseDocument, sent_at: int) -> Self:

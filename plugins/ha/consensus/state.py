@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from plugins.ha.consensus.lease import HeldLease, LeaseDocument, ObservedLease
+from plugins.ha.consensus.lease_duration import LeaseBounds, LeaseDuration
 
 
 class Ports(StrEnum):
@@ -119,12 +120,13 @@ class Timing:
     """The settings of the protocol, in nanoseconds.
 
     Attributes:
-        ttl: How long a lease of this node lasts without renewal.
-        step_up_after: How long a node is silent until it counts as unreachable.
+        lease: Bounds of the time that a lease lasts without renewal.
+        step_up_after: How long a node is silent until it counts as unreachable, under
+            a lease that lasts as long as it does at the start.
         heartbeat_interval: Time between two heartbeats to the same peer.
     """
 
-    ttl: int
+    lease: LeaseBounds
     step_up_after: int
     heartbeat_interval: int
 
@@ -154,6 +156,8 @@ class Observation:
         cooldown_until: Until when this node does not stand for the role, because it
             could not serve, or handed the role over.
         cooldown_reason: The sentence that says why.
+        lease_duration: How long the next lease of this node lasts, and why; None
+            until a lease was seen or a renewal was timed.
         election_step_pending: Whether our member is being stepped up or down.
         election_step_ended_at: When it last was.
     """
@@ -180,6 +184,7 @@ class Observation:
     switchover_request: SwitchoverRequest | None = None
     cooldown_until: int = 0
     cooldown_reason: str = ""
+    lease_duration: LeaseDuration | None = None
     election_step_pending: bool = False
     election_step_ended_at: int = 0
 
@@ -188,13 +193,35 @@ class Observation:
         return next((peer for peer in self.peers if peer.address == address), None)
 
     @property
+    def next_ttl(self) -> int:
+        """Return the ttl that the next write of the lease by this node stores."""
+        chosen = self.lease_duration
+        return chosen.ttl if chosen else self.timing.lease.start
+
+    @property
+    def current_ttl(self) -> int:
+        """Return the ttl of the lease as it was last observed."""
+        if self.observed_lease is None or not self.observed_lease.document.ttl:
+            return self.timing.lease.start
+        return self.observed_lease.document.ttl
+
+    @property
+    def unreachable_after(self) -> int:
+        """Return how long a node is silent until it counts as unreachable.
+
+        It grows with the lease: where renewals are slow, heartbeats are slow, too.
+        """
+        share = self.timing.step_up_after * self.current_ttl // self.timing.lease.start
+        return max(share, 2 * self.timing.heartbeat_interval)
+
+    @property
     def closed_servers(self) -> tuple[FailedServer, ...]:
         """Return the servers that failed and are not open again."""
         return tuple(each for each in self.failed_servers if each.is_closed)
 
     def is_reachable(self, peer: Peer, now: int) -> bool:
         """Return whether *peer* answered lately, and its host has not refused since."""
-        until = peer.heard_at + self.timing.step_up_after
+        until = peer.heard_at + self.unreachable_after
         return not peer.refused and bool(peer.heard_at) and now < until
 
 
@@ -209,16 +236,18 @@ class ReadLease:
 
 @dataclass(frozen=True, slots=True)
 class AcquireLease:
-    """Acquire the lease, if it is still *expected*."""
+    """Acquire the lease for *ttl*, if it is still *expected*."""
 
     expected: LeaseDocument
+    ttl: int
 
 
 @dataclass(frozen=True, slots=True)
 class RenewLease:
-    """Renew the lease that this node holds, if it is still *expected*."""
+    """Renew the lease that this node holds for *ttl*, if it is still *expected*."""
 
     expected: LeaseDocument
+    ttl: int
 
 
 @dataclass(frozen=True, slots=True)

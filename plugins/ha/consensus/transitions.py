@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from plugins.ha.consensus.lease import HeldLease, LeaseDocument, ObservedLease
+from plugins.ha.consensus.lease_duration import LeaseDuration, after_renewal
 from plugins.ha.consensus.state import (
     AcquireLease,
     Action,
@@ -53,12 +54,14 @@ def action_started(  # noqa: C901, PLR0911  a table
 ) -> Observation:
     """Apply the start of *action*, which was decided for *reason*."""
     match action:
-        case ReadLease() | AcquireLease() | RenewLease():
+        case ReadLease():
+            return replace(observation, lease_request_pending=True)
+        case AcquireLease():
             return replace(
-                observation,
-                lease_request_pending=True,
-                acquire_pending=isinstance(action, AcquireLease),
+                observation, lease_request_pending=True, acquire_pending=True
             )
+        case RenewLease(_, ttl):
+            return _renewal_started(observation, ttl, now)
         case OpenPorts():
             return replace(observation, ports=Ports.OPENING, reopen_pending=False)
         case ReopenServers():
@@ -71,6 +74,16 @@ def action_started(  # noqa: C901, PLR0911  a table
             return replace(observation, election_step_pending=True)
         case ReleaseLease():  # pragma: no branch  there is no other action
             return observation
+
+
+def _renewal_started(observation: Observation, ttl: int, now: int) -> Observation:
+    """Shorten our deadline before others can see a shorter lease."""
+    held = observation.held_lease
+    return replace(
+        observation,
+        lease_request_pending=True,
+        held_lease=held.shortened(ttl, now) if held else None,
+    )
 
 
 def _lease_renounced(observation: Observation, reason: str, now: int) -> Observation:
@@ -150,7 +163,7 @@ def _with_healthy_since(peer: Peer, before: Peer, observation: Observation) -> P
     same = (
         peer.is_healthy_standby
         and before.is_healthy_standby
-        and gap < observation.timing.step_up_after
+        and gap < observation.unreachable_after
     )
     return replace(peer, healthy_since=before.healthy_since if same else peer.heard_at)
 
@@ -170,11 +183,43 @@ def lease_observed(
     observation: Observation, document: LeaseDocument, now: int
 ) -> Observation:
     """Apply the lease as our member has it; the answer came at *now*."""
-    if observation.observed_lease is None:
-        return replace(observation, observed_lease=ObservedLease(document, now))
-    return replace(
-        observation, observed_lease=observation.observed_lease.updated(document, now)
+    before = observation.observed_lease
+    observed = before.updated(document, now) if before else ObservedLease(document, now)
+    if observed is before:
+        return observation
+    changed = replace(observation, observed_lease=observed)
+    if document.released or document.holder == observation.self_address:
+        return changed
+    # The next holder begins with what the last one needed: what slows one host down,
+    # a backup or a busy hypervisor, often slows all of them.
+    inherited = LeaseDuration(
+        observation.timing.lease.bounded(document.ttl),
+        f"{document.holder} held the lease for so long",
+        now,
     )
+    return replace(changed, lease_duration=inherited)
+
+
+def lease_write_failed(observation: Observation, sent_at: int, now: int) -> Observation:
+    """Choose a longer ttl if a renewal, sent at *sent_at*, had no answer by *now*."""
+    return _renewal_timed(observation, sent_at, now)
+
+
+def _renewal_timed(observation: Observation, sent_at: int, now: int) -> Observation:
+    """Choose the next ttl: a renewal that was sent at *sent_at* ended at *now*.
+
+    It counts from when it was due: a wait for the processor is part of it. How long it
+    took to acquire the lease says nothing: there may have been no majority.
+    """
+    held = observation.held_lease
+    if held is None:
+        return observation
+    due = min(held.renew_at, sent_at)
+    current = observation.lease_duration or LeaseDuration(
+        observation.timing.lease.start, "a node begins with it", now
+    )
+    chosen = after_renewal(current, now - due, now, observation.timing.lease)
+    return replace(observation, lease_duration=chosen)
 
 
 def lease_request_finished(observation: Observation) -> Observation:
@@ -191,6 +236,7 @@ def lease_acknowledged(
     back, because peers were promised that this node does not serve under its epoch. Nor
     does a lease that arrives in a cooldown: this node may be stopping.
     """
+    observation = _renewal_timed(observation, sent_at, now)
     observation = lease_observed(observation, document, now)
     if document.epoch <= observation.last_renounced_epoch:
         return observation

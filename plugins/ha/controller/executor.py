@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from plugins.ha.consensus import transitions
-from plugins.ha.consensus.lease import LeaseDocument
+from plugins.ha.consensus.lease import REQUEST_FRACTION, LeaseDocument
 from plugins.ha.consensus.state import (
     AcquireLease,
     Action,
@@ -90,10 +90,10 @@ class ActionExecutor:
         match action:
             case ReadLease():
                 return self._lease.read()
-            case AcquireLease(expected):
-                return self._lease.acquire(expected)
-            case RenewLease(expected):
-                return self._lease.renew(expected)
+            case AcquireLease(expected, ttl):
+                return self._lease.acquire(expected, ttl)
+            case RenewLease(expected, ttl):
+                return self._lease.renew(expected, ttl)
             case ReleaseLease(expected):
                 return self._lease.release(expected)
             case OpenPorts():
@@ -147,14 +147,14 @@ class LeaseActions:
 
         return update
 
-    def acquire(self, expected: LeaseDocument) -> Update:
-        """Acquire the lease with a new epoch, if it is still *expected*."""
-        acquired = expected.acquired_by(self._me, self._ttl, secrets.token_hex(8))
+    def acquire(self, expected: LeaseDocument, ttl: int) -> Update:
+        """Acquire the lease with a new epoch for *ttl*, if it is still *expected*."""
+        acquired = expected.acquired_by(self._me, ttl, secrets.token_hex(8))
         return self._write(expected, acquired)
 
-    def renew(self, expected: LeaseDocument) -> Update:
-        """Renew the lease that this node holds, if it is still *expected*."""
-        return self._write(expected, expected.renewed())
+    def renew(self, expected: LeaseDocument, ttl: int) -> Update:
+        """Renew the lease of this node for *ttl*, if it is still *expected*."""
+        return self._write(expected, expected.renewed(ttl))
 
     def release(self, expected: LeaseDocument) -> Update:
         """Mark the lease as released; if that fails, it expires by itself."""
@@ -165,16 +165,19 @@ class LeaseActions:
         return lambda observation: observation
 
     def _write(self, expected: LeaseDocument, wanted: LeaseDocument) -> Update:
-        sent_at = boottime_ns()
+        sent_at, self._ttl = boottime_ns(), wanted.ttl
         try:
             stored = self._store.replace(expected, wanted, self._timeout_s)
         except DatabaseError as error:
             log.info("%s", error)
             stored = False
+        now = boottime_ns()
         if not stored:
             # It may have been stored all the same: read the lease as it is now.
-            return self.read()
-        now = boottime_ns()
+            read = self.read()
+            return lambda observation: read(
+                transitions.lease_write_failed(observation, sent_at, now)
+            )
         self._observe_write((now - sent_at) / SECOND)
 
         def update(observation: Observation) -> Observation:
@@ -185,8 +188,8 @@ class LeaseActions:
 
     @property
     def _timeout_s(self) -> float:
-        """Return the timeout of one request: half a ttl."""
-        return self._ttl / SECOND / 2
+        """Return the timeout of one request."""
+        return self._ttl / SECOND * REQUEST_FRACTION
 
 
 class ElectionActions:

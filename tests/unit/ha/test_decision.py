@@ -35,6 +35,7 @@ from tests.ha.sketch import (
     PRIMARY,
     SECOND,
     SECONDARY,
+    TTL,
     B,
     C,
     observe,
@@ -125,7 +126,7 @@ def test_without_the_lease_ports_are_closed(
         pytest.param(
             ELECTED,
             Decision(
-                (AcquireLease(LEASE_OF_B),),
+                (AcquireLease(LEASE_OF_B, TTL),),
                 "elected; the lease is available",
                 NOW + 50 * MS,
             ),
@@ -134,14 +135,16 @@ def test_without_the_lease_ports_are_closed(
         pytest.param(
             replace(ELECTED, observed_lease=observed(LEASE_OF_B, ago=1500), peers=()),
             Decision(
-                (AcquireLease(LEASE_OF_B),), "elected; the lease is available", SOON
+                (AcquireLease(LEASE_OF_B, TTL),),
+                "elected; the lease is available",
+                SOON,
             ),
             id="waited-out",
         ),
         pytest.param(
             replace(ELECTED, observed_lease=observed(LEASE_OF_B.as_released(), ago=0)),
             Decision(
-                (AcquireLease(LEASE_OF_B.as_released()),),
+                (AcquireLease(LEASE_OF_B.as_released(), TTL),),
                 "elected; the lease is available",
                 SOON,
             ),
@@ -149,7 +152,9 @@ def test_without_the_lease_ports_are_closed(
         ),
         pytest.param(
             replace(ELECTED, observed_lease=observed(LEASE, ago=0)),
-            Decision((AcquireLease(LEASE),), "elected; the lease is available", SOON),
+            Decision(
+                (AcquireLease(LEASE, TTL),), "elected; the lease is available", SOON
+            ),
             id="our-own-of-before",
         ),
         pytest.param(
@@ -218,7 +223,9 @@ def test_without_the_lease_ports_are_closed(
         pytest.param(
             replace(ELECTED, cooldown_until=NOW, cooldown_reason="cooldown: x"),
             Decision(
-                (AcquireLease(LEASE_OF_B),), "elected; the lease is available", SOON
+                (AcquireLease(LEASE_OF_B, TTL),),
+                "elected; the lease is available",
+                SOON,
             ),
             id="cooldown-is-over",
         ),
@@ -310,7 +317,7 @@ def test_a_lease_is_waited_out_unless_its_holder_renounced(holder: Peer | None) 
         ),
         pytest.param(
             {"held_lease": replace(HOLD, renew_at=NOW)},
-            Decision((RenewLease(LEASE),), "serving under epoch 7", HOLD.deadline),
+            Decision((RenewLease(LEASE, TTL),), "serving under epoch 7", HOLD.deadline),
             id="renewal",
         ),
         pytest.param(
@@ -503,7 +510,7 @@ def test_a_lost_lease_closes_the_ports_at_once(
         ),
         pytest.param(
             {"ports": Ports.OPENING, "held_lease": replace(HOLD, renew_at=NOW)},
-            Decision((RenewLease(LEASE),), "asked by admin", HOLD.deadline),
+            Decision((RenewLease(LEASE, TTL),), "asked by admin", HOLD.deadline),
             id="opening",
         ),
         pytest.param(
@@ -540,10 +547,12 @@ def test_a_handover_closes_then_releases_then_steps_down(
     [
         pytest.param(None, LEASE, id="never-read"),
         pytest.param(LEASE, LEASE, id="as-acknowledged"),
-        pytest.param(LEASE.renewed(), LEASE.renewed(), id="stored-without-an-answer"),
+        pytest.param(
+            LEASE.renewed(TTL), LEASE.renewed(TTL), id="stored-without-an-answer"
+        ),
         pytest.param(replace(LEASE, seq=39), LEASE, id="read-before"),
         pytest.param(replace(LEASE, epoch=8, seq=41), LEASE, id="another-epoch"),
-        pytest.param(LEASE_OF_B.renewed(), LEASE, id="another-holder"),
+        pytest.param(LEASE_OF_B.renewed(TTL), LEASE, id="another-holder"),
     ],
 )
 def test_a_renewal_goes_on_from_what_is_stored(
@@ -555,7 +564,7 @@ def test_a_renewal_goes_on_from_what_is_stored(
 
     decision = decide(replace(SERVING, held_lease=held, observed_lease=seen_last), NOW)
 
-    assert decision.actions == (RenewLease(expected),)
+    assert decision.actions == (RenewLease(expected, TTL),)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from plugins.ha.consensus.lease import (
     ObservedLease,
     available_at,
 )
-from tests.ha.sketch import LEASE, LEASE_OF_B, MS, NOW, SECOND, TIMING, A, B, observed
+from tests.ha.sketch import LEASE, LEASE_OF_B, MS, NOW, SECOND, TTL, A, B, observed
 
 
 def test_a_lease_is_read_as_it_was_stored() -> None:
@@ -38,7 +38,7 @@ def test_each_new_holder_has_an_epoch_of_its_own() -> None:
 
 def test_a_renewal_changes_the_count_and_nothing_else() -> None:
     """Others see that the holder lives by the lease changing."""
-    assert LEASE.renewed() == replace(LEASE, seq=41)
+    assert LEASE.renewed(TTL) == replace(LEASE, seq=41)
 
 
 def test_a_lease_given_back_is_free_under_the_same_epoch() -> None:
@@ -57,7 +57,7 @@ def test_a_hold_counts_from_when_the_write_was_sent() -> None:
     ("document", "changed_at"),
     [
         pytest.param(LEASE, NOW, id="the-same"),
-        pytest.param(LEASE.renewed(), NOW + SECOND, id="renewed"),
+        pytest.param(LEASE.renewed(TTL), NOW + SECOND, id="renewed"),
         pytest.param(replace(LEASE, token="other"), NOW + SECOND, id="taken-anew"),
     ],
 )
@@ -77,7 +77,7 @@ def test_only_a_change_extends_the_wait(
         pytest.param(replace(LEASE_OF_B, released=True), False, 0, id="released"),
         pytest.param(LEASE, False, 0, id="our-own"),
         pytest.param(LEASE_OF_B, True, 0, id="renounced"),
-        pytest.param(LEASE_OF_B, False, NOW - 100 * MS + TIMING.ttl, id="held"),
+        pytest.param(LEASE_OF_B, False, NOW - 100 * MS + TTL, id="held"),
         pytest.param(
             replace(LEASE_OF_B, ttl=60 * SECOND),
             False,

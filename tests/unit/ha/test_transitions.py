@@ -44,6 +44,7 @@ from tests.ha.observations import (
     SECONDARY,
     THIRD,
     TIMING,
+    TTL,
     candidate,
     holder,
     lease,
@@ -57,11 +58,13 @@ from tests.ha.observations import (
     [
         pytest.param(ReadLease(), {"lease_request_pending": True}, id="read"),
         pytest.param(
-            AcquireLease(lease()),
+            AcquireLease(lease(), TTL),
             {"lease_request_pending": True, "acquire_pending": True},
             id="take",
         ),
-        pytest.param(RenewLease(lease()), {"lease_request_pending": True}, id="renew"),
+        pytest.param(
+            RenewLease(lease(), TTL), {"lease_request_pending": True}, id="renew"
+        ),
         pytest.param(OpenPorts(7), {"ports": Ports.OPENING}, id="open"),
         pytest.param(ClosePorts(), {"ports": Ports.CLOSING}, id="close"),
         pytest.param(ReopenServers(), {"reopen_pending": True}, id="reopen"),
