@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.hosts.cluster import Cluster
@@ -28,6 +29,15 @@ NEEDS = (
     "needs(*programs, root=False): skip, with a sentence, where a program is missing "
     "or, with root, where no network namespace can be made"
 )
+
+# A busy host is slow, and no less right: nothing that Hypothesis draws is timed.
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
