@@ -58,11 +58,12 @@ mutants: ## changes to the pure modules that no unit test notices, and the score
 	@$(PYTHON) -m mutmut run $(ARGS)
 	@$(PYTHON) tests/mutants.py
 
-lint: ## formatting, lint, types, imports, shell scripts
+lint: ## formatting, lint, types, words, imports, shell scripts
 	@packaging/setup.sh $(if $(filter test,$(MAKECMDGOALS)),test,lint)
 	$(PYTHON) -m ruff format --check --quiet .
 	$(PYTHON) -m ruff check --quiet .
 	$(PYTHON) -m mypy
+	@$(PYTHON) packaging/check_language.py
 	@mkdir -p build
 	@$(PYTHON) -c "from importlinter.cli import lint_imports_command as lint; lint()" >build/imports.txt || { cat build/imports.txt; exit 1; }
 	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); \
