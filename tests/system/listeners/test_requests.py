@@ -286,7 +286,9 @@ def test_a_page_that_fails_is_answered(serve: ServeHere) -> None:
 
     status, body = get(port, "/failing")
     assert status == 500
-    assert b"The Console failed on this request; its log says why." in body
+    assert (
+        b"The Console could not answer this request; the reason is in its log." in body
+    )
     assert get(port)[0] == 200
 
 

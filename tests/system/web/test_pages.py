@@ -291,5 +291,5 @@ def test_an_internal_error_is_shown_without_details(
     answer = visitor.get("/")
 
     assert answer.status_code == 500
-    assert "The Console failed on this request" in answer.text
+    assert "The Console could not answer this request" in answer.text
     assert "secret detail" not in answer.text

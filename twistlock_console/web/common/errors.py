@@ -166,7 +166,9 @@ def _error_sentence(error: HTTPException) -> str:
 
 def _answer_unexpected_error(error: Exception) -> ResponseReturnValue:
     log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return error_response(500, "the Console failed on this request; its log says why")
+    return error_response(
+        500, "the Console could not answer this request; the reason is in its log"
+    )
 
 
 def explain_csrf_error(reason: str, host: str, referrer: str) -> str:
