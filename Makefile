@@ -8,6 +8,8 @@ SHELL_SCRIPTS = .ci/run $(shell find packaging plugins twistlock_console config 
 ARGS ?=
 # One table of the benchmark alone: failover, defenders, backups or pages.
 ONLY ?=
+# So long each harness of the fuzzer runs.
+MINUTES ?= 1
 
 # Most tests wait for something much of the time; those that judge times run alone.
 SPREAD = -p tests.spreading -n 2 --dist loadscope --no-loadscope-reorder -m "not timed"
@@ -15,7 +17,7 @@ SPREAD = -p tests.spreading -n 2 --dist loadscope --no-loadscope-reorder -m "not
 # Where Debian keeps the servers; not on everybody's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo unit test test-times mutants lint fmt bench chaos release requirements fresh setup clean
+.PHONY: help demo unit test test-times mutants fuzz lint fmt bench chaos release requirements fresh setup clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -57,6 +59,10 @@ mutants: ## changes to the pure modules that no unit test notices, and the score
 	@rm -rf mutants
 	@$(PYTHON) -m mutmut run $(ARGS)
 	@$(PYTHON) tests/mutants.py
+
+fuzz: ## any bytes to every parser of foreign bytes; ONLY="node_files …", MINUTES=1 each
+	@packaging/setup.sh analysis
+	$(PYTHON) -m tests.fuzz --minutes $(MINUTES) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 lint: ## formatting, lint, types, words, imports, shell scripts
 	@packaging/setup.sh $(if $(filter test,$(MAKECMDGOALS)),test,lint)

@@ -5,7 +5,7 @@
 #   packaging/setup.sh demo      what `make demo` needs
 #   packaging/setup.sh lint      what `make lint` and `make fmt` need
 #   packaging/setup.sh test      what `make test` needs
-#   packaging/setup.sh analysis  what `make mutants` needs
+#   packaging/setup.sh analysis  what `make mutants` and `make fuzz` need
 set -eu
 cd "$(dirname "$0")/.."
 

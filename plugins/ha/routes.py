@@ -1,5 +1,6 @@
 """Serve high availability on the node API, to peers, pages and commands."""
 
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from flask import Blueprint, request
@@ -23,7 +24,7 @@ from plugins.ha.replication.sync_source import set_sync_source
 from plugins.ha.runtime import HaRuntime
 from twistlock_console.common.clock import boottime_ns
 from twistlock_console.common.errors import Refused, Removed
-from twistlock_console.node_api.server import caller
+from twistlock_console.node_api.server import caller, sent_json
 from twistlock_console.pki.certificates import fingerprint
 
 ROUTES = Path("/proc/net/route")
@@ -69,14 +70,14 @@ def _peer_routes(bp: Blueprint, runtime: HaRuntime) -> None:
 
     @bp.post("/follow")
     def sync_from() -> ResponseReturnValue:
-        address = AddressBody.from_body(_json_body()).address
+        address = AddressBody.from_body(sent_json()).address
         host = f"{address}:{runtime.settings.database_port}"
         set_sync_source(runtime.replica_set, runtime.settings.node_address, host)
         return {}
 
     @bp.post("/give-up-vote")
     def give_up_vote() -> ResponseReturnValue:
-        address = AddressBody.from_body(_json_body()).address
+        address = AddressBody.from_body(sent_json()).address
         if address != caller().address:
             raise Refused(f"{caller().address} cannot give up the vote of {address}.")
         _check_serving(runtime)
@@ -108,13 +109,13 @@ def _admin_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.post("/remove")
     def remove() -> ResponseReturnValue:
         _check_serving(runtime)
-        runtime.membership.remove(AddressBody.from_body(_json_body()).address)
+        runtime.membership.remove(AddressBody.from_body(sent_json()).address)
         return {}
 
     @bp.post("/switchover")
     def switchover() -> ResponseReturnValue:
         _check_serving(runtime)
-        target = TargetBody.from_body(_json_body()).address
+        target = TargetBody.from_body(sent_json()).address
         runtime.request_switchover(target, "a switchover was asked for")
         return {}
 
@@ -127,7 +128,7 @@ def _recovery_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.post("/recovery")
     def recover() -> ResponseReturnValue:
         mine = runtime.settings.node_address
-        address = AddressBody.from_body(_json_body()).address
+        address = AddressBody.from_body(sent_json()).address
         if {address, caller().address} != {mine}:
             raise Refused(
                 "Only the command line of this host can start a forced recovery."
@@ -139,13 +140,13 @@ def _recovery_routes(bp: Blueprint, runtime: HaRuntime) -> None:
 def _join_routes(bp: Blueprint, runtime: HaRuntime) -> None:
     @bp.post("/join-token")
     def join_token() -> ResponseReturnValue:
-        body = TokenOwnerBody.from_body(_json_body())
+        body = TokenOwnerBody.from_body(sent_json())
         token, expires = runtime.requests.tokens.create(body.by)
         return NewTokenResponse(token=token, expires_at=expires).as_json()
 
     @bp.post("/join-requests")
     def request_to_join() -> ResponseReturnValue:
-        body = JoinRequestBody.from_body(_json_body())
+        body = JoinRequestBody.from_body(sent_json())
         wanted = JoinRequest(
             address=body.address,
             version=body.version,
@@ -159,7 +160,7 @@ def _join_routes(bp: Blueprint, runtime: HaRuntime) -> None:
 
     @bp.post("/join-check")
     def check() -> ResponseReturnValue:
-        body = TokenUseBody.from_body(_json_body())
+        body = TokenUseBody.from_body(sent_json())
         runtime.requests.tokens.check(body.token, body.address)
         return {}
 
@@ -169,13 +170,23 @@ def _join_routes(bp: Blueprint, runtime: HaRuntime) -> None:
 
     @bp.post("/revoke-token")
     def revoke() -> ResponseReturnValue:
-        runtime.requests.revoke_token(TokenIdBody.from_body(_json_body()).id)
+        runtime.requests.revoke_token(TokenIdBody.from_body(sent_json()).id)
         return {}
 
     @bp.post("/join-answer")
     def join_answer() -> ResponseReturnValue:
-        body = TokenUseBody.from_body(_json_body())
+        body = TokenUseBody.from_body(sent_json())
         return runtime.membership.join_response(body.token, body.address).as_json()
+
+
+def _check_address(address: str) -> None:
+    try:
+        IPv4Address(address)
+    except ValueError:
+        raise Refused(
+            f"{address[:80]!r} is no IPv4 address; set NODE_ADDRESS on the host that "
+            "asks to join"
+        ) from None
 
 
 def _check_serving(runtime: HaRuntime) -> None:
@@ -184,7 +195,3 @@ def _check_serving(runtime: HaRuntime) -> None:
         raise Refused(
             f"{mine} does not serve; ask the primary ({primary or 'no node'})."
         )
-
-
-def _json_body() -> object:
-    return request.get_json(silent=True)

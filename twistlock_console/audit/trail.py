@@ -9,6 +9,7 @@ from enum import StrEnum
 from pymongo.database import Database
 
 from twistlock_console import plugins
+from twistlock_console.common.one_line import one_line
 from twistlock_console.common.redaction import redact
 from twistlock_console.common.search_terms import FIELD, index_terms
 
@@ -63,11 +64,11 @@ def record(database: Database[dict[str, object]], entry: AuditEntry) -> None:
         {
             "time": datetime.now(UTC),
             "type": entry.type,
-            "username": _one_line(entry.username),
+            "username": one_line(entry.username, MAX_LINE_CHARACTERS),
             "sourceIP": entry.source_ip,
-            "api": _one_line(entry.api),
+            "api": one_line(entry.api, MAX_LINE_CHARACTERS),
             "diff": entry.diff,
-            "status": _one_line(entry.status),
+            "status": one_line(entry.status, MAX_LINE_CHARACTERS),
             "failure": entry.failure,
             FIELD: index_terms(entry.username, entry.source_ip, entry.status),
         }
@@ -95,11 +96,6 @@ def diff(old: object, new: object) -> str:
     lines = difflib.unified_diff(before, after, n=1, lineterm="")
     kept = [line for line in lines if not line.startswith(("---", "+++", "@"))]
     return _truncate("\n".join(kept))
-
-
-def _one_line(text: str) -> str:
-    """Return *text* as one line, truncated, without unprintable characters."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:MAX_LINE_CHARACTERS]
 
 
 def _as_lines(value: object) -> list[str]:

@@ -7,6 +7,7 @@ a part.
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -55,7 +56,8 @@ class UnknownMembers:
     @property
     def suggestion(self) -> str:
         """Return the members that were probably meant; "" if none is similar."""
-        near = (closest_match(name, self.accepted) for name in self.names)
+        shown = self.names[:MAX_NAMES]
+        near = (closest_match(name, self.accepted) for name in shown)
         found = dict.fromkeys(repr(name) for name in near if name)
         return f" (did you mean {' and '.join(found)}?)" if found else ""
 
@@ -78,11 +80,21 @@ def parse_json(text: bytes) -> Any:
     return json.loads(text.decode(), object_pairs_hook=_object)
 
 
+def load_json(text: str | bytes) -> Any:
+    """Read JSON of a file or a peer. Raises ValueError.
+
+    What is nested hundreds deep is no JSON here, nor is a number without an end or half
+    a character: no reader of the value need expect them.
+    """
+    sent = text.encode() if isinstance(text, str) else text
+    return from_json(sent, allow_inf_nan=False)
+
+
 def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise RepeatedMember(
             f"{format_path((twice,))}: an object has it twice; send it once"
         )

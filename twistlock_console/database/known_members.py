@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 
 from twistlock_console.common.atomic_files import read_secret, write_secret
 from twistlock_console.common.errors import IdentityError
+from twistlock_console.common.json_members import load_json
 from twistlock_console.settings import Folders
 
 FILE = "members.json"
@@ -20,7 +21,7 @@ FILE = "members.json"
 def read_known_members(folders: Folders) -> tuple[str, ...]:
     """Return the addresses that were stored last; none if the file is unusable."""
     try:
-        stored = json.loads(read_secret(folders.secrets / FILE))
+        stored = load_json(read_secret(folders.secrets / FILE))
         return tuple(str(IPv4Address(address)) for address in stored)
     except (IdentityError, ValueError, TypeError):
         return ()

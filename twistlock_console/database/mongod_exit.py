@@ -1,13 +1,17 @@
 """Find the reason why mongod ended in its log, as a sentence for an operator. Pure."""
 
-import json
 import re
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from twistlock_console.common.json_members import load_json
+from twistlock_console.common.one_line import one_line
+
 #: Earlier errors are not the reason why mongod ended.
 MAX_LINES = 20
 MAX_LINE_CHARACTERS = 300
+#: With the advice.
+MAX_REASON_CHARACTERS = 800
 #: The id of a line that is logged as information, though it is why the start failed.
 KEYFILE_UNREADABLE = 20254
 #: The id of a line that carries a message of WiredTiger, the storage engine.
@@ -88,7 +92,7 @@ ADVICE = (
 )
 
 #: Signals that need no line of the log.
-SIGNALS = {
+SIGNALS: Mapping[int, str] = {
     signal.SIGKILL: (
         "mongod was killed, by someone or because the host ran out of memory"
     ),
@@ -108,9 +112,13 @@ def exit_reason(code: int, log: Iterable[str], output: str) -> str:
         output: what the process wrote to standard output and standard error.
 
     """
+    return one_line(_exit_reason(code, log, output), MAX_REASON_CHARACTERS)
+
+
+def _exit_reason(code: int, log: Iterable[str], output: str) -> str:
     if code == 0:
         return "mongod ended because another process stopped it"
-    if code < 0 and (known := SIGNALS.get(signal.Signals(-code))):
+    if code < 0 and (known := SIGNALS.get(-code)):
         return known
     words = list(_error_texts(log))[-MAX_LINES:]
     if advised := _find_advice(words):
@@ -126,7 +134,7 @@ def exit_reason(code: int, log: Iterable[str], output: str) -> str:
 def start_failure_reason(sentence: str) -> str:
     """Return why mongod could not be started, from the error that prevented it."""
     advised = _find_advice([sentence]) or sentence
-    return f"mongod cannot be started: {advised}"
+    return one_line(f"mongod cannot be started: {advised}", MAX_REASON_CHARACTERS)
 
 
 def _find_advice(words: Sequence[str]) -> str | None:
@@ -141,7 +149,7 @@ def _error_texts(log: Iterable[str]) -> Iterator[str]:
     """Yield the text of each line that is an error and has a text."""
     for line in log:
         try:
-            entry = json.loads(line)
+            entry = load_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and _is_error(entry) and (text := _text(entry)):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
@@ -17,12 +17,14 @@ from twistlock_console.defenders import enrolled, register
 from twistlock_console.defenders.enrolled import SUCCESSORS, IssuedCertificate
 from twistlock_console.names import name_key
 from twistlock_console.pki.authority import sign_request
-from twistlock_console.pki.identity_files import AUTHORITY, read_certificate
+from twistlock_console.pki.identity_files import AUTHORITY, UNREADABLE, read_certificate
 from twistlock_console.pki.tls import Identity, Usage, peer_identity
 from twistlock_console.protocol import RENEWAL_DAYS
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import RevocationKind
 
+#: What a certificate raises that somebody else made, or damaged.
+UNUSABLE = (*UNREADABLE, InvalidSignature, IdentityError)
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 INDEXES = [
     IndexModel([("defender", ASCENDING)]),
@@ -144,12 +146,12 @@ def _parse_sent_certificate(
     """Return the certificate that the host sent, if this Console issued it."""
     if not asked.certificate:
         return None
-    pem = asked.certificate.encode()
     try:
+        pem = asked.certificate.encode()
         shown = x509.load_pem_x509_certificate(pem)
         shown.verify_directly_issued_by(read_certificate(folder / AUTHORITY))
         identity = peer_identity(shown.public_bytes(Encoding.DER))
-    except (ValueError, TypeError, InvalidSignature, IdentityError):
+    except UNUSABLE:
         return None
     ours = name_key(identity.common_name) == name_key(asked.name)
     return (
@@ -239,7 +241,7 @@ def _check_key(der: bytes, request: str) -> None:
     try:
         ours = x509.load_der_x509_certificate(der).public_key()
         asked = x509.load_pem_x509_csr(request.encode()).public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise Refused("the request for a certificate cannot be read") from error
     if ours != asked:
         raise Refused("the request is for another key than the certificate's")

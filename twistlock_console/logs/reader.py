@@ -1,10 +1,10 @@
 """Read the latest lines of this node's log."""
 
-import json
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from twistlock_console.common.json_members import load_json
 from twistlock_console.common.redaction import redact_text
 from twistlock_console.logs.setup import log_file
 from twistlock_console.settings import Folders
@@ -48,7 +48,7 @@ def parse_line(text: str) -> LogLine:
     """Parse a line of either format."""
     if text.startswith("{"):
         try:
-            return _from_json(json.loads(text))
+            return _from_json(load_json(text))
         except (ValueError, TypeError, KeyError):
             return LogLine("", "", text)
     if found := _PLAIN.fullmatch(text):

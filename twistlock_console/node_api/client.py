@@ -6,6 +6,7 @@ import urllib3
 
 from twistlock_console.common.error_text import describe_error
 from twistlock_console.common.errors import NodeUnreachable, Refused, Removed
+from twistlock_console.common.json_members import load_json
 from twistlock_console.pki.tls import ReloadingTlsContext, client_context
 from twistlock_console.settings import Settings
 
@@ -56,7 +57,7 @@ class NodeClient:
             self._current_tls, self._pool = tls, self._new_pool()
         try:
             answer = self._pool.request(method, path, json=body, timeout=wait)
-            content = answer.json() if answer.data else None
+            content = load_json(answer.data) if answer.data else None
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise NodeUnreachable(
                 f"the node at {self.address} does not answer: {_reason_of(error)}",

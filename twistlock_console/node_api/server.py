@@ -29,6 +29,7 @@ from twistlock_console.common.errors import (
     ListenerError,
     Removed,
 )
+from twistlock_console.common.json_members import load_json
 from twistlock_console.common.log_bounds import LimitedLog
 from twistlock_console.node_api.connections import (
     Caller,
@@ -52,6 +53,7 @@ REQUEST_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 30.0
 """The client must have read its answer within this time."""
 MAX_BODY_BYTES = 1024 * 1024
+MAX_LENGTH_DIGITS = 20
 CALLER = "twistlock.caller"
 THREAD_NAME = "node-api-connection"
 log = logging.getLogger(__name__)
@@ -60,6 +62,14 @@ log = logging.getLogger(__name__)
 def caller() -> Caller:
     """Return the node that sent the current request."""
     return cast(Caller, request.environ[CALLER])
+
+
+def sent_json() -> object:
+    """Return the JSON that the present request sent; None if it sent none."""
+    try:
+        return load_json(request.get_data()) if request.is_json else None
+    except ValueError:
+        return None
 
 
 def node_app() -> Flask:
@@ -191,7 +201,11 @@ class Handler(WSGIRequestHandler):
         if body is None:
             return
         self._node.set_deadline(None)
-        environ = {**self.make_environ(), "wsgi.input": BytesIO(body)}
+        try:
+            environ = {**self.make_environ(), "wsgi.input": BytesIO(body)}
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST, "The address cannot be read")
+            return
         app = cast(NodeServer, self.server).app
         pieces, status, headers = run_wsgi_app(app, environ, buffered=True)
         self._node.set_deadline(ANSWER_TIMEOUT_S)
@@ -206,7 +220,7 @@ class Handler(WSGIRequestHandler):
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal():
             self.send_error(HTTPStatus.LENGTH_REQUIRED)
-        elif int(length) > MAX_BODY_BYTES:
+        elif len(length) > MAX_LENGTH_DIGITS or int(length) > MAX_BODY_BYTES:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         elif len(body := self.rfile.read(int(length))) == int(length):
             return body

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
@@ -32,10 +33,12 @@ from twistlock_console.pki.identity_files import (
     NODE,
     NODE_BUNDLE,
     NODE_KEY,
+    UNREADABLE,
     load_certificate,
     make_key,
     make_request,
     names_in,
+    parse_certificate,
     parse_pem,
     read_certificate,
     read_key,
@@ -46,6 +49,8 @@ from twistlock_console.pki.tls import (
 from twistlock_console.pki.trust_phase import TrustPhase
 from twistlock_console.settings import Settings
 
+#: What verifying a certificate raises that another authority issued.
+UNVERIFIED = (*UNREADABLE, IdentityError, InvalidSignature)
 CERTIFICATE_HEADER = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -99,7 +104,7 @@ def store_node_certificate(folder: Path, certificate_pem: bytes) -> None:
     """
     key = read_key(folder / NODE_KEY)
     what = "the node's new certificate"
-    certificate = parse_pem(x509.load_pem_x509_certificate, certificate_pem, what)
+    certificate = parse_certificate(certificate_pem, what)
     if certificate.public_key() != key.public_key():
         raise IdentityError(f"{what} is not for the key {folder / NODE_KEY}")
     pem = certificate.public_bytes(Encoding.PEM)
@@ -125,12 +130,15 @@ def pin_of(shown: str) -> str:
 
 def _public_key_hash(pem: bytes) -> bytes:
     if b"CERTIFICATE REQUEST" in pem:
-        key = parse_pem(x509.load_pem_x509_csr, pem, "the request").public_key()
+        key = parse_pem(_requested_key, pem, "the request")
     else:
-        load = x509.load_pem_x509_certificate
-        key = parse_pem(load, pem, "the certificate").public_key()
+        key = parse_certificate(pem, "the certificate").public_key()
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).digest()
+
+
+def _requested_key(pem: bytes) -> CertificatePublicKeyTypes:
+    return x509.load_pem_x509_csr(pem).public_key()
 
 
 def stored_phase(folder: Path) -> TrustPhase:
@@ -188,7 +196,7 @@ def _shows_cluster_certificate(folder: Path) -> bool:
     try:
         shown = load_certificate(folder / CLUSTER_BUNDLE)
         shown.verify_directly_issued_by(load_certificate(folder / CLUSTER_AUTHORITY))
-    except (IdentityError, ValueError, TypeError, InvalidSignature):
+    except UNVERIFIED:
         return False
     return True
 
@@ -236,7 +244,7 @@ def store_cluster_identity(folder: Path, certificate: bytes, accepted: bytes) ->
     Raises IdentityError if one is unusable, or not for the key in *folder*.
     """
     what = "the cluster certificate"
-    shown = parse_pem(x509.load_pem_x509_certificate, certificate, what)
+    shown = parse_certificate(certificate, what)
     parse_pem(x509.load_pem_x509_certificates, accepted, "the list of authorities")
     if shown.public_key() != read_key(folder / NODE_KEY).public_key():
         raise IdentityError(f"{what} is not for the key {folder / NODE_KEY}")

@@ -42,6 +42,11 @@ REMEDY = (
     "and let it join again"
 )
 T = TypeVar("T")
+#: What the library raises for what it cannot read, at once or when a part is used.
+UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
 REMEDIES = {
     NODE: (
         "The certificate of this node",
@@ -84,7 +89,21 @@ def load_certificate(path: Path) -> x509.Certificate:
         raise IdentityError(
             f"cannot read {path}: {error.strerror}; {REMEDY}"
         ) from error
-    return parse_pem(x509.load_pem_x509_certificate, data, str(path))
+    return parse_certificate(data, str(path))
+
+
+def parse_certificate(data: bytes, what: str) -> x509.Certificate:
+    """Return the certificate in *data* (PEM), whole; IdentityError if it is none."""
+    return parse_pem(_load_whole, data, what)
+
+
+def _load_whole(pem: bytes) -> x509.Certificate:
+    found = x509.load_pem_x509_certificate(pem)
+    # The library reads these parts when they are first used, and raises only then.
+    found.public_key()
+    list(found.extensions)
+    list(found.subject)
+    return found
 
 
 def names_in(certificate: x509.Certificate) -> set[str]:
@@ -120,7 +139,7 @@ def parse_pem(load: Callable[[bytes], T], data: bytes, what: str) -> T:
         raise IdentityError(f"{what} is empty; {REMEDY}")
     try:
         return load(data)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise IdentityError(f"{what} is damaged; {REMEDY}") from error
 
 

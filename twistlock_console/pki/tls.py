@@ -23,6 +23,8 @@ from twistlock_console.pki.identity_files import (
     CLUSTER_TRUST,
     NODE,
     NODE_KEY,
+    REMEDY,
+    UNREADABLE,
     read_certificate,
     read_key,
 )
@@ -109,7 +111,7 @@ def peer_identity(der: bytes) -> Identity:
         serial = certificate.serial_number
         name = _subject_attribute(certificate, NameOID.COMMON_NAME)
         unit = _subject_attribute(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME)
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise IdentityError("the peer's certificate cannot be read") from error
     usage = Usage(unit) if unit in Usage.__members__.values() else None
     begins, expires = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -134,7 +136,11 @@ def _context(protocol: int, folder: Path, shown: str) -> ssl.SSLContext:
 
 def _trust(context: ssl.SSLContext, folder: Path, authorities: str) -> None:
     read_certificate(folder / authorities)
-    context.load_verify_locations(folder / authorities)
+    try:
+        context.load_verify_locations(folder / authorities)
+    except (ssl.SSLError, OSError) as error:
+        # OpenSSL refuses some certificates that the library above reads.
+        raise IdentityError(f"{folder / authorities} is damaged; {REMEDY}") from error
 
 
 def _subject_attribute(

@@ -19,6 +19,7 @@ from twistlock_console.protocol.findings import (
     encode_event,
     encode_events,
     encode_unnumbered,
+    is_sound_event,
 )
 from twistlock_console.protocol.messages import (
     HELLO_TIMEOUT_S,
@@ -108,5 +109,6 @@ __all__ = [
     "encode_rule",
     "encode_unnumbered",
     "hash_rule",
+    "is_sound_event",
     "rule_for",
 ]

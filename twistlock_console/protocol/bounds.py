@@ -9,6 +9,8 @@ from pydantic.alias_generators import to_camel
 WIRE: Final = ConfigDict(alias_generator=to_camel)
 """Members are camelCase on the wire; unknown ones are ignored."""
 
+MAX_MISTAKE_CHARACTERS: Final = 500
+
 M = TypeVar("M")
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Word = Annotated[str, Field(max_length=255)]
@@ -43,8 +45,14 @@ def decode_as(kind: TypeAdapter[M], text: str | bytes) -> M:
 
 
 def describe_first_error(error: ValidationError) -> str:
-    """Return the first mistake and its place, as `` (place): sentence``."""
+    """Return the first mistake and its place, as `` (place): sentence``.
+
+    It is one line: pydantic repeats in it what the peer sent.
+    """
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(step) for step in first["loc"])
     where = f" ({place})" if place else ""
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    sentence = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    return "".join(c if c.isprintable() else "?" for c in sentence)[
+        :MAX_MISTAKE_CHARACTERS
+    ]

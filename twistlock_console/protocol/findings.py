@@ -19,6 +19,7 @@ from twistlock_console.protocol.bounds import (
     Natural,
     Number,
     Path,
+    ProtocolError,
     Sentence,
     Word,
     decode_as,
@@ -153,10 +154,21 @@ def encode_events(events: Iterable[tuple[int, str]]) -> str:
 
     The bodies are not parsed again, because thousands are sent after a long outage.
     """
-    texts = ",".join(
-        f'{{"number":{number},{body.removeprefix(_HEAD)}' for number, body in events
-    )
+    texts = ",".join(_numbered(number, body) for number, body in events)
     return f'{{"type":"events","events":[{texts}]}}'
+
+
+def is_sound_event(number: int, body: str) -> bool:
+    """Return whether a Console can read *body*, as an outbox stores it."""
+    try:
+        decode_event(_numbered(number, body))
+    except ProtocolError:
+        return False
+    return True
+
+
+def _numbered(number: int, body: str) -> str:
+    return f'{{"number":{number},{body.removeprefix(_HEAD)}'
 
 
 def decode_event(text: str | bytes) -> Event:

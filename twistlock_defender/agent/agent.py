@@ -1,7 +1,6 @@
 """Run the Defender: enforcement, outbox and link to the Console."""
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from twistlock_console.protocol import (
     PolicyPushed,
     RenewalRequested,
     Scan,
+    is_sound_event,
 )
 from twistlock_defender.agent import certificate
 from twistlock_defender.agent.enforcement import Enforcement, PolicyStore
@@ -29,6 +29,7 @@ from twistlock_defender.common.folder import (
     RunLock,
     StatusFile,
 )
+from twistlock_defender.common.json_text import load_json
 from twistlock_defender.common.problems import Problems
 from twistlock_defender.link.client import Link
 from twistlock_defender.link.connection import HighestEpoch
@@ -48,7 +49,7 @@ def run(folder: Folder) -> None:
         if not lock.acquire():
             raise FolderError(f"another Defender runs in {folder.path}; stop it first")
         limit = settings.outbox_mb * MEGABYTE
-        outbox = Outbox(folder / "outbox.db", limit)
+        outbox = Outbox(folder / "outbox.db", limit, is_sound_event)
         stack.callback(outbox.close)
         agent = Agent(folder, settings, outbox)
         stack.callback(agent.close)
@@ -220,4 +221,7 @@ async def _wait_for(stop: asyncio.Event) -> None:
 
 
 def _event_time(body: str | None) -> datetime | None:
-    return datetime.fromisoformat(json.loads(body)["time"]) if body else None
+    try:
+        return datetime.fromisoformat(load_json(body)["time"]) if body else None
+    except (ValueError, KeyError, TypeError):
+        return None  # damaged on the disk

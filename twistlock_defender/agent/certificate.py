@@ -29,7 +29,7 @@ def read_expiry(folder: Folder) -> datetime:
         return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     except OSError as error:
         raise FolderError(f"{path}: {error.strerror}; {ENROL_HINT}") from error
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise FolderError(f"{path} is damaged; {ENROL_HINT}") from error
 
 
@@ -85,7 +85,7 @@ def store_renewed(folder: Folder, pem: str) -> datetime:
     try:
         found = x509.load_pem_x509_certificate(pem.encode())
         key = found.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise FolderError("it cannot be read") from error
     if key != _load_key(folder).public_key():
         raise FolderError("it is for another key")
@@ -96,6 +96,7 @@ def store_renewed(folder: Folder, pem: str) -> datetime:
 
 
 def _load_key(folder: Folder) -> "ec.EllipticCurvePrivateKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -104,7 +105,7 @@ def _load_key(folder: Folder) -> "ec.EllipticCurvePrivateKey":
         key = load_pem_private_key(path.read_bytes(), None)
     except OSError as error:
         raise FolderError(f"{path}: {error.strerror}; {ENROL_HINT}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise FolderError(f"{path} is damaged; {ENROL_HINT}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise FolderError(f"{path} holds another kind of key; {ENROL_HINT}")

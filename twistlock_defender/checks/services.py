@@ -1,12 +1,13 @@
 """Check the settings of the SSH server and the Docker daemon."""
 
 import glob
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from twistlock_defender.checks.check import Check, read_text, require_rights
+from twistlock_defender.common.json_text import load_json
 
 SSH_CONFIG = "etc/ssh/sshd_config"
 MAX_INCLUDE_DEPTH = 4
@@ -57,7 +58,7 @@ def _check_empty_passwords(root: Path) -> str | None:
 
 def _check_tries(root: Path) -> str | None:
     value = read_ssh_settings(root).get("maxauthtries", "6")
-    few = value.isdecimal() and int(value) <= 4
+    few = re.fullmatch("0*[0-4]", value) is not None
     return _fault_unless(root, few, f"MaxAuthTries is {value}; set it to 4 or less")
 
 
@@ -83,7 +84,7 @@ SSH_CHECKS = (
 
 def _read_docker_settings(root: Path) -> Mapping[str, object]:
     try:
-        found = json.loads(read_text(root / DOCKER_CONFIG) or "{}")
+        found = load_json(read_text(root / DOCKER_CONFIG) or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -92,8 +93,8 @@ def _read_docker_settings(root: Path) -> Mapping[str, object]:
 def _check_docker_network(root: Path) -> str | None:
     settings = _read_docker_settings(root)
     listed = settings.get("hosts") or ()
-    if not isinstance(listed, Iterable):
-        raise TypeError("hosts is not a list")
+    if not isinstance(listed, list | tuple):
+        return f"hosts in /{DOCKER_CONFIG} is not a list; Docker does not start with it"
     hosts = [host for host in listed if str(host).startswith("tcp")]
     if not hosts or settings.get("tlsverify"):
         return None

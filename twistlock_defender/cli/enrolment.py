@@ -26,9 +26,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 from twistlock_defender.agent.certificate import CERTIFICATE, create_request
 from twistlock_defender.common.errors import EnrolError, FolderError
 from twistlock_defender.common.folder import AgentSettings, Folder
+from twistlock_defender.common.json_text import load_json
 from twistlock_defender.link.connection import describe_failure
 from twistlock_defender.link.dialer import parse_address
 
+#: What the library raises for a certificate that it cannot read.
+UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
 PATH = "/api/v1/defenders/enrol"
 API_PORT = 8083
 TIMEOUT_S = 20.0
@@ -184,7 +187,12 @@ def _request_certificate(enrolment: Enrolment, body: object) -> IssuedCredential
 
 def _check_pin(connection: HTTPSConnection, enrolment: Enrolment) -> None:
     der = connection.sock.getpeercert(binary_form=True) or b""
-    key = x509.load_der_x509_certificate(der).public_key()
+    try:
+        key = x509.load_der_x509_certificate(der).public_key()
+    except UNREADABLE as error:
+        raise EnrolError(
+            f"{enrolment.console} shows a certificate that cannot be read"
+        ) from error
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     digest = base64.b64encode(hashlib.sha256(spki).digest()).decode()
     if enrolment.pin != f"sha256//{digest}":
@@ -199,9 +207,10 @@ def _check_certificate(
 ) -> None:
     try:
         certificate = x509.load_pem_x509_certificate(credentials.certificate.encode())
-    except ValueError as error:
+        issued_for = certificate.public_key()
+    except UNREADABLE as error:
         raise EnrolError("the Console's certificate for us cannot be read") from error
-    if certificate.public_key() != key.public_key():
+    if issued_for != key.public_key():
         raise EnrolError("the Console gave a certificate for another key")
 
 
@@ -215,7 +224,7 @@ def _unverified_context() -> ssl.SSLContext:
 
 def _error_sentence(content: bytes, status: int) -> str:
     try:
-        return str(json.loads(content)["err"])
+        return str(load_json(content)["err"])
     except (ValueError, KeyError, TypeError):
         return f"status {status}"
 

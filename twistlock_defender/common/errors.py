@@ -23,10 +23,17 @@ class ConsoleTimeout(DefenderError):
     """The Console was silent for longer than the timeout."""
 
 
+#: Our statements fit our tables: where they do not, the tables are damaged.
+CORRUPTION = (
+    *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT),
+    *(sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH),
+)
+
+
 def is_corruption(error: Exception) -> bool:
     """Return whether *error* means that a file of SQLite is corrupt."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return code in CORRUPTION
 
 
 def describe_error(error: Exception) -> str:

@@ -36,7 +36,9 @@ class Problems:
         *rule* is the name of the affected rule; *alike* replaces *sentence* in the
         comparison with earlier reports.
         """
-        now, sentence = boottime(), printable(sentence, MAX_SENTENCE_CHARACTERS)
+        # Errors quote what is in damaged files.
+        plain = "".join(c if c.isprintable() else "?" for c in sentence)
+        now, sentence = boottime(), printable(plain, MAX_SENTENCE_CHARACTERS)
         with self._lock:
             if self._current.get(topic) == sentence:
                 return

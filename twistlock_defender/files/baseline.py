@@ -97,6 +97,8 @@ def delete_baseline(path: Path) -> Path:
 
 def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, check_same_thread=False)
+    # A record that is damaged differs from its file, which then is found changed.
+    database.text_factory = lambda text: text.decode(errors="replace")
     try:
         database.execute("PRAGMA journal_mode = WAL")
         # After a power failure the last changes may be reported twice; none is missed.

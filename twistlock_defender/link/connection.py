@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ FAILURE_SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "it does not answer"),
     (ConnectionClosed, "the connection broke"),
 )
+MAX_EPOCH = 2**63
 log = logging.getLogger(__name__)
 
 
@@ -52,9 +54,12 @@ class HighestEpoch:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self.value = int(path.read_text())
+            stored = path.read_text().strip()
         except (FileNotFoundError, ValueError):
-            self.value = 0
+            stored = ""
+        value = int(stored) if re.fullmatch("[0-9]{1,19}", stored) else 0
+        # No Console has a higher one: with it this Defender would obey none.
+        self.value = value if value < MAX_EPOCH else 0
 
     def accept(self, epoch: int) -> bool:
         """Return whether a Console with *epoch* may be obeyed; store a higher epoch.

@@ -61,7 +61,11 @@ OLDEST = (
     "WHERE NOT notice ORDER BY number"
 )
 ALL = 2**63 - 1
-NEXT = "SELECT number, body FROM events WHERE number > ? ORDER BY number LIMIT ?"
+NEXT = (
+    "SELECT number, CAST(body AS BLOB) FROM events "
+    "WHERE number > ? ORDER BY number LIMIT ?"
+)
+IsSound = Callable[[int, str], bool]
 log = logging.getLogger(__name__)
 
 
@@ -86,12 +90,17 @@ class OutboxState:
 class Outbox:
     """The outbox at *path*, of about *limit* bytes. Any thread may use it.
 
-    `on_new` is called, on the thread that adds, when there is more to send.
+    `on_new` is called, on the thread that adds, when there is more to send. Findings
+    that are not sound any more, as *is_sound* says of number and body, are dropped and
+    counted as lost: a Console would close the connection at each of them.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(
+        self, path: Path, limit: int, is_sound: IsSound = lambda _number, _body: True
+    ) -> None:
         self._path = path
         self._limit = limit
+        self._is_sound = is_sound
         self._lock = threading.Lock()
         self._held: deque[str] = deque()
         self._dropped_held = 0
@@ -164,7 +173,7 @@ class Outbox:
                 count, size = count + self._file.count, self._file.bytes
             return OutboxState(count, size, oldest, self._trouble)
 
-    def _quarantine_file(self, error: sqlite3.Error) -> None:
+    def _quarantine_file(self, error: Exception) -> None:
         if self._file:
             self._file.close()
             self._file = None
@@ -196,8 +205,8 @@ class Outbox:
         try:
             try:
                 self._do(act)
-            except sqlite3.DatabaseError as error:
-                if not is_corruption(error):
+            except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+                if isinstance(error, sqlite3.Error) and not is_corruption(error):
                     raise
                 # Opening does not read every page: some damage shows only now.
                 self._quarantine_file(error)
@@ -209,7 +218,9 @@ class Outbox:
 
     def _do(self, act: "Callable[[OutboxFile], object]") -> None:
         if not self._file:
-            self._file = OutboxFile(self._path, self._limit, self._last_given)
+            self._file = OutboxFile(
+                self._path, self._limit, self._last_given, self._is_sound
+            )
         act(self._file)
 
     def _record_failure(self, error: sqlite3.Error | OSError) -> None:
@@ -229,8 +240,9 @@ class OutboxFile:
     its totals. Numbers up to *given* belong to an earlier file and are not reused.
     """
 
-    def __init__(self, path: Path, limit: int, given: int) -> None:
+    def __init__(self, path: Path, limit: int, given: int, is_sound: IsSound) -> None:
         self._limit = limit
+        self._is_sound = is_sound
         # A Defender that is installed again has lost its numbers, and a restored disk
         # has old ones; but the Console considers a known number a repetition. The time
         # in milliseconds grows faster than the number of findings.
@@ -262,9 +274,22 @@ class OutboxFile:
                 self._drop_oldest()
 
     def after(self, number: int, count: int) -> list[OutboxEntry]:
-        """Return at most *count* findings after *number*."""
-        rows = self._database.execute(NEXT, (number, count)).fetchall()
-        return [OutboxEntry(*row) for row in rows]
+        """Return at most *count* findings after *number*; drop damaged ones."""
+        while True:
+            rows = self._database.execute(NEXT, (number, count)).fetchall()
+            found = [OutboxEntry(n, body.decode(errors="replace")) for n, body in rows]
+            damaged = [e.number for e in found if not self._is_sound(e.number, e.body)]
+            if not damaged:
+                return found
+            self._drop(damaged)
+
+    def _drop(self, damaged: Sequence[int]) -> None:
+        log.error("%d findings were damaged on the disk, and are lost", len(damaged))
+        with self._transaction():
+            numbers = [(number,) for number in damaged]
+            self._database.executemany("DELETE FROM events WHERE number = ?", numbers)
+            self._database.execute(ADD_LOST, (len(damaged), damaged[0], damaged[-1]))
+            self._recount_totals()
 
     def delete(self, through: int) -> None:
         """Delete the findings numbered up to *through*."""

@@ -26,13 +26,22 @@ def read_process(pid: int) -> Process | None:
     except OSError:
         return None
     before, _, after = stat.rpartition(b")")
-    fields = after.split()
-    if fields[0] in (b"Z", b"X") or int(fields[6]) & KERNEL_THREAD:
+    try:
+        state, flags, started = _fields(after)
+    except (IndexError, ValueError):
+        return None
+    if state in (b"Z", b"X") or flags & KERNEL_THREAD:
         return None
     name = os.fsdecode(before.partition(b"(")[2])
     path = _path(pid)
     invoked_as = path or read_command(pid).split(" ")[0]
-    return Process(pid, int(fields[19]), path, name, invoked_as)
+    return Process(pid, started, path, name, invoked_as)
+
+
+def _fields(after: bytes) -> tuple[bytes, int, int]:
+    """Return state, flags and time of start from what follows the name in stat."""
+    fields = after.split()
+    return fields[0], int(fields[6]), int(fields[19])
 
 
 def _path(pid: int) -> str:

@@ -27,6 +27,7 @@ from plugins.ha.replication.collections import Collections, Document
 from twistlock_console.accounts import users
 from twistlock_console.common.atomic_files import write_whole
 from twistlock_console.common.errors import IdentityError, Refused
+from twistlock_console.common.json_members import load_json
 from twistlock_console.pki.certificates import pin_of
 from twistlock_console.revocation import store
 from twistlock_console.revocation.store import RevocationKind
@@ -268,7 +269,7 @@ class NodeKeyRegistry:
 
 def _load_removed(file: Path) -> frozenset[str]:
     try:
-        found = json.loads(file.read_bytes())
+        found = load_json(file.read_bytes())
     except (OSError, ValueError):
         return frozenset()
     return frozenset(map(str, found)) if isinstance(found, list) else frozenset()

@@ -16,11 +16,18 @@ from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Self
 
+from pydantic import TypeAdapter, ValidationError
+
 from plugins.ha.messages import JoinResponse
 from twistlock_console import __version__
 from twistlock_console.common.atomic_files import read_secret, write_secret
 from twistlock_console.common.error_text import describe_error
-from twistlock_console.common.errors import IdentityError, Refused
+from twistlock_console.common.errors import (
+    IdentityError,
+    NodeUnreachable,
+    Refused,
+)
+from twistlock_console.common.json_members import load_json
 from twistlock_console.database.known_members import (
     forget_known_members,
     write_known_members,
@@ -60,12 +67,14 @@ NOT_INVITED = (
 )
 RETRY_INTERVAL_S = 1.0
 REQUEST_TIMEOUT_S = 10.0
+MAX_ANSWER_BYTES = 4 * 1024**2
 #: A failover takes fewer tries; after these an operator may have to help.
 TRIES_BEFORE_ADVICE = 60
 ADVICE = (
     "; if another node is the primary now, copy a new join command from its page and "
     "run it here"
 )
+_SECRETS = TypeAdapter(dict[str, str])
 log = logging.getLogger(__name__)
 
 
@@ -146,7 +155,7 @@ def _install_secrets(
     try:
         certificate = _install_certificates(folders, answer)
         with NodeClient(settings, primary) as client:
-            cluster_secrets = client.get("/v1/ha/papers")
+            cluster_secrets = _texts(client.get("/v1/ha/papers"))
         for name, content in cluster_secrets.items():
             write_secret(_secret_path(folders, name), content.encode())
         write_known_members(folders, invitation.pins)
@@ -175,6 +184,14 @@ def _install_certificates(folders: Folders, answer: JoinResponse) -> str:
         answer.cluster_authorities.encode(),
     )
     return answer.certificate
+
+
+def _texts(content: object) -> dict[str, str]:
+    """Return the secrets in a node's answer; raises NodeUnreachable if it is wrong."""
+    try:
+        return _SECRETS.validate_python(content)
+    except ValidationError as error:
+        raise NodeUnreachable("the primary's secrets cannot be understood") from error
 
 
 def _secret_path(folders: Folders, name: str) -> Path:
@@ -231,11 +248,11 @@ class JoinInvitation:
         if not path.exists():
             raise IdentityError(NOT_INVITED.format(folder=folders.root))
         try:
-            stored = json.loads(read_secret(path))
+            stored = load_json(read_secret(path))
             others = stored.get("others") or {}
             return cls(
                 address=str(stored["address"]),
-                port=int(stored["port"]),
+                port=_port(stored["port"]),
                 pin=str(stored["pin"]),
                 token=str(stored["token"]),
                 others={str(node): str(pin) for node, pin in others.items()},
@@ -319,14 +336,14 @@ class PinnedClient:
             self._check_pin(connection)
             self._send(connection, request)
             answer = connection.getresponse()
-            content = json.loads(answer.read() or b"{}")
+            content = _object(answer.read(MAX_ANSWER_BYTES) or b"{}")
         finally:
             connection.close()
         if answer.status in (429, 500, 502, 503):
-            raise HTTPException(content.get("err", f"status {answer.status}"))
+            raise HTTPException(str(content.get("err", f"status {answer.status}")))
         if answer.status != 200:
             raise Refused(str(content.get("err", f"status {answer.status}")))
-        return dict(content)
+        return content
 
     def _send(self, connection: HTTPSConnection, request: PinnedRequest) -> None:
         headers = {
@@ -345,6 +362,22 @@ class PinnedClient:
                 "the connection may be intercepted. Copy a new join command and "
                 "compare."
             )
+
+
+def _port(stored: object) -> int:
+    """Return the port that is *stored*; raises ValueError if it is none."""
+    port = int(str(stored))
+    if not 0 < port < 65_536:
+        raise ValueError(f"{port} is no port")
+    return port
+
+
+def _object(text: bytes) -> dict[str, object]:
+    """Return the JSON object that a node answered; raises ValueError."""
+    content = load_json(text)
+    if not isinstance(content, dict):
+        raise ValueError("the answer is no object")  # noqa: TRY004
+    return content
 
 
 def _next_address(address: str, addresses: list[str]) -> str:

@@ -207,7 +207,7 @@ def is_behind_router(address: str, table: str) -> bool:
     host could not have asked then.
     """
     sought = IPv4Address(address)
-    routes = [_route(line.split()) for line in table.splitlines()[1:]]
+    routes = filter(None, map(_route, table.splitlines()[1:]))
     fitting = [
         (net, flags) for net, flags in routes if sought in net and flags & _ROUTE_UP
     ]
@@ -216,10 +216,17 @@ def is_behind_router(address: str, table: str) -> bool:
     return bool(max(fitting, key=lambda route: route[0].prefixlen)[1] & _ROUTE_GATEWAY)
 
 
-def _route(columns: list[str]) -> tuple[IPv4Network, int]:
-    """Parse one line: interface, destination, gateway, flags, …, mask in column 7."""
-    destination, mask = _route_address(columns[1]), _route_address(columns[7])
-    return IPv4Network(f"{destination}/{mask}", strict=False), int(columns[3], 16)
+def _route(line: str) -> tuple[IPv4Network, int] | None:
+    """Parse one line: interface, destination, gateway, flags, …, mask in column 7.
+
+    Return None for a line that is no route.
+    """
+    columns = line.split()
+    try:
+        destination, mask = _route_address(columns[1]), _route_address(columns[7])
+        return IPv4Network(f"{destination}/{mask}", strict=False), int(columns[3], 16)
+    except (ValueError, IndexError):
+        return None
 
 
 def _route_address(text: str) -> IPv4Address:

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from pydantic import ValidationError
+import bson
+from bson.errors import BSONError
+from pydantic import TypeAdapter, ValidationError
 from pymongo import DESCENDING
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -21,11 +23,13 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from plugins.ha.messages import ReconnectsResponse, RoleChangeResponse
 from plugins.ha.replication.collections import Collections, Document
 from twistlock_console.common.clock import SECOND
+from twistlock_console.common.json_members import load_json
 from twistlock_console.defenders.register import ReconnectStats, reconnect_stats
 from twistlock_console.events.types import Role, RoleChanged
 
 #: A Defender that connects later than this was not disconnected by the failover.
 RECONNECT_WINDOW_NS = 600 * SECOND
+_record_id = TypeAdapter(str)
 log = logging.getLogger(__name__)
 
 
@@ -113,10 +117,10 @@ class RoleHistory:
         entries = []
         for line in text.splitlines():
             try:
-                entries.append(json.loads(line))
-            except ValueError:
+                entries.append(_record(line))
+            except (ValueError, OverflowError, BSONError):
                 # A crash in the middle of a line loses that record, and no other.
-                log.warning("skipping an incomplete record in %s", self._spool)
+                log.warning("skipping a damaged record in %s", self._spool)
         return entries
 
     def latest(self, limit: int) -> tuple[RoleChangeResponse, ...]:
@@ -127,6 +131,18 @@ class RoleHistory:
             log.debug("reading the history failed: %s", error)
             return ()
         return tuple(filter(None, map(_role_change, found)))
+
+
+def _record(line: bytes) -> Document:
+    """Return the record in *line* of the spool, which the database can store.
+
+    Raises ValueError, OverflowError or BSONError.
+    """
+    entry: Document = load_json(line)
+    RoleChangeResponse.model_validate(entry)
+    _record_id.validate_python(entry.get("_id"))
+    bson.encode(entry)
+    return entry
 
 
 def _role_change(stored: Document) -> RoleChangeResponse | None:

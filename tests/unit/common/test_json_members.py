@@ -1,5 +1,6 @@
 """Rules of foreign JSON: what its schema has no place for is found and named."""
 
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -140,3 +141,33 @@ def test_helpers_speak_the_language_of_json() -> None:
     assert format_path(("rules", 0, "every-hours", "_id")) == "rules.0.every-hours._id"
     assert closest_match("hosst", ("name", "hosts")) == "hosts"
     assert closest_match("network", ("name", "hosts")) is None
+
+
+def seconds_for(count: int) -> float:
+    """How long it takes to refuse *count* members, the last of which comes twice."""
+    members = b",".join(b'"%d":0' % number for number in [*range(count), count - 1])
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with pytest.raises(RepeatedMember):
+            parse_json(b"{%b}" % members)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def test_a_member_that_comes_twice_costs_no_more_beside_many_others() -> None:
+    """Eight times as many members take about eight times as long, not 64 times."""
+    assert seconds_for(32_000) < 30 * seconds_for(4_000)
+
+
+def test_only_members_that_are_shown_are_compared_with_those_that_are_accepted() -> (
+    None
+):
+    """Thousands of unknown members are refused with a short sentence."""
+    many = {f"leav{number}": 0 for number in range(5_000)}
+
+    said = sentence(many)
+
+    assert said is not None
+    assert "and 4995 more" in said
+    assert len(said) < 300

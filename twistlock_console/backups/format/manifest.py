@@ -22,6 +22,8 @@ ENDING = ".tar.gz"
 #: Written beside a backup when it has been verified, as ``sha256sum`` writes it.
 SEAL = ".sha256"
 MAX_FILE_NAME = 255
+#: The last second of the year 9999: a later time is no date.
+MAX_TIME = 253_402_300_799
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _STEM = (
@@ -101,7 +103,7 @@ class BackupName:
     def parse(cls, file: str) -> Self | None:
         """Parse a file name; return None if it is not that of a backup."""
         found = _FILE.fullmatch(file)
-        if found is None:
+        if found is None or int(found["time"]) > MAX_TIME:
             return None
         return cls(found["name"], found["version"], int(found["time"]))
 

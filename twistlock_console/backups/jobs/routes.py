@@ -19,6 +19,7 @@ from twistlock_console.backups.jobs.service import (
 )
 from twistlock_console.backups.storage.volume import StoredBackup
 from twistlock_console.common.errors import ConsoleError, Refused
+from twistlock_console.node_api.server import sent_json
 from twistlock_console.settings import Settings
 
 
@@ -139,7 +140,7 @@ def _listed(each: StoredBackup) -> ListedBackup:
 
 
 def _body() -> Mapping[str, object]:
-    body = request.get_json(silent=True)
+    body = sent_json()
     return body if isinstance(body, dict) else {}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from flask import Request, Response, current_app, g, request, send_file
+from flask import Response, current_app, g, request, send_file
 from werkzeug.exceptions import LengthRequired
 
 from twistlock_console.audit.trail import AuditType
@@ -29,6 +29,7 @@ from twistlock_console.common.request_limits import (
 from twistlock_console.node_api.client import NodeClient
 from twistlock_console.web.actions.audit import record_change
 from twistlock_console.web.common.database import current_settings
+from twistlock_console.web.common.http import ConsoleRequest
 from twistlock_console.web.security.sessions import current_username, session_user
 
 EXTENSION = "backups_client"
@@ -162,8 +163,8 @@ def _client() -> NodeClient:
     return cast(NodeClient, current_app.extensions[EXTENSION])
 
 
-class UploadRequest(Request):
-    """A Flask request with a size limit for its body.
+class UploadRequest(ConsoleRequest):
+    """A request of the Console, with a size limit for its body.
 
     The limit is small without an account, larger with one, and for the upload of a
     backup it depends on the free disk space.

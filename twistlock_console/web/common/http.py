@@ -3,8 +3,9 @@
 import secrets
 from datetime import UTC, datetime
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 from flask.json.provider import DefaultJSONProvider
+from werkzeug.datastructures import Authorization
 
 #: What a browser may do with our pages.
 CONTENT_POLICY = "; ".join(
@@ -30,6 +31,19 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+
+class ConsoleRequest(Request):
+    """A request as Flask knows it; credentials that cannot be read count as none."""
+
+    @property
+    def authorization(self) -> Authorization | None:
+        """Return the credentials of the request, if there are any."""
+        try:
+            return super().authorization
+        except ValueError:
+            # Werkzeug decodes HTTP Basic, and expects ASCII.
+            return None
 
 
 class JsonWithTimes(DefaultJSONProvider):

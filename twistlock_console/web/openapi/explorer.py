@@ -10,6 +10,7 @@ from flask import current_app, request
 from werkzeug.test import Client, EnvironBuilder, TestResponse
 
 from twistlock_console.accounts.sessions import Session, write_token
+from twistlock_console.common.json_members import load_json
 from twistlock_console.web.openapi.document import Json
 from twistlock_console.web.security.sessions import current_user, now, token_key
 
@@ -94,7 +95,7 @@ def _text(response: TestResponse) -> str:
 
 def _indented(text: str) -> str:
     try:
-        found: object = json.loads(text)
+        found: object = load_json(text)
     except ValueError:
         return text
     return json.dumps(found, indent=2, ensure_ascii=False)
