@@ -130,7 +130,7 @@ def revoke_token(database: Documents, token_id: str) -> None:
     if token is None or store.is_revoked(
         database, RevocationKind.DEPLOY_TOKEN, token.key
     ):
-        raise Refused(f"there is no deploy token {token_id!r}")
+        raise Refused(f"there is no deploy token {token_id[:100]!r}")
     store.revoke(
         database, RevocationKind.DEPLOY_TOKEN, token.key, expires=token.expires
     )

@@ -90,7 +90,9 @@ def parse_address(address: str, default_port: int = DEFAULT_PORT) -> tuple[str, 
     if not name or (":" in name and not name.startswith("[")):
         name, port = address, str(default_port)
     if not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise FolderError(f"{address!r} is not an address; write name:{default_port}")
+        raise FolderError(
+            f"{address[:100]!r} is not an address; write name:{default_port}"
+        )
     return name.strip("[]"), int(port)
 
 
