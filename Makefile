@@ -58,7 +58,7 @@ mutants: ## changes to the pure modules that no unit test notices, and the score
 	@packaging/setup.sh analysis
 	@rm -rf mutants
 	@$(PYTHON) -m mutmut run $(ARGS)
-	@$(PYTHON) tests/mutants.py
+	@$(PYTHON) tests/mutants.py $(ARGS)
 
 fuzz: ## any bytes to every parser of foreign bytes; ONLY="node_files …", MINUTES=1 each
 	@packaging/setup.sh analysis
