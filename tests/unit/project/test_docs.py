@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path, PurePath
 
 import click
@@ -76,25 +77,32 @@ def test_every_command_is_documented(command: str) -> None:
 EVENT_ROW = re.compile(r"^\| `(\w+)` \| .+ \| (.+) \| (.+) \|$", re.MULTILINE)
 
 
+@cache
+def calls() -> list[tuple[str, ast.Call]]:
+    """Every call in the product, with its file."""
+    return [
+        (str(file.relative_to(ROOT)), node)
+        for root in ("twistlock_console", "plugins")
+        for file in sorted((ROOT / root).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+    ]
+
+
 def files_that_call(kind: str) -> tuple[set[str], set[str]]:
     """The files that make an event of *kind*, and those that subscribe to it."""
     made, subscribed = set(), set()
-    for root in ("twistlock_console", "plugins"):
-        for file in sorted((ROOT / root).rglob("*.py")):
-            for call in ast.walk(ast.parse(file.read_text())):
-                if not isinstance(call, ast.Call):
-                    continue
-                name = str(file.relative_to(ROOT))
-                first = call.args[0] if call.args else None
-                if isinstance(call.func, ast.Name) and call.func.id == kind:
-                    made.add(name)
-                if (
-                    isinstance(call.func, ast.Attribute)
-                    and call.func.attr == "subscribe"
-                    and isinstance(first, ast.Name)
-                    and first.id == kind
-                ):
-                    subscribed.add(name)
+    for name, call in calls():
+        first = call.args[0] if call.args else None
+        if isinstance(call.func, ast.Name) and call.func.id == kind:
+            made.add(name)
+        if (
+            isinstance(call.func, ast.Attribute)
+            and call.func.attr == "subscribe"
+            and isinstance(first, ast.Name)
+            and first.id == kind
+        ):
+            subscribed.add(name)
     return made, subscribed
 
 
