@@ -24,7 +24,7 @@ from twistlock_console.protocol import (
     encode_events,
     encode_unnumbered,
 )
-from twistlock_console.protocol.findings import event_members
+from twistlock_console.protocol.findings import event_members, is_sound_event
 
 NUMBER = st.integers(1, 2**63 - 1)
 TIME = st.datetimes(
@@ -120,3 +120,14 @@ def test_events_of_an_outbox_make_a_message() -> None:
 
     assert decode_event(body.replace('"number":0', '"number":7')) == event
     assert message == Events((event, replace(event, number=9)))
+
+
+def test_a_stored_event_is_sound_when_a_console_can_read_it() -> None:
+    """The number comes from the outbox, and counts from 1."""
+    event = TroubleEvent(7, datetime(2026, 11, 1, tzinfo=UTC), "no rights")
+    body = encode_unnumbered(event)
+
+    assert is_sound_event(1, body)
+    assert not is_sound_event(0, body)
+    assert not is_sound_event(1, "{}")
+    assert not is_sound_event(1, body[:-1])

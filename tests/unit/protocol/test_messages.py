@@ -189,3 +189,41 @@ def test_another_protocol_is_refused(version: int) -> None:
     assert str(caught.value) == f"we speak protocol 1, not {version}; upgrade one"
     assert caught.value.code == 1002
     check_protocol(ConsoleHello(1, "1"))
+
+
+@pytest.mark.parametrize(
+    ("frame", "sentence"),
+    [
+        pytest.param(
+            '{"type":"events","events":[{"kind":"process"}]}',
+            "malformed message (events.events.0.process.number): Field required",
+            id="deep",
+        ),
+        pytest.param(
+            "[]",
+            "malformed message: Input should be an object",
+            id="the-message-itself",
+        ),
+        pytest.param(
+            '{"type":"a\\u0007\\nb"}',
+            "malformed message: Input tag 'a??b' found using 'type' does not match any "
+            "of the expected tags: 'hello', 'events', 'facts', 'renewal', 'ping'",
+            id="control-characters",
+        ),
+    ],
+)
+def test_an_error_is_one_line_that_names_the_place(frame: str, sentence: str) -> None:
+    """Steps have a dot between; without a place there is none; no control character."""
+    with pytest.raises(ProtocolError) as refused:
+        decode_from_defender(frame)
+
+    assert str(refused.value) == sentence
+
+
+def test_bytes_are_refused_as_a_kind_of_frame() -> None:
+    """1003 is the close code for data that cannot be accepted (RFC 6455, 7.4.1)."""
+    with pytest.raises(ProtocolError) as refused:
+        decode_from_defender(b"{}")
+
+    assert refused.value.code == 1003
+    assert str(refused.value) == "messages are text, not bytes"
