@@ -16,7 +16,7 @@ from twistlock_console.servers.defenders.backpressure import COMPLETION_TIMEOUT_
 from twistlock_console.servers.supervisor.child_listener import ChildListener
 
 MAX_RESIDENT_MB = 250
-LONGEST_ACK_S = 0.5
+LONGEST_ACK_S = 2.0
 """On an idle machine; see `Pace`."""
 COUNT = 100
 HUGE = b"".join(
@@ -135,4 +135,5 @@ def test_a_defender_with_much_to_tell_gets_through(
         seconds = time.monotonic() - began
 
     assert stored == 400
-    assert seconds < pace.limit(2 * COMPLETION_TIMEOUT_S)
+    # It does not wait until each of them was given up, one after the other.
+    assert seconds < pace.limit(COUNT * COMPLETION_TIMEOUT_S / 8)

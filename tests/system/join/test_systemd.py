@@ -28,7 +28,8 @@ value() {{ sed -n "s/^$1=//p" {UNIT}; }}
 stop() {{
     ! lives || kill -TERM "$pid"
     while lives; do sleep 0.1; done
-    rm -f /run/main.pid}}
+    rm -f /run/main.pid
+}}
 case $1 in
     is-active | status) lives ;;
     stop) stop ;;

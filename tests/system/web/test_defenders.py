@@ -328,7 +328,7 @@ def test_a_form_of_outdated_rules_is_refused(admin: Visitor, database: Store) ->
     assert _put(admin, {"rules": [{"name": "web"}]}).status_code == 200
     late = admin.send(f"{RULES}/delete", form_on=RULES, version="0", name="web")
 
-    assert "Somebody changed the rules meanwhile" in admin.get(late.location).text
+    assert "nother user changed the rules meanwhile" in admin.get(late.location).text
     assert _get(admin, "/policies/runtime/host")["rules"][0]["owner"] == "admin"
 
 

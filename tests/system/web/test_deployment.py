@@ -323,8 +323,8 @@ def test_a_concurrent_renewal_is_decommissioned_too(
     ("name", "words"),
     [
         pytest.param("web-1", "is connected", id="connected"),
-        pytest.param("../etc", "no name", id="no-name"),
-        pytest.param("a$", "no name", id="sign"),
+        pytest.param("../etc", "is not a valid name", id="no-name"),
+        pytest.param("a$", "is not a valid name", id="sign"),
     ],
 )
 def test_a_name_may_be_refused(

@@ -215,7 +215,7 @@ def test_a_form_can_be_saved_after_another_changed_the_rules(
     fields.pop("csrf_token")
 
     assert late.status_code == 400
-    assert "Somebody changed the rules meanwhile" in late.text
+    assert "nother user changed the rules meanwhile" in late.text
     assert admin.send(FORM, **fields).status_code == 303
     assert [r.name for r in read_policy(database).rules] == ["mine", "other"]
 

@@ -69,6 +69,8 @@ def load(
         request.run, RestoreState.LOADING, request.path.name, request.by, now
     )
     volume = Volume(request.path.parent)
+    # Before the backup is opened: it is not to blame for this refusal.
+    restore_journal.refuse_if_running(database)
     with open_archive(request.path, volume.sealed_hash(request.path.name)) as reader:
         free = disk_usage(data_folder).free
         if refusal := restore_refusal(reader.manifest, __version__, free):

@@ -46,14 +46,19 @@ def read(database: Db) -> Journal | None:
     return Journal.from_document(found) if found else None
 
 
-def begin(database: Db, journal: Journal) -> None:
-    """Record that *journal* loads; raises Refused while another restore is running."""
+def refuse_if_running(database: Db) -> None:
+    """Raise Refused while a restore is running."""
     before = read(database)
     if before is not None and before.state in (
         RestoreState.LOADING,
         RestoreState.SWITCHING,
     ):
         raise Refused("a restore is running already; wait until it has ended")
+
+
+def begin(database: Db, journal: Journal) -> None:
+    """Record that *journal* loads; raises Refused while another restore is running."""
+    refuse_if_running(database)
     database[COLLECTION].replace_one(
         {"_id": JOURNAL_ID},
         {

@@ -174,8 +174,8 @@ def _deploy_page(chosen: str = "", made: object = None, error: str = "") -> str:
         names=console_names(own),
         chosen=chosen,
         made=made,
-        list_tokens=list_tokens(database()),
-        list_permissions=list_permissions(database()),
+        tokens=list_tokens(database()),
+        permissions=list_permissions(database()),
         error=error,
     )
 
