@@ -1,14 +1,18 @@
 """A real database, and an application whose collections each test finds empty."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
+from flask.ctx import _AppCtxGlobals
 from flask.testing import FlaskClient
+from jinja2 import Undefined
+from jinja2.utils import missing
 
 from tests.web.alert_receiver import Receiver
 from tests.web.api_truth import hold_to_description
@@ -28,6 +32,21 @@ from twistlock_console.settings import Settings
 from twistlock_console.web.app import create_app
 from twistlock_console.web.common.database import storage_of
 from twistlock_console.web.lists.registry import ensure_indexes
+
+
+class AttributeGuard(Undefined):
+    """Fails where a template names an attribute that an object of ours does not have.
+
+    Jinja shows nothing then, so that a renamed attribute empties a page in silence.
+    """
+
+    def __init__(
+        self, hint: str | None = None, obj: Any = missing, name: Any = None, *rest: Any
+    ) -> None:
+        # Members of JSON may be left out, and flask.g is filled on the way.
+        if obj is not missing and not isinstance(obj, Mapping | _AppCtxGlobals):
+            raise AttributeError(f"{type(obj).__name__} has no {name}")
+        super().__init__(hint, obj, name, *rest)
 
 
 def _prepared(root: Path) -> Settings:
@@ -71,6 +90,7 @@ def app(running: Settings) -> Iterator[Flask]:
     """Return the application without plugins, on an empty database."""
     made = create_app(running)
     made.testing = True
+    made.jinja_env.undefined = AttributeGuard
     hold_to_description(made)
     database = storage_of(made).database()
     for name in database.list_collection_names():
