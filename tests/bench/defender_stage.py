@@ -1,7 +1,6 @@
 """Three mongods on the loopback, one set; a Defender server and pages on the first."""
 
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
+from tests.hosts.ports import free_ports
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -97,10 +97,7 @@ def stage() -> Iterator[Stage]:
 
 
 def _prepared(root: Path) -> list[Settings]:
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-    ports = [each.getsockname()[1] for each in holders]
-    for each in holders:
-        each.close()
+    ports = free_ports(4)
     first = Settings(
         node_address=NODES[0],
         data_folder=root / NODES[0],

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.hosts.ports import free_port
+
 
 @contextmanager
 def plain_server(kind: str, folder: Path) -> Iterator[int]:
     """Run one of the servers to compare with; gives its port."""
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = int(holder.getsockname()[1])
+    port = free_port()
     arguments = ["-m", "tests.bench.plain_servers", kind, str(folder), str(port)]
     process = subprocess.Popen([sys.executable, *arguments])
     try:

@@ -1,10 +1,10 @@
 """A node's folders for a real mongod on the loopback."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.hosts.ports import free_port
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -18,13 +18,6 @@ from twistlock_console.pki.certificates import issue_node_certificate
 from twistlock_console.settings import Settings
 
 HERE = "127.0.0.1"
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind((HERE, 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def prepared(root: Path) -> Settings:

@@ -23,6 +23,7 @@ from plugins.ha.load_balancer.templates import (
     LoadBalancerKind,
     render,
 )
+from tests.hosts.ports import free_port
 from tests.hosts.waiting import wait_for
 from twistlock_console.pki.authority import create_authority
 from twistlock_console.pki.certificates import issue_node_certificate
@@ -107,7 +108,7 @@ class StandIns:
         issue_node_certificate(folder, [*NODES, BALANCER])
         self.folder = folder
         self.front = LoadBalancedCluster(
-            NODES, "console.test", free_port(), None, free_port()
+            NODES, "console.test", free_port(BALANCER), None, free_port(BALANCER)
         )
         tls = server_context(folder, client=None)
         self.nodes = [StandIn(address, self.front, tls) for address in NODES]
@@ -171,14 +172,6 @@ class Session:
                 return session.address
         except OSError:
             return ""
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((BALANCER, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from unittest.mock import MagicMock
 import pytest
 from pymongo.errors import OperationFailure
 
-from tests.database.database_node import HERE, free_port, prepared
+from tests.database.database_node import HERE, prepared
+from tests.hosts.ports import free_port
 from twistlock_console.common.atomic_files import write_secret
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.database import bootstrap

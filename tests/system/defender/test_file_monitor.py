@@ -369,7 +369,9 @@ def test_what_cannot_be_kept_is_told_once(
     monkeypatch.setattr(monitor, "UNWATCHED_SCAN_INTERVAL_S", 0.1)
     start(part(tree))
     with monkeypatch.context() as broken:
-        broken.setattr(baseline, "SAVE", "INSERT INTO nothing VALUES (?,?,?,?,?)")
+        broken.setattr(
+            baseline, "SAVE", "INSERT INTO files VALUES (nullif(?1,?1),?,?,?,?)"
+        )
         (tree / "one").write_text("changed")
         found.wait(("one", "modified"))
         time.sleep(0.5)

@@ -1,6 +1,5 @@
 """A node's database and its Defender server, real, shared by the tests of this room."""
 
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 from pymongo.database import Database
 
 from tests.fleet.defender_client import FleetClient
+from tests.hosts.ports import free_ports
 from twistlock_console.database.bootstrap import (
     create_users,
     initiate_set,
@@ -33,10 +33,7 @@ EPOCH = 7
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A node's folders and secrets, on free ports of the loopback."""
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    database, defenders = (each.getsockname()[1] for each in holders)
-    for each in holders:
-        each.close()
+    database, defenders = free_ports(2)
     made = Settings(
         node_address="127.0.0.1",
         data_folder=tmp_path_factory.mktemp("fleet"),

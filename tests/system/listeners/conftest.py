@@ -1,11 +1,11 @@
 """Certificates, settings on free loopback ports, and service ports with a small app."""
 
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.hosts.ports import free_port, free_ports
 from tests.listeners.listener_clients import MANY
 from twistlock_console.common.atomic_files import ensure_secret
 from twistlock_console.database.bootstrap import (
@@ -67,7 +67,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def database_port() -> int:
     """Where the node's MongoDB listens, if a test needs `mongod`."""
-    return free_ports(1)[0]
+    return free_port()
 
 
 @pytest.fixture(scope="session")
@@ -87,15 +87,6 @@ def mongod(data_folder: Path, database_port: int) -> Iterator[None]:
         yield
     finally:
         made.stop()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.hosts.ports import free_port
 from tests.hosts.waiting import eventually
 from tests.listeners.listener_clients import PATIENCE_S, is_cut
 from twistlock_console.node_api import connections, server
@@ -44,9 +45,7 @@ def stack() -> Iterator[ExitStack]:
 @pytest.fixture
 def node(settings: Settings, stack: ExitStack) -> Settings:
     """Return the settings of a node whose node API answers at /v1/well."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    alone = replace(settings, node_api_port=port)
+    alone = replace(settings, node_api_port=free_port())
     app = node_app()
     both = ["GET", "POST"]
     app.add_url_rule("/v1/well", view_func=lambda: {"well": True}, methods=both)

@@ -1,7 +1,6 @@
 """The node API's connections: they stay, and no request is taken for another."""
 
 import http.client
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,6 +8,7 @@ import pytest
 from flask import request
 from flask.typing import ResponseReturnValue
 
+from tests.hosts.ports import free_port
 from tests.hosts.waiting import wait_for
 from tests.listeners.listener_clients import PATIENCE_S
 from twistlock_console.common.errors import DatabaseError, NodeUnreachable
@@ -21,8 +21,7 @@ from twistlock_console.settings import Settings
 @pytest.fixture
 def connection(settings: Settings) -> Iterator[http.client.HTTPSConnection]:
     """A node's connection to a node API that gives back what it is sent."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     app = node_app()
 
     @app.route("/v1/echo", methods=["GET", "POST"])
@@ -96,9 +95,7 @@ def test_the_connections_of_a_node_that_stops_are_closed(settings: Settings) -> 
     """Not frozen: its standing connections end with the port."""
     app = node_app()
     app.add_url_rule("/v1/well", view_func=lambda: {"well": True})
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    alone = replace(settings, node_api_port=port)
+    alone = replace(settings, node_api_port=free_port())
     api = NodeApi(alone, app)
     api.open()
     with NodeClient(alone, "127.0.0.1") as client:

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from jinja2 import Undefined
 from jinja2.utils import missing
 
+from tests.hosts.ports import free_port
 from tests.web.alert_receiver import Receiver
 from tests.web.api_truth import hold_to_description
 from tests.web.web_visitor import Visitor
@@ -50,13 +51,10 @@ class AttributeGuard(Undefined):
 
 
 def _prepared(root: Path) -> Settings:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
     made = Settings(
         node_address="127.0.0.1",
         data_folder=root,
-        database_port=port,
+        database_port=free_port(),
         database_cache_gb=0.25,
         alert_targets_allowed=(ip_network("127.0.0.0/8"),),
     )

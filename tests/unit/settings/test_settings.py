@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from plugins.ha.settings import HaSettings
+from tests.hosts.ports import free_ports
 from twistlock_console.common.errors import SettingsError
 from twistlock_console.settings import (
     Folders,
@@ -468,15 +469,6 @@ def test_without_an_address_ha_does_not_start(
         "set NODE_ADDRESS to one"
     ]
     assert HaSettings.of(load(HERE + "HIGH_AVAILABILITY_ENABLED=true")).enabled
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports that nobody uses on loopback."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def test_free_ports_are_found_free_and_taken_ones_named() -> None:

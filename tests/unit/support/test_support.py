@@ -1,10 +1,10 @@
 """What support gets: every part of every reachable node, and no secret."""
 
-import socket
 from pathlib import Path
 
 import pytest
 
+from tests.hosts.ports import free_port
 from twistlock_console.common.errors import DatabaseError
 from twistlock_console.common.redaction import HIDDEN, redact
 from twistlock_console.logs.setup import log_file
@@ -60,13 +60,10 @@ def test_a_part_that_fails_says_why(tmp_path: Path) -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A node's folders with an identity; its database is not there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
     made = Settings(
         node_address="127.0.0.1",
         data_folder=tmp_path / "data",
-        node_api_port=port,
+        node_api_port=free_port(),
         database_port=1,
     )
     made.folders.create()
